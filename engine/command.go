@@ -1,0 +1,15 @@
+// This file declares what enters the engine: commands from bots.
+
+package engine
+
+// Command is a payload that a bot asks a shard to send to Discord.
+type Command struct {
+	// Guild routes the command to the shard that serves this guild,
+	// (Guild >> 22) % shard count. Zero means that Shard decides.
+	Guild uint64
+	// Shard is the id of the shard that sends the packet, when Guild is zero.
+	Shard int
+	// Packet is the payload to send, {"op":…,"d":…} as JSON. The engine
+	// copies what it keeps.
+	Packet []byte
+}
