@@ -1,0 +1,120 @@
+// This file reads the command line.
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"sluice/cmd/gateway/config"
+)
+
+// command is a command line that has been read.
+type command struct {
+	name   string            // of the subcommand; run if none is named
+	args   []string          // of help and demo
+	file   string            // -config, or empty
+	flags  map[string]string // flags that are settings, by name without the dash
+	online bool              // check -online
+}
+
+// subcommands are the names that may stand on the command line.
+var subcommands = []string{"run", "check", "config", "demo", "help", "version"}
+
+// flagNames are the flags of all subcommands.
+var flagNames = []string{"config", "loglevel", "online", "help", "version"}
+
+// parseCommand reads the arguments: flags, a subcommand, more flags.
+func parseCommand(args []string) (command, error) {
+	cmd := command{name: "run"}
+	rest, err := cmd.parseFlags(args)
+	if err != nil || cmd.name != "run" {
+		return cmd, err
+	}
+	if len(rest) == 0 {
+		return cmd, nil
+	}
+	if !slices.Contains(subcommands, rest[0]) {
+		hint := ""
+		if n := config.Nearest(rest[0], subcommands); n != "" {
+			hint = "; did you mean " + n + "?"
+		}
+		return cmd, fmt.Errorf("unknown command %.60q%s", rest[0], hint)
+	}
+	cmd.name, cmd.args = rest[0], rest[1:]
+	if cmd.name == "demo" || cmd.name == "help" {
+		return cmd, nil
+	}
+	before := cmd.name
+	rest, err = cmd.parseFlags(cmd.args)
+	cmd.args = nil
+	switch {
+	case err != nil || cmd.name == "help":
+		if cmd.name == "help" {
+			cmd.args = []string{before}
+		}
+		return cmd, err
+	case len(rest) > 0:
+		return cmd, fmt.Errorf("%s takes no argument %.60q", before, rest[0])
+	case cmd.online && cmd.name != "check":
+		return cmd, fmt.Errorf("-online belongs to check")
+	}
+	return cmd, nil
+}
+
+// parseFlags reads flags, with one dash or two, and returns what follows them.
+func (cmd *command) parseFlags(args []string) ([]string, error) {
+	set := flag.NewFlagSet("gateway", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.StringVar(&cmd.file, "config", cmd.file, "")
+	set.BoolVar(&cmd.online, "online", cmd.online, "")
+	version := set.Bool("version", false, "")
+	for _, s := range config.Settings() {
+		if s.Flag != "" {
+			set.Func(s.Flag, "", func(value string) error {
+				if cmd.flags == nil {
+					cmd.flags = map[string]string{}
+				}
+				cmd.flags[s.Flag] = value
+				return nil
+			})
+		}
+	}
+	err := set.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		cmd.name = "help"
+		return nil, nil
+	case err != nil:
+		return nil, flagTrouble(err)
+	case *version:
+		cmd.name = "version"
+	}
+	set.Visit(func(f *flag.Flag) {
+		if f.Name == "config" && cmd.file == "" {
+			err = errors.New("-config names no file")
+		}
+	})
+	return set.Args(), err
+}
+
+// flagTrouble adds to an unknown flag what was probably meant.
+func flagTrouble(err error) error {
+	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !unknown {
+		return err
+	}
+	if n := config.Nearest(name, flagNames); n != "" {
+		return fmt.Errorf("unknown flag -%.60s; did you mean -%s?", name, n)
+	}
+	for _, s := range config.Settings() {
+		if config.Nearest(name, []string{s.Key, s.Env}) != "" {
+			return fmt.Errorf("unknown flag -%.60s; set %s, or %s in the file", name, s.Env, s.Key)
+		}
+	}
+	return fmt.Errorf("unknown flag -%.60s", name)
+}

@@ -1,0 +1,245 @@
+// This file holds Config, the settings as the rest of the program reads them.
+
+// Package config reads the settings of the gateway from the command line, the
+// environment and a TOML file, in that order of precedence, and tells every
+// mistake with its place.
+//
+// One table (Settings) names each setting once: its key in the file, its
+// variable, its flag, its default and its documentation. What reads, checks,
+// prints and documents settings goes by that table.
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"time"
+
+	"sluice/wire"
+)
+
+// Values of BrokerConfig.Type.
+const (
+	BrokerStdio = "stdio"
+	BrokerRedis = "redis"
+	BrokerAMQP  = "amqp"
+)
+
+// Values of StdioConfig.Format.
+const (
+	FormatJSON    = "json"
+	FormatMsgpack = "msgpack"
+)
+
+// Values of LogConfig.Format besides FormatJSON.
+const (
+	LogAuto = "auto" // text on a terminal, else JSON
+	LogText = "text"
+)
+
+// LevelSuppress is above every level that is logged.
+const LevelSuppress = slog.Level(1 << 10)
+
+// Config is the settings, every default filled in. A Config that Load returned
+// without an error is valid: nothing in it has to be checked again. It is not
+// changed after that, so any goroutine may read it.
+type Config struct {
+	// Token is the bot's token without "Bot "; token, token_file,
+	// DISCORD_TOKEN, DISCORD_TOKEN_FILE. Required.
+	Token Secret
+	// Events are the names of the events to publish: nil is all, empty is
+	// none; events, DISCORD_EVENTS. All by default.
+	Events []string
+	// Intents are those of rawintents if that is set, else of intents;
+	// DISCORD_RAW_INTENTS, DISCORD_INTENTS. All that are not privileged by
+	// default.
+	Intents wire.Intents
+	// GatewayVersion is the version of the gateway's protocol;
+	// gateway_version, DISCORD_GATEWAY_VERSION. 10 by default.
+	GatewayVersion int
+	// LargeThreshold is 50 to 250, or 0: left to Discord; large_threshold,
+	// DISCORD_LARGE_THRESHOLD. 0 by default.
+	LargeThreshold int
+	// Compression of what Discord sends; compression, DISCORD_COMPRESSION.
+	// zstd-stream by default.
+	Compression wire.Compression
+	// MaxMessage bounds the inflated size of a message, in bytes;
+	// max_message, DISCORD_MAX_MESSAGE. 64 MiB by default.
+	MaxMessage int
+	// ShutdownTimeout bounds the way out after a signal; shutdown_timeout,
+	// SHUTDOWN_TIMEOUT. 10 s by default.
+	ShutdownTimeout time.Duration
+	// Presence is the presence object of the Identify as JSON with all four
+	// keys, or nil; presence, DISCORD_PRESENCE. nil by default. Not to be
+	// changed.
+	Presence []byte
+
+	Shards     ShardsConfig
+	Gateway    GatewayConfig
+	API        APIConfig
+	Broker     BrokerConfig
+	Stdio      StdioConfig
+	Prometheus PrometheusConfig
+	ShardStore ShardStoreConfig
+	AMQP       AMQPConfig
+	Redis      RedisConfig
+	Log        LogConfig
+
+	tokenFile string            // token_file as it was given
+	raw       wire.Intents      // rawintents as it was given
+	origins   map[string]Origin // of the settings that are not at their default, by key
+}
+
+// ShardsConfig says which shards run here.
+type ShardsConfig struct {
+	// Count is the number of shards of the bot, 0: Discord's
+	// recommendation; shards.count, DISCORD_SHARD_COUNT. 0 by default.
+	Count int
+	// IDs are the shards of this process in ascending order, nil: all;
+	// shards.ids, DISCORD_SHARD_IDS. nil by default. With a Count each is
+	// below it; without one they have yet to be held against Discord's
+	// recommendation.
+	IDs []int
+}
+
+// GatewayConfig is the address of the gateway.
+type GatewayConfig struct {
+	// URL is used instead of the one that the API names: ws:// or wss://, or
+	// empty; gateway.url, DISCORD_GATEWAY_URL. Empty by default.
+	URL string
+}
+
+// APIConfig is the address of the REST API.
+type APIConfig struct {
+	// Scheme is https or http; api.scheme, DISCORD_API_PROTOCOL. https by
+	// default.
+	Scheme string
+	// Host may carry a port; api.host, DISCORD_API_HOST. discord.com by
+	// default.
+	Host string
+	// Version is that of the REST API; api.version, DISCORD_API_VERSION. 10
+	// by default.
+	Version int
+	// CAFile is a PEM bundle to be trusted besides the system's roots, or
+	// empty; api.ca_file, DISCORD_API_CA_FILE. Empty by default.
+	CAFile string
+}
+
+// BrokerConfig says where events go.
+type BrokerConfig struct {
+	// Type is BrokerStdio; broker.type, BROKER_TYPE.
+	Type string
+	// Group names the broker's exchange or consumer group; broker.group,
+	// BROKER_GROUP. gateway by default.
+	Group string
+	// MessageTimeout is how long a message may wait at the broker;
+	// broker.message_timeout, BROKER_MESSAGE_TIMEOUT. 2 min by default.
+	MessageTimeout time.Duration
+	// Buffer bounds the events that wait for the broker, in bytes;
+	// broker.buffer, BROKER_BUFFER. 64 MiB by default.
+	Buffer int
+}
+
+// StdioConfig is how standard input and output are written.
+type StdioConfig struct {
+	// Format is FormatJSON or FormatMsgpack; stdio.format, STDIO_FORMAT.
+	// FormatJSON by default.
+	Format string
+}
+
+// PrometheusConfig is where metrics are served.
+type PrometheusConfig struct {
+	// Address to listen on, or empty; prometheus.address, PROMETHEUS_ADDRESS.
+	Address string
+	// Endpoint is the path, or empty: every path; prometheus.endpoint,
+	// PROMETHEUS_ENDPOINT.
+	Endpoint string
+}
+
+// ShardStoreConfig is where sessions are kept.
+type ShardStoreConfig struct {
+	// Type is redis, or empty: in memory; shard_store.type, SHARD_STORE_TYPE.
+	Type string
+	// Prefix of the keys; shard_store.prefix, SHARD_STORE_PREFIX.
+	Prefix string
+}
+
+// AMQPConfig is the address of RabbitMQ.
+type AMQPConfig struct {
+	URL SecretURL // amqp.url, AMQP_URL
+}
+
+// RedisConfig is the address of Redis.
+type RedisConfig struct {
+	URLs     []SecretURL // several are a cluster; redis.urls, REDIS_URL
+	PoolSize int         // redis.pool_size, REDIS_POOL_SIZE; 5 by default
+}
+
+// LogConfig is what is logged and how.
+type LogConfig struct {
+	// Level is the least level that is logged, LevelSuppress for nothing;
+	// flag -loglevel, log.level, LOG_LEVEL. Info by default.
+	Level slog.Level
+	// Format is LogAuto, LogText or FormatJSON; log.format, LOG_FORMAT.
+	// LogAuto by default.
+	Format string
+}
+
+// defaults returns the settings of somebody who gave none.
+func defaults() *Config {
+	return &Config{
+		Intents:         wire.UnprivilegedIntents,
+		GatewayVersion:  10,
+		Compression:     wire.CompressionZstd,
+		MaxMessage:      64 << 20,
+		ShutdownTimeout: 10 * time.Second,
+		API:             APIConfig{Scheme: "https", Host: "discord.com", Version: 10},
+		Broker: BrokerConfig{
+			Type:           BrokerStdio,
+			Group:          "gateway",
+			MessageTimeout: 2 * time.Minute,
+			Buffer:         64 << 20,
+		},
+		Stdio:   StdioConfig{Format: FormatJSON},
+		Redis:   RedisConfig{PoolSize: 5},
+		Log:     LogConfig{Level: slog.LevelInfo, Format: LogAuto},
+		origins: map[string]Origin{},
+	}
+}
+
+// Origin returns where the value of the setting with the key came from.
+func (c *Config) Origin(key string) Origin { return c.origins[key] }
+
+// APIBase returns the base of the REST API's URLs, such as
+// https://discord.com/api/v10.
+func (c *Config) APIBase() string {
+	return c.API.Scheme + "://" + c.API.Host + "/api/v" + strconv.Itoa(c.API.Version)
+}
+
+// TLS returns a new TLS configuration for REST and gateway: the system's roots
+// and those of API.CAFile, which is read anew.
+func (c *Config) TLS() (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.API.CAFile == "" {
+		return conf, nil
+	}
+	pem, err := os.ReadFile(c.API.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("config: api.ca_file: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool() // a system without roots: the file alone
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("config: api.ca_file: %w", errNoCertificate)
+	}
+	conf.RootCAs = roots
+	return conf, nil
+}
+
+var errNoCertificate = errors.New("holds no certificate in PEM form")

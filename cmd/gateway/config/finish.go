@@ -1,0 +1,145 @@
+// This file checks the settings against each other, once all sources are read.
+
+package config
+
+import (
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+
+	"sluice/wire"
+)
+
+// finish looks at the values that count in the end: what a later source
+// replaced is no trouble any more.
+func (c *Config) finish(r *report) {
+	c.finishToken(r)
+	c.finishIntents(r)
+	c.finishShards(r)
+	c.finishAddresses(r)
+	c.finishBroker(r)
+}
+
+func (c *Config) is(key string) bool { return c.origins[key].Kind != FromDefault }
+
+// maxTokenFile bounds a file with a token in bytes.
+const maxTokenFile = 4 << 10
+
+func (c *Config) finishToken(r *report) {
+	if at := c.origins["token_file"]; c.tokenFile != "" {
+		content, err := readFile(c.tokenFile, maxTokenFile)
+		switch {
+		case err != nil:
+			r.add(Error, at, "token_file", "%s: %s", c.tokenFile, fileTrouble(err))
+		case strings.TrimSpace(string(content)) == "":
+			r.add(Error, at, "token_file", "%s: the file is empty", c.tokenFile)
+		default:
+			n := &node{at: at, kind: kindText}
+			c.Token = input{node: n, key: "token_file", r: r}.token(string(content))
+		}
+	}
+	switch {
+	case r.failed["token"] || r.failed["token_file"]:
+	case c.Token == "":
+		r.add(Error, Origin{}, "token", "missing; set DISCORD_TOKEN or DISCORD_TOKEN_FILE, or token in the file")
+	case c.API.Host == "discord.com" && c.Gateway.URL == "" && strings.Count(string(c.Token), ".") != 2:
+		at, key := c.origins["token"], "token"
+		if c.tokenFile != "" {
+			at, key = c.origins["token_file"], "token_file"
+		}
+		r.add(Warning, at, key, "does not look like a bot's token, which has two dots in it; it is on the page Bot of the developer portal")
+	}
+}
+
+func (c *Config) finishIntents(r *report) {
+	switch {
+	case c.is("rawintents"):
+		c.Intents = c.raw
+		if c.is("intents") {
+			r.add(Warning, c.origins["rawintents"], "rawintents", "replaces intents (%s)", c.origins["intents"])
+		}
+	case !c.is("intents") && !r.failed["intents"] && !r.failed["rawintents"]:
+		r.add(Note, Origin{}, "intents", "not set: all but the privileged %s",
+			strings.ReplaceAll(wire.PrivilegedIntents.String(), "|", ", "))
+	}
+	if r.failed["intents"] || r.failed["rawintents"] {
+		return
+	}
+	key := "intents"
+	if c.is("rawintents") {
+		key = "rawintents"
+	}
+	if c.is(key) && c.Intents == 0 {
+		r.add(Warning, c.origins[key], key, "none: Discord sends little but READY and interactions")
+	}
+	if c.is("events") && len(c.Events) == 0 {
+		r.add(Warning, c.origins["events"], "events", "the list is empty: no event is published; remove it to publish all")
+	}
+	for _, name := range c.Events {
+		if needs := EventIntents(name); needs != 0 && needs&c.Intents == 0 {
+			r.add(Warning, c.origins["events"], "events", "%s comes only with %s, which intents do not ask for",
+				name, strings.ReplaceAll(needs.String(), "|", " or "))
+		}
+	}
+}
+
+func (c *Config) finishShards(r *report) {
+	if c.Shards.Count == 0 || len(c.Shards.IDs) == 0 {
+		return
+	}
+	if last := c.Shards.IDs[len(c.Shards.IDs)-1]; last >= c.Shards.Count {
+		r.add(Error, c.origins["shards.ids"], "shards.ids", "shard %d is not below shards.count, which is %d; ids begin at 0",
+			last, c.Shards.Count)
+	}
+}
+
+func (c *Config) finishAddresses(r *report) {
+	if at := c.origins["api.ca_file"]; c.API.CAFile != "" {
+		switch _, err := c.TLS(); {
+		case errors.Is(err, errNoCertificate):
+			r.add(Error, at, "api.ca_file", "%s: %s", c.API.CAFile, errNoCertificate)
+		case err != nil:
+			r.add(Error, at, "api.ca_file", "%s: %s", c.API.CAFile, fileTrouble(err))
+		}
+	}
+	asked := c.Gateway.URL == "" || c.Shards.Count == 0
+	if c.API.Scheme == "http" && asked && !isLocal(c.API.Host) {
+		r.add(Warning, c.origins["api.scheme"], "api.scheme", "with http the token goes to %s for everybody on the way to read", c.API.Host)
+	}
+	if c.Gateway.URL == "" {
+		return
+	}
+	if u, err := url.Parse(c.Gateway.URL); err == nil && u.Scheme == "ws" && !isLocal(u.Host) {
+		r.add(Warning, c.origins["gateway.url"], "gateway.url", "with ws:// the token goes to %s for everybody on the way to read", u.Host)
+	}
+	if c.Shards.Count == 0 {
+		r.add(Note, c.origins["gateway.url"], "gateway.url", "%s is still asked how many shards there are to be; set shards.count to spare it", c.APIBase())
+	}
+}
+
+// isLocal reports whether the host, with or without a port, is this machine.
+func isLocal(hostport string) bool {
+	host := (&url.URL{Host: hostport}).Hostname()
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// finishBroker tells of the parts that this version does not have.
+func (c *Config) finishBroker(r *report) {
+	if c.Broker.Type != BrokerStdio {
+		r.add(Error, c.origins["broker.type"], "broker.type", "%s is not in this version; use stdio", c.Broker.Type)
+		return // what belongs to it is used then
+	}
+	if c.is("prometheus.address") {
+		r.add(Warning, c.origins["prometheus.address"], "prometheus.address", "metrics are not in this version; nothing is served")
+	}
+	if c.is("shard_store.type") {
+		r.add(Warning, c.origins["shard_store.type"], "shard_store.type", "%s is not in this version; sessions are kept in memory", c.ShardStore.Type)
+	}
+	for _, key := range []string{"amqp.url", "redis.urls"} {
+		if c.is(key) {
+			r.add(Note, c.origins[key], key, "not used by the broker stdio")
+		}
+	}
+}

@@ -1,0 +1,137 @@
+// This file says where a setting comes from and what is wrong with it.
+
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// OriginKind is the kind of place that a setting comes from, in ascending
+// order of precedence.
+type OriginKind uint8
+
+const (
+	FromDefault OriginKind = iota
+	FromFile
+	FromEnvironment
+	FromFlag
+)
+
+// Origin is where a setting comes from. The zero value is the default.
+type Origin struct {
+	Kind         OriginKind
+	Name         string // of the file, variable or flag
+	Line, Column int    // in the file, from 1; 0: the file as a whole
+}
+
+// String returns default, a file with line and column, environment NAME, or
+// flag -NAME.
+func (o Origin) String() string {
+	switch o.Kind {
+	case FromFile:
+		if o.Line == 0 {
+			return o.Name
+		}
+		return o.Name + ":" + strconv.Itoa(o.Line) + ":" + strconv.Itoa(o.Column)
+	case FromEnvironment:
+		return "environment " + o.Name
+	case FromFlag:
+		return "flag -" + o.Name
+	}
+	return "default"
+}
+
+// Severity says what a Problem means for the start.
+type Severity uint8
+
+const (
+	Note    Severity = iota // worth knowing
+	Warning                 // probably not what was meant
+	Error                   // the gateway does not start
+)
+
+// String returns the word for the severity.
+func (s Severity) String() string { return [...]string{"note", "warning", "error"}[s] }
+
+// Problem is something to be told about the settings. No text of it holds a
+// secret.
+type Problem struct {
+	Severity Severity
+	Origin   Origin // where it is
+	Key      string // the setting it is about, or empty
+	Text     string // one line: what is wrong and what would be right
+}
+
+// String returns the problem as one line, in the form in which compilers tell
+// theirs: place, severity, key, text.
+func (p Problem) String() string {
+	line := p.Severity.String() + ": "
+	if p.Origin.Kind != FromDefault {
+		line = p.Origin.String() + ": " + line
+	}
+	if p.Key != "" {
+		line += p.Key + ": "
+	}
+	return line + p.Text
+}
+
+// Problems are what is to be told about the settings: those of the file in the
+// order of its lines, then the environment's, the flags', and those of
+// settings that do not fit together.
+type Problems []Problem
+
+// Failed reports whether an Error is among them.
+func (ps Problems) Failed() bool {
+	return slices.ContainsFunc(ps, func(p Problem) bool { return p.Severity == Error })
+}
+
+// report collects problems while settings are read.
+type report struct {
+	problems Problems
+	secrets  redactor
+	failed   map[string]bool // settings by key that have an error
+}
+
+func (r *report) add(s Severity, at Origin, key, format string, args ...any) {
+	r.problems = append(r.problems, Problem{Severity: s, Origin: at, Key: key, Text: fmt.Sprintf(format, args...)})
+	if s == Error {
+		r.failed[key] = true
+	}
+}
+
+// finish returns the problems in their order, without secrets and without
+// anything that would break a line.
+func (r *report) finish() Problems {
+	rank := func(p Problem) int {
+		if p.Origin.Kind == FromDefault {
+			return int(FromFlag) + 1
+		}
+		return int(p.Origin.Kind)
+	}
+	slices.SortStableFunc(r.problems, func(a, b Problem) int {
+		return cmp.Or(
+			cmp.Compare(rank(a), rank(b)),
+			cmp.Compare(a.Origin.Line, b.Origin.Line),
+			cmp.Compare(a.Origin.Column, b.Origin.Column),
+		)
+	})
+	for i := range r.problems {
+		p := &r.problems[i]
+		p.Key, p.Text = oneLine(r.secrets.redact(p.Key)), oneLine(r.secrets.redact(p.Text))
+	}
+	return r.problems
+}
+
+// oneLine returns the text with escapes for what is not printable.
+func oneLine(text string) string {
+	for _, c := range text {
+		if !strconv.IsPrint(c) {
+			quoted := strconv.Quote(text)
+			return quoted[1 : len(quoted)-1]
+		}
+	}
+	return text
+}

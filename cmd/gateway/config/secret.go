@@ -1,0 +1,120 @@
+// This file keeps secrets out of whatever is printed.
+
+package config
+
+import (
+	"log/slog"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// mask stands for a secret.
+const mask = "***"
+
+// Secret is a text that prints as ***, whichever way it is printed. Reveal
+// gives the text itself.
+type Secret string
+
+// Reveal returns the secret text.
+func (s Secret) Reveal() string { return string(s) }
+
+// String returns ***, or nothing for an empty secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return mask
+}
+
+// GoString is for %#v.
+func (s Secret) GoString() string { return `"` + s.String() + `"` }
+
+// MarshalText is for encoding/json and its like.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// LogValue is for log/slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// SecretURL is an address that prints with *** for its password. Reveal gives
+// the address itself.
+type SecretURL string
+
+// Reveal returns the address with its password.
+func (u SecretURL) Reveal() string { return string(u) }
+
+// String returns the address with *** for the password.
+func (u SecretURL) String() string {
+	password, ok := u.password()
+	if !ok {
+		return mask
+	}
+	if password == "" {
+		return string(u)
+	}
+	start := strings.Index(string(u), "://") + len("://")
+	at := start + strings.LastIndexByte(string(u[start:]), '@')
+	user, _, _ := strings.Cut(string(u[start:at]), ":")
+	return string(u[:start]) + user + ":" + mask + string(u[at:])
+}
+
+// GoString is for %#v.
+func (u SecretURL) GoString() string { return `"` + u.String() + `"` }
+
+// MarshalText is for encoding/json and its like.
+func (u SecretURL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// LogValue is for log/slog.
+func (u SecretURL) LogValue() slog.Value { return slog.StringValue(u.String()) }
+
+// password returns the password as it is written in the address; ok is false
+// when it cannot be told which part of the address that is.
+func (u SecretURL) password() (password string, ok bool) {
+	s := string(u)
+	scheme, rest, found := strings.Cut(s, "://")
+	if !found {
+		return "", !strings.ContainsRune(s, '@') && !strings.ContainsRune(s, '?')
+	}
+	parsed, err := url.Parse(s)
+	if err != nil || strings.ContainsRune(scheme, '@') || parsed.RawQuery != "" || parsed.Fragment != "" {
+		return "", false // redis://host?password=… and the like
+	}
+	if parsed.User == nil {
+		return "", !strings.ContainsRune(rest, '@')
+	}
+	authority, path, _ := strings.Cut(rest, "/")
+	at := strings.LastIndexByte(authority, '@')
+	if at < 0 || strings.ContainsRune(path, '@') {
+		return "", false
+	}
+	_, password, _ = strings.Cut(authority[:at], ":")
+	return password, true
+}
+
+// tokenShape is what Discord's tokens look like.
+var tokenShape = regexp.MustCompile(`[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{20,}`)
+
+// Redact returns the text with *** for whatever looks like a token of Discord:
+// for texts that may hold anything, such as an argument in the wrong place.
+func Redact(text string) string { return tokenShape.ReplaceAllString(text, mask) }
+
+// redactor removes the secrets that were seen while settings were read from
+// the texts of problems. No text is meant to hold one: this is the second lock.
+type redactor []string
+
+// minRedact is the length below which a secret is not searched for: it would
+// hit words.
+const minRedact = 6
+
+func (r *redactor) add(secret string) {
+	if len(secret) >= minRedact {
+		*r = append(*r, secret)
+	}
+}
+
+func (r redactor) redact(text string) string {
+	for _, secret := range r {
+		text = strings.ReplaceAll(text, secret, mask)
+	}
+	return Redact(text)
+}

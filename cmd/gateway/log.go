@@ -1,0 +1,53 @@
+// This file makes the logger.
+
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+
+	"sluice/cmd/gateway/config"
+)
+
+// newLogger returns a logger that writes to w: as text if w is a terminal and
+// as JSON otherwise, unless the format is set.
+func newLogger(c config.LogConfig, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.Level}
+	if c.Format == config.LogText || c.Format == config.LogAuto && isTerminal(w) {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+// isTerminal reports whether w is a character device, as a terminal is. The
+// null device is one too: what is written there may have any form.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// logProblems logs what is to be told about settings that are good enough to
+// start with.
+func logProblems(ctx context.Context, log *slog.Logger, problems config.Problems) {
+	for _, p := range problems {
+		level := slog.LevelInfo
+		if p.Severity == config.Warning {
+			level = slog.LevelWarn
+		}
+		text := p.Text
+		if p.Key != "" {
+			text = p.Key + ": " + text
+		}
+		if p.Origin.Kind == config.FromDefault {
+			log.Log(ctx, level, text)
+		} else {
+			log.Log(ctx, level, text, "from", p.Origin.String())
+		}
+	}
+}
