@@ -37,7 +37,9 @@ func summary(cfg *config.Config) string {
 		token = cfg.Origin("token_file")
 	}
 	events := "all events"
-	if cfg.Events != nil {
+	if cfg.Events != nil && len(cfg.Events) == 0 {
+		events = "no events"
+	} else if cfg.Events != nil {
 		events = plural(len(cfg.Events), "event")
 	}
 	privileged := "none privileged"

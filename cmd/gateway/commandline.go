@@ -35,35 +35,38 @@ func parseCommand(args []string) (command, error) {
 	if err != nil || cmd.name != "run" {
 		return cmd, err
 	}
-	if len(rest) == 0 {
-		return cmd, nil
-	}
-	if !slices.Contains(subcommands, rest[0]) {
-		hint := ""
-		if n := config.Nearest(rest[0], subcommands); n != "" {
-			hint = "; did you mean " + n + "?"
+	if len(rest) > 0 {
+		name := rest[0]
+		if !slices.Contains(subcommands, name) {
+			return cmd, fmt.Errorf("unknown command %.60q%s", name, didYouMean(name, subcommands))
 		}
-		return cmd, fmt.Errorf("unknown command %.60q%s", rest[0], hint)
-	}
-	cmd.name, cmd.args = rest[0], rest[1:]
-	if cmd.name == "demo" || cmd.name == "help" {
-		return cmd, nil
-	}
-	before := cmd.name
-	rest, err = cmd.parseFlags(cmd.args)
-	cmd.args = nil
-	switch {
-	case err != nil || cmd.name == "help":
-		if cmd.name == "help" {
-			cmd.args = []string{before}
+		cmd.name = name
+		if name == "demo" || name == "help" {
+			cmd.args = rest[1:]
+			return cmd, nil
 		}
-		return cmd, err
-	case len(rest) > 0:
-		return cmd, fmt.Errorf("%s takes no argument %.60q", before, rest[0])
-	case cmd.online && cmd.name != "check":
-		return cmd, fmt.Errorf("-online belongs to check")
+		rest, err = cmd.parseFlags(rest[1:])
+		switch {
+		case err != nil:
+			return cmd, err
+		case cmd.name == "help":
+			cmd.args = []string{name}
+			return cmd, nil
+		case len(rest) > 0:
+			return cmd, fmt.Errorf("%s takes no argument %.60q", name, rest[0])
+		}
+	}
+	if cmd.online && cmd.name != "check" {
+		return cmd, errors.New("-online belongs to check")
 	}
 	return cmd, nil
+}
+
+func didYouMean(name string, candidates []string) string {
+	if n := config.Nearest(name, candidates); n != "" {
+		return "; did you mean " + n + "?"
+	}
+	return ""
 }
 
 // parseFlags reads flags, with one dash or two, and returns what follows them.

@@ -99,12 +99,8 @@ func help(args []string, stdout, stderr io.Writer) int {
 	default:
 		text, ok := topics[topic]
 		if !ok {
-			hint := ""
-			if n := config.Nearest(topic, topicNames); n != "" {
-				hint = "; did you mean " + n + "?"
-			}
 			fmt.Fprintf(stderr, "gateway: no help on %s%s\nTopics: %s.\n",
-				config.Redact(fmt.Sprintf("%.60q", topic)), hint, strings.Join(topicNames, ", "))
+				config.Redact(fmt.Sprintf("%.60q", topic)), didYouMean(topic, topicNames), strings.Join(topicNames, ", "))
 			return exitUsage
 		}
 		io.WriteString(stdout, text)

@@ -27,7 +27,7 @@ func (c *Config) is(key string) bool { return c.origins[key].Kind != FromDefault
 const maxTokenFile = 4 << 10
 
 func (c *Config) finishToken(r *report) {
-	if at := c.origins["token_file"]; c.tokenFile != "" {
+	if at := c.origins["token_file"]; c.tokenFile != "" && !r.failed["token_file"] {
 		content, err := readFile(c.tokenFile, maxTokenFile)
 		switch {
 		case err != nil:

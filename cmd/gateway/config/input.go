@@ -89,7 +89,7 @@ func (in input) number(low, high int64) (int64, bool) {
 // values returns a list's values, of a loose text its parts between commas.
 func (in input) values(example string) ([]input, bool) {
 	if !in.loose {
-		if !in.want(example, kindList) {
+		if !in.want("["+example+"]", kindList) {
 			return nil, false
 		}
 		values := make([]input, len(in.list))
@@ -107,17 +107,20 @@ func (in input) values(example string) ([]input, bool) {
 	return values, true
 }
 
-// names returns a list of texts, none of them empty.
-func (in input) names(example string) ([]input, bool) {
+// names returns the texts of a list. What is none, or empty, is told and left
+// out; ok is false when it is no list at all.
+func (in input) names(example string) (names []input, ok bool) {
 	values, ok := in.values(example)
 	for _, v := range values {
-		s, isText := v.string(strconv.Quote("NAME"))
-		if isText && s == "" {
-			v.errorf("a name is empty")
+		switch s, isText := v.string(example); {
+		case !isText:
+		case strings.TrimSpace(s) == "":
+			v.errorf("a name in the list is empty")
+		default:
+			names = append(names, v)
 		}
-		ok = ok && isText && s != ""
 	}
-	return values, ok
+	return names, ok
 }
 
 // duration returns a duration between low and high.

@@ -84,9 +84,16 @@ func (c *Config) loadFile(name string, r *report) {
 		}
 		return
 	}
+	c.loadDocument(name, document, r)
+}
+
+// loadDocument reads the settings in the content of the file of that name.
+func (c *Config) loadDocument(name string, document []byte, r *report) {
+	at := Origin{Kind: FromFile, Name: name}
 	document, trouble := decodeText(document)
 	if trouble != "" {
 		r.add(Error, at, "", "%s", trouble)
+		r.failed["token"] = true // it may well be in there
 		return
 	}
 	root, err := parseTOML(name, document)

@@ -21,7 +21,7 @@ func Nearest(name string, candidates []string) string {
 	if best != "" {
 		return best
 	}
-	// A word too many or too few, or only the beginning.
+	// A word too many or too few, or another end.
 	words := split(name)
 	for _, c := range candidates {
 		cw := split(c)
@@ -32,7 +32,11 @@ func Nearest(name string, candidates []string) string {
 		if len(few) >= 2 && len(many) == len(few)+1 && subsequence(few, many) {
 			return c
 		}
-		if f := fold(c); len(folded) >= 5 && strings.HasPrefix(f, folded) && len(f)-len(folded) <= 4 {
+		short, long := fold(c), folded
+		if len(short) > len(long) {
+			short, long = long, short
+		}
+		if len(short) >= 4 && len(long)-len(short) <= 4 && strings.HasPrefix(long, short) {
 			return c
 		}
 	}

@@ -75,7 +75,11 @@ func parseTOML(name string, document []byte) (*node, error) {
 		var de *toml.DecodeError
 		if errors.As(err, &de) {
 			line, column := de.Position()
-			return nil, &syntaxError{line, column, strings.TrimPrefix(de.Error(), "toml: ")}
+			text := strings.TrimPrefix(de.Error(), "toml: ")
+			if strings.HasPrefix(text, "unexpected character") {
+				text = "expected a value; a text needs quotes around it"
+			}
+			return nil, &syntaxError{line, column, text}
 		}
 		return nil, &syntaxError{text: strings.TrimPrefix(err.Error(), "toml: ")}
 	}
@@ -207,13 +211,13 @@ func (t *tomlTree) value(at Origin, v *unstable.Node) *node {
 }
 
 // parseJSON reads a JSON text that stands at the place. The error is a
-// *syntaxError with the byte as its column.
+// *syntaxError.
 func parseJSON(at Origin, text string) (*node, error) {
 	// The decoder's own check bounds the depth; the tokens alone would not.
 	if err := json.Unmarshal([]byte(text), new(any)); err != nil {
 		var se *json.SyntaxError
 		if errors.As(err, &se) {
-			return nil, &syntaxError{column: int(se.Offset), text: se.Error()}
+			return nil, &syntaxError{text: fmt.Sprintf("%s (byte %d)", se, se.Offset)}
 		}
 		return nil, &syntaxError{text: err.Error()}
 	}

@@ -52,7 +52,7 @@ func (in input) presence() ([]byte, bool) {
 	if in.loose {
 		n, err := parseJSON(in.at, in.text)
 		if err != nil {
-			in.errorf("not a JSON object: %s", err)
+			in.errorf("not JSON: %s", err)
 			return nil, false
 		}
 		in.node = n
@@ -83,7 +83,7 @@ func (in input) presence() ([]byte, bool) {
 			if v.kind == kindNull {
 				continue
 			}
-			list, good := v.values("[[presence.activities]]")
+			list, good := v.values(`{name = "chess", type = 0}`)
 			ok = ok && good
 			for i, a := range list {
 				a.key += "[" + strconv.Itoa(i) + "]"

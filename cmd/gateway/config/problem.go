@@ -120,7 +120,9 @@ func (r *report) finish() Problems {
 	})
 	for i := range r.problems {
 		p := &r.problems[i]
-		p.Key, p.Text = oneLine(r.secrets.redact(p.Key)), oneLine(r.secrets.redact(p.Text))
+		for _, text := range []*string{&p.Origin.Name, &p.Key, &p.Text} {
+			*text = oneLine(r.secrets.redact(*text))
+		}
 	}
 	return r.problems
 }

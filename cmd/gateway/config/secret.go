@@ -3,6 +3,7 @@
 package config
 
 import (
+	"fmt"
 	"log/slog"
 	"net/url"
 	"regexp"
@@ -27,8 +28,8 @@ func (s Secret) String() string {
 	return mask
 }
 
-// GoString is for %#v.
-func (s Secret) GoString() string { return `"` + s.String() + `"` }
+// Format is for every verb of fmt; without it %d would show the secret.
+func (s Secret) Format(f fmt.State, verb rune) { fmt.Fprintf(f, fmt.FormatString(f, verb), s.String()) }
 
 // MarshalText is for encoding/json and its like.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
@@ -58,8 +59,10 @@ func (u SecretURL) String() string {
 	return string(u[:start]) + user + ":" + mask + string(u[at:])
 }
 
-// GoString is for %#v.
-func (u SecretURL) GoString() string { return `"` + u.String() + `"` }
+// Format is for every verb of fmt; without it %d would show the password.
+func (u SecretURL) Format(f fmt.State, verb rune) {
+	fmt.Fprintf(f, fmt.FormatString(f, verb), u.String())
+}
 
 // MarshalText is for encoding/json and its like.
 func (u SecretURL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }

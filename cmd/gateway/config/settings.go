@@ -228,7 +228,7 @@ var settings = []Setting{
 	{
 		Key: "broker.buffer", Env: "BROKER_BUFFER", Takes: "size", Default: `"64MiB"`,
 		Doc:  "Memory, 1MiB or more, for events that wait for the broker. When it is full, no more is read from Discord until there is room.",
-		read: func(c *Config, in input) { readSize(&c.Broker.Buffer, in, 1<<20, math.MaxInt32) },
+		read: func(c *Config, in input) { readSize(&c.Broker.Buffer, in, 1<<20, min(64<<30, math.MaxInt)) },
 		show: func(c *Config) string { return quote(formatSize(int64(c.Broker.Buffer))) },
 	},
 	{

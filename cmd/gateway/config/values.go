@@ -37,7 +37,7 @@ func (in input) token(text string) Secret {
 // events reads event names. A name that is not documented may be right, for
 // Discord adds events; one that cannot be an event's name is an error.
 func (in input) events(to *[]string) {
-	list, ok := in.names(`["MESSAGE_CREATE"]`)
+	list, ok := in.names(`"MESSAGE_CREATE"`)
 	if !ok {
 		return
 	}
@@ -61,7 +61,7 @@ func (in input) events(to *[]string) {
 
 // intents reads intent names.
 func (in input) intents(to *wire.Intents) {
-	list, ok := in.names(`["GUILDS"]`)
+	list, ok := in.names(`"GUILDS"`)
 	if !ok {
 		return
 	}
@@ -242,7 +242,7 @@ func (in input) amqpURL(to *SecretURL) {
 }
 
 func (in input) redisURLs(to *[]SecretURL) {
-	list, ok := in.names(`["localhost:6379"]`)
+	list, ok := in.names(`"localhost:6379"`)
 	if !ok {
 		return
 	}

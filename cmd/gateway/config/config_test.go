@@ -1,0 +1,253 @@
+// This file tests how settings are read, one over the other, and the table.
+
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/wire"
+)
+
+const token = "not.a.token"
+
+// writeFile makes a file with the settings and returns its name.
+func writeFile(t *testing.T, content string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "gateway.toml")
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// mustLoad fails the test when the settings have an error.
+func mustLoad(t *testing.T, s Sources) *Config {
+	t.Helper()
+	c, problems := Load(s)
+	if problems.Failed() {
+		t.Fatalf("Load: %v", problems)
+	}
+	return c
+}
+
+func TestDefaults(t *testing.T) {
+	t.Chdir(t.TempDir()) // without a gateway.toml
+	got := mustLoad(t, Sources{Environ: []string{"DISCORD_TOKEN=" + token}})
+	want := &Config{
+		Token:           token,
+		Intents:         wire.UnprivilegedIntents,
+		GatewayVersion:  10,
+		Compression:     wire.CompressionZstd,
+		MaxMessage:      64 << 20,
+		ShutdownTimeout: 10 * time.Second,
+		API:             APIConfig{Scheme: "https", Host: "discord.com", Version: 10},
+		Broker:          BrokerConfig{Type: "stdio", Group: "gateway", MessageTimeout: 2 * time.Minute, Buffer: 64 << 20},
+		Stdio:           StdioConfig{Format: "json"},
+		Redis:           RedisConfig{PoolSize: 5},
+		Log:             LogConfig{Level: slog.LevelInfo, Format: "auto"},
+		origins:         map[string]Origin{"token": {Kind: FromEnvironment, Name: "DISCORD_TOKEN"}},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %#v\nwant %#v", got, want)
+	}
+	if base := got.APIBase(); base != "https://discord.com/api/v10" {
+		t.Errorf("APIBase is %s", base)
+	}
+}
+
+// TestDefaultFile: gateway.toml in the working directory is read unless
+// another is named, and then that one has to be there.
+func TestDefaultFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile(DefaultFile, []byte("token = 'not.a.token'\nlog.level = 'debug'"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c := mustLoad(t, Sources{}); c.Log.Level != slog.LevelDebug {
+		t.Errorf("%s was not read", DefaultFile)
+	}
+	_, problems := Load(Sources{File: "other.toml"})
+	if got := fmt.Sprint(problems); !strings.Contains(got, "other.toml: error: there is no such file") || strings.Contains(got, "missing") {
+		t.Errorf("a file that is named and not there: %s", got)
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	const file = "token = 'file.file.file'\nlog.level = 'error'\n"
+	const env = "LOG_LEVEL=warn"
+	for _, tc := range []struct {
+		name   string
+		file   string
+		env    []string
+		flags  map[string]string
+		level  slog.Level
+		token  Secret
+		origin OriginKind // of log.level
+	}{
+		{"default", "token = 'file.file.file'", nil, nil, slog.LevelInfo, "file.file.file", FromDefault},
+		{"file", file, nil, nil, slog.LevelError, "file.file.file", FromFile},
+		{"environment", file, []string{env}, nil, slog.LevelWarn, "file.file.file", FromEnvironment},
+		{"flag", file, []string{env}, map[string]string{"loglevel": "debug"}, slog.LevelDebug, "file.file.file", FromFlag},
+		{"suppress", file, []string{env}, map[string]string{"loglevel": "suppress"}, LevelSuppress, "file.file.file", FromFlag},
+		{"empty variable", file, []string{"LOG_LEVEL=", "DISCORD_TOKEN="}, nil, slog.LevelError, "file.file.file", FromFile},
+		{"token", file, []string{"DISCORD_TOKEN=Bot  env.env.env\n"}, nil, slog.LevelError, "env.env.env", FromFile},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := mustLoad(t, Sources{File: writeFile(t, tc.file), Environ: tc.env, Flags: tc.flags})
+			if c.Log.Level != tc.level || c.Token != tc.token || c.Origin("log.level").Kind != tc.origin {
+				t.Errorf("level %v, token %q, origin %v", c.Log.Level, c.Token.Reveal(), c.Origin("log.level"))
+			}
+		})
+	}
+}
+
+// TestTokenFile: the later source counts, whichever of token and token_file it
+// sets; what it replaces is not looked at.
+func TestTokenFile(t *testing.T) {
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "token")
+	if err := os.WriteFile(secret, []byte(" Bot from.the.file\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name, file string
+		env        []string
+		want       Secret
+		origin     string // the key that it came from
+	}{
+		{"file", "token_file = " + quote(secret), nil, "from.the.file", "token_file"},
+		{"variable over file", "token = 'a.b.c'", []string{"DISCORD_TOKEN_FILE=" + secret}, "from.the.file", "token_file"},
+		{"token over token_file", "token_file = 'not there'", []string{"DISCORD_TOKEN=d.e.f"}, "d.e.f", "token"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := mustLoad(t, Sources{File: writeFile(t, tc.file), Environ: tc.env})
+			if c.Token != tc.want {
+				t.Errorf("token is %q", c.Token.Reveal())
+			}
+			for _, key := range []string{"token", "token_file"} {
+				if set := c.Origin(key).Kind != FromDefault; set != (key == tc.origin) {
+					t.Errorf("origin of %s is %v", key, c.Origin(key))
+				}
+			}
+		})
+	}
+}
+
+// TestOverruled: what is known and not in this version is no trouble when a
+// later source says otherwise.
+func TestOverruled(t *testing.T) {
+	file := writeFile(t, "token = 'a.b.c'\nbroker.type = 'amqp'\napi.ca_file = 'not there'\n")
+	if _, problems := Load(Sources{File: file}); !problems.Failed() {
+		t.Error("the broker amqp and a missing file pass")
+	}
+	cert := filepath.Join(t.TempDir(), "ca.pem")
+	pem, err := os.ReadFile("../../../testdata/config/accepted/ca.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(cert, pem, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := mustLoad(t, Sources{File: file, Environ: []string{"BROKER_TYPE=stdio", "DISCORD_API_CA_FILE=" + cert}})
+	if conf, err := c.TLS(); err != nil || conf.RootCAs == nil {
+		t.Errorf("TLS: %v, %v", conf, err)
+	}
+}
+
+// TestLists: nil and empty are different things.
+func TestLists(t *testing.T) {
+	for _, tc := range []struct {
+		file    string
+		events  []string
+		ids     []int
+		intents wire.Intents
+	}{
+		{"", nil, nil, wire.UnprivilegedIntents},
+		{"events = []\nintents = []", []string{}, nil, 0},
+		{"events = ['READY']\nintents = ['GUILDS', 'GUILD']\nshards.ids = [3, '0-1', \"5, 7 - 8\"]",
+			[]string{"READY"}, []int{0, 1, 3, 5, 7, 8}, wire.IntentGuilds},
+		{"rawintents = 0x201", nil, nil, wire.IntentGuilds | wire.IntentGuildMessages},
+		{"rawintents = 0", nil, nil, 0},
+	} {
+		c := mustLoad(t, Sources{File: writeFile(t, "token = 'a.b.c'\n"+tc.file)})
+		if !reflect.DeepEqual(c.Events, tc.events) || !reflect.DeepEqual(c.Shards.IDs, tc.ids) || c.Intents != tc.intents {
+			t.Errorf("%q: events %#v, ids %#v, intents %s", tc.file, c.Events, c.Shards.IDs, c.Intents)
+		}
+	}
+}
+
+func TestPresence(t *testing.T) {
+	for _, tc := range []struct{ toml, json, want string }{
+		{"[presence]", `{}`, `{"since":null,"activities":[],"status":"online","afk":false}`},
+		{"presence = {status = 'dnd', since = 91879201, afk = true}", `{"status":"dnd","since":91879201,"afk":true}`,
+			`{"since":91879201,"activities":[],"status":"dnd","afk":true}`},
+		{"[[presence.activities]]\nname = 'a <b>'\ntype = 3\n[[presence.activities]]\ntype = 'custom'\nstate = 'x'",
+			`{"since":null,"activities":[{"name":"a <b>","type":3,"url":null},{"type":4,"state":"x"}]}`,
+			`{"since":null,"activities":[{"name":"a <b>","type":3},{"name":"Custom Status","type":4,"state":"x"}],"status":"online","afk":false}`},
+		{"[presence.game]\nname = 'test'", `{"game":{"name":"test","type":0},"activities":null}`,
+			`{"since":null,"activities":[{"name":"test","type":0}],"status":"online","afk":false}`},
+		{"presence.game = {name = 't', type = 1, url = 'https://twitch.tv/t'}", `{"game":{"name":"t","type":1,"url":"https://twitch.tv/t"}}`,
+			`{"since":null,"activities":[{"name":"t","type":1,"url":"https://twitch.tv/t"}],"status":"online","afk":false}`},
+	} {
+		fromFile := mustLoad(t, Sources{File: writeFile(t, "token = 'a.b.c'\n"+tc.toml)})
+		fromEnv := mustLoad(t, Sources{File: writeFile(t, "token = 'a.b.c'"), Environ: []string{"DISCORD_PRESENCE=" + tc.json}})
+		if string(fromFile.Presence) != tc.want || string(fromEnv.Presence) != tc.want {
+			t.Errorf("%s\ngot  %s\nand  %s\nwant %s", tc.toml, fromFile.Presence, fromEnv.Presence, tc.want)
+		}
+	}
+}
+
+func TestByteOrderMark(t *testing.T) {
+	c := mustLoad(t, Sources{File: writeFile(t, "\xef\xbb\xbftoken = 'a.b.c'\r\nlog.level = 'debug'\r\n")})
+	if c.Log.Level != slog.LevelDebug {
+		t.Error("the file of a Windows editor was not read")
+	}
+}
+
+// TestTable: the table is whole, and its defaults are those in force.
+func TestTable(t *testing.T) {
+	keys, envs := map[string]bool{}, map[string]bool{}
+	for _, s := range Settings() {
+		if s.Key == "" || s.Env == "" || s.Takes == "" || s.Default == "" || s.Doc == "" || keys[s.Key] || envs[s.Env] {
+			t.Errorf("row %q (%s) has a gap or is there twice", s.Key, s.Env)
+		}
+		keys[s.Key], envs[s.Env] = true, true
+		if show := s.show(defaults()); show != "" && show != s.Default && s.Key != "intents" {
+			t.Errorf("%s: documented default %s, in force %s", s.Key, s.Default, show)
+		}
+	}
+	if n := len(EventNames()); n != 79 {
+		t.Errorf("%d events, want 79", n)
+	}
+	for _, name := range EventNames() {
+		if !isEventName(name) {
+			t.Errorf("%s is no event name", name)
+		}
+	}
+}
+
+// TestFormatReadsBack: what `gateway config` prints is a file with the same
+// settings, but for the secrets.
+func TestFormatReadsBack(t *testing.T) {
+	t.Chdir("../../../testdata/config/accepted")
+	c := mustLoad(t, Sources{File: "everything.toml"})
+	again := mustLoad(t, Sources{File: writeFile(t, c.Format())})
+	if got, want := values(again.Format()), values(c.Format()); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// values returns what Format printed without the origins.
+func values(formatted string) string {
+	var b strings.Builder
+	for line := range strings.Lines(formatted) {
+		b.WriteString(strings.TrimRight(line[:strings.LastIndex(line, "  # ")], " ") + "\n")
+	}
+	return b.String()
+}
