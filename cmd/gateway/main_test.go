@@ -165,6 +165,8 @@ func TestUsage(t *testing.T) {
 		{shaped, exitUsage, "", "unknown command \"***\""},
 		{"-" + shaped + "=1", exitUsage, "", "unknown flag ***"},
 		{"help " + shaped, exitUsage, "", "no help on \"***\""},
+		{"-loglevel loud", exitUsage, "", "flag -loglevel: error: log.level: \"loud\" is none of suppress, error, warn, info, debug\n"},
+		{"check -loglevel warning", exitUsage, "", "; did you mean warn?\n"},
 		{"check -config no-such.toml", exitUsage, "", "no-such.toml: error: there is no such file\n"},
 	} {
 		o := runCommand(nil, strings.Fields(tc.args)...)

@@ -137,7 +137,13 @@ func (c *Config) finishBroker(r *report) {
 	if c.is("shard_store.type") {
 		r.add(Warning, c.origins["shard_store.type"], "shard_store.type", "%s is not in this version; sessions are kept in memory", c.ShardStore.Type)
 	}
-	for _, key := range []string{"amqp.url", "redis.urls"} {
+	if c.is("prometheus.endpoint") && !c.is("prometheus.address") {
+		r.add(Note, c.origins["prometheus.endpoint"], "prometheus.endpoint", "has no effect without prometheus.address")
+	}
+	if c.is("shard_store.prefix") && !c.is("shard_store.type") {
+		r.add(Note, c.origins["shard_store.prefix"], "shard_store.prefix", "has no effect without shard_store.type")
+	}
+	for _, key := range []string{"broker.group", "broker.message_timeout", "amqp.url", "redis.urls", "redis.pool_size"} {
 		if c.is(key) {
 			r.add(Note, c.origins[key], key, "not used by the broker stdio")
 		}
