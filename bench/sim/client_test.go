@@ -59,22 +59,22 @@ type client struct {
 
 // feed gives a decompressor what came so far. It never ends: reading past what
 // there is is a mistake of the test.
-type feed struct{ bytes.Buffer }
+type feed struct{ buf bytes.Buffer }
 
 var errDry = errors.New("read past the message")
 
 func (f *feed) Read(p []byte) (int, error) {
-	if f.Len() == 0 {
+	if f.buf.Len() == 0 {
 		return 0, errDry
 	}
-	return f.Buffer.Read(p)
+	return f.buf.Read(p)
 }
 
 func (f *feed) ReadByte() (byte, error) {
-	if f.Len() == 0 {
+	if f.buf.Len() == 0 {
 		return 0, errDry
 	}
-	return f.Buffer.ReadByte()
+	return f.buf.ReadByte()
 }
 
 // dialer connects to a server, over its network in memory if mem is set.
@@ -249,7 +249,7 @@ func (c *client) inflate(typ ws.OpCode, p []byte) ([]byte, error) {
 	}
 	if c.z == nil {
 		c.z = new(feed)
-		c.z.Write(p)
+		c.z.buf.Write(p)
 		if c.mode == "zlib" {
 			zr, err := zlib.NewReader(c.z)
 			if err != nil {
@@ -264,7 +264,7 @@ func (c *client) inflate(typ ws.OpCode, p []byte) ([]byte, error) {
 			c.zd, c.dec = zd, zd
 		}
 	} else {
-		c.z.Write(p)
+		c.z.buf.Write(p)
 	}
 	var msg json.RawMessage
 	var out []byte
