@@ -5,12 +5,12 @@
 package sim
 
 import (
+	"compress/zlib" // its output is closer to that of Discord's zlib than klauspost's
 	"encoding/binary"
 	"fmt"
 	"sync"
 
 	"github.com/gobwas/ws"
-	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 )
 

@@ -5,13 +5,13 @@ package sim
 
 import (
 	"bytes"
+	"compress/zlib"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
 
 	"github.com/gobwas/ws"
-	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 
 	"sluice/wire"
