@@ -101,7 +101,11 @@ func (r *reader) next() error {
 	case c == '{':
 		return r.jsonLine()
 	case shapeOf(c).kind == kindMap:
-		return r.msgPackItem()
+		// Two of these bytes also begin letters. They count with fewer than
+		// 256 pairs, and letters do not go on with a zero.
+		if b, _ := r.br.Peek(2); shapeOf(c).width == 0 || len(b) == 2 && b[1] == 0 {
+			return r.msgPackItem()
+		}
 	}
 	r.refuse("line", r.line, errors.New("a command is a JSON object in one line, or a MessagePack map"), r.arrived())
 	return r.readLine(false)
