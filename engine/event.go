@@ -3,7 +3,11 @@
 
 package engine
 
-import "context"
+import (
+	"context"
+
+	"github.com/valyala/bytebufferpool"
+)
 
 // Event is one dispatch (op 0) on its way from Discord to a Sink.
 //
@@ -16,8 +20,9 @@ type Event struct {
 	Type    []byte // the dispatch's name, such as MESSAGE_CREATE
 	Data    []byte // the payload's d, byte for byte as Discord sent it
 
-	origin *session // takes the acknowledgement
-	size   int      // bytes counted against the queue's bound
+	origin *session                   // takes the acknowledgement
+	buf    *bytebufferpool.ByteBuffer // holds Type and Data
+	size   int                        // bytes counted against the queue's bound
 }
 
 // Sink takes events to wherever bots read them.

@@ -1,0 +1,74 @@
+# The front door: what a person or CI runs. `make help` lists it.
+
+GO          ?= go
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS      = -s -w -X main.version=$(VERSION)
+BUILD        = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+PLATFORMS    = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GOVULNCHECK  = golang.org/x/vuln/cmd/govulncheck@latest
+FUZZTIME    ?= 10s
+SEEDS       ?= 1000
+E2E          = bench/e2e
+
+.PHONY: help run build test race seeds foreign fuzz bench lint vulncheck cross image release clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: build ## build, then run the demo: events of a simulated Discord, no token needed
+	@bin/gateway demo
+
+build: ## bin/gateway and bin/gateway-bench
+	@$(BUILD) -o bin/ ./cmd/...
+
+test: ## every test, those of the nested module included
+	$(GO) test ./...
+	cd $(E2E) && $(GO) test ./...
+
+race: ## every test, three times under the race detector
+	$(GO) test -race -count=3 ./...
+	cd $(E2E) && $(GO) test -race -count=3 ./...
+
+seeds: ## SEEDS=1000 seeds of faults; one again: make seeds SEED=17
+	$(GO) test ./engine -run 'TestFaultSeeds' -count=1 -timeout 60m -seeds $(SEEDS) $(if $(SEED),-seed $(SEED))
+
+foreign: ## clients written by others against the simulated Discord
+	cd $(E2E) && $(GO) test -count=1 -v -run 'TestForeign' ./...
+
+fuzz: ## each fuzz target for FUZZTIME=10s
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; $(GO) test $$pkg -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME); \
+	  done; done
+
+bench: ## the benchmarks, with allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+lint: ## gofmt, go vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	cd $(E2E) && $(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+vulncheck: ## known vulnerabilities of the dependencies; needs the vulnerability database
+	$(GO) run $(GOVULNCHECK) ./...
+
+cross: ## build for every supported system
+	@for p in $(PLATFORMS); do echo "$$p"; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/gateway && \
+	  GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
+
+image: ## a container image, sluice:VERSION
+	docker build --build-arg VERSION=$(VERSION) -t sluice:$(VERSION) -t sluice:latest .
+
+release: ## dist/: an archive for each system, and their checksums
+	@rm -rf dist && mkdir -p dist
+	@for p in $(PLATFORMS); do \
+	  os=$${p%/*} arch=$${p#*/} ext=; [ $$os = windows ] && ext=.exe; \
+	  dir=dist/sluice-$(VERSION)-$$os-$$arch; mkdir -p $$dir; \
+	  GOOS=$$os GOARCH=$$arch $(BUILD) -o $$dir/gateway$$ext ./cmd/gateway || exit 1; \
+	  cp README.md LICENSE $$dir/; tar -C dist -czf $$dir.tar.gz $${dir#dist/}; rm -r $$dir; \
+	done; cd dist && sha256sum *.tar.gz > SHA256SUMS && cat SHA256SUMS
+
+clean: ## remove bin and dist
+	rm -rf bin dist

@@ -1,0 +1,74 @@
+// This file makes connections to the gateway.
+
+package engine
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"sluice/wire"
+)
+
+// dial connects to u within Options.ConnectTimeout.
+func (e *Engine) dial(ctx context.Context, u *url.URL) (_ net.Conn, rest []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, e.opts.ConnectTimeout)
+	defer cancel()
+	conn, err := e.opts.DialContext(ctx, "tcp", hostPort(u))
+	if err != nil {
+		return nil, nil, fmt.Errorf("engine: connect to %s: %w", u.Host, err)
+	}
+	// The handshakes know only deadlines; an engine that stops moves it up.
+	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer func() {
+		if !stop() && err == nil {
+			err = context.Cause(ctx) // the deadline may be the past one
+		}
+		if err != nil {
+			closeNow(conn)
+			err = fmt.Errorf("engine: connect to %s: %w", u.Host, err)
+			return
+		}
+		conn.SetDeadline(time.Time{})
+	}()
+	if u.Scheme == "wss" {
+		config := e.opts.TLS
+		if config.ServerName == "" {
+			config = config.Clone()
+			config.ServerName = u.Hostname()
+		}
+		secure := tls.Client(conn, config)
+		conn = secure
+		if err = secure.HandshakeContext(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	rest, err = wire.Handshake(conn, u)
+	return conn, rest, err
+}
+
+// hostPort returns the address to dial for a gateway URL.
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = "80"
+		if u.Scheme == "wss" {
+			port = "443"
+		}
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// closeNow closes a connection without the alert that tls.Conn.Close would
+// wait for the peer to take.
+func closeNow(conn net.Conn) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	conn.Close()
+}

@@ -1,0 +1,34 @@
+// This file is the package's documentation: the way of an event, who owns
+// what, and the invariants.
+
+// Package engine runs Discord gateway shards and hands their events to a Sink.
+//
+// # The way of an event
+//
+// A reader drives the connections of its shards. It reads from a shard's
+// socket into the shard's wire.FrameReader and calls shard.received, which runs
+// to the end on the reader's goroutine: frame, decompression, envelope, then a
+// copy of the event into a pooled buffer and the queue. The lane's goroutine
+// takes what waits in the queue, offers it to the Sink, notes for each
+// acknowledged event how far its session is safe, and returns the buffers.
+//
+// # Who owns what
+//
+// A shard belongs to one goroutine of its reader, which alone calls its
+// methods received, step, connected, connectFailed and disconnected and alone
+// touches its fields, except for three that other goroutines reach and that
+// guard themselves: the mail (mail.go), the command queue (commands.go) and
+// the acknowledged sequence number of a session (session.go). A shard does no
+// I/O: it leaves bytes to be written in out and asks with hangup for the end of
+// the connection, and the reader carries that out.
+//
+// # Invariants
+//
+//   - A shard's state is changed by shard.to alone, along the table in state.go.
+//   - What follows the end of a connection is decided by decide alone.
+//   - Nothing is written to a socket that the send limiter has not counted.
+//   - An Identify is sent only by the shard that holds its bucket's turn, after
+//     the bucket's window has passed and the daily budget was counted down.
+//   - The checkpoint of a session never passes an event that the Sink has not
+//     acknowledged.
+package engine

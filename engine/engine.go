@@ -1,0 +1,269 @@
+// This file starts and stops the shards.
+
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/wire"
+)
+
+// Engine runs shards. Its methods may be called by any goroutine.
+type Engine struct {
+	opts    Options
+	running atomic.Pointer[fleet]
+}
+
+// fleet is what exists while Run runs.
+type fleet struct {
+	env    *environment
+	shards []*shard
+	byID   map[int]*shard
+}
+
+// New returns an Engine for the options, or an error that names the one that
+// is missing or wrong.
+func New(o Options) (*Engine, error) {
+	switch {
+	case o.Token == "":
+		return nil, errors.New("engine: Options.Token is empty")
+	case o.Sink == nil:
+		return nil, errors.New("engine: Options.Sink is nil")
+	case o.Sessions == nil:
+		return nil, errors.New("engine: Options.Sessions is nil")
+	case o.API == nil && (o.GatewayURL == "" || o.Shards == 0):
+		return nil, errors.New("engine: Options.API is nil, and GatewayURL and Shards are not both set")
+	case o.Shards < 0:
+		return nil, fmt.Errorf("engine: Options.Shards is %d", o.Shards)
+	}
+	return &Engine{opts: o.withDefaults()}, nil
+}
+
+// Run connects the shards and hands their events to the sink until ctx is done
+// or a failure ends it. It then closes the connections so that the sessions
+// live on, lets the sink take what has been received, stores the sessions,
+// closes the sink and returns: nil after ctx was done, a *FatalError for an
+// answer of Discord that trying again cannot mend, the sink's error, or ErrDrain
+// if the sink did not take everything within Options.ShutdownTimeout, in which
+// case it is not closed. Run is called once.
+func (e *Engine) Run(ctx context.Context) error {
+	var info wire.GatewayBot
+	var err error
+	if e.opts.GatewayURL == "" || e.opts.Shards == 0 {
+		info, err = e.askGateway(ctx)
+	}
+	var u *url.URL
+	var count int
+	var ids []int
+	if err == nil {
+		u, err = e.mainURL(info)
+	}
+	if err == nil {
+		count, ids, err = e.shardIDs(info)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			err = nil
+		}
+		return errors.Join(err, e.opts.Sink.Close())
+	}
+
+	failed := make(chan error, 1) // the first failure
+	dialing, stopDialing := context.WithCancel(context.Background())
+	defer stopDialing()
+	reader := &goroutineReader{ctx: dialing, dial: e.dial}
+	env := &environment{
+		opts:     &e.opts,
+		shards:   count,
+		reader:   reader,
+		queue:    newQueue(e.opts.QueueBytes),
+		identify: newIdentifyQueue(info.Limit.MaxConcurrency),
+		gateway:  &gatewayAddress{main: u},
+		fail: func(err error) {
+			select {
+			case failed <- err:
+			default:
+			}
+		},
+	}
+	var asking sync.WaitGroup
+	env.identify.grant = func(s *shard) { s.post(mailTurn) }
+	env.identify.onEmpty = func(until time.Time) {
+		e.opts.Log.Warn("no session starts are left today; shards that must identify wait",
+			"until", until.Format(time.RFC3339))
+	}
+	ask := func() { asking.Go(func() { e.refreshGateway(dialing, env) }) }
+	env.identify.onReset = ask
+	if e.opts.API != nil {
+		env.gateway.ask = ask
+		if info.URL != "" {
+			env.identify.setLimit(info.Limit, time.Now())
+		}
+	}
+
+	lane, stopLane := context.WithCancel(context.Background())
+	defer stopLane()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		if err := runLane(lane, env.queue, e.opts.Sink); err != nil {
+			env.fail(fmt.Errorf("engine: sink: %w", err))
+		}
+	}()
+
+	e.opts.Log.Info("starting", "shards", len(ids), "of", count, "max_concurrency", len(env.identify.buckets))
+	f := &fleet{env: env, byID: make(map[int]*shard, len(ids))}
+	for _, id := range ids {
+		var seed [32]byte
+		rand.Read(seed[:])
+		s := newShard(id, env, seed)
+		f.shards = append(f.shards, s)
+		f.byID[id] = s
+	}
+	for _, s := range f.shards {
+		reader.start(s)
+	}
+	e.running.Store(f)
+
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	deadline := time.NewTimer(e.opts.ShutdownTimeout)
+	defer deadline.Stop()
+
+	stopDialing()
+	env.identify.close()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for _, s := range f.shards {
+			s.post(mailStop)
+		}
+		reader.wait()
+		asking.Wait()
+		env.queue.close()
+	}()
+	select {
+	case <-stopped:
+	case <-deadline.C:
+		return errors.Join(err, ErrDrain)
+	}
+	select {
+	case <-drained:
+		select {
+		case late := <-failed: // the sink, while it was drained
+			err = errors.Join(err, late)
+		default:
+		}
+		err = errors.Join(err, e.opts.Sink.Close())
+	case <-deadline.C:
+		err = errors.Join(err, ErrDrain) // Publish still runs: the sink can't be closed
+	}
+	for _, s := range f.shards {
+		e.opts.Sessions.Save(s.id, s.stored())
+	}
+	return err
+}
+
+// shardIDs returns the shard count and the shards to run.
+func (e *Engine) shardIDs(info wire.GatewayBot) (count int, ids []int, err error) {
+	count = e.opts.Shards
+	if count == 0 {
+		count = info.Shards
+	}
+	// Discord recommends one shard for about 1,000 guilds and refuses (4011)
+	// more than 2,500 on one.
+	if info.Shards > 0 && count*5 < info.Shards*2 {
+		e.opts.Log.Warn("Discord will probably refuse this shard count (4011): more than 2,500 guilds on a shard",
+			"shards", count, "recommended", info.Shards)
+	}
+	if e.opts.IDs == nil {
+		ids = make([]int, count)
+		for i := range ids {
+			ids[i] = i
+		}
+		return count, ids, nil
+	}
+	for _, id := range e.opts.IDs {
+		if id < 0 || id >= count {
+			return 0, nil, fmt.Errorf("engine: shard id %d does not exist with %d shards: ids run from 0 to %d", id, count, count-1)
+		}
+	}
+	return count, e.opts.IDs, nil
+}
+
+// Send gives a command to its shard. It is sent in its turn: after the shard is
+// ready, in order with the shard's other commands, within Discord's limits; a
+// presence and a voice state of a guild replace one that still waits. The error
+// says why a command is refused. Send does not keep c.Packet.
+func (e *Engine) Send(c Command) error {
+	f := e.running.Load()
+	if f == nil {
+		return errors.New("the shards have not started")
+	}
+	id := c.Shard
+	if c.Guild != 0 {
+		id = wire.ShardOf(c.Guild, f.env.shards)
+	}
+	s := f.byID[id]
+	if s == nil {
+		if id < 0 || id >= f.env.shards {
+			return fmt.Errorf("shard %d does not exist with %d shards", id, f.env.shards)
+		}
+		return fmt.Errorf("shard %d is not run by this process", id)
+	}
+	parsed, err := wire.ParseCommand(c.Packet)
+	if err != nil {
+		return err
+	}
+	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...)); err != nil {
+		return fmt.Errorf("shard %d: %w", id, err)
+	}
+	s.post(mailCommands)
+	return nil
+}
+
+// Stats are counts since Run began, over all shards.
+type Stats struct {
+	Shards     int   // that this engine runs
+	Ready      int   // shards in state Ready now
+	Events     int64 // handed on towards the sink
+	Filtered   int64 // not asked for by Options.Events
+	Repeated   int64 // sent again by Discord after a resume, and dropped
+	Identifies int64 // Identify payloads sent
+	Sessions   int64 // sessions begun (READY)
+	Resumes    int64 // sessions continued (RESUMED)
+	Lost       int64 // sessions given up
+}
+
+// Stats returns the counts as they stand.
+func (e *Engine) Stats() Stats {
+	var t Stats
+	f := e.running.Load()
+	if f == nil {
+		return t
+	}
+	t.Shards = len(f.shards)
+	for _, s := range f.shards {
+		c := &s.counters
+		if s.state() == Ready {
+			t.Ready++
+		}
+		t.Events += c.events.Load()
+		t.Filtered += c.filtered.Load()
+		t.Repeated += c.repeated.Load()
+		t.Identifies += c.identifies.Load()
+		t.Sessions += c.sessions.Load()
+		t.Resumes += c.resumes.Load()
+		t.Lost += c.lost.Load()
+	}
+	return t
+}

@@ -1,0 +1,161 @@
+// This file queues the shards that have to identify: by bucket, in the order of
+// their ids, within Discord's daily budget.
+
+package engine
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"sluice/wire"
+)
+
+// identifyWindow is the pause between two Identifies of a bucket: Discord's
+// 5 s, and a quarter of a second because the later one may travel faster.
+const identifyWindow = 5*time.Second + 250*time.Millisecond
+
+// identifyQueue hands out turns. A bucket (shard id % max_concurrency) has one
+// shard at a time on its way to an Identify, so that the connection of the
+// next is made while the window of the last one passes. All methods may be
+// called by any goroutine.
+type identifyQueue struct {
+	mu      sync.Mutex
+	buckets []identifyBucket
+
+	// The daily budget (session_start_limit). Discord resets the token when it
+	// is overdrawn, so no turn is given while nothing is left.
+	limited   bool // the budget is known
+	remaining int
+	total     int
+	resetAt   time.Time
+	pending   int // turns given out whose Identify has not been sent
+	timer     *time.Timer
+	closed    bool
+
+	grant   func(*shard)          // tells a shard that it has the turn
+	onEmpty func(until time.Time) // told that turns wait for the budget's reset
+	onReset func()                // begins to ask for the new budget; called with mu held
+}
+
+type identifyBucket struct {
+	holder  *shard
+	waiting []*shard  // by id
+	next    time.Time // not before this may the bucket identify again
+}
+
+func newIdentifyQueue(concurrency int) *identifyQueue {
+	return &identifyQueue{buckets: make([]identifyBucket, max(1, concurrency))}
+}
+
+func (q *identifyQueue) bucket(s *shard) *identifyBucket {
+	return &q.buckets[s.id%len(q.buckets)]
+}
+
+// setLimit replaces the budget by Discord's own figures.
+func (q *identifyQueue) setLimit(l wire.SessionStartLimit, now time.Time) {
+	q.mu.Lock()
+	q.limited = true
+	q.total = l.Total
+	q.remaining = l.Remaining
+	q.resetAt = now.Add(l.ResetAfter)
+	q.unlockAndGrant()
+}
+
+// join asks for a turn; grant is called when it has come.
+func (q *identifyQueue) join(s *shard) {
+	q.mu.Lock()
+	b := q.bucket(s)
+	if b.holder != s && !slices.Contains(b.waiting, s) {
+		i, _ := slices.BinarySearchFunc(b.waiting, s, func(a, b *shard) int { return a.id - b.id })
+		b.waiting = slices.Insert(b.waiting, i, s)
+	}
+	q.unlockAndGrant()
+}
+
+// leave gives up the shard's turn or place, if it has one.
+func (q *identifyQueue) leave(s *shard) {
+	q.mu.Lock()
+	b := q.bucket(s)
+	if b.holder == s {
+		b.holder = nil
+		q.pending--
+	} else if i := slices.Index(b.waiting, s); i >= 0 {
+		b.waiting = slices.Delete(b.waiting, i, i+1)
+	}
+	q.unlockAndGrant()
+}
+
+// window returns when the holder of a turn may send its Identify.
+func (q *identifyQueue) window(s *shard) time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bucket(s).next
+}
+
+// spend counts the holder's Identify, sent now, and passes the turn on.
+func (q *identifyQueue) spend(s *shard, now time.Time) {
+	q.mu.Lock()
+	b := q.bucket(s)
+	b.next = now.Add(identifyWindow)
+	b.holder = nil
+	q.pending--
+	if q.limited {
+		q.remaining--
+	}
+	q.unlockAndGrant()
+}
+
+// close ends the queue's timer. No turn is given afterwards.
+func (q *identifyQueue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	if q.timer != nil {
+		q.timer.Stop()
+		q.timer = nil
+	}
+}
+
+// unlockAndGrant gives the free turns to those who wait, as far as the budget
+// goes, and unlocks.
+func (q *identifyQueue) unlockAndGrant() {
+	var granted []*shard
+	var empty time.Time
+	for i := range q.buckets {
+		b := &q.buckets[i]
+		if b.holder != nil || len(b.waiting) == 0 || q.closed {
+			continue
+		}
+		if q.limited && q.remaining-q.pending <= 0 {
+			if q.remaining <= 0 && q.timer == nil {
+				empty = q.resetAt
+				// The budget is asked for again rather than taken as full:
+				// other processes draw on it too.
+				q.timer = time.AfterFunc(max(time.Until(q.resetAt), time.Second), q.reset)
+			}
+			break
+		}
+		b.holder = b.waiting[0]
+		b.waiting = slices.Delete(b.waiting, 0, 1)
+		q.pending++
+		granted = append(granted, b.holder)
+	}
+	q.mu.Unlock()
+	for _, s := range granted {
+		q.grant(s)
+	}
+	if !empty.IsZero() {
+		q.onEmpty(empty)
+	}
+}
+
+// reset runs when the window of an exhausted budget ends.
+func (q *identifyQueue) reset() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.timer = nil
+	if !q.closed {
+		q.onReset()
+	}
+}

@@ -1,0 +1,100 @@
+// This file tests the queue of identifies.
+
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/wire"
+)
+
+// recordedQueue returns a queue that records who was granted a turn.
+func recordedQueue(concurrency int) (*identifyQueue, *[]int) {
+	var granted []int
+	q := newIdentifyQueue(concurrency)
+	q.grant = func(s *shard) { granted = append(granted, s.id) }
+	q.onReset = func() {}
+	q.onEmpty = func(time.Time) {}
+	return q, &granted
+}
+
+func TestIdentifyQueueBuckets(t *testing.T) {
+	q, granted := recordedQueue(2)
+	shards := make([]*shard, 6)
+	for i := range shards {
+		shards[i] = &shard{id: i}
+	}
+	for _, i := range []int{4, 5, 0, 2, 1, 3} {
+		q.join(shards[i])
+	}
+	// The first to come has the turn; then each bucket by id.
+	if want := []int{4, 5}; !slices.Equal(*granted, want) {
+		t.Fatalf("granted %v, want %v", *granted, want)
+	}
+	now := time.Unix(1000, 0)
+	if at := q.window(shards[4]); at.After(now) {
+		t.Errorf("the first identify waits until %v", at)
+	}
+	q.spend(shards[4], now)
+	q.leave(shards[5]) // could not connect
+	q.leave(shards[2]) // has not even the turn
+	if want := []int{4, 5, 0, 1}; !slices.Equal(*granted, want) {
+		t.Fatalf("granted %v, want %v", *granted, want)
+	}
+	if at := q.window(shards[0]); !at.Equal(now.Add(identifyWindow)) {
+		t.Errorf("the bucket's next identify at %v, want %v", at, now.Add(identifyWindow))
+	}
+	if at := q.window(shards[1]); at.After(now) {
+		t.Errorf("a bucket that has not identified waits until %v", at)
+	}
+	q.spend(shards[0], now.Add(identifyWindow))
+	q.spend(shards[1], now)
+	if want := []int{4, 5, 0, 1, 3}; !slices.Equal(*granted, want) {
+		t.Fatalf("granted %v, want %v", *granted, want)
+	}
+}
+
+func TestIdentifyQueueBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, granted := recordedQueue(4)
+		var empty time.Time
+		q.onEmpty = func(until time.Time) { empty = until }
+		q.onReset = func() {
+			go q.setLimit(wire.SessionStartLimit{Total: 10, Remaining: 10, ResetAfter: 24 * time.Hour}, time.Now())
+		}
+		start := time.Now()
+		q.setLimit(wire.SessionStartLimit{Total: 10, Remaining: 2, ResetAfter: time.Hour}, start)
+		shards := make([]*shard, 4)
+		for i := range shards {
+			shards[i] = &shard{id: i}
+			q.join(shards[i])
+		}
+		if fmt.Sprint(*granted) != "[0 1]" {
+			t.Fatalf("granted %v with two starts left", *granted)
+		}
+		q.leave(shards[0]) // its start is not used up
+		if fmt.Sprint(*granted) != "[0 1 2]" {
+			t.Fatalf("granted %v after one was given back", *granted)
+		}
+		q.spend(shards[1], time.Now())
+		q.spend(shards[2], time.Now())
+		if len(*granted) != 3 || !empty.Equal(start.Add(time.Hour)) {
+			t.Fatalf("granted %v with no starts left, told %v", *granted, empty)
+		}
+		time.Sleep(time.Hour - time.Second)
+		synctest.Wait()
+		if len(*granted) != 3 {
+			t.Fatalf("granted %v before the reset", *granted)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if fmt.Sprint(*granted) != "[0 1 2 3]" {
+			t.Fatalf("granted %v after the reset", *granted)
+		}
+		q.close()
+	})
+}

@@ -1,0 +1,114 @@
+// This file holds the settings of an Engine.
+
+package engine
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"time"
+
+	"sluice/wire"
+)
+
+// Options are the settings of an Engine. Token, API or both GatewayURL and
+// Shards, Sink and Sessions are required.
+type Options struct {
+	// Token is the bot's token, without "Bot ".
+	Token string
+	// API answers where the gateway is, how many shards it recommends and how
+	// many sessions may be started. Not asked when both GatewayURL and Shards
+	// are set.
+	API *wire.API
+	// GatewayURL replaces the URL that the API names; wss:// or ws://.
+	GatewayURL string
+	// Version of the gateway's protocol; 10 by default.
+	Version int
+	// Compression of what Discord sends; none by default.
+	Compression wire.Compression
+	// MaxMessage bounds the inflated size of a message in bytes; a larger one
+	// closes the connection. wire.DefaultMaxMessage by default.
+	MaxMessage int
+
+	// Intents of every shard.
+	Intents wire.Intents
+	// LargeThreshold is the member count above which Discord leaves offline
+	// members out of GUILD_CREATE, 50 to 250; not sent by default.
+	LargeThreshold int
+	// Presence is the presence object of the Identify as JSON; nil: none.
+	Presence []byte
+
+	// Shards is the shard count; 0: what the API recommends.
+	Shards int
+	// IDs are the shards that this engine runs; nil: all.
+	IDs []int
+	// Events are the names of the events to hand on; nil: all.
+	Events map[string]struct{}
+
+	// Sink takes the events. Run closes it.
+	Sink Sink
+	// Sessions keeps the sessions for the next Engine.
+	Sessions SessionStore
+	// QueueBytes bounds the events that wait for the sink; above it no more
+	// is read from Discord. 64 MiB by default. A shard whose message is under
+	// way when the bound is reached still adds that one.
+	QueueBytes int
+	// CommandQueue bounds the commands that wait for one shard; 1,000 by
+	// default.
+	CommandQueue int
+	// ShutdownTimeout bounds the time that Run takes to end after its context
+	// is done; 10 s by default.
+	ShutdownTimeout time.Duration
+	// ConnectTimeout bounds dial, TLS and WebSocket handshake together; 10 s by
+	// default.
+	ConnectTimeout time.Duration
+
+	// DialContext makes TCP connections; a net.Dialer by default.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// TLS is the configuration for wss; nil: the system's roots.
+	TLS *tls.Config
+	// Log is told what happens; nil: nobody is.
+	Log *slog.Logger
+	// OnState, if set, is told each change of a shard's state, on the
+	// goroutine that reads for the shard: it must not wait.
+	OnState func(shard int, from, to State)
+}
+
+// withDefaults returns a copy with every default filled in.
+func (o Options) withDefaults() Options {
+	if o.Version == 0 {
+		o.Version = 10
+	}
+	if o.MaxMessage == 0 {
+		o.MaxMessage = wire.DefaultMaxMessage
+	}
+	if o.QueueBytes == 0 {
+		o.QueueBytes = 64 << 20
+	}
+	if o.CommandQueue == 0 {
+		o.CommandQueue = 1000
+	}
+	if o.ShutdownTimeout == 0 {
+		o.ShutdownTimeout = 10 * time.Second
+	}
+	if o.ConnectTimeout == 0 {
+		o.ConnectTimeout = 10 * time.Second
+	}
+	if o.DialContext == nil {
+		o.DialContext = new(net.Dialer).DialContext
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.TLS == nil {
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	} else {
+		o.TLS = o.TLS.Clone()
+	}
+	if o.TLS.ClientSessionCache == nil {
+		// Shards reconnect to the same few hosts: a ticket saves most of a handshake.
+		o.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(64)
+	}
+	return o
+}

@@ -1,0 +1,311 @@
+// This file follows what Discord sends through a shard: bytes, frames,
+// messages, payloads, events.
+
+package engine
+
+import (
+	"errors"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/valyala/bytebufferpool"
+
+	"sluice/wire"
+)
+
+// keptScratch bounds the buffers for inflated messages that are kept for the
+// next message: a whole zstd block with room to spare. Larger ones come with
+// the first guilds and are rare afterwards.
+const keptScratch = 512 << 10
+
+// scratch holds the buffers that messages are inflated into. A shard borrows
+// one for as long as it works on what has arrived, so that idle shards hold none.
+var scratch bytebufferpool.Pool
+
+// read is called by the reader after n bytes were read into s.frames.Space.
+func (s *shard) read(now time.Time, n int) {
+	s.frames.Advance(n)
+	s.beat.heard = true
+	s.received(now)
+}
+
+// received works through the frames that have arrived, until none is whole or
+// the queue is full.
+func (s *shard) received(now time.Time) {
+	buf := scratch.Get()
+	for s.state().connected() {
+		if s.env.queue.full(s) {
+			s.paused = true
+			s.beat.excused = true
+			break
+		}
+		m, ok, err := s.frames.Next()
+		if err != nil {
+			s.broken(now, err)
+			break
+		}
+		if !ok {
+			break
+		}
+		switch m.Opcode {
+		case ws.OpText, ws.OpBinary:
+			buf.B = s.message(now, m, buf.B[:0])
+		case ws.OpPing:
+			s.out = wire.AppendFrame(s.out, ws.OpPong, m.Payload, s.mask())
+		case ws.OpClose:
+			s.closed(now, m.Payload)
+		}
+	}
+	if cap(buf.B) <= keptScratch {
+		scratch.Put(buf)
+	}
+}
+
+// closed ends the connection after a close frame of the peer.
+func (s *shard) closed(now time.Time, payload []byte) {
+	code, reason, err := wire.ParseClose(payload)
+	if err != nil {
+		s.broken(now, err)
+		return
+	}
+	if reason != "" {
+		err = errors.New(reason)
+	}
+	s.end(now, cause{causeClosed, code}, err)
+}
+
+// broken ends the connection because the peer broke the protocol or a stream.
+func (s *shard) broken(now time.Time, err error) {
+	code := wire.CloseInvalidPayload
+	var perr *wire.ProtocolError
+	switch {
+	case errors.As(err, &perr):
+		code = perr.Code
+	case errors.Is(err, wire.ErrTooBig):
+		code = wire.CloseTooBig
+	}
+	s.end(now, cause{causeBroken, code}, err)
+}
+
+// disconnected is called by the reader when the socket has ended.
+func (s *shard) disconnected(now time.Time, err error) {
+	if s.state().connected() {
+		s.end(now, cause{kind: causeNetwork}, err)
+	}
+	s.hangup = true
+}
+
+// connectFailed is called by the reader when it could not connect.
+func (s *shard) connectFailed(now time.Time, err error) {
+	c := cause{kind: causeConnectFailed}
+	var herr *wire.HandshakeError
+	if errors.As(err, &herr) && herr.Status == 429 {
+		c.kind = causeConnectRefused
+	}
+	s.end(now, c, err)
+}
+
+// message inflates a message into buf, if it is compressed, and handles its
+// payload. It returns buf, grown or not.
+func (s *shard) message(now time.Time, m wire.Message, buf []byte) []byte {
+	text := m.Payload
+	if s.compressed(m.Opcode) {
+		var complete bool
+		var err error
+		buf = append(buf, s.partial...)
+		buf, complete, err = s.inflater.Inflate(buf, m.Payload)
+		if err != nil {
+			s.broken(now, err)
+			return buf
+		}
+		if !complete {
+			s.partial = append(s.partial[:0], buf...)
+			return buf
+		}
+		s.partial = nil
+		text = buf
+	}
+	var e wire.Envelope
+	if err := wire.ParseEnvelope(text, &e); err != nil {
+		s.broken(now, err)
+		return buf
+	}
+	s.payload(now, &e)
+	return buf
+}
+
+// compressed reports whether a message of this kind is compressed on this
+// connection.
+func (s *shard) compressed(op ws.OpCode) bool {
+	switch s.env.opts.Compression {
+	case wire.CompressionNone:
+		return false
+	case wire.CompressionPayload:
+		return op == ws.OpBinary
+	}
+	return true
+}
+
+// payload handles one payload. Opcodes that it does not know are ignored, as
+// Discord asks.
+func (s *shard) payload(now time.Time, e *wire.Envelope) {
+	switch e.Op {
+	case wire.OpDispatch:
+		s.dispatch(now, e)
+	case wire.OpHeartbeat:
+		if s.state() != Hello {
+			s.sendHeartbeat(now)
+		}
+	case wire.OpHeartbeatACK:
+		s.beat.unanswered = 0
+	case wire.OpHello:
+		s.hello(now, e)
+	case wire.OpReconnect:
+		s.end(now, cause{kind: causeReconnect}, nil)
+	case wire.OpInvalidSession:
+		c := cause{kind: causeInvalidDrop}
+		if wire.ParseInvalidSession(e.Data) {
+			c.kind = causeInvalidKeep
+		}
+		s.end(now, c, nil)
+	}
+}
+
+// hello starts the heartbeats and continues or begins the session.
+func (s *shard) hello(now time.Time, e *wire.Envelope) {
+	if s.state() != Hello {
+		return
+	}
+	h, err := wire.ParseHello(e.Data)
+	if err != nil {
+		s.broken(now, err)
+		return
+	}
+	s.startHeartbeat(now, h.HeartbeatInterval)
+	if s.toResume {
+		s.hostFailures = 0
+	}
+	if s.plan == nextResume {
+		s.sendResume(now)
+		return
+	}
+	s.to(Window)
+	s.identifyAt = s.env.identify.window(s)
+	if !now.Before(s.identifyAt) {
+		s.sendIdentify(now)
+	}
+}
+
+// dispatch handles an event.
+func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
+	state := s.state()
+	switch state {
+	case Ready:
+	case Identifying, Resuming:
+		s.resumeBy = now.Add(resumeTimeout)
+		if string(e.Type) == "READY" {
+			if err := s.ready(now, e); err != nil {
+				s.broken(now, err)
+				return
+			}
+		} else if state == Identifying {
+			return // belongs to no session that we know
+		}
+	default:
+		return
+	}
+	switch {
+	case e.HasSeq && e.Seq <= s.session.seq:
+		s.counters.repeated.Add(1)
+	default:
+		if e.HasSeq {
+			s.session.seq = e.Seq
+			s.resumeFailures = 0
+		}
+		s.emit(e)
+	}
+	if state == Resuming && string(e.Type) == "RESUMED" {
+		s.counters.resumes.Add(1)
+		s.log.Info("resumed", "seq", s.session.seq)
+		s.open(now)
+	}
+}
+
+// ready begins a session. The sequence number before Ready's own is where it
+// starts, so that Ready is an event like others. A Ready that is replayed into
+// the session that it began is just that.
+func (s *shard) ready(now time.Time, e *wire.Envelope) error {
+	r, err := wire.ParseReady(e.Data)
+	if err != nil {
+		return err
+	}
+	if !e.HasSeq {
+		return errors.New("engine: READY has no sequence number")
+	}
+	if s.session != nil && s.session.id == r.SessionID {
+		return nil
+	}
+	s.session = newSession(r.SessionID, r.ResumeURL, e.Seq-1)
+	s.hostFailures, s.resumeFailures = 0, 0
+	s.counters.sessions.Add(1)
+	s.env.opts.Sessions.Save(s.id, s.stored())
+	s.log.Info("ready", "guilds", r.Guilds)
+	s.open(now)
+	return nil
+}
+
+// open opens the shard for commands.
+func (s *shard) open(now time.Time) {
+	s.readyAt = now
+	s.to(Ready)
+}
+
+// stored returns the session as the store keeps it.
+func (s *shard) stored() Session {
+	if s.session == nil {
+		return Session{}
+	}
+	return Session{
+		ID:        s.session.id,
+		ResumeURL: s.session.resumeURL,
+		Seq:       s.session.checkpoint(),
+		Shards:    s.env.shards,
+	}
+}
+
+// emit hands an event on, unless the configuration filters it out.
+func (s *shard) emit(e *wire.Envelope) {
+	if !s.wants(e.Type) {
+		s.counters.filtered.Add(1)
+		return
+	}
+	s.counters.events.Add(1)
+	buf := bytebufferpool.Get()
+	buf.B = append(append(buf.B[:0], e.Type...), e.Data...)
+	n := len(e.Type)
+	if e.HasSeq {
+		s.session.queued = e.Seq
+	}
+	s.env.queue.push(Event{
+		Shard:   s.id,
+		Session: s.session.id,
+		Seq:     e.Seq,
+		Type:    buf.B[:n:n],
+		Data:    buf.B[n:],
+		origin:  s.session,
+		buf:     buf,
+		size:    len(buf.B) + eventOverhead,
+	})
+}
+
+// eventOverhead is what an event costs in the queue beside its bytes.
+const eventOverhead = 160
+
+// wants reports whether events of this name are handed on.
+func (s *shard) wants(name []byte) bool {
+	if s.env.opts.Events == nil {
+		return true
+	}
+	_, ok := s.env.opts.Events[string(name)]
+	return ok
+}

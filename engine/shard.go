@@ -1,0 +1,436 @@
+// This file is a shard: its state machine, driven by a reader. What Discord
+// sends is in receive.go, the heartbeat in heartbeat.go.
+
+package engine
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"sluice/wire"
+)
+
+const (
+	helloTimeout = 20 * time.Second
+	// resumeTimeout is how long a resume may go without a replayed event. An
+	// Identify has no such bound: in an outage Discord wants clients to wait.
+	resumeTimeout = 60 * time.Second
+)
+
+// environment is what the shards of an engine share. It is fixed before the
+// first shard starts.
+type environment struct {
+	opts     *Options
+	shards   int
+	reader   reader
+	queue    *queue
+	identify *identifyQueue
+	gateway  *gatewayAddress
+	fail     func(error) // ends the engine
+}
+
+// shard is one shard's connection to Discord. It does no I/O itself: its owner,
+// a goroutine of the reader, calls its methods, writes out and hangs up.
+type shard struct {
+	// fixed
+	id  int
+	env *environment
+	log *slog.Logger
+
+	// for any goroutine
+	mail     mailbox
+	commands commandQueue
+	link     any // the reader's handle of the shard, set before the first post
+	counters shardCounters
+
+	// owned by the reader, for the life of the shard
+	rand     *rand.Rand
+	session  *session
+	plan     nextStep // what the next connection is for
+	mainHost bool     // resume through the main URL
+	history
+	failures int       // connections in a row that did not live
+	retryAt  time.Time // in Backoff
+
+	// owned by the reader, for the life of a connection
+	target     *url.URL // while Connecting: where to
+	toResume   bool     // target is the session's resume URL
+	frames     wire.FrameReader
+	inflater   wire.Inflater
+	partial    []byte // of a message that goes on in the next WebSocket message
+	out        []byte // to be written by the reader
+	hangup     bool   // to be closed by the reader, after out
+	paused     bool   // the queue is full: nothing is read
+	limiter    sendLimiter
+	beat       heartbeat
+	helloBy    time.Time
+	identifyAt time.Time
+	resumeBy   time.Time
+	commandAt  time.Time // when the next command may be sent; zero: when one is added
+	readyAt    time.Time
+}
+
+// shardCounters are written by the owner and read by any goroutine.
+type shardCounters struct {
+	state      atomic.Uint32
+	events     atomic.Int64
+	filtered   atomic.Int64
+	repeated   atomic.Int64
+	identifies atomic.Int64
+	resumes    atomic.Int64
+	sessions   atomic.Int64
+	lost       atomic.Int64
+}
+
+func newShard(id int, env *environment, seed [32]byte) *shard {
+	s := &shard{
+		id:   id,
+		env:  env,
+		log:  env.opts.Log.With("shard", id),
+		rand: rand.New(rand.NewChaCha8(seed)),
+	}
+	s.commands.limit = env.opts.CommandQueue
+	s.frames.MaxMessage = env.opts.MaxMessage
+	if stored, ok := env.opts.Sessions.Load(id); ok && stored.ID != "" {
+		if stored.Shards == env.shards {
+			s.session = newSession(stored.ID, stored.ResumeURL, stored.Seq)
+		} else {
+			s.log.Warn("stored session set aside: it belongs to another shard count",
+				"stored", stored.Shards, "now", env.shards)
+			env.opts.Sessions.Save(id, Session{})
+		}
+	}
+	return s
+}
+
+// state returns where the shard stands. Any goroutine may call it.
+func (s *shard) state() State { return State(s.counters.state.Load()) }
+
+// to is the one place that changes the state.
+func (s *shard) to(next State) {
+	from := s.state()
+	if !from.canFollow(next) {
+		s.log.Error("BUG: transition that the table does not have", "from", from, "to", next)
+	}
+	s.counters.state.Store(uint32(next))
+	s.log.Debug("state", "from", from, "to", next)
+	if s.env.opts.OnState != nil {
+		s.env.opts.OnState(s.id, from, next)
+	}
+}
+
+// step does what is due at now: mail, timers, waiting commands.
+func (s *shard) step(now time.Time) {
+	mail := s.mail.take()
+	if mail&mailStop != 0 {
+		s.stop()
+		return
+	}
+	switch s.state() {
+	case Idle:
+		if s.session == nil {
+			s.plan = nextIdentify
+		}
+		s.proceed()
+	case Backoff:
+		if !now.Before(s.retryAt) {
+			s.proceed()
+		}
+	case Turn:
+		if mail&mailTurn != 0 {
+			s.connect()
+		}
+	case Hello:
+		if !now.Before(s.helloBy) {
+			s.end(now, cause{kind: causeNoHello}, nil)
+		}
+	case Window:
+		if !now.Before(s.identifyAt) {
+			s.sendIdentify(now)
+		}
+	case Resuming:
+		if s.paused {
+			s.resumeBy = now.Add(resumeTimeout)
+		} else if !now.Before(s.resumeBy) {
+			s.end(now, cause{kind: causeSilentResume}, nil)
+		}
+	}
+	if s.state().connected() && mail&mailRoom != 0 && s.paused {
+		s.paused = false
+		s.received(now)
+	}
+	if s.state() > Hello && s.state().connected() {
+		s.keepAlive(now)
+	}
+	if s.state() == Ready {
+		s.sendCommands(now)
+	}
+}
+
+// due returns when step wants to be called again without mail; the zero time
+// means never.
+func (s *shard) due() time.Time {
+	switch s.state() {
+	case Backoff:
+		return s.retryAt
+	case Hello:
+		return s.helloBy
+	case Window:
+		return earlier(s.identifyAt, s.beat.at)
+	case Identifying:
+		return s.beat.at
+	case Resuming:
+		return earlier(s.resumeBy, s.beat.at)
+	case Ready:
+		return earlier(s.beat.at, s.commandAt)
+	}
+	return time.Time{}
+}
+
+// earlier returns the earlier of two moments, of which the zero time is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// proceed begins the next connection: at once for a resume, in its bucket's
+// turn for an identify.
+func (s *shard) proceed() {
+	if s.plan == nextIdentify {
+		s.to(Turn)
+		s.env.identify.join(s)
+		return
+	}
+	s.connect()
+}
+
+// connect asks the reader for a connection to where the plan leads.
+func (s *shard) connect() {
+	s.target, s.toResume = nil, false
+	if s.plan == nextResume && !s.mainHost && s.session.resumeURL != "" {
+		u, err := s.gatewayURL(s.session.resumeURL)
+		if err == nil {
+			s.target, s.toResume = u, true
+		} else {
+			s.log.Warn("resume_gateway_url is unusable, resuming through the main URL", "error", err)
+		}
+	}
+	if s.target == nil {
+		s.target = s.env.gateway.url() // checked when it was fetched
+	}
+	s.to(Connecting)
+}
+
+func (s *shard) gatewayURL(base string) (*url.URL, error) {
+	return wire.GatewayURL(base, s.env.opts.Version, s.env.opts.Compression)
+}
+
+// connected begins a connection that the reader has made. rest is what arrived
+// behind the handshake; the shard copies it.
+func (s *shard) connected(now time.Time, rest []byte) {
+	s.frames.Reset()
+	s.limiter = sendLimiter{}
+	s.beat = heartbeat{}
+	s.partial = nil
+	s.paused = false
+	s.out = s.out[:0]
+	s.helloBy = now.Add(helloTimeout)
+	s.commandAt = time.Time{}
+	if s.env.opts.Compression != wire.CompressionNone {
+		inflater, err := wire.NewInflater(s.env.opts.Compression, s.env.opts.MaxMessage)
+		if err != nil {
+			s.connectFailed(now, err)
+			s.hangup = true
+			return
+		}
+		s.inflater = inflater
+	}
+	s.to(Hello)
+	if len(rest) > 0 {
+		s.frames.Advance(copy(s.frames.Space(len(rest)), rest))
+		s.received(now)
+	}
+}
+
+// end ends the connection, or the attempt to make one, and plans the next by
+// decide. err, if any, is the reader's or the protocol's.
+func (s *shard) end(now time.Time, c cause, err error) {
+	state := s.state()
+	s.count(now, state)
+	o := decide(c, s.history)
+	if state.connected() {
+		if o.closeWith != 0 {
+			s.out = wire.AppendClose(s.out, o.closeWith, "", s.mask())
+		}
+		s.hangup = true
+	}
+	s.leave()
+
+	wait := s.wait(o.pause)
+	s.plan, s.mainHost = o.next, o.mainHost
+	s.tell(c, err, wait)
+	switch o.next {
+	case nextStop:
+		s.to(Stopped)
+		s.env.fail(fatalClose(s.id, s.env.shards, c.code, s.env.opts.Intents))
+		return
+	case nextIdentify:
+		s.forget()
+	}
+	s.retryAt = now.Add(wait)
+	s.to(Backoff)
+}
+
+// count notes in the history what the end of a connection in this state says
+// about the session, its host and the connections to come.
+func (s *shard) count(now time.Time, state State) {
+	s.history.session = s.session != nil
+	switch {
+	case state == Ready && now.Sub(s.readyAt) >= livedAfter:
+		s.failures = 0
+	default:
+		s.failures++
+	}
+	switch state {
+	case Connecting, Hello:
+		if s.toResume {
+			s.hostFailures++
+		}
+		if !s.toResume && s.failures%3 == 0 {
+			s.env.gateway.refresh()
+		}
+	case Resuming:
+		s.resumeFailures++
+	}
+}
+
+// wait returns how long to wait before the next connection.
+func (s *shard) wait(p pause) time.Duration {
+	wait := backoff(s.failures, s.rand)
+	switch p {
+	case pauseInvalid:
+		return max(wait, between(time.Second, 5*time.Second, s.rand))
+	case pauseBlocked:
+		return max(wait, between(30*time.Second, 60*time.Second, s.rand))
+	}
+	if wait == 0 {
+		// Shards that are cut in one moment do not dial in one moment.
+		wait = between(0, min(time.Duration(s.env.shards)*time.Millisecond, 5*time.Second), s.rand)
+	}
+	return wait
+}
+
+// tell logs the end of a connection.
+func (s *shard) tell(c cause, err error, wait time.Duration) {
+	attrs := []any{"cause", c.kind.String()}
+	if c.code != 0 {
+		attrs = append(attrs, "code", uint16(c.code), "meaning", c.code.String())
+	}
+	if err != nil {
+		attrs = append(attrs, "error", err)
+	}
+	next := [...]string{nextResume: "resume", nextIdentify: "identify", nextStop: "stop"}[s.plan]
+	attrs = append(attrs, "next", next, "wait", wait.Round(time.Millisecond))
+	level := slog.LevelWarn
+	if c.kind == causeReconnect {
+		level = slog.LevelInfo // Discord asks for it every few hours
+	}
+	s.log.Log(nil, level, "connection ended", attrs...)
+}
+
+// forget gives up the session.
+func (s *shard) forget() {
+	if s.session == nil {
+		return
+	}
+	s.log.Warn("session given up: events of the pause that Discord does not send again are lost",
+		"after_seq", s.session.seq)
+	s.counters.lost.Add(1)
+	s.session = nil
+	s.resumeFailures, s.hostFailures = 0, 0
+	s.env.opts.Sessions.Save(s.id, Session{})
+}
+
+// leave lets go of what belongs to a connection or to the wait for one.
+func (s *shard) leave() {
+	s.env.identify.leave(s)
+	if s.inflater != nil {
+		s.inflater.Close()
+		s.inflater = nil
+	}
+	s.partial = nil
+	s.frames.Reset()
+}
+
+// stop ends the shard with its session kept.
+func (s *shard) stop() {
+	if s.state() == Stopped {
+		return
+	}
+	if s.state().connected() {
+		s.out = wire.AppendClose(s.out, wire.CloseKeepSession, "", s.mask())
+		s.hangup = true
+	}
+	s.leave()
+	s.to(Stopped)
+}
+
+// sendIdentify sends the Identify of the shard that holds its bucket's turn.
+func (s *shard) sendIdentify(now time.Time) {
+	o := s.env.opts
+	s.env.identify.spend(s, now)
+	s.counters.identifies.Add(1)
+	s.send(now, wire.AppendIdentify(nil, &wire.Identify{
+		Token:          o.Token,
+		Intents:        o.Intents,
+		Shard:          s.id,
+		Shards:         s.env.shards,
+		Compress:       o.Compression == wire.CompressionPayload,
+		LargeThreshold: o.LargeThreshold,
+		Presence:       o.Presence,
+	}))
+	s.to(Identifying)
+}
+
+// sendResume sends Resume for the session.
+func (s *shard) sendResume(now time.Time) {
+	s.send(now, wire.AppendResume(nil, s.env.opts.Token, s.session.id, s.session.seq))
+	s.resumeBy = now.Add(resumeTimeout)
+	s.to(Resuming)
+}
+
+// sendCommands sends what waits in the command queue, as far as the limits go.
+func (s *shard) sendCommands(now time.Time) {
+	s.commandAt = time.Time{}
+	for {
+		if at := s.limiter.next(now, commandLimit(s.beat.interval)); at.After(now) {
+			s.commandAt = at
+			return
+		}
+		packet, again := s.commands.next(now)
+		if packet == nil {
+			s.commandAt = again
+			return
+		}
+		s.send(now, packet)
+	}
+}
+
+// send appends a payload to out and counts it.
+func (s *shard) send(now time.Time, payload []byte) {
+	s.limiter.take(now)
+	s.out = wire.AppendFrame(s.out, ws.OpText, payload, s.mask())
+}
+
+// mask returns a fresh masking key (RFC 6455, 5.3).
+func (s *shard) mask() (key [4]byte) {
+	k := s.rand.Uint32()
+	return [4]byte{byte(k), byte(k >> 8), byte(k >> 16), byte(k >> 24)}
+}

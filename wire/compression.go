@@ -1,0 +1,70 @@
+// This file names the transport compressions and makes their inflaters.
+
+package wire
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Compression is how Discord compresses what it sends. Nothing that a client
+// sends is ever compressed.
+type Compression uint8
+
+const (
+	CompressionNone    Compression = iota // every message is plain text
+	CompressionZstd                       // zstd-stream: one zstd frame for the connection
+	CompressionZlib                       // zlib-stream: one zlib stream for the connection
+	CompressionPayload                    // zlib-payload: binary messages are each a zlib stream
+)
+
+var compressionNames = [...]string{"none", "zstd-stream", "zlib-stream", "zlib-payload"}
+
+// ParseCompression returns the compression of a name as String gives it.
+func ParseCompression(name string) (Compression, bool) {
+	for i, n := range compressionNames {
+		if n == name {
+			return Compression(i), true
+		}
+	}
+	return 0, false
+}
+
+// String returns the compression's name; those of the streams are Discord's.
+func (c Compression) String() string { return compressionNames[c] }
+
+// ErrTooBig is wrapped by the errors for a message above the bound.
+var ErrTooBig = errors.New("message too big")
+
+// Inflater inflates the messages of one connection, in order. It is for one
+// goroutine at a time, and after an error for none.
+type Inflater interface {
+	// Inflate appends the inflated msg to dst and returns the extended slice.
+	// complete is false when the message goes on in the next WebSocket
+	// message. msg is not kept; dst may have grown.
+	Inflate(dst, msg []byte) (out []byte, complete bool, err error)
+	// Close releases the inflater. It may be called more than once.
+	Close()
+}
+
+// NewInflater returns an inflater for a new connection with the compression,
+// which must not be CompressionNone. limit bounds a message's inflated size in
+// bytes; 0 is DefaultMaxMessage.
+func NewInflater(c Compression, limit int) (Inflater, error) {
+	if limit == 0 {
+		limit = DefaultMaxMessage
+	}
+	switch c {
+	case CompressionZstd:
+		return newZstdInflater(limit)
+	case CompressionZlib:
+		return newZlibInflater(limit), nil
+	case CompressionPayload:
+		return &payloadInflater{limit: limit}, nil
+	}
+	return nil, fmt.Errorf("wire: no inflater for compression %q", c)
+}
+
+func tooBig(limit int) error {
+	return fmt.Errorf("wire: inflate: %w: more than %d bytes", ErrTooBig, limit)
+}

@@ -1,0 +1,241 @@
+// This file reads the envelope of a payload: op, s, t, and where d lies.
+
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// Envelope is a payload's envelope.
+type Envelope struct {
+	Op     Opcode
+	Seq    int64 // s
+	HasSeq bool  // s was a number
+	Type   []byte
+	// Data is d, byte for byte: nil when the payload has none. Data and Type
+	// are slices of the message (Type has memory of its own if it was escaped)
+	// and live as long as that.
+	Data []byte
+}
+
+// ErrEnvelope is wrapped by every error of ParseEnvelope.
+var ErrEnvelope = errors.New("wire: not a gateway payload")
+
+// ParseEnvelope reads the envelope of msg, a JSON object. Keys may come in any
+// order, with white space, escapes and unknown keys between them; of repeated
+// ones the last counts. It gives the same answer as encoding/json, but that it
+// does not look into d, when msg has Discord's own form, further than to find
+// its end.
+func ParseEnvelope(msg []byte, e *Envelope) error {
+	if parseUsual(msg, e) {
+		return nil
+	}
+	return parseAny(msg, e)
+}
+
+// parseUsual reads the form that Discord sends, {"t":…,"s":…,"op":…,"d":…}
+// without white space. It returns false for any other.
+func parseUsual(msg []byte, e *Envelope) bool {
+	const t, s, op, d = `{"t":`, `,"s":`, `,"op":`, `,"d":`
+	*e = Envelope{}
+	rest, ok := bytes.CutPrefix(msg, []byte(t))
+	if !ok {
+		return false
+	}
+	if r, null := bytes.CutPrefix(rest, []byte("null")); null {
+		rest = r
+	} else if len(rest) > 0 && rest[0] == '"' {
+		n := 1
+		for n < len(rest) && isNameByte(rest[n]) {
+			n++
+		}
+		if n == len(rest) || rest[n] != '"' {
+			return false
+		}
+		e.Type = rest[1:n:n]
+		rest = rest[n+1:]
+	} else {
+		return false
+	}
+	if rest, ok = bytes.CutPrefix(rest, []byte(s)); !ok {
+		return false
+	}
+	if r, null := bytes.CutPrefix(rest, []byte("null")); null {
+		rest = r
+	} else if e.Seq, rest, ok = cutDigits(rest); ok {
+		e.HasSeq = true
+	} else {
+		return false
+	}
+	if rest, ok = bytes.CutPrefix(rest, []byte(op)); !ok {
+		return false
+	}
+	number, rest, ok := cutDigits(rest)
+	if !ok {
+		return false
+	}
+	e.Op = Opcode(number)
+	if rest, ok = bytes.CutPrefix(rest, []byte(d)); !ok {
+		return false
+	}
+	n := valueLen(rest)
+	if n <= 0 || n != len(rest)-1 || rest[n] != '}' {
+		return false
+	}
+	e.Data = rest[:n:n]
+	return true
+}
+
+func isNameByte(c byte) bool {
+	return 'A' <= c && c <= 'Z' || c == '_' || '0' <= c && c <= '9'
+}
+
+// cutDigits cuts a number of 1 to 18 digits without a leading zero off b.
+func cutDigits(b []byte) (v int64, rest []byte, ok bool) {
+	n := 0
+	for n < len(b) && n < 19 && '0' <= b[n] && b[n] <= '9' {
+		v = v*10 + int64(b[n]-'0')
+		n++
+	}
+	if n == 0 || n == 19 || n > 1 && b[0] == '0' {
+		return 0, b, false
+	}
+	return v, b[n:], true
+}
+
+// valueLen returns the length of the JSON value at the start of b, or 0 if it
+// does not end. Objects and arrays are only followed to where they close.
+func valueLen(b []byte) int {
+	if len(b) == 0 {
+		return 0
+	}
+	switch b[0] {
+	case '"':
+		return stringLen(b)
+	case '{', '[':
+		depth := 0
+		for i := 0; i < len(b); i++ {
+			switch b[i] {
+			case '"':
+				n := stringLen(b[i:])
+				if n == 0 {
+					return 0
+				}
+				i += n - 1
+			case '{', '[':
+				depth++
+			case '}', ']':
+				if depth--; depth == 0 {
+					return i + 1
+				}
+			}
+		}
+		return 0
+	}
+	n := 0
+	for n < len(b) && isLiteralByte(b[n]) {
+		n++
+	}
+	return n
+}
+
+// stringLen returns the length of the JSON string at the start of b, quotes
+// included, or 0 if it does not end.
+func stringLen(b []byte) int {
+	for i := 1; ; {
+		n := bytes.IndexByte(b[i:], '"')
+		if n < 0 {
+			return 0
+		}
+		i += n
+		// A quote behind an odd number of backslashes is escaped.
+		slashes := 0
+		for b[i-1-slashes] == '\\' {
+			slashes++
+		}
+		i++
+		if slashes%2 == 0 {
+			return i
+		}
+	}
+}
+
+// isLiteralByte reports whether c can be part of a number, true, false or null.
+func isLiteralByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '+' || c == '.' || c == 'E'
+}
+
+// parseAny reads any JSON object, at leisure.
+func parseAny(msg []byte, e *Envelope) error {
+	*e = Envelope{}
+	if !json.Valid(msg) {
+		return fmt.Errorf("%w: not JSON: %.60q", ErrEnvelope, msg)
+	}
+	rest := trimSpace(msg)
+	if rest[0] != '{' {
+		return fmt.Errorf("%w: not an object: %.60q", ErrEnvelope, msg)
+	}
+	// The rest follows a text that is known to be valid.
+	var op, s, t []byte
+	rest = trimSpace(rest[1:])
+	for rest[0] != '}' {
+		n := stringLen(rest)
+		key := rest[1 : n-1]
+		if bytes.IndexByte(key, '\\') >= 0 {
+			key = unescape(rest[:n])
+		}
+		rest = trimSpace(rest[n:])
+		rest = trimSpace(rest[1:]) // the colon
+		n = valueLen(rest)
+		value := rest[:n:n]
+		switch string(key) {
+		case "op":
+			op = value
+		case "s":
+			s = value
+		case "t":
+			t = value
+		case "d":
+			e.Data = value
+		}
+		rest = trimSpace(rest[n:])
+		if rest[0] == ',' {
+			rest = trimSpace(rest[1:])
+		}
+	}
+	number, err := strconv.Atoi(string(op))
+	if err != nil {
+		return fmt.Errorf("%w: op is %.20q, not an integer", ErrEnvelope, op)
+	}
+	e.Op = Opcode(number)
+	if s != nil && string(s) != "null" {
+		if e.Seq, err = strconv.ParseInt(string(s), 10, 64); err != nil {
+			return fmt.Errorf("%w: s is %.30q, neither null nor a 64-bit integer", ErrEnvelope, s)
+		}
+		e.HasSeq = true
+	}
+	switch {
+	case t == nil || string(t) == "null":
+	case t[0] != '"':
+		return fmt.Errorf("%w: t is %.30q, neither null nor a string", ErrEnvelope, t)
+	case bytes.IndexByte(t, '\\') >= 0:
+		e.Type = unescape(t)
+	default:
+		e.Type = t[1 : len(t)-1 : len(t)-1]
+	}
+	return nil
+}
+
+// trimSpace cuts JSON's white space off the front.
+func trimSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
+
+// unescape decodes a valid JSON string with its quotes.
+func unescape(quoted []byte) []byte {
+	var s string
+	json.Unmarshal(quoted, &s) // cannot fail: quoted is part of a valid text
+	return []byte(s)
+}

@@ -1,0 +1,69 @@
+// This file makes a gateway's URL and the WebSocket handshake.
+
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+
+	"github.com/gobwas/ws"
+)
+
+// GatewayURL returns the URL to connect to: base, a wss:// or ws:// URL with or
+// without a path, and the query that asks for the version, JSON and the
+// compression.
+func GatewayURL(base string, version int, c Compression) (*url.URL, error) {
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil, fmt.Errorf("wire: gateway address: %w", err)
+	}
+	if u.Scheme != "wss" && u.Scheme != "ws" || u.Host == "" {
+		return nil, fmt.Errorf("wire: gateway address %q is not a wss:// or ws:// URL", base)
+	}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	q := u.Query()
+	q.Set("v", strconv.Itoa(version))
+	q.Set("encoding", "json")
+	q.Del("compress")
+	if c == CompressionZstd || c == CompressionZlib {
+		q.Set("compress", c.String())
+	}
+	u.RawQuery = q.Encode()
+	return u, nil
+}
+
+// HandshakeError means that the server did not upgrade the connection.
+type HandshakeError struct {
+	Status int // HTTP status
+}
+
+func (e *HandshakeError) Error() string {
+	return fmt.Sprintf("wire: websocket handshake refused with HTTP status %d", e.Status)
+}
+
+// Handshake upgrades a connection to the WebSocket at u (RFC 6455, 4.1). rest is
+// what arrived behind the answer; it belongs to the caller. Deadlines are the
+// caller's. A server that refuses is told by a *HandshakeError.
+func Handshake(conn net.Conn, u *url.URL) (rest []byte, err error) {
+	br, _, err := ws.Dialer{}.Upgrade(conn, u)
+	if err != nil {
+		var status ws.StatusError
+		if errors.As(err, &status) {
+			return nil, &HandshakeError{Status: int(status)}
+		}
+		return nil, fmt.Errorf("wire: websocket handshake: %w", err)
+	}
+	if br == nil {
+		return nil, nil
+	}
+	rest = make([]byte, br.Buffered())
+	_, err = io.ReadFull(br, rest)
+	ws.PutReader(br)
+	return rest, err
+}
