@@ -186,7 +186,7 @@ func (c *conn) actLocked(a Action) {
 		return
 	}
 	c.srv.noteFault(c.id, c.shard, a.Kind)
-	s := c.sess
+	s := c.about
 	switch a.Kind {
 	case SwallowACKs:
 		c.noACK.Store(true)
@@ -201,7 +201,7 @@ func (c *conn) actLocked(a Action) {
 	case CloseFrame:
 		c.closeLocked(a.Code, a.Reason)
 		if s != nil && endsSession(a.Code) {
-			c.soon(func() { s.endIf(c, EndServer) })
+			c.soon(func() { s.endFor(c, EndServer) })
 		}
 	default:
 		last := a.Kind == CutFIN || a.Kind == CutRST || a.Kind == Truncate
@@ -209,29 +209,31 @@ func (c *conn) actLocked(a Action) {
 	}
 }
 
-// invalidate sends op 9 to a live session. The socket stays open.
+// invalidate sends op 9. s is the session that the connection is about, nil
+// when none was named on it; it can be one that is not attached at the moment.
+// The socket stays open.
 func (c *conn) invalidate(s *session, resumable bool) {
-	if s == nil {
-		c.send(invalidMessage)
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.conn != c {
-		return
-	}
-	if resumable {
-		s.detachLocked()
-	} else {
-		s.endLocked(EndInvalidated)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sess, c.state = nil, stateNew
 	msg := invalidMessage
 	if resumable {
 		msg = invalidResumable
 	}
+	if s == nil {
+		c.send(msg)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.conn != nil && s.conn != c:
+		return // it lives on another connection
+	case !resumable:
+		s.endLocked(EndInvalidated)
+	case s.conn == c && !s.ended:
+		s.detachLocked()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sess, c.state = nil, stateNew
 	c.pushLocked(item{msg: []byte(msg)})
 }
 

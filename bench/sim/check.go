@@ -19,8 +19,8 @@ type Received struct {
 }
 
 // Report is what a client did with its events. A client that keeps every
-// promise has all but Received, Refused and Pending at 0, and Pending at 0 as
-// well once traffic is quiet.
+// promise has all but Received, Unseen, Refused and Pending at 0, and Pending at
+// 0 as well once traffic is quiet.
 type Report struct {
 	Received   int
 	Lost       int // sent or replayable, and never received though something later was, or was claimed
@@ -28,6 +28,7 @@ type Report struct {
 	OutOfOrder int // received after a later one
 	Unknown    int // never sent, or with another type or content
 	Abandoned  int // replayable, but the client closed with 1000, identified anew or did not come back
+	Unseen     int // in sessions of which nothing was received, READY included, and that nobody asked for
 	Refused    int // after the last received, in sessions that the simulator ended or would not replay
 	Pending    int // after the last received, in sessions that can still be resumed
 	Gaps       []Gap
@@ -44,7 +45,7 @@ type Gap struct {
 // SessionReport is a Report's part of one session.
 type SessionReport struct {
 	SessionInfo
-	Received, Lost, Repeated, OutOfOrder, Unknown, Abandoned, Refused, Pending int
+	Received, Lost, Repeated, OutOfOrder, Unknown, Abandoned, Unseen, Refused, Pending int
 }
 
 // maxGaps bounds Report.Gaps.
@@ -117,6 +118,7 @@ func (l *Ledger) Check(received []Received) Report {
 		report.OutOfOrder += sum.OutOfOrder
 		report.Unknown += sum.Unknown
 		report.Abandoned += sum.Abandoned
+		report.Unseen += sum.Unseen
 		report.Refused += sum.Refused
 		report.Pending += sum.Pending
 		report.Sessions = append(report.Sessions, *sum)
@@ -147,6 +149,8 @@ func (l *Ledger) checkSession(log *sessionLog, seen []uint8, highest int64, sum 
 			}
 		case info.Refused:
 			sum.Refused++
+		case had == 0 && (info.End != EndNone || l.replaced(log)):
+			sum.Unseen++
 		case (info.End == EndNone || info.End == EndShutdown) && l.replaced(log), info.End == EndClient, info.End == EndExpired:
 			sum.Abandoned++
 		case info.End == EndNone, info.End == EndShutdown:
@@ -171,8 +175,8 @@ func (l *Ledger) replaced(log *sessionLog) bool {
 // String returns the report in a line, and its gaps.
 func (r Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "received %d, lost %d, repeated %d, out of order %d, unknown %d, abandoned %d, refused %d, pending %d",
-		r.Received, r.Lost, r.Repeated, r.OutOfOrder, r.Unknown, r.Abandoned, r.Refused, r.Pending)
+	fmt.Fprintf(&b, "received %d, lost %d, repeated %d, out of order %d, unknown %d, abandoned %d, unseen %d, refused %d, pending %d",
+		r.Received, r.Lost, r.Repeated, r.OutOfOrder, r.Unknown, r.Abandoned, r.Unseen, r.Refused, r.Pending)
 	for _, g := range r.Gaps {
 		fmt.Fprintf(&b, "\nlost: shard %d session %s seq %d to %d", g.Shard, g.Session, g.From, g.To)
 	}

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -55,6 +56,8 @@ type client struct {
 	zd    *zstd.Decoder
 	pings int
 	pongs int
+
+	writeMu sync.Mutex
 }
 
 // feed gives a decompressor what came so far. It never ends: reading past what
@@ -153,10 +156,18 @@ func (c *client) drop() {
 	}
 }
 
-// frame writes a masked frame.
+// frame writes a masked frame, from any goroutine.
 func (c *client) frame(op ws.OpCode, payload []byte) error {
 	f := ws.MaskFrameInPlaceWith(ws.NewFrame(op, true, bytes.Clone(payload)), [4]byte{1, 2, 3, 4})
-	return ws.WriteFrame(c.nc, f)
+	b, err := ws.CompileFrame(f)
+	if err != nil {
+		return err
+	}
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	c.nc.SetWriteDeadline(time.Now().Add(5 * time.Second))
+	_, err = c.nc.Write(b)
+	return err
 }
 
 // send writes a text message.

@@ -47,9 +47,10 @@ type conn struct {
 	queued  int // bytes in queue
 	state   state
 	sess    *session
-	shard   int  // -1 before Identify or Resume
-	number  int  // which connection of the shard it is, from 1
-	closing bool // a close frame or a cut is in the queue: nothing after it is sent
+	about   *session // sess, or the last one that was attached or asked for
+	shard   int      // -1 before Identify or Resume
+	number  int      // which connection of the shard it is, from 1
+	closing bool     // a close frame or a cut is in the queue: nothing after it is sent
 	over    bool
 	closed  bool // the ledger has the close
 	events  int  // dispatches queued on this connection

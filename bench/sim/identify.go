@@ -141,7 +141,7 @@ func (c *conn) ready(s *session, sharded bool) {
 		s.mu.Unlock()
 		return
 	}
-	c.sess, c.state = s, stateReady
+	c.sess, c.about, c.state = s, s, stateReady
 	c.planFaultsLocked()
 	c.mu.Unlock()
 	s.log = c.srv.ledger.newSession(SessionInfo{ID: s.id, Shard: s.shard, Count: s.count, Intents: s.intents, Created: time.Now()})

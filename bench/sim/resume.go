@@ -77,7 +77,7 @@ func (c *conn) resume(d json.RawMessage) {
 	}
 	note.Shard, note.QueryRepeated = s.shard, c.query == s.query
 	c.mu.Lock()
-	c.shard = s.shard
+	c.shard, c.about = s.shard, s
 	c.payload = s.payload
 	c.mu.Unlock()
 	srv.numberConn(c, s.shard)

@@ -162,6 +162,15 @@ func (s *session) endIf(c *conn, reason EndReason) {
 	}
 }
 
+// endFor ends the session unless it is attached to another connection than c.
+func (s *session) endFor(c *conn, reason EndReason) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil || s.conn == c {
+		s.endLocked(reason)
+	}
+}
+
 func (s *session) end(reason EndReason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

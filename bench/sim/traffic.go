@@ -80,7 +80,7 @@ func (s *session) period() time.Duration {
 func (s *session) onTick() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
+	if s.ended || s.tick == nil { // or silenced
 		return
 	}
 	now := time.Now()
