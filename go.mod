@@ -5,11 +5,9 @@ go 1.26.8
 require (
 	github.com/gobwas/ws v1.5.0
 	github.com/klauspost/compress v1.20.3
+	github.com/pelletier/go-toml/v2 v2.4.3
 	github.com/valyala/bytebufferpool v1.0.0
 	github.com/valyala/fastjson v1.6.10
 )
 
-require (
-	github.com/gobwas/httphead v0.1.0 // indirect
-	github.com/pelletier/go-toml/v2 v2.4.3 // indirect
-)
+require github.com/gobwas/httphead v0.1.0 // indirect

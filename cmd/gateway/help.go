@@ -53,10 +53,12 @@ the token is refused, 1 that there was no answer.
 Prints the settings in force as TOML, each with where it comes from: default,
 file with line and column, environment, flag. Secrets are masked.
 `,
-	"demo": `gateway demo
+	"demo": `gateway demo [-for 60s] [-seed n] [-rate n] [-compression name]
 
-Runs four shards against a simulated Discord in the same process and prints
-their events. No token, no network.
+Runs four shards against a simulated Discord in the same process, over TLS, and
+prints their events as JSON lines. The simulated Discord cuts, stalls and
+garbles connections (-seed 0: it does not). The last line on standard error
+says how many events came and how many were lost. No token, no network.
 `,
 	"help": `gateway help [topic]
 

@@ -1,16 +1,96 @@
-// This file runs the gateway with its settings.
+// This file runs the gateway with its settings: it wires the engine to standard
+// output and input.
 
 package main
 
 import (
 	"context"
-	"errors"
+	"io"
 	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"sluice/cmd/gateway/config"
+	"sluice/engine"
+	"sluice/resume"
+	"sluice/sinks/stdio"
+	"sluice/wire"
 )
 
-// run runs the gateway until ctx is done or Discord refuses the bot for good.
+// run runs the gateway until ctx is done, Discord refuses the bot for good, or
+// nobody reads the events any more.
 func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
-	return errors.New("gateway: the engine is not wired in yet")
+	tls, err := cfg.TLS()
+	if err != nil {
+		return err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = tls
+	defer transport.CloseIdleConnections()
+	format := stdio.JSON
+	if cfg.Stdio.Format == config.FormatMsgpack {
+		format = stdio.MsgPack
+	}
+	e, err := engine.New(engine.Options{
+		Token: cfg.Token.Reveal(),
+		API: &wire.API{
+			Base:      cfg.APIBase(),
+			Token:     cfg.Token.Reveal(),
+			UserAgent: userAgent(),
+			Client:    &http.Client{Transport: transport, Timeout: onlineTimeout},
+		},
+		GatewayURL:      cfg.Gateway.URL,
+		Version:         cfg.GatewayVersion,
+		Compression:     cfg.Compression,
+		MaxMessage:      cfg.MaxMessage,
+		Intents:         cfg.Intents,
+		LargeThreshold:  cfg.LargeThreshold,
+		Presence:        cfg.Presence,
+		Shards:          cfg.Shards.Count,
+		IDs:             cfg.Shards.IDs,
+		Events:          eventSet(cfg.Events),
+		Sink:            stdio.NewSink(os.Stdout, format),
+		Sessions:        new(resume.Memory),
+		QueueBytes:      cfg.Broker.Buffer,
+		ShutdownTimeout: cfg.ShutdownTimeout,
+		TLS:             tls,
+		Log:             log,
+	})
+	if err != nil {
+		return err
+	}
+	// Without this a write to a pipe that nobody reads would kill the process
+	// before it could close its connections.
+	signal.Ignore(syscall.SIGPIPE)
+	go readCommands(os.Stdin, e, log)
+	err = e.Run(ctx)
+	if stdio.IsClosedPipe(err) {
+		log.Info("standard output was closed by its reader; the sessions are kept")
+		return nil
+	}
+	stats := e.Stats()
+	log.Info("stopped", "events", stats.Events, "repeated", stats.Repeated, "resumes", stats.Resumes)
+	return err
+}
+
+// readCommands gives the commands on r to the engine. It returns at the end of r,
+// or not before the process ends.
+func readCommands(r io.Reader, e *engine.Engine, log *slog.Logger) {
+	if err := stdio.ReadCommands(r, e.Send, log); err != nil {
+		log.Warn("commands are no longer read from standard input", "error", err)
+	}
+}
+
+// eventSet returns the names as a set; nil stays nil, which is all events.
+func eventSet(names []string) map[string]struct{} {
+	if names == nil {
+		return nil
+	}
+	set := make(map[string]struct{}, len(names))
+	for _, name := range names {
+		set[name] = struct{}{}
+	}
+	return set
 }
