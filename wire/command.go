@@ -4,8 +4,11 @@
 package wire
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/valyala/fastjson"
 )
@@ -29,6 +32,9 @@ func ParseCommand(packet []byte) (Command, error) {
 	if len(packet) > MaxSend {
 		return Command{}, fmt.Errorf("the packet has %d bytes; Discord takes at most %d", len(packet), MaxSend)
 	}
+	if !json.Valid(packet) { // fastjson takes more than JSON
+		return Command{}, errors.New("the packet is not JSON")
+	}
 	v, err := fastjson.ParseBytes(packet)
 	if err != nil {
 		return Command{}, fmt.Errorf("the packet is not JSON: %w", err)
@@ -36,63 +42,124 @@ func ParseCommand(packet []byte) (Command, error) {
 	if v.Type() != fastjson.TypeObject {
 		return Command{}, fmt.Errorf(`the packet is a JSON %s; it must be an object {"op":…,"d":{…}}`, v.Type())
 	}
-	op, err := 0, fmt.Errorf("missing")
+	op, err := 0, errors.New("missing")
 	if number := v.Get("op"); number != nil {
 		op, err = number.Int()
 	}
 	if err != nil {
-		return Command{}, fmt.Errorf("the packet's op is missing or not an integer; bots may send 3, 4, 8, 31 and 43")
+		return Command{}, errors.New("the packet's op is missing or not an integer; bots may send 3, 4, 8, 31 and 43")
 	}
 	d := v.Get("d")
 	if d == nil || d.Type() != fastjson.TypeObject {
-		return Command{}, fmt.Errorf("the packet's d is missing or not an object")
+		return Command{}, errors.New("the packet's d is missing or not an object")
+	}
+	// What is checked here must be what Discord reads.
+	for _, object := range []*fastjson.Value{v, d} {
+		if key := repeatedKey(object); key != "" {
+			return Command{}, fmt.Errorf("the key %q stands twice in the packet", key)
+		}
 	}
 	c := Command{Op: Opcode(op)}
 	switch c.Op {
 	case OpPresenceUpdate:
-		for _, key := range []string{"since", "activities", "status", "afk"} {
-			if !d.Exists(key) {
-				return c, fmt.Errorf("d of op 3 lacks %q; since, activities, status and afk are all required", key)
-			}
+		err = require(d, "since", "activities", "status", "afk")
+	case OpVoiceStateUpdate:
+		if c.Guild, err = guildOf(d); err == nil {
+			err = require(d, "channel_id")
 		}
-	case OpVoiceStateUpdate, OpRequestChannelInfo:
-		c.Guild, err = guildOf(d)
 	case OpRequestGuildMembers:
-		c.Guild, err = guildOf(d)
-		if err == nil {
+		if c.Guild, err = guildOf(d); err == nil {
 			c.AllMembers, err = allMembers(d)
 		}
 	case OpRequestSoundboardSounds:
-		if d.Get("guild_ids") == nil || d.Get("guild_ids").Type() != fastjson.TypeArray {
-			err = fmt.Errorf("d of op 31 lacks guild_ids, a list of snowflakes")
+		err = requireStrings(d, "guild_ids")
+	case OpRequestChannelInfo:
+		if c.Guild, err = guildOf(d); err == nil {
+			err = requireStrings(d, "fields")
 		}
 	default:
-		err = fmt.Errorf("op %d is not for bots to send; they may send 3, 4, 8, 31 and 43", op)
+		err = errors.New("it is not for bots to send; they may send 3, 4, 8, 31 and 43")
 	}
-	return c, err
+	if err != nil {
+		return Command{}, fmt.Errorf("op %d: %w", op, err)
+	}
+	return c, nil
+}
+
+// repeatedKey returns a key that an object holds twice, or "".
+func repeatedKey(object *fastjson.Value) (repeated string) {
+	seen := make(map[string]bool)
+	object.GetObject().Visit(func(key []byte, _ *fastjson.Value) {
+		if seen[string(key)] {
+			repeated = string(key)
+		}
+		seen[string(key)] = true
+	})
+	return repeated
+}
+
+// require returns an error for the first key that d lacks.
+func require(d *fastjson.Value, keys ...string) error {
+	for _, key := range keys {
+		if !d.Exists(key) {
+			return fmt.Errorf("d lacks %q; required are %s", key, strings.Join(keys, ", "))
+		}
+	}
+	return nil
+}
+
+// requireStrings returns an error unless d's key holds a list of strings.
+func requireStrings(d *fastjson.Value, key string) error {
+	list := d.Get(key)
+	if list == nil || list.Type() != fastjson.TypeArray {
+		return fmt.Errorf("d lacks %q, a list of strings", key)
+	}
+	for _, item := range list.GetArray() {
+		if item.Type() != fastjson.TypeString {
+			return fmt.Errorf("%q holds a %s; it must be a list of strings", key, item.Type())
+		}
+	}
+	return nil
 }
 
 // guildOf returns guild_id, which must be a snowflake in a string.
 func guildOf(d *fastjson.Value) (string, error) {
 	id := string(d.GetStringBytes("guild_id"))
 	if _, err := ParseSnowflake(id); err != nil {
-		return "", fmt.Errorf("guild_id is missing or not a snowflake in a string")
+		return "", errors.New("guild_id is missing or not a snowflake in a string")
 	}
 	return id, nil
 }
 
 // allMembers reports whether d of op 8 asks for every member.
 func allMembers(d *fastjson.Value) (bool, error) {
-	if d.Exists("user_ids") {
-		return false, nil
+	if nonce := d.GetStringBytes("nonce"); len(nonce) > 32 {
+		return false, fmt.Errorf("nonce has %d bytes; Discord ignores one of more than 32", len(nonce))
+	}
+	if users := d.Get("user_ids"); users != nil {
+		switch users.Type() {
+		case fastjson.TypeString:
+			return false, nil
+		case fastjson.TypeArray:
+			if n := len(users.GetArray()); n > 100 {
+				return false, fmt.Errorf("user_ids holds %d ids; Discord takes at most 100", n)
+			}
+			return false, requireStrings(d, "user_ids")
+		}
+		return false, errors.New("user_ids must be a snowflake or a list of them")
 	}
 	if query := d.Get("query"); query == nil || query.Type() != fastjson.TypeString {
-		return false, fmt.Errorf("d of op 8 has neither query, a string, nor user_ids")
+		return false, errors.New("d has neither query, a string, nor user_ids")
 	}
-	if limit := d.Get("limit"); limit == nil || limit.Type() != fastjson.TypeNumber {
-		return false, fmt.Errorf("d of op 8 has a query and no limit, a number")
+	limit := d.Get("limit")
+	if limit == nil {
+		return false, errors.New("d has a query and no limit; 0 is for all")
 	}
-	return len(d.GetStringBytes("query")) == 0 && d.GetInt("limit") == 0, nil
+	n, err := limit.Int()
+	if err != nil || n < 0 {
+		return false, errors.New("limit must be an integer, 0 for all")
+	}
+	return len(d.GetStringBytes("query")) == 0 && n == 0, nil
 }
 
 // ParseSnowflake returns the number of a Discord id.

@@ -31,7 +31,12 @@ func ParseCompression(name string) (Compression, bool) {
 }
 
 // String returns the compression's name; those of the streams are Discord's.
-func (c Compression) String() string { return compressionNames[c] }
+func (c Compression) String() string {
+	if int(c) < len(compressionNames) {
+		return compressionNames[c]
+	}
+	return fmt.Sprintf("compression %d", uint8(c))
+}
 
 // ErrTooBig is wrapped by the errors for a message above the bound.
 var ErrTooBig = errors.New("message too big")

@@ -185,7 +185,7 @@ func parseAny(msg []byte, e *Envelope) error {
 	for rest[0] != '}' {
 		n := stringLen(rest)
 		key := rest[1 : n-1]
-		if bytes.IndexByte(key, '\\') >= 0 {
+		if !isPlain(key) {
 			key = unescape(rest[:n])
 		}
 		rest = trimSpace(rest[n:])
@@ -222,12 +222,22 @@ func parseAny(msg []byte, e *Envelope) error {
 	case t == nil || string(t) == "null":
 	case t[0] != '"':
 		return fmt.Errorf("%w: t is %.30q, neither null nor a string", ErrEnvelope, t)
-	case bytes.IndexByte(t, '\\') >= 0:
+	case !isPlain(t):
 		e.Type = unescape(t)
 	default:
 		e.Type = t[1 : len(t)-1 : len(t)-1]
 	}
 	return nil
+}
+
+// isPlain reports whether a JSON string stands for its own bytes.
+func isPlain(s []byte) bool {
+	for _, c := range s {
+		if c == '\\' || c >= 0x80 {
+			return false // an escape, or what may not be UTF-8
+		}
+	}
+	return true
 }
 
 // trimSpace cuts JSON's white space off the front.

@@ -156,7 +156,10 @@ func apiError(resp *http.Response, body []byte) *APIError {
 
 // retryAfter returns a wait in seconds as a duration, at most a day.
 func retryAfter(seconds float64) time.Duration {
-	return time.Duration(min(max(seconds, 0), 24*60*60) * float64(time.Second))
+	if !(seconds > 0) {
+		return 0 // NaN included
+	}
+	return time.Duration(min(seconds, 24*60*60) * float64(time.Second))
 }
 
 func firstLine(body []byte) string {

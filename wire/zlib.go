@@ -48,11 +48,13 @@ func newZlibInflater(limit int) *zlibInflater {
 func (z *zlibInflater) run(yield func(error) bool) {
 	src := bufio.NewReader(zlibSource{z, yield})
 	r, err := zlib.NewReader(src)
+	// A Read may begin in one message and end in the next, so what it reads into
+	// must not be the caller's.
+	buf := make([]byte, inflateStep)
 	for err == nil {
-		z.out = slices.Grow(z.out, inflateStep)
 		var n int
-		n, err = r.Read(z.out[len(z.out):cap(z.out)])
-		z.out = z.out[:len(z.out)+n]
+		n, err = r.Read(buf)
+		z.out = append(z.out, buf[:n]...)
 		if z.size += n; z.size > z.limit {
 			err = tooBig(z.limit)
 		}
@@ -117,9 +119,13 @@ type payloadInflater struct {
 	limit int
 	src   bytes.Reader
 	r     io.ReadCloser // a zlib reader, from the first message on
+	err   error
 }
 
 func (p *payloadInflater) Inflate(dst, msg []byte) (out []byte, complete bool, err error) {
+	if p.err != nil {
+		return dst, false, p.err
+	}
 	p.src.Reset(msg)
 	if p.r == nil {
 		p.r, err = zlib.NewReader(&p.src)
@@ -133,11 +139,13 @@ func (p *payloadInflater) Inflate(dst, msg []byte) (out []byte, complete bool, e
 		n, err = p.r.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
 		if len(dst)-base > p.limit {
-			return dst, false, tooBig(p.limit)
+			p.err = tooBig(p.limit)
+			return dst, false, p.err
 		}
 	}
 	if err != io.EOF {
-		return dst, false, fmt.Errorf("wire: inflate payload: %w", err)
+		p.err = fmt.Errorf("wire: inflate payload: %w", err)
+		return dst, false, p.err
 	}
 	return dst, true, nil
 }
