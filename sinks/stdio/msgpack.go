@@ -84,6 +84,14 @@ func shapeOf(c byte) shape {
 	return shape{} // 0xc1
 }
 
+var errKey = errors.New("a key of a MessagePack map is not a string, as keys are in JSON")
+
+// isKey reports whether a value that begins with c can be a key in JSON.
+func isKey(c byte) bool {
+	k := shapeOf(c).kind
+	return k == kindString || k == kindBin
+}
+
 // longestStart is the longest that beginsCommand looks at.
 const longestStart = 1 + 1 + len("guild_id")
 
@@ -139,8 +147,8 @@ func appendValue(dst, b []byte) (out, rest []byte, err error) {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			if k := shapeOf(b[0]).kind; k != kindString && k != kindBin {
-				return nil, nil, errors.New("a key of a MessagePack map is not a string, as keys are in JSON")
+			if !isKey(b[0]) {
+				return nil, nil, errKey
 			}
 			if dst, b, err = appendValue(dst, b); err != nil {
 				return nil, nil, err
@@ -151,6 +159,8 @@ func appendValue(dst, b []byte) (out, rest []byte, err error) {
 			}
 		}
 		return append(dst, '}'), b, nil
+	case kindExt:
+		return nil, nil, fmt.Errorf("MessagePack ext (type %d) has no form in JSON; send times and the like as strings", int8(b[0]))
 	}
 
 	body, rest := b[:n], b[n:]
@@ -180,8 +190,6 @@ func appendValue(dst, b []byte) (out, rest []byte, err error) {
 		}
 		quoted, _ := json.Marshal(string(body)) // a string has no error
 		dst = append(dst, quoted...)
-	case kindExt:
-		return nil, nil, fmt.Errorf("MessagePack ext (type %d) has no form in JSON; send times and the like as strings", int8(rest[0]))
 	}
 	return dst, rest, err
 }

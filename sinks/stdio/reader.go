@@ -131,7 +131,7 @@ func (r *reader) jsonLine() error {
 // msgPackItem reads a MessagePack map and takes it for a command.
 func (r *reader) msgPackItem() error {
 	r.count++
-	bad, err := r.readValue()
+	bad, err := r.readMap()
 	if err == io.ErrUnexpectedEOF {
 		r.refuse("item", r.count, errors.New("the input ended within a MessagePack map"), r.item)
 		return io.EOF
@@ -164,9 +164,9 @@ func tooLong(size int) error {
 	return fmt.Errorf("a command of %d bytes is too long; it may have up to %d", size, maxItem)
 }
 
-// readValue reads a MessagePack value into item. bad says why it is no value
-// whose end can be known; the stream is then somewhere behind its beginning.
-func (r *reader) readValue() (bad, err error) {
+// readMap reads a MessagePack map into item. bad says why it is none whose end
+// can be known; the stream is then somewhere behind its beginning.
+func (r *reader) readMap() (bad, err error) {
 	left := make([]uint64, 1, 8) // values to come, at each depth
 	left[0] = 1
 	for len(left) > 0 {
@@ -174,6 +174,12 @@ func (r *reader) readValue() (bad, err error) {
 		if left[top] == 0 {
 			left = left[:top]
 			continue
+		}
+		if top == 1 && left[top]%2 == 0 {
+			// What is no key is rather the next command, and this one cut off.
+			if b, _ := r.br.Peek(1); len(b) == 1 && !isKey(b[0]) {
+				return errKey, nil
+			}
 		}
 		left[top]--
 		c, err := r.readByte()
