@@ -1,0 +1,236 @@
+// This file runs the engine against the simulated Discord on fake time, over a
+// network in memory.
+
+package engine_test
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/bench/sim"
+	"sluice/engine"
+	"sluice/resume"
+	"sluice/wire"
+)
+
+const simToken = "sim-token"
+
+// recorder is a sink that remembers what it was given.
+type recorder struct {
+	mu       sync.Mutex
+	received []sim.Received
+	gate     chan struct{} // if set, Publish waits for it to be closed
+	closed   bool
+}
+
+func (r *recorder) Publish(ctx context.Context, batch []engine.Event) (int, error) {
+	if r.gate != nil {
+		select {
+		case <-r.gate:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ev := range batch {
+		r.received = append(r.received, sim.Received{
+			Shard: ev.Shard, Session: ev.Session, Seq: ev.Seq, Type: string(ev.Type), Hash: sim.Hash(ev.Data),
+		})
+	}
+	return len(batch), nil
+}
+
+func (r *recorder) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	return nil
+}
+
+// count returns how many events of the type came; all if it is empty.
+func (r *recorder) count(typ string) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ev := range r.received {
+		if typ == "" || ev.Type == typ {
+			n++
+		}
+	}
+	return n
+}
+
+// world is a simulated Discord and an engine that runs against it, on the fake
+// time of the test's bubble.
+type world struct {
+	t      *testing.T
+	srv    *sim.Server
+	net    *sim.Network
+	sink   *recorder
+	engine *engine.Engine
+	stop   context.CancelFunc
+	ended  chan error
+
+	mu     sync.Mutex
+	states map[int][]engine.State
+}
+
+// newWorld starts both. The options need only what the test is about. Both are
+// stopped by end, which the test calls.
+func newWorld(t *testing.T, so sim.Options, eo engine.Options) *world {
+	t.Helper()
+	w := &world{t: t, net: new(sim.Network), sink: new(recorder), ended: make(chan error, 1), states: map[int][]engine.State{}}
+	if so.Listen == nil {
+		so.Listen = w.net.Listen
+	}
+	if so.LargeEvery == 0 {
+		so.LargeEvery = -1
+	}
+	var err error
+	if w.srv, err = sim.New(so); err != nil {
+		t.Fatal(err)
+	}
+	if eo.Sink == nil {
+		eo.Sink = w.sink
+	}
+	w.start(eo)
+	return w
+}
+
+// start runs an engine against the world's Discord.
+func (w *world) start(eo engine.Options) {
+	w.t.Helper()
+	if eo.Token == "" {
+		eo.Token = simToken
+	}
+	if eo.API == nil {
+		eo.API = &wire.API{Base: w.srv.APIURL(), Token: eo.Token, Client: &http.Client{
+			Transport: &http.Transport{DialContext: w.net.DialContext, DisableKeepAlives: true},
+		}}
+	}
+	if eo.Intents == 0 {
+		eo.Intents = wire.AllIntents
+	}
+	if eo.Sessions == nil {
+		eo.Sessions = new(resume.Memory)
+	}
+	eo.DialContext = w.net.DialContext
+	eo.OnState = func(shard int, from, to engine.State) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if seen := w.states[shard]; len(seen) > 0 && seen[len(seen)-1] != from {
+			w.t.Errorf("shard %d left state %v while it was in %v", shard, from, seen[len(seen)-1])
+		}
+		w.states[shard] = append(w.states[shard], to)
+	}
+	var err error
+	if w.engine, err = engine.New(eo); err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	w.stop = stop
+	go func() { w.ended <- w.engine.Run(ctx) }()
+}
+
+// wait waits until the condition holds, for at most a simulated hour.
+func (w *world) wait(what string, holds func() bool) {
+	w.t.Helper()
+	for range 36_000 {
+		if holds() {
+			return
+		}
+		select {
+		case err := <-w.ended:
+			w.ended <- err
+			w.t.Fatalf("the engine ended (%v) before %s", err, what)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	w.t.Fatalf("no %s within an hour; stats %+v\n%v", what, w.engine.Stats(), w.srv.Ledger().Summary())
+}
+
+// ready waits until n shards are ready.
+func (w *world) ready(n int) {
+	w.t.Helper()
+	w.wait("readiness", func() bool { return w.engine.Stats().Ready == n })
+}
+
+// quiet waits until everything that the server sent has arrived.
+func (w *world) quiet() sim.Report {
+	w.t.Helper()
+	var report sim.Report
+	w.wait("quiet", func() bool {
+		w.sink.mu.Lock()
+		defer w.sink.mu.Unlock()
+		report = w.srv.Ledger().Check(w.sink.received)
+		return report.Pending == 0
+	})
+	return report
+}
+
+// end stops both, expects no error of the engine and returns the last report.
+func (w *world) end() sim.Report {
+	w.t.Helper()
+	w.stop()
+	if err := <-w.ended; err != nil {
+		w.t.Errorf("Run: %v", err)
+	}
+	w.srv.Close()
+	synctest.Wait()
+	w.sink.mu.Lock()
+	defer w.sink.mu.Unlock()
+	return w.srv.Ledger().Check(w.sink.received)
+}
+
+// whole reports what is wrong with a report of a client that keeps every promise.
+func whole(t *testing.T, r sim.Report) {
+	t.Helper()
+	if r.Lost+r.Repeated+r.OutOfOrder+r.Unknown+r.Abandoned+r.Pending > 0 {
+		t.Errorf("events: %v", r)
+	}
+}
+
+// sound checks what must hold whatever goes wrong: nothing above Discord's limits.
+func sound(t *testing.T, w *world) {
+	t.Helper()
+	s := w.srv.Ledger().Summary()
+	if s.BucketRefused > 0 || s.RateLimited > 0 || s.MaxSends > 120 {
+		t.Errorf("limits exceeded: %v", s)
+	}
+	for _, r := range w.srv.Ledger().Resumes() {
+		if !r.QueryRepeated && r.Session != "" && r.Shard >= 0 {
+			t.Errorf("a resume through the %s host did not repeat the query", r.Host)
+		}
+	}
+}
+
+var compressions = []wire.Compression{
+	wire.CompressionZstd, wire.CompressionZlib, wire.CompressionPayload, wire.CompressionNone,
+}
+
+func TestEventsArriveOnce(t *testing.T) {
+	for _, c := range compressions {
+		t.Run(c.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, sim.Options{Shards: 3, Rate: 2, Seed: 1, LargeEvery: 2}, engine.Options{Compression: c})
+				w.ready(3)
+				time.Sleep(5 * time.Minute)
+				w.srv.Silence()
+				whole(t, w.quiet())
+				if n := w.sink.count(""); n < 1000 {
+					t.Errorf("only %d events", n)
+				}
+				if n := w.srv.Ledger().Summary(); n.Identifies != 3 || n.Connects != 3 {
+					t.Errorf("an undisturbed run needed more than one connection a shard: %v", n)
+				}
+				sound(t, w)
+				whole(t, w.end())
+			})
+		})
+	}
+}
+
