@@ -181,7 +181,7 @@ func TestAcknowledgesWhatWasWritten(t *testing.T) {
 		event(1, "A", `{"a":1}`),
 		event(2, "B", strings.Repeat("2", direct)),
 		event(3, "C", strings.Repeat("3", direct)),
-		event(4, "D", "["+strings.Repeat("\n", chunk)+"]"),
+		event(4, "D", "["+strings.Repeat("\n", direct)+"]"),
 		event(5, "E", ""),
 		event(6, "F", "6"),
 	}
@@ -193,7 +193,7 @@ func TestAcknowledgesWhatWasWritten(t *testing.T) {
 		}
 		var rooms []int
 		for _, end := range append(ends, 0) {
-			for room := max(end-70, 0); room <= min(end+70, len(whole)); room++ {
+			for room := max(end-45, 0); room <= min(end+45, len(whole)); room++ {
 				rooms = append(rooms, room)
 			}
 		}
