@@ -200,7 +200,11 @@ func ParseClose(payload []byte) (code CloseCode, reason string, err error) {
 		return 0, "", &ProtocolError{CloseProtocolError, "a close frame of one byte"}
 	}
 	status, reason := ws.ParseCloseFrameData(payload)
-	if err := ws.CheckCloseFrameData(status, reason); err != nil {
+	check := status
+	if 1012 <= status && status <= 1014 {
+		check = ws.StatusGoingAway // registered after the RFC: restart, try again later, bad gateway
+	}
+	if err := ws.CheckCloseFrameData(check, reason); err != nil {
 		return 0, "", &ProtocolError{CloseProtocolError, fmt.Sprintf("close code %d: %v", status, err)}
 	}
 	return CloseCode(status), reason, nil

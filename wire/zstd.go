@@ -71,8 +71,8 @@ func (z *zstdInflater) Inflate(dst, msg []byte) (out []byte, complete bool, err 
 		if z.err != nil {
 			return dst, false, z.err
 		}
+		z.started = true
 	}
-	z.started = true
 	return dst, true, nil
 }
 
