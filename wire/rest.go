@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,6 +59,10 @@ func (e *APIError) Fatal() bool {
 	return e.Status == 401 || e.Status == 403 && !e.Cloudflare
 }
 
+// maxReset bounds a reset_after in milliseconds, which Discord counts within a
+// day, so that it can be computed with.
+const maxReset = 24 * 60 * 60 * 1000
+
 // maxAnswer bounds an answer in bytes; the real one has about 200.
 const maxAnswer = 1 << 20
 
@@ -83,6 +88,9 @@ func (a *API) GatewayBot(ctx context.Context) (GatewayBot, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return GatewayBot{}, fmt.Errorf("wire: GET /gateway/bot: %w", err)
+	}
+	if a.Token != "" { // errors quote the answer, which may quote the request
+		body = bytes.ReplaceAll(body, []byte(a.Token), []byte("[token]"))
 	}
 	if resp.StatusCode != http.StatusOK {
 		return GatewayBot{}, apiError(resp, body)
@@ -123,7 +131,7 @@ func parseGatewayBot(body []byte) (GatewayBot, error) {
 		Limit: SessionStartLimit{
 			Total:          answer.Limit.Total,
 			Remaining:      answer.Limit.Remaining,
-			ResetAfter:     time.Duration(max(0, answer.Limit.ResetAfter)) * time.Millisecond,
+			ResetAfter:     min(time.Duration(max(0, answer.Limit.ResetAfter)), maxReset) * time.Millisecond,
 			MaxConcurrency: answer.Limit.MaxConcurrency,
 		},
 	}, nil
