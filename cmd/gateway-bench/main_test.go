@@ -1,0 +1,63 @@
+// This file tests the command's arguments and what it prints.
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	ca := filepath.Join(dir, "ca.pem")
+	script := filepath.Join(dir, "script")
+	if err := os.WriteFile(script, []byte("when=ready do=nothing\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name           string
+		args           []string
+		code           int
+		stdout, stderr []string
+	}{
+		{"none", nil, 2, nil, []string{"usage: gateway-bench"}},
+		{"help", []string{"help"}, 0, []string{"sim", "help"}, nil},
+		{"unknown", []string{"x"}, 2, nil, []string{`no command "x"`}},
+		{"sim", []string{"sim", "-ca", ca, "-token", "tok"}, 0,
+			[]string{"api https://127.0.0.1:", "gateway wss://127.0.0.1:", "resume wss://", "ca " + ca, "DISCORD_TOKEN=tok", "connections 0"}, nil},
+		{"plain", []string{"sim", "-tls=false"}, 0, []string{"api http://", "gateway ws://", "DISCORD_API_PROTOCOL=http "}, nil},
+		{"recording", []string{"sim", "-tls=false", "-record", "10", "-record-compress", "none"}, 0, []string{"api"}, nil},
+		{"flags", []string{"sim", "-h"}, 0, nil, []string{"-fault-seed", "-record", "-listen"}},
+		{"bad flag", []string{"sim", "-nope"}, 2, nil, []string{"-nope"}},
+		{"bad kind", []string{"sim", "-fault-kinds", "cut-fin,x"}, 2, nil, []string{`"x" is none of`}},
+		{"bad script", []string{"sim", "-script", script}, 2, nil, []string{"script line 1"}},
+		{"argument", []string{"sim", "x"}, 2, nil, []string{"no arguments"}},
+		{"bad port", []string{"sim", "-listen", "127.0.0.1:70000"}, 2, nil, []string{"port"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel() // as if interrupted at once
+			var stdout, stderr bytes.Buffer
+			if code := run(ctx, test.args, &stdout, &stderr); code != test.code {
+				t.Errorf("exit code %d, want %d\n%s", code, test.code, &stderr)
+			}
+			for _, want := range test.stdout {
+				if !strings.Contains(stdout.String(), want) {
+					t.Errorf("no %q in\n%s", want, &stdout)
+				}
+			}
+			for _, want := range test.stderr {
+				if !strings.Contains(stderr.String(), want) {
+					t.Errorf("no %q in\n%s", want, &stderr)
+				}
+			}
+		})
+	}
+	if pem, err := os.ReadFile(ca); err != nil || !bytes.HasPrefix(pem, []byte("-----BEGIN CERTIFICATE-----")) {
+		t.Errorf("%q %v", pem, err)
+	}
+}
