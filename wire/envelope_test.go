@@ -25,6 +25,7 @@ var envelopeTests = []struct {
 	{"escapes in t", `{"t":"A\u0042\n\"","s":2,"op":0,"d":1}`, &Envelope{0, 2, true, []byte("AB\n\""), []byte("1")}},
 	{"t in other letters", `{"t":"größe","s":2,"op":0,"d":1}`, &Envelope{0, 2, true, []byte("größe"), []byte("1")}},
 	{"lone surrogate in t", `{"t":"\ud83d","s":2,"op":0,"d":1}`, &Envelope{0, 2, true, []byte("\ufffd"), []byte("1")}},
+	{"t not in UTF-8", "{\"t\":\"\xff\",\"s\":2,\"op\":0,\"d\":\"\xff\"}", &Envelope{0, 2, true, []byte("\ufffd"), []byte("\"\xff\"")}},
 	{"empty t", `{"t":"","s":2,"op":0,"d":1}`, &Envelope{0, 2, true, []byte{}, []byte("1")}},
 	{"escapes in keys", `{"\u0074":"A","\u0073":2,"\u006fp":0,"\u0064":1}`, &Envelope{0, 2, true, []byte("A"), []byte("1")}},
 	{"unknown keys", `{"x":{"op":9},"t":"A","y\"":[],"s":2,"op":0,"d":1,"z":null}`, &Envelope{0, 2, true, []byte("A"), []byte("1")}},

@@ -69,6 +69,9 @@ func TestFrames(t *testing.T) {
 	in = serverFrame(in, false, ws.OpContinuation, []byte("two "))
 	in = serverFrame(in, true, ws.OpPong, nil)
 	in = serverFrame(in, true, ws.OpContinuation, []byte("three"))
+	in = serverFrame(in, false, ws.OpBinary, []byte("more "))
+	in = serverFrame(in, true, ws.OpPing, nil)
+	in = serverFrame(in, true, ws.OpContinuation, []byte("parts"))
 	in = serverFrame(in, true, ws.OpText, bytes.Repeat([]byte("x"), 125))
 	in = serverFrame(in, true, ws.OpText, bytes.Repeat([]byte("y"), 126))
 	in = serverFrame(in, true, ws.OpText, huge)
@@ -77,6 +80,7 @@ func TestFrames(t *testing.T) {
 	want := []Message{
 		{ws.OpText, []byte("first")}, {ws.OpBinary, nil}, {ws.OpBinary, long},
 		{ws.OpPing, []byte("between")}, {ws.OpPong, nil}, {ws.OpText, []byte("one two three")},
+		{ws.OpPing, nil}, {ws.OpBinary, []byte("more parts")},
 		{ws.OpText, bytes.Repeat([]byte("x"), 125)}, {ws.OpText, bytes.Repeat([]byte("y"), 126)},
 		{ws.OpText, huge}, {ws.OpBinary, []byte("ok")}, {ws.OpClose, []byte("\x0f\xa7")},
 	}

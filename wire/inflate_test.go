@@ -106,6 +106,7 @@ func TestInflateZstdBlocks(t *testing.T) {
 		{"many blocks", zstdRaw("a") + zstdRun(500, 'b') + zstdRaw("c"), "a" + strings.Repeat("b", 500) + "c"},
 		{"greatest run", zstdRun(zstdBlock, 'x'), strings.Repeat("x", zstdBlock)},
 		{"empty raw block at the end", zstdRaw("hello") + empty, "hello"},
+		{"empty one behind a run", zstdRun(500, 'x') + empty, strings.Repeat("x", 500)},
 		{"several empty ones", zstdRaw("hello") + empty + empty, "hello"},
 		{"empty one in the middle", zstdRaw("hello") + empty + zstdRaw("!"), "hello!"},
 		{"empty one at the start", empty + zstdRaw("hello"), "hello"},
@@ -252,8 +253,10 @@ func TestInflateZlibMarker(t *testing.T) {
 	if err != nil || !complete || string(out) != "a\x00\x00\xff\xffbc" {
 		t.Fatalf("%q, complete %v, %v", out, complete, err)
 	}
-	// In one byte pieces no flush in the middle is taken for an end by the bytes
-	// of another message.
+	if out, complete, err = inf.Inflate(nil, nil); err != nil || complete || len(out) != 0 {
+		t.Fatalf("an empty message: %q, complete %v, %v", out, complete, err)
+	}
+	// The marker may be cut in two.
 	out, complete, err = inf.Inflate(nil, []byte(stored("next")+stored("")[:3]))
 	if err != nil || complete {
 		t.Fatalf("%q, complete %v, %v", out, complete, err)
