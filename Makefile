@@ -6,7 +6,7 @@ LDFLAGS      = -s -w -X main.version=$(VERSION)
 BUILD        = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 PLATFORMS    = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.7.0
-GOVULNCHECK  = golang.org/x/vuln/cmd/govulncheck@latest
+GOVULNCHECK  = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME    ?= 10s
 SEEDS       ?= 1000
 E2E          = bench/e2e
@@ -39,7 +39,7 @@ foreign: ## clients written by others against the simulated Discord
 fuzz: ## each fuzz target for FUZZTIME=10s
 	@set -e; for pkg in $$($(GO) list ./...); do \
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "$$pkg $$target"; $(GO) test $$pkg -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME); \
+	    echo "$$pkg $$target"; $(GO) test $$pkg -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x; \
 	  done; done
 
 bench: ## the benchmarks, with allocations

@@ -46,6 +46,9 @@ type history struct {
 	// resumeFailures counts the Resumes in a row that ended without Resumed
 	// and without a replayed event.
 	resumeFailures int
+	// doubtful counts the close codes 1000 and 4005 since the last new event:
+	// Discord does not say whether the session outlived them, one Resume asks.
+	doubtful int
 }
 
 // Bounds of patience with a session that does not come back.
@@ -107,7 +110,7 @@ func decide(c cause, h history) outcome {
 		case wire.ActionIdentify:
 			o.next = nextIdentify
 		case wire.ActionResumeOnce:
-			if h.resumeFailures > 0 {
+			if h.doubtful > 1 {
 				o.next = nextIdentify
 			}
 		case wire.ActionStop:

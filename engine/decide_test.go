@@ -35,10 +35,11 @@ func TestDecide(t *testing.T) {
 		{"4008", closed(4008), live, outcome{4008, nextResume, false, pauseInvalid}},
 		{"unknown 4099", closed(4099), live, outcome{4099, nextResume, false, pauseBackoff}},
 
-		{"1000 once", closed(1000), live, outcome{keep, nextResume, false, pauseBackoff}},
-		{"1000 again", closed(1000), history{session: true, resumeFailures: 1}, outcome{keep, nextIdentify, false, pauseBackoff}},
-		{"4005 once", closed(4005), live, outcome{4005, nextResume, false, pauseBackoff}},
-		{"4005 again", closed(4005), history{session: true, resumeFailures: 1}, outcome{4005, nextIdentify, false, pauseBackoff}},
+		{"1000 once", closed(1000), history{session: true, doubtful: 1}, outcome{keep, nextResume, false, pauseBackoff}},
+		{"1000 again", closed(1000), history{session: true, doubtful: 2}, outcome{keep, nextIdentify, false, pauseBackoff}},
+		{"1000 after another failure", closed(1000), history{session: true, resumeFailures: 1, doubtful: 1}, outcome{keep, nextResume, false, pauseBackoff}},
+		{"4005 once", closed(4005), history{session: true, doubtful: 1}, outcome{4005, nextResume, false, pauseBackoff}},
+		{"4005 again", closed(4005), history{session: true, doubtful: 2}, outcome{4005, nextIdentify, false, pauseBackoff}},
 
 		{"op 9 true", cause{kind: causeInvalidKeep}, live, outcome{keep, nextResume, false, pauseInvalid}},
 		{"op 9 true for ever", cause{kind: causeInvalidKeep}, history{session: true, resumeFailures: maxResumeFailures}, outcome{keep, nextIdentify, false, pauseInvalid}},

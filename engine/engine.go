@@ -4,7 +4,6 @@ package engine
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/url"
@@ -19,6 +18,8 @@ import (
 type Engine struct {
 	opts    Options
 	running atomic.Pointer[fleet]
+	started chan struct{} // closed when running is set
+	ended   chan struct{} // closed when Run returns
 }
 
 // fleet is what exists while Run runs.
@@ -43,7 +44,7 @@ func New(o Options) (*Engine, error) {
 	case o.Shards < 0:
 		return nil, fmt.Errorf("engine: Options.Shards is %d", o.Shards)
 	}
-	return &Engine{opts: o.withDefaults()}, nil
+	return &Engine{opts: o.withDefaults(), started: make(chan struct{}), ended: make(chan struct{})}, nil
 }
 
 // Run connects the shards and hands their events to the sink until ctx is done
@@ -54,6 +55,7 @@ func New(o Options) (*Engine, error) {
 // if the sink did not take everything within Options.ShutdownTimeout, in which
 // case it is not closed. Run is called once.
 func (e *Engine) Run(ctx context.Context) error {
+	defer close(e.ended)
 	var info wire.GatewayBot
 	var err error
 	if e.opts.GatewayURL == "" || e.opts.Shards == 0 {
@@ -121,9 +123,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.opts.Log.Info("starting", "shards", len(ids), "of", count, "max_concurrency", len(env.identify.buckets))
 	f := &fleet{env: env, byID: make(map[int]*shard, len(ids))}
 	for _, id := range ids {
-		var seed [32]byte
-		rand.Read(seed[:])
-		s := newShard(id, env, seed)
+		s := newShard(id, env)
 		f.shards = append(f.shards, s)
 		f.byID[id] = s
 	}
@@ -131,6 +131,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		reader.start(s)
 	}
 	e.running.Store(f)
+	close(e.started)
 
 	select {
 	case <-ctx.Done():
@@ -202,13 +203,18 @@ func (e *Engine) shardIDs(info wire.GatewayBot) (count int, ids []int, err error
 
 // Send gives a command to its shard. It is sent in its turn: after the shard is
 // ready, in order with the shard's other commands, within Discord's limits; a
-// presence and a voice state of a guild replace one that still waits. The error
-// says why a command is refused. Send does not keep c.Packet.
-func (e *Engine) Send(c Command) error {
-	f := e.running.Load()
-	if f == nil {
-		return errors.New("the shards have not started")
+// presence and a voice state of a guild replace one that still waits. Send waits
+// until Run has learnt of its shards, or ctx is done. The error says why a command
+// is refused. Send does not keep c.Packet.
+func (e *Engine) Send(ctx context.Context, c Command) error {
+	select {
+	case <-e.ended:
+		return errors.New("the gateway has stopped")
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-e.started:
 	}
+	f := e.running.Load()
 	id := c.Shard
 	if c.Guild != 0 {
 		id = wire.ShardOf(c.Guild, f.env.shards)

@@ -48,19 +48,20 @@ func fatalClose(shard, shards int, code wire.CloseCode, intents wire.Intents) *F
 	case wire.CloseAuthenticationFailed:
 		e.Remedy = "the token is wrong or was reset; set DISCORD_TOKEN to the bot's current token"
 	case wire.CloseInvalidShard:
-		e.Remedy = fmt.Sprintf("Discord does not accept %d shards for this bot; remove shards.count to use its recommendation, or set a multiple of it", shards)
+		e.Remedy = fmt.Sprintf("Discord does not accept shard id %d of %d for this bot; remove shards.count to use its recommendation, or set a multiple of it", shard, shards)
 	case wire.CloseShardingRequired:
-		e.Remedy = fmt.Sprintf("a shard would serve more than 2,500 guilds with %d shards; raise shards.count, or remove it to use Discord's recommendation", shards)
+		e.Remedy = fmt.Sprintf("a shard would serve more than 2,500 guilds with a shard count of %d; raise shards.count, or remove it to use Discord's recommendation", shards)
 	case wire.CloseInvalidVersion:
 		e.Remedy = "the gateway version is not served; remove gateway_version or set it to 10"
 	case wire.CloseInvalidIntents:
 		e.Remedy = fmt.Sprintf("the intents %s hold a bit that Discord does not know; correct intents or rawintents", intents)
 	case wire.CloseDisallowedIntents:
-		asked := intents.Privileged()
-		if asked == 0 {
-			asked = intents
+		const where = "https://discord.com/developers/applications under Bot, Privileged Gateway Intents"
+		if asked := intents.Privileged(); asked != 0 {
+			e.Remedy = fmt.Sprintf("the privileged intents %s are not all switched on for this bot; switch them on at %s, or remove them from intents", asked, where)
+		} else {
+			e.Remedy = fmt.Sprintf("one of the intents %s must be switched on for this bot, at %s, although none of them is known to need it", intents, where)
 		}
-		e.Remedy = fmt.Sprintf("the privileged intents %s are not switched on for this bot; switch them on at https://discord.com/developers/applications under Bot, Privileged Gateway Intents, or remove them from intents", asked)
 	}
 	return e
 }

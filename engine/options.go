@@ -68,6 +68,9 @@ type Options struct {
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// TLS is the configuration for wss; nil: the system's roots.
 	TLS *tls.Config
+	// Seed of the shards' random waits and masking keys, so that a test can
+	// have them again; 0: from the system's source of randomness.
+	Seed uint64
 	// Log is told what happens; nil: nobody is.
 	Log *slog.Logger
 	// OnState, if set, is told each change of a shard's state, on the

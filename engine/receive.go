@@ -220,7 +220,7 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	default:
 		if e.HasSeq {
 			s.session.seq = e.Seq
-			s.resumeFailures = 0
+			s.resumeFailures, s.doubtful = 0, 0
 		}
 		s.emit(e)
 	}
@@ -246,7 +246,7 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 		return nil
 	}
 	s.session = newSession(r.SessionID, r.ResumeURL, e.Seq-1)
-	s.hostFailures, s.resumeFailures = 0, 0
+	s.hostFailures, s.resumeFailures, s.doubtful = 0, 0, 0
 	s.counters.sessions.Add(1)
 	s.env.opts.Sessions.Save(s.id, s.stored())
 	s.log.Info("ready", "guilds", r.Guilds)

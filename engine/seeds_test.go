@@ -5,6 +5,7 @@ package engine_test
 import (
 	"flag"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -42,6 +43,10 @@ func runSeed(t *testing.T, seed uint64) {
 		kinds &^= sim.Kinds(sim.InvalidSession)
 	}
 	shards := 1 + r.IntN(4)
+	var log *slog.Logger
+	if *oneSeed != 0 {
+		log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
 	w := newWorld(t, sim.Options{
 		Shards:         shards,
 		MaxConcurrency: 1 + r.IntN(3),
@@ -59,6 +64,8 @@ func runSeed(t *testing.T, seed uint64) {
 	}, engine.Options{
 		Compression: compressions[r.IntN(len(compressions))],
 		QueueBytes:  []int{0, 64 << 10}[r.IntN(2)],
+		Seed:        seed,
+		Log:         log,
 	})
 	time.Sleep(time.Duration(60+r.IntN(240)) * time.Second)
 	w.srv.Calm()

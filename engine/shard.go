@@ -4,6 +4,8 @@
 package engine
 
 import (
+	crand "crypto/rand"
+	"encoding/binary"
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
@@ -87,7 +89,14 @@ type shardCounters struct {
 	lost       atomic.Int64
 }
 
-func newShard(id int, env *environment, seed [32]byte) *shard {
+func newShard(id int, env *environment) *shard {
+	var seed [32]byte
+	if env.opts.Seed == 0 {
+		crand.Read(seed[:])
+	} else {
+		binary.LittleEndian.PutUint64(seed[:8], env.opts.Seed)
+		binary.LittleEndian.PutUint64(seed[8:], uint64(id))
+	}
 	s := &shard{
 		id:   id,
 		env:  env,
@@ -263,7 +272,7 @@ func (s *shard) connected(now time.Time, rest []byte) {
 // decide. err, if any, is the reader's or the protocol's.
 func (s *shard) end(now time.Time, c cause, err error) {
 	state := s.state()
-	s.count(now, state)
+	s.count(now, state, c)
 	o := decide(c, s.history)
 	if state.connected() {
 		if o.closeWith != 0 {
@@ -290,8 +299,11 @@ func (s *shard) end(now time.Time, c cause, err error) {
 
 // count notes in the history what the end of a connection in this state says
 // about the session, its host and the connections to come.
-func (s *shard) count(now time.Time, state State) {
+func (s *shard) count(now time.Time, state State, c cause) {
 	s.history.session = s.session != nil
+	if c.kind == causeClosed && c.code.Action() == wire.ActionResumeOnce {
+		s.doubtful++
+	}
 	switch {
 	case state == Ready && now.Sub(s.readyAt) >= livedAfter:
 		s.failures = 0
@@ -354,7 +366,7 @@ func (s *shard) forget() {
 		"after_seq", s.session.seq)
 	s.counters.lost.Add(1)
 	s.session = nil
-	s.resumeFailures, s.hostFailures = 0, 0
+	s.resumeFailures, s.hostFailures, s.doubtful = 0, 0, 0
 	s.env.opts.Sessions.Save(s.id, Session{})
 }
 

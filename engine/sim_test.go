@@ -233,4 +233,3 @@ func TestEventsArriveOnce(t *testing.T) {
 		})
 	}
 }
-

@@ -75,9 +75,11 @@ func (c *conn) early(m Moment, shard, number int) (Action, bool) {
 		return Action{}, false
 	}
 	// A third of the share falls on HELLO, where the shard is not known.
-	share, salt := f.Early*2/3, uint64(1)
+	share, salt, allowed := f.Early*2/3, uint64(1), f.kinds()
 	if m == BeforeHello {
 		share, salt = f.Early/3, 2
+		// Nor the session, which a code such as 4009 would be about.
+		allowed &^= Kinds(InvalidSession)
 	}
 	rng := c.srv.faultRNG(shard, number, salt)
 	if rng.Float64() >= share {
@@ -90,7 +92,7 @@ func (c *conn) early(m Moment, shard, number int) (Action, bool) {
 			kinds = append(kinds, InvalidResumable)
 		}
 	}
-	return pick(rng, kinds, f.kinds())
+	return pick(rng, kinds, allowed)
 }
 
 func (f *Faults) kinds() KindSet {

@@ -190,11 +190,11 @@ func describe(w io.Writer, srv *sim.Server, token, ca string) {
 	env := fmt.Sprintf("DISCORD_TOKEN=%s DISCORD_API_PROTOCOL=%s DISCORD_API_HOST=%s", token, protocol, host)
 	if ca != "" {
 		fmt.Fprintln(w, "ca", ca)
-		env = "SSL_CERT_FILE=" + ca + " " + env
+		env += " DISCORD_API_CA_FILE=" + ca
 	}
 	fmt.Fprintln(w, "# this repository's gateway:", env, "gateway")
 	if ca != "" {
-		fmt.Fprintln(w, "# a bot in Go or Python: SSL_CERT_FILE as above; in Node.js: NODE_EXTRA_CA_CERTS="+ca)
+		fmt.Fprintln(w, "# a bot in Go or Python: SSL_CERT_FILE="+ca+"; in Node.js: NODE_EXTRA_CA_CERTS="+ca)
 	}
 	fmt.Fprintln(w, "# and the api line in place of https://discord.com/api/v10")
 }

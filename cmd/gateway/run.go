@@ -64,7 +64,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	// Without this a write to a pipe that nobody reads would kill the process
 	// before it could close its connections.
 	signal.Ignore(syscall.SIGPIPE)
-	go readCommands(os.Stdin, e, log)
+	go readCommands(ctx, os.Stdin, e, log)
 	err = e.Run(ctx)
 	if stdio.IsClosedPipe(err) {
 		log.Info("standard output was closed by its reader; the sessions are kept")
@@ -77,8 +77,9 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 
 // readCommands gives the commands on r to the engine. It returns at the end of r,
 // or not before the process ends.
-func readCommands(r io.Reader, e *engine.Engine, log *slog.Logger) {
-	if err := stdio.ReadCommands(r, e.Send, log); err != nil {
+func readCommands(ctx context.Context, r io.Reader, e *engine.Engine, log *slog.Logger) {
+	send := func(c engine.Command) error { return e.Send(ctx, c) }
+	if err := stdio.ReadCommands(r, send, log); err != nil {
 		log.Warn("commands are no longer read from standard input", "error", err)
 	}
 }
