@@ -5,6 +5,7 @@ package engine_test
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"sync"
 	"testing"
@@ -75,12 +76,16 @@ type world struct {
 	stop   context.CancelFunc
 	ended  chan error
 
+	// onState, if set before start, is the engine's Options.OnState.
+	onState func(shard int, to engine.State)
+
 	mu     sync.Mutex
 	states map[int][]engine.State
+	dials  []string // host:port of each connection tried, REST apart
 }
 
 // newWorld starts both. The options need only what the test is about. Both are
-// stopped by end, which the test calls.
+// stopped by end, or at the end of the test.
 func newWorld(t *testing.T, so sim.Options, eo engine.Options) *world {
 	t.Helper()
 	w := &world{t: t, net: new(sim.Network), sink: new(recorder), ended: make(chan error, 1), states: map[int][]engine.State{}}
@@ -94,9 +99,10 @@ func newWorld(t *testing.T, so sim.Options, eo engine.Options) *world {
 	if w.srv, err = sim.New(so); err != nil {
 		t.Fatal(err)
 	}
-	if eo.Sink == nil {
-		eo.Sink = w.sink
-	}
+	t.Cleanup(func() {
+		w.stop()
+		w.srv.Close()
+	})
 	w.start(eo)
 	return w
 }
@@ -104,6 +110,9 @@ func newWorld(t *testing.T, so sim.Options, eo engine.Options) *world {
 // start runs an engine against the world's Discord.
 func (w *world) start(eo engine.Options) {
 	w.t.Helper()
+	if eo.Sink == nil {
+		eo.Sink = w.sink
+	}
 	if eo.Token == "" {
 		eo.Token = simToken
 	}
@@ -118,8 +127,16 @@ func (w *world) start(eo engine.Options) {
 	if eo.Sessions == nil {
 		eo.Sessions = new(resume.Memory)
 	}
-	eo.DialContext = w.net.DialContext
+	eo.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		w.mu.Lock()
+		w.dials = append(w.dials, address)
+		w.mu.Unlock()
+		return w.net.DialContext(ctx, network, address)
+	}
 	eo.OnState = func(shard int, from, to engine.State) {
+		if w.onState != nil {
+			w.onState(shard, to)
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if seen := w.states[shard]; len(seen) > 0 && seen[len(seen)-1] != from {
@@ -157,6 +174,21 @@ func (w *world) wait(what string, holds func() bool) {
 func (w *world) ready(n int) {
 	w.t.Helper()
 	w.wait("readiness", func() bool { return w.engine.Stats().Ready == n })
+}
+
+// dialed returns how many connections were tried so far.
+func (w *world) dialed() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.dials)
+}
+
+// resumes returns the outcomes of the resumes so far.
+func (w *world) resumes() (outcomes []string) {
+	for _, r := range w.srv.Ledger().Resumes() {
+		outcomes = append(outcomes, r.Outcome)
+	}
+	return outcomes
 }
 
 // quiet waits until everything that the server sent has arrived.

@@ -1,0 +1,217 @@
+// This file closes a shard's connection in every way there is, and holds what
+// follows against the README.
+
+package engine_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/bench/sim"
+	"sluice/engine"
+	"sluice/wire"
+)
+
+// readme returns the README's lines.
+func readme(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(string(text), "\n")
+}
+
+// closeRow is a row of the README's table of close codes.
+type closeRow struct {
+	code   wire.CloseCode
+	action string
+	exit   int
+}
+
+// closeTable returns the README's table. The row of the codes that it does not
+// name counts as 4099's.
+func closeTable(t *testing.T) (rows []closeRow) {
+	t.Helper()
+	row := regexp.MustCompile(`^\| (\d{4}|any other) \| (.*?) \| (.+?) \| (\d*) ?\|$`)
+	for _, line := range readme(t) {
+		m := row.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		r := closeRow{code: 4099, action: m[3]}
+		if m[1] != "any other" {
+			n, _ := strconv.Atoi(m[1])
+			r.code = wire.CloseCode(n)
+			if m[2] != r.code.String() {
+				t.Errorf("README: code %d means %q, the log says %q", n, m[2], r.code)
+			}
+		}
+		r.exit, _ = strconv.Atoi(m[4])
+		rows = append(rows, r)
+	}
+	for _, code := range wire.CloseCodes() {
+		if !slices.ContainsFunc(rows, func(r closeRow) bool { return r.code == code }) {
+			t.Errorf("README: close code %d has no row", code)
+		}
+	}
+	return rows
+}
+
+// TestCloseCodes closes with every code of the README's table.
+func TestCloseCodes(t *testing.T) {
+	for _, row := range closeTable(t) {
+		t.Run(fmt.Sprint(uint16(row.code)), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, sim.Options{Shards: 4, MaxConcurrency: 4}, engine.Options{Intents: 1 << 15})
+				w.ready(4)
+				w.quiet()
+				closeBy := func() {
+					if row.code == wire.CloseAbnormal {
+						w.srv.Cut(0, false) // there is no such close frame
+						return
+					}
+					w.srv.CloseShard(0, row.code, "")
+				}
+				before := time.Now()
+				closeBy()
+				if row.action == "stop" {
+					w.wantFatal(row.code, row.exit)
+					return
+				}
+				w.wait("a new connection", func() bool { return w.engine.Stats().Ready == 4 && w.srv.Ledger().Summary().Connects == 5 })
+				s := w.srv.Ledger().Summary()
+				switch row.action {
+				case "resume", "resume, or identify", "resume, after 1 to 5 s at least":
+					if s.Resumed != 1 || s.Identifies != 4 {
+						t.Errorf("wanted a resume: %v", s)
+					}
+				case "identify":
+					if s.Resumes != 0 || s.Identifies != 5 {
+						t.Errorf("wanted an identify: %v", s)
+					}
+				default:
+					t.Fatalf("README: unknown action %q", row.action)
+				}
+				if strings.Contains(row.action, "1 to 5 s") && time.Since(before) < time.Second {
+					t.Errorf("again after %v", time.Since(before))
+				}
+				if row.action == "resume, or identify" {
+					w.srv.AddRules(sim.Rule{When: sim.OnResume, Do: sim.Action{Kind: sim.CloseFrame, Code: row.code}})
+					closeBy()
+					w.wait("an identify", func() bool { return w.engine.Stats().Ready == 4 && w.srv.Ledger().Summary().Identifies == 5 })
+				}
+				sound(t, w)
+				// What the shard answered with ends no session.
+				for _, c := range w.srv.Ledger().Closes() {
+					if c.FromClient && (c.Code == 1000 || c.Code == 1001) {
+						t.Errorf("the shard closed with %d", c.Code)
+					}
+				}
+			})
+		})
+	}
+}
+
+// wantFatal waits for the engine's end by a close code and compares its error
+// with the README.
+func (w *world) wantFatal(code wire.CloseCode, exit int) {
+	w.t.Helper()
+	err := <-w.ended
+	var fatal *engine.FatalError
+	if !errors.As(err, &fatal) || fatal.Code != code || fatal.ExitCode() != exit {
+		w.t.Errorf("Run = %v, want a FatalError with code %d and exit code %d", err, code, exit)
+	}
+	w.documented(exit, err)
+}
+
+// documented checks that the README has the error's text, word for word.
+func (w *world) documented(exit int, err error) {
+	w.t.Helper()
+	want := fmt.Sprintf("| %d | `%v` |", exit, err)
+	if !slices.Contains(readme(w.t), want) {
+		w.t.Errorf("README has no line\n%s", want)
+	}
+}
+
+// TestInvalidSession is op 9, both ways.
+func TestInvalidSession(t *testing.T) {
+	for _, resumable := range []bool{true, false} {
+		t.Run(fmt.Sprint(resumable), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, sim.Options{Rate: 1}, engine.Options{})
+				w.ready(1)
+				time.Sleep(time.Minute)
+				before := time.Now()
+				w.srv.InvalidSession(0, resumable)
+				w.wait("a new connection", func() bool { return w.engine.Stats().Ready == 1 && w.srv.Ledger().Summary().Connects == 2 })
+				if waited := time.Since(before); waited < time.Second {
+					t.Errorf("again after %v, want 1 to 5 s at least", waited)
+				}
+				s := w.srv.Ledger().Summary()
+				first := w.srv.Ledger().Closes()[0]
+				if resumable && (s.Resumed != 1 || s.Identifies != 1 || first.Code != wire.CloseKeepSession) {
+					t.Errorf("wanted a resume: %v, closed with %d", s, first.Code)
+				}
+				if !resumable && (s.Resumes != 0 || s.Identifies != 2 || first.Code != wire.CloseNormal) {
+					t.Errorf("wanted an identify: %v, closed with %d", s, first.Code)
+				}
+				w.srv.Silence()
+				whole(t, w.quiet())
+			})
+		})
+	}
+}
+
+// TestRefusedBots has Discord refuse the bot for each reason that it has.
+func TestRefusedBots(t *testing.T) {
+	const guilds = wire.Intents(1)
+	tests := []struct {
+		name string
+		sim  sim.Options
+		eng  engine.Options
+		own  bool // the gateway's address is in the settings: no REST call comes first
+		code wire.CloseCode
+		exit int
+	}{
+		{"wrong token, REST", sim.Options{Token: "other"}, engine.Options{}, false, 0, 4},
+		{"wrong token", sim.Options{Token: "other"}, engine.Options{}, true, 4004, 4},
+		{"invalid shard", sim.Options{ShardMultiple: 3}, engine.Options{Shards: 4}, false, 4010, 10},
+		{"sharding required", sim.Options{Guilds: 2600}, engine.Options{Shards: 4}, false, 4011, 11},
+		{"invalid version", sim.Options{}, engine.Options{Version: 5}, false, 4012, 12},
+		{"disallowed intents", sim.Options{DeniedIntents: 1 << 15}, engine.Options{Intents: guilds | 1<<15}, false, 4014, 14},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tt.sim.Shards, tt.sim.MaxConcurrency = 4, 4
+				eo := tt.eng
+				if eo.Intents == 0 {
+					eo.Intents = guilds
+				}
+				if tt.own {
+					eo.Shards, eo.GatewayURL = 4, "ws://gateway:80"
+				}
+				w := newWorld(t, tt.sim, eo)
+				err := <-w.ended
+				var fatal *engine.FatalError
+				if !errors.As(err, &fatal) || fatal.Code != tt.code || fatal.ExitCode() != tt.exit {
+					t.Fatalf("Run = %v", err)
+				}
+				// Shards start together: any may be the first to hear it.
+				fatal.Shard = 0
+				if tt.code != wire.CloseInvalidShard {
+					w.documented(tt.exit, fatal)
+				}
+			})
+		})
+	}
+}
