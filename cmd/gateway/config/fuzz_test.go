@@ -86,6 +86,7 @@ func FuzzConfigFile(f *testing.F) {
 // FuzzEnvironment: no environment makes a panic. Variables are lines.
 func FuzzEnvironment(f *testing.F) {
 	seeds(f, "*.env")
+	f.Add("DISCORD_TOKEN=D_TOKE")
 	f.Add("DISCORD_PRESENCE={\"since\":1,\"activities\":[{\"name\":\"a\",\"type\":\"custom\",\"state\":\"s\"}],\"status\":\"dnd\",\"afk\":true}")
 	f.Fuzz(func(t *testing.T, lines string) {
 		c, problems := load("", strings.Split(lines, "\n"))
@@ -93,7 +94,11 @@ func FuzzEnvironment(f *testing.F) {
 		if !problems.Failed() {
 			checkPresence(t, c.Presence)
 			if secret := c.Token.Reveal(); len(secret) >= minRedact && !strings.Contains(strings.ReplaceAll(lines, "DISCORD_TOKEN="+secret, ""), secret) {
-				if text := c.Format(); strings.Contains(text, secret) {
+				// A short token may stand in the names of settings as well: what
+				// matters is that another one prints the same.
+				text := c.Format()
+				c.Token = "a token of another bot"
+				if text != c.Format() {
 					t.Fatalf("the token is printed: %s", text)
 				}
 			}
