@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -128,6 +129,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		f.byID[id] = s
 	}
 	for _, s := range f.shards {
+		s.begin()
+	}
+	for _, s := range f.shards {
 		reader.start(s)
 	}
 	e.running.Store(f)
@@ -193,12 +197,14 @@ func (e *Engine) shardIDs(info wire.GatewayBot) (count int, ids []int, err error
 		}
 		return count, ids, nil
 	}
-	for _, id := range e.opts.IDs {
+	ids = slices.Clone(e.opts.IDs)
+	slices.Sort(ids)
+	for _, id := range ids {
 		if id < 0 || id >= count {
 			return 0, nil, fmt.Errorf("engine: shard id %d does not exist with %d shards: ids run from 0 to %d", id, count, count-1)
 		}
 	}
-	return count, e.opts.IDs, nil
+	return count, slices.Compact(ids), nil
 }
 
 // Send gives a command to its shard. It is sent in its turn: after the shard is

@@ -133,6 +133,16 @@ func (s *shard) to(next State) {
 	}
 }
 
+// begin takes the shard out of Idle. It is called before the reader owns the
+// shard, for one shard after the other, so that those which must identify queue
+// in the order of their ids.
+func (s *shard) begin() {
+	if s.session == nil {
+		s.plan = nextIdentify
+	}
+	s.proceed()
+}
+
 // step does what is due at now: mail, timers, waiting commands.
 func (s *shard) step(now time.Time) {
 	mail := s.mail.take()
@@ -141,11 +151,6 @@ func (s *shard) step(now time.Time) {
 		return
 	}
 	switch s.state() {
-	case Idle:
-		if s.session == nil {
-			s.plan = nextIdentify
-		}
-		s.proceed()
 	case Backoff:
 		if !now.Before(s.retryAt) {
 			s.proceed()

@@ -76,12 +76,10 @@ type world struct {
 	stop   context.CancelFunc
 	ended  chan error
 
-	// onState, if set before start, is the engine's Options.OnState.
+	mu      sync.Mutex
+	states  map[int][]engine.State
 	onState func(shard int, to engine.State)
-
-	mu     sync.Mutex
-	states map[int][]engine.State
-	dials  []string // host:port of each connection tried, REST apart
+	dials   []string // host:port of each connection tried, REST apart
 }
 
 // newWorld starts both. The options need only what the test is about. Both are
@@ -134,11 +132,11 @@ func (w *world) start(eo engine.Options) {
 		return w.net.DialContext(ctx, network, address)
 	}
 	eo.OnState = func(shard int, from, to engine.State) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		if w.onState != nil {
 			w.onState(shard, to)
 		}
-		w.mu.Lock()
-		defer w.mu.Unlock()
 		if seen := w.states[shard]; len(seen) > 0 && seen[len(seen)-1] != from {
 			w.t.Errorf("shard %d left state %v while it was in %v", shard, from, seen[len(seen)-1])
 		}
@@ -174,6 +172,13 @@ func (w *world) wait(what string, holds func() bool) {
 func (w *world) ready(n int) {
 	w.t.Helper()
 	w.wait("readiness", func() bool { return w.engine.Stats().Ready == n })
+}
+
+// hook has f called at each change of a shard's state.
+func (w *world) hook(f func(shard int, to engine.State)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.onState = f
 }
 
 // dialed returns how many connections were tried so far.
