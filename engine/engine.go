@@ -214,11 +214,15 @@ func (e *Engine) shardIDs(info wire.GatewayBot) (count int, ids []int, err error
 // is refused. Send does not keep c.Packet.
 func (e *Engine) Send(ctx context.Context, c Command) error {
 	select {
+	case <-e.started:
 	case <-e.ended:
-		return errors.New("the gateway has stopped")
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-e.started:
+	}
+	select {
+	case <-e.ended:
+		return errors.New("the gateway has stopped")
+	default:
 	}
 	f := e.running.Load()
 	id := c.Shard

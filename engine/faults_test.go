@@ -338,14 +338,14 @@ func TestCutDuringBurst(t *testing.T) {
 	for _, c := range compressions {
 		t.Run(c.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, sim.Options{Shards: 2, MaxConcurrency: 2, Rate: 1, ReplayLimit: 200_000}, engine.Options{Compression: c})
+				w := newWorld(t, sim.Options{Shards: 2, MaxConcurrency: 2, Rate: 1, ReplayLimit: 50_000}, engine.Options{Compression: c})
 				w.ready(2)
-				w.srv.AddRules(sim.Rule{When: sim.AfterEvents, Shards: []int{0}, N: 20_000, Do: sim.Action{Kind: sim.Truncate}},
-					sim.Rule{When: sim.AfterEvents, Shards: []int{0}, Conn: 2, N: 50_000, Do: sim.Action{Kind: sim.CutRST}})
+				w.srv.AddRules(sim.Rule{When: sim.AfterEvents, Shards: []int{0}, N: 4_000, Do: sim.Action{Kind: sim.Truncate}},
+					sim.Rule{When: sim.AfterEvents, Shards: []int{0}, Conn: 2, N: 10_000, Do: sim.Action{Kind: sim.CutRST}})
 				w.srv.Cut(0, true) // rules for events apply from the next connection on
 				w.wait("a resume", func() bool { return w.engine.Stats().Resumes == 1 })
-				w.srv.Burst(0, 100_000)
-				w.wait("the end of the burst", func() bool { return w.sink.count("TYPING_START") >= 100_000 })
+				w.srv.Burst(0, 20_000)
+				w.wait("the end of the burst", func() bool { return w.sink.count("TYPING_START") >= 20_000 })
 				w.srv.Silence()
 				whole(t, w.quiet())
 				s := w.srv.Ledger().Summary()

@@ -5,6 +5,7 @@ package engine
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,14 +13,24 @@ import (
 	"sluice/wire"
 )
 
-// recordedQueue returns a queue that records who was granted a turn.
-func recordedQueue(concurrency int) (*identifyQueue, *[]int) {
-	var granted []int
-	q := newIdentifyQueue(concurrency)
-	q.grant = func(s *shard) { granted = append(granted, s.id) }
+// recordedQueue returns a queue, and a function that tells who was granted a
+// turn so far.
+func recordedQueue(concurrency int) (q *identifyQueue, granted func() []int) {
+	var mu sync.Mutex
+	var ids []int
+	q = newIdentifyQueue(concurrency)
+	q.grant = func(s *shard) {
+		mu.Lock()
+		defer mu.Unlock()
+		ids = append(ids, s.id)
+	}
 	q.onReset = func() {}
 	q.onEmpty = func(time.Time) {}
-	return q, &granted
+	return q, func() []int {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(ids)
+	}
 }
 
 func TestIdentifyQueueBuckets(t *testing.T) {
@@ -32,8 +43,8 @@ func TestIdentifyQueueBuckets(t *testing.T) {
 		q.join(shards[i])
 	}
 	// The first to come has the turn; then each bucket by id.
-	if want := []int{4, 5}; !slices.Equal(*granted, want) {
-		t.Fatalf("granted %v, want %v", *granted, want)
+	if want := []int{4, 5}; !slices.Equal(granted(), want) {
+		t.Fatalf("granted %v, want %v", granted(), want)
 	}
 	now := time.Unix(1000, 0)
 	if at := q.window(shards[4]); at.After(now) {
@@ -42,8 +53,8 @@ func TestIdentifyQueueBuckets(t *testing.T) {
 	q.spend(shards[4], now)
 	q.leave(shards[5]) // could not connect
 	q.leave(shards[2]) // has not even the turn
-	if want := []int{4, 5, 0, 1}; !slices.Equal(*granted, want) {
-		t.Fatalf("granted %v, want %v", *granted, want)
+	if want := []int{4, 5, 0, 1}; !slices.Equal(granted(), want) {
+		t.Fatalf("granted %v, want %v", granted(), want)
 	}
 	if at := q.window(shards[0]); !at.Equal(now.Add(identifyWindow)) {
 		t.Errorf("the bucket's next identify at %v, want %v", at, now.Add(identifyWindow))
@@ -53,8 +64,8 @@ func TestIdentifyQueueBuckets(t *testing.T) {
 	}
 	q.spend(shards[0], now.Add(identifyWindow))
 	q.spend(shards[1], now)
-	if want := []int{4, 5, 0, 1, 3}; !slices.Equal(*granted, want) {
-		t.Fatalf("granted %v, want %v", *granted, want)
+	if want := []int{4, 5, 0, 1, 3}; !slices.Equal(granted(), want) {
+		t.Fatalf("granted %v, want %v", granted(), want)
 	}
 }
 
@@ -73,27 +84,27 @@ func TestIdentifyQueueBudget(t *testing.T) {
 			shards[i] = &shard{id: i}
 			q.join(shards[i])
 		}
-		if fmt.Sprint(*granted) != "[0 1]" {
-			t.Fatalf("granted %v with two starts left", *granted)
+		if fmt.Sprint(granted()) != "[0 1]" {
+			t.Fatalf("granted %v with two starts left", granted())
 		}
 		q.leave(shards[0]) // its start is not used up
-		if fmt.Sprint(*granted) != "[0 1 2]" {
-			t.Fatalf("granted %v after one was given back", *granted)
+		if fmt.Sprint(granted()) != "[0 1 2]" {
+			t.Fatalf("granted %v after one was given back", granted())
 		}
 		q.spend(shards[1], time.Now())
 		q.spend(shards[2], time.Now())
-		if len(*granted) != 3 || !empty.Equal(start.Add(time.Hour)) {
-			t.Fatalf("granted %v with no starts left, told %v", *granted, empty)
+		if len(granted()) != 3 || !empty.Equal(start.Add(time.Hour)) {
+			t.Fatalf("granted %v with no starts left, told %v", granted(), empty)
 		}
 		time.Sleep(time.Hour - time.Second)
 		synctest.Wait()
-		if len(*granted) != 3 {
-			t.Fatalf("granted %v before the reset", *granted)
+		if len(granted()) != 3 {
+			t.Fatalf("granted %v before the reset", granted())
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if fmt.Sprint(*granted) != "[0 1 2 3]" {
-			t.Fatalf("granted %v after the reset", *granted)
+		if fmt.Sprint(granted()) != "[0 1 2 3]" {
+			t.Fatalf("granted %v after the reset", granted())
 		}
 		q.close()
 	})
