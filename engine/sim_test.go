@@ -96,7 +96,7 @@ type world struct {
 // stopped by end, or at the end of the test.
 func newWorld(t *testing.T, so sim.Options, eo engine.Options) *world {
 	t.Helper()
-	w := &world{t: t, net: new(sim.Network), sink: new(recorder), ended: make(chan error, 1), states: map[int][]engine.State{}}
+	w := &world{t: t, net: new(sim.Network), sink: new(recorder), ended: make(chan error, 1)}
 	if so.Listen == nil {
 		so.Listen = w.net.Listen
 	}
@@ -115,9 +115,12 @@ func newWorld(t *testing.T, so sim.Options, eo engine.Options) *world {
 	return w
 }
 
-// start runs an engine against the world's Discord.
+// start runs an engine, or the next one, against the world's Discord.
 func (w *world) start(eo engine.Options) {
 	w.t.Helper()
+	w.mu.Lock()
+	w.states = map[int][]engine.State{}
+	w.mu.Unlock()
 	if eo.Sink == nil {
 		eo.Sink = w.sink
 	}

@@ -118,7 +118,6 @@ func TestSinkFails(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		w.sink.received = sink.received
-		w.states = map[int][]engine.State{}
 		w.start(engine.Options{Sessions: store})
 		w.ready(2)
 		time.Sleep(time.Minute)
@@ -156,7 +155,6 @@ func TestSinkHangsAtShutdown(t *testing.T) {
 		}
 		next := &recorder{received: taken}
 		w.sink = next
-		w.states = map[int][]engine.State{}
 		w.start(engine.Options{Sessions: store})
 		w.ready(1)
 		w.srv.Silence()
@@ -187,7 +185,6 @@ func TestStopDuringBurst(t *testing.T) {
 			t.Errorf("%d events taken: the burst was not under way", n)
 		}
 		w.sink.received = slow.received
-		w.states = map[int][]engine.State{}
 		w.start(engine.Options{Sessions: store})
 		w.ready(4)
 		whole(t, w.quiet())
@@ -205,7 +202,7 @@ func TestFirstPayloadsGivenBack(t *testing.T) {
 				w := newWorld(t, sim.Options{Guilds: -1}, engine.Options{Compression: c, Sink: discard{}})
 				w.ready(1)
 				before := heap()
-				const size = 16 << 20
+				const size = 8 << 20
 				w.srv.Dispatch(0, "GUILD_CREATE", []byte(`"`+strings.Repeat("members ", size/8)+`"`))
 				w.wait("the guild", func() bool { return w.engine.Stats().Events == 2 })
 				w.srv.Dispatch(0, "TYPING_START", []byte(`{}`))
