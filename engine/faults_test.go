@@ -378,7 +378,7 @@ func TestStoredSessions(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(10 * time.Second)
-						w.start(engine.Options{Sessions: store, Shards: shards})
+				w.start(engine.Options{Sessions: store, Shards: shards})
 				w.ready(shards)
 				w.srv.Silence()
 				if shards == 2 {

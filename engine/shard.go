@@ -4,6 +4,7 @@
 package engine
 
 import (
+	"context"
 	crand "crypto/rand"
 	"encoding/binary"
 	"log/slog"
@@ -359,7 +360,7 @@ func (s *shard) tell(c cause, err error, wait time.Duration) {
 	if c.kind == causeReconnect {
 		level = slog.LevelInfo // Discord asks for it every few hours
 	}
-	s.log.Log(nil, level, "connection ended", attrs...)
+	s.log.Log(context.Background(), level, "connection ended", attrs...)
 }
 
 // forget gives up the session.

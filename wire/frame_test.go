@@ -5,6 +5,7 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -227,6 +228,16 @@ func TestFrameAllocs(t *testing.T) {
 	}
 }
 
+// readFrame reads the frame that is all of b.
+func readFrame(b []byte) (f ws.Frame, err error) {
+	r := bytes.NewReader(b)
+	if f.Header, err = ws.ReadHeader(r); err != nil {
+		return f, err
+	}
+	f.Payload, err = io.ReadAll(r)
+	return f, err
+}
+
 func TestAppendFrame(t *testing.T) {
 	for _, n := range []int{0, 1, 125, 126, 0xffff, 0x10000} {
 		p := bytes.Repeat([]byte("ab"), n)[:n]
@@ -236,7 +247,7 @@ func TestAppendFrame(t *testing.T) {
 			t.Fatalf("%d bytes: the payload was changed", n)
 		}
 		b, ok := bytes.CutPrefix(b, []byte("before"))
-		f, err := ws.ReadFrame(bytes.NewReader(b))
+		f, err := readFrame(b)
 		if !ok || err != nil || !f.Header.Masked || !f.Header.Fin || f.Header.OpCode != ws.OpText || ws.HeaderSize(f.Header)+n != len(b) {
 			t.Fatalf("%d bytes: %+v, %v", n, f.Header, err)
 		}
@@ -301,7 +312,7 @@ func TestAppendClose(t *testing.T) {
 		{CloseNoStatus, "not sent", ""},
 		{CloseTooBig, strings.Repeat("x", 200), "\x03\xf1" + strings.Repeat("x", 123)},
 	} {
-		f, err := ws.ReadFrame(bytes.NewReader(AppendClose(nil, c.code, c.reason, [4]byte{1, 2, 3, 4})))
+		f, err := readFrame(AppendClose(nil, c.code, c.reason, [4]byte{1, 2, 3, 4}))
 		if err != nil || f.Header.OpCode != ws.OpClose {
 			t.Fatal(f, err)
 		}
