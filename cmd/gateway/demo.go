@@ -165,9 +165,14 @@ func runDemo(ctx context.Context, o sim.Options, c wire.Compression, stdout, std
 	}
 	stats, report := e.Stats(), sink.report(srv)
 	faults := srv.Ledger().Summary().Faults
+	lost := report.Lost + report.Unknown + report.Abandoned
+	if stdio.IsClosedPipe(err) {
+		fmt.Fprintln(stderr, "Standard output was closed by its reader.")
+	} else {
+		lost += report.Pending
+	}
 	fmt.Fprintf(stderr, "events %d, faults %d, resumes %d, identifies %d, repeated %d, out of order %d, lost %d\n",
-		report.Received, faults, stats.Resumes, stats.Identifies, report.Repeated, report.OutOfOrder,
-		report.Lost+report.Unknown+report.Abandoned+report.Pending)
+		report.Received, faults, stats.Resumes, stats.Identifies, report.Repeated, report.OutOfOrder, lost)
 	return err
 }
 
