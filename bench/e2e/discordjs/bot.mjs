@@ -1,0 +1,24 @@
+// A bot on @discordjs/ws that writes the name of each event as a line, and ends
+// with its standard input: node bot.mjs API TOKEN COMPRESSION
+import { CompressionMethod, WebSocketManager, WebSocketShardEvents } from '@discordjs/ws';
+import { REST } from '@discordjs/rest';
+
+const [api, token, compression] = process.argv.slice(2);
+const rest = new REST({ api: api.replace(/\/v10$/, ''), version: '10' }).setToken(token);
+const manager = new WebSocketManager({
+  token,
+  intents: 53608447,
+  rest,
+  compression: {
+    'zlib-stream': CompressionMethod.ZlibNative,
+    'zstd-stream': CompressionMethod.ZstdNative,
+    none: null,
+  }[compression],
+  fetchGatewayInformation: () => rest.get('/gateway/bot'),
+});
+manager.on(WebSocketShardEvents.Dispatch, (payload) => console.log((payload.data ?? payload).t));
+process.stdin.on('end', async () => {
+  await manager.destroy({ code: 4900 });
+  process.exit(0);
+}).resume();
+await manager.connect();

@@ -1,0 +1,27 @@
+module sluice/bench/e2e
+
+go 1.26.8
+
+replace sluice => ../..
+
+require (
+	github.com/bwmarrin/discordgo v0.29.0
+	github.com/disgoorg/disgo v0.19.6
+	github.com/gorilla/websocket v1.5.3
+	go.uber.org/goleak v1.3.0
+	sluice v0.0.0-00010101000000-000000000000
+)
+
+require (
+	github.com/disgoorg/godave v0.1.0 // indirect
+	github.com/disgoorg/json/v2 v2.0.0 // indirect
+	github.com/disgoorg/omit v1.0.0 // indirect
+	github.com/disgoorg/snowflake/v2 v2.0.3 // indirect
+	github.com/gobwas/httphead v0.1.0 // indirect
+	github.com/gobwas/ws v1.5.0 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/sasha-s/go-csync v0.0.0-20240107134140-fcbab37b09ad // indirect
+	github.com/valyala/fastjson v1.6.10 // indirect
+	golang.org/x/crypto v0.48.0 // indirect
+	golang.org/x/sys v0.41.0 // indirect
+)

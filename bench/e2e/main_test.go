@@ -1,0 +1,32 @@
+// Package e2e tests what needs more than this repository: clients of others
+// against the simulated Discord, and the gateway as a program, from its
+// environment to its exit code. It is a module of its own, so that what it
+// requires is not required by the product.
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain fails if a test left a goroutine behind.
+func TestMain(m *testing.M) {
+	// disgo never ends this one, not even when its client is closed.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/disgoorg/disgo/rest.(*rateLimiterImpl).cleanup"))
+}
+
+// patience bounds every wait of this package. Nothing here is asserted to be
+// fast.
+const patience = 2 * time.Minute
+
+// waitFor waits until the condition holds.
+func waitFor(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no %s within %v", what, patience)
+		}
+	}
+}
