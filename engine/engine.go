@@ -128,12 +128,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		f.shards = append(f.shards, s)
 		f.byID[id] = s
 	}
-	for _, s := range f.shards {
-		s.begin()
-	}
-	for _, s := range f.shards {
-		reader.start(s)
-	}
+	reader.start(f.shards)
 	e.running.Store(f)
 	close(e.started)
 

@@ -423,27 +423,6 @@ func TestSessionStartsUsedUp(t *testing.T) {
 	})
 }
 
-// Shards start in the order of their buckets, each bucket at Discord's pace.
-func TestStartupOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{Shards: 64, MaxConcurrency: 16}, engine.Options{})
-		w.ready(64)
-		last := map[int]sim.Identify{}
-		for i, id := range w.srv.Ledger().Identifies() {
-			if id.Shard/16 != i/16 {
-				t.Errorf("identify %d is shard %d's", i, id.Shard)
-			}
-			if before, ok := last[id.Bucket]; ok && (id.Shard != before.Shard+16 || id.Time.Sub(before.Time) < 5*time.Second) {
-				t.Errorf("shard %d identified %v after shard %d", id.Shard, id.Time.Sub(before.Time), before.Shard)
-			}
-			last[id.Bucket] = id
-		}
-		w.wantSummary(64, 0)
-		sound(t, w)
-		w.end()
-	})
-}
-
 // What answers GET /gateway/bot instead of Discord is waited out.
 func TestAPIInTrouble(t *testing.T) {
 	for _, kind := range []sim.Kind{sim.RateLimitJSON, sim.RateLimitHTML, sim.ServerError} {

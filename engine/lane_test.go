@@ -15,9 +15,9 @@ import (
 // stubReader counts wake-ups.
 type stubReader struct{ woken []int }
 
-func (r *stubReader) start(*shard)  {}
-func (r *stubReader) wake(s *shard) { r.woken = append(r.woken, s.id) }
-func (r *stubReader) wait()         {}
+func (r *stubReader) start([]*shard) {}
+func (r *stubReader) wake(s *shard)  { r.woken = append(r.woken, s.id) }
+func (r *stubReader) wait()          {}
 
 // pushEvent pushes event seq of the session with a body of n bytes.
 func pushEvent(q *queue, s *session, seq int64, n int) {

@@ -12,10 +12,11 @@ import (
 // sockets and calls them when their time has come. All calls to a shard's
 // methods are made by one goroutine, its owner.
 type reader interface {
-	// start takes over a shard. It is called once for each.
-	start(s *shard)
+	// start takes over the shards. It calls begin for each of them in their
+	// order, before it drives the first. It is called once.
+	start(shards []*shard)
 	// wake makes the owner call s.step soon. Any goroutine may call it, also
-	// before start and after the shard has stopped.
+	// after the shard has stopped.
 	wake(s *shard)
 	// wait returns when every started shard has stopped and its connection
 	// is closed.

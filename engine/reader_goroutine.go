@@ -41,14 +41,16 @@ type goroutineLink struct {
 	conn  net.Conn      // written by the owner with mu held
 }
 
-func (r *goroutineReader) start(s *shard) {
-	l := &goroutineLink{bell: make(chan struct{}, 1)}
-	s.link = l
-	r.shards.Add(1)
-	go func() {
-		defer r.shards.Done()
-		r.run(s, l)
-	}()
+func (r *goroutineReader) start(shards []*shard) {
+	for _, s := range shards {
+		s.link = &goroutineLink{bell: make(chan struct{}, 1)}
+	}
+	for _, s := range shards {
+		s.begin()
+	}
+	for _, s := range shards {
+		r.shards.Go(func() { r.run(s, s.link.(*goroutineLink)) })
+	}
 }
 
 func (r *goroutineReader) wait() {
@@ -57,10 +59,7 @@ func (r *goroutineReader) wait() {
 }
 
 func (r *goroutineReader) wake(s *shard) {
-	l, _ := s.link.(*goroutineLink)
-	if l == nil {
-		return // not started: its first step takes the mail
-	}
+	l := s.link.(*goroutineLink)
 	l.awake.Store(true)
 	select {
 	case l.bell <- struct{}{}:

@@ -48,7 +48,7 @@ type shard struct {
 	// for any goroutine
 	mail     mailbox
 	commands commandQueue
-	link     any // the reader's handle of the shard, set before the first post
+	link     any // the reader's handle of the shard, set before any shard begins
 	counters shardCounters
 
 	// owned by the reader, for the life of the shard
@@ -134,9 +134,8 @@ func (s *shard) to(next State) {
 	}
 }
 
-// begin takes the shard out of Idle. It is called before the reader owns the
-// shard, for one shard after the other, so that those which must identify queue
-// in the order of their ids.
+// begin takes the shard out of Idle. The reader calls it for one shard after the
+// other, so that those which must identify queue in the order of their ids.
 func (s *shard) begin() {
 	if s.session == nil {
 		s.plan = nextIdentify
