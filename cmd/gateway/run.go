@@ -5,6 +5,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -71,6 +73,9 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		return nil
 	}
 	stats := e.Stats()
+	if errors.Is(err, engine.ErrDrain) {
+		err = fmt.Errorf("standard output did not take every event within shutdown_timeout (%v); its reader should read on, or shutdown_timeout be longer", cfg.ShutdownTimeout)
+	}
 	log.Info("stopped", "events", stats.Events, "repeated", stats.Repeated, "resumes", stats.Resumes)
 	return err
 }

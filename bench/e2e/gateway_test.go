@@ -1,0 +1,296 @@
+// This file tests the gateway as a program.
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/bench/sim"
+	"sluice/wire"
+)
+
+// terminate sends the signal that ends a service.
+func (p *program) terminate() {
+	p.t.Helper()
+	if runtime.GOOS == "windows" {
+		p.t.Skip("Windows has no SIGTERM to send")
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+const (
+	floodShards = 8
+	floodEvents = 12_500 // for each shard: 100,000 together
+)
+
+// flood starts a simulated Discord that sends floodEvents to each of 8 shards as
+// fast as they are read.
+func flood(t *testing.T, compression string) *sim.Server {
+	t.Helper()
+	rec, err := sim.Record(1, floodEvents, strings.TrimPrefix(compression, "none"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startSim(t, sim.Options{TLS: true, Shards: floodShards, IdentifyWindow: time.Millisecond,
+		Recording: rec, Rate: -1, Seed: 1})
+}
+
+func TestGateway(t *testing.T) {
+	name := buildGateway(t)
+	for _, compression := range []string{"zstd-stream", "zlib-stream", "none"} {
+		t.Run("Whole/"+compression, func(t *testing.T) { testWhole(t, name, compression) })
+		t.Run("Stop/"+compression, func(t *testing.T) { testStop(t, name, compression) })
+	}
+	for _, compression := range []string{"zstd-stream", "zlib-stream", "zlib-payload", "none"} {
+		t.Run("Sizes/"+compression, func(t *testing.T) { testSizes(t, name, compression) })
+	}
+	t.Run("ClosedPipe", func(t *testing.T) { testClosedPipe(t, name) })
+	t.Run("StuckPipe", func(t *testing.T) { testStuckPipe(t, name) })
+	t.Run("SecondSignal", func(t *testing.T) { testSecondSignal(t, name) })
+	t.Run("Commands", func(t *testing.T) { testCommands(t, name) })
+	t.Run("Fatal", func(t *testing.T) { testFatal(t, name) })
+}
+
+// 100,000 events over 8 shards arrive once, in order, byte for byte.
+func testWhole(t *testing.T, name, compression string) {
+	srv := flood(t, compression)
+	p := startGateway(t, name, srv, "DISCORD_COMPRESSION="+compression)
+	const want = floodShards * (floodEvents + 1) // with READY
+	began := time.Now()
+	received := p.read(func(n int, _ line) bool { return n < want })
+	t.Logf("%d events in %v", len(received), time.Since(began).Round(time.Millisecond))
+	report := srv.Ledger().Check(received)
+	if report.Received != want || report.Lost+report.Repeated+report.OutOfOrder+report.Unknown+report.Abandoned+report.Pending > 0 {
+		t.Errorf("%v", report)
+	}
+	if s := srv.Ledger().Summary(); s.Connects != floodShards {
+		t.Errorf("%v", s)
+	}
+	p.terminate()
+	p.exit(0)
+}
+
+// Messages around the size of a zstd block and of megabytes, and 100,000 tiny
+// ones in one burst.
+func testSizes(t *testing.T, name, compression string) {
+	srv := startSim(t, sim.Options{TLS: true, Shards: 1, Guilds: -1})
+	p := startGateway(t, name, srv, "DISCORD_COMPRESSION="+compression)
+	const burst = 100_000
+	sizes := []int{128<<10 - 1, 128 << 10, 128<<10 + 1, 8 << 20}
+	received := p.read(func(n int, l line) bool {
+		if l.Event == "READY" {
+			for _, size := range sizes {
+				// Not so alike that it compresses to nothing.
+				text := make([]byte, size)
+				for i := range text {
+					text[i] = 'a' + byte(i*i>>7%26)
+				}
+				text[0], text[size-1] = '"', '"'
+				srv.Dispatch(0, "LARGE", text)
+			}
+			srv.Burst(0, burst)
+		}
+		return n < 1+len(sizes)+burst
+	})
+	if r := srv.Ledger().Check(received); r.Lost+r.Repeated+r.OutOfOrder+r.Unknown+r.Abandoned+r.Pending > 0 {
+		t.Errorf("%v", r)
+	}
+	if s := srv.Ledger().Summary(); s.Connects != 1 {
+		t.Errorf("%v", s)
+	}
+	p.terminate()
+	p.exit(0)
+}
+
+// SIGTERM in the middle of a flood ends the program with whole lines, and a
+// second run works.
+func testStop(t *testing.T, name, compression string) {
+	srv := flood(t, compression)
+	for range 2 {
+		p := startGateway(t, name, srv, "DISCORD_COMPRESSION="+compression)
+		received := p.read(func(n int, _ line) bool {
+			if n == floodShards*floodEvents/4 {
+				p.terminate()
+			}
+			return true
+		})
+		p.exit(0)
+		if n := len(received); n < floodShards*floodEvents/4 || n >= floodShards*floodEvents {
+			t.Errorf("%d events: not in the middle", n)
+		}
+		report := srv.Ledger().Check(received)
+		if report.Lost+report.Repeated+report.OutOfOrder+report.Unknown > 0 {
+			t.Errorf("%v", report)
+		}
+	}
+	keepsSessions(t, srv)
+}
+
+// The reader of standard output goes away: that is an end like any other, and
+// the sessions are kept.
+func testClosedPipe(t *testing.T, name string) {
+	srv := startSim(t, sim.Options{TLS: true, Shards: 4, Rate: 100})
+	p := startGateway(t, name, srv)
+	p.read(func(n int, _ line) bool { return n < 50 })
+	p.stdout.Close()
+	p.exit(0)
+	if log := p.stderr.tail(); !strings.Contains(log, "closed by its reader") {
+		t.Errorf("the log does not tell:\n%s", log)
+	}
+	keepsSessions(t, srv)
+}
+
+// keepsSessions checks that the gateway left so that Discord keeps its sessions.
+func keepsSessions(t *testing.T, srv *sim.Server) {
+	t.Helper()
+	for _, c := range srv.Ledger().Closes() {
+		if c.FromClient && c.Session != "" && c.Code != wire.CloseKeepSession {
+			t.Errorf("shard %d was closed with %d", c.Shard, c.Code)
+		}
+	}
+	if s := srv.Ledger().Summary(); s.Sessions == 0 || s.Alive != s.Sessions {
+		t.Errorf("%v", s)
+	}
+}
+
+// Nobody reads standard output any more, but it stays open: the way out is
+// bounded.
+func testStuckPipe(t *testing.T, name string) {
+	srv := flood(t, "zstd-stream")
+	p := startGateway(t, name, srv, "SHUTDOWN_TIMEOUT=1s")
+	p.read(func(n int, _ line) bool { return n < 1000 })
+	p.terminate()
+	p.exit(1)
+	if log := p.stderr.tail(); !strings.Contains(log, "shutdown_timeout") {
+		t.Errorf("the log does not name the setting:\n%s", log)
+	}
+	keepsSessions(t, srv)
+}
+
+func testSecondSignal(t *testing.T, name string) {
+	srv := flood(t, "zstd-stream")
+	p := startGateway(t, name, srv, "SHUTDOWN_TIMEOUT=1h")
+	p.read(func(n int, _ line) bool { return n < 1000 })
+	p.terminate()
+	waitFor(t, "end of the connections", func() bool { return srv.Connected() == 0 })
+	p.terminate()
+	p.exit(-1)
+	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signal() != syscall.SIGTERM {
+		t.Errorf("ended with %v", p.cmd.ProcessState)
+	}
+}
+
+// Commands that are there before the gateway has even asked for its address are
+// sent once it is ready. A bad one changes nothing.
+func testCommands(t *testing.T, name string) {
+	srv := startSim(t, sim.Options{TLS: true, Shards: 2})
+	p := startGateway(t, name, srv, "DISCORD_EVENTS=READY")
+	fmt.Fprintln(p.stdin, `{"shard":1,"packet":{"op":31,"d":{"guild_ids":["1"]}}}`)
+	fmt.Fprintln(p.stdin, `{"shard":1,"packet":`)
+	fmt.Fprintln(p.stdin, `{"guild_id":"4194304","packet":{"op":31,"d":{"guild_ids":["2"]}}}`)
+	fmt.Fprintln(p.stdin, `{"event":"0","data":{"op":31,"d":{"guild_ids":["3"]}}}`)
+	fmt.Fprintln(p.stdin, `{"event":"SEND","data":{"guild_id":"8388608","packet":{"op":31,"d":{"guild_ids":["4"]}}}}`)
+	p.stdin.Close()
+	sent := func() map[string]int {
+		shards := map[string]int{}
+		for _, c := range srv.Ledger().Commands() {
+			if c.Op == wire.OpRequestSoundboardSounds {
+				shards[string(c.Raw)] = c.Shard
+			}
+		}
+		return shards
+	}
+	waitFor(t, "commands", func() bool { return len(sent()) == 4 })
+	for i, shard := range []int{1, 1, 0, 0} {
+		raw := fmt.Sprintf(`{"op":31,"d":{"guild_ids":["%d"]}}`, i+1)
+		if got, ok := sent()[raw]; !ok || got != shard {
+			t.Errorf("%s went to shard %d, want %d", raw, got, shard)
+		}
+	}
+	if n := strings.Count(p.stderr.String(), "level=WARN"); n != 1 {
+		t.Errorf("%d warnings, want one for the bad line", n)
+	}
+	p.terminate()
+	p.exit(0)
+}
+
+// What Discord says for good ends the program with a code of its own and one
+// line.
+func testFatal(t *testing.T, name string) {
+	for _, tt := range []struct {
+		sim  sim.Options
+		env  []string
+		exit int
+		says string
+	}{
+		{sim.Options{Token: "another"}, nil, 4, "DISCORD_TOKEN"},
+		{sim.Options{DeniedIntents: 1 << 15}, []string{"DISCORD_INTENTS=GUILDS,MESSAGE_CONTENT"}, 14,
+			"the privileged intents MESSAGE_CONTENT are not all switched on for this bot; switch them on at https://discord.com/developers/applications"},
+		{sim.Options{ShardMultiple: 3}, []string{"DISCORD_SHARD_COUNT=2"}, 10, "shards.count"},
+	} {
+		tt.sim.TLS, tt.sim.Shards = true, 2
+		srv := startSim(t, tt.sim)
+		p := startGateway(t, name, srv, tt.env...)
+		p.exit(tt.exit)
+		lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+		if last := lines[len(lines)-1]; !strings.Contains(last, "level=ERROR") || !strings.Contains(last, tt.says) {
+			t.Errorf("exit code %d: the last line of the log is\n%s", tt.exit, last)
+		}
+		if strings.Contains(p.stderr.String(), "sim-token") {
+			t.Error("the token is in the log")
+		}
+	}
+}
+
+// TestIdleShards runs 2,000 shards in one program and prints what one costs.
+func TestIdleShards(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("memory is read from /proc")
+	}
+	name := buildGateway(t)
+	resident := func(p *program) (kib int) {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(status), "VmRSS:")
+		if _, err := fmt.Sscan(rest, &kib); err != nil {
+			t.Fatal(err)
+		}
+		return kib
+	}
+	const shards = 2000
+	for _, tls := range []bool{true, false} {
+		for _, compression := range []string{"zstd-stream", "none"} {
+			srv := startSim(t, sim.Options{TLS: tls, Shards: shards, MaxConcurrency: shards, IdentifyTotal: shards, Guilds: 1, LargeEvery: -1, Stored: true})
+			ready := func(shards string) *program {
+				p := startGateway(t, name, srv, "DISCORD_COMPRESSION="+compression, "DISCORD_SHARD_IDS="+shards, "DISCORD_EVENTS=READY", "DISCORD_INTENTS=GUILDS")
+				var first, last int
+				fmt.Sscanf(shards, "%d-%d", &first, &last)
+				p.read(func(n int, _ line) bool { return n < last-first+1 })
+				return p
+			}
+			one := ready("0-0")
+			base := resident(one)
+			one.terminate()
+			one.exit(0)
+			all := ready(fmt.Sprintf("1-%d", shards-1))
+			kib := resident(all)
+			t.Logf("TLS %v, %s: %d shards in %d KiB, %d KiB with one: %.1f KiB a shard", tls, compression, shards-1, kib, base, float64(kib-base)/(shards-2))
+			if s := srv.Ledger().Summary(); s.Connects != shards || s.BucketRefused > 0 {
+				t.Errorf("%v", s)
+			}
+			all.terminate()
+			all.exit(0)
+			srv.Close()
+		}
+	}
+}

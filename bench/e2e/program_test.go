@@ -1,0 +1,168 @@
+// This file is the harness for the gateway as its users have it: a program that
+// is told by its environment, writes lines and answers signals.
+
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"sluice/bench/sim"
+)
+
+// buildGateway builds the program as make build does.
+func buildGateway(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "gateway")
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-trimpath", "-o", name, "./cmd/gateway")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return name
+}
+
+// startSim starts a simulated Discord whose shards can all identify at once.
+func startSim(t *testing.T, o sim.Options) *sim.Server {
+	t.Helper()
+	if o.MaxConcurrency == 0 {
+		o.MaxConcurrency = o.Shards
+	}
+	srv, err := sim.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	return srv
+}
+
+// program is a gateway that runs against a simulated Discord.
+type program struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stdout io.ReadCloser
+	stderr lockedBuffer
+}
+
+// startGateway starts the program with nothing in its environment but what leads
+// to srv, and env. Its standard output is the test's to read.
+func startGateway(t *testing.T, name string, srv *sim.Server, env ...string) *program {
+	t.Helper()
+	dir := t.TempDir()
+	protocol, host, _ := strings.Cut(strings.TrimSuffix(srv.APIURL(), "/api/v10"), "://")
+	p := &program{t: t, cmd: exec.Command(name)}
+	p.cmd.Dir = dir
+	p.cmd.Env = []string{"DISCORD_TOKEN=sim-token", "DISCORD_API_PROTOCOL=" + protocol, "DISCORD_API_HOST=" + host,
+		"LOG_FORMAT=text", "SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}
+	if protocol == "https" {
+		ca := filepath.Join(dir, "ca.pem")
+		if err := os.WriteFile(ca, srv.CertPEM(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p.cmd.Env = append(p.cmd.Env, "DISCORD_API_CA_FILE="+ca)
+	}
+	p.cmd.Env = append(p.cmd.Env, env...)
+	p.cmd.Stderr = &p.stderr
+	var err error
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	// Not StdoutPipe, which Wait closes before all is read.
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stdout, p.cmd.Stdout = r, w
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	t.Cleanup(func() {
+		p.cmd.Process.Kill() // nothing to end if the test has waited
+		p.cmd.Wait()
+		p.stdout.Close()
+		p.stdin.Close()
+		if t.Failed() {
+			t.Logf("log of the gateway:\n%s", p.stderr.tail())
+		}
+	})
+	return p
+}
+
+// exit waits for the program's end and checks its exit code.
+func (p *program) exit(want int) {
+	p.t.Helper()
+	p.cmd.Wait()
+	if got := p.cmd.ProcessState.ExitCode(); got != want {
+		p.t.Errorf("the gateway ended with %v, want exit code %d", p.cmd.ProcessState, want)
+	}
+}
+
+// line is what the program writes for an event.
+type line struct {
+	Event string
+	Shard int
+	Seq   int64
+	Data  json.RawMessage
+}
+
+// read reads events until the output ends or seen returns false. Every line
+// must be one, and whole.
+func (p *program) read(seen func(n int, l line) bool) (received []sim.Received) {
+	p.t.Helper()
+	in := bufio.NewReaderSize(p.stdout, 1<<20)
+	for {
+		text, err := in.ReadBytes('\n')
+		if err == io.EOF && len(text) == 0 {
+			return received
+		}
+		if err != nil {
+			p.t.Fatalf("the output ends with %q: %v", text, err)
+		}
+		var l line
+		if err := json.Unmarshal(text, &l); err != nil {
+			p.t.Fatalf("line %.200q: %v", text, err)
+		}
+		received = append(received, sim.Received{Shard: l.Shard, Seq: l.Seq, Type: l.Event, Hash: sim.Hash(l.Data)})
+		if !seen(len(received), l) {
+			return received
+		}
+	}
+}
+
+// lockedBuffer holds the log. A pipe's copier writes while the test reads.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// tail returns the last lines.
+func (l *lockedBuffer) tail() string {
+	lines := strings.Split(strings.TrimSpace(l.String()), "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+}
