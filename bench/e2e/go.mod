@@ -1,6 +1,6 @@
 module sluice/bench/e2e
 
-go 1.26.8
+go 1.26.0
 
 replace sluice => ../..
 
