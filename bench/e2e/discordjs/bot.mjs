@@ -1,5 +1,5 @@
-// A bot on @discordjs/ws that writes the name of each event as a line, and ends
-// with its standard input: node bot.mjs API TOKEN COMPRESSION
+// A bot on @discordjs/ws that writes the shard, seq and type of each event as a
+// line, and ends with its standard input: node bot.mjs API TOKEN COMPRESSION
 import { CompressionMethod, WebSocketManager, WebSocketShardEvents } from '@discordjs/ws';
 import { REST } from '@discordjs/rest';
 
@@ -16,7 +16,8 @@ const manager = new WebSocketManager({
   }[compression],
   fetchGatewayInformation: () => rest.get('/gateway/bot'),
 });
-manager.on(WebSocketShardEvents.Dispatch, (payload) => console.log((payload.data ?? payload).t));
+manager.on(WebSocketShardEvents.Dispatch, ({ s, t }, shard) => console.log(shard, s, t));
+manager.on(WebSocketShardEvents.Error, (error) => console.error(error));
 process.stdin.on('end', async () => {
   await manager.destroy({ code: 4900 });
   process.exit(0);
