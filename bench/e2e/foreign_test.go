@@ -4,14 +4,17 @@
 package e2e
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
 	"sluice/bench/sim"
+	"sluice/wire"
 )
 
 // foreignShards is the number of shards of each of the clients.
@@ -26,6 +29,11 @@ func foreignServer(t *testing.T) (*sim.Server, *tls.Config) {
 	t.Helper()
 	srv := startSim(t, sim.Options{TLS: true, Token: foreignToken, Shards: foreignShards,
 		Guilds: 20, Rate: 100, ReplayLimit: 100_000, Seed: 1})
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%v\nresumes: %+v\ncloses: %+v", srv.Ledger().Summary(), srv.Ledger().Resumes(), srv.Ledger().Closes())
+		}
+	})
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(srv.CertPEM())
 	return srv, &tls.Config{RootCAs: roots}
@@ -117,6 +125,25 @@ func foreignCompare(t *testing.T, shard int, sent []sim.Event, log *foreignLog) 
 			t.Errorf("shard %d: event %d is %d %s, hash %x; wanted %d %s, hash %x",
 				shard, i, got.Seq, got.Type, got.Hash, want.Seq, want.Type, want.Hash)
 			return
+		}
+	}
+}
+
+// foreignCompression reports a connection of another compression than meant.
+func foreignCompression(t *testing.T, srv *sim.Server, compression string) {
+	t.Helper()
+	stream := ""
+	if strings.HasSuffix(compression, "-stream") {
+		stream = compression
+	}
+	for _, c := range srv.Ledger().Connects() {
+		if c.Compress != stream {
+			t.Errorf("connected with compress=%q", c.Compress)
+		}
+	}
+	for _, c := range srv.Ledger().Commands() {
+		if c.Op == wire.OpIdentify && bytes.Contains(c.Raw, []byte(`"compress":true`)) != (compression == "zlib-payload") {
+			t.Errorf("shard %d identified for another compression", c.Shard)
 		}
 	}
 }

@@ -9,11 +9,7 @@ const manager = new WebSocketManager({
   token,
   intents: 53608447,
   rest,
-  compression: {
-    'zlib-stream': CompressionMethod.ZlibNative,
-    'zstd-stream': CompressionMethod.ZstdNative,
-    none: null,
-  }[compression],
+  compression: compression === 'zlib-stream' ? CompressionMethod.ZlibNative : null,
   fetchGatewayInformation: () => rest.get('/gateway/bot'),
 });
 manager.on(WebSocketShardEvents.Dispatch, ({ s, t }, shard) => console.log(shard, s, t));
