@@ -141,10 +141,11 @@ func (c *conn) ready(s *session, sharded bool) {
 		s.mu.Unlock()
 		return
 	}
+	// Before the reader can see s: a heartbeat writes into its log.
+	s.log = c.srv.ledger.newSession(SessionInfo{ID: s.id, Shard: s.shard, Count: s.count, Intents: s.intents, Created: time.Now()})
 	c.sess, c.about, c.state = s, s, stateReady
 	c.planFaultsLocked()
 	c.mu.Unlock()
-	s.log = c.srv.ledger.newSession(SessionInfo{ID: s.id, Shard: s.shard, Count: s.count, Intents: s.intents, Created: time.Now()})
 	c.srv.keepSession(s)
 	s.attachLocked(c)
 	s.dispatchLocked("READY", s.appendReady(nil, c.version, sharded))

@@ -18,6 +18,13 @@ func newLogger(c config.LogConfig, w io.Writer) *slog.Logger {
 	if c.Format == config.LogText || c.Format == config.LogAuto && isTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
+	// As the text has them, 1.5s; slog's JSON would have nanoseconds.
+	options.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.StringValue(a.Value.Duration().String())
+		}
+		return a
+	}
 	return slog.New(slog.NewJSONHandler(w, options))
 }
 

@@ -1,0 +1,6 @@
+//go:build !race
+
+package e2e
+
+// floodEvents is how many events a shard gets: 100,000 together.
+const floodEvents = 12_500
