@@ -5,6 +5,7 @@ package engine
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -20,7 +21,9 @@ const keptScratch = 512 << 10
 
 // scratch holds the buffers that messages are inflated into. A shard borrows
 // one for as long as it works on what has arrived, so that idle shards hold none.
-var scratch bytebufferpool.Pool
+// It is no bytebufferpool: that drops what is larger than most of what was put
+// back, and a zstd block needs room for 128 KiB however small the message is.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
 // read is called by the reader after n bytes were read into s.frames.Space.
 func (s *shard) read(now time.Time, n int) {
@@ -32,7 +35,7 @@ func (s *shard) read(now time.Time, n int) {
 // received works through the frames that have arrived, until none is whole or
 // the queue is full.
 func (s *shard) received(now time.Time) {
-	buf := scratch.Get()
+	buf := scratch.Get().(*[]byte)
 	for s.state().connected() {
 		if s.env.queue.full(s) {
 			s.paused = true
@@ -49,14 +52,14 @@ func (s *shard) received(now time.Time) {
 		}
 		switch m.Opcode {
 		case ws.OpText, ws.OpBinary:
-			buf.B = s.message(now, m, buf.B[:0])
+			*buf = s.message(now, m, (*buf)[:0])
 		case ws.OpPing:
 			s.out = wire.AppendFrame(s.out, ws.OpPong, m.Payload, s.mask())
 		case ws.OpClose:
 			s.closed(now, m.Payload)
 		}
 	}
-	if cap(buf.B) <= keptScratch {
+	if cap(*buf) <= keptScratch {
 		scratch.Put(buf)
 	}
 }

@@ -1,0 +1,238 @@
+// This file guards the whole way of an event in memory, from the bytes that a
+// socket had to the sink: it allocates nothing. Not under the race detector,
+// which makes sync.Pool forget at random.
+
+//go:build !race
+
+package engine
+
+import (
+	"bytes"
+	"compress/zlib"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/klauspost/compress/zstd"
+
+	"sluice/wire"
+)
+
+// discard is a sink that takes everything.
+type discard struct{ events int }
+
+func (d *discard) Publish(_ context.Context, batch []Event) (int, error) {
+	d.events += len(batch)
+	return len(batch), nil
+}
+
+func (d *discard) Close() error { return nil }
+
+// recordedStream is what a server sends on one connection: a frame for each
+// message, HELLO and READY first.
+type recordedStream struct {
+	hello, ready []byte
+	events       [][]byte
+	bare         []byte // the payloads of events, one after the other
+	size         int64  // of the mean event's JSON, in bytes
+}
+
+// record makes a stream of n messages of about 0.75 kB.
+func record(tb testing.TB, c wire.Compression, n int) (s recordedStream) {
+	tb.Helper()
+	var out bytes.Buffer
+	var in interface {
+		io.Writer
+		Flush() error
+	}
+	switch c {
+	case wire.CompressionZstd:
+		// As Discord does (section 18 of the gateway's reference).
+		enc, err := zstd.NewWriter(&out, zstd.WithWindowSize(1<<18), zstd.WithEncoderCRC(false), zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		in = enc
+	case wire.CompressionZlib:
+		in = zlib.NewWriter(&out)
+	}
+	frame := func(msg []byte) []byte {
+		op := ws.OpText
+		if in != nil {
+			out.Reset()
+			in.Write(msg)
+			in.Flush()
+			op, msg = ws.OpBinary, out.Bytes()
+		}
+		f := ws.NewFrame(op, true, bytes.Clone(msg))
+		b, err := ws.CompileFrame(f)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		s.bare = append(s.bare, msg...)
+		return b
+	}
+	s.hello = frame([]byte(`{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":41250,"_trace":[]}}`))
+	s.ready = frame([]byte(`{"t":"READY","s":1,"op":0,"d":{"v":10,"session_id":"abc","resume_gateway_url":"wss://resume","guilds":[],"user":{"id":"1"}}}`))
+	r := rand.New(rand.NewPCG(1, 2))
+	for seq := 2; seq < n+2; seq++ {
+		msg := fmt.Appendf(nil, `{"t":"MESSAGE_CREATE","s":%d,"op":0,"d":{"type":0,"tts":false,"timestamp":"2026-01-0%dT12:34:%02d.%06d+00:00",`+
+			`"pinned":false,"nonce":"%d","mentions":[],"mention_roles":[],"mention_everyone":false,"member":{"roles":["%d","%d"],`+
+			`"premium_since":null,"pending":false,"nick":null,"mute":false,"joined_at":"2021-05-06T07:08:09.123000+00:00","flags":0,`+
+			`"deaf":false,"communication_disabled_until":null,"banner":null,"avatar":null},"id":"%d","flags":0,"embeds":[],"edited_timestamp":null,`+
+			`"content":"%x é %x \"%x\"","components":[],"channel_id":"%d","author":{"username":"user%d","public_flags":0,"primary_guild":null,`+
+			`"id":"%d","global_name":"Name %d","discriminator":"0","clan":null,"avatar":"%016x%016x"},"attachments":[],"guild_id":"%d"}}`,
+			seq, 1+r.IntN(9), r.IntN(60), r.IntN(1e6), r.Uint64(), 100000000000000001+r.IntN(99), 100000000000000001+r.IntN(99), r.Uint64(),
+			r.Uint64(), r.Uint32(), r.Uint64(), 113000000000000001+r.IntN(500), r.IntN(3000), 213000000000000001+r.IntN(3000), r.IntN(3000),
+			r.Uint64(), r.Uint64(), 313000000000000001+r.IntN(100))
+		s.size += int64(len(msg))
+		s.events = append(s.events, frame(msg))
+	}
+	s.size /= int64(n)
+	return s
+}
+
+// path is a shard, the queue and a lane that is run by hand, without sockets
+// and goroutines.
+type path struct {
+	s      *shard
+	sink   *discard
+	events []Event
+	now    time.Time
+}
+
+// newPath returns a path on which READY of the stream has arrived.
+func newPath(tb testing.TB, c wire.Compression, stream *recordedStream) *path {
+	tb.Helper()
+	opts := Options{Token: "t", Compression: c, Sessions: noStore{}}.withDefaults()
+	env := &environment{
+		opts: &opts, shards: 1, reader: &stubReader{}, queue: newQueue(1 << 20),
+		identify: newIdentifyQueue(1), gateway: &gatewayAddress{}, fail: func(err error) { tb.Fatal(err) },
+	}
+	env.identify.grant = func(s *shard) { s.mail.bits.Or(mailTurn) }
+	p := &path{s: newShard(0, env), sink: new(discard), now: time.Unix(1e9, 0)}
+	p.s.begin()
+	p.s.step(p.now)
+	p.s.connected(p.now, nil)
+	p.read(stream.hello)
+	p.read(stream.ready)
+	if p.s.state() != Ready {
+		tb.Fatalf("the shard is %v", p.s.state())
+	}
+	p.drain()
+	return p
+}
+
+// read has b arrive at the shard.
+func (p *path) read(b []byte) {
+	for len(b) > 0 {
+		n := copy(p.s.frames.Space(readSize), b)
+		b = b[n:]
+		p.s.read(p.now, n)
+	}
+}
+
+// drain does a turn of the lane.
+func (p *path) drain() {
+	p.events = p.s.env.queue.take(p.events[:0])
+	n, _ := p.sink.Publish(context.Background(), p.events)
+	acknowledge(p.s.env.queue, p.events[:n])
+	clear(p.events)
+}
+
+func (p *path) close() { p.s.leave() }
+
+// noStore is a store that forgets.
+type noStore struct{}
+
+func (noStore) Load(int) (Session, bool) { return Session{}, false }
+func (noStore) Save(int, Session)        {}
+
+var pathCompressions = []wire.Compression{wire.CompressionZstd, wire.CompressionZlib, wire.CompressionNone}
+
+func TestPathAllocs(t *testing.T) {
+	for _, c := range pathCompressions {
+		t.Run(c.String(), func(t *testing.T) {
+			const runs, warm = 2000, 500
+			stream := record(t, c, warm+runs+1)
+			// bytebufferpool looks at its sizes anew after 42,000 returns: what
+			// it keeps from then on is another thing.
+			for range 20 {
+				p := newPath(t, c, &stream)
+				next := 0
+				event := func() {
+					p.read(stream.events[next])
+					p.drain()
+					next++
+				}
+				for range warm {
+					event() // the window, the tables and the pools come first
+				}
+				if n := testing.AllocsPerRun(runs, event); n != 0 {
+					t.Fatalf("%v allocations for an event", n)
+				}
+				if p.sink.events != 1+len(stream.events) {
+					t.Errorf("%d events arrived of %d", p.sink.events, 1+len(stream.events))
+				}
+				p.close()
+			}
+		})
+	}
+}
+
+// BenchmarkPath measures an event's way in memory beside the bare decoder over
+// the same stream: the ratio is what the gateway adds.
+func BenchmarkPath(b *testing.B) {
+	const events, batch = 4096, 32
+	for _, c := range pathCompressions {
+		stream := record(b, c, events)
+		b.Run(c.String()+"/path", func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(stream.size)
+			var p *path
+			for i := 0; b.Loop(); i++ {
+				if i%events == 0 {
+					b.StopTimer()
+					if p != nil {
+						p.close()
+					}
+					p = newPath(b, c, &stream)
+					b.StartTimer()
+				}
+				p.read(stream.events[i%events])
+				if i%batch == batch-1 {
+					p.drain()
+				}
+			}
+			p.close()
+		})
+	}
+	stream := record(b, wire.CompressionZstd, events)
+	b.Run("zstd-stream/bare decoder", func(b *testing.B) {
+		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer dec.Close()
+		b.ReportAllocs()
+		b.SetBytes(stream.size)
+		buf := make([]byte, stream.size)
+		for i := 0; b.Loop(); i++ {
+			if i%events == 0 {
+				b.StopTimer()
+				// The reader's type is hidden: a *bytes.Reader is decoded in one go.
+				if err := dec.Reset(struct{ io.Reader }{bytes.NewReader(stream.bare)}); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+			if _, err := io.ReadFull(dec, buf); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
