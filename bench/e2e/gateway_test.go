@@ -249,7 +249,8 @@ func testFatal(t *testing.T, name string) {
 	}
 }
 
-// TestIdleShards runs 2,000 shards in one program and prints what one costs.
+// TestIdleShards runs 2,000 shards in one program and prints what one costs right
+// after the last READY: what is garbage of the start is counted too.
 func TestIdleShards(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("memory is read from /proc")
