@@ -13,13 +13,21 @@ import (
 	"sluice/wire"
 )
 
-// dial connects to u within Options.ConnectTimeout.
-func (e *Engine) dial(ctx context.Context, u *url.URL) (_ net.Conn, rest []byte, err error) {
+// dialer returns how a reader connects: within Options.ConnectTimeout. wrap, if
+// not nil, is put around the TCP connection, below TLS.
+func (e *Engine) dialer(wrap func(net.Conn) net.Conn) dialFunc {
+	return func(ctx context.Context, u *url.URL) (net.Conn, []byte, error) { return e.dial(ctx, u, wrap) }
+}
+
+func (e *Engine) dial(ctx context.Context, u *url.URL, wrap func(net.Conn) net.Conn) (_ net.Conn, rest []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, e.opts.ConnectTimeout)
 	defer cancel()
 	conn, err := e.opts.DialContext(ctx, "tcp", hostPort(u))
 	if err != nil {
 		return nil, nil, fmt.Errorf("engine: connect to %s: %w", u.Host, err)
+	}
+	if wrap != nil {
+		conn = wrap(conn)
 	}
 	// The handshakes know only deadlines; an engine that stops moves it up.
 	deadline, _ := ctx.Deadline()

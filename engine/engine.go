@@ -81,7 +81,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	failed := make(chan error, 1) // the first failure
 	dialing, stopDialing := context.WithCancel(context.Background())
 	defer stopDialing()
-	reader := &goroutineReader{ctx: dialing, dial: e.dial}
+	reader, err := e.newReader(dialing)
+	if err != nil {
+		return errors.Join(err, e.opts.Sink.Close())
+	}
 	env := &environment{
 		opts:     &e.opts,
 		shards:   count,

@@ -64,6 +64,10 @@ type Options struct {
 	// default.
 	ConnectTimeout time.Duration
 
+	// Reader reads the sockets; ReaderGoroutine by default.
+	Reader ReaderKind
+	// Readers is how many goroutines ReaderEpoll uses; GOMAXPROCS by default.
+	Readers int
 	// DialContext makes TCP connections; a net.Dialer by default.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// TLS is the configuration for wss; nil: the system's roots.

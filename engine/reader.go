@@ -23,6 +23,27 @@ type reader interface {
 	wait()
 }
 
+// ReaderKind names who reads the sockets.
+type ReaderKind uint8
+
+const (
+	// ReaderGoroutine reads each connection on a goroutine of its own. It
+	// works everywhere.
+	ReaderGoroutine ReaderKind = iota
+	// ReaderEpoll reads all connections on a few goroutines, each with an
+	// epoll set. It is for Linux, and for connections that are file descriptors.
+	ReaderEpoll
+)
+
+// newReader returns the reader of Options.Reader. ctx is done when it shall make
+// no more connections.
+func (e *Engine) newReader(ctx context.Context) (reader, error) {
+	if e.opts.Reader == ReaderEpoll {
+		return newEpollReader(ctx, e.dialer, e.opts.Readers)
+	}
+	return &goroutineReader{ctx: ctx, dial: e.dialer(nil)}, nil
+}
+
 // dialFunc makes a connection to a gateway URL: TCP, TLS and the WebSocket
 // handshake, all within ctx. rest is what arrived behind the handshake.
 type dialFunc func(ctx context.Context, u *url.URL) (conn net.Conn, rest []byte, err error)

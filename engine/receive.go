@@ -32,6 +32,15 @@ func (s *shard) read(now time.Time, n int) {
 	s.received(now)
 }
 
+// feed is called by the reader with bytes that were read, which are lent until
+// it returns.
+func (s *shard) feed(now time.Time, p []byte) {
+	s.frames.Feed(p)
+	s.beat.heard = true
+	s.received(now)
+	s.frames.Keep()
+}
+
 // received works through the frames that have arrived, until none is whole or
 // the queue is full.
 func (s *shard) received(now time.Time) {

@@ -48,6 +48,8 @@ type FrameReader struct {
 
 	buf        []byte
 	start, end int // the bytes that arrived and were not returned
+	lent       bool
+	own        []byte // while lent: the reader's own buffer
 
 	fragments  []byte // of the message under way
 	fragmented bool
@@ -87,6 +89,34 @@ func (r *FrameReader) Space(min int) []byte {
 		r.buf = buf
 	}
 	return r.buf[r.end:]
+}
+
+// Feed takes bytes that arrived, instead of Space and Advance. They are lent
+// until Keep is called, which is done before they are used again; nothing is
+// copied when nothing was left of what came before.
+func (r *FrameReader) Feed(p []byte) {
+	if r.start < r.end {
+		r.Advance(copy(r.Space(len(p)), p))
+		return
+	}
+	r.own, r.buf, r.lent = r.buf, p, true
+	r.start, r.end = 0, len(p)
+}
+
+// Keep ends what Feed began: what is left of the lent bytes is copied. A
+// reader to which nothing is left holds no buffer.
+func (r *FrameReader) Keep() {
+	if r.lent {
+		rest := r.buf[r.start:r.end]
+		r.buf, r.own, r.lent = r.own, nil, false
+		r.start, r.end = 0, 0
+		if len(rest) > 0 {
+			r.Advance(copy(r.Space(len(rest)), rest))
+		}
+	}
+	if r.start == r.end {
+		r.buf, r.start, r.end = nil, 0, 0
+	}
 }
 
 // Advance tells that n bytes were read into the slice that Space returned.

@@ -197,6 +197,25 @@ func TestFrameBuffers(t *testing.T) {
 	}
 }
 
+// Lent bytes give the same messages as copied ones, wherever they are cut, and
+// are not looked at after Keep.
+func TestFrameFeed(t *testing.T) {
+	long := bytes.Repeat([]byte("z"), 5000)
+	in := serverFrame(nil, true, ws.OpText, []byte("first"))
+	in = serverFrame(in, false, ws.OpBinary, long)
+	in = serverFrame(in, true, ws.OpPing, []byte("between"))
+	in = serverFrame(in, true, ws.OpContinuation, []byte("last"))
+	in = serverFrame(in, true, ws.OpBinary, long)
+	in = serverFrame(in, true, ws.OpClose, []byte("\x0f\xa7"))
+	want := frames(t, &FrameReader{MaxMessage: 1 << 20}, in)
+	for _, step := range []int{1, 2, 7, 100, 4096, 5100, len(in)} {
+		got := lentFrames(t, &FrameReader{MaxMessage: 1 << 20}, slices.Collect(slices.Chunk(in, step))...)
+		if !slices.Equal(got, want) {
+			t.Errorf("by %d: %q, want %q", step, got, want)
+		}
+	}
+}
+
 // What a frame announces is not allocated on its word.
 func TestFrameAnnounced(t *testing.T) {
 	var r FrameReader
@@ -217,6 +236,17 @@ func TestFrameAllocs(t *testing.T) {
 	var r FrameReader
 	if n := testing.AllocsPerRun(100, func() { read(t, &r, in) }); n != 0 {
 		t.Errorf("reading: %v allocations", n)
+	}
+	whole := serverFrame(nil, true, ws.OpText, payload(t, "message_create"))
+	feed := func() {
+		r.Feed(whole)
+		if _, ok, err := r.Next(); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		r.Keep()
+	}
+	if n := testing.AllocsPerRun(100, feed); n != 0 {
+		t.Errorf("reading what is lent: %v allocations", n)
 	}
 	buf := make([]byte, 0, 8192)
 	msg := payload(t, "guild_create")

@@ -106,21 +106,51 @@ func frames(t *testing.T, r *FrameReader, chunks ...[]byte) (said []string) {
 		if fed += len(chunk); cap(r.buf) > 2*fed+keptBuffer {
 			t.Fatalf("a buffer of %d bytes for %d", cap(r.buf), fed)
 		}
-		for {
-			m, ok, err := r.Next()
-			if err != nil {
-				return append(said, err.Error())
-			}
-			if !ok {
-				break
-			}
-			if len(m.Payload) > r.MaxMessage {
-				t.Fatalf("a message of %d bytes", len(m.Payload))
-			}
-			said = append(said, strconv.Itoa(int(m.Opcode))+strconv.Quote(string(m.Payload)))
+		var broken bool
+		if said, broken = next(t, r, said); broken {
+			break
 		}
 	}
 	return said
+}
+
+// lentFrames is frames with the chunks lent, and written over once they are
+// the lender's again.
+func lentFrames(t *testing.T, r *FrameReader, chunks ...[]byte) (said []string) {
+	var lent []byte
+	for _, chunk := range chunks {
+		lent = append(lent[:0], chunk...)
+		r.Feed(lent)
+		var broken bool
+		if said, broken = next(t, r, said); broken {
+			break
+		}
+		r.Keep()
+		for i := range lent {
+			lent[i] = 'X'
+		}
+		if r.start == r.end && r.buf != nil {
+			t.Fatalf("a reader that has nothing holds %d bytes", cap(r.buf))
+		}
+	}
+	return said
+}
+
+// next adds to said what the reader has, and reports whether it is an error.
+func next(t *testing.T, r *FrameReader, said []string) (_ []string, broken bool) {
+	for {
+		m, ok, err := r.Next()
+		if err != nil {
+			return append(said, err.Error()), true
+		}
+		if !ok {
+			return said, false
+		}
+		if len(m.Payload) > r.MaxMessage {
+			t.Fatalf("a message of %d bytes", len(m.Payload))
+		}
+		said = append(said, strconv.Itoa(int(m.Opcode))+strconv.Quote(string(m.Payload)))
+	}
 }
 
 // FuzzFrames holds that it does not matter how bytes arrive, and that the bound
@@ -148,6 +178,12 @@ func FuzzFrames(f *testing.F) {
 		single := frames(t, &FrameReader{MaxMessage: limit}, slices.Collect(slices.Chunk(in, 1))...)
 		if !slices.Equal(single, whole) {
 			t.Fatalf("%q by the byte: %q, whole: %q", in, single, whole)
+		}
+		for _, step := range []int{1, max(1, cut), len(in) + 1} {
+			lent := lentFrames(t, &FrameReader{MaxMessage: limit}, slices.Collect(slices.Chunk(in, step))...)
+			if !slices.Equal(lent, whole) {
+				t.Fatalf("%q lent by %d: %q, whole: %q", in, step, lent, whole)
+			}
 		}
 	})
 }

@@ -42,24 +42,43 @@ func flood(t *testing.T, compression string) *sim.Server {
 
 func TestGateway(t *testing.T) {
 	name := buildGateway(t)
-	for _, compression := range []string{"zstd-stream", "zlib-stream", "none"} {
-		t.Run("Whole/"+compression, func(t *testing.T) { testWhole(t, name, compression) })
-		t.Run("Stop/"+compression, func(t *testing.T) { testStop(t, name, compression) })
+	for _, reader := range readers() {
+		run := func(test string, f func(*testing.T, setup)) {
+			t.Run(reader+"/"+test, func(t *testing.T) { f(t, setup{name, reader, ""}) })
+		}
+		for _, compression := range []string{"zstd-stream", "zlib-stream", "zlib-payload", "none"} {
+			with := func(f func(*testing.T, setup)) func(*testing.T, setup) {
+				return func(t *testing.T, g setup) {
+					g.compression = compression
+					f(t, g)
+				}
+			}
+			if compression != "zlib-payload" { // there is no recording of it
+				run("Whole/"+compression, with(testWhole))
+				run("Stop/"+compression, with(testStop))
+			}
+			run("Sizes/"+compression, with(testSizes))
+		}
+		run("ClosedPipe", testClosedPipe)
+		run("StuckPipe", testStuckPipe)
+		run("SecondSignal", testSecondSignal)
+		run("Commands", testCommands)
+		run("Fatal", testFatal)
 	}
-	for _, compression := range []string{"zstd-stream", "zlib-stream", "zlib-payload", "none"} {
-		t.Run("Sizes/"+compression, func(t *testing.T) { testSizes(t, name, compression) })
+}
+
+// readers returns the values of reader.type for this system.
+func readers() []string {
+	if runtime.GOOS == "linux" {
+		return []string{"goroutine", "epoll"}
 	}
-	t.Run("ClosedPipe", func(t *testing.T) { testClosedPipe(t, name) })
-	t.Run("StuckPipe", func(t *testing.T) { testStuckPipe(t, name) })
-	t.Run("SecondSignal", func(t *testing.T) { testSecondSignal(t, name) })
-	t.Run("Commands", func(t *testing.T) { testCommands(t, name) })
-	t.Run("Fatal", func(t *testing.T) { testFatal(t, name) })
+	return []string{"goroutine"}
 }
 
 // 100,000 events over 8 shards arrive once, in order, byte for byte.
-func testWhole(t *testing.T, name, compression string) {
-	srv := flood(t, compression)
-	p := startGateway(t, name, srv, "DISCORD_COMPRESSION="+compression)
+func testWhole(t *testing.T, g setup) {
+	srv := flood(t, g.compression)
+	p := startGateway(t, g, srv)
 	const want = floodShards * (floodEvents + 1) // with READY
 	began := time.Now()
 	received := p.read(func(n int, _ line) bool { return n < want })
@@ -77,9 +96,9 @@ func testWhole(t *testing.T, name, compression string) {
 
 // Messages around the size of a zstd block and of megabytes, and 100,000 tiny
 // ones in one burst.
-func testSizes(t *testing.T, name, compression string) {
+func testSizes(t *testing.T, g setup) {
 	srv := startSim(t, sim.Options{TLS: true, Shards: 1, Guilds: -1})
-	p := startGateway(t, name, srv, "DISCORD_COMPRESSION="+compression)
+	p := startGateway(t, g, srv)
 	const burst = 100_000
 	sizes := []int{128<<10 - 1, 128 << 10, 128<<10 + 1, 8 << 20}
 	received := p.read(func(n int, l line) bool {
@@ -109,12 +128,12 @@ func testSizes(t *testing.T, name, compression string) {
 
 // SIGTERM in the middle of a flood ends the program with whole lines, and a
 // second run works.
-func testStop(t *testing.T, name, compression string) {
-	srv := flood(t, compression)
+func testStop(t *testing.T, g setup) {
+	srv := flood(t, g.compression)
 	var all []sim.Received
 	for range 2 {
 		// With little room, the gateway is not far ahead of what is read here.
-		p := startGateway(t, name, srv, "DISCORD_COMPRESSION="+compression, "BROKER_BUFFER=1MiB")
+		p := startGateway(t, g, srv, "BROKER_BUFFER=1MiB")
 		received := p.read(func(n int, _ line) bool {
 			if n == floodShards*floodEvents/4 {
 				p.terminate()
@@ -135,9 +154,9 @@ func testStop(t *testing.T, name, compression string) {
 
 // The reader of standard output goes away: that is an end like any other, and
 // the sessions are kept.
-func testClosedPipe(t *testing.T, name string) {
+func testClosedPipe(t *testing.T, g setup) {
 	srv := startSim(t, sim.Options{TLS: true, Shards: 4, Rate: 100})
-	p := startGateway(t, name, srv)
+	p := startGateway(t, g, srv)
 	p.read(func(n int, _ line) bool { return n < 50 })
 	p.stdout.Close()
 	p.exit(0)
@@ -162,9 +181,9 @@ func keepsSessions(t *testing.T, srv *sim.Server) {
 
 // Nobody reads standard output any more, but it stays open: the way out is
 // bounded.
-func testStuckPipe(t *testing.T, name string) {
+func testStuckPipe(t *testing.T, g setup) {
 	srv := flood(t, "zstd-stream")
-	p := startGateway(t, name, srv, "SHUTDOWN_TIMEOUT=1s")
+	p := startGateway(t, g, srv, "SHUTDOWN_TIMEOUT=1s")
 	p.read(func(n int, _ line) bool { return n < 1000 })
 	p.terminate()
 	p.exit(1)
@@ -174,9 +193,9 @@ func testStuckPipe(t *testing.T, name string) {
 	keepsSessions(t, srv)
 }
 
-func testSecondSignal(t *testing.T, name string) {
+func testSecondSignal(t *testing.T, g setup) {
 	srv := flood(t, "zstd-stream")
-	p := startGateway(t, name, srv, "SHUTDOWN_TIMEOUT=1h")
+	p := startGateway(t, g, srv, "SHUTDOWN_TIMEOUT=1h")
 	p.read(func(n int, _ line) bool { return n < 1000 })
 	p.terminate()
 	waitFor(t, "end of the connections", func() bool { return srv.Connected() == 0 })
@@ -189,9 +208,9 @@ func testSecondSignal(t *testing.T, name string) {
 
 // Commands that are there before the gateway has even asked for its address are
 // sent once it is ready. A bad one changes nothing.
-func testCommands(t *testing.T, name string) {
+func testCommands(t *testing.T, g setup) {
 	srv := startSim(t, sim.Options{TLS: true, Shards: 2})
-	p := startGateway(t, name, srv, "DISCORD_EVENTS=READY")
+	p := startGateway(t, g, srv, "DISCORD_EVENTS=READY")
 	fmt.Fprintln(p.stdin, `{"shard":1,"packet":{"op":31,"d":{"guild_ids":["1"]}}}`)
 	fmt.Fprintln(p.stdin, `{"shard":1,"packet":`)
 	fmt.Fprintln(p.stdin, `{"guild_id":"4194304","packet":{"op":31,"d":{"guild_ids":["2"]}}}`)
@@ -223,7 +242,7 @@ func testCommands(t *testing.T, name string) {
 
 // What Discord says for good ends the program with a code of its own and one
 // line.
-func testFatal(t *testing.T, name string) {
+func testFatal(t *testing.T, g setup) {
 	for _, tt := range []struct {
 		sim  sim.Options
 		env  []string
@@ -237,7 +256,7 @@ func testFatal(t *testing.T, name string) {
 	} {
 		tt.sim.TLS, tt.sim.Shards = true, 2
 		srv := startSim(t, tt.sim)
-		p := startGateway(t, name, srv, tt.env...)
+		p := startGateway(t, g, srv, tt.env...)
 		p.exit(tt.exit)
 		lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
 		if last := lines[len(lines)-1]; !strings.Contains(last, "level=ERROR") || !strings.Contains(last, tt.says) {
@@ -268,29 +287,33 @@ func TestIdleShards(t *testing.T) {
 		return kib
 	}
 	const shards = 2000
-	for _, tls := range []bool{true, false} {
+	measure := func(g setup, tls bool) {
+		srv := startSim(t, sim.Options{TLS: tls, Shards: shards, MaxConcurrency: shards, IdentifyTotal: shards, Guilds: 1, LargeEvery: -1, Stored: true})
+		defer srv.Close()
+		ready := func(first, last int) *program {
+			p := startGateway(t, g, srv, fmt.Sprintf("DISCORD_SHARD_IDS=%d-%d", first, last), "DISCORD_EVENTS=READY", "DISCORD_INTENTS=GUILDS")
+			p.read(func(n int, _ line) bool { return n < last-first+1 })
+			return p
+		}
+		one := ready(0, 0)
+		base := resident(one)
+		one.terminate()
+		one.exit(0)
+		all := ready(1, shards-1)
+		kib := resident(all)
+		t.Logf("%s, TLS %v, %s: %d shards in %d KiB, %d KiB with one: %.1f KiB a shard",
+			g.reader, tls, g.compression, shards-1, kib, base, float64(kib-base)/(shards-2))
+		if s := srv.Ledger().Summary(); s.Connects != shards || s.BucketRefused > 0 {
+			t.Errorf("%v", s)
+		}
+		all.terminate()
+		all.exit(0)
+	}
+	for _, reader := range readers() {
 		for _, compression := range []string{"zstd-stream", "none"} {
-			srv := startSim(t, sim.Options{TLS: tls, Shards: shards, MaxConcurrency: shards, IdentifyTotal: shards, Guilds: 1, LargeEvery: -1, Stored: true})
-			ready := func(shards string) *program {
-				p := startGateway(t, name, srv, "DISCORD_COMPRESSION="+compression, "DISCORD_SHARD_IDS="+shards, "DISCORD_EVENTS=READY", "DISCORD_INTENTS=GUILDS")
-				var first, last int
-				fmt.Sscanf(shards, "%d-%d", &first, &last)
-				p.read(func(n int, _ line) bool { return n < last-first+1 })
-				return p
+			for _, tls := range []bool{true, false} {
+				measure(setup{name, reader, compression}, tls)
 			}
-			one := ready("0-0")
-			base := resident(one)
-			one.terminate()
-			one.exit(0)
-			all := ready(fmt.Sprintf("1-%d", shards-1))
-			kib := resident(all)
-			t.Logf("TLS %v, %s: %d shards in %d KiB, %d KiB with one: %.1f KiB a shard", tls, compression, shards-1, kib, base, float64(kib-base)/(shards-2))
-			if s := srv.Ledger().Summary(); s.Connects != shards || s.BucketRefused > 0 {
-				t.Errorf("%v", s)
-			}
-			all.terminate()
-			all.exit(0)
-			srv.Close()
 		}
 	}
 }

@@ -57,16 +57,23 @@ type program struct {
 	stderr lockedBuffer
 }
 
+// setup is a build of the program and how it is to be run.
+type setup struct {
+	name        string // the file
+	reader      string // reader.type
+	compression string // empty: the default
+}
+
 // startGateway starts the program with nothing in its environment but what leads
 // to srv, and env. Its standard output is the test's to read.
-func startGateway(t *testing.T, name string, srv *sim.Server, env ...string) *program {
+func startGateway(t *testing.T, g setup, srv *sim.Server, env ...string) *program {
 	t.Helper()
 	dir := t.TempDir()
 	protocol, host, _ := strings.Cut(strings.TrimSuffix(srv.APIURL(), "/api/v10"), "://")
-	p := &program{t: t, cmd: exec.Command(name)}
+	p := &program{t: t, cmd: exec.Command(g.name)}
 	p.cmd.Dir = dir
 	p.cmd.Env = []string{"DISCORD_TOKEN=sim-token", "DISCORD_API_PROTOCOL=" + protocol, "DISCORD_API_HOST=" + host,
-		"LOG_FORMAT=text", "SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}
+		"DISCORD_COMPRESSION=" + g.compression, "READER_TYPE=" + g.reader, "LOG_FORMAT=text", "SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}
 	if protocol == "https" {
 		ca := filepath.Join(dir, "ca.pem")
 		if err := os.WriteFile(ca, srv.CertPEM(), 0o600); err != nil {

@@ -26,7 +26,7 @@ type command struct {
 var subcommands = []string{"run", "check", "config", "demo", "help", "version"}
 
 // flagNames are the flags of all subcommands.
-var flagNames = []string{"config", "loglevel", "online", "help", "version"}
+var flagNames = []string{"config", "loglevel", "online", "reader", "help", "version"}
 
 // parseCommand reads the arguments: flags, a subcommand, more flags.
 func parseCommand(args []string) (command, error) {

@@ -35,6 +35,10 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if cfg.Stdio.Format == config.FormatMsgpack {
 		format = stdio.MsgPack
 	}
+	reader := engine.ReaderGoroutine
+	if cfg.Reader.Type == config.ReaderEpoll {
+		reader = engine.ReaderEpoll
+	}
 	e, err := engine.New(engine.Options{
 		Token: cfg.Token.Reveal(),
 		API: &wire.API{
@@ -57,6 +61,8 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		Sessions:        new(resume.Memory),
 		QueueBytes:      cfg.Broker.Buffer,
 		ShutdownTimeout: cfg.ShutdownTimeout,
+		Reader:          reader,
+		Readers:         cfg.Reader.Count,
 		TLS:             tls,
 		Log:             log,
 	})

@@ -29,6 +29,12 @@ const (
 	BrokerAMQP  = "amqp"
 )
 
+// Values of ReaderConfig.Type.
+const (
+	ReaderGoroutine = "goroutine"
+	ReaderEpoll     = "epoll"
+)
+
 // Values of StdioConfig.Format.
 const (
 	FormatJSON    = "json"
@@ -81,6 +87,7 @@ type Config struct {
 	Shards     ShardsConfig
 	Gateway    GatewayConfig
 	API        APIConfig
+	Reader     ReaderConfig
 	Broker     BrokerConfig
 	Stdio      StdioConfig
 	Prometheus PrometheusConfig
@@ -127,6 +134,16 @@ type APIConfig struct {
 	// CAFile is a PEM bundle to be trusted besides the system's roots, or
 	// empty; api.ca_file, DISCORD_API_CA_FILE. Empty by default.
 	CAFile string
+}
+
+// ReaderConfig says who reads the connections.
+type ReaderConfig struct {
+	// Type is ReaderGoroutine or ReaderEpoll; reader.type, READER_TYPE, flag
+	// -reader. ReaderGoroutine by default.
+	Type string
+	// Count is how many goroutines ReaderEpoll uses, or 0: one for each CPU;
+	// reader.count, READER_COUNT. 0 by default.
+	Count int
 }
 
 // BrokerConfig says where events go.
@@ -198,6 +215,7 @@ func defaults() *Config {
 		MaxMessage:      64 << 20,
 		ShutdownTimeout: 10 * time.Second,
 		API:             APIConfig{Scheme: "https", Host: "discord.com", Version: 10},
+		Reader:          ReaderConfig{Type: ReaderGoroutine},
 		Broker: BrokerConfig{
 			Type:           BrokerStdio,
 			Group:          "gateway",

@@ -48,6 +48,7 @@ func TestDefaults(t *testing.T) {
 		MaxMessage:      64 << 20,
 		ShutdownTimeout: 10 * time.Second,
 		API:             APIConfig{Scheme: "https", Host: "discord.com", Version: 10},
+		Reader:          ReaderConfig{Type: "goroutine"},
 		Broker:          BrokerConfig{Type: "stdio", Group: "gateway", MessageTimeout: 2 * time.Minute, Buffer: 64 << 20},
 		Stdio:           StdioConfig{Format: "json"},
 		Redis:           RedisConfig{PoolSize: 5},

@@ -204,6 +204,22 @@ var settings = []Setting{
 		show: func(c *Config) string { return quoteUnlessEmpty(c.API.CAFile) },
 	},
 	{
+		Key: "reader.type", Env: "READER_TYPE", Flag: "reader", Takes: "name", Default: `"goroutine"`,
+		Doc: "Who reads the connections: `goroutine`, one for each, or `epoll`, a few for all, which takes less memory. `epoll` is for Linux.",
+		read: func(c *Config, in input) {
+			if s, ok := in.oneOf(ReaderGoroutine, ReaderEpoll); ok {
+				c.Reader.Type = s
+			}
+		},
+		show: func(c *Config) string { return quote(c.Reader.Type) },
+	},
+	{
+		Key: "reader.count", Env: "READER_COUNT", Takes: "number", Default: "one for each CPU",
+		Doc:  "How many goroutines `epoll` uses, 1 to 1,024.",
+		read: func(c *Config, in input) { readInt(&c.Reader.Count, in, 1, 1024) },
+		show: func(c *Config) string { return intUnlessZero(c.Reader.Count) },
+	},
+	{
 		Key: "broker.type", Env: "BROKER_TYPE", Takes: "name", Default: `"stdio"`,
 		Doc:  "Where events go. `redis` and `amqp` are known names, but not in this version.",
 		read: func(c *Config, in input) { in.brokerType(&c.Broker.Type) },

@@ -1,0 +1,108 @@
+// This file runs the readers on real sockets, through whatever can happen to
+// them.
+
+package engine_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"runtime"
+	"testing"
+	"time"
+
+	"sluice/bench/sim"
+	"sluice/engine"
+	"sluice/resume"
+	"sluice/wire"
+)
+
+func TestReaders(t *testing.T) {
+	kinds := map[string]engine.ReaderKind{"goroutine": engine.ReaderGoroutine}
+	if runtime.GOOS == "linux" {
+		kinds["epoll"] = engine.ReaderEpoll
+	}
+	for name, kind := range kinds {
+		for _, tt := range []struct {
+			secure bool
+			c      wire.Compression
+		}{{true, wire.CompressionZstd}, {true, wire.CompressionNone}, {false, wire.CompressionZlib}} {
+			t.Run(fmt.Sprintf("%s/TLS %v/%v", name, tt.secure, tt.c), func(t *testing.T) {
+				t.Parallel()
+				testReader(t, kind, tt.secure, tt.c)
+			})
+		}
+	}
+}
+
+// testReader runs 4 shards through faults until 5 resumes brought them back, with a
+// queue so small that shards pause now and then.
+func testReader(t *testing.T, kind engine.ReaderKind, secure bool, c wire.Compression) {
+	const shards = 4
+	srv, err := sim.New(sim.Options{
+		TLS: secure, Shards: shards, MaxConcurrency: shards, IdentifyWindow: time.Millisecond, ReadyDelay: time.Millisecond,
+		Rate: 40, ReplayLimit: 1 << 20, HeartbeatInterval: 500 * time.Millisecond, HeartbeatGrace: time.Minute, SendLimit: 1 << 20, Seed: 7,
+		Faults: sim.Faults{Seed: 7, EveryEvents: 40, Kinds: sim.Kinds(sim.CutFIN, sim.CutRST, sim.SwallowACKs, sim.Reconnect, sim.CloseFrame,
+			sim.Garbage, sim.BadFrame, sim.Truncate, sim.SplitFrames, sim.SplitWrites, sim.PingFrame, sim.AskHeartbeat)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(srv.CertPEM())
+	config := &tls.Config{RootCAs: roots}
+	sink := &slowSink{recorder: new(recorder), perEvent: 200 * time.Microsecond}
+	e, err := engine.New(engine.Options{
+		Token: simToken,
+		API: &wire.API{Base: srv.APIURL(), Token: simToken, Client: &http.Client{
+			Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true},
+		}},
+		Intents: wire.AllIntents, Compression: c, Sink: sink, Sessions: new(resume.Memory), TLS: config, Reader: kind, QueueBytes: 32 << 10,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+
+	wait := func(what string, holds func() bool) {
+		t.Helper()
+		for end := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
+			select {
+			case err := <-ended:
+				t.Fatalf("the engine ended: %v", err)
+			default:
+			}
+			if time.Now().After(end) {
+				t.Fatalf("no %s; %+v\n%v", what, e.Stats(), srv.Ledger().Summary())
+			}
+		}
+	}
+	wait("resumes", func() bool { return e.Stats().Resumes >= 5 })
+	srv.Calm()
+	wait("readiness", func() bool { return e.Stats().Ready == shards })
+	srv.Silence()
+	var report sim.Report
+	wait("quiet", func() bool {
+		sink.mu.Lock()
+		defer sink.mu.Unlock()
+		report = srv.Ledger().Check(sink.received)
+		return report.Pending == 0
+	})
+	whole(t, report)
+	if report.Received < 200 {
+		t.Errorf("only %d events", report.Received)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	if t.Failed() {
+		t.Logf("%+v\n%v", e.Stats(), srv.Ledger().Summary())
+	}
+}
