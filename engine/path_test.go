@@ -1,8 +1,5 @@
-// This file guards the whole way of an event in memory, from the bytes that a
-// socket had to the sink: it allocates nothing. Not under the race detector,
-// which makes sync.Pool forget at random.
-
-//go:build !race
+// This file tests and measures the whole way of an event in memory, from the
+// bytes that a socket had to the sink.
 
 package engine
 
@@ -37,11 +34,12 @@ func (d *discard) Close() error { return nil }
 type recordedStream struct {
 	hello, ready []byte
 	events       [][]byte
+	large        []byte // one of 8 MiB, after ready; then there are no events
 	bare         []byte // the payloads of events, one after the other
 	size         int64  // of the mean event's JSON, in bytes
 }
 
-// record makes a stream of n messages of about 0.75 kB.
+// record makes a stream of n events of about 0.75 kB, or of one of 8 MiB for 0.
 func record(tb testing.TB, c wire.Compression, n int) (s recordedStream) {
 	tb.Helper()
 	var out bytes.Buffer
@@ -78,6 +76,10 @@ func record(tb testing.TB, c wire.Compression, n int) (s recordedStream) {
 	}
 	s.hello = frame([]byte(`{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":41250,"_trace":[]}}`))
 	s.ready = frame([]byte(`{"t":"READY","s":1,"op":0,"d":{"v":10,"session_id":"abc","resume_gateway_url":"wss://resume","guilds":[],"user":{"id":"1"}}}`))
+	if n == 0 {
+		s.large = frame(fmt.Appendf(nil, `{"t":"GUILD_CREATE","s":2,"op":0,"d":"%s"}`, bytes.Repeat([]byte("x"), 8<<20)))
+		return s
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	for seq := 2; seq < n+2; seq++ {
 		msg := fmt.Appendf(nil, `{"t":"MESSAGE_CREATE","s":%d,"op":0,"d":{"type":0,"tts":false,"timestamp":"2026-01-0%dT12:34:%02d.%06d+00:00",`+
@@ -154,33 +156,105 @@ func (noStore) Save(int, Session)        {}
 
 var pathCompressions = []wire.Compression{wire.CompressionZstd, wire.CompressionZlib, wire.CompressionNone}
 
-func TestPathAllocs(t *testing.T) {
-	for _, c := range pathCompressions {
-		t.Run(c.String(), func(t *testing.T) {
-			const runs, warm = 2000, 500
-			stream := record(t, c, warm+runs+1)
-			// bytebufferpool looks at its sizes anew after 42,000 returns: what
-			// it keeps from then on is another thing.
-			for range 20 {
-				p := newPath(t, c, &stream)
-				next := 0
-				event := func() {
-					p.read(stream.events[next])
-					p.drain()
-					next++
-				}
-				for range warm {
-					event() // the window, the tables and the pools come first
-				}
-				if n := testing.AllocsPerRun(runs, event); n != 0 {
-					t.Fatalf("%v allocations for an event", n)
-				}
-				if p.sink.events != 1+len(stream.events) {
-					t.Errorf("%d events arrived of %d", p.sink.events, 1+len(stream.events))
-				}
-				p.close()
-			}
-		})
+// plainPath returns a path without compression.
+func plainPath(t *testing.T) *path {
+	stream := record(t, wire.CompressionNone, 0)
+	p := newPath(t, wire.CompressionNone, &stream)
+	t.Cleanup(p.close)
+	return p
+}
+
+// event has an event with the seq arrive.
+func (p *path) event(seq int64) {
+	p.text(fmt.Sprintf(`{"t":"TYPING_START","s":%d,"op":0,"d":{}}`, seq))
+}
+
+// text has a payload arrive.
+func (p *path) text(payload string) {
+	b, err := ws.CompileFrame(ws.NewTextFrame([]byte(payload)))
+	if err != nil {
+		panic(err) // an in-memory buffer takes everything
+	}
+	p.read(b)
+}
+
+// What Discord sends again although it was handed on is handed on once.
+func TestRepeatedEventsDropped(t *testing.T) {
+	p := plainPath(t)
+	for _, seq := range []int64{2, 3, 3, 2, 1, 4, 4, 5} {
+		p.event(seq)
+	}
+	p.drain()
+	if want := 1 + 4; p.sink.events != want || p.s.counters.repeated.Load() != 4 {
+		t.Errorf("%d events handed on and %d dropped, want %d and 4", p.sink.events, p.s.counters.repeated.Load(), want)
+	}
+	if p.s.session.seq != 5 {
+		t.Errorf("seq %d, want 5", p.s.session.seq)
+	}
+}
+
+// A replay may take as long as it likes, as long as it goes on.
+func TestSlowReplay(t *testing.T) {
+	p := plainPath(t)
+	p.s.disconnected(p.now, io.EOF)
+	p.now = p.s.retryAt
+	p.s.step(p.now)
+	p.s.connected(p.now, nil)
+	p.text(`{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":41250}}`)
+	for seq := int64(2); seq < 10; seq++ {
+		p.now = p.now.Add(resumeTimeout - time.Second)
+		p.s.beat.unanswered, p.s.beat.at = 0, p.now.Add(time.Hour) // not what this is about
+		p.s.step(p.now)
+		if p.s.state() != Resuming {
+			t.Fatalf("the shard is %v before seq %d", p.s.state(), seq)
+		}
+		p.event(seq)
+	}
+	p.now = p.now.Add(resumeTimeout)
+	if p.s.step(p.now); p.s.state() != Backoff {
+		t.Errorf("the shard is %v after a minute without an event", p.s.state())
+	}
+}
+
+// While the queue is full nothing is read: that the peer is silent then proves
+// nothing, not even when reading has just begun again.
+func TestPauseExcusesSilence(t *testing.T) {
+	p := plainPath(t)
+	beat := func() {
+		p.now = p.s.beat.at
+		p.s.step(p.now)
+	}
+	beat()
+	p.s.beat.unanswered = 0
+	p.s.paused = true
+	for range 5 {
+		beat()
+	}
+	p.s.paused = false
+	if beat(); p.s.state() != Ready {
+		t.Fatalf("the shard is %v at the first heartbeat after a pause", p.s.state())
+	}
+	p.s.beat.heard = true // events, and no acknowledgement yet
+	if beat(); p.s.state() != Ready {
+		t.Fatalf("the shard is %v although the heartbeats of the pause do not count", p.s.state())
+	}
+	if beat(); p.s.state() != Backoff {
+		t.Errorf("the shard is %v after an interval of silence", p.s.state())
+	}
+}
+
+// No buffer is kept because a large message once came.
+func TestLargeBufferNotKept(t *testing.T) {
+	stream := record(t, wire.CompressionZstd, 0)
+	p := newPath(t, wire.CompressionZstd, &stream)
+	defer p.close()
+	p.read(stream.large)
+	p.drain()
+	if p.sink.events != 2 {
+		t.Fatalf("%d events", p.sink.events)
+	}
+	if buf := scratch.Get().(*[]byte); cap(*buf) > keptScratch {
+		t.Errorf("a buffer of %d KiB is kept", cap(*buf)>>10)
 	}
 }
 
