@@ -215,3 +215,32 @@ func TestRefusedBots(t *testing.T) {
 		})
 	}
 }
+
+// Shards that are refused together end the engine with one error, whatever else
+// went wrong on the way out.
+func TestFatalAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sim.Options{Shards: 4, MaxConcurrency: 4, Rate: 50}, engine.Options{ShutdownTimeout: time.Second})
+		w.ready(4)
+		w.sink.hold(make(chan struct{})) // nothing is taken any more: ErrDrain, too
+		time.Sleep(time.Second)
+		for shard := range 4 {
+			w.srv.CloseShard(shard, wire.CloseAuthenticationFailed, "")
+		}
+		err := <-w.ended
+		if _, ok := err.(*engine.FatalError); !ok || strings.Contains(err.Error(), "\n") {
+			t.Errorf("Run = %v", err)
+		}
+	})
+}
+
+func TestShardIDsBeyondCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sim.Options{Shards: 2}, engine.Options{IDs: []int{1, 5}})
+		err := <-w.ended
+		var id *engine.ShardIDError
+		if !errors.As(err, &id) || *id != (engine.ShardIDError{ID: 5, Shards: 2}) {
+			t.Errorf("Run = %v", err)
+		}
+	})
+}

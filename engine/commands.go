@@ -18,11 +18,12 @@ import (
 var ErrQueueFull = errors.New("the shard's command queue is full")
 
 const (
-	// Presence updates beyond 5 in 20 s are dropped by Discord in silence.
+	// Presence updates beyond 5 in 20 s are dropped by Discord in silence. A
+	// second more, here and below: the later one may travel faster.
 	presenceLimit  = 5
-	presenceWindow = 20 * time.Second
+	presenceWindow = 21 * time.Second
 	// Requests for all members of a guild are answered once in 30 s.
-	allMembersPause = 30 * time.Second
+	allMembersPause = 31 * time.Second
 )
 
 // waitingCommand is a command in the queue.

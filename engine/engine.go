@@ -55,10 +55,15 @@ func New(o Options) (*Engine, error) {
 // answer of Discord that trying again cannot mend, the sink's error, or ErrDrain
 // if the sink did not take everything within Options.ShutdownTimeout, in which
 // case it is not closed. Run is called once.
-func (e *Engine) Run(ctx context.Context) error {
+func (e *Engine) Run(ctx context.Context) (err error) {
 	defer close(e.ended)
 	var info wire.GatewayBot
-	var err error
+	var fatal atomic.Pointer[FatalError] // the first
+	defer func() {
+		if f := fatal.Load(); f != nil {
+			err = f // whatever else went wrong: this is what to do something about
+		}
+	}()
 	if e.opts.GatewayURL == "" || e.opts.Shards == 0 {
 		info, err = e.askGateway(ctx)
 	}
@@ -93,6 +98,10 @@ func (e *Engine) Run(ctx context.Context) error {
 		identify: newIdentifyQueue(info.Limit.MaxConcurrency),
 		gateway:  &gatewayAddress{main: u},
 		fail: func(err error) {
+			var f *FatalError
+			if errors.As(err, &f) {
+				fatal.CompareAndSwap(nil, f)
+			}
 			select {
 			case failed <- err:
 			default:
@@ -199,7 +208,7 @@ func (e *Engine) shardIDs(info wire.GatewayBot) (count int, ids []int, err error
 	slices.Sort(ids)
 	for _, id := range ids {
 		if id < 0 || id >= count {
-			return 0, nil, fmt.Errorf("engine: shard id %d does not exist with %d shards: ids run from 0 to %d", id, count, count-1)
+			return 0, nil, &ShardIDError{ID: id, Shards: count}
 		}
 	}
 	return count, slices.Compact(ids), nil
@@ -237,6 +246,10 @@ func (e *Engine) Send(ctx context.Context, c Command) error {
 	parsed, err := wire.ParseCommand(c.Packet)
 	if err != nil {
 		return err
+	}
+	if parsed.AllMembers && f.env.opts.Intents&wire.IntentGuildMembers == 0 {
+		// Discord ends the session over it.
+		return errors.New("all members of a guild are given only to a bot with the intent GUILD_MEMBERS")
 	}
 	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...)); err != nil {
 		return fmt.Errorf("shard %d: %w", id, err)

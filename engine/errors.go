@@ -41,6 +41,13 @@ func (e *FatalError) ExitCode() int {
 	return 3
 }
 
+// ShardIDError is returned by Run for one of Options.IDs that does not exist.
+type ShardIDError struct{ ID, Shards int }
+
+func (e *ShardIDError) Error() string {
+	return fmt.Sprintf("shard %d does not exist with a shard count of %d; ids run from 0 to %d", e.ID, e.Shards, e.Shards-1)
+}
+
 // fatalClose explains a close code after which Discord wants no reconnect.
 func fatalClose(shard, shards int, code wire.CloseCode, intents wire.Intents) *FatalError {
 	e := &FatalError{Shard: shard, Code: code}

@@ -289,6 +289,44 @@ func TestCommandDuringResume(t *testing.T) {
 	})
 }
 
+// A request for all members without the intent for it ends a session, with
+// Discord. It is refused before.
+func TestAllMembersWithoutIntent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sim.Options{}, engine.Options{Intents: wire.UnprivilegedIntents})
+		w.ready(1)
+		err := w.engine.Send(t.Context(), engine.Command{Packet: []byte(`{"op":8,"d":{"guild_id":"1","query":"","limit":0}}`)})
+		if err == nil || !strings.Contains(err.Error(), "GUILD_MEMBERS") {
+			t.Errorf("Send = %v", err)
+		}
+		time.Sleep(time.Minute)
+		sound(t, w)
+		whole(t, w.end())
+	})
+}
+
+// The peer keeps its socket open and reads nothing: that holds up no way out.
+func TestStopWhilePeerDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sim.Options{}, engine.Options{ShutdownTimeout: 5 * time.Second})
+		w.ready(1)
+		w.quiet()
+		w.stalled.Store(true)
+		if err := w.engine.Send(t.Context(), engine.Command{Packet: []byte(`{"op":31,"d":{"guild_ids":["1"]}}`)}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		began := time.Now()
+		w.stop()
+		if err := <-w.ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("the way out took %v", took)
+		}
+	})
+}
+
 // 500 commands at once: they go out as fast as Discord takes them, and
 // heartbeats go on in time.
 func TestHeartbeatsUnderFlood(t *testing.T) {
@@ -297,7 +335,7 @@ func TestHeartbeatsUnderFlood(t *testing.T) {
 		w.ready(1)
 		began := time.Now()
 		for i := range 500 {
-			packet := fmt.Sprintf(`{"op":31,"d":{"guild_ids":["%d"]}}`, i)
+			packet := fmt.Sprintf(`{"op":31,"d":{"guild_ids":["%d"]}}`, i+1)
 			if err := w.engine.Send(t.Context(), engine.Command{Packet: []byte(packet)}); err != nil {
 				t.Fatal(err)
 			}
@@ -305,7 +343,7 @@ func TestHeartbeatsUnderFlood(t *testing.T) {
 		sent := func() (n int) {
 			for _, c := range w.srv.Ledger().Commands() {
 				if c.Op == wire.OpRequestSoundboardSounds {
-					if want := fmt.Sprintf(`{"op":31,"d":{"guild_ids":["%d"]}}`, n); string(c.Raw) != want {
+					if want := fmt.Sprintf(`{"op":31,"d":{"guild_ids":["%d"]}}`, n+1); string(c.Raw) != want {
 						t.Fatalf("command %d is %s", n, c.Raw)
 					}
 					n++

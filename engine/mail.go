@@ -18,6 +18,9 @@ type mailbox struct{ bits atomic.Uint32 }
 // take empties the mailbox and returns what was in it.
 func (m *mailbox) take() uint32 { return m.bits.Swap(0) }
 
+// stops reports whether mail to stop waits.
+func (m *mailbox) stops() bool { return m.bits.Load()&mailStop != 0 }
+
 // post puts mail into the shard's box and wakes its reader. Any goroutine may
 // call it.
 func (s *shard) post(mail uint32) {

@@ -68,6 +68,10 @@ func (r *goroutineReader) wake(s *shard) {
 	l.mu.Lock()
 	if l.conn != nil {
 		l.conn.SetReadDeadline(time.Unix(1, 0))
+		if s.mail.stops() {
+			// The owner may be writing to a peer that does not read.
+			l.conn.SetWriteDeadline(time.Now().Add(farewellTimeout))
+		}
 	}
 	l.mu.Unlock()
 }
@@ -169,7 +173,13 @@ func (r *goroutineReader) flush(s *shard, l *goroutineLink) {
 	if len(s.out) == 0 {
 		return
 	}
-	l.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	timeout := writeTimeout
+	l.mu.Lock()
+	if s.mail.stops() {
+		timeout = farewellTimeout
+	}
+	l.conn.SetWriteDeadline(time.Now().Add(timeout))
+	l.mu.Unlock()
 	_, err := l.conn.Write(s.out)
 	s.out = s.out[:0]
 	if err != nil {

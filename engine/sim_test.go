@@ -7,7 +7,9 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,6 +88,8 @@ type world struct {
 	stop   context.CancelFunc
 	ended  chan error
 
+	stalled atomic.Bool // writes of the engine wait
+
 	mu      sync.Mutex
 	states  map[int][]engine.State
 	onState func(shard int, to engine.State)
@@ -142,7 +146,11 @@ func (w *world) start(eo engine.Options) {
 		w.mu.Lock()
 		w.dials = append(w.dials, address)
 		w.mu.Unlock()
-		return w.net.DialContext(ctx, network, address)
+		conn, err := w.net.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &stallConn{Conn: conn, stalled: &w.stalled}, nil
 	}
 	eo.OnState = func(shard int, from, to engine.State) {
 		w.mu.Lock()
@@ -192,6 +200,28 @@ func (w *world) hook(f func(shard int, to engine.State)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.onState = f
+}
+
+// stallConn is a connection whose peer may stop reading.
+type stallConn struct {
+	net.Conn
+	stalled  *atomic.Bool
+	deadline atomic.Pointer[time.Time]
+}
+
+func (c *stallConn) SetWriteDeadline(t time.Time) error {
+	c.deadline.Store(&t)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *stallConn) Write(p []byte) (int, error) {
+	for c.stalled.Load() {
+		if d := c.deadline.Load(); d != nil && !d.IsZero() && time.Now().After(*d) {
+			return 0, os.ErrDeadlineExceeded
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return c.Conn.Write(p)
 }
 
 // dialed returns how many connections were tried so far.
@@ -250,6 +280,11 @@ func sound(t *testing.T, w *world) {
 	s := w.srv.Ledger().Summary()
 	if s.BucketRefused > 0 || s.RateLimited > 0 || s.MaxSends > 120 {
 		t.Errorf("limits exceeded: %v", s)
+	}
+	for _, session := range w.srv.Ledger().Sessions() {
+		if session.End == sim.EndBadSeq || session.End == sim.EndBadCommand {
+			t.Errorf("shard %d ended its session: %s", session.Shard, session.End)
+		}
 	}
 	for _, r := range w.srv.Ledger().Resumes() {
 		if !r.QueryRepeated && r.Session != "" && r.Shard >= 0 {

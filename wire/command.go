@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -62,17 +63,19 @@ func ParseCommand(packet []byte) (Command, error) {
 	c := Command{Op: Opcode(op)}
 	switch c.Op {
 	case OpPresenceUpdate:
-		err = require(d, "since", "activities", "status", "afk")
+		if err = require(d, "since", "activities", "status", "afk"); err == nil {
+			err = checkPresence(d)
+		}
 	case OpVoiceStateUpdate:
 		if c.Guild, err = guildOf(d); err == nil {
-			err = require(d, "channel_id")
+			err = checkVoice(d)
 		}
 	case OpRequestGuildMembers:
 		if c.Guild, err = guildOf(d); err == nil {
 			c.AllMembers, err = allMembers(d)
 		}
 	case OpRequestSoundboardSounds:
-		err = requireStrings(d, "guild_ids")
+		err = requireSnowflakes(d, "guild_ids")
 	case OpRequestChannelInfo:
 		if c.Guild, err = guildOf(d); err == nil {
 			err = requireStrings(d, "fields")
@@ -122,6 +125,76 @@ func requireStrings(d *fastjson.Value, key string) error {
 	return nil
 }
 
+// requireSnowflakes returns an error unless d's key holds a list of snowflakes in
+// strings.
+func requireSnowflakes(d *fastjson.Value, key string) error {
+	if err := requireStrings(d, key); err != nil {
+		return err
+	}
+	for _, item := range d.GetArray(key) {
+		if _, err := ParseSnowflake(string(item.GetStringBytes())); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// optional returns an error if d has the key with a value of none of the types.
+func optional(d *fastjson.Value, key string, types ...fastjson.Type) error {
+	v := d.Get(key)
+	if v == nil || slices.Contains(types, v.Type()) {
+		return nil
+	}
+	names := make([]string, len(types))
+	for i, t := range types {
+		names[i] = t.String()
+	}
+	return fmt.Errorf("%s is a %s; it must be %s", key, v.Type(), strings.Join(names, " or "))
+}
+
+// checkPresence checks the types of op 3: Discord closes with 4001 over a wrong
+// one, and ends the session.
+func checkPresence(d *fastjson.Value) error {
+	err := optional(d, "since", fastjson.TypeNull, fastjson.TypeNumber)
+	if err == nil {
+		err = optional(d, "afk", fastjson.TypeTrue, fastjson.TypeFalse)
+	}
+	if err == nil {
+		err = optional(d, "activities", fastjson.TypeArray)
+	}
+	if err != nil {
+		return err
+	}
+	switch status := string(d.GetStringBytes("status")); status {
+	case "online", "dnd", "idle", "invisible", "offline":
+	default:
+		return fmt.Errorf("status %.40q is none of online, dnd, idle, invisible, offline", status)
+	}
+	for _, a := range d.GetArray("activities") {
+		if a.Type() != fastjson.TypeObject || !a.Exists("name") || !a.Exists("type") ||
+			optional(a, "name", fastjson.TypeString) != nil || optional(a, "type", fastjson.TypeNumber) != nil {
+			return errors.New("activities must be objects with a name, a string, and a type, a number")
+		}
+	}
+	return nil
+}
+
+// checkVoice checks the types of op 4.
+func checkVoice(d *fastjson.Value) error {
+	if err := require(d, "channel_id"); err != nil {
+		return err
+	}
+	if channel := d.Get("channel_id"); channel.Type() != fastjson.TypeNull {
+		if _, err := ParseSnowflake(string(channel.GetStringBytes())); err != nil {
+			return errors.New("channel_id is neither null nor a snowflake in a string")
+		}
+	}
+	if err := optional(d, "self_mute", fastjson.TypeTrue, fastjson.TypeFalse); err != nil {
+		return err
+	}
+	return optional(d, "self_deaf", fastjson.TypeTrue, fastjson.TypeFalse)
+}
+
 // guildOf returns guild_id, which must be a snowflake in a string.
 func guildOf(d *fastjson.Value) (string, error) {
 	id := string(d.GetStringBytes("guild_id"))
@@ -133,18 +206,25 @@ func guildOf(d *fastjson.Value) (string, error) {
 
 // allMembers reports whether d of op 8 asks for every member.
 func allMembers(d *fastjson.Value) (bool, error) {
+	if err := optional(d, "presences", fastjson.TypeTrue, fastjson.TypeFalse); err != nil {
+		return false, err
+	}
+	if err := optional(d, "nonce", fastjson.TypeString); err != nil {
+		return false, err
+	}
 	if nonce := d.GetStringBytes("nonce"); len(nonce) > 32 {
 		return false, fmt.Errorf("nonce has %d bytes; Discord ignores one of more than 32", len(nonce))
 	}
 	if users := d.Get("user_ids"); users != nil {
 		switch users.Type() {
 		case fastjson.TypeString:
-			return false, nil
+			_, err := ParseSnowflake(string(users.GetStringBytes()))
+			return false, err
 		case fastjson.TypeArray:
 			if n := len(users.GetArray()); n > 100 {
 				return false, fmt.Errorf("user_ids holds %d ids; Discord takes at most 100", n)
 			}
-			return false, requireStrings(d, "user_ids")
+			return false, requireSnowflakes(d, "user_ids")
 		}
 		return false, errors.New("user_ids must be a snowflake or a list of them")
 	}

@@ -102,6 +102,7 @@ const (
 	EndServer      EndReason = "closed by server"    // with a code that ends sessions
 	EndToken       EndReason = "token reset"         // the Identify budget was overspent
 	EndBadSeq      EndReason = "invalid seq"         // Resume with a seq that was never sent
+	EndBadCommand  EndReason = "bad command"         // the client sent what Discord answers with 4001
 	EndShutdown    EndReason = "simulator shut down" //
 )
 

@@ -235,7 +235,7 @@ func (c *conn) receive(raw []byte) {
 // badCommand closes with 4001. Such a session is usually gone.
 func (c *conn) badCommand() {
 	if s := c.current(); s != nil {
-		s.endIf(c, EndServer)
+		s.endIf(c, EndBadCommand)
 	}
 	c.close(wire.CloseUnknownOpcode, "Unknown opcode.")
 }

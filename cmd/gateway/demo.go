@@ -62,7 +62,7 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		defer cancel()
 	}
 	signal.Ignore(syscall.SIGPIPE) // as in run
-	log := newLogger(config.LogConfig{Level: slog.LevelInfo, Format: config.LogText}, stderr)
+	log := newLogger(config.LogConfig{Level: slog.LevelInfo, Format: config.LogText}, "", stderr)
 	err := runDemo(ctx, demoOptions(*seed, *rate), c, stdout, stderr, log)
 	if stdio.IsClosedPipe(err) {
 		err = nil

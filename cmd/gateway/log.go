@@ -7,23 +7,34 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"sluice/cmd/gateway/config"
 )
 
 // newLogger returns a logger that writes to w: as text if w is a terminal and
-// as JSON otherwise, unless the format is set.
-func newLogger(c config.LogConfig, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.Level}
-	if c.Format == config.LogText || c.Format == config.LogAuto && isTerminal(w) {
-		return slog.New(slog.NewTextHandler(w, options))
+// as JSON otherwise, unless the format is set. What is the secret, or looks like
+// a token, is masked wherever it stands: a bot's bad command is logged in part.
+func newLogger(c config.LogConfig, secret config.Secret, w io.Writer) *slog.Logger {
+	text := c.Format == config.LogText || c.Format == config.LogAuto && isTerminal(w)
+	options := &slog.HandlerOptions{
+		Level: c.Level,
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			switch v := a.Value.Any().(type) {
+			case string:
+				a.Value = slog.StringValue(secret.Redact(v))
+			case error:
+				a.Value = slog.StringValue(secret.Redact(v.Error()))
+			case time.Duration:
+				if !text { // JSON would have nanoseconds
+					a.Value = slog.StringValue(v.String())
+				}
+			}
+			return a
+		},
 	}
-	// As the text has them, 1.5s; slog's JSON would have nanoseconds.
-	options.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr {
-		if a.Value.Kind() == slog.KindDuration {
-			a.Value = slog.StringValue(a.Value.Duration().String())
-		}
-		return a
+	if text {
+		return slog.New(slog.NewTextHandler(w, options))
 	}
 	return slog.New(slog.NewJSONHandler(w, options))
 }

@@ -67,7 +67,7 @@ func realMain(args, environ []string, stdout, stderr io.Writer) int {
 		printProblems(stderr, problems, config.Note)
 		return check(ctx, cfg, cmd.online, stdout, stderr)
 	}
-	log := newLogger(cfg.Log, stderr)
+	log := newLogger(cfg.Log, cfg.Token, stderr)
 	logProblems(ctx, log, problems)
 	return exitCode(run(ctx, cfg, log), log)
 }

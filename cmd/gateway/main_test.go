@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/cmd/gateway/config"
 )
@@ -213,7 +214,7 @@ func TestLogger(t *testing.T) {
 	}
 	lines := func(c config.LogConfig) []string {
 		var out bytes.Buffer
-		log := newLogger(c, &out)
+		log := newLogger(c, "secret-token", &out)
 		logProblems(context.Background(), log, problems)
 		log.Error("an error")
 		return strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
@@ -232,5 +233,18 @@ func TestLogger(t *testing.T) {
 	}
 	if got := lines(config.LogConfig{Level: config.LevelSuppress}); len(got) != 1 || got[0] != "" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestLogHidesSecrets: whatever a line holds, the token is masked in it.
+func TestLogHidesSecrets(t *testing.T) {
+	const shaped = "MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs"
+	for _, format := range []string{config.FormatJSON, config.LogText} {
+		var out bytes.Buffer
+		log := newLogger(config.LogConfig{Format: format}, "secret-token", &out)
+		log.Warn("secret-token", "input", `{"token":"secret-token","x":"`+shaped+`"}`, "reason", errors.New("secret-token"), "wait", 1500*time.Millisecond)
+		if got := out.String(); strings.Contains(got, "secret-token") || strings.Contains(got, shaped) || !strings.Contains(got, "1.5s") {
+			t.Errorf("%s: %s", format, got)
+		}
 	}
 }

@@ -79,12 +79,20 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		return nil
 	}
 	stats := e.Stats()
+	if id := (*engine.ShardIDError)(nil); errors.As(err, &id) {
+		return settingError{fmt.Errorf("shards.ids: %w", id)} // nothing was started
+	}
 	if errors.Is(err, engine.ErrDrain) {
 		err = fmt.Errorf("standard output did not take every event within shutdown_timeout (%v); its reader should read on, or shutdown_timeout be longer", cfg.ShutdownTimeout)
 	}
 	log.Info("stopped", "events", stats.Events, "repeated", stats.Repeated, "resumes", stats.Resumes)
 	return err
 }
+
+// settingError is a mistake in a setting that only Discord's answer shows.
+type settingError struct{ error }
+
+func (settingError) ExitCode() int { return exitUsage }
 
 // readCommands gives the commands on r to the engine. It returns at the end of r,
 // or not before the process ends.

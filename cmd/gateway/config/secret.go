@@ -101,6 +101,14 @@ var tokenShape = regexp.MustCompile(`[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{5,}\.[A-Z
 // for texts that may hold anything, such as an argument in the wrong place.
 func Redact(text string) string { return tokenShape.ReplaceAllString(text, mask) }
 
+// Redact returns the text with *** for the secret and for whatever looks like a
+// token of Discord.
+func (s Secret) Redact(text string) string {
+	var r redactor
+	r.add(string(s))
+	return r.redact(text)
+}
+
 // redactor removes the secrets that were seen while settings were read from
 // the texts of problems. No text is meant to hold one: this is the second lock.
 type redactor []string
