@@ -5,8 +5,8 @@
 //
 // # The way of an event
 //
-// A reader drives the connections of its shards. It reads from a shard's
-// socket into the shard's wire.FrameReader and calls shard.received, which runs
+// A reader drives the connections of its shards. It gives what it reads from a
+// shard's socket to shard.read, or lends it to shard.feed, which run
 // to the end on the reader's goroutine: frame, decompression, envelope, then a
 // copy of the event into a pooled buffer and the queue. The lane's goroutine
 // takes what waits in the queue, offers it to the Sink, notes for each
@@ -15,7 +15,7 @@
 // # Who owns what
 //
 // A shard belongs to one goroutine of its reader, which alone calls its
-// methods received, step, connected, connectFailed and disconnected and alone
+// methods read, feed, step, connected, connectFailed and disconnected and alone
 // touches its fields, except for three that other goroutines reach and that
 // guard themselves: the mail (mail.go), the command queue (commands.go) and
 // the acknowledged sequence number of a session (session.go). A shard does no

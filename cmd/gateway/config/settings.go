@@ -6,6 +6,7 @@ package config
 import (
 	"log/slog"
 	"math"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -207,7 +208,11 @@ var settings = []Setting{
 		Key: "reader.type", Env: "READER_TYPE", Flag: "reader", Takes: "name", Default: `"goroutine"`,
 		Doc: "Who reads the connections: `goroutine`, one for each, or `epoll`, a few for all, which takes less memory. `epoll` is for Linux.",
 		read: func(c *Config, in input) {
-			if s, ok := in.oneOf(ReaderGoroutine, ReaderEpoll); ok {
+			s, ok := in.oneOf(ReaderGoroutine, ReaderEpoll)
+			switch {
+			case ok && s == ReaderEpoll && runtime.GOOS != "linux":
+				in.errorf("epoll is for Linux, and this is %s; goroutine works everywhere", runtime.GOOS)
+			case ok:
 				c.Reader.Type = s
 			}
 		},
