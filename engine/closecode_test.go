@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"sluice/bench/sim"
@@ -70,8 +69,8 @@ func closeTable(t *testing.T) (rows []closeRow) {
 func TestCloseCodes(t *testing.T) {
 	for _, row := range closeTable(t) {
 		t.Run(fmt.Sprint(uint16(row.code)), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, sim.Options{Shards: 4, MaxConcurrency: 4}, engine.Options{Intents: 1 << 15})
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				w := newWorld(t, reader, sim.Options{Shards: 4, MaxConcurrency: 4}, engine.Options{Intents: 1 << 15})
 				w.ready(4)
 				w.quiet()
 				closeBy := func() {
@@ -146,8 +145,8 @@ func (w *world) documented(exit int, err error) {
 func TestInvalidSession(t *testing.T) {
 	for _, resumable := range []bool{true, false} {
 		t.Run(fmt.Sprint(resumable), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, sim.Options{Rate: 1}, engine.Options{})
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				w := newWorld(t, reader, sim.Options{Rate: 1}, engine.Options{})
 				w.ready(1)
 				time.Sleep(time.Minute)
 				before := time.Now()
@@ -191,7 +190,7 @@ func TestRefusedBots(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 				tt.sim.Shards, tt.sim.MaxConcurrency = 4, 4
 				eo := tt.eng
 				if eo.Intents == 0 {
@@ -200,7 +199,7 @@ func TestRefusedBots(t *testing.T) {
 				if tt.own {
 					eo.Shards, eo.GatewayURL = 4, "ws://gateway:80"
 				}
-				w := newWorld(t, tt.sim, eo)
+				w := newWorld(t, reader, tt.sim, eo)
 				err := <-w.ended
 				var fatal *engine.FatalError
 				if !errors.As(err, &fatal) || fatal.Code != tt.code || fatal.ExitCode() != tt.exit {
@@ -219,8 +218,8 @@ func TestRefusedBots(t *testing.T) {
 // Shards that are refused together end the engine with one error, whatever else
 // went wrong on the way out.
 func TestFatalAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{Shards: 4, MaxConcurrency: 4, Rate: 50}, engine.Options{ShutdownTimeout: time.Second})
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{Shards: 4, MaxConcurrency: 4, Rate: 50}, engine.Options{ShutdownTimeout: time.Second})
 		w.ready(4)
 		w.sink.hold(make(chan struct{})) // nothing is taken any more: ErrDrain, too
 		time.Sleep(time.Second)
@@ -235,8 +234,8 @@ func TestFatalAlone(t *testing.T) {
 }
 
 func TestShardIDsBeyondCount(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{Shards: 2}, engine.Options{IDs: []int{1, 5}})
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{Shards: 2}, engine.Options{IDs: []int{1, 5}})
 		err := <-w.ended
 		var id *engine.ShardIDError
 		if !errors.As(err, &id) || *id != (engine.ShardIDError{ID: 5, Shards: 2}) {

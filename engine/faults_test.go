@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"sluice/bench/sim"
@@ -59,8 +58,8 @@ func (w *world) clientClose() (codes []wire.CloseCode) {
 func TestHeartbeatsUnanswered(t *testing.T) {
 	for _, rate := range []float64{0, 2} {
 		t.Run(fmt.Sprintf("%v events a second", rate), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, sim.Options{Rate: rate, ReplayLimit: 10_000}, engine.Options{})
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				w := newWorld(t, reader, sim.Options{Rate: rate, ReplayLimit: 10_000}, engine.Options{})
 				w.ready(1)
 				w.srv.Do(0, sim.Action{Kind: sim.SwallowACKs})
 				w.wait("a resume", func() bool { return w.engine.Stats().Resumes == 1 })
@@ -75,8 +74,8 @@ func TestHeartbeatsUnanswered(t *testing.T) {
 
 // The peer is gone, but its socket stays and never answers a close frame.
 func TestHalfOpenSocket(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{Rate: 2, ReplayLimit: 10_000}, engine.Options{})
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{Rate: 2, ReplayLimit: 10_000}, engine.Options{})
 		w.ready(1)
 		time.Sleep(time.Minute)
 		w.srv.Blackhole(0)
@@ -85,8 +84,8 @@ func TestHalfOpenSocket(t *testing.T) {
 }
 
 func TestHostRefusesFor15s(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{Rate: 2}, engine.Options{})
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{Rate: 2}, engine.Options{})
 		w.ready(1)
 		w.srv.SetGateway(sim.GateRefuse)
 		w.srv.SetResumeHost(sim.GateRefuse)
@@ -104,8 +103,8 @@ func TestHostRefusesFor15s(t *testing.T) {
 
 // An outage that no session survives is waited out for as long as it takes.
 func TestHostRefusesForHours(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{Rate: 0.01}, engine.Options{})
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{Rate: 0.01}, engine.Options{})
 		w.ready(1)
 		w.quiet()
 		w.srv.SetGateway(sim.GateRefuse)
@@ -125,8 +124,8 @@ func TestHostRefusesForHours(t *testing.T) {
 }
 
 func TestResumeAnsweredWith4007(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{}, engine.Options{})
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{}, engine.Options{})
 		w.ready(1)
 		w.quiet()
 		w.srv.AddRules(sim.Rule{When: sim.OnResume, Times: -1, Do: sim.Action{Kind: sim.CloseFrame, Code: wire.CloseInvalidSeq}})
@@ -155,8 +154,8 @@ func TestResumeHostDead(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, sim.Options{Rate: 1, SessionTTL: time.Hour, ReplayLimit: 10_000, ReplayAge: time.Hour}, engine.Options{})
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				w := newWorld(t, reader, sim.Options{Rate: 1, SessionTTL: time.Hour, ReplayLimit: 10_000, ReplayAge: time.Hour}, engine.Options{})
 				w.ready(1)
 				w.srv.SetResumeHost(tt.gate)
 				if tt.rule != nil {
@@ -176,8 +175,8 @@ func TestResumeHostDead(t *testing.T) {
 
 // Each Resume is cut, on both hosts, although the session lives.
 func TestEveryResumeCut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{}, engine.Options{})
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{}, engine.Options{})
 		w.ready(1)
 		w.quiet()
 		w.srv.AddRules(sim.Rule{When: sim.OnResume, Times: -1, Do: sim.Action{Kind: sim.CutRST}})
@@ -195,8 +194,8 @@ func TestEveryResumeCut(t *testing.T) {
 func TestLargeMessages(t *testing.T) {
 	for _, c := range compressions {
 		t.Run(c.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, sim.Options{}, engine.Options{Compression: c})
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				w := newWorld(t, reader, sim.Options{}, engine.Options{Compression: c})
 				w.ready(1)
 				w.quiet()
 				before := w.srv.Ledger().Summary().Connects
@@ -219,8 +218,8 @@ func TestLargeMessages(t *testing.T) {
 // A message above the bound comes again with each Resume: the session is given
 // up, not the shard, and not at once.
 func TestMessageAboveBound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{}, engine.Options{Compression: wire.CompressionZstd, MaxMessage: 1 << 20})
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{}, engine.Options{Compression: wire.CompressionZstd, MaxMessage: 1 << 20})
 		w.ready(1)
 		w.quiet()
 		w.srv.Dispatch(0, "BOMB", bytes.Repeat([]byte("0"), 2<<20))
@@ -234,8 +233,8 @@ func TestMessageAboveBound(t *testing.T) {
 }
 
 func TestGatewayAwayFor3s(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{Shards: 8, MaxConcurrency: 8, Rate: 5}, engine.Options{})
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{Shards: 8, MaxConcurrency: 8, Rate: 5}, engine.Options{})
 		w.ready(8)
 		w.srv.SetGateway(sim.GateRefuse)
 		w.srv.SetResumeHost(sim.GateRefuse)
@@ -250,8 +249,8 @@ func TestGatewayAwayFor3s(t *testing.T) {
 }
 
 func TestCommandDuringResume(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{}, engine.Options{})
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{}, engine.Options{})
 		w.ready(1)
 		w.quiet()
 		sent := map[engine.State]bool{}
@@ -292,8 +291,8 @@ func TestCommandDuringResume(t *testing.T) {
 // A request for all members without the intent for it ends a session, with
 // Discord. It is refused before.
 func TestAllMembersWithoutIntent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{}, engine.Options{Intents: wire.UnprivilegedIntents})
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{}, engine.Options{Intents: wire.UnprivilegedIntents})
 		w.ready(1)
 		err := w.engine.Send(t.Context(), engine.Command{Packet: []byte(`{"op":8,"d":{"guild_id":"1","query":"","limit":0}}`)})
 		if err == nil || !strings.Contains(err.Error(), "GUILD_MEMBERS") {
@@ -307,8 +306,8 @@ func TestAllMembersWithoutIntent(t *testing.T) {
 
 // The peer keeps its socket open and reads nothing: that holds up no way out.
 func TestStopWhilePeerDoesNotRead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{}, engine.Options{ShutdownTimeout: 5 * time.Second})
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{}, engine.Options{ShutdownTimeout: 5 * time.Second})
 		w.ready(1)
 		w.quiet()
 		w.stalled.Store(true)
@@ -330,8 +329,8 @@ func TestStopWhilePeerDoesNotRead(t *testing.T) {
 // 500 commands at once: they go out as fast as Discord takes them, and
 // heartbeats go on in time.
 func TestHeartbeatsUnderFlood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{}, engine.Options{})
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{}, engine.Options{})
 		w.ready(1)
 		began := time.Now()
 		for i := range 500 {
@@ -375,8 +374,8 @@ func TestHeartbeatsUnderFlood(t *testing.T) {
 func TestCutDuringBurst(t *testing.T) {
 	for _, c := range compressions {
 		t.Run(c.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, sim.Options{Shards: 2, MaxConcurrency: 2, Rate: 1, ReplayLimit: 50_000}, engine.Options{Compression: c})
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 2, Rate: 1, ReplayLimit: 50_000}, engine.Options{Compression: c})
 				w.ready(2)
 				w.srv.AddRules(sim.Rule{When: sim.AfterEvents, Shards: []int{0}, N: 4_000, Do: sim.Action{Kind: sim.Truncate}},
 					sim.Rule{When: sim.AfterEvents, Shards: []int{0}, Conn: 2, N: 10_000, Do: sim.Action{Kind: sim.CutRST}})
@@ -406,9 +405,9 @@ func TestCutDuringBurst(t *testing.T) {
 func TestStoredSessions(t *testing.T) {
 	for _, shards := range []int{2, 3} {
 		t.Run(fmt.Sprintf("from 2 shards to %d", shards), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 				store := new(resume.Memory)
-				w := newWorld(t, sim.Options{Shards: 2, MaxConcurrency: 4, Rate: 3}, engine.Options{Sessions: store})
+				w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 4, Rate: 3}, engine.Options{Sessions: store})
 				w.ready(2)
 				time.Sleep(30 * time.Second)
 				w.stop()
@@ -438,8 +437,8 @@ func TestStoredSessions(t *testing.T) {
 // A crash loop of sessions uses up what Discord allows for a day, and not one
 // more: that one would reset the bot's token.
 func TestSessionStartsUsedUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{Shards: 2, MaxConcurrency: 2, IdentifyTotal: 10, IdentifyReset: 6 * time.Hour}, engine.Options{})
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 2, IdentifyTotal: 10, IdentifyReset: 6 * time.Hour}, engine.Options{})
 		w.ready(2)
 		began := time.Now()
 		for time.Since(began) < 5*time.Hour+30*time.Minute {
@@ -465,8 +464,8 @@ func TestSessionStartsUsedUp(t *testing.T) {
 func TestAPIInTrouble(t *testing.T) {
 	for _, kind := range []sim.Kind{sim.RateLimitJSON, sim.RateLimitHTML, sim.ServerError} {
 		t.Run(kind.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, sim.Options{Faults: sim.Faults{Script: []sim.Rule{
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				w := newWorld(t, reader, sim.Options{Faults: sim.Faults{Script: []sim.Rule{
 					{When: sim.OnREST, Times: 3, Do: sim.Action{Kind: kind, Delay: 7 * time.Second}},
 				}}}, engine.Options{})
 				began := time.Now()
@@ -486,8 +485,8 @@ func TestFaultsAtEachMoment(t *testing.T) {
 	for _, moment := range []sim.Moment{sim.BeforeHello, sim.AfterHello, sim.OnIdentify, sim.AfterReady, sim.OnResume, sim.AfterResumed} {
 		for _, kind := range []sim.Kind{sim.Reconnect, sim.AskHeartbeat, sim.PingFrame, sim.SplitFrames, sim.SplitWrites, sim.Garbage, sim.BadFrame} {
 			t.Run(fmt.Sprintf("%v %v", moment, kind), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					w := newWorld(t, sim.Options{Rate: 2, Faults: sim.Faults{Script: []sim.Rule{
+				onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+					w := newWorld(t, reader, sim.Options{Rate: 2, Faults: sim.Faults{Script: []sim.Rule{
 						{When: moment, Do: sim.Action{Kind: kind}},
 					}}}, engine.Options{Compression: wire.CompressionZstd})
 					w.wait("readiness", func() bool { return w.engine.Stats().Sessions > 0 })

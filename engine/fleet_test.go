@@ -7,7 +7,6 @@ package engine_test
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"sluice/bench/sim"
@@ -19,8 +18,8 @@ import (
 // pace, and stay ready while the others start.
 func TestStartupOrder(t *testing.T) {
 	const shards, buckets = 2000, 16
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{Shards: shards, MaxConcurrency: buckets, IdentifyTotal: shards, Guilds: 1, Stored: true},
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{Shards: shards, MaxConcurrency: buckets, IdentifyTotal: shards, Guilds: 1, Stored: true},
 			engine.Options{Compression: wire.CompressionZstd})
 		began := time.Now()
 		w.ready(shards)

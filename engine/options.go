@@ -80,10 +80,15 @@ type Options struct {
 	// OnState, if set, is told each change of a shard's state, on the
 	// goroutine that reads for the shard: it must not wait.
 	OnState func(shard int, from, to State)
+
+	newPoller func() (poller, error) // of the system by default; a test has its own
 }
 
 // withDefaults returns a copy with every default filled in.
 func (o Options) withDefaults() Options {
+	if o.newPoller == nil {
+		o.newPoller = newPoller
+	}
 	if o.Version == 0 {
 		o.Version = 10
 	}

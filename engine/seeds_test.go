@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"sluice/bench/sim"
@@ -31,12 +30,12 @@ func TestFaultSeeds(t *testing.T) {
 	for seed := first; seed < first+count; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { runSeed(t, seed) })
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) { runSeed(t, reader, seed) })
 		})
 	}
 }
 
-func runSeed(t *testing.T, seed uint64) {
+func runSeed(t *testing.T, reader engine.ReaderKind, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	kinds := sim.AllKinds
 	if r.IntN(2) == 0 {
@@ -47,7 +46,7 @@ func runSeed(t *testing.T, seed uint64) {
 	if *oneSeed != 0 {
 		log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
-	w := newWorld(t, sim.Options{
+	w := newWorld(t, reader, sim.Options{
 		Shards:         shards,
 		MaxConcurrency: 1 + r.IntN(3),
 		Guilds:         1 + r.IntN(4),

@@ -81,6 +81,7 @@ func (r *recorder) count(typ string) (n int) {
 // time of the test's bubble.
 type world struct {
 	t      *testing.T
+	reader engine.ReaderKind
 	srv    *sim.Server
 	net    *sim.Network
 	sink   *recorder
@@ -96,11 +97,24 @@ type world struct {
 	dials   []string // host:port of each connection tried, REST apart
 }
 
+// onReaders runs a test on fake time with each reader.
+func onReaders(t *testing.T, f func(t *testing.T, reader engine.ReaderKind)) {
+	t.Helper()
+	for _, r := range []struct {
+		name string
+		kind engine.ReaderKind
+	}{{"goroutine", engine.ReaderGoroutine}, {"epoll", engine.ReaderEpoll}} {
+		t.Run(r.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { f(t, r.kind) })
+		})
+	}
+}
+
 // newWorld starts both. The options need only what the test is about. Both are
 // stopped by end, or at the end of the test.
-func newWorld(t *testing.T, so sim.Options, eo engine.Options) *world {
+func newWorld(t *testing.T, reader engine.ReaderKind, so sim.Options, eo engine.Options) *world {
 	t.Helper()
-	w := &world{t: t, net: new(sim.Network), sink: new(recorder), ended: make(chan error, 1)}
+	w := &world{t: t, reader: reader, net: new(sim.Network), sink: new(recorder), ended: make(chan error, 1)}
 	if so.Listen == nil {
 		so.Listen = w.net.Listen
 	}
@@ -142,6 +156,8 @@ func (w *world) start(eo engine.Options) {
 	if eo.Sessions == nil {
 		eo.Sessions = new(resume.Memory)
 	}
+	eo.Reader = w.reader
+	eo.PollMemory()
 	eo.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		w.mu.Lock()
 		w.dials = append(w.dials, address)
@@ -150,7 +166,7 @@ func (w *world) start(eo engine.Options) {
 		if err != nil {
 			return nil, err
 		}
-		return &stallConn{Conn: conn, stalled: &w.stalled}, nil
+		return &stallConn{PollConn: conn.(sim.PollConn), stalled: &w.stalled}, nil
 	}
 	eo.OnState = func(shard int, from, to engine.State) {
 		w.mu.Lock()
@@ -204,14 +220,14 @@ func (w *world) hook(f func(shard int, to engine.State)) {
 
 // stallConn is a connection whose peer may stop reading.
 type stallConn struct {
-	net.Conn
+	sim.PollConn
 	stalled  *atomic.Bool
 	deadline atomic.Pointer[time.Time]
 }
 
 func (c *stallConn) SetWriteDeadline(t time.Time) error {
 	c.deadline.Store(&t)
-	return c.Conn.SetWriteDeadline(t)
+	return c.PollConn.SetWriteDeadline(t)
 }
 
 func (c *stallConn) Write(p []byte) (int, error) {
@@ -221,7 +237,19 @@ func (c *stallConn) Write(p []byte) (int, error) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return c.Conn.Write(p)
+	return c.PollConn.Write(p)
+}
+
+func (c *stallConn) TryWrite(p []byte) (int, error) {
+	if c.stalled.Load() {
+		return 0, nil
+	}
+	return c.PollConn.TryWrite(p)
+}
+
+func (c *stallConn) Ready() (read, write bool) {
+	read, write = c.PollConn.Ready()
+	return read, write && !c.stalled.Load()
 }
 
 // dialed returns how many connections were tried so far.
@@ -300,8 +328,8 @@ var compressions = []wire.Compression{
 func TestEventsArriveOnce(t *testing.T) {
 	for _, c := range compressions {
 		t.Run(c.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, sim.Options{Shards: 3, Rate: 2, Seed: 1, LargeEvery: 2}, engine.Options{Compression: c})
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				w := newWorld(t, reader, sim.Options{Shards: 3, Rate: 2, Seed: 1, LargeEvery: 2}, engine.Options{Compression: c})
 				w.ready(3)
 				time.Sleep(2 * time.Minute)
 				w.srv.Silence()

@@ -21,10 +21,10 @@ import (
 // The sink takes nothing for some minutes. The gateway reads no further than its
 // bound, keeps its connections alive meanwhile, and loses nothing.
 func TestSinkStalls(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 		// The server holds back what the client does not read, as Discord's
 		// kernel would; it counts the heartbeats all the while.
-		w := newWorld(t, sim.Options{Shards: 2, MaxConcurrency: 2, ReplayLimit: 50_000}, engine.Options{QueueBytes: 64 << 10})
+		w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 2, ReplayLimit: 50_000}, engine.Options{QueueBytes: 64 << 10})
 		w.ready(2)
 		w.quiet()
 		gate := make(chan struct{})
@@ -51,9 +51,9 @@ func TestSinkStalls(t *testing.T) {
 
 // A sink slower than a burst: heartbeats go on in time while the shard reads on.
 func TestSinkSlow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 		slow := &slowSink{recorder: new(recorder), perEvent: 10 * time.Millisecond}
-		w := newWorld(t, sim.Options{ReplayLimit: 50_000}, engine.Options{QueueBytes: 64 << 10, Sink: slow})
+		w := newWorld(t, reader, sim.Options{ReplayLimit: 50_000}, engine.Options{QueueBytes: 64 << 10, Sink: slow})
 		w.sink = slow.recorder
 		w.ready(1)
 		w.srv.Burst(0, 30_000) // five minutes
@@ -106,10 +106,10 @@ func (s *failingSink) Publish(ctx context.Context, batch []engine.Event) (int, e
 // Events that were received and not acknowledged when the sink failed are no
 // resume point: the next engine has them again from Discord.
 func TestSinkFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 		store := new(resume.Memory)
 		sink := &failingSink{new(recorder), 500}
-		w := newWorld(t, sim.Options{Shards: 2, MaxConcurrency: 2, Rate: 10, ReplayLimit: 50_000}, engine.Options{Sessions: store, Sink: sink})
+		w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 2, Rate: 10, ReplayLimit: 50_000}, engine.Options{Sessions: store, Sink: sink})
 		if err := <-w.ended; !errors.Is(err, errBroker) {
 			t.Fatalf("Run = %v, want the sink's error", err)
 		}
@@ -131,10 +131,10 @@ func TestSinkFails(t *testing.T) {
 // A sink that hangs does not keep the process from ending, and what it did not
 // take is no resume point either.
 func TestSinkHangsAtShutdown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 		store := new(resume.Memory)
 		gate := make(chan struct{})
-		w := newWorld(t, sim.Options{Rate: 5, ReplayLimit: 50_000}, engine.Options{Sessions: store, ShutdownTimeout: 7 * time.Second})
+		w := newWorld(t, reader, sim.Options{Rate: 5, ReplayLimit: 50_000}, engine.Options{Sessions: store, ShutdownTimeout: 7 * time.Second})
 		w.ready(1)
 		time.Sleep(time.Minute)
 		w.sink.hold(gate)
@@ -167,10 +167,10 @@ func TestSinkHangsAtShutdown(t *testing.T) {
 // Stopping in the middle of a burst leaves sessions from which the next engine
 // goes on, without a gap and without a repeat.
 func TestStopDuringBurst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 		store := new(resume.Memory)
 		slow := &slowSink{recorder: new(recorder), perEvent: time.Millisecond}
-		w := newWorld(t, sim.Options{Shards: 4, MaxConcurrency: 4, ReplayLimit: 50_000},
+		w := newWorld(t, reader, sim.Options{Shards: 4, MaxConcurrency: 4, ReplayLimit: 50_000},
 			engine.Options{Sessions: store, Sink: slow, QueueBytes: 256 << 10})
 		w.ready(4)
 		for shard := range 4 {
@@ -198,8 +198,8 @@ func TestStopDuringBurst(t *testing.T) {
 func TestFirstPayloadsGivenBack(t *testing.T) {
 	for _, c := range compressions {
 		t.Run(c.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, sim.Options{Guilds: -1}, engine.Options{Compression: c, Sink: discard{}})
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				w := newWorld(t, reader, sim.Options{Guilds: -1}, engine.Options{Compression: c, Sink: discard{}})
 				w.ready(1)
 				before := heap()
 				const size = 8 << 20
@@ -236,8 +236,8 @@ func (discard) Close() error                                                 { r
 // Commands wait for shards that have not started, and are refused by those
 // that have stopped.
 func TestCommandsBeforeAndAfter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sim.Options{Faults: sim.Faults{Script: []sim.Rule{
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{Faults: sim.Faults{Script: []sim.Rule{
 			{When: sim.OnREST, Times: 5, Do: sim.Action{Kind: sim.ServerError}},
 		}}}, engine.Options{})
 		command := engine.Command{Packet: []byte(`{"op":31,"d":{"guild_ids":["1"]}}`)}

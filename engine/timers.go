@@ -1,7 +1,5 @@
 // This file orders the shards of a reader by when they are due.
 
-//go:build linux
-
 package engine
 
 import (
@@ -10,7 +8,7 @@ import (
 )
 
 // timers is a heap of shards, the earliest first. It belongs to one reader.
-type timers []*epollShard
+type timers []*loopShard
 
 func (t timers) Len() int           { return len(t) }
 func (t timers) Less(i, j int) bool { return t[i].due.Before(t[j].due) }
@@ -21,7 +19,7 @@ func (t timers) Swap(i, j int) {
 }
 
 func (t *timers) Push(x any) {
-	e := x.(*epollShard)
+	e := x.(*loopShard)
 	e.at = len(*t)
 	*t = append(*t, e)
 }
@@ -36,7 +34,7 @@ func (t *timers) Pop() any {
 }
 
 // set makes e due at that moment; the zero time takes it out.
-func (t *timers) set(e *epollShard, due time.Time) {
+func (t *timers) set(e *loopShard, due time.Time) {
 	switch {
 	case due.Equal(e.due):
 		return

@@ -132,6 +132,7 @@ type memHalf struct {
 	rclosed   bool // closed by the reader itself, for net.ErrClosed
 	read      memDeadline
 	write     memDeadline
+	notify    []func() // called at each change, with h.mu held
 }
 
 type memDeadline struct {
@@ -168,8 +169,16 @@ func (h *memHalf) setDeadline(d *memDeadline, t time.Time) {
 func (h *memHalf) update(f func()) {
 	h.mu.Lock()
 	f()
-	h.cond.Broadcast()
+	h.changed()
 	h.mu.Unlock()
+}
+
+// changed wakes whoever waits for h. It is called with h.mu held.
+func (h *memHalf) changed() {
+	h.cond.Broadcast()
+	for _, f := range h.notify {
+		f()
+	}
 }
 
 func (c *memConn) Read(p []byte) (int, error) {
@@ -177,30 +186,40 @@ func (c *memConn) Read(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for {
-		switch {
-		case h.rclosed:
-			return 0, c.opError("read", net.ErrClosed)
-		case h.reset:
-			return 0, c.opError("read", syscall.ECONNRESET)
-		case h.read.passed():
+		if h.read.passed() && !h.rclosed && !h.reset {
 			return 0, c.opError("read", os.ErrDeadlineExceeded)
-		case len(p) == 0:
-			return 0, nil
-		case !h.blackhole && h.off < len(h.buf):
-			n := copy(p, h.buf[h.off:])
-			if h.off += n; h.off == len(h.buf) {
-				h.buf, h.off = h.buf[:0], 0
-				if cap(h.buf) > 4096 {
-					h.buf = nil // thousands of idle connections must stay small
-				}
-			}
-			h.cond.Broadcast()
-			return n, nil
-		case !h.blackhole && h.eof:
-			return 0, io.EOF
+		}
+		if n, ok, err := c.readLocked(p); ok {
+			return n, err
 		}
 		h.cond.Wait()
 	}
+}
+
+// readLocked reads what there is; ok is false if it must wait for something.
+func (c *memConn) readLocked(p []byte) (n int, ok bool, err error) {
+	h := c.in
+	switch {
+	case h.rclosed:
+		return 0, true, c.opError("read", net.ErrClosed)
+	case h.reset:
+		return 0, true, c.opError("read", syscall.ECONNRESET)
+	case len(p) == 0:
+		return 0, true, nil
+	case !h.blackhole && h.off < len(h.buf):
+		n := copy(p, h.buf[h.off:])
+		if h.off += n; h.off == len(h.buf) {
+			h.buf, h.off = h.buf[:0], 0
+			if cap(h.buf) > 4096 {
+				h.buf = nil // thousands of idle connections must stay small
+			}
+		}
+		h.changed()
+		return n, true, nil
+	case !h.blackhole && h.eof:
+		return 0, true, io.EOF
+	}
+	return 0, false, nil
 }
 
 func (c *memConn) Write(p []byte) (n int, err error) {
@@ -208,33 +227,42 @@ func (c *memConn) Write(p []byte) (n int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for {
-		switch {
-		case h.eof:
-			return n, c.opError("write", net.ErrClosed)
-		case h.reset:
-			return n, c.opError("write", syscall.ECONNRESET)
-		case h.write.passed():
+		if h.write.passed() && !h.eof && !h.reset {
 			return n, c.opError("write", os.ErrDeadlineExceeded)
-		case h.blackhole:
-			return n + len(p), nil
-		case h.gone:
-			return n, c.opError("write", syscall.EPIPE)
-		case len(p) == 0:
-			return n, nil
 		}
-		if room := memBuffer - (len(h.buf) - h.off); room > 0 {
-			if h.off > memBuffer {
-				h.buf = append(h.buf[:0], h.buf[h.off:]...)
-				h.off = 0
-			}
-			k := min(room, len(p))
-			h.buf = append(h.buf, p[:k]...)
-			n, p = n+k, p[k:]
-			h.cond.Broadcast()
-			continue
+		k, err := c.writeLocked(p)
+		n, p = n+k, p[k:]
+		if err != nil || len(p) == 0 {
+			return n, err
 		}
-		h.cond.Wait()
+		if k == 0 {
+			h.cond.Wait()
+		}
 	}
+}
+
+// writeLocked writes what there is room for.
+func (c *memConn) writeLocked(p []byte) (n int, err error) {
+	h := c.out
+	switch {
+	case h.eof:
+		return 0, c.opError("write", net.ErrClosed)
+	case h.reset:
+		return 0, c.opError("write", syscall.ECONNRESET)
+	case h.blackhole:
+		return len(p), nil
+	case h.gone:
+		return 0, c.opError("write", syscall.EPIPE)
+	}
+	if h.off > memBuffer {
+		h.buf = append(h.buf[:0], h.buf[h.off:]...)
+		h.off = 0
+	}
+	if n = min(memBuffer-(len(h.buf)-h.off), len(p)); n > 0 {
+		h.buf = append(h.buf, p[:n]...)
+		h.changed()
+	}
+	return n, nil
 }
 
 // Close sends what was written, then the end. The peer can write no more.

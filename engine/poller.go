@@ -1,0 +1,60 @@
+// This file declares what a loop needs of the system to wait for many sockets
+// at once.
+
+package engine
+
+import (
+	"io"
+	"net"
+	"time"
+)
+
+// readiness is a set of what a socket is ready for, or is watched for. One that
+// has failed or whose peer has closed is readable: a read tells.
+type readiness uint8
+
+const (
+	readable readiness = 1 << iota
+	writable
+)
+
+// readySlot tells that the socket watched as slot is ready.
+type readySlot struct {
+	slot int
+	what readiness
+}
+
+// poller tells a loop which of its sockets are ready, for as long as they are:
+// it is level-triggered. It belongs to the loop's goroutine, but for ring and
+// adopt.
+type poller interface {
+	// adopt makes a socket that never waits of a connection, whose
+	// handshakes are over. On success conn must not be used any more.
+	adopt(conn net.Conn) (rawSocket, error)
+	// watch replaces was, what sock is watched for, with want; none takes it
+	// out. It is called before sock is closed.
+	watch(sock rawSocket, slot int, was, want readiness)
+	// wait fills ready with sockets that are ready and returns how many. It
+	// waits for the first, for ring, or for d to pass; for as long as it takes
+	// if d is negative.
+	wait(ready []readySlot, d time.Duration) int
+	// ring ends the wait that is under way or else the next. It may be called
+	// after close.
+	ring()
+	close()
+}
+
+// rawSocket is a socket that never waits. Read and Write return errAgain when
+// they would have to; Write then may have taken some of it.
+type rawSocket interface{ io.ReadWriteCloser }
+
+// errAgain is what reading from a socket answers on which nothing has arrived,
+// and writing to a full one. crypto/tls keeps a record that it has in part when
+// an error is temporary.
+var errAgain net.Error = again{}
+
+type again struct{}
+
+func (again) Error() string   { return "not ready" }
+func (again) Timeout() bool   { return true }
+func (again) Temporary() bool { return true }

@@ -1,0 +1,178 @@
+// This file is the poller of Linux: an epoll set, in which epoll_wait blocks a
+// thread. See docs/performance.md for why Go's poller is not asked to wait.
+
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// maxReady is how many sockets one epoll_wait tells.
+const maxReady = 512
+
+// epoll is a poller. Its descriptors are its own: that a call on them fails
+// is a bug, and panics.
+type epoll struct {
+	fd     int
+	events [maxReady]syscall.EpollEvent
+
+	mu   sync.Mutex
+	bell int // an eventfd in the set, slot -1; -1 after close
+}
+
+func newPoller() (poller, error) {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("engine: epoll_create: %w", err)
+	}
+	bell, _, errno := syscall.Syscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	if errno != 0 {
+		syscall.Close(fd)
+		return nil, fmt.Errorf("engine: eventfd: %w", errno)
+	}
+	p := &epoll{fd: fd, bell: int(bell)}
+	p.control(syscall.EPOLL_CTL_ADD, p.bell, syscall.EPOLLIN, -1)
+	return p, nil
+}
+
+func (p *epoll) control(op, fd int, events uint32, slot int) {
+	if err := syscall.EpollCtl(p.fd, op, fd, &syscall.EpollEvent{Events: events, Fd: int32(slot)}); err != nil {
+		panic("engine: epoll_ctl: " + err.Error())
+	}
+}
+
+// watch takes a socket for which nothing is wanted out of the set: its errors
+// would be told again and again.
+func (p *epoll) watch(sock rawSocket, slot int, was, want readiness) {
+	var events uint32
+	if want&readable != 0 {
+		events = syscall.EPOLLIN | syscall.EPOLLRDHUP
+	}
+	if want&writable != 0 {
+		events |= syscall.EPOLLOUT
+	}
+	op := syscall.EPOLL_CTL_MOD
+	switch {
+	case want == 0:
+		op = syscall.EPOLL_CTL_DEL
+	case was == 0:
+		op = syscall.EPOLL_CTL_ADD
+	}
+	p.control(op, int(sock.(descriptor)), events, slot)
+}
+
+func (p *epoll) wait(ready []readySlot, d time.Duration) int {
+	ms := -1
+	if d >= 0 {
+		ms = int(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
+	}
+	told, err := syscall.EpollWait(p.fd, p.events[:min(len(ready), maxReady)], ms)
+	if err != nil && err != syscall.EINTR {
+		panic("engine: epoll_wait: " + err.Error())
+	}
+	n := 0
+	for i := range max(told, 0) {
+		e := &p.events[i]
+		if e.Fd < 0 {
+			var count [8]byte
+			syscall.Read(p.bell, count[:])
+			continue
+		}
+		var what readiness
+		if e.Events&syscall.EPOLLOUT != 0 {
+			what |= writable
+		}
+		if e.Events&^syscall.EPOLLOUT != 0 {
+			what |= readable
+		}
+		ready[n] = readySlot{int(e.Fd), what}
+		n++
+	}
+	return n
+}
+
+func (p *epoll) ring() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bell >= 0 {
+		var one [8]byte
+		binary.NativeEndian.PutUint64(one[:], 1)
+		syscall.Write(p.bell, one[:]) // fails only when it rings already
+	}
+}
+
+func (p *epoll) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	syscall.Close(p.fd)
+	syscall.Close(p.bell)
+	p.bell = -1
+}
+
+// adopt takes the descriptor away from Go's poller.
+func (p *epoll) adopt(conn net.Conn) (rawSocket, error) {
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil, fmt.Errorf("engine: a %T is no file descriptor, which the epoll reader needs", conn)
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd uintptr
+	var errno syscall.Errno
+	err = raw.Control(func(old uintptr) {
+		// The copy stays non-blocking: that is a flag of what both describe.
+		fd, _, errno = syscall.Syscall(syscall.SYS_FCNTL, old, syscall.F_DUPFD_CLOEXEC, 0)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if errno != 0 {
+		return nil, errno
+	}
+	conn.Close()
+	return descriptor(fd), nil
+}
+
+// descriptor is a non-blocking socket.
+type descriptor int
+
+func (fd descriptor) Read(p []byte) (int, error) {
+	for {
+		n, err := syscall.Read(int(fd), p)
+		switch {
+		case n > 0:
+			return n, nil
+		case err == nil:
+			return 0, io.EOF
+		case err == syscall.EAGAIN:
+			return 0, errAgain
+		case err != syscall.EINTR:
+			return 0, &net.OpError{Op: "read", Net: "tcp", Err: err}
+		}
+	}
+}
+
+func (fd descriptor) Write(p []byte) (n int, err error) {
+	for n < len(p) {
+		m, err := syscall.Write(int(fd), p[n:])
+		switch {
+		case err == nil:
+			n += m
+		case err == syscall.EAGAIN:
+			return n, errAgain
+		case err != syscall.EINTR:
+			return n, &net.OpError{Op: "write", Net: "tcp", Err: err}
+		}
+	}
+	return n, nil
+}
+
+func (fd descriptor) Close() error { return syscall.Close(int(fd)) }

@@ -1,0 +1,358 @@
+// This file is the reader of Linux: a few goroutines, each of which reads the
+// sockets of many shards.
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// readBuffer is what a loop reads into. A TLS record, 16 KiB at most, fits
+	// whole, so that crypto/tls keeps nothing of it back.
+	readBuffer = 64 << 10
+	// turnBytes is what a shard may read before the others have their turn.
+	turnBytes = 256 << 10
+	// longRead is what a shard may read before the loop looks at the clock
+	// again: inflated, so much takes milliseconds.
+	longRead = 8 << 10
+	// maxTold is how many sockets one wait tells.
+	maxTold = 512
+)
+
+// loopReader divides the shards among its loops, where they stay.
+type loopReader struct {
+	ctx    context.Context // done when connections shall not be made any more
+	dialer func(wrap func(net.Conn) net.Conn) dialFunc
+	loops  []*loop
+	live   sync.WaitGroup // of loops
+}
+
+// newLoopReader returns a reader with so many loops, GOMAXPROCS for 0.
+func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dialFunc, newPoller func() (poller, error), loops int) (reader, error) {
+	if loops <= 0 {
+		loops = runtime.GOMAXPROCS(0)
+	}
+	r := &loopReader{ctx: ctx, dialer: dialer}
+	for range loops {
+		p, err := newPoller()
+		if err != nil {
+			for _, l := range r.loops {
+				l.poller.close()
+			}
+			return nil, err
+		}
+		r.loops = append(r.loops, &loop{r: r, poller: p, buf: make([]byte, readBuffer)})
+	}
+	return r, nil
+}
+
+func (r *loopReader) start(shards []*shard) {
+	for i, s := range shards {
+		l := r.loops[i%len(r.loops)]
+		e := &loopShard{s: s, loop: l, slot: len(l.shards), at: -1}
+		l.shards = append(l.shards, e)
+		s.link = e
+	}
+	for _, s := range shards {
+		s.begin()
+	}
+	for _, l := range r.loops {
+		r.live.Go(l.run)
+	}
+}
+
+func (r *loopReader) wake(s *shard) {
+	e := s.link.(*loopShard)
+	if !e.woken.Swap(true) {
+		e.loop.post(e)
+	}
+}
+
+func (r *loopReader) wait() { r.live.Wait() }
+
+// loopShard is the reader's handle of a shard. But for woken, and for dialed
+// while the loop's lock is held, it belongs to the loop.
+type loopShard struct {
+	s    *shard
+	loop *loop
+	slot int // in loop.shards
+
+	conn    net.Conn // what is read and written: sock, or TLS over it; nil: none
+	sock    *socket
+	watched readiness // what the poller watches sock for
+	unread  bool      // in loop.again
+	stopped bool      // counted out of loop.running
+	due     time.Time
+	at      int // in the timers
+
+	woken  atomic.Bool
+	dialed *dialed
+}
+
+// dialed is how a dial ended.
+type dialed struct {
+	conn net.Conn
+	sock *socket
+	rest []byte
+	err  error
+}
+
+// loop is one goroutine with its poller.
+type loop struct {
+	r      *loopReader
+	poller poller
+	shards []*loopShard
+
+	// owned by the goroutine
+	buf     []byte
+	now     time.Time // as of the last look at the clock
+	timers  timers
+	again   []*loopShard // that have more to be read than their turn allowed
+	running int          // shards that have not stopped
+	dialing int
+
+	mu   sync.Mutex
+	mail []*loopShard // woken, or with a dial that has ended
+}
+
+// post puts e into the loop's mail. Any goroutine may call it.
+func (l *loop) post(e *loopShard) {
+	l.mu.Lock()
+	l.mail = append(l.mail, e)
+	first := len(l.mail) == 1
+	l.mu.Unlock()
+	if first {
+		l.poller.ring()
+	}
+}
+
+// run drives the loop's shards until all have stopped.
+func (l *loop) run() {
+	defer l.poller.close()
+	l.running = len(l.shards)
+	l.now = time.Now()
+	for _, e := range l.shards {
+		l.turn(e)
+	}
+	told := make([]readySlot, maxTold)
+	var mail, again []*loopShard
+	for l.running > 0 || l.dialing > 0 {
+		n := l.poller.wait(told, l.patience())
+		l.now = time.Now()
+		again, l.again = l.again, again[:0]
+		for _, e := range again {
+			e.unread = false
+			l.read(e)
+		}
+		for _, t := range told[:n] {
+			l.ready(l.shards[t.slot], t.what)
+		}
+		l.mu.Lock()
+		mail, l.mail = l.mail, mail[:0]
+		l.mu.Unlock()
+		for _, e := range mail {
+			e.woken.Store(false)
+			l.finishDial(e)
+			l.turn(e)
+		}
+		l.tick()
+	}
+}
+
+// patience returns how long the poller may wait; negative: for ever.
+func (l *loop) patience() time.Duration {
+	switch {
+	case len(l.again) > 0:
+		return 0
+	case len(l.timers) == 0:
+		return -1
+	}
+	return max(0, time.Until(l.timers[0].due))
+}
+
+// tick gives the shards that are due their turn. It is called between shards
+// that have much to read, too: heartbeats do not wait for all of them.
+func (l *loop) tick() {
+	for len(l.timers) > 0 && !l.timers[0].due.After(l.now) {
+		l.turn(l.timers[0])
+	}
+}
+
+// turn does what is due for a shard, and then what it asks for.
+func (l *loop) turn(e *loopShard) {
+	if e.s.state() != Stopped {
+		e.s.step(l.now)
+	}
+	l.settle(e)
+}
+
+// ready serves a socket that epoll has told of.
+func (l *loop) ready(e *loopShard, what readiness) {
+	if e.conn == nil {
+		return // closed since
+	}
+	if what&writable != 0 {
+		if err := e.sock.flush(); err != nil {
+			e.s.disconnected(l.now, err)
+			l.settle(e)
+			return
+		}
+	}
+	if what&readable != 0 && !e.unread {
+		l.read(e)
+		return
+	}
+	l.settle(e)
+}
+
+// read reads what has arrived, as far as a turn goes.
+func (l *loop) read(e *loopShard) {
+	total := 0
+	for e.conn != nil && !e.s.hangup && !e.s.paused {
+		n, err := e.conn.Read(l.buf)
+		if n > 0 {
+			e.sock.records--
+			total += n
+			e.s.feed(l.now, l.buf[:n])
+		}
+		if errors.Is(err, errAgain) {
+			e.sock.records = 0
+			break
+		}
+		if err != nil {
+			e.s.disconnected(l.now, err)
+			break
+		}
+		// A read that came back short has emptied the socket.
+		if total >= turnBytes || n < len(l.buf) && e.sock.records <= 0 {
+			break
+		}
+	}
+	// What was read may have made something due: timers, commands.
+	l.turn(e)
+	if total >= longRead {
+		l.now = time.Now()
+		l.tick()
+	}
+}
+
+// settle does what the shard asks for: writes, hangs up, connects, pauses.
+func (l *loop) settle(e *loopShard) {
+	s := e.s
+	for e.conn != nil && (s.hangup || len(s.out) > 0) {
+		var err error
+		if len(s.out) > 0 {
+			_, err = e.conn.Write(s.out)
+			s.out = s.out[:0]
+		}
+		if s.hangup {
+			l.hangUp(e)
+		} else if err != nil {
+			s.disconnected(l.now, err)
+		}
+	}
+	if e.conn == nil {
+		s.hangup = false
+	}
+	switch {
+	case s.state() == Stopped && !e.stopped:
+		e.stopped = true
+		l.running--
+	case s.state() == Connecting && e.conn == nil && e.dialed == nil:
+		l.dial(e)
+	}
+	if e.conn != nil {
+		l.watch(e)
+		if e.sock.records > 0 && !s.paused && !e.unread {
+			// Whole records wait in crypto/tls: the poller does not know of them.
+			e.unread = true
+			l.again = append(l.again, e)
+		}
+	}
+	l.timers.set(e, s.due())
+}
+
+// hangUp closes the connection without waiting for the peer. What the system
+// did not take of the close frame is not sent.
+func (l *loop) hangUp(e *loopShard) {
+	if e.watched != 0 {
+		l.poller.watch(e.sock.raw, e.slot, e.watched, 0)
+	}
+	e.sock.Close()
+	e.conn, e.sock, e.watched = nil, nil, 0
+	e.s.hangup, e.s.out = false, nil
+}
+
+// watch tells the poller what to look for.
+func (l *loop) watch(e *loopShard) {
+	var want readiness
+	if !e.s.paused {
+		want = readable
+	}
+	if len(e.sock.out) > 0 {
+		want |= writable
+	}
+	if want != e.watched {
+		l.poller.watch(e.sock.raw, e.slot, e.watched, want)
+		e.watched = want
+	}
+}
+
+// dial makes the connection that the shard asks for, on a goroutine of its own.
+func (l *loop) dial(e *loopShard) {
+	target := e.s.target
+	e.dialed = new(dialed)
+	l.dialing++
+	go func() {
+		var sock *socket
+		conn, rest, err := l.r.dialer(func(c net.Conn) net.Conn {
+			sock = &socket{conn: c, tls: target.Scheme == "wss"}
+			return sock
+		})(l.r.ctx, target)
+		if err == nil {
+			if err = sock.adopt(l.poller); err != nil {
+				sock.Close()
+			}
+		}
+		l.mu.Lock()
+		*e.dialed = dialed{conn, sock, rest, err}
+		l.mu.Unlock()
+		l.post(e)
+	}()
+}
+
+// finishDial gives the shard the connection that was made for it.
+func (l *loop) finishDial(e *loopShard) {
+	l.mu.Lock()
+	var d dialed
+	if e.dialed != nil && (e.dialed.conn != nil || e.dialed.err != nil) {
+		d, e.dialed = *e.dialed, nil
+	}
+	l.mu.Unlock()
+	if d.conn == nil && d.err == nil {
+		return
+	}
+	l.dialing--
+	switch {
+	case e.s.state() != Connecting || l.r.ctx.Err() != nil: // the engine stops
+		if d.err == nil {
+			d.sock.Close()
+		}
+		if e.s.state() == Connecting {
+			e.dialed = new(dialed) // nothing more is dialed until the mail that stops it
+		}
+	case d.err != nil:
+		e.s.connectFailed(l.now, d.err)
+	default:
+		e.conn, e.sock = d.conn, d.sock
+		e.sock.records = 1 // the handshakes may have left something to be read
+		e.s.connected(l.now, d.rest)
+	}
+}
