@@ -68,6 +68,12 @@ type Options struct {
 	Reader ReaderKind
 	// Readers is how many goroutines ReaderEpoll uses; GOMAXPROCS by default.
 	Readers int
+	// Pace is the least time between two looks of such a goroutine at its
+	// sockets, so that under load one look finds many of them ready, and the
+	// sink gets their events together. An event that comes alone is not held
+	// up. 1 ms by default, which docs/performance.md compares with others;
+	// negative: none.
+	Pace time.Duration
 	// DialContext makes TCP connections; a net.Dialer by default.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// TLS is the configuration for wss; nil: the system's roots.
@@ -103,6 +109,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ShutdownTimeout == 0 {
 		o.ShutdownTimeout = 10 * time.Second
+	}
+	if o.Pace == 0 {
+		o.Pace = time.Millisecond
 	}
 	if o.ConnectTimeout == 0 {
 		o.ConnectTimeout = 10 * time.Second

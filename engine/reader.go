@@ -39,7 +39,7 @@ const (
 // no more connections.
 func (e *Engine) newReader(ctx context.Context) (reader, error) {
 	if e.opts.Reader == ReaderEpoll {
-		return newLoopReader(ctx, e.dialer, e.opts.newPoller, e.opts.Readers)
+		return newLoopReader(ctx, e.dialer, &e.opts)
 	}
 	return &goroutineReader{ctx: ctx, dial: e.dialer(nil)}, nil
 }

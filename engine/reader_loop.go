@@ -30,18 +30,19 @@ const (
 type loopReader struct {
 	ctx    context.Context // done when connections shall not be made any more
 	dialer func(wrap func(net.Conn) net.Conn) dialFunc
+	pace   time.Duration
 	loops  []*loop
 	live   sync.WaitGroup // of loops
 }
 
-// newLoopReader returns a reader with so many loops, GOMAXPROCS for 0.
-func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dialFunc, newPoller func() (poller, error), loops int) (reader, error) {
+func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dialFunc, o *Options) (reader, error) {
+	loops := o.Readers
 	if loops <= 0 {
 		loops = runtime.GOMAXPROCS(0)
 	}
-	r := &loopReader{ctx: ctx, dialer: dialer}
+	r := &loopReader{ctx: ctx, dialer: dialer, pace: o.Pace}
 	for range loops {
-		p, err := newPoller()
+		p, err := o.newPoller()
 		if err != nil {
 			for _, l := range r.loops {
 				l.poller.close()
@@ -114,6 +115,7 @@ type loop struct {
 	buf     []byte
 	now     time.Time // as of the last look at the clock
 	timers  timers
+	bytes   int          // read since the last wait
 	again   []*loopShard // that have more to be read than their turn allowed
 	running int          // shards that have not stopped
 	dialing int
@@ -144,6 +146,7 @@ func (l *loop) run() {
 	told := make([]readySlot, maxTold)
 	var mail, again []*loopShard
 	for l.running > 0 || l.dialing > 0 {
+		l.rest()
 		n := l.poller.wait(told, l.patience())
 		l.now = time.Now()
 		again, l.again = l.again, again[:0]
@@ -163,6 +166,19 @@ func (l *loop) run() {
 			l.turn(e)
 		}
 		l.tick()
+	}
+}
+
+// rest lets the pace pass since the last look, while the lane works. Sockets on
+// which much has arrived are not kept waiting: their windows would fill.
+func (l *loop) rest() {
+	busy := len(l.again) > 0 || l.bytes >= turnBytes
+	l.bytes = 0
+	if busy {
+		return
+	}
+	if d := l.r.pace - time.Since(l.now); d > 0 {
+		time.Sleep(d)
 	}
 }
 
@@ -235,6 +251,7 @@ func (l *loop) read(e *loopShard) {
 			break
 		}
 	}
+	l.bytes += total
 	// What was read may have made something due: timers, commands.
 	l.turn(e)
 	if total >= longRead {

@@ -88,6 +88,7 @@ type world struct {
 	engine *engine.Engine
 	stop   context.CancelFunc
 	ended  chan error
+	runs   sync.WaitGroup
 
 	stalled atomic.Bool // writes of the engine wait
 
@@ -114,7 +115,7 @@ func onReaders(t *testing.T, f func(t *testing.T, reader engine.ReaderKind)) {
 // stopped by end, or at the end of the test.
 func newWorld(t *testing.T, reader engine.ReaderKind, so sim.Options, eo engine.Options) *world {
 	t.Helper()
-	w := &world{t: t, reader: reader, net: new(sim.Network), sink: new(recorder), ended: make(chan error, 1)}
+	w := &world{t: t, reader: reader, net: new(sim.Network), sink: new(recorder), ended: make(chan error, 4)}
 	if so.Listen == nil {
 		so.Listen = w.net.Listen
 	}
@@ -127,6 +128,7 @@ func newWorld(t *testing.T, reader engine.ReaderKind, so sim.Options, eo engine.
 	}
 	t.Cleanup(func() {
 		w.stop()
+		w.runs.Wait()
 		w.srv.Close()
 	})
 	w.start(eo)
@@ -185,7 +187,7 @@ func (w *world) start(eo engine.Options) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	w.stop = stop
-	go func() { w.ended <- w.engine.Run(ctx) }()
+	w.runs.Go(func() { w.ended <- w.engine.Run(ctx) })
 }
 
 // wait waits until the condition holds, for at most a simulated hour.

@@ -26,7 +26,7 @@ Usage:
 Flags:
   -config file       settings in TOML (default gateway.toml, which may be absent)
   -loglevel level    debug, info, warn, error, or suppress (default info)
-  -reader type       goroutine or epoll (default goroutine)
+  -reader type       epoll or goroutine (default epoll on Linux)
 
 Settings come from flags, the environment and the file, in this order. An empty
 variable counts as not set. The least that is needed: DISCORD_TOKEN.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
@@ -63,6 +64,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		ShutdownTimeout: cfg.ShutdownTimeout,
 		Reader:          reader,
 		Readers:         cfg.Reader.Count,
+		Pace:            pace(cfg.Reader.Pace),
 		TLS:             tls,
 		Log:             log,
 	})
@@ -72,6 +74,8 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	// Without this a write to a pipe that nobody reads would kill the process
 	// before it could close its connections.
 	signal.Ignore(syscall.SIGPIPE)
+	limitMemory(log)
+	go trimMemory(ctx, e)
 	go readCommands(ctx, os.Stdin, e, log)
 	err = e.Run(ctx)
 	if stdio.IsClosedPipe(err) {
@@ -87,6 +91,14 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	}
 	log.Info("stopped", "events", stats.Events, "repeated", stats.Repeated, "resumes", stats.Resumes)
 	return err
+}
+
+// pace turns the setting into the engine's option, whose zero is the default.
+func pace(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }
 
 // settingError is a mistake in a setting that only Discord's answer shows.

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -139,11 +140,14 @@ type APIConfig struct {
 // ReaderConfig says who reads the connections.
 type ReaderConfig struct {
 	// Type is ReaderGoroutine or ReaderEpoll; reader.type, READER_TYPE, flag
-	// -reader. ReaderGoroutine by default.
+	// -reader. ReaderEpoll by default on Linux, ReaderGoroutine elsewhere.
 	Type string
 	// Count is how many goroutines ReaderEpoll uses, or 0: one for each CPU;
 	// reader.count, READER_COUNT. 0 by default.
 	Count int
+	// Pace is the least time between two looks of ReaderEpoll at its sockets;
+	// reader.pace, READER_PACE. 1 ms by default.
+	Pace time.Duration
 }
 
 // BrokerConfig says where events go.
@@ -215,7 +219,7 @@ func defaults() *Config {
 		MaxMessage:      64 << 20,
 		ShutdownTimeout: 10 * time.Second,
 		API:             APIConfig{Scheme: "https", Host: "discord.com", Version: 10},
-		Reader:          ReaderConfig{Type: ReaderGoroutine},
+		Reader:          ReaderConfig{Type: defaultReader(), Pace: time.Millisecond},
 		Broker: BrokerConfig{
 			Type:           BrokerStdio,
 			Group:          "gateway",
@@ -227,6 +231,13 @@ func defaults() *Config {
 		Log:     LogConfig{Level: slog.LevelInfo, Format: LogAuto},
 		origins: map[string]Origin{},
 	}
+}
+
+func defaultReader() string {
+	if runtime.GOOS == "linux" {
+		return ReaderEpoll
+	}
+	return ReaderGoroutine
 }
 
 // Origin returns where the value of the setting with the key came from.

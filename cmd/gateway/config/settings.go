@@ -205,8 +205,8 @@ var settings = []Setting{
 		show: func(c *Config) string { return quoteUnlessEmpty(c.API.CAFile) },
 	},
 	{
-		Key: "reader.type", Env: "READER_TYPE", Flag: "reader", Takes: "name", Default: `"goroutine"`,
-		Doc: "Who reads the connections: `goroutine`, one for each, or `epoll`, a few for all, which takes less memory. `epoll` is for Linux.",
+		Key: "reader.type", Env: "READER_TYPE", Flag: "reader", Takes: "name", Default: `"epoll"`,
+		Doc: "Who reads the connections: `epoll`, a few goroutines for all, or `goroutine`, one for each, which costs more. `epoll` is for Linux; elsewhere `goroutine` is the default.",
 		read: func(c *Config, in input) {
 			s, ok := in.oneOf(ReaderGoroutine, ReaderEpoll)
 			switch {
@@ -223,6 +223,12 @@ var settings = []Setting{
 		Doc:  "How many goroutines `epoll` uses, 1 to 1,024.",
 		read: func(c *Config, in input) { readInt(&c.Reader.Count, in, 1, 1024) },
 		show: func(c *Config) string { return intUnlessZero(c.Reader.Count) },
+	},
+	{
+		Key: "reader.pace", Env: "READER_PACE", Takes: "duration", Default: `"1ms"`,
+		Doc:  "How often at most `epoll` looks at its connections, 0s to 100ms: under load, events are then read and handed on several at a time. One that comes alone does not wait.",
+		read: func(c *Config, in input) { readDuration(&c.Reader.Pace, in, 0, 100*time.Millisecond) },
+		show: func(c *Config) string { return quote(formatDuration(c.Reader.Pace)) },
 	},
 	{
 		Key: "broker.type", Env: "BROKER_TYPE", Takes: "name", Default: `"stdio"`,
