@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"syscall"
@@ -61,6 +60,7 @@ func TestGateway(t *testing.T) {
 		}
 		run("ClosedPipe", testClosedPipe)
 		run("StuckPipe", testStuckPipe)
+		run("Stall", testStall)
 		run("SecondSignal", testSecondSignal)
 		run("Commands", testCommands)
 		run("Fatal", testFatal)
@@ -275,17 +275,6 @@ func TestIdleShards(t *testing.T) {
 		t.Skip("memory is read from /proc")
 	}
 	name := buildGateway(t)
-	resident := func(p *program) (kib int) {
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, rest, _ := strings.Cut(string(status), "VmRSS:")
-		if _, err := fmt.Sscan(rest, &kib); err != nil {
-			t.Fatal(err)
-		}
-		return kib
-	}
 	const shards = 2000
 	measure := func(g setup, tls bool) {
 		srv := startSim(t, sim.Options{TLS: tls, Shards: shards, MaxConcurrency: shards, IdentifyTotal: shards, Guilds: 1, LargeEvery: -1, Stored: true})
@@ -296,11 +285,11 @@ func TestIdleShards(t *testing.T) {
 			return p
 		}
 		one := ready(0, 0)
-		base := resident(one)
+		base := one.resident()
 		one.terminate()
 		one.exit(0)
 		all := ready(1, shards-1)
-		kib := resident(all)
+		kib := all.resident()
 		t.Logf("%s, TLS %v, %s: %d shards in %d KiB, %d KiB with one: %.1f KiB a shard",
 			g.reader, tls, g.compression, shards-1, kib, base, float64(kib-base)/(shards-2))
 		if s := srv.Ledger().Summary(); s.Connects != shards || s.BucketRefused > 0 {

@@ -54,6 +54,7 @@ type program struct {
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	stdout io.ReadCloser
+	lines  *bufio.Reader // over stdout
 	stderr lockedBuffer
 }
 
@@ -93,6 +94,7 @@ func startGateway(t *testing.T, g setup, srv *sim.Server, env ...string) *progra
 		t.Fatal(err)
 	}
 	p.stdout, p.cmd.Stdout = r, w
+	p.lines = bufio.NewReaderSize(r, 1<<20)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -130,9 +132,8 @@ type line struct {
 // must be one, and whole.
 func (p *program) read(seen func(n int, l line) bool) (received []sim.Received) {
 	p.t.Helper()
-	in := bufio.NewReaderSize(p.stdout, 1<<20)
 	for {
-		text, err := in.ReadBytes('\n')
+		text, err := p.lines.ReadBytes('\n')
 		if err == io.EOF && len(text) == 0 {
 			return received
 		}

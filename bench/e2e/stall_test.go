@@ -1,0 +1,71 @@
+// This file tests the gateway while nobody reads its output.
+
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/bench/sim"
+)
+
+var stallFor = flag.Duration("stall", 5*time.Second, "how long TestGateway/*/Stall does not read the output")
+
+// resident returns the memory of the program in KiB.
+func (p *program) resident() (kib int) {
+	p.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		p.t.Fatal(err)
+	}
+	return kib
+}
+
+// Nobody reads standard output for many heartbeats, while Discord sends as fast
+// as it can: memory stays within the bound, every connection lives, and
+// afterwards everything arrives.
+func testStall(t *testing.T, g setup) {
+	const shards, bound = floodShards, 4 << 20
+	rec, err := sim.Record(1, floodEvents, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond,
+		Recording: rec, Rate: -1, Seed: 1, HeartbeatInterval: time.Second, HeartbeatGrace: 30 * time.Second, SendLimit: 1000})
+	g.compression = "none"
+	p := startGateway(t, g, srv, fmt.Sprintf("BROKER_BUFFER=%d", bound))
+	const want = shards * (floodEvents + 1) // with READY
+	received := p.read(func(n int, _ line) bool { return n < want/20 })
+	beats := srv.Ledger().Summary().Heartbeats
+	time.Sleep(*stallFor)
+	beats = srv.Ledger().Summary().Heartbeats - beats
+	if runtime.GOOS == "linux" {
+		// The bound, a message for each shard, and what a small process takes.
+		kib := p.resident()
+		t.Logf("%v without a reader: %d heartbeats of %d shards, %d KiB", *stallFor, beats, shards, kib)
+		if limit := (bound + 32<<20) >> 10; kib > limit {
+			t.Errorf("%d KiB, more than %d", kib, limit)
+		}
+	}
+	if beats < shards {
+		t.Errorf("%d heartbeats", beats)
+	}
+	received = append(received, p.read(func(n int, _ line) bool { return len(received)+n < want })...)
+	if r := srv.Ledger().Check(received); r.Received != want || r.Lost+r.Repeated+r.OutOfOrder+r.Unknown+r.Abandoned+r.Pending > 0 {
+		t.Errorf("%v", r)
+	}
+	if s := srv.Ledger().Summary(); s.Connects != shards {
+		t.Errorf("%v", s)
+	}
+	p.terminate()
+	p.exit(0)
+}
