@@ -1,0 +1,194 @@
+// This file guards the way of an event from the bytes on a socket to those that
+// the sink has: it allocates nothing. Not under the race detector, which makes
+// sync.Pool forget at random.
+
+//go:build !race
+
+// Package bench holds the guards that need sockets, and in its folders what the
+// gateway is measured with.
+package bench
+
+import (
+	"bytes"
+	"compress/zlib"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http/httptest"
+	"runtime"
+	"testing"
+
+	"github.com/gobwas/ws"
+	"github.com/klauspost/compress/zstd"
+
+	"sluice/engine"
+	"sluice/resume"
+	"sluice/sinks/stdio"
+	"sluice/wire"
+)
+
+// server is one end of a gateway connection: it sends what it is told to.
+type server struct {
+	conn net.Conn
+	in   interface {
+		io.Writer
+		Flush() error
+	}
+	out bytes.Buffer
+}
+
+// frame returns the frame of a message, in the connection's compression.
+func (s *server) frame(msg string) []byte {
+	op, payload := ws.OpText, []byte(msg)
+	if s.in != nil {
+		s.out.Reset()
+		s.in.Write(payload) // into memory: it does not fail
+		s.in.Flush()
+		op, payload = ws.OpBinary, bytes.Clone(s.out.Bytes())
+	}
+	b, err := ws.CompileFrame(ws.NewFrame(op, true, payload))
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func newServer(t *testing.T, conn net.Conn, c wire.Compression) *server {
+	s := &server{conn: conn}
+	switch c {
+	case wire.CompressionZstd:
+		enc, err := zstd.NewWriter(&s.out, zstd.WithWindowSize(1<<18), zstd.WithEncoderCRC(false), zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.in = enc
+	case wire.CompressionZlib:
+		s.in = zlib.NewWriter(&s.out)
+	}
+	return s
+}
+
+// signalling tells of every batch that the sink behind it has taken.
+type signalling struct {
+	engine.Sink
+	taken chan int
+}
+
+func (s signalling) Publish(ctx context.Context, batch []engine.Event) (int, error) {
+	n, err := s.Sink.Publish(ctx, batch)
+	s.taken <- n
+	return n, err
+}
+
+// discard is a sink that takes everything.
+type discard struct{}
+
+func (discard) Publish(_ context.Context, batch []engine.Event) (int, error) { return len(batch), nil }
+func (discard) Close() error                                                 { return nil }
+
+func TestAllocs(t *testing.T) {
+	readers := map[string]engine.ReaderKind{"goroutine": engine.ReaderGoroutine}
+	if runtime.GOOS == "linux" {
+		readers["epoll"] = engine.ReaderEpoll
+	}
+	for name, reader := range readers {
+		for _, secure := range []bool{false, true} {
+			for _, c := range []wire.Compression{wire.CompressionZstd, wire.CompressionZlib, wire.CompressionNone} {
+				for _, output := range []string{"discard", "stdio"} {
+					t.Run(fmt.Sprintf("%s/TLS %v/%v/%s", name, secure, c, output), func(t *testing.T) {
+						var sink engine.Sink = discard{}
+						if output == "stdio" {
+							sink = stdio.NewSink(io.Discard, stdio.JSON)
+						}
+						allowed := 0.0
+						if secure {
+							allowed = 1 // crypto/tls allocates once for every record that it starts
+						}
+						if n := allocs(t, reader, secure, c, sink); n > allowed {
+							t.Errorf("%v allocations for an event, %v allowed", n, allowed)
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// allocs returns how often the process allocates for an event that goes from a
+// socket, through an engine, to the sink.
+func allocs(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compression, sink engine.Sink) float64 {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	scheme, config := "ws", &tls.Config{}
+	if secure {
+		test := httptest.NewUnstartedServer(nil) // for its certificate
+		test.StartTLS()
+		defer test.Close()
+		scheme = "wss"
+		config.RootCAs = x509.NewCertPool()
+		config.RootCAs.AddCert(test.Certificate())
+		l = tls.NewListener(l, &tls.Config{Certificates: test.TLS.Certificates})
+	}
+	taken := make(chan int, 1)
+	e, err := engine.New(engine.Options{
+		Token: "t", GatewayURL: scheme + "://" + l.Addr().String(), Shards: 1, Compression: c, TLS: config,
+		Sink: signalling{sink, taken}, Sessions: new(resume.Memory), Reader: reader,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := ws.Upgrade(conn); err != nil {
+		t.Fatal(err)
+	}
+	s := newServer(t, conn, c)
+	send := func(frame []byte) {
+		if _, err := conn.Write(frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(s.frame(`{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":3600000}}`))
+	if _, err := conn.Read(make([]byte, 4096)); err != nil { // the Identify, or a part of it
+		t.Fatal(err)
+	}
+	send(s.frame(`{"t":"READY","s":1,"op":0,"d":{"v":10,"session_id":"abc","resume_gateway_url":"wss://resume","guilds":[],"user":{"id":"1"}}}`))
+	<-taken
+
+	const warm, runs = 400, 500
+	frames := make([][]byte, warm+runs+1)
+	for i := range frames {
+		frames[i] = s.frame(fmt.Sprintf(`{"t":"MESSAGE_CREATE","s":%d,"op":0,"d":{"id":"%d","content":"%x","author":{"id":"%d","username":"user%d"},`+
+			`"mentions":[],"embeds":[],"timestamp":"2026-01-02T12:34:56.789000+00:00","channel_id":"113000000000000001","padding":"%0500d"}}`,
+			i+2, i*7919, i*104729, i%97, i%97, i)) // of about 0.75 kB
+	}
+	next := 0
+	event := func() {
+		send(frames[next])
+		next++
+		if n := <-taken; n != 1 {
+			t.Fatalf("%d events taken", n)
+		}
+	}
+	for range warm {
+		event()
+	}
+	n := testing.AllocsPerRun(runs, event)
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	return n
+}
