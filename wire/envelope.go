@@ -107,68 +107,6 @@ func cutDigits(b []byte) (v int64, rest []byte, ok bool) {
 	return v, b[n:], true
 }
 
-// valueLen returns the length of the JSON value at the start of b, or 0 if it
-// does not end. Objects and arrays are only followed to where they close.
-func valueLen(b []byte) int {
-	if len(b) == 0 {
-		return 0
-	}
-	switch b[0] {
-	case '"':
-		return stringLen(b)
-	case '{', '[':
-		depth := 0
-		for i := 0; i < len(b); i++ {
-			switch b[i] {
-			case '"':
-				n := stringLen(b[i:])
-				if n == 0 {
-					return 0
-				}
-				i += n - 1
-			case '{', '[':
-				depth++
-			case '}', ']':
-				if depth--; depth == 0 {
-					return i + 1
-				}
-			}
-		}
-		return 0
-	}
-	n := 0
-	for n < len(b) && isLiteralByte(b[n]) {
-		n++
-	}
-	return n
-}
-
-// stringLen returns the length of the JSON string at the start of b, quotes
-// included, or 0 if it does not end.
-func stringLen(b []byte) int {
-	for i := 1; ; {
-		n := bytes.IndexByte(b[i:], '"')
-		if n < 0 {
-			return 0
-		}
-		i += n
-		// A quote behind an odd number of backslashes is escaped.
-		slashes := 0
-		for b[i-1-slashes] == '\\' {
-			slashes++
-		}
-		i++
-		if slashes%2 == 0 {
-			return i
-		}
-	}
-}
-
-// isLiteralByte reports whether c can be part of a number, true, false or null.
-func isLiteralByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '+' || c == '.' || c == 'E'
-}
-
 // parseAny reads any JSON object, at leisure.
 func parseAny(msg []byte, e *Envelope) error {
 	*e = Envelope{}
