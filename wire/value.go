@@ -71,10 +71,15 @@ func nestedLen(b []byte) int {
 			copy(block[:], b[at:])
 		}
 		quotes, slashes, brackets, closing := masks(block)
+		within := odd(quotes&^after(slashes)) ^ inString
 		if slashes != 0 || escaped {
-			quotes, escaped = unescaped(quotes, slashes, inString != 0, escaped)
+			if !escaped && slashes&(after(slashes)|^within) == 0 {
+				escaped = slashes>>63 != 0 // right: each stands alone, and in a string
+			} else {
+				quotes, escaped = unescaped(quotes, slashes, inString != 0, escaped)
+				within = odd(quotes) ^ inString
+			}
 		}
-		within := odd(quotes) ^ inString
 		inString = -(within >> 63)
 		brackets &^= within
 		if brackets == 0 {
@@ -163,6 +168,9 @@ func odd(m uint64) uint64 {
 
 // before returns the bytes that stand right before those of m in their block.
 func before(m uint64) uint64 { return m>>8 | m&firstByte>>1<<56 }
+
+// after returns the bytes that stand right behind those of m in their block.
+func after(m uint64) uint64 { return m<<8 | m>>56<<1&firstByte }
 
 // transpose puts a mask into the order of the bytes, and back.
 func transpose(m uint64) uint64 {
