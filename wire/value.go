@@ -71,15 +71,10 @@ func nestedLen(b []byte) int {
 			copy(block[:], b[at:])
 		}
 		quotes, slashes, brackets, closing := masks(block)
-		within := odd(quotes&^after(slashes)) ^ inString
 		if slashes != 0 || escaped {
-			if !escaped && slashes&(after(slashes)|^within) == 0 {
-				escaped = slashes>>63 != 0 // right: each stands alone, and in a string
-			} else {
-				quotes, escaped = unescaped(quotes, slashes, inString != 0, escaped)
-				within = odd(quotes) ^ inString
-			}
+			quotes, escaped = unescaped(quotes, slashes, inString, escaped)
 		}
+		within := odd(quotes) ^ inString
 		inString = -(within >> 63)
 		brackets &^= within
 		if brackets == 0 {
@@ -184,7 +179,11 @@ func transpose(m uint64) uint64 {
 
 // unescaped returns the quotes that no backslash in their string takes away,
 // and whether the next block begins with an escaped byte.
-func unescaped(quotes, slashes uint64, inString, escaped bool) (uint64, bool) {
+func unescaped(quotes, slashes, inString uint64, escaped bool) (uint64, bool) {
+	behind := after(slashes)
+	if alone := quotes &^ behind; !escaped && slashes&(behind|^(odd(alone)^inString)) == 0 {
+		return alone, slashes>>63 != 0 // each backslash stands alone, and in a string
+	}
 	quotes, slashes = transpose(quotes), transpose(slashes)
 	m := quotes | slashes
 	if escaped {
@@ -192,12 +191,13 @@ func unescaped(quotes, slashes uint64, inString, escaped bool) (uint64, bool) {
 		m &^= 1
 	}
 	escaped = false
+	within := inString != 0
 	for m != 0 {
 		bit := m & -m
 		m &^= bit
 		if quotes&bit != 0 {
-			inString = !inString
-		} else if inString {
+			within = !within
+		} else if within {
 			quotes &^= bit << 1
 			m &^= bit << 1
 			escaped = bit == 1<<63
