@@ -292,7 +292,7 @@ func newBareDecoder(tb testing.TB, stream *recordedStream) *bareDecoder {
 	tb.Helper()
 	// The reader's type is hidden: a *bytes.Reader is decoded in one go.
 	dec, err := zstd.NewReader(struct{ io.Reader }{bytes.NewReader(stream.bare)},
-		zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+		zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20))
 	if err != nil {
 		tb.Fatal(err)
 	}

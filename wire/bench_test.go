@@ -194,7 +194,7 @@ func BenchmarkZstd(b *testing.B) {
 }
 
 func newBareZstd(r io.Reader) (*zstd.Decoder, error) {
-	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow))
 }
 
 // benchmarkPipe measures what the inflater is not: a goroutine for each
