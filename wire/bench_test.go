@@ -24,10 +24,11 @@ func BenchmarkEnvelope(b *testing.B) {
 		b.Fatal(err)
 	}
 	another := fmt.Appendf(nil, `{"op":0,"d":%s,"s":3,"t":"MESSAGE_CREATE"}`, e.Data)
+	large := fmt.Appendf(nil, `{"t":"GUILD_CREATE","s":3,"op":0,"d":[%s%s]}`, bytes.Repeat(append(e.Data, ','), 1<<20/len(e.Data)), e.Data)
 	for _, c := range []struct {
 		name string
 		msg  []byte
-	}{{"usual", usual}, {"any order", another}} {
+	}{{"usual", usual}, {"large", large}, {"any order", another}} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(c.msg)))
@@ -49,6 +50,30 @@ func BenchmarkEnvelope(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkNestedLen measures the search for the end of d beside one by the byte.
+func BenchmarkNestedLen(b *testing.B) {
+	for _, name := range []string{"message_create", "guild_create"} {
+		var e Envelope
+		if err := ParseEnvelope(payload(b, name), &e); err != nil {
+			b.Fatal(err)
+		}
+		for _, c := range []struct {
+			name string
+			f    func([]byte) int
+		}{{"blocks", nestedLen}, {"bytes", plainNestedLen}} {
+			b.Run(name+"/"+c.name, func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetBytes(int64(len(e.Data)))
+				for b.Loop() {
+					if c.f(e.Data) != len(e.Data) {
+						b.Fatal("another length")
+					}
+				}
+			})
+		}
+	}
 }
 
 func BenchmarkFrameReader(b *testing.B) {
@@ -162,13 +187,70 @@ func reportSize(b *testing.B, packed [][]byte) {
 func BenchmarkZstd(b *testing.B) {
 	b.Run("inflater", func(b *testing.B) { benchmarkInflater(b, CompressionZstd) })
 	b.Run("bare decoder", func(b *testing.B) {
-		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
-		if err != nil {
+		// Made anew, as the inflater is: its memory is touched for the first time.
+		benchmarkBare(b, CompressionZstd, func(r io.Reader) (io.Reader, error) { return newBareZstd(r) })
+	})
+	b.Run("pipe", benchmarkPipe)
+}
+
+func newBareZstd(r io.Reader) (*zstd.Decoder, error) {
+	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow))
+}
+
+// benchmarkPipe measures what the inflater is not: a goroutine for each
+// connection, which decodes what comes through a pipe.
+func benchmarkPipe(b *testing.B) {
+	first, packed, size := traffic(b, CompressionZstd)
+	open := func() (in *io.PipeWriter, out chan int) {
+		r, in := io.Pipe()
+		out = make(chan int)
+		go func() {
+			defer close(out)
+			dec, err := newBareZstd(r)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer dec.Close()
+			buf := make([]byte, zstdBlock+1)
+			for {
+				n, err := dec.Read(buf)
+				if err != nil {
+					r.CloseWithError(err)
+					return // the pipe was closed, within the stream
+				}
+				out <- n
+			}
+		}()
+		return in, out
+	}
+	in, out := open()
+	defer func() {
+		in.Close()
+		<-out
+	}()
+	b.ReportAllocs()
+	b.SetBytes(size)
+	for i := 0; b.Loop(); i++ {
+		if i%len(packed) == 0 {
+			b.StopTimer()
+			in.Close()
+			<-out
+			in, out = open()
+			if _, err := in.Write(first); err != nil {
+				b.Fatal(err)
+			}
+			<-out
+			b.StartTimer()
+		}
+		if _, err := in.Write(packed[i%len(packed)]); err != nil {
 			b.Fatal(err)
 		}
-		defer dec.Close()
-		benchmarkBare(b, CompressionZstd, func(r io.Reader) (io.Reader, error) { return dec, dec.Reset(r) })
-	})
+		if n := <-out; n == 0 {
+			b.Fatal("no message")
+		}
+	}
+	reportSize(b, packed)
 }
 
 func BenchmarkZlib(b *testing.B) {

@@ -40,13 +40,12 @@ func ParseEnvelope(msg []byte, e *Envelope) error {
 // parseUsual reads the form that Discord sends, {"t":…,"s":…,"op":…,"d":…}
 // without white space. It returns false for any other.
 func parseUsual(msg []byte, e *Envelope) bool {
-	const t, s, op, d = `{"t":`, `,"s":`, `,"op":`, `,"d":`
 	*e = Envelope{}
-	rest, ok := bytes.CutPrefix(msg, []byte(t))
+	rest, ok := cut(msg, `{"t":`)
 	if !ok {
 		return false
 	}
-	if r, null := bytes.CutPrefix(rest, []byte("null")); null {
+	if r, null := cut(rest, "null"); null {
 		rest = r
 	} else if len(rest) > 0 && rest[0] == '"' {
 		n := 1
@@ -61,17 +60,17 @@ func parseUsual(msg []byte, e *Envelope) bool {
 	} else {
 		return false
 	}
-	if rest, ok = bytes.CutPrefix(rest, []byte(s)); !ok {
+	if rest, ok = cut(rest, `,"s":`); !ok {
 		return false
 	}
-	if r, null := bytes.CutPrefix(rest, []byte("null")); null {
+	if r, null := cut(rest, "null"); null {
 		rest = r
 	} else if e.Seq, rest, ok = cutDigits(rest); ok {
 		e.HasSeq = true
 	} else {
 		return false
 	}
-	if rest, ok = bytes.CutPrefix(rest, []byte(op)); !ok {
+	if rest, ok = cut(rest, `,"op":`); !ok {
 		return false
 	}
 	number, rest, ok := cutDigits(rest)
@@ -79,7 +78,7 @@ func parseUsual(msg []byte, e *Envelope) bool {
 		return false
 	}
 	e.Op = Opcode(number)
-	if rest, ok = bytes.CutPrefix(rest, []byte(d)); !ok {
+	if rest, ok = cut(rest, `,"d":`); !ok {
 		return false
 	}
 	n := valueLen(rest)
@@ -88,6 +87,15 @@ func parseUsual(msg []byte, e *Envelope) bool {
 	}
 	e.Data = rest[:n:n]
 	return true
+}
+
+// cut is bytes.CutPrefix with a string: the compiler compares a constant in
+// place.
+func cut(b []byte, prefix string) (rest []byte, ok bool) {
+	if len(b) < len(prefix) || string(b[:len(prefix)]) != prefix {
+		return b, false
+	}
+	return b[len(prefix):], true
 }
 
 func isNameByte(c byte) bool {
@@ -105,68 +113,6 @@ func cutDigits(b []byte) (v int64, rest []byte, ok bool) {
 		return 0, b, false
 	}
 	return v, b[n:], true
-}
-
-// valueLen returns the length of the JSON value at the start of b, or 0 if it
-// does not end. Objects and arrays are only followed to where they close.
-func valueLen(b []byte) int {
-	if len(b) == 0 {
-		return 0
-	}
-	switch b[0] {
-	case '"':
-		return stringLen(b)
-	case '{', '[':
-		depth := 0
-		for i := 0; i < len(b); i++ {
-			switch b[i] {
-			case '"':
-				n := stringLen(b[i:])
-				if n == 0 {
-					return 0
-				}
-				i += n - 1
-			case '{', '[':
-				depth++
-			case '}', ']':
-				if depth--; depth == 0 {
-					return i + 1
-				}
-			}
-		}
-		return 0
-	}
-	n := 0
-	for n < len(b) && isLiteralByte(b[n]) {
-		n++
-	}
-	return n
-}
-
-// stringLen returns the length of the JSON string at the start of b, quotes
-// included, or 0 if it does not end.
-func stringLen(b []byte) int {
-	for i := 1; ; {
-		n := bytes.IndexByte(b[i:], '"')
-		if n < 0 {
-			return 0
-		}
-		i += n
-		// A quote behind an odd number of backslashes is escaped.
-		slashes := 0
-		for b[i-1-slashes] == '\\' {
-			slashes++
-		}
-		i++
-		if slashes%2 == 0 {
-			return i
-		}
-	}
-}
-
-// isLiteralByte reports whether c can be part of a number, true, false or null.
-func isLiteralByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '+' || c == '.' || c == 'E'
 }
 
 // parseAny reads any JSON object, at leisure.
