@@ -8,8 +8,8 @@
 // A reader drives the connections of its shards. It gives what it reads from a
 // shard's socket to shard.read, or lends it to shard.feed, which run
 // to the end on the reader's goroutine: frame, decompression, envelope, then a
-// copy of the event into a pooled buffer and the queue. The lane's goroutine
-// takes what waits in the queue, offers it to the Sink, notes for each
+// copy of the event into a pooled buffer and a ring. The lane's goroutine
+// takes what waits in the ring, offers it to the Sink, notes for each
 // acknowledged event how far its session is safe, and returns the buffers.
 //
 // # Who owns what

@@ -94,7 +94,6 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		opts:     &e.opts,
 		shards:   count,
 		reader:   reader,
-		queue:    newQueue(e.opts.QueueBytes),
 		identify: newIdentifyQueue(info.Limit.MaxConcurrency),
 		gateway:  &gatewayAddress{main: u},
 		fail: func(err error) {
@@ -123,16 +122,6 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		}
 	}
 
-	lane, stopLane := context.WithCancel(context.Background())
-	defer stopLane()
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		if err := runLane(lane, env.queue, e.opts.Sink); err != nil {
-			env.fail(fmt.Errorf("engine: sink: %w", err))
-		}
-	}()
-
 	e.opts.Log.Info("starting", "shards", len(ids), "of", count, "max_concurrency", len(env.identify.buckets))
 	f := &fleet{env: env, byID: make(map[int]*shard, len(ids))}
 	for _, id := range ids {
@@ -140,7 +129,17 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		f.shards = append(f.shards, s)
 		f.byID[id] = s
 	}
-	reader.start(f.shards)
+	lane := newLane(e.opts.Sink)
+	reader.start(f.shards, lane)
+	publishing, stopPublishing := context.WithCancel(context.Background())
+	defer stopPublishing()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		if err := lane.run(publishing); err != nil {
+			env.fail(fmt.Errorf("engine: sink: %w", err))
+		}
+	}()
 	e.running.Store(f)
 	close(e.started)
 
@@ -161,7 +160,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		}
 		reader.wait()
 		asking.Wait()
-		env.queue.close()
+		lane.close()
 	}()
 	select {
 	case <-stopped:

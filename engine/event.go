@@ -6,7 +6,7 @@ package engine
 import (
 	"context"
 
-	"github.com/valyala/bytebufferpool"
+	"sluice/pool"
 )
 
 // Event is one dispatch (op 0) on its way from Discord to a Sink.
@@ -20,9 +20,10 @@ type Event struct {
 	Type    []byte // the dispatch's name, such as MESSAGE_CREATE
 	Data    []byte // the payload's d, byte for byte as Discord sent it
 
-	origin *session                   // takes the acknowledgement
-	buf    *bytebufferpool.ByteBuffer // holds Type and Data
-	size   int                        // bytes counted against the queue's bound
+	origin *session     // takes the acknowledgement
+	outlet *outlet      // counts size
+	buf    *pool.Buffer // holds Type and Data
+	size   int          // bytes in use until the acknowledgement
 }
 
 // Sink takes events to wherever bots read them.

@@ -1,4 +1,4 @@
-// This file tests the queue, the lane and the checkpoint.
+// This file tests the outlets, the lane and the checkpoint.
 
 package engine
 
@@ -8,23 +8,21 @@ import (
 	"strconv"
 	"testing"
 	"testing/synctest"
-
-	"github.com/valyala/bytebufferpool"
 )
 
 // stubReader counts wake-ups.
 type stubReader struct{ woken []int }
 
-func (r *stubReader) start([]*shard) {}
-func (r *stubReader) wake(s *shard)  { r.woken = append(r.woken, s.id) }
-func (r *stubReader) wait()          {}
+func (r *stubReader) start([]*shard, *lane) {}
+func (r *stubReader) wake(s *shard)         { r.woken = append(r.woken, s.id) }
+func (r *stubReader) wait()                 {}
 
-// pushEvent pushes event seq of the session with a body of n bytes.
-func pushEvent(q *queue, s *session, seq int64, n int) {
-	buf := bytebufferpool.Get()
-	buf.B = strconv.AppendInt(buf.B[:0], seq, 10)
+// pushEvent pushes event seq of the session, which counts for n bytes.
+func pushEvent(o *outlet, s *session, seq int64, n int) {
+	buf := o.buffers.Get(20)
+	buf.B = strconv.AppendInt(buf.B, seq, 10)
 	s.seq, s.queued = seq, seq
-	q.push(Event{Session: s.id, Seq: seq, Data: buf.B, origin: s, buf: buf, size: n})
+	o.push(Event{Session: s.id, Seq: seq, Data: buf.B, origin: s, outlet: o, buf: buf, size: n})
 }
 
 // scriptedSink acknowledges what the script says for each call, then all.
@@ -64,13 +62,14 @@ func (s *scriptedSink) Publish(_ context.Context, batch []Event) (int, error) {
 func (s *scriptedSink) Close() error { return nil }
 
 func TestLaneOffersAgainWhatWasNotAcknowledged(t *testing.T) {
-	q, ses := newQueue(1<<20), newSession("a", "", 0)
-	for seq := int64(1); seq <= 5; seq++ {
-		pushEvent(q, ses, seq, 100)
-	}
-	q.close()
 	sink := &scriptedSink{script: []int{2, 1}}
-	if err := runLane(context.Background(), q, sink); err != nil {
+	l := newLane(sink)
+	o, ses := l.newOutlet(1<<20, 0), newSession("a", "", 0)
+	for seq := int64(1); seq <= 5; seq++ {
+		pushEvent(o, ses, seq, 100)
+	}
+	l.close()
+	if err := l.run(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if len(sink.got) != 5 || sink.calls != 3 {
@@ -81,22 +80,24 @@ func TestLaneOffersAgainWhatWasNotAcknowledged(t *testing.T) {
 			t.Fatalf("got %v", sink.got)
 		}
 	}
-	if q.bytes != 0 {
-		t.Errorf("%d bytes are still counted", q.bytes)
+	if _, forever := l.empty(); !forever {
+		t.Error("the lane has ended and is not empty")
 	}
 }
 
 func TestCheckpointStaysBehindTheSink(t *testing.T) {
-	q, ses := newQueue(1<<20), newSession("a", "", 0)
+	sink := &scriptedSink{script: []int{3, -1}}
+	l := newLane(sink)
+	o, ses := l.newOutlet(1<<20, 0), newSession("a", "", 0)
 	for seq := int64(1); seq <= 5; seq++ {
-		pushEvent(q, ses, seq, 100)
+		pushEvent(o, ses, seq, 100)
 	}
+	o.publish()
 	ses.seq = 7 // two more were filtered out
 	if got := ses.checkpoint(); got != 0 {
 		t.Errorf("checkpoint %d before any acknowledgement", got)
 	}
-	sink := &scriptedSink{script: []int{3, -1}}
-	if err := runLane(context.Background(), q, sink); !errors.Is(err, errSink) {
+	if err := l.run(context.Background()); !errors.Is(err, errSink) {
 		t.Fatal(err)
 	}
 	if got := ses.checkpoint(); got != 3 {
@@ -108,40 +109,101 @@ func TestCheckpointStaysBehindTheSink(t *testing.T) {
 	}
 }
 
-func TestQueuePausesAndWakes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := &stubReader{}
-		s := &shard{id: 7, env: &environment{reader: r}}
-		q, ses := newQueue(1000), newSession("a", "", 0)
-		sink := &scriptedSink{gate: make(chan struct{})}
-		done := make(chan error)
-		go func() { done <- runLane(context.Background(), q, sink) }()
+func TestOutletPausesAndWakes(t *testing.T) {
+	for name, shared := range map[string]int{"one goroutine's": 0, "shared": 3} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { testPause(t, shared) }) })
+	}
+}
 
-		for seq := int64(1); seq <= 10; seq++ {
-			if q.full(s) {
-				t.Fatalf("full with %d of 1000 bytes", 100*(seq-1))
-			}
-			pushEvent(q, ses, seq, 100)
-			synctest.Wait() // the lane takes the first one alone
+func testPause(t *testing.T, shared int) {
+	r := &stubReader{}
+	s := &shard{id: 7, env: &environment{reader: r}}
+	sink := &scriptedSink{gate: make(chan struct{})}
+	l := newLane(sink)
+	o, ses := l.newOutlet(32<<10, shared), newSession("a", "", 0)
+	done := make(chan error)
+	go func() { done <- l.run(context.Background()) }()
+
+	for seq := int64(1); seq <= 10; seq++ {
+		if o.full(s) {
+			t.Fatalf("full with %d of 32 KiB", (seq-1)*3300)
 		}
-		if !q.full(s) {
-			t.Fatal("not full with 1000 bytes")
+		pushEvent(o, ses, seq, 3300)
+		o.publish()
+		synctest.Wait() // the lane takes the first one alone
+	}
+	if !o.full(s) {
+		t.Fatal("not full with 33,000 bytes")
+	}
+	sink.gate <- struct{}{} // the first event is acknowledged, the others are offered
+	synctest.Wait()
+	if len(r.woken) != 0 {
+		t.Error("woken before half of the bound was free")
+	}
+	close(sink.gate)
+	synctest.Wait()
+	if len(r.woken) != 1 || r.woken[0] != 7 || s.mail.take() != mailRoom {
+		t.Errorf("woken %v", r.woken)
+	}
+	if o.full(s) {
+		t.Error("full with nothing in it")
+	}
+	l.close()
+	if err := <-done; err != nil || len(sink.got) != 10 {
+		t.Errorf("got %v, %v", sink.got, err)
+	}
+}
+
+// The goroutines that share an outlet may all have asked before the first of them
+// pushes.
+func TestSharedOutletHasSlotsForAll(t *testing.T) {
+	const goroutines = 5
+	l := newLane(new(scriptedSink))
+	o, ses := l.newOutlet(4<<10, goroutines), newSession("a", "", 0)
+	s := &shard{env: &environment{reader: &stubReader{}}}
+	for seq := int64(1); ; {
+		full := false
+		for range goroutines {
+			full = full || o.full(s)
 		}
-		sink.gate <- struct{}{} // the first event: 900 bytes are left
-		synctest.Wait()
-		if len(r.woken) != 0 {
-			t.Error("woken before half of the bound was free")
+		if full {
+			break
 		}
-		close(sink.gate)
-		synctest.Wait()
-		if len(r.woken) != 1 || r.woken[0] != 7 || s.mail.take() != mailRoom {
-			t.Errorf("woken %v", r.woken)
+		for range goroutines {
+			pushEvent(o, ses, seq, 1) // panics without a slot
+			seq++
 		}
-		q.close()
-		if err := <-done; err != nil || len(sink.got) != 10 {
-			t.Errorf("got %v, %v", sink.got, err)
+	}
+}
+
+// What the lane takes from several outlets keeps the order of each, and none has
+// to wait for another to be empty.
+func TestLaneTakesTurns(t *testing.T) {
+	sink := &scriptedSink{}
+	l := newLane(sink)
+	a, b := l.newOutlet(4<<20, 0), l.newOutlet(4<<20, 0)
+	one, two := newSession("a", "", 0), newSession("b", "", 1<<20)
+	for seq := int64(1); seq <= 3*maxBatchEvents; seq++ {
+		pushEvent(a, one, seq, 1)
+	}
+	pushEvent(b, two, 1<<20+1, 1)
+	l.close()
+	if err := l.run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	at, last := 0, int64(0)
+	for i, seq := range sink.got {
+		if seq > 1<<20 {
+			at = i
+		} else if seq != last+1 {
+			t.Fatalf("seq %d after %d", seq, last)
+		} else {
+			last = seq
 		}
-	})
+	}
+	if len(sink.got) != 3*maxBatchEvents+1 || at > 2*maxBatchEvents {
+		t.Errorf("of %d events the one of the other outlet came at %d", len(sink.got), at)
+	}
 }
 
 func TestBatchLen(t *testing.T) {

@@ -8,7 +8,7 @@ import "sync/atomic"
 const (
 	mailStop     uint32 = 1 << iota // end for good, with the session kept
 	mailTurn                        // the identify bucket's turn has come
-	mailRoom                        // the queue has room again
+	mailRoom                        // the outlet has room again
 	mailCommands                    // the command queue has grown
 )
 

@@ -12,8 +12,8 @@ func TestPathAllocs(t *testing.T) {
 		t.Run(c.String(), func(t *testing.T) {
 			const runs, warm = 2000, 500
 			stream := record(t, c, warm+runs+1)
-			// bytebufferpool looks at its sizes anew after 42,000 returns: what
-			// it keeps from then on is another thing.
+			// More than the 42,000 returns after which bytebufferpool, for one,
+			// looks at its sizes anew and keeps other things.
 			for range 20 {
 				p := newPath(t, c, &stream)
 				next := 0

@@ -104,12 +104,14 @@ func record(tb testing.TB, c wire.Compression, n int) (s recordedStream) {
 	return s
 }
 
-// path is a shard, the queue and a lane that is run by hand, without sockets
+// path is a shard, its outlet and a lane that is run by hand, without sockets
 // and goroutines.
 type path struct {
 	s      *shard
 	sink   *discard
-	events []Event
+	lane   *lane
+	socket [readBuffer]byte // what is read into
+	events [64]Event
 	now    time.Time
 }
 
@@ -118,11 +120,13 @@ func newPath(tb testing.TB, c wire.Compression, stream *recordedStream) *path {
 	tb.Helper()
 	opts := Options{Token: "t", Compression: c, Sessions: noStore{}}.withDefaults()
 	env := &environment{
-		opts: &opts, shards: 1, reader: &stubReader{}, queue: newQueue(1 << 20),
+		opts: &opts, shards: 1, reader: &stubReader{},
 		identify: newIdentifyQueue(1), gateway: &gatewayAddress{}, fail: func(err error) { tb.Fatal(err) },
 	}
 	env.identify.grant = func(s *shard) { s.mail.bits.Or(mailTurn) }
 	p := &path{s: newShard(0, env), sink: new(discard), now: time.Unix(1e9, 0)}
+	p.lane = newLane(p.sink)
+	p.s.outlet = p.lane.newOutlet(64<<20, 0)
 	p.s.begin()
 	p.s.step(p.now)
 	p.s.connected(p.now, nil)
@@ -135,21 +139,22 @@ func newPath(tb testing.TB, c wire.Compression, stream *recordedStream) *path {
 	return p
 }
 
-// read has b arrive at the shard.
+// read has b arrive at the shard, in reads as a loop makes them.
 func (p *path) read(b []byte) {
 	for len(b) > 0 {
-		n := copy(p.s.frames.Space(readSize), b)
+		n := copy(p.socket[:], b)
 		b = b[n:]
-		p.s.read(p.now, n)
+		p.s.feed(p.now, p.socket[:n])
 	}
 }
 
-// drain does a turn of the lane.
+// drain does what the reader and the lane do after some reads.
 func (p *path) drain() {
-	p.events = p.s.env.queue.take(p.events[:0])
-	n, _ := p.sink.Publish(context.Background(), p.events)
-	acknowledge(p.s.env.queue, p.events[:n])
-	clear(p.events)
+	p.s.outlet.publish()
+	for n := p.lane.take(p.events[:]); n > 0; n = p.lane.take(p.events[:]) {
+		p.lane.offer(context.Background(), p.events[:n]) // the sink takes everything
+		clear(p.events[:n])
+	}
 }
 
 func (p *path) close() { p.s.leave() }
@@ -222,7 +227,7 @@ func TestSlowReplay(t *testing.T) {
 	}
 }
 
-// While the queue is full nothing is read: that the peer is silent then proves
+// While there is no room nothing is read: that the peer is silent then proves
 // nothing, not even when reading has just begun again.
 func TestPauseExcusesSilence(t *testing.T) {
 	p := plainPath(t)

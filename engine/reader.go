@@ -12,9 +12,10 @@ import (
 // sockets and calls them when their time has come. All calls to a shard's
 // methods are made by one goroutine, its owner.
 type reader interface {
-	// start takes over the shards. It calls begin for each of them in their
-	// order, before it drives the first. It is called once.
-	start(shards []*shard)
+	// start takes over the shards, which get outlets of the lane. It calls
+	// begin for each of them in their order, before it drives the first. It is
+	// called once.
+	start(shards []*shard, l *lane)
 	// wake makes the owner call s.step soon. Any goroutine may call it, also
 	// after the shard has stopped.
 	wake(s *shard)
@@ -41,7 +42,7 @@ func (e *Engine) newReader(ctx context.Context) (reader, error) {
 	if e.opts.Reader == ReaderEpoll {
 		return newLoopReader(ctx, e.dialer, &e.opts)
 	}
-	return &goroutineReader{ctx: ctx, dial: e.dialer(nil)}, nil
+	return &goroutineReader{ctx: ctx, dial: e.dialer(nil), queueBytes: e.opts.QueueBytes}, nil
 }
 
 // dialFunc makes a connection to a gateway URL: TCP, TLS and the WebSocket

@@ -27,10 +27,11 @@ const (
 // for the socket, or for the next timer and mail while there is no socket to
 // read. A wake-up ends a read by moving its deadline into the past.
 type goroutineReader struct {
-	ctx       context.Context // done when connections shall not be made any more
-	dial      dialFunc
-	shards    sync.WaitGroup
-	farewells sync.WaitGroup
+	ctx        context.Context // done when connections shall not be made any more
+	dial       dialFunc
+	queueBytes int
+	shards     sync.WaitGroup
+	farewells  sync.WaitGroup
 }
 
 // goroutineLink is the reader's handle of a shard.
@@ -41,8 +42,10 @@ type goroutineLink struct {
 	conn  net.Conn      // written by the owner with mu held
 }
 
-func (r *goroutineReader) start(shards []*shard) {
+func (r *goroutineReader) start(shards []*shard, l *lane) {
+	out := l.newOutlet(r.queueBytes, len(shards))
 	for _, s := range shards {
+		s.outlet = out
 		s.link = &goroutineLink{bell: make(chan struct{}, 1)}
 	}
 	for _, s := range shards {

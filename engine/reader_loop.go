@@ -28,11 +28,12 @@ const (
 
 // loopReader divides the shards among its loops, where they stay.
 type loopReader struct {
-	ctx    context.Context // done when connections shall not be made any more
-	dialer func(wrap func(net.Conn) net.Conn) dialFunc
-	pace   time.Duration
-	loops  []*loop
-	live   sync.WaitGroup // of loops
+	ctx        context.Context // done when connections shall not be made any more
+	dialer     func(wrap func(net.Conn) net.Conn) dialFunc
+	pace       time.Duration
+	queueBytes int
+	loops      []*loop
+	live       sync.WaitGroup // of loops
 }
 
 func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dialFunc, o *Options) (reader, error) {
@@ -40,7 +41,7 @@ func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dia
 	if loops <= 0 {
 		loops = runtime.GOMAXPROCS(0)
 	}
-	r := &loopReader{ctx: ctx, dialer: dialer, pace: o.Pace}
+	r := &loopReader{ctx: ctx, dialer: dialer, pace: o.Pace, queueBytes: o.QueueBytes}
 	for range loops {
 		p, err := o.newPoller()
 		if err != nil {
@@ -54,12 +55,15 @@ func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dia
 	return r, nil
 }
 
-func (r *loopReader) start(shards []*shard) {
+func (r *loopReader) start(shards []*shard, to *lane) {
+	for _, l := range r.loops {
+		l.outlet = to.newOutlet(r.queueBytes/len(r.loops), 0)
+	}
 	for i, s := range shards {
 		l := r.loops[i%len(r.loops)]
 		e := &loopShard{s: s, loop: l, slot: len(l.shards), at: -1}
 		l.shards = append(l.shards, e)
-		s.link = e
+		s.link, s.outlet = e, l.outlet
 	}
 	for _, s := range shards {
 		s.begin()
@@ -112,6 +116,7 @@ type loop struct {
 	shards []*loopShard
 
 	// owned by the goroutine
+	outlet  *outlet
 	buf     []byte
 	now     time.Time // as of the last look at the clock
 	timers  timers
@@ -166,6 +171,7 @@ func (l *loop) run() {
 			l.turn(e)
 		}
 		l.tick()
+		l.outlet.publish()
 	}
 }
 

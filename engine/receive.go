@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-	"github.com/valyala/bytebufferpool"
 
 	"sluice/wire"
 )
@@ -42,11 +41,11 @@ func (s *shard) feed(now time.Time, p []byte) {
 }
 
 // received works through the frames that have arrived, until none is whole or
-// the queue is full.
+// there is no room for another event.
 func (s *shard) received(now time.Time) {
 	buf := scratch.Get().(*[]byte)
 	for s.state().connected() {
-		if s.env.queue.full(s) {
+		if s.outlet.full(s) {
 			s.paused = true
 			s.beat.excused = true
 			break
@@ -292,25 +291,26 @@ func (s *shard) emit(e *wire.Envelope) {
 		return
 	}
 	s.counters.events.Add(1)
-	buf := bytebufferpool.Get()
-	buf.B = append(append(buf.B[:0], e.Type...), e.Data...)
+	buf := s.outlet.buffers.Get(len(e.Type) + len(e.Data))
+	buf.B = append(append(buf.B, e.Type...), e.Data...)
 	n := len(e.Type)
 	if e.HasSeq {
 		s.session.queued = e.Seq
 	}
-	s.env.queue.push(Event{
+	s.outlet.push(Event{
 		Shard:   s.id,
 		Session: s.session.id,
 		Seq:     e.Seq,
 		Type:    buf.B[:n:n],
 		Data:    buf.B[n:],
 		origin:  s.session,
+		outlet:  s.outlet,
 		buf:     buf,
-		size:    len(buf.B) + eventOverhead,
+		size:    cap(buf.B) + eventOverhead,
 	})
 }
 
-// eventOverhead is what an event costs in the queue beside its bytes.
+// eventOverhead is what an event costs in the ring beside its bytes.
 const eventOverhead = 160
 
 // wants reports whether events of this name are handed on.

@@ -31,7 +31,6 @@ type environment struct {
 	opts     *Options
 	shards   int
 	reader   reader
-	queue    *queue
 	identify *identifyQueue
 	gateway  *gatewayAddress
 	fail     func(error) // ends the engine
@@ -48,7 +47,8 @@ type shard struct {
 	// for any goroutine
 	mail     mailbox
 	commands commandQueue
-	link     any // the reader's handle of the shard, set before any shard begins
+	link     any     // the reader's handle of the shard, set before any shard begins
+	outlet   *outlet // the reader's, likewise
 	counters shardCounters
 
 	// owned by the reader, for the life of the shard
@@ -68,7 +68,7 @@ type shard struct {
 	partial    []byte // of a message that goes on in the next WebSocket message
 	out        []byte // to be written by the reader
 	hangup     bool   // to be closed by the reader, after out
-	paused     bool   // the queue is full: nothing is read
+	paused     bool   // there is no room for events: nothing is read
 	limiter    sendLimiter
 	beat       heartbeat
 	helloBy    time.Time

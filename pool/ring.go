@@ -44,6 +44,10 @@ const cacheLine = 128
 // The bytes of a value count from Put until they are released, which is later than
 // Take: while the consumer works on it.
 type Ring[T any] struct {
+	// Spare slots are left free by Full, for values whose producers have asked
+	// it before and put later. It is set before the first Put.
+	Spare int
+
 	slots []T
 	mask  uint64
 	limit int64
@@ -82,18 +86,19 @@ func NewRing[T any](slots int, limit int64, bell *Bell, room func()) *Ring[T] {
 	return &Ring[T]{slots: make([]T, n), mask: n - 1, limit: limit, bell: bell, room: room}
 }
 
-// Full reports whether there is no slot left, or as many bytes as allowed are in
-// use.
+// Full reports whether there is no slot left but the spare ones, or as many bytes
+// as allowed are in use.
 func (r *Ring[T]) Full() bool {
-	if r.next-r.takenSeen < uint64(len(r.slots)) && r.bytes-r.freedSeen < r.limit {
+	slots := uint64(len(r.slots) - r.Spare)
+	if r.next-r.takenSeen < slots && r.bytes-r.freedSeen < r.limit {
 		return false
 	}
 	r.takenSeen, r.freedSeen = r.taken.Load(), r.freed.Load()
-	return r.next-r.takenSeen == uint64(len(r.slots)) || r.bytes-r.freedSeen >= r.limit
+	return r.next-r.takenSeen >= slots || r.bytes-r.freedSeen >= r.limit
 }
 
-// Put appends a value of so many bytes. The consumer sees it after Publish. The
-// ring must have a slot free: Full tells.
+// Put appends a value of so many bytes. The consumer sees it after Publish. It
+// panics if there is no slot left, the spare ones included.
 func (r *Ring[T]) Put(v T, size int) {
 	if r.next-r.takenSeen == uint64(len(r.slots)) {
 		if r.takenSeen = r.taken.Load(); r.next-r.takenSeen == uint64(len(r.slots)) {
@@ -157,7 +162,7 @@ func (r *Ring[T]) Release(bytes int64) {
 	if !r.waiting.Load() {
 		return
 	}
-	half := r.filled.Load()-r.taken.Load() <= uint64(len(r.slots))/2 && r.published.Load()-freed <= r.limit/2
+	half := r.filled.Load()-r.taken.Load() <= uint64(len(r.slots)-r.Spare)/2 && r.published.Load()-freed <= r.limit/2
 	if half && r.waiting.Swap(false) {
 		r.room()
 	}

@@ -19,22 +19,24 @@ type model struct {
 	published int   // of them
 	inUse     int   // bytes put and not released
 	taken     int   // bytes of what was taken and not released
-	slots     int
+	slots     int // without the spare ones
 	limit     int
 	waiting   bool
 	calls     int // of room
 }
 
-func (m *model) full() bool { return len(m.values) == m.slots || m.inUse >= m.limit }
+func (m *model) full() bool { return len(m.values) >= m.slots || m.inUse >= m.limit }
 
 // checkAgainstModel does what the bytes of ops say, to a ring and the model.
 func checkAgainstModel(t *testing.T, ops []byte) {
 	if len(ops) < 2 {
 		return
 	}
-	m := &model{slots: 1 << (1 + ops[0]%4), limit: 1 + int(ops[1])}
+	slots, spare := 1<<(1+ops[0]%4), int(ops[0]>>2%2)
+	m := &model{slots: slots - spare, limit: 1 + int(ops[1])}
 	calls := 0
-	r := NewRing[int](m.slots, int64(m.limit), NewBell(), func() { calls++ })
+	r := NewRing[int](slots, int64(m.limit), NewBell(), func() { calls++ })
+	r.Spare = spare
 	size := func(v int) int { return 1 + v*7%50 }
 	dst := make([]int, 5)
 	next := 0

@@ -1,0 +1,103 @@
+// This file is where a reader leaves events: the producer's end of a ring, with
+// the shards that wait for room in it.
+
+package engine
+
+import (
+	"sync"
+
+	"sluice/pool"
+)
+
+const (
+	// publishEvery bounds the events that a reader keeps to itself before the
+	// lane sees them.
+	publishEvery = 64
+	// maxSlots bounds the slots of a ring: the larger it is, the less of it is in
+	// the processor's cache when its turn comes again. With 65,536 slots an
+	// event costs a third more than with so many (BenchmarkPath/none).
+	maxSlots = 16 << 10
+)
+
+// outlet takes the events of one goroutine's shards, or, if it is shared, those of
+// many goroutines.
+type outlet struct {
+	ring    *pool.Ring[Event]
+	buffers *pool.Buffers
+	shared  bool
+
+	mu  sync.Mutex // of the producers, if shared
+	put int        // events since the last publish; of the producers
+
+	pausedMu sync.Mutex
+	paused   []*shard
+}
+
+// newOutlet adds an outlet for so many bytes to the lane, which does not run yet.
+// shared is the number of goroutines that use it, 0 if it is one with many
+// shards. The ring has a slot for each KiB, but maxSlots at most: a small event
+// takes one as a large one does.
+func (l *lane) newOutlet(bytes, shared int) *outlet {
+	o := &outlet{buffers: &l.buffers, shared: shared > 0}
+	o.ring = pool.NewRing[Event](min(bytes>>10, maxSlots)+shared, int64(bytes), l.bell, o.room)
+	o.ring.Spare = shared
+	l.outlets = append(l.outlets, o)
+	return o
+}
+
+// full reports whether s must pause. It then is sent mailRoom when half of the
+// ring is free again. A shard asks before each message that it takes from its
+// socket, so the bound is exceeded by one message at most, or one for each
+// goroutine.
+func (o *outlet) full(s *shard) bool {
+	if o.shared {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+	}
+	if !o.ring.Full() {
+		return false
+	}
+	o.pausedMu.Lock()
+	o.paused = append(o.paused, s)
+	o.pausedMu.Unlock()
+	o.put = 0
+	if !o.ring.Await() {
+		o.room() // for those that paused before; s finds its mail and no pause
+		return false
+	}
+	return true
+}
+
+// room wakes the shards that wait. The lane calls it, or a producer.
+func (o *outlet) room() {
+	o.pausedMu.Lock()
+	wake := o.paused
+	o.paused = nil
+	o.pausedMu.Unlock()
+	for _, s := range wake {
+		s.post(mailRoom)
+	}
+}
+
+// push takes an event, which the lane sees after publish or a number of others.
+// The shard has asked full.
+func (o *outlet) push(ev Event) {
+	if o.shared {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+	}
+	o.ring.Put(ev, ev.size)
+	if o.put++; o.put >= publishEvery || o.shared {
+		o.put = 0
+		o.ring.Publish()
+	}
+}
+
+// publish shows the lane what was pushed. The producer calls it before it waits for
+// anything.
+func (o *outlet) publish() {
+	if o.put > 0 {
+		o.put = 0
+		o.ring.Publish()
+	}
+}
