@@ -249,13 +249,22 @@ func (c *conn) flush() bool {
 	}
 	if len(seqs) > 0 {
 		// Before the write: a client may have an event before Write returns.
-		c.srv.ledger.written(c.seqLog, seqs)
+		c.noteWritten(c.seqLog, seqs)
 	}
 	if err := c.writeRaw(buf); err != nil {
 		c.drop()
 		return false
 	}
 	return true
+}
+
+// noteWritten tells the ledger, and who wants to know, what is about to be
+// written.
+func (c *conn) noteWritten(log *sessionLog, seqs []int64) {
+	c.srv.ledger.written(log, seqs)
+	if f := c.srv.opt.OnWrite; f != nil {
+		f(log.info.Shard, seqs)
+	}
 }
 
 // writeRaw writes to the socket, in pieces if a fault asked for it.

@@ -128,6 +128,10 @@ type Options struct {
 	// Default: any free port of 127.0.0.1.
 	Listen func(role string) (net.Listener, error)
 
+	// OnWrite, if set, is called before events are written to a connection, with
+	// their seqs, which are lent. It is called from many goroutines.
+	OnWrite func(shard int, seqs []int64)
+
 	// Faults is what goes wrong by itself.
 	Faults Faults
 

@@ -92,7 +92,7 @@ func (c *conn) writeRecorded() (more, ok bool) {
 		c.seqs = c.seqs[:0]
 		return true, true
 	}
-	c.srv.ledger.written(s.log, c.seqs)
+	c.noteWritten(s.log, c.seqs)
 	c.seqs = c.seqs[:0]
 	if err := c.writeRaw(frames); err != nil {
 		c.drop()

@@ -74,6 +74,11 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	// Without this a write to a pipe that nobody reads would kill the process
 	// before it could close its connections.
 	signal.Ignore(syscall.SIGPIPE)
+	if cfg.Debug.Address != "" {
+		if err := serveDebug(ctx, cfg.Debug.Address, log); err != nil {
+			return err
+		}
+	}
 	limitMemory(log)
 	go trimMemory(ctx, e)
 	go readCommands(ctx, os.Stdin, e, log)

@@ -96,6 +96,7 @@ type Config struct {
 	AMQP       AMQPConfig
 	Redis      RedisConfig
 	Log        LogConfig
+	Debug      DebugConfig
 
 	tokenFile string            // token_file as it was given
 	raw       wire.Intents      // rawintents as it was given
@@ -170,6 +171,13 @@ type StdioConfig struct {
 	// Format is FormatJSON or FormatMsgpack; stdio.format, STDIO_FORMAT.
 	// FormatJSON by default.
 	Format string
+}
+
+// DebugConfig is where profiles are served.
+type DebugConfig struct {
+	// Address is host:port, or empty: they are not; debug.address,
+	// DEBUG_ADDRESS. Empty by default.
+	Address string
 }
 
 // PrometheusConfig is where metrics are served.

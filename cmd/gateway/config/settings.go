@@ -6,6 +6,7 @@ package config
 import (
 	"log/slog"
 	"math"
+	"net"
 	"runtime"
 	"strconv"
 	"strings"
@@ -369,6 +370,22 @@ var settings = []Setting{
 			}
 		},
 		show: func(c *Config) string { return quote(c.Log.Format) },
+	},
+	{
+		Key: "debug.address", Env: "DEBUG_ADDRESS", Takes: "address", Default: "off",
+		Doc: "Where Go's profiles (`/debug/pprof/`) and figures of its runtime (`/debug/runtime`) are served, such as `localhost:6060`. Whoever reaches it can slow the process down.",
+		read: func(c *Config, in input) {
+			s, ok := in.string(`"localhost:6060"`)
+			if !ok {
+				return
+			}
+			if _, port, err := net.SplitHostPort(s); err != nil || port == "" {
+				in.errorf("%.60q is not host:port, such as localhost:6060", s)
+				return
+			}
+			c.Debug.Address = s
+		},
+		show: func(c *Config) string { return quoteUnlessEmpty(c.Debug.Address) },
 	},
 }
 
