@@ -18,7 +18,8 @@ const (
 
 // Compare writes what changed from a to b: for each scenario, and each subject that
 // both have by name and compression, events a second, CPU per event, RSS, the p99
-// latency and the scenario's own figures. What only one has is listed, and it warns
+// latency and the scenario's own figures; of subjects that had no events the CPU time in
+// percent of a core. What only one has is listed, and it warns
 // of what makes two Reports incomparable: another machine, another load, another
 // version of the form, a quick run.
 //
@@ -152,7 +153,11 @@ func writeChanges(b *bytes.Buffer, before, after *Scenario, x, y *Subject) int {
 	ranges, changes, verdicts := newColumn("ranges"), newColumn("change"), newColumn("")
 	names.left, verdicts.left = true, true
 	counted := 0
-	list := append([]measure{eventRate, cpuPerEvent, rss, p99}, figures([]Subject{*x, *y})...)
+	list := []measure{eventRate, cpuPerEvent, rss, p99}
+	if spreadOf(x.Runs, eventRate.of).max == 0 && spreadOf(y.Runs, eventRate.of).max == 0 {
+		list = []measure{cpuShare, rss, p99}
+	}
+	list = append(list, figures([]Subject{*x, *y})...)
 	for _, m := range list {
 		p, q := spreadOf(x.Runs, m.of), spreadOf(y.Runs, m.of)
 		if p.n == 0 && q.n == 0 {

@@ -66,13 +66,18 @@ type section struct {
 	Load     string
 	Legend   []legend
 	Drawings []drawing
-	Heads    []string
+	Heads    []head
 	Rows     []row
 	Failures []string
 }
 
 type legend struct {
 	Class, Label string
+}
+
+// head is that of a subject's column.
+type head struct {
+	Name, Compression string
 }
 
 // row is one figure of all subjects.
@@ -167,7 +172,7 @@ func (s *Scenario) section(id string, colours map[string]int) section {
 		classes[i] = class(colours[subject.Name], seen[subject.Name])
 		seen[subject.Name]++
 		out.Legend = append(out.Legend, legend{classes[i], labels[i]})
-		out.Heads = append(out.Heads, labels[i])
+		out.Heads = append(out.Heads, head{or(subject.Name), or(subject.Compression)})
 		out.Failures = append(out.Failures, subject.failures()...)
 	}
 	p := plotter{subjects, labels, classes}
@@ -209,7 +214,7 @@ func (s *Scenario) rows(subjects []Subject) []row {
 			for j := range subjects {
 				v := spreadOf(subjects[j].Runs, m.of)
 				c := cell{Value: m.unit.format(m.value(v))}
-				if v.n > 1 {
+				if m.unit.format(v.min) != m.unit.format(v.max) {
 					c.Range = m.unit.formatRange(v.min, v.max)
 				}
 				known = known || v.n > 0
@@ -280,8 +285,8 @@ func (p *plotter) drawings() []drawing {
 	return list
 }
 
-// bars draws m of each subject. It reports whether there was anything to draw: a
-// bar that begins at 0 cannot show what is below.
+// bars draws m of each subject. It reports whether there was anything to draw: bars
+// begin at 0, and show neither what is below nor nothing but zeros.
 func (p *plotter) bars(m *measure, title, axisUnit string) (d drawing, ok bool) {
 	var list []series
 	for i := range p.subjects {
@@ -289,7 +294,7 @@ func (p *plotter) bars(m *measure, title, axisUnit string) (d drawing, ok bool) 
 		if v.n > 0 && v.min < 0 {
 			return drawing{}, false
 		}
-		ok = ok || v.n > 0
+		ok = ok || v.max > 0
 		shown := m.unit.format(v.mid)
 		if p.subjects[i].good() == 0 {
 			shown = "failed"

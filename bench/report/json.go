@@ -43,19 +43,20 @@ func Read(r io.Reader) (*Report, error) {
 
 // readError says at which line of data err was met, where it knows.
 func readError(data []byte, err error) error {
-	offset := int64(-1)
+	var offset int64
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
 		offset = syntax.Offset
-	case errors.As(err, &kind):
+	case errors.As(err, &kind) && kind.Field == "":
 		offset = kind.Offset
+		err = fmt.Errorf("%s where the report should be", shorten(kind.Value, 40))
+	case kind != nil:
+		offset = kind.Offset
+		err = fmt.Errorf("%s where %q should be: it is of type %v", shorten(kind.Value, 40), kind.Field, kind.Type)
 	}
-	if offset < 0 || offset > int64(len(data)) {
-		return fmt.Errorf("report: read: not a report of gateway-bench: %w", err)
-	}
-	line := 1 + bytes.Count(data[:offset], []byte{'\n'})
+	line := 1 + bytes.Count(data[:min(max(offset, 0), int64(len(data)))], []byte{'\n'})
 	return fmt.Errorf("report: read: not a report of gateway-bench: line %d: %w", line, err)
 }
 

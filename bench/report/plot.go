@@ -103,8 +103,11 @@ func ticks(lo, hi float64, n int) (values []float64, step float64) {
 
 // tickText writes a multiple of step without the noise of binary fractions.
 func tickText(v, step float64) string {
+	if math.Abs(v) < step/2 {
+		return "0"
+	}
 	decimals := max(0, int(-math.Floor(math.Log10(step)+1e-9)))
-	s := strconv.FormatFloat(v+0, 'f', decimals, 64)
+	s := strconv.FormatFloat(v, 'f', decimals, 64)
 	if math.Abs(v) >= 10000 {
 		s = thousands(s)
 	}
@@ -131,7 +134,7 @@ func bars(title string, u unit, axisUnit string, list []series) drawing {
 		}
 	}
 	sc := u.scaleFor(top)
-	if sc.name != "" {
+	if axisUnit == "" {
 		axisUnit = sc.name
 	}
 	const left, right = 4.0, drawingWidth - 22.0
@@ -160,11 +163,14 @@ func bars(title string, u unit, axisUnit string, list []series) drawing {
 		lo, mid, hi := x.at(s.s.min/sc.factor), x.at(s.s.mid/sc.factor), x.at(s.s.max/sc.factor)
 		d.Rects = append(d.Rects, rect{left, px(y + 23), max(mid-left, 1), 12, "bar " + s.class})
 		if s.s.n > 1 {
-			d.Paths = append(d.Paths, path{
+			whisker := path{
 				D:     fmt.Sprintf("M%v %vH%vM%v %vv6M%v %vv6", lo, px(y+29), hi, lo, px(y+26), hi, px(y+26)),
-				Class: "whisker",
+				Class: "halo", // so that it is seen on a bar of any colour
 				Title: fmt.Sprintf("%s: %s in %d runs", s.label, u.formatRange(s.s.min, s.s.max), s.s.n),
-			})
+			}
+			d.Paths = append(d.Paths, whisker)
+			whisker.Class = "whisker"
+			d.Paths = append(d.Paths, whisker)
 		}
 	}
 	return d
@@ -196,7 +202,7 @@ func distributions(title string, list []series) drawing {
 	if lo >= hi {
 		lo, hi = hi/2, hi*2
 	}
-	d := drawing{Title: title, Unit: "events handed on within, logarithmic", W: drawingWidth, H: plotHeight}
+	d := drawing{Title: title, Unit: "share of events, the tail stretched", W: drawingWidth, H: plotHeight}
 	// The axis ends at 1, 2 or 5 times a power of ten, and is marked there too; over
 	// many decades at the powers alone.
 	var marks []float64
@@ -222,7 +228,7 @@ func distributions(title string, list []series) drawing {
 		at := x.at(math.Log10(marks[i]))
 		if i%every == 0 {
 			d.line("grid", at, padTop, at, plotHeight-padBottom)
-			d.text(at, plotHeight-padBottom+16, "tick", "middle", seconds.format(marks[i]))
+			d.text(at, plotHeight-padBottom+16, "tick", "middle", markText(marks[i]))
 		}
 	}
 	for _, f := range fractions {
@@ -235,6 +241,13 @@ func distributions(title string, list []series) drawing {
 		d.curve(s, func(p [2]float64) (px, px) { return x.at(math.Log10(p[0])), y.at(nines(p[1])) })
 	}
 	return d
+}
+
+// markText writes 1, 2 or 5 times a power of ten of seconds, never as minutes: these
+// would not be round.
+func markText(v float64) string {
+	s := seconds.scaleFor(min(v, 1))
+	return digits(math.Round(v/s.factor)) + " " + s.name
 }
 
 // upTo999 returns the part of a distribution that is drawn: up to where 99.9 % lie,
@@ -273,7 +286,7 @@ func timeline(title string, u unit, axisUnit string, list []series) drawing {
 		lo, hi = lo-1, hi+1
 	}
 	sc := u.scaleFor(top)
-	if sc.name != "" {
+	if axisUnit == "" {
 		axisUnit = sc.name
 	}
 	over := scale{1, "s"}
@@ -286,12 +299,11 @@ func timeline(title string, u unit, axisUnit string, list []series) drawing {
 	x := axis{lo / over.factor, hi / over.factor, padLeft, drawingWidth - padRight}
 	y := axis{0, ceiling(top/sc.factor, 5), plotHeight - padBottom, padTop}
 	d := drawing{Title: title, Unit: axisUnit, W: drawingWidth, H: plotHeight}
+	caption := "time since the window began, " + over.name
 	if lo < 0 {
+		caption += "; grey: warm-up"
 		end := x.at(0)
 		d.Rects = append(d.Rects, rect{padLeft, padTop, end - padLeft, plotHeight - padBottom - padTop, "warmup"})
-		if end-padLeft > 62 {
-			d.text(padLeft+5, padTop+13, "axis", "start", "warm-up")
-		}
 	}
 	values, step := ticks(0, y.hi, 5)
 	for _, v := range values {
@@ -305,7 +317,7 @@ func timeline(title string, u unit, axisUnit string, list []series) drawing {
 		d.line("grid", at, plotHeight-padBottom, at, plotHeight-padBottom+4)
 		d.text(at, plotHeight-padBottom+16, "tick", "middle", tickText(v, step))
 	}
-	d.text((padLeft+drawingWidth-padRight)/2, plotHeight-6, "axis", "middle", "time since the window began, "+over.name)
+	d.text((padLeft+drawingWidth-padRight)/2, plotHeight-6, "axis", "middle", caption)
 	for _, s := range list {
 		d.curve(s, func(p [2]float64) (px, px) { return x.at(p[0] / over.factor), y.at(p[1] / sc.factor) })
 	}

@@ -133,16 +133,25 @@ func (s *Subject) runs() string {
 	return fmt.Sprint(len(s.Runs))
 }
 
-// failures says of each run that failed why.
+// failures says of the runs that failed why, once for those with the same reason.
 func (s *Subject) failures() []string {
-	var list []string
+	var reasons []string
+	runs := make(map[string][]string)
 	for i := range s.Runs {
-		if s.Runs[i].Failure == "" {
+		reason := s.Runs[i].Failure
+		if reason == "" {
 			continue
 		}
-		list = append(list, fmt.Sprintf("%s, %s: run %d failed: %s", or(s.Name), or(s.Compression), i+1, or(s.Runs[i].Failure)))
+		if runs[reason] == nil {
+			reasons = append(reasons, reason)
+		}
+		runs[reason] = append(runs[reason], strconv.Itoa(i+1))
 	}
-	return list
+	for i, reason := range reasons {
+		n := runs[reason]
+		reasons[i] = fmt.Sprintf("%s: %s %s failed: %s", s.label(), plural(len(n), "run", "runs"), strings.Join(n, ", "), or(reason))
+	}
+	return reasons
 }
 
 // ratio writes v as a multiple of reference.
