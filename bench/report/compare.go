@@ -18,10 +18,10 @@ const (
 
 // Compare writes what changed from a to b: for each scenario, and each subject that
 // both have by name and compression, events a second, CPU per event, RSS, the p99
-// latency and the scenario's own figures; of subjects that had no events the CPU time in
-// percent of a core. What only one has is listed, and it warns
-// of what makes two Reports incomparable: another machine, another load, another
-// version of the form, a quick run.
+// latency and the scenario's own figures; of subjects that had no events the CPU time
+// in percent of a core. What only one has is listed, and it warns of what makes two
+// Reports hard to compare: another machine, another load, another version of the form,
+// a quick run.
 //
 // The figures are medians of the runs that did not fail. A change is taken for more
 // than noise when the ranges from the least to the largest of both sides' runs do not

@@ -20,7 +20,8 @@ const width = 120
 // A figure is the median of the runs that did not fail, but for the largest
 // latency, which is the largest of all of them. CPU is the user and system time of
 // the subject's process, "×" its ratio per event to that of the scenario's first
-// gateway. What is not known is "–".
+// gateway. What is not known is "–". Below are the failures, with the numbers of their
+// runs.
 func (r *Report) WriteTable(w io.Writer) error {
 	var b bytes.Buffer
 	for _, line := range r.head() {
@@ -103,7 +104,11 @@ func (s *Scenario) writeTable(b *bytes.Buffer) {
 		compressions.add(shorten(or(subject.Compression), 14))
 		runs.add(subject.runs())
 		cpu := spreadOf(subject.Runs, cpuPerEvent.of)
-		spreads.add(micros.formatRange(cpu.min, cpu.max))
+		if cpu.n > 1 {
+			spreads.add(micros.formatRange(cpu.min, cpu.max))
+		} else {
+			spreads.add(unknown)
+		}
 		ratios.add(ratio(cpu.mid, reference))
 	}
 	names.left, compressions.left = true, true
