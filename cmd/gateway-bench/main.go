@@ -18,13 +18,17 @@ import (
 // command is a subcommand. run returns when ctx is done or the work is.
 type command struct {
 	name  string
-	short string
+	short string // empty: not for people
 	run   func(ctx context.Context, args []string, stdout, stderr io.Writer) error
 }
 
 func commands() []command {
 	return []command{
 		{"sim", "run a simulated Discord that any bot can connect to", runSim},
+		{"run", "measure the gateway, and others beside it", runRun},
+		{"compare", "say what has changed between two results of run", runCompare},
+		{"profile", "say where the gateway spends its time in a scenario", runProfile},
+		{"simulator", "", runSimulator},
 	}
 }
 
@@ -76,9 +80,11 @@ func usage(w io.Writer) {
 	fmt.Fprintln(w, "usage: gateway-bench <command> [flags]")
 	fmt.Fprintln(w)
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-6s %s\n", c.name, c.short)
+		if c.short != "" {
+			fmt.Fprintf(w, "  %-8s %s\n", c.name, c.short)
+		}
 	}
-	fmt.Fprintf(w, "  %-6s %s\n", "help", "print this")
+	fmt.Fprintf(w, "  %-8s %s\n", "help", "print this")
 	fmt.Fprintln(w)
 	fmt.Fprintln(w, "gateway-bench <command> -h lists the flags of a command.")
 }

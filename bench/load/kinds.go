@@ -1,0 +1,220 @@
+// This file holds what is done in the windows of the kinds of scenario.
+
+package load
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"sluice/bench/report"
+)
+
+// load measures while events arrive: at a rate for the window, and as fast as they
+// are read until the last.
+func (m *measurement) load(ctx context.Context, out *report.Run) error {
+	if _, err := m.sim.do(simCommand{Do: "play"}); err != nil {
+		return err
+	}
+	if m.sc.rate > 0 {
+		if err := pause(ctx, m.o.Warmup); err != nil {
+			return err
+		}
+		if err := m.window(out, func() error { return m.inWindow(ctx, m.o.Window) }); err != nil {
+			return err
+		}
+		if want := 0.2 * m.sc.rate * float64(m.sc.shards) * out.Seconds; float64(out.Events) < want {
+			return fmt.Errorf("%d events came, and not even %.0f", out.Events, want)
+		}
+		return m.latency(out)
+	}
+	// A peer tells of some of its events only.
+	all := int64(m.sc.shards) * int64(m.events()+1-4*sampleEvery)
+	arrived := func(part float64) func() (bool, error) {
+		return func() (bool, error) { return m.p.seen().events >= int64(part*float64(all)), nil }
+	}
+	if err := m.until(ctx, "tenth of the events", time.Minute, arrived(0.1)); err != nil {
+		return err
+	}
+	err := m.window(out, func() error {
+		if m.o.InWindow != nil && m.subject.Gateway {
+			go m.o.InWindow(m.p.debug, m.o.Window)
+		}
+		return m.until(ctx, "end of the events", 10*time.Minute, arrived(1))
+	})
+	if err != nil {
+		return err
+	}
+	out.Latency = report.Latency{} // in a flood everything waits for its turn
+	return nil
+}
+
+// latency joins the times of writes with those of arrivals in the window.
+func (m *measurement) latency(out *report.Run) error {
+	state, err := m.sim.do(simCommand{Do: "times"})
+	if err != nil {
+		return err
+	}
+	type event struct {
+		shard int
+		seq   int64
+	}
+	written := make(map[event]int64, len(state.Written))
+	for _, w := range state.Written {
+		written[event{w.Shard, w.Seq}] = w.At
+	}
+	began := m.began.UnixNano()
+	end := began + int64(out.Seconds*1e9)
+	var took []float64
+	m.p.mu.Lock()
+	for _, a := range m.p.arrived {
+		if at, ok := written[event{a.Shard, a.Seq}]; ok && began <= at && at < end {
+			took = append(took, float64(max(0, a.At-at))/1e9)
+		}
+	}
+	m.p.mu.Unlock()
+	out.Latency = distribution(took)
+	return nil
+}
+
+// distribution returns the percentiles and the curve of durations in seconds.
+func distribution(took []float64) report.Latency {
+	l := report.Latency{Count: int64(len(took))}
+	if len(took) == 0 {
+		return l
+	}
+	slices.Sort(took)
+	at := func(part float64) float64 { return took[min(len(took)-1, int(part*float64(len(took))))] }
+	l.P50, l.P90, l.P99, l.P999, l.Max = at(0.5), at(0.9), at(0.99), at(0.999), took[len(took)-1]
+	const points = 60
+	for i := range points {
+		part := float64(i) / points
+		l.Curve = append(l.Curve, [2]float64{at(part), part})
+	}
+	for _, part := range []float64{0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999} {
+		if part*float64(len(took)) < float64(len(took)-1) {
+			l.Curve = append(l.Curve, [2]float64{at(part), part})
+		}
+	}
+	l.Curve = append(l.Curve, [2]float64{l.Max, 1})
+	return l
+}
+
+// idle measures shards to which nothing happens, once what their start took is
+// given back.
+func (m *measurement) idle(ctx context.Context, out *report.Run, base int64) error {
+	if err := m.guildsThrough(ctx); err != nil {
+		return err
+	}
+	if err := pause(ctx, m.settle()); err != nil {
+		return err
+	}
+	window := max(m.o.Window, 2*m.sc.heartbeat)
+	if m.o.Quick {
+		window = m.o.Window
+	}
+	if err := m.window(out, func() error { return m.inWindow(ctx, window) }); err != nil {
+		return err
+	}
+	state, err := m.sim.do(simCommand{Do: "late"})
+	if err != nil {
+		return err
+	}
+	if state.Connected < m.sc.shards {
+		return fmt.Errorf("%d of %d shards are connected", state.Connected, m.sc.shards)
+	}
+	out.Figures["bytes_per_shard"] = float64(out.RSS-base) / float64(max(1, m.sc.shards-1))
+	out.Figures["heartbeats"] = float64(state.Heartbeats)
+	out.Figures["heartbeat_late_max_s"] = state.Late.Seconds()
+	return nil
+}
+
+// guildsThrough waits until the guilds of all shards have arrived.
+func (m *measurement) guildsThrough(ctx context.Context) error {
+	want := int64(m.sc.shards) * int64(1+m.sc.guilds)
+	if m.sc.guilds == 0 || !m.subject.Gateway {
+		return nil
+	}
+	return m.until(ctx, "guilds of all shards", 5*time.Minute, func() (bool, error) { return m.p.seen().events >= want, nil })
+}
+
+// guilds measures the start: from the first connection to the last guild.
+func (m *measurement) guilds(ctx context.Context, out *report.Run) error {
+	err := m.window(out, func() error { return m.guildsThrough(ctx) })
+	if err != nil {
+		return err
+	}
+	out.Figures["megabytes_per_second"] = float64(m.sc.shards*m.sc.guilds*m.sc.guildBytes) / 1e6 / out.Seconds
+	return nil
+}
+
+// beside measures how late the heartbeats of all shards get while one receives
+// guilds as fast as it reads.
+func (m *measurement) beside(ctx context.Context, out *report.Run) error {
+	want := int64(m.sc.shards) // READY of each
+	err := m.window(out, func() error {
+		for end := time.Now().Add(m.o.Window); time.Now().Before(end); {
+			state, err := m.sim.do(simCommand{Do: "large", Count: m.sc.guilds, Bytes: m.sc.guildBytes})
+			if err != nil {
+				return err
+			}
+			want += int64(m.sc.guilds)
+			if state.Connected < m.sc.shards {
+				return fmt.Errorf("%d of %d shards are connected", state.Connected, m.sc.shards)
+			}
+			if err := m.until(ctx, "guilds", time.Minute, func() (bool, error) { return m.p.seen().events >= want, nil }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	state, err := m.sim.do(simCommand{Do: "late"})
+	if err != nil {
+		return err
+	}
+	out.Figures["heartbeat_late_max_s"] = state.Late.Seconds()
+	out.Figures["megabytes_per_second"] = float64(out.Events) * float64(m.sc.guildBytes) / 1e6 / out.Seconds
+	return nil
+}
+
+// reconnect measures from the moment when every shard is cut until all have
+// their sessions again.
+func (m *measurement) reconnect(ctx context.Context, out *report.Run) error {
+	if _, err := m.sim.do(simCommand{Do: "play"}); err != nil {
+		return err
+	}
+	if err := pause(ctx, m.o.Warmup); err != nil {
+		return err
+	}
+	var back time.Duration
+	err := m.window(out, func() error {
+		if _, err := m.sim.do(simCommand{Do: "cut"}); err != nil {
+			return err
+		}
+		err := m.until(ctx, "resumes of all shards", 2*time.Minute, func() (bool, error) {
+			s, err := m.sim.do(simCommand{Do: "state"})
+			return s.Resumed >= m.sc.shards, err
+		})
+		back = time.Since(m.began)
+		if err != nil {
+			return err
+		}
+		return pause(ctx, m.o.Window)
+	})
+	if err != nil {
+		return err
+	}
+	out.Figures["resumed_after_s"] = back.Seconds()
+	state, err := m.sim.do(simCommand{Do: "state"})
+	if err != nil {
+		return err
+	}
+	if state.Sessions > m.sc.shards {
+		return fmt.Errorf("%d shards began a new session", state.Sessions-m.sc.shards)
+	}
+	return m.latency(out)
+}

@@ -1,0 +1,92 @@
+// This file reads what Linux counts of a process, and what the machine is.
+
+package load
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"sluice/bench/report"
+)
+
+// usage is what a process has used.
+type usage struct {
+	user, system float64 // CPU seconds
+	rss, maxRSS  int64   // bytes
+	threads      int
+}
+
+// ticks are in a second of /proc's CPU times: USER_HZ, the same on every Linux
+// that Go runs on.
+const ticks = 100
+
+// readUsage reads what the process has used.
+func readUsage(pid int) (u usage, err error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return u, err
+	}
+	// The name, in parentheses, may hold anything.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 18 {
+		return u, fmt.Errorf("load: /proc/%d/stat has %d fields", pid, len(fields))
+	}
+	count := func(i int) float64 {
+		n, _ := strconv.ParseFloat(string(fields[i]), 64) // the kernel writes numbers
+		return n
+	}
+	u.user, u.system, u.threads = count(11)/ticks, count(12)/ticks, int(count(17))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return u, err
+	}
+	u.rss, u.maxRSS = kib(status, "VmRSS:"), kib(status, "VmHWM:")
+	return u, nil
+}
+
+// kib returns the figure of a line like "VmRSS:	  1234 kB" in bytes.
+func kib(text []byte, name string) int64 {
+	_, rest, _ := bytes.Cut(text, []byte(name))
+	fields := bytes.Fields(rest[:min(len(rest), 100)])
+	if len(fields) == 0 {
+		return 0
+	}
+	n, _ := strconv.ParseInt(string(fields[0]), 10, 64) // as above
+	return n << 10
+}
+
+// thisMachine says where the measurement takes place.
+func thisMachine() report.Machine {
+	m := report.Machine{Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version()}
+	cpus, _ := os.ReadFile("/proc/cpuinfo") // what can't be read is left empty
+	for line := range strings.Lines(string(cpus)) {
+		if name, model, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			m.CPU = strings.TrimSpace(model)
+			break
+		}
+	}
+	memory, _ := os.ReadFile("/proc/meminfo")
+	m.Memory = kib(memory, "MemTotal:")
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	m.Kernel = strings.TrimSpace(string(release))
+	load, _ := os.ReadFile("/proc/loadavg")
+	if first, _, ok := strings.Cut(string(load), " "); ok {
+		m.Load, _ = strconv.ParseFloat(first, 64)
+	}
+	return m
+}
+
+// raiseLimit lets this process and those that it starts open as many files as the
+// system allows: a socket for each shard.
+func raiseLimit() {
+	var l syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) == nil {
+		l.Cur = l.Max
+		syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l) // without it fewer shards are possible
+	}
+}

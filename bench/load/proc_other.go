@@ -1,0 +1,25 @@
+// This file says that processes are measured on Linux alone.
+
+//go:build !linux
+
+package load
+
+import (
+	"errors"
+
+	"sluice/bench/report"
+)
+
+type usage struct {
+	user, system float64
+	rss, maxRSS  int64
+	threads      int
+}
+
+func readUsage(int) (usage, error) {
+	return usage{}, errors.New("load: processes are measured on Linux alone")
+}
+
+func thisMachine() report.Machine { return report.Machine{} }
+
+func raiseLimit() {}

@@ -1,0 +1,167 @@
+// This file runs scenarios: every subject in turn, again and again.
+
+package load
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/bench/report"
+)
+
+// Options say what to run. Simulator and Gateway are required.
+type Options struct {
+	// Simulator is a command that calls ServeSim.
+	Simulator []string
+	// Gateway is the path of the gateway, and Version what it is called.
+	Gateway, Version string
+	// Env is set for the gateway besides.
+	Env []string
+	// Peers are other programs, which keep to the protocol of the package.
+	Peers []Subject
+	// Scenarios are the names of those to run; none: all.
+	Scenarios []string
+	// Repeat is how often each subject is measured. Default 3.
+	Repeat int
+	// Window is how long a scenario at a rate is measured, and Warmup how long
+	// it runs before. Default 8 s and 3 s.
+	Window, Warmup time.Duration
+	// Quick runs few scenarios, once and shortly: to see that it works.
+	Quick bool
+	// Progress is told what is under way, if set.
+	Progress io.Writer
+	// InWindow, if set, is called at the beginning of each window with the base
+	// URL of the gateway's debug address. The window lasts until it returns.
+	InWindow func(debug string, window time.Duration)
+}
+
+// Names returns the scenarios and what each is about.
+func Names() (names, about []string) {
+	for _, s := range scenarios {
+		names, about = append(names, s.name), append(about, s.about)
+	}
+	return names, about
+}
+
+func (o Options) withDefaults() Options {
+	if o.Repeat == 0 {
+		o.Repeat = 3
+	}
+	if o.Window == 0 {
+		o.Window = 8 * time.Second
+	}
+	if o.Warmup == 0 {
+		o.Warmup = 3 * time.Second
+	}
+	if o.Quick {
+		o.Repeat, o.Window, o.Warmup = 1, 2*time.Second, time.Second
+	}
+	if o.Progress == nil {
+		o.Progress = io.Discard
+	}
+	return o
+}
+
+// choose returns the scenarios with the names.
+func (o *Options) choose() ([]scenario, error) {
+	if len(o.Scenarios) == 0 {
+		return slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool { return o.Quick && !s.quick }), nil
+	}
+	var chosen []scenario
+	for _, name := range o.Scenarios {
+		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
+		if i < 0 {
+			names, _ := Names()
+			return nil, fmt.Errorf("no scenario %q; there are %s", name, strings.Join(names, ", "))
+		}
+		chosen = append(chosen, scenarios[i])
+	}
+	return chosen, nil
+}
+
+// Check returns what is wrong with the options, if anything is.
+func (o Options) Check() error {
+	if runtime.GOOS != "linux" {
+		return fmt.Errorf("processes are measured on Linux, and this is %s", runtime.GOOS)
+	}
+	_, err := o.choose()
+	return err
+}
+
+// Run measures the subjects in the scenarios. What fails is told in the report, in
+// Run.Failure; an error means that nothing could be measured.
+func Run(ctx context.Context, o Options) (*report.Report, error) {
+	if err := o.Check(); err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	o = o.withDefaults()
+	raiseLimit()
+	began := time.Now()
+	r := &report.Report{Version: report.Version, Started: began.UTC().Truncate(time.Second), Gateway: o.Version, Quick: o.Quick, Machine: thisMachine()}
+	chosen, _ := o.choose()
+	for i, sc := range chosen {
+		subjects := o.subjects(sc)
+		out := report.Scenario{Name: sc.name, About: sc.about, Shards: sc.shards, Rate: sc.rate * float64(sc.shards), TLS: sc.tls}
+		if sc.rate < 0 {
+			out.Rate = -1
+		}
+		for _, s := range subjects {
+			out.Subjects = append(out.Subjects, report.Subject{Name: s.Name, Gateway: s.Gateway, Compression: s.Compression})
+		}
+		for round := range o.Repeat {
+			for j, s := range subjects {
+				if ctx.Err() != nil {
+					return nil, ctx.Err()
+				}
+				fmt.Fprintf(o.Progress, "[%s] scenario %d of %d: %s, %s %s, round %d of %d\n",
+					time.Since(began).Round(time.Second), i+1, len(chosen), sc.name, s.Name, s.Compression, round+1, o.Repeat)
+				m := &measurement{o: &o, sc: sc, subject: s}
+				run, err := m.run(ctx)
+				if err != nil {
+					run.Failure = err.Error()
+					fmt.Fprintf(o.Progress, "    failed: %v\n", err)
+				}
+				if m.hello.Peer != "" {
+					out.Subjects[j].Name = m.hello.Peer
+				}
+				if m.hello.Compression != "" {
+					out.Subjects[j].Compression = m.hello.Compression
+				}
+				out.Subjects[j].Runs = append(out.Subjects[j].Runs, run)
+			}
+		}
+		r.Scenarios = append(r.Scenarios, out)
+	}
+	r.Seconds = time.Since(began).Seconds()
+	return r, nil
+}
+
+// subjects returns who is measured in a scenario.
+func (o *Options) subjects(sc scenario) []Subject {
+	var all []Subject
+	readers := []string{"epoll"}
+	if sc.goroutine {
+		readers = append(readers, "goroutine")
+	}
+	for i, c := range sc.compressions {
+		for _, r := range readers {
+			if i > 0 && r != "epoll" {
+				continue
+			}
+			env := append(append([]string{"READER_TYPE=" + r}, sc.env...), o.Env...)
+			all = append(all, Subject{Name: "gateway " + r, Gateway: true, Command: []string{o.Gateway}, Env: env, Compression: c})
+		}
+	}
+	if sc.peers {
+		for _, p := range o.Peers {
+			p.Compression = sc.compressions[0]
+			all = append(all, p)
+		}
+	}
+	return all
+}

@@ -1,0 +1,72 @@
+// This file is the table of scenarios.
+
+package load
+
+import "time"
+
+// kind is what is done in a scenario's window.
+type kind int
+
+const (
+	kindLoad      kind = iota // events arrive, at a rate or as fast as they are read
+	kindIdle                  // nothing but heartbeats
+	kindGuilds                // from the first connection until all guilds have arrived
+	kindBeside                // shard 0 gets large guilds, the others nothing
+	kindReconnect             // every shard is cut at once
+)
+
+// scenario is one kind of load.
+type scenario struct {
+	name, about  string
+	kind         kind
+	shards       int
+	rate         float64 // events a second and shard; negative: as many as are read
+	tls          bool
+	compressions []string // the gateway is measured with each, peers with the first
+	goroutine    bool     // the other reader is measured, too
+	peers        bool     // so are the other programs
+	env          []string // of the gateway
+	guilds       int      // for each shard
+	guildBytes   int
+	heartbeat    time.Duration
+	quick        bool // part of a quick run
+}
+
+const (
+	none = "none"
+	zstd = "zstd-stream"
+)
+
+// scenarios are in the order in which they run.
+var scenarios = []scenario{
+	{name: "flood-1", about: "One shard over TLS gets events as fast as it reads them.", quick: true,
+		shards: 1, rate: -1, tls: true, compressions: []string{zstd}, goroutine: true, peers: true},
+	{name: "flood-16", about: "16 shards over TLS get events as fast as they read them.",
+		shards: 16, rate: -1, tls: true, compressions: []string{zstd}, goroutine: true, peers: true},
+	{name: "rate-64", about: "20,000 events a second over 64 shards, without TLS and compression.", quick: true,
+		shards: 64, rate: 312.5, compressions: []string{none}, goroutine: true, peers: true},
+	{name: "rate-64-tls", about: "20,000 events a second over 64 shards, over TLS and compressed: what Discord sends.",
+		shards: 64, rate: 312.5, tls: true, compressions: []string{zstd}, goroutine: true, peers: true},
+	{name: "rate-1000", about: "100,000 events a second over 1,000 shards, without TLS.",
+		shards: 1000, rate: 100, compressions: []string{none}},
+	{name: "rate-20", about: "20 events a second on each of 1,000 shards, without TLS.",
+		shards: 1000, rate: 20, compressions: []string{none}, goroutine: true},
+	{name: "idle-1000", about: "1,000 shards without TLS, nothing but heartbeats.", kind: kindIdle, quick: true,
+		shards: 1000, compressions: []string{none, zstd}, goroutine: true, peers: true, heartbeat: 5 * time.Second},
+	{name: "idle-1000-tls", about: "1,000 shards over TLS, nothing but heartbeats.", kind: kindIdle,
+		shards: 1000, tls: true, compressions: []string{none, zstd}, goroutine: true, peers: true, heartbeat: 5 * time.Second},
+	{name: "idle-10000", about: "10,000 shards without TLS, nothing but heartbeats.", kind: kindIdle,
+		shards: 10_000, compressions: []string{none}, heartbeat: 10 * time.Second},
+	{name: "idle-10000-tls", about: "10,000 shards over TLS, nothing but heartbeats.", kind: kindIdle,
+		shards: 10_000, tls: true, compressions: []string{none}, heartbeat: 10 * time.Second},
+	{name: "windows", about: "1,000 shards after 1 MB of guilds each, with the window of 256 KiB that zstd-stream obliges to.", kind: kindIdle,
+		shards: 1000, compressions: []string{zstd}, guilds: 4, guildBytes: 256 << 10, heartbeat: 5 * time.Second},
+	{name: "guilds", about: "64 shards over TLS start, with 9 MB of guilds each.", kind: kindGuilds,
+		shards: 64, tls: true, compressions: []string{zstd}, guilds: 9, guildBytes: 1 << 20, heartbeat: time.Second},
+	{name: "beside", about: "One shard gets 36 MB of guilds at once, again and again; 63 others share its reader.", kind: kindBeside, quick: true,
+		shards: 64, tls: true, compressions: []string{zstd}, env: []string{"READER_COUNT=1"}, guilds: 36, guildBytes: 1 << 20, heartbeat: 500 * time.Millisecond},
+	{name: "big", about: "Guilds of 8 MiB on one shard over TLS.", kind: kindBeside,
+		shards: 1, tls: true, compressions: []string{zstd, none}, guilds: 4, guildBytes: 8 << 20, heartbeat: time.Second},
+	{name: "reconnect", about: "1,000 shards over TLS are cut at once.", kind: kindReconnect,
+		shards: 1000, rate: 5, tls: true, compressions: []string{zstd}, goroutine: true},
+}

@@ -1,0 +1,264 @@
+// This file is the simulator in a process of its own, and the other end of it.
+
+package load
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"sluice/bench/sim"
+)
+
+// SimConfig is what a simulator is started with: the first line that ServeSim
+// reads.
+type SimConfig struct {
+	TLS         bool
+	Shards      int
+	Rate        float64 // events a second and shard; negative: as many as are read
+	Recorded    int     // events that each shard gets at most, compressed beforehand; 0: none
+	Compression string  // of the recording
+	Guilds      int     // for each shard; negative: none
+	GuildBytes  int     // size of each guild; 0: a small one
+	Stored      bool    // compress nothing
+	Heartbeat   time.Duration
+	Replay      int   // events kept for a resume; 0: as Discord does
+	Sample      int64 // write times are kept of events whose seq is a multiple
+}
+
+// SimState is what a simulator answers.
+type SimState struct {
+	API, CA    string // where it is; in the first answer only
+	Connected  int    // connections with a session
+	Connects   int
+	Sessions   int
+	Resumed    int
+	Dispatched int64 // events, to all sessions
+	Heartbeats int
+	// Late is by how much the latest heartbeat after another of its connection
+	// came too late.
+	Late time.Duration
+	// Written are the times of sampled writes.
+	Written []Written
+}
+
+// Written is when the event of a shard was last written to a connection.
+type Written struct {
+	Shard int
+	Seq   int64
+	At    int64 // nanoseconds since 1970
+}
+
+// simCommand is a line that a simulator carries out and answers with a SimState.
+type simCommand struct {
+	Do    string // play, cut, large, times or state
+	Shard int    // large
+	Count int    // large
+	Bytes int    // large
+}
+
+// ServeSim runs a simulator until ctx is done or in ends: it reads its
+// configuration and then commands from in, and answers each on out. It is the
+// other end of what Run starts.
+func ServeSim(ctx context.Context, in io.Reader, out io.Writer) error {
+	lines := json.NewDecoder(in)
+	answers := json.NewEncoder(out)
+	var c SimConfig
+	if err := lines.Decode(&c); err != nil {
+		return fmt.Errorf("load: simulator: %w", err)
+	}
+	o := sim.Options{
+		TLS: c.TLS, Shards: c.Shards, MaxConcurrency: c.Shards, IdentifyTotal: 100 * c.Shards, IdentifyWindow: time.Millisecond,
+		RESTLimit: 1 << 20, HeartbeatInterval: c.Heartbeat, SendLimit: 1 << 20, Rate: c.Rate, Hold: true,
+		Guilds: c.Guilds, LargeEvery: -1, LargeEvents: -1, UnavailableEvery: -1, GuildPace: -1, ReadyDelay: -1,
+		Stored: c.Stored, Seed: 1, EventLimit: 200_000, LogLimit: 1 << 20, ReplayLimit: c.Replay,
+	}
+	if c.GuildBytes > 0 {
+		o.LargeEvery, o.LargeBytes = 1, c.GuildBytes
+	}
+	if c.Recorded > 0 {
+		compress := c.Compression
+		if compress == "none" {
+			compress = ""
+		}
+		var err error
+		if o.Recording, err = sim.Record(1, c.Recorded, compress); err != nil {
+			return err
+		}
+	}
+	var mu sync.Mutex
+	written := make(map[Written]int64) // by the shard and the seq
+	o.OnWrite = func(shard int, seqs []int64) {
+		for _, seq := range seqs {
+			if seq%c.Sample == 0 {
+				mu.Lock()
+				written[Written{Shard: shard, Seq: seq}] = time.Now().UnixNano()
+				mu.Unlock()
+			}
+		}
+	}
+	srv, err := sim.New(o)
+	if err != nil {
+		return err
+	}
+	defer srv.Close()
+	first := SimState{API: srv.APIURL()}
+	if pem := srv.CertPEM(); pem != nil {
+		f, err := os.CreateTemp("", "gateway-bench-*.pem")
+		if err != nil {
+			return err
+		}
+		defer os.Remove(f.Name())
+		if _, err := f.Write(pem); err != nil {
+			return errors.Join(err, f.Close())
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+		first.CA = f.Name()
+	}
+	if err := answers.Encode(first); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		var cmd simCommand
+		if err := lines.Decode(&cmd); err != nil {
+			return nil // the harness has gone
+		}
+		state := SimState{}
+		switch cmd.Do {
+		case "play":
+			srv.Play()
+		case "cut":
+			for shard := range c.Shards {
+				srv.Cut(shard, shard%2 == 0)
+			}
+		case "large":
+			text := largeText(cmd.Bytes)
+			for range cmd.Count {
+				srv.Dispatch(cmd.Shard, "GUILD_CREATE", text)
+			}
+		case "times":
+			mu.Lock()
+			for w, at := range written {
+				w.At = at
+				state.Written = append(state.Written, w)
+			}
+			mu.Unlock()
+		}
+		s := srv.Ledger().Summary()
+		state.Connected, state.Connects, state.Sessions = srv.Connected(), s.Connects, s.Sessions
+		state.Resumed, state.Dispatched, state.Heartbeats = s.Resumed, s.Events, s.Heartbeats
+		if cmd.Do == "late" {
+			state.Late = lateness(srv.Ledger().Heartbeats(), o.HeartbeatInterval)
+		}
+		if err := answers.Encode(state); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// largeText returns a JSON string of so many bytes that compresses like a guild.
+func largeText(n int) []byte {
+	text := make([]byte, max(n, 2))
+	for i := range text {
+		text[i] = 'a' + byte(i*i>>7%26)
+	}
+	text[0], text[len(text)-1] = '"', '"'
+	return text
+}
+
+// lateness returns by how much a heartbeat came at most later than an interval
+// after the one before on its connection.
+func lateness(beats []sim.Heartbeat, interval time.Duration) (late time.Duration) {
+	last := make(map[int64]time.Time)
+	for _, b := range beats {
+		if before, ok := last[b.Conn]; ok {
+			late = max(late, b.Time.Sub(before)-interval)
+		}
+		last[b.Conn] = b.Time
+	}
+	return late
+}
+
+// simulator is a simulator in another process.
+type simulator struct {
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	out     *json.Decoder
+	stderr  tail
+	address SimState // the first answer
+}
+
+// startSimulator starts the program with ServeSim behind the arguments.
+func startSimulator(program []string, c SimConfig) (*simulator, error) {
+	if c.Sample == 0 {
+		c.Sample = sampleEvery
+	}
+	s := &simulator{cmd: exec.Command(program[0], program[1:]...)}
+	in, err := s.cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	s.cmd.Stderr = &s.stderr
+	s.in, s.out = in, json.NewDecoder(bufio.NewReader(out))
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("load: simulator: %w", err)
+	}
+	if err = json.NewEncoder(in).Encode(c); err == nil {
+		err = s.out.Decode(&s.address)
+	}
+	if err != nil {
+		s.stop()
+		return nil, fmt.Errorf("load: simulator: %w; it said %q", err, s.stderr.String())
+	}
+	return s, nil
+}
+
+// do has the simulator carry out a command.
+func (s *simulator) do(c simCommand) (state SimState, err error) {
+	if err = json.NewEncoder(s.in).Encode(c); err == nil {
+		err = s.out.Decode(&state)
+	}
+	if err != nil {
+		err = fmt.Errorf("load: simulator: %w; it said %q", err, s.stderr.String())
+	}
+	return state, err
+}
+
+func (s *simulator) stop() {
+	s.in.Close()
+	s.cmd.Wait() // how it ends says nothing about the subject
+}
+
+// tail keeps the last bytes that were written to it, for an error.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, p...)
+	t.buf = t.buf[max(0, len(t.buf)-2000):]
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.buf)
+}

@@ -1,0 +1,249 @@
+// This file is a program under measurement: its process and its output.
+
+package load
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// sampleEvery is how many events lie between two whose way is timed.
+const sampleEvery = 16
+
+// Subject is a program to measure.
+type Subject struct {
+	Name        string
+	Gateway     bool     // it is this project's
+	Command     []string // program and arguments
+	Env         []string // besides what the protocol gives
+	Compression string
+}
+
+// process is a subject that runs.
+type process struct {
+	cmd    *exec.Cmd
+	out    *os.File
+	stderr tail
+	debug  string // base URL of the gateway's debug address; empty: none
+	ended  chan struct{}
+
+	mu      sync.Mutex
+	shards  map[int]*shardSeen
+	arrived []Written // of sampled events
+	newest  time.Time // when the last line came
+	hello   struct{ Peer, Compression string }
+}
+
+// shardSeen is what was read of a shard's events.
+type shardSeen struct {
+	last int64 // seq
+	gaps int64 // events that did not come between two that did, of a subject that writes all
+}
+
+// start starts a subject against a simulator. shards is the count that it
+// identifies with, ids those that it runs; empty: all.
+func start(s Subject, at SimState, shards int, ids string) (*process, error) {
+	protocol, host, _ := strings.Cut(strings.TrimSuffix(at.API, "/api/v10"), "://")
+	p := &process{cmd: exec.Command(s.Command[0], s.Command[1:]...), ended: make(chan struct{}), shards: make(map[int]*shardSeen)}
+	p.cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
+		"DISCORD_TOKEN=sim-token", "DISCORD_API_URL=" + at.API, "DISCORD_API_PROTOCOL=" + protocol, "DISCORD_API_HOST=" + host,
+		"DISCORD_SHARD_COUNT=" + strconv.Itoa(shards), "DISCORD_COMPRESSION=" + s.Compression,
+	}, s.Env...)
+	if ids != "" {
+		p.cmd.Env = append(p.cmd.Env, "DISCORD_SHARD_IDS="+ids)
+	}
+	if at.CA != "" {
+		p.cmd.Env = append(p.cmd.Env, "DISCORD_API_CA_FILE="+at.CA, "SSL_CERT_FILE="+at.CA, "NODE_EXTRA_CA_CERTS="+at.CA)
+	}
+	if s.Gateway {
+		address, err := freeAddress()
+		if err != nil {
+			return nil, err
+		}
+		p.debug = "http://" + address
+		p.cmd.Env = append(p.cmd.Env, "DEBUG_ADDRESS="+address, "LOG_LEVEL=warn", "BROKER_TYPE=stdio")
+	} else {
+		p.cmd.Env = append(p.cmd.Env, "DISCORD_INTENTS=53608189", "BENCH_SAMPLE="+strconv.Itoa(4*sampleEvery)) // all but the privileged
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	p.out, p.cmd.Stdout, p.cmd.Stderr = r, w, &p.stderr
+	err = p.cmd.Start()
+	w.Close()
+	if err != nil {
+		r.Close()
+		return nil, fmt.Errorf("load: start %s: %w", s.Name, err)
+	}
+	go p.read()
+	return p, nil
+}
+
+// freeAddress returns an address of this machine that nobody listens on.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// read reads the output until it ends. It is part of the load on the machine, so
+// it looks at the beginning of a line only.
+func (p *process) read() {
+	defer close(p.ended)
+	buf := make([]byte, 1<<20)
+	have := 0
+	for {
+		n, err := p.out.Read(buf[have:])
+		if n > 0 {
+			now := time.Now()
+			text := buf[:have+n]
+			p.mu.Lock()
+			for {
+				end := bytes.IndexByte(text, '\n')
+				if end < 0 {
+					break
+				}
+				p.line(text[:end], now)
+				text = text[end+1:]
+			}
+			p.newest = now
+			p.mu.Unlock()
+			if len(text) == len(buf) {
+				buf = append(buf, make([]byte, len(buf))...) // a line of megabytes
+				have = len(text)
+			} else {
+				have = copy(buf, text)
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// line notes what a line of output tells. It is called with mu held.
+func (p *process) line(text []byte, now time.Time) {
+	shard, seq, ok := parseLine(text)
+	if !ok {
+		if bytes.HasPrefix(text, []byte(`{"peer":`)) {
+			json.Unmarshal(text, &p.hello) // what is no JSON says nothing
+		}
+		return
+	}
+	s := p.shards[shard]
+	if s == nil {
+		s = new(shardSeen)
+		p.shards[shard] = s
+	}
+	if s.last > 0 && seq > s.last+1 {
+		s.gaps += seq - s.last - 1
+	}
+	s.last = seq
+	if seq%sampleEvery == 0 {
+		p.arrived = append(p.arrived, Written{shard, seq, now.UnixNano()})
+	}
+}
+
+// parseLine returns the shard and the seq of a line like
+// {"event":"NAME","shard":3,"seq":17,…
+func parseLine(text []byte) (shard int, seq int64, ok bool) {
+	const event, shardKey, seqKey = `{"event":"`, `","shard":`, `,"seq":`
+	text, ok = bytes.CutPrefix(text, []byte(event))
+	if !ok {
+		return 0, 0, false
+	}
+	end := bytes.IndexByte(text, '"')
+	if end < 0 {
+		return 0, 0, false
+	}
+	if text, ok = bytes.CutPrefix(text[end:], []byte(shardKey)); !ok {
+		return 0, 0, false
+	}
+	n, text := number(text)
+	if text, ok = bytes.CutPrefix(text, []byte(seqKey)); !ok {
+		return 0, 0, false
+	}
+	seq, _ = number(text)
+	return int(n), seq, true
+}
+
+// number cuts digits off b.
+func number(b []byte) (n int64, rest []byte) {
+	i := 0
+	for i < len(b) && '0' <= b[i] && b[i] <= '9' {
+		n = n*10 + int64(b[i]-'0')
+		i++
+	}
+	return n, b[i:]
+}
+
+// seen is what was read so far.
+type seen struct {
+	events int64 // the sum of the shards' last seqs
+	gaps   int64
+	shards int
+	newest time.Time
+}
+
+func (p *process) seen() (s seen) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, sh := range p.shards {
+		s.events += sh.last
+		s.gaps += sh.gaps
+	}
+	s.shards, s.newest = len(p.shards), p.newest
+	return s
+}
+
+// runtimeFigures asks the gateway's debug address; nil: it has none.
+func (p *process) runtimeFigures() map[string]int64 {
+	if p.debug == "" {
+		return nil
+	}
+	resp, err := http.Get(p.debug + "/debug/runtime")
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close()
+	var figures map[string]int64
+	if json.NewDecoder(resp.Body).Decode(&figures) != nil {
+		return nil
+	}
+	return figures
+}
+
+// running reports whether the process has not ended by itself.
+func (p *process) running() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// stop ends the process, with force if it takes too long.
+func (p *process) stop() {
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	kill := time.AfterFunc(20*time.Second, func() { p.cmd.Process.Kill() })
+	<-p.ended
+	p.cmd.Wait() // how it ends says nothing about the window
+	kill.Stop()
+	p.out.Close()
+}

@@ -1,0 +1,219 @@
+// This file is "gateway-bench run" and "gateway-bench compare": measuring, and
+// holding two measurements beside each other.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sluice/bench/load"
+	"sluice/bench/report"
+)
+
+// list is a flag that may be given more than once.
+type list []string
+
+func (l *list) String() string     { return strings.Join(*l, " ") }
+func (l *list) Set(s string) error { *l = append(*l, s); return nil }
+
+// runFlags are the flags of "run" and "profile" that are not fields of
+// load.Options.
+type runFlags struct {
+	peers      list
+	env        list
+	spectacles string
+	json, html string
+}
+
+// runFlagSet declares the flags of "run", and the common ones of "profile".
+func runFlagSet(name, about string, o *load.Options, f *runFlags, stderr io.Writer) *flag.FlagSet {
+	fs := flag.NewFlagSet("gateway-bench "+name, flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		fmt.Fprintf(stderr, "usage: gateway-bench %s [flags] [scenario ...]\n\n%s\n\nScenarios:\n", name, about)
+		names, abouts := load.Names()
+		for i := range names {
+			fmt.Fprintf(stderr, "  %-15s %s\n", names[i], abouts[i])
+		}
+		fmt.Fprintln(stderr, "\nFlags:")
+		fs.PrintDefaults()
+	}
+	fs.StringVar(&o.Gateway, "gateway", "", "`file` of the gateway (default: the one beside this program, or in the working directory's bin)")
+	fs.Var(&f.env, "env", "`NAME=value` in the environment of the gateway; may be given more than once")
+	fs.DurationVar(&o.Window, "window", 8*time.Second, "how long a scenario at a rate is measured")
+	fs.DurationVar(&o.Warmup, "warmup", 3*time.Second, "how long it runs before")
+	return fs
+}
+
+func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var o load.Options
+	var f runFlags
+	fs := runFlagSet("run", "Measures the gateway, and other programs beside it, under the load of a simulated Discord.", &o, &f, stderr)
+	fs.IntVar(&o.Repeat, "repeat", 3, "how often each is measured, in turn with the others")
+	fs.BoolVar(&o.Quick, "quick", false, "few scenarios, once and shortly: to see that it works")
+	fs.Var(&f.peers, "peer", "`name=command` of another program to measure in the same run; may be given more than once.\n'go doc sluice/bench/load' says what it has to do, bench/peers holds some")
+	fs.StringVar(&f.spectacles, "spectacles", "", "`file` of spec-tacles/gateway, to be measured in the same run")
+	fs.StringVar(&f.json, "json", "", "`file` to write the results to, for compare")
+	fs.StringVar(&f.html, "html", "", "`file` to write a page with plots to")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	if err := f.apply(&o, fs.Args()); err != nil {
+		return err
+	}
+	o.Progress = stderr
+	r, err := load.Run(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := r.WriteTable(stdout); err != nil {
+		return err
+	}
+	if err := save(f.json, r.WriteJSON); err != nil {
+		return err
+	}
+	if err := save(f.html, r.WriteHTML); err != nil {
+		return err
+	}
+	for _, s := range r.Scenarios {
+		for _, subject := range s.Subjects {
+			for _, run := range subject.Runs {
+				if run.Failure != "" && subject.Gateway {
+					return fmt.Errorf("%s, %s: %s", s.Name, subject.Name, run.Failure)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// parse parses the arguments; what is wrong with them was told already.
+func parse(fs *flag.FlagSet, args []string) error {
+	err := fs.Parse(args)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		return usageError{err}
+	}
+	return err
+}
+
+// apply sets the options that need more than a flag, and checks all.
+func (f *runFlags) apply(o *load.Options, scenarios []string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	o.Simulator = []string{self, "simulator"}
+	o.Scenarios = scenarios
+	o.Env = f.env
+	for _, p := range f.peers {
+		name, command, ok := strings.Cut(p, "=")
+		fields := strings.Fields(command)
+		if !ok || len(fields) == 0 {
+			return usageError{fmt.Errorf("-peer %q is not name=command", p)}
+		}
+		o.Peers = append(o.Peers, load.Subject{Name: name, Command: fields})
+	}
+	if f.spectacles != "" {
+		o.Peers = append(o.Peers, load.Subject{Name: "spec-tacles gateway", Command: []string{f.spectacles}})
+	}
+	for _, e := range f.env {
+		if !strings.Contains(e, "=") {
+			return usageError{fmt.Errorf("-env %q is not NAME=value", e)}
+		}
+	}
+	if o.Gateway == "" {
+		for _, dir := range []string{filepath.Dir(self), "bin"} {
+			if name := filepath.Join(dir, "gateway"); isProgram(name) {
+				o.Gateway = name
+				break
+			}
+		}
+	}
+	if o.Gateway == "" {
+		return usageError{errors.New("no gateway found; build it with `make build`, or name its file with -gateway")}
+	}
+	for _, file := range append([]string{o.Gateway}, firsts(o.Peers)...) {
+		if _, err := exec.LookPath(file); err != nil {
+			return usageError{fmt.Errorf("%s can't be run: %w", file, err)}
+		}
+	}
+	version, err := exec.Command(o.Gateway, "version").Output()
+	if err != nil {
+		return usageError{fmt.Errorf("%s does not tell its version: %w", o.Gateway, err)}
+	}
+	o.Version = strings.TrimSpace(string(version))
+	if err := o.Check(); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+func isProgram(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
+
+// firsts returns the programs of subjects.
+func firsts(subjects []load.Subject) (names []string) {
+	for _, s := range subjects {
+		names = append(names, s.Command[0])
+	}
+	return names
+}
+
+// save writes a file, unless its name is empty.
+func save(name string, write func(io.Writer) error) error {
+	if name == "" {
+		return nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}
+
+func runCompare(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := flag.NewFlagSet("gateway-bench compare", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		fmt.Fprintln(stderr, "usage: gateway-bench compare before.json after.json\n\nSays what has changed between two results of run, and whether it is more than noise.")
+	}
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	if fs.NArg() != 2 {
+		return usageError{fmt.Errorf("two files are compared, got %d", fs.NArg())}
+	}
+	var reports [2]*report.Report
+	for i, name := range fs.Args() {
+		f, err := os.Open(name)
+		if err != nil {
+			return usageError{err}
+		}
+		r, err := report.Read(f)
+		f.Close()
+		if err != nil {
+			return usageError{fmt.Errorf("%s: %w", name, err)}
+		}
+		reports[i] = r
+	}
+	return report.Compare(stdout, reports[0], reports[1])
+}
+
+// runSimulator is the simulator of "run": not for people.
+func runSimulator(ctx context.Context, args []string, stdout, _ io.Writer) error {
+	if len(args) > 0 {
+		return usageError{errors.New("no arguments are taken")}
+	}
+	return load.ServeSim(ctx, os.Stdin, stdout)
+}
