@@ -22,6 +22,9 @@ const (
 	// longRead is what a shard may read before the loop looks at the clock
 	// again: inflated, so much takes milliseconds.
 	longRead = 8 << 10
+	// burst is what arrives on one socket when there is more behind it: it is
+	// more than an event or two.
+	burst = 4 << 10
 	// maxTold is how many sockets one wait tells.
 	maxTold = 512
 )
@@ -120,7 +123,7 @@ type loop struct {
 	buf     []byte
 	now     time.Time // as of the last look at the clock
 	timers  timers
-	bytes   int          // read since the last wait
+	busy    bool         // a socket had a burst since the last wait
 	again   []*loopShard // that have more to be read than their turn allowed
 	running int          // shards that have not stopped
 	dialing int
@@ -175,11 +178,11 @@ func (l *loop) run() {
 	}
 }
 
-// rest lets the pace pass since the last look, while the lane works. Sockets on
-// which much has arrived are not kept waiting: their windows would fill.
+// rest lets the pace pass since the last look, while the lane works. It does not
+// when much arrives on one socket: that would fill its window and stop the sender.
 func (l *loop) rest() {
-	busy := len(l.again) > 0 || l.bytes >= turnBytes
-	l.bytes = 0
+	busy := l.busy || len(l.again) > 0
+	l.busy = false
 	if busy {
 		return
 	}
@@ -257,7 +260,7 @@ func (l *loop) read(e *loopShard) {
 			break
 		}
 	}
-	l.bytes += total
+	l.busy = l.busy || total >= burst
 	// What was read may have made something due: timers, commands.
 	l.turn(e)
 	if total >= longRead {

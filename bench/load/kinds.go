@@ -126,7 +126,7 @@ func (m *measurement) idle(ctx context.Context, out *report.Run, base int64) err
 	}
 	out.Figures["bytes_per_shard"] = float64(out.RSS-base) / float64(max(1, m.sc.shards-1))
 	out.Figures["heartbeats"] = float64(state.Heartbeats)
-	out.Figures["heartbeat_late_max_s"] = state.Late.Seconds()
+	out.Figures["heartbeat_late_max"] = state.Late.Seconds()
 	return nil
 }
 
@@ -176,7 +176,7 @@ func (m *measurement) beside(ctx context.Context, out *report.Run) error {
 	if err != nil {
 		return err
 	}
-	out.Figures["heartbeat_late_max_s"] = state.Late.Seconds()
+	out.Figures["heartbeat_late_max"] = state.Late.Seconds()
 	out.Figures["megabytes_per_second"] = float64(out.Events) * float64(m.sc.guildBytes) / 1e6 / out.Seconds
 	return nil
 }
@@ -208,7 +208,7 @@ func (m *measurement) reconnect(ctx context.Context, out *report.Run) error {
 	if err != nil {
 		return err
 	}
-	out.Figures["resumed_after_s"] = back.Seconds()
+	out.Figures["time_to_resume"] = back.Seconds()
 	state, err := m.sim.do(simCommand{Do: "state"})
 	if err != nil {
 		return err
