@@ -10,8 +10,9 @@ GOVULNCHECK  = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME    ?= 10s
 SEEDS       ?= 1000
 E2E          = bench/e2e
+PEERS        = bench/peers
 
-.PHONY: help run build test race seeds foreign fuzz bench lint vulncheck cross image release clean
+.PHONY: help run build test race poison seeds foreign fuzz bench load peers profile lint vulncheck cross image release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,6 +26,10 @@ build: ## bin/gateway and bin/gateway-bench
 test: ## every test, those of the nested module included
 	$(GO) test ./...
 	cd $(E2E) && $(GO) test ./...
+	cd $(PEERS) && $(GO) vet ./...
+
+poison: ## every test of the main module, with released buffers overwritten
+	$(GO) test -tags poison ./...
 
 race: ## every test, three times under the race detector
 	$(GO) test -race -count=3 ./...
@@ -42,8 +47,20 @@ fuzz: ## each fuzz target for FUZZTIME=10s
 	    echo "$$pkg $$target"; $(GO) test $$pkg -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x; \
 	  done; done
 
-bench: ## the benchmarks, with allocations
+bench: ## the benchmarks of the parts, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+load: build peers ## measure the gateway and others as processes: LOAD='flood-1 idle-1000', all by default; load.json, load.html
+	@ulimit -n $$(ulimit -Hn); bin/gateway-bench run -json load.json -html load.html $(foreach p,$(wildcard $(PEERS)/bin/*),-peer $(notdir $(p))=$(p)) $(LOAD)
+
+peers: ## bench/peers/bin: clients written by others, to be measured beside the gateway
+	cd $(PEERS) && $(GO) build -o bin/ ./discordgo ./disgo
+	@if command -v npm >/dev/null; then cd $(PEERS)/discordjs && npm ci --no-audit --no-fund --ignore-scripts --prefer-offline >/dev/null && \
+	  printf '#!/bin/sh\nexec node "$$(dirname "$$0")/../discordjs/main.mjs"\n' > ../bin/discordjs && chmod +x ../bin/discordjs; \
+	else echo "no npm here: @discordjs/ws is left out"; fi
+
+profile: build ## where the gateway spends its time: LOAD=flood-1
+	@bin/gateway-bench profile $(or $(LOAD),flood-1)
 
 lint: ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }

@@ -111,7 +111,7 @@ func (o Options) withDefaults() Options {
 		o.ShutdownTimeout = 10 * time.Second
 	}
 	if o.Pace == 0 {
-		o.Pace = time.Millisecond
+		o.Pace = 2 * time.Millisecond
 	}
 	if o.ConnectTimeout == 0 {
 		o.ConnectTimeout = 10 * time.Second

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // maxReady is how many sockets one epoll_wait tells.
@@ -72,12 +73,27 @@ func (p *epoll) wait(ready []readySlot, d time.Duration) int {
 	if d >= 0 {
 		ms = int(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
 	}
-	told, err := syscall.EpollWait(p.fd, p.events[:min(len(ready), maxReady)], ms)
-	if err != nil && err != syscall.EINTR {
-		panic("engine: epoll_wait: " + err.Error())
+	// Under load something is ready, and a call that does not wait need not be
+	// told to the scheduler: one that does has its processor taken away and, what
+	// costs more, keeps the runtime's monitor awake.
+	told, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.fd),
+		uintptr(unsafe.Pointer(&p.events)), uintptr(min(len(ready), maxReady)), 0, 0, 0)
+	if errno == 0 && told == 0 && ms != 0 {
+		n, err := syscall.EpollWait(p.fd, p.events[:min(len(ready), maxReady)], ms)
+		told = uintptr(max(n, 0))
+		if err != nil {
+			errno = err.(syscall.Errno)
+		}
+	}
+	switch errno {
+	case 0:
+	case syscall.EINTR:
+		told = 0
+	default:
+		panic("engine: epoll_wait: " + errno.Error())
 	}
 	n := 0
-	for i := range max(told, 0) {
+	for i := range told {
 		e := &p.events[i]
 		if e.Fd < 0 {
 			var count [8]byte
@@ -141,21 +157,25 @@ func (p *epoll) adopt(conn net.Conn) (rawSocket, error) {
 	return descriptor(fd), nil
 }
 
-// descriptor is a non-blocking socket.
+// descriptor is a non-blocking socket. The scheduler is not told of its reads, which
+// do not wait either.
 type descriptor int
 
 func (fd descriptor) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
 	for {
-		n, err := syscall.Read(int(fd), p)
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 		switch {
-		case n > 0:
-			return n, nil
-		case err == nil:
+		case errno == 0 && n > 0:
+			return int(n), nil
+		case errno == 0:
 			return 0, io.EOF
-		case err == syscall.EAGAIN:
+		case errno == syscall.EAGAIN:
 			return 0, errAgain
-		case err != syscall.EINTR:
-			return 0, &net.OpError{Op: "read", Net: "tcp", Err: err}
+		case errno != syscall.EINTR:
+			return 0, &net.OpError{Op: "read", Net: "tcp", Err: errno}
 		}
 	}
 }

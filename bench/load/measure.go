@@ -56,6 +56,11 @@ func (m *measurement) run(ctx context.Context) (out report.Run, err error) {
 	sampling, stopSampling := context.WithCancel(ctx)
 	defer stopSampling()
 	go m.sample(sampling)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w; it said %q", err, m.p.stderr.String())
+		}
+	}()
 	if m.sc.kind != kindGuilds {
 		if err := m.connected(ctx, m.sc.shards); err != nil {
 			return out, err
@@ -79,7 +84,7 @@ func (m *measurement) run(ctx context.Context) (out report.Run, err error) {
 	}
 	stopSampling()
 	if err != nil {
-		return out, fmt.Errorf("%w; it said %q", err, m.p.stderr.String())
+		return out, err
 	}
 	out.Samples = m.curve()
 	return out, nil

@@ -33,6 +33,8 @@ type Options struct {
 	Window, Warmup time.Duration
 	// Quick runs few scenarios, once and shortly: to see that it works.
 	Quick bool
+	// GatewayOnly leaves out all but the gateway with its epoll reader.
+	GatewayOnly bool
 	// Progress is told what is under way, if set.
 	Progress io.Writer
 	// InWindow, if set, is called at the beginning of each window with the base
@@ -145,7 +147,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 func (o *Options) subjects(sc scenario) []Subject {
 	var all []Subject
 	readers := []string{"epoll"}
-	if sc.goroutine {
+	if sc.goroutine && !o.GatewayOnly {
 		readers = append(readers, "goroutine")
 	}
 	for i, c := range sc.compressions {
@@ -157,7 +159,7 @@ func (o *Options) subjects(sc scenario) []Subject {
 			all = append(all, Subject{Name: "gateway " + r, Gateway: true, Command: []string{o.Gateway}, Env: env, Compression: c})
 		}
 	}
-	if sc.peers {
+	if sc.peers && !o.GatewayOnly {
 		for _, p := range o.Peers {
 			p.Compression = sc.compressions[0]
 			all = append(all, p)

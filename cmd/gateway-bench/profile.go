@@ -33,11 +33,10 @@ func runProfile(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	if fs.NArg() != 1 {
 		return usageError{fmt.Errorf("one scenario is profiled, got %q", strings.Join(fs.Args(), " "))}
 	}
-	f.env = append(f.env, "READER_TYPE=epoll")
 	if err := f.apply(&o, fs.Args()); err != nil {
 		return err
 	}
-	o.Progress, o.Repeat = stderr, 1
+	o.Progress, o.Repeat, o.GatewayOnly = stderr, 1, true
 	cpu := filepath.Join(dir, fs.Arg(0)+".cpu.pprof")
 	allocs := filepath.Join(dir, fs.Arg(0)+".allocs.pprof")
 	var failed error
@@ -45,7 +44,7 @@ func runProfile(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	done := make(chan struct{})
 	o.InWindow = func(debug string, window time.Duration) {
 		if taken {
-			time.Sleep(window) // the other subjects of the scenario
+			time.Sleep(window) // another compression of the scenario
 			return
 		}
 		taken = true

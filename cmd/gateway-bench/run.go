@@ -60,6 +60,7 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	fs := runFlagSet("run", "Measures the gateway, and other programs beside it, under the load of a simulated Discord.", &o, &f, stderr)
 	fs.IntVar(&o.Repeat, "repeat", 3, "how often each is measured, in turn with the others")
 	fs.BoolVar(&o.Quick, "quick", false, "few scenarios, once and shortly: to see that it works")
+	fs.BoolVar(&o.GatewayOnly, "only", false, "only the gateway with its epoll reader")
 	fs.Var(&f.peers, "peer", "`name=command` of another program to measure in the same run; may be given more than once.\n'go doc sluice/bench/load' says what it has to do, bench/peers holds some")
 	fs.StringVar(&f.spectacles, "spectacles", "", "`file` of spec-tacles/gateway, to be measured in the same run")
 	fs.StringVar(&f.json, "json", "", "`file` to write the results to, for compare")
