@@ -19,7 +19,7 @@ type model struct {
 	published int   // of them
 	inUse     int   // bytes put and not released
 	taken     int   // bytes of what was taken and not released
-	slots     int // without the spare ones
+	slots     int   // without the spare ones
 	limit     int
 	waiting   bool
 	calls     int // of room

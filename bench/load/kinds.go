@@ -117,7 +117,7 @@ func (m *measurement) idle(ctx context.Context, out *report.Run, base int64) err
 	if err := m.window(out, func() error { return m.inWindow(ctx, window) }); err != nil {
 		return err
 	}
-	state, err := m.sim.do(simCommand{Do: "late"})
+	state, err := m.sim.do(simCommand{Do: "late", Since: m.began})
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (m *measurement) beside(ctx context.Context, out *report.Run) error {
 	if err != nil {
 		return err
 	}
-	state, err := m.sim.do(simCommand{Do: "late"})
+	state, err := m.sim.do(simCommand{Do: "late", Since: m.began})
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (m *measurement) reconnect(ctx context.Context, out *report.Run) error {
 	}
 	var back time.Duration
 	err := m.window(out, func() error {
-		if _, err := m.sim.do(simCommand{Do: "cut"}); err != nil {
+		if _, err := m.sim.do(simCommand{Do: "cut", Shard: -1}); err != nil {
 			return err
 		}
 		err := m.until(ctx, "resumes of all shards", 2*time.Minute, func() (bool, error) {
@@ -217,4 +217,75 @@ func (m *measurement) reconnect(ctx context.Context, out *report.Run) error {
 		return fmt.Errorf("%d shards began a new session", state.Sessions-m.sc.shards)
 	}
 	return m.latency(out)
+}
+
+// cutPeriod is the mean time between two cuts in a soak.
+const cutPeriod = 5 * time.Second
+
+// soak measures whether anything grows while events arrive at a rate and a
+// shard is cut now and then.
+func (m *measurement) soak(ctx context.Context, out *report.Run) error {
+	if _, err := m.sim.do(simCommand{Do: "play"}); err != nil {
+		return err
+	}
+	// What a process takes when it is new grows: caches, pools, rings.
+	if err := pause(ctx, 20*m.o.Warmup); err != nil {
+		return err
+	}
+	var goroutines, rss line
+	err := m.window(out, func() error {
+		tick := time.NewTicker(cutPeriod)
+		defer tick.Stop()
+		for i := 0; time.Since(m.began) < m.o.Window; i++ {
+			if _, err := m.sim.do(simCommand{Do: "cut", Shard: i * 7 % m.sc.shards}); err != nil {
+				return err
+			}
+			u, err := readUsage(m.p.cmd.Process.Pid)
+			figures := m.p.runtimeFigures()
+			if err != nil || figures == nil {
+				return fmt.Errorf("the subject ended after %v", time.Since(m.began).Round(time.Second))
+			}
+			at := time.Since(m.began).Hours()
+			rss.add(at, float64(u.rss))
+			goroutines.add(at, float64(figures["/sched/goroutines:goroutines"]))
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	state, err := m.sim.do(simCommand{Do: "state"})
+	if err != nil {
+		return err
+	}
+	out.Figures["resumes"] = float64(state.Resumed)
+	out.Figures["new_sessions"] = float64(state.Sessions - m.sc.shards)
+	out.Figures["rss_slope_bytes_per_hour"] = rss.slope()
+	out.Figures["goroutine_slope_per_hour"] = goroutines.slope()
+	return nil
+}
+
+// line is the straight line that fits points best.
+type line struct{ n, x, y, xx, xy float64 }
+
+func (l *line) add(x, y float64) {
+	l.n++
+	l.x += x
+	l.y += y
+	l.xx += x * x
+	l.xy += x * y
+}
+
+// slope returns the line's slope, 0 with fewer than two points.
+func (l *line) slope() float64 {
+	d := l.n*l.xx - l.x*l.x
+	if d == 0 {
+		return 0
+	}
+	return (l.n*l.xy - l.x*l.y) / d
 }

@@ -35,6 +35,7 @@ type sampleAt struct {
 const (
 	samplePeriod = 250 * time.Millisecond
 	pollPeriod   = 10 * time.Millisecond
+	maxSamples   = 500
 )
 
 // run starts the simulator and the subject, and measures.
@@ -81,6 +82,8 @@ func (m *measurement) run(ctx context.Context) (out report.Run, err error) {
 		err = m.beside(ctx, &out)
 	case kindReconnect:
 		err = m.reconnect(ctx, &out)
+	case kindSoak:
+		err = m.soak(ctx, &out)
 	}
 	stopSampling()
 	if err != nil {
@@ -97,6 +100,8 @@ func (m *measurement) config() SimConfig {
 	switch m.sc.kind {
 	case kindLoad:
 		c.Recorded = m.events()
+	case kindSoak:
+		c.Recorded, c.Replay, c.Sample = m.events(), 10_000, 1<<20 // the way of an event is not timed
 	case kindReconnect:
 		c.Recorded, c.Replay = 10_000, 10_000
 	case kindIdle:
@@ -113,7 +118,7 @@ func (m *measurement) config() SimConfig {
 // events returns how many events each shard gets.
 func (m *measurement) events() int {
 	if m.sc.rate > 0 {
-		return int(m.sc.rate*(m.o.Warmup+m.o.Window+2*time.Second).Seconds()) + 100
+		return int(m.sc.rate*(20*m.o.Warmup+m.o.Window+20*time.Second).Seconds()) + 100
 	}
 	total := 400_000
 	if m.o.Quick {
@@ -250,10 +255,16 @@ func (m *measurement) sample(ctx context.Context) {
 func (m *measurement) curve() (out []report.Sample) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i, s := range m.samples {
+	// As many as a plot can show.
+	every := 1 + len(m.samples)/maxSamples
+	var samples []sampleAt
+	for i := 0; i < len(m.samples); i += every {
+		samples = append(samples, m.samples[i])
+	}
+	for i, s := range samples {
 		r := report.Sample{At: s.at.Sub(m.began).Seconds(), RSS: s.rss}
 		if i > 0 {
-			before := m.samples[i-1]
+			before := samples[i-1]
 			if d := s.at.Sub(before.at).Seconds(); d > 0 {
 				r.CPU = (s.user + s.system - before.user - before.system) / d
 			}

@@ -72,7 +72,7 @@ func (o Options) withDefaults() Options {
 // choose returns the scenarios with the names.
 func (o *Options) choose() ([]scenario, error) {
 	if len(o.Scenarios) == 0 {
-		return slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool { return o.Quick && !s.quick }), nil
+		return slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool { return s.named || o.Quick && !s.quick }), nil
 	}
 	var chosen []scenario
 	for _, name := range o.Scenarios {

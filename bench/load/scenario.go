@@ -13,6 +13,7 @@ const (
 	kindGuilds                // from the first connection until all guilds have arrived
 	kindBeside                // shard 0 gets large guilds, the others nothing
 	kindReconnect             // every shard is cut at once
+	kindSoak                  // events at a rate, and a shard is cut now and then
 )
 
 // scenario is one kind of load.
@@ -30,6 +31,7 @@ type scenario struct {
 	guildBytes   int
 	heartbeat    time.Duration
 	quick        bool // part of a quick run
+	named        bool // runs only when it is named
 }
 
 const (
@@ -69,4 +71,6 @@ var scenarios = []scenario{
 		shards: 1, tls: true, compressions: []string{zstd, none}, guilds: 4, guildBytes: 8 << 20, heartbeat: time.Second},
 	{name: "reconnect", about: "1,000 shards over TLS are cut at once.", kind: kindReconnect,
 		shards: 1000, rate: 5, tls: true, compressions: []string{zstd}, goroutine: true},
+	{name: "soak", about: "20,000 events a second over 64 shards over TLS, with cuts: does anything grow? For -window 1h; runs only by name.", kind: kindSoak,
+		shards: 64, rate: 312.5, tls: true, compressions: []string{zstd}, named: true},
 }

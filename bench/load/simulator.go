@@ -58,10 +58,11 @@ type Written struct {
 
 // simCommand is a line that a simulator carries out and answers with a SimState.
 type simCommand struct {
-	Do    string // play, cut, large, times or state
-	Shard int    // large
-	Count int    // large
-	Bytes int    // large
+	Do    string    // play, cut, large, times, late or state
+	Shard int       // cut: that one, or all if negative; large
+	Count int       // large
+	Bytes int       // large
+	Since time.Time // late: heartbeats before are left out
 }
 
 // ServeSim runs a simulator until ctx is done or in ends: it reads its
@@ -138,7 +139,9 @@ func ServeSim(ctx context.Context, in io.Reader, out io.Writer) error {
 			srv.Play()
 		case "cut":
 			for shard := range c.Shards {
-				srv.Cut(shard, shard%2 == 0)
+				if cmd.Shard < 0 || cmd.Shard == shard {
+					srv.Cut(shard, shard%2 == 0)
+				}
 			}
 		case "large":
 			text := largeText(cmd.Bytes)
@@ -157,7 +160,7 @@ func ServeSim(ctx context.Context, in io.Reader, out io.Writer) error {
 		state.Connected, state.Connects, state.Sessions = srv.Connected(), s.Connects, s.Sessions
 		state.Resumed, state.Dispatched, state.Heartbeats = s.Resumed, s.Events, s.Heartbeats
 		if cmd.Do == "late" {
-			state.Late = lateness(srv.Ledger().Heartbeats(), o.HeartbeatInterval)
+			state.Late = lateness(srv.Ledger().Heartbeats(), o.HeartbeatInterval, cmd.Since)
 		}
 		if err := answers.Encode(state); err != nil {
 			return err
@@ -177,11 +180,11 @@ func largeText(n int) []byte {
 }
 
 // lateness returns by how much a heartbeat came at most later than an interval
-// after the one before on its connection.
-func lateness(beats []sim.Heartbeat, interval time.Duration) (late time.Duration) {
+// after the one before on its connection, since a moment.
+func lateness(beats []sim.Heartbeat, interval time.Duration, since time.Time) (late time.Duration) {
 	last := make(map[int64]time.Time)
 	for _, b := range beats {
-		if before, ok := last[b.Conn]; ok {
+		if before, ok := last[b.Conn]; ok && b.Time.After(since) {
 			late = max(late, b.Time.Sub(before)-interval)
 		}
 		last[b.Conn] = b.Time
