@@ -61,7 +61,7 @@ func NewInflater(c Compression, limit int) (Inflater, error) {
 	}
 	switch c {
 	case CompressionZstd:
-		return newZstdInflater(limit)
+		return &zstdInflater{limit: limit}, nil
 	case CompressionZlib:
 		return newZlibInflater(limit), nil
 	case CompressionPayload:
