@@ -12,7 +12,7 @@ SEEDS       ?= 1000
 E2E          = bench/e2e
 PEERS        = bench/peers
 
-.PHONY: help run build test race poison seeds foreign fuzz bench load peers profile lint vulncheck cross image release clean
+.PHONY: help run build test race poison seeds foreign fuzz bench quick load peers profile lint vulncheck cross image release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ fuzz: ## each fuzz target for FUZZTIME=10s
 
 bench: ## the benchmarks of the parts, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+quick: build ## the load harness, shortly: does it work?
+	@bin/gateway-bench run -quick -html quick.html
 
 load: build peers ## measure the gateway and others as processes: LOAD='flood-1 idle-1000', all by default; load.json, load.html
 	@ulimit -n $$(ulimit -Hn); bin/gateway-bench run -json load.json -html load.html $(foreach p,$(wildcard $(PEERS)/bin/*),-peer $(notdir $(p))=$(p)) $(LOAD)

@@ -36,6 +36,13 @@ func TestRun(t *testing.T) {
 		{"bad kind", []string{"sim", "-fault-kinds", "cut-fin,x"}, 2, nil, []string{`"x" is none of`}},
 		{"bad script", []string{"sim", "-script", script}, 2, nil, []string{"script line 1"}},
 		{"argument", []string{"sim", "x"}, 2, nil, []string{"no arguments"}},
+		{"run, flags", []string{"run", "-h"}, 0, nil, []string{"-peer", "-html", "flood-1", "idle-10000"}},
+		{"run, no gateway", []string{"run", "-gateway", "nowhere/gateway"}, 2, nil, []string{"nowhere/gateway can't be run"}},
+		{"run, bad peer", []string{"run", "-peer", "x"}, 2, nil, []string{`-peer "x" is not name=command`}},
+		{"profile, none", []string{"profile"}, 2, nil, []string{"one scenario"}},
+		{"compare, one", []string{"compare", "a.json"}, 2, nil, []string{"two files are compared, got 1"}},
+		{"compare, absent", []string{"compare", "nowhere.json", "a.json"}, 2, nil, []string{"nowhere.json"}},
+		{"compare, no report", []string{"compare", script, script}, 2, nil, []string{script}},
 		{"bad port", []string{"sim", "-listen", "127.0.0.1:70000"}, 2, nil, []string{"port"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

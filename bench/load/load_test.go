@@ -1,0 +1,177 @@
+// This file tests what is made of the figures, and a short run of everything.
+
+package load
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/bench/report"
+	"sluice/bench/sim"
+)
+
+// The test binary is the simulator, too.
+func TestMain(m *testing.M) {
+	if os.Getenv("LOAD_TEST_SIMULATOR") != "" {
+		if err := ServeSim(context.Background(), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func TestParseLine(t *testing.T) {
+	for _, tt := range []struct {
+		text  string
+		shard int
+		seq   int64
+		ok    bool
+	}{
+		{`{"event":"MESSAGE_CREATE","shard":3,"seq":17,"data":{"seq":9}}`, 3, 17, true},
+		{`{"event":"READY","shard":1023,"seq":1}`, 1023, 1, true},
+		{`{"peer":"x","compression":"none"}`, 0, 0, false},
+		{`{"event":"READY`, 0, 0, false},
+		{`{"event":"READY","seq":1}`, 0, 0, false},
+		{`{"event":"READY","shard":1}`, 0, 0, false},
+		{``, 0, 0, false},
+	} {
+		if shard, seq, ok := parseLine([]byte(tt.text)); shard != tt.shard && ok || seq != tt.seq || ok != tt.ok {
+			t.Errorf("%s: %d, %d, %v", tt.text, shard, seq, ok)
+		}
+	}
+}
+
+func TestDistribution(t *testing.T) {
+	var took []float64
+	for i := range 1000 {
+		took = append(took, float64((i*617)%1000)/1000) // 0 to 0.999, in no order
+	}
+	l := distribution(took)
+	if l.Count != 1000 || l.P50 != 0.5 || l.P90 != 0.9 || l.P99 != 0.99 || l.P999 != 0.999 || l.Max != 0.999 {
+		t.Errorf("%+v", l)
+	}
+	for i, p := range l.Curve[1:] {
+		if p[0] < l.Curve[i][0] || p[1] <= l.Curve[i][1] {
+			t.Errorf("the curve falls at %v", p)
+		}
+	}
+	if last := l.Curve[len(l.Curve)-1]; last != [2]float64{0.999, 1} {
+		t.Errorf("the curve ends at %v", last)
+	}
+	if l := distribution(nil); l.Count != 0 || l.Curve != nil {
+		t.Errorf("of nothing: %+v", l)
+	}
+}
+
+func TestSlope(t *testing.T) {
+	var l line
+	if l.slope() != 0 {
+		t.Error("nothing has a slope")
+	}
+	for i := range 100 {
+		l.add(float64(i), 3*float64(i)+float64(i%2))
+	}
+	if s := l.slope(); math.Abs(s-3) > 0.01 {
+		t.Errorf("slope %v, want 3", s)
+	}
+}
+
+func TestLateness(t *testing.T) {
+	at := func(s float64) time.Time { return time.Unix(1e9, 0).Add(time.Duration(s * float64(time.Second))) }
+	beats := []sim.Heartbeat{{Conn: 1, Time: at(0)}, {Conn: 2, Time: at(3)}, {Conn: 1, Time: at(7)}, {Conn: 2, Time: at(8.5)}, {Conn: 1, Time: at(12.25)}}
+	for since, want := range map[float64]time.Duration{0: 2 * time.Second, 8: 500 * time.Millisecond, 20: 0} {
+		if got := lateness(beats, 5*time.Second, at(since)); got != want {
+			t.Errorf("since %v: %v, want %v", since, got, want)
+		}
+	}
+}
+
+func TestScenarios(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range scenarios {
+		if s.name == "" || !strings.HasSuffix(s.about, ".") || s.shards == 0 || len(s.compressions) == 0 || seen[s.name] {
+			t.Errorf("scenario %+v", s)
+		}
+		seen[s.name] = true
+	}
+	all, err := (&Options{}).choose()
+	if err != nil || len(all) != len(scenarios)-1 {
+		t.Errorf("%d scenarios by default, of %d, %v: the soak is not one", len(all), len(scenarios), err)
+	}
+	if quick, _ := (&Options{Quick: true}).choose(); len(quick) == 0 || len(quick) >= len(all) {
+		t.Errorf("%d scenarios in a quick run", len(quick))
+	}
+	if _, err := (&Options{Scenarios: []string{"flood-1", "nope"}}).choose(); err == nil || !strings.Contains(err.Error(), `"nope"`) || !strings.Contains(err.Error(), "flood-16") {
+		t.Errorf("an unknown scenario: %v", err)
+	}
+}
+
+// A run from end to end, with a peer that is no use.
+func TestRun(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		if err := (Options{}).Check(); err == nil {
+			t.Error("a run is possible here")
+		}
+		return
+	}
+	gateway := filepath.Join(t.TempDir(), "gateway")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", gateway, "../../cmd/gateway")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var progress bytes.Buffer
+	r, err := Run(t.Context(), Options{
+		Simulator: []string{"env", "LOAD_TEST_SIMULATOR=1", self}, Gateway: gateway, Version: "test",
+		Scenarios: []string{"rate-64", "flood-1", "reconnect"}, Peers: []Subject{{Name: "useless", Command: []string{"sh", "-c", "echo no use >&2"}}},
+		Quick: true, Progress: &progress,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Scenarios) != 3 || !strings.Contains(progress.String(), "flood-1") {
+		t.Errorf("%d scenarios\n%s", len(r.Scenarios), &progress)
+	}
+	for _, sc := range r.Scenarios {
+		for _, s := range sc.Subjects {
+			run := s.Runs[0]
+			if !s.Gateway {
+				if !strings.Contains(run.Failure, "no use") {
+					t.Errorf("%s, %s: failure %q", sc.Name, s.Name, run.Failure)
+				}
+				continue
+			}
+			if run.Failure != "" || run.Events == 0 || run.User+run.System == 0 || run.RSS == 0 || run.Allocs < 0 || run.Goroutines < 1 || run.Seconds == 0 || len(run.Samples) == 0 {
+				t.Errorf("%s, %s: %+v", sc.Name, s.Name, run)
+			}
+			if sc.Name == "rate-64" && (run.Latency.Count == 0 || run.Latency.P50 <= 0) {
+				t.Errorf("%s, %s: %+v", sc.Name, s.Name, run.Latency)
+			}
+		}
+	}
+	if sc := r.Scenarios[0]; sc.Rate != 20_000 || sc.Shards != 64 {
+		t.Errorf("%+v", sc)
+	}
+	var page bytes.Buffer
+	if err := errors.Join(r.WriteJSON(&page), r.WriteTable(&page), r.WriteHTML(&page)); err != nil {
+		t.Error(err)
+	}
+	if r.Machine.Cores == 0 || r.Machine.Kernel == "" || r.Version != report.Version {
+		t.Errorf("%+v", r.Machine)
+	}
+}
