@@ -11,6 +11,9 @@ import (
 	"sluice/bench/report"
 )
 
+// floodProfile is how long a flood goes on at least while somebody looks.
+const floodProfile = 3 * time.Second
+
 // load measures while events arrive: at a rate for the window, and as fast as they
 // are read until the last.
 func (m *measurement) load(ctx context.Context, out *report.Run) error {
@@ -39,7 +42,7 @@ func (m *measurement) load(ctx context.Context, out *report.Run) error {
 	}
 	err := m.window(out, func() error {
 		if m.o.InWindow != nil && m.subject.Gateway {
-			go m.o.InWindow(m.p.debug, m.o.Window)
+			m.o.InWindow(m.p.debug, floodProfile)
 		}
 		return m.until(ctx, "end of the events", 10*time.Minute, arrived(1))
 	})

@@ -121,7 +121,10 @@ func (m *measurement) events() int {
 		return int(m.sc.rate*(20*m.o.Warmup+m.o.Window+20*time.Second).Seconds()) + 100
 	}
 	total := 400_000
-	if m.o.Quick {
+	switch {
+	case m.o.InWindow != nil:
+		total = 2_500_000
+	case m.o.Quick:
 		total = 50_000
 	}
 	return total / m.sc.shards

@@ -96,7 +96,8 @@ func (o Options) Check() error {
 }
 
 // Run measures the subjects in the scenarios. What fails is told in the report, in
-// Run.Failure; an error means that nothing could be measured.
+// Run.Failure; an error means that nothing could be measured. When ctx is done
+// the report has what was measured by then, with ctx's error.
 func Run(ctx context.Context, o Options) (*report.Report, error) {
 	if err := o.Check(); err != nil {
 		return nil, fmt.Errorf("load: %w", err)
@@ -118,12 +119,17 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 		for round := range o.Repeat {
 			for j, s := range subjects {
 				if ctx.Err() != nil {
-					return nil, ctx.Err()
+					r.Scenarios = append(r.Scenarios, out)
+					r.Seconds = time.Since(began).Seconds()
+					return r, ctx.Err()
 				}
 				fmt.Fprintf(o.Progress, "[%s] scenario %d of %d: %s, %s %s, round %d of %d\n",
 					time.Since(began).Round(time.Second), i+1, len(chosen), sc.name, s.Name, s.Compression, round+1, o.Repeat)
 				m := &measurement{o: &o, sc: sc, subject: s}
 				run, err := m.run(ctx)
+				if ctx.Err() != nil {
+					continue // and to the end: half a run counts for nothing
+				}
 				if err != nil {
 					run.Failure = err.Error()
 					fmt.Fprintf(o.Progress, "    failed: %v\n", err)
@@ -140,7 +146,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 		r.Scenarios = append(r.Scenarios, out)
 	}
 	r.Seconds = time.Since(began).Seconds()
-	return r, nil
+	return r, ctx.Err()
 }
 
 // subjects returns who is measured in a scenario.

@@ -72,18 +72,15 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 		return err
 	}
 	o.Progress = stderr
-	r, err := load.Run(ctx, o)
-	if err != nil {
+	r, stopped := load.Run(ctx, o)
+	if r == nil {
+		return stopped
+	}
+	if err := errors.Join(r.WriteTable(stdout), save(f.json, r.WriteJSON), save(f.html, r.WriteHTML)); err != nil {
 		return err
 	}
-	if err := r.WriteTable(stdout); err != nil {
-		return err
-	}
-	if err := save(f.json, r.WriteJSON); err != nil {
-		return err
-	}
-	if err := save(f.html, r.WriteHTML); err != nil {
-		return err
+	if stopped != nil {
+		return errors.New("interrupted: what was measured by then is above")
 	}
 	for _, s := range r.Scenarios {
 		for _, subject := range s.Subjects {
