@@ -23,4 +23,6 @@
 //
 // It may begin with a line {"peer":"name version","compression":"zlib-payload"}
 // that says what it is and what compression it really uses. It ends on SIGTERM.
+// The process that is started is the one that is measured: a shell script runs
+// the program with exec.
 package load

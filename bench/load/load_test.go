@@ -118,6 +118,26 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
+// Stopping a subject ends what it started, which holds the output's other end.
+func TestStopChildren(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		return // no run is possible here: TestRun
+	}
+	p, err := start(Subject{Command: []string{"sh", "-c", "sleep 1000; true"}}, SimState{}, 1, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.running() {
+		t.Error("it ended by itself")
+	}
+	if err := p.stop(); err == nil {
+		t.Error("a process that was killed by a signal ended well")
+	}
+	if p.running() {
+		t.Error("it goes on")
+	}
+}
+
 // A run from end to end, with a peer that is no use.
 func TestRun(t *testing.T) {
 	if runtime.GOOS != "linux" {

@@ -4,6 +4,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -53,11 +54,13 @@ func (m *measurement) run(ctx context.Context) (out report.Run, err error) {
 	if m.p, err = start(m.subject, m.sim.address, m.sc.shards, ""); err != nil {
 		return out, err
 	}
-	defer m.p.stop()
 	sampling, stopSampling := context.WithCancel(ctx)
-	defer stopSampling()
 	go m.sample(sampling)
 	defer func() {
+		stopSampling()
+		if stopped := m.p.stop(); err == nil && stopped != nil && m.subject.Gateway {
+			err = fmt.Errorf("the gateway did not end well: %w", stopped)
+		}
 		if err != nil {
 			err = fmt.Errorf("%w; it said %q", err, m.p.stderr.String())
 		}
@@ -85,7 +88,6 @@ func (m *measurement) run(ctx context.Context) (out report.Run, err error) {
 	case kindSoak:
 		err = m.soak(ctx, &out)
 	}
-	stopSampling()
 	if err != nil {
 		return out, err
 	}
@@ -211,6 +213,9 @@ func (m *measurement) window(out *report.Run, f func() error) error {
 	m.mu.Unlock()
 	if err := f(); err != nil {
 		return err
+	}
+	if !m.p.running() {
+		return errors.New("the subject ended in the window")
 	}
 	out.Seconds = time.Since(m.began).Seconds()
 	b, err := readUsage(m.p.cmd.Process.Pid)

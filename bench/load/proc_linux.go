@@ -60,6 +60,14 @@ func kib(text []byte, name string) int64 {
 	return n << 10
 }
 
+// ownGroup gives a command a process group of its own, so that what it starts can
+// be ended with it, and a signal from the terminal reaches the harness alone.
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+// signalGroup sends a signal to a process with a group of its own and to what it
+// started. There may be none of them left.
+func signalGroup(pid int, s syscall.Signal) { syscall.Kill(-pid, s) }
+
 // thisMachine says where the measurement takes place.
 func thisMachine() report.Machine {
 	m := report.Machine{Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version()}

@@ -6,6 +6,7 @@ package load
 
 import (
 	"errors"
+	"syscall"
 
 	"sluice/bench/report"
 )
@@ -19,6 +20,10 @@ type usage struct {
 func readUsage(int) (usage, error) {
 	return usage{}, errors.New("load: processes are measured on Linux alone")
 }
+
+func ownGroup() *syscall.SysProcAttr { return nil }
+
+func signalGroup(int, syscall.Signal) {}
 
 func thisMachine() report.Machine { return report.Machine{} }
 

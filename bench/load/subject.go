@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"sluice/wire"
 )
 
 // sampleEvery is how many events lie between two whose way is timed.
@@ -55,6 +57,7 @@ type shardSeen struct {
 func start(s Subject, at SimState, shards int, ids string) (*process, error) {
 	protocol, host, _ := strings.Cut(strings.TrimSuffix(at.API, "/api/v10"), "://")
 	p := &process{cmd: exec.Command(s.Command[0], s.Command[1:]...), ended: make(chan struct{}), shards: make(map[int]*shardSeen)}
+	p.cmd.SysProcAttr, p.cmd.WaitDelay = ownGroup(), stopTimeout
 	p.cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
 		"DISCORD_TOKEN=sim-token", "DISCORD_API_URL=" + at.API, "DISCORD_API_PROTOCOL=" + protocol, "DISCORD_API_HOST=" + host,
@@ -74,7 +77,8 @@ func start(s Subject, at SimState, shards int, ids string) (*process, error) {
 		p.debug = "http://" + address
 		p.cmd.Env = append(p.cmd.Env, "DEBUG_ADDRESS="+address, "LOG_LEVEL=warn", "BROKER_TYPE=stdio")
 	} else {
-		p.cmd.Env = append(p.cmd.Env, "DISCORD_INTENTS=53608189", "BENCH_SAMPLE="+strconv.Itoa(4*sampleEvery)) // all but the privileged
+		p.cmd.Env = append(p.cmd.Env, "DISCORD_INTENTS="+strconv.FormatUint(uint64(wire.UnprivilegedIntents), 10), // what the gateway asks for
+			"BENCH_SAMPLE="+strconv.Itoa(4*sampleEvery))
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -238,12 +242,21 @@ func (p *process) running() bool {
 	}
 }
 
-// stop ends the process, with force if it takes too long.
-func (p *process) stop() {
-	p.cmd.Process.Signal(syscall.SIGTERM)
-	kill := time.AfterFunc(20*time.Second, func() { p.cmd.Process.Kill() })
+// stopTimeout is how long a process has to end before it is made to.
+const stopTimeout = 20 * time.Second
+
+// stop ends the process and all that it started, with force if it takes too long.
+// It returns how the process ended, if not well.
+func (p *process) stop() error {
+	pid := p.cmd.Process.Pid
+	signalGroup(pid, syscall.SIGTERM)
+	kill := time.AfterFunc(stopTimeout, func() {
+		signalGroup(pid, syscall.SIGKILL)
+		p.out.Close() // what has left the group may still hold the other end
+	})
 	<-p.ended
-	p.cmd.Wait() // how it ends says nothing about the window
+	err := p.cmd.Wait()
 	kill.Stop()
 	p.out.Close()
+	return err
 }
