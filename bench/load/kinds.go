@@ -30,10 +30,12 @@ func (m *measurement) load(ctx context.Context, out *report.Run) error {
 		if want := 0.2 * m.sc.rate * float64(m.sc.shards) * out.Seconds; float64(out.Events) < want {
 			return fmt.Errorf("%d events came, and not even %.0f", out.Events, want)
 		}
+		if err := m.drain(ctx); err != nil {
+			return err
+		}
 		return m.latency(out)
 	}
-	// A peer tells of some of its events only.
-	all := int64(m.sc.shards) * int64(m.events()+1-4*sampleEvery)
+	all := int64(m.sc.shards)*int64(m.events()+1) - m.untold()
 	arrived := func(part float64) func() (bool, error) {
 		return func() (bool, error) { return m.p.seen().events >= int64(part*float64(all)), nil }
 	}
@@ -50,6 +52,41 @@ func (m *measurement) load(ctx context.Context, out *report.Run) error {
 		return err
 	}
 	out.Latency = report.Latency{} // in a flood everything waits for its turn
+	return nil
+}
+
+// untold is how many events a subject may have received and not told of: a peer
+// tells of some of its events only.
+func (m *measurement) untold() int64 {
+	if m.subject.Gateway {
+		return 0
+	}
+	return int64(m.sc.shards) * (peerSample - 1)
+}
+
+// drain ends the traffic and waits until the subject has handed on all that was
+// sent. Nothing is lost at the end then, and those that were late in the window
+// count in the latency.
+func (m *measurement) drain(ctx context.Context) error {
+	if _, err := m.sim.do(simCommand{Do: "silence"}); err != nil {
+		return err
+	}
+	err := m.until(ctx, "arrival of all events that were sent", 30*time.Second, func() (bool, error) {
+		s, err := m.sim.do(simCommand{Do: "state"})
+		return m.p.seen().events >= s.Dispatched-m.untold(), err
+	})
+	if err != nil {
+		return err
+	}
+	return m.noGaps()
+}
+
+// noGaps returns an error if events are missing between others that came. A peer
+// does not tell of all.
+func (m *measurement) noGaps() error {
+	if gaps := m.p.seen().gaps; m.subject.Gateway && gaps > 0 {
+		return fmt.Errorf("%d events did not come", gaps)
+	}
 	return nil
 }
 
@@ -149,7 +186,9 @@ func (m *measurement) guilds(ctx context.Context, out *report.Run) error {
 		return err
 	}
 	out.Figures["megabytes_per_second"] = float64(m.sc.shards*m.sc.guilds*m.sc.guildBytes) / 1e6 / out.Seconds
-	return nil
+	state, err := m.sim.do(simCommand{Do: "late", Since: m.began})
+	out.Figures["heartbeat_late_max"] = state.Late.Seconds()
+	return err
 }
 
 // beside measures how late the heartbeats of all shards get while one receives
@@ -218,6 +257,9 @@ func (m *measurement) reconnect(ctx context.Context, out *report.Run) error {
 	}
 	if state.Sessions > m.sc.shards {
 		return fmt.Errorf("%d shards began a new session", state.Sessions-m.sc.shards)
+	}
+	if err := m.drain(ctx); err != nil {
+		return err
 	}
 	return m.latency(out)
 }

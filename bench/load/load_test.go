@@ -88,12 +88,49 @@ func TestSlope(t *testing.T) {
 	}
 }
 
+// beats is a ledger for lateness.
+type beats struct {
+	identified []sim.Identify
+	resumed    []sim.Resume
+	heard      []sim.Heartbeat
+	closed     []sim.Close
+}
+
+func (b beats) Identifies() []sim.Identify  { return b.identified }
+func (b beats) Resumes() []sim.Resume       { return b.resumed }
+func (b beats) Heartbeats() []sim.Heartbeat { return b.heard }
+func (b beats) Closes() []sim.Close         { return b.closed }
+
 func TestLateness(t *testing.T) {
 	at := func(s float64) time.Time { return time.Unix(1e9, 0).Add(time.Duration(s * float64(time.Second))) }
-	beats := []sim.Heartbeat{{Conn: 1, Time: at(0)}, {Conn: 2, Time: at(3)}, {Conn: 1, Time: at(7)}, {Conn: 2, Time: at(8.5)}, {Conn: 1, Time: at(12.25)}}
-	for since, want := range map[float64]time.Duration{0: 2 * time.Second, 8: 500 * time.Millisecond, 20: 0} {
-		if got := lateness(beats, 5*time.Second, at(since)); got != want {
-			t.Errorf("since %v: %v, want %v", since, got, want)
+	steady := func(conn int64, from, to, every float64) (beats []sim.Heartbeat) {
+		for s := from; s <= to; s += every {
+			beats = append(beats, sim.Heartbeat{Conn: conn, Time: at(s)})
+		}
+		return beats
+	}
+	gap := []sim.Heartbeat{{Conn: 1, Time: at(0)}, {Conn: 2, Time: at(3)}, {Conn: 1, Time: at(7)}, {Conn: 2, Time: at(8.5)}, {Conn: 1, Time: at(12.25)}}
+	for _, tt := range []struct {
+		name  string
+		log   beats
+		since float64
+		now   float64
+		want  time.Duration
+	}{
+		{"between two", beats{heard: gap}, 0, 13, 2 * time.Second},
+		{"since", beats{heard: gap}, 8, 13, 500 * time.Millisecond},
+		{"in time", beats{heard: steady(1, 0, 20, 5)}, 0, 23, 0},
+		{"overdue", beats{heard: steady(1, 0, 20, 5)}, 0, 27, 2 * time.Second},
+		{"the first", beats{identified: []sim.Identify{{Conn: 1, Time: at(0)}}, heard: steady(1, 8, 8, 5)}, 0, 9, 3 * time.Second},
+		{"none ever", beats{identified: []sim.Identify{{Conn: 1, Time: at(0)}}}, 0, 11, 6 * time.Second},
+		{"none after a resume", beats{resumed: []sim.Resume{{Conn: 2, Time: at(1)}}}, 0, 10, 4 * time.Second},
+		{"before the Identify", beats{identified: []sim.Identify{{Conn: 1, Time: at(4)}}, heard: steady(1, 2, 7, 5)}, 0, 8, 0},
+		{"closed in time", beats{heard: steady(1, 0, 10, 5), closed: []sim.Close{{Conn: 1, Time: at(14)}}}, 0, 100, 0},
+		{"closed for it", beats{heard: steady(1, 0, 10, 5), closed: []sim.Close{{Conn: 1, Time: at(24)}}}, 0, 100, 9 * time.Second},
+		{"long ago", beats{heard: steady(1, 0, 10, 5), closed: []sim.Close{{Conn: 1, Time: at(24)}}}, 30, 100, 0},
+	} {
+		if got := lateness(tt.log, 5*time.Second, at(tt.since), at(tt.now)); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
 }

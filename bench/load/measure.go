@@ -228,8 +228,8 @@ func (m *measurement) window(out *report.Run, f func() error) error {
 	out.Events = after.events - seen.events
 	if m.subject.Gateway {
 		out.Figures["gaps"] = float64(after.gaps)
-		if after.gaps > 0 {
-			return fmt.Errorf("%d events did not come", after.gaps)
+		if err := m.noGaps(); err != nil {
+			return err
 		}
 	}
 	if figures := m.p.runtimeFigures(); figures != nil && before != nil {

@@ -42,14 +42,13 @@ type SimState struct {
 	Resumed    int
 	Dispatched int64 // events, to all sessions
 	Heartbeats int
-	// Late is by how much the latest heartbeat after another of its connection
-	// came too late.
+	// Late is by how much the latest heartbeat came too late, or is overdue.
 	Late time.Duration
 	// Written are the times of sampled writes.
 	Written []Written
 }
 
-// Written is when the event of a shard was last written to a connection.
+// Written is when the event of a shard was first written to a connection.
 type Written struct {
 	Shard int
 	Seq   int64
@@ -58,7 +57,7 @@ type Written struct {
 
 // simCommand is a line that a simulator carries out and answers with a SimState.
 type simCommand struct {
-	Do    string    // play, cut, large, times, late or state
+	Do    string    // play, silence, cut, large, times, late or state
 	Shard int       // cut: that one, or all if negative; large
 	Count int       // large
 	Bytes int       // large
@@ -100,7 +99,9 @@ func ServeSim(ctx context.Context, in io.Reader, out io.Writer) error {
 		for _, seq := range seqs {
 			if seq%c.Sample == 0 {
 				mu.Lock()
-				written[Written{Shard: shard, Seq: seq}] = time.Now().UnixNano()
+				if w := (Written{Shard: shard, Seq: seq}); written[w] == 0 {
+					written[w] = time.Now().UnixNano()
+				}
 				mu.Unlock()
 			}
 		}
@@ -137,6 +138,8 @@ func ServeSim(ctx context.Context, in io.Reader, out io.Writer) error {
 		switch cmd.Do {
 		case "play":
 			srv.Play()
+		case "silence":
+			srv.Silence()
 		case "cut":
 			for shard := range c.Shards {
 				if cmd.Shard < 0 || cmd.Shard == shard {
@@ -160,7 +163,7 @@ func ServeSim(ctx context.Context, in io.Reader, out io.Writer) error {
 		state.Connected, state.Connects, state.Sessions = srv.Connected(), s.Connects, s.Sessions
 		state.Resumed, state.Dispatched, state.Heartbeats = s.Resumed, s.Events, s.Heartbeats
 		if cmd.Do == "late" {
-			state.Late = lateness(srv.Ledger().Heartbeats(), o.HeartbeatInterval, cmd.Since)
+			state.Late = lateness(srv.Ledger(), o.HeartbeatInterval, cmd.Since, time.Now())
 		}
 		if err := answers.Encode(state); err != nil {
 			return err
@@ -179,17 +182,45 @@ func largeText(n int) []byte {
 	return text
 }
 
-// lateness returns by how much a heartbeat came at most later than an interval
-// after the one before on its connection, since a moment.
-func lateness(beats []sim.Heartbeat, interval time.Duration, since time.Time) (late time.Duration) {
-	last := make(map[int64]time.Time)
-	for _, b := range beats {
-		if before, ok := last[b.Conn]; ok && b.Time.After(since) {
-			late = max(late, b.Time.Sub(before)-interval)
+// lateness returns by how much a heartbeat since a moment came at most later than
+// an interval after the one before on its connection, or after the Identify or
+// Resume. One that had not come when its connection ended, or now, counts as if
+// it came then.
+func lateness(l beatLog, interval time.Duration, since, now time.Time) (late time.Duration) {
+	last := make(map[int64]time.Time) // by connection: when its client was last heard
+	for _, i := range l.Identifies() {
+		last[i.Conn] = i.Time
+	}
+	for _, r := range l.Resumes() {
+		last[r.Conn] = r.Time
+	}
+	heard := func(conn int64, at time.Time) {
+		if before, ok := last[conn]; ok && at.After(since) {
+			late = max(late, at.Sub(before)-interval)
 		}
-		last[b.Conn] = b.Time
+	}
+	for _, b := range l.Heartbeats() {
+		heard(b.Conn, b.Time)
+		if b.Time.After(last[b.Conn]) { // not one before the Identify
+			last[b.Conn] = b.Time
+		}
+	}
+	for _, c := range l.Closes() {
+		heard(c.Conn, c.Time)
+		delete(last, c.Conn)
+	}
+	for conn := range last {
+		heard(conn, now)
 	}
 	return late
+}
+
+// beatLog is the part of a sim.Ledger that tells when clients were heard.
+type beatLog interface {
+	Identifies() []sim.Identify
+	Resumes() []sim.Resume
+	Heartbeats() []sim.Heartbeat
+	Closes() []sim.Close
 }
 
 // simulator is a simulator in another process.

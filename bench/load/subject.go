@@ -19,8 +19,12 @@ import (
 	"sluice/wire"
 )
 
-// sampleEvery is how many events lie between two whose way is timed.
-const sampleEvery = 16
+const (
+	// sampleEvery is how many events lie between two whose way is timed.
+	sampleEvery = 16
+	// peerSample is how many lie between two that a peer tells of.
+	peerSample = 4 * sampleEvery
+)
 
 // Subject is a program to measure.
 type Subject struct {
@@ -78,7 +82,7 @@ func start(s Subject, at SimState, shards int, ids string) (*process, error) {
 		p.cmd.Env = append(p.cmd.Env, "DEBUG_ADDRESS="+address, "LOG_LEVEL=warn", "BROKER_TYPE=stdio")
 	} else {
 		p.cmd.Env = append(p.cmd.Env, "DISCORD_INTENTS="+strconv.FormatUint(uint64(wire.UnprivilegedIntents), 10), // what the gateway asks for
-			"BENCH_SAMPLE="+strconv.Itoa(4*sampleEvery))
+			"BENCH_SAMPLE="+strconv.Itoa(peerSample))
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
