@@ -157,7 +157,7 @@ func (m *measurement) idle(ctx context.Context, out *report.Run, base int64) err
 	if err := m.window(out, func() error { return m.inWindow(ctx, window) }); err != nil {
 		return err
 	}
-	state, err := m.sim.do(simCommand{Do: "late", Since: m.began})
+	state, err := m.lateness(out)
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,6 @@ func (m *measurement) idle(ctx context.Context, out *report.Run, base int64) err
 	}
 	out.Figures["bytes_per_shard"] = float64(out.RSS-base) / float64(max(1, m.sc.shards-1))
 	out.Figures["heartbeats"] = float64(state.Heartbeats)
-	out.Figures["heartbeat_late_max"] = state.Late.Seconds()
 	return nil
 }
 
@@ -186,9 +185,17 @@ func (m *measurement) guilds(ctx context.Context, out *report.Run) error {
 		return err
 	}
 	out.Figures["megabytes_per_second"] = float64(m.sc.shards*m.sc.guilds*m.sc.guildBytes) / 1e6 / out.Seconds
+	_, err = m.lateness(out)
+	return err
+}
+
+// lateness notes how late heartbeats came since the window's beginning, and how
+// much of that may be the simulator's own.
+func (m *measurement) lateness(out *report.Run) (SimState, error) {
 	state, err := m.sim.do(simCommand{Do: "late", Since: m.began})
 	out.Figures["heartbeat_late_max"] = state.Late.Seconds()
-	return err
+	out.Figures["simulator_late_max"] = state.Lag.Seconds()
+	return state, err
 }
 
 // beside measures how late the heartbeats of all shards get while one receives
@@ -214,11 +221,9 @@ func (m *measurement) beside(ctx context.Context, out *report.Run) error {
 	if err != nil {
 		return err
 	}
-	state, err := m.sim.do(simCommand{Do: "late", Since: m.began})
-	if err != nil {
+	if _, err := m.lateness(out); err != nil {
 		return err
 	}
-	out.Figures["heartbeat_late_max"] = state.Late.Seconds()
 	out.Figures["megabytes_per_second"] = float64(out.Events) * float64(m.sc.guildBytes) / 1e6 / out.Seconds
 	return nil
 }

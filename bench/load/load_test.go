@@ -135,6 +135,35 @@ func TestLateness(t *testing.T) {
 	}
 }
 
+func TestLag(t *testing.T) {
+	at := func(s float64) time.Time { return time.Unix(1e9, 0).Add(time.Duration(s * float64(time.Second))) }
+	var l lagLog
+	if l.since(at(0)) != 0 {
+		t.Error("late without a look")
+	}
+	for _, look := range []struct {
+		at   float64
+		late time.Duration
+	}{{0, 1}, {0.5, 9}, {0.6, 2}, {1.2, 5}, {1.9, 4}, {3, 3}} {
+		l.add(at(look.at), look.late)
+	}
+	for since, want := range map[float64]time.Duration{0: 9, 0.9: 9, 1.1: 5, 2.5: 3, 10: 0} {
+		if got := l.since(at(since)); got != want {
+			t.Errorf("since %v: %d, want %d", since, got, want)
+		}
+	}
+	// What is not read for a while is late.
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var live lagLog
+	if err := live.watch(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); live.since(began) == 0; {
+		time.Sleep(lagPeriod)
+	}
+}
+
 func TestScenarios(t *testing.T) {
 	seen := map[string]bool{}
 	for _, s := range scenarios {

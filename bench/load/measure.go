@@ -97,7 +97,7 @@ func (m *measurement) run(ctx context.Context) (out report.Run, err error) {
 
 // config returns what the simulator does in the scenario.
 func (m *measurement) config() SimConfig {
-	c := SimConfig{TLS: m.sc.tls, Shards: m.sc.shards, Rate: m.sc.rate, Compression: m.subject.Compression, Guilds: -1,
+	c := SimConfig{TLS: m.sc.tls, Shards: m.sc.shards, Rate: m.sc.rate, Compression: m.subject.Compression,
 		Heartbeat: m.sc.heartbeat, Sample: sampleEvery}
 	switch m.sc.kind {
 	case kindLoad:
@@ -106,13 +106,9 @@ func (m *measurement) config() SimConfig {
 		c.Recorded, c.Replay, c.Sample = m.events(), 10_000, 1<<20 // the way of an event is not timed
 	case kindReconnect:
 		c.Recorded, c.Replay = 10_000, 10_000
-	case kindIdle:
-		c.Stored = m.sc.guilds == 0
-		fallthrough
-	case kindGuilds:
-		if m.sc.guilds > 0 {
-			c.Guilds, c.GuildBytes = m.sc.guilds, m.sc.guildBytes
-		}
+	case kindIdle, kindGuilds:
+		c.Stored = true // what is not recorded: READY, answers
+		c.Guilds, c.GuildBytes = m.sc.guilds, m.sc.guildBytes
 	}
 	return c
 }

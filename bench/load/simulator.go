@@ -24,9 +24,9 @@ type SimConfig struct {
 	Shards      int
 	Rate        float64 // events a second and shard; negative: as many as are read
 	Recorded    int     // events that each shard gets at most, compressed beforehand; 0: none
-	Compression string  // of the recording
-	Guilds      int     // for each shard; negative: none
-	GuildBytes  int     // size of each guild; 0: a small one
+	Compression string  // of the recording and of guilds
+	Guilds      int     // for each shard, at once and compressed beforehand; 0: none
+	GuildBytes  int     // size of each guild
 	Stored      bool    // compress nothing
 	Heartbeat   time.Duration
 	Replay      int   // events kept for a resume; 0: as Discord does
@@ -42,8 +42,9 @@ type SimState struct {
 	Resumed    int
 	Dispatched int64 // events, to all sessions
 	Heartbeats int
-	// Late is by how much the latest heartbeat came too late, or is overdue.
-	Late time.Duration
+	// Late is by how much the latest heartbeat came too late, or is overdue. Lag
+	// is by how much the simulator itself was late to read at worst.
+	Late, Lag time.Duration
 	// Written are the times of sampled writes.
 	Written []Written
 }
@@ -77,21 +78,23 @@ func ServeSim(ctx context.Context, in io.Reader, out io.Writer) error {
 	o := sim.Options{
 		TLS: c.TLS, Shards: c.Shards, MaxConcurrency: c.Shards, IdentifyTotal: 100 * c.Shards, IdentifyWindow: time.Millisecond,
 		RESTLimit: 1 << 20, HeartbeatInterval: c.Heartbeat, SendLimit: 1 << 20, Rate: c.Rate, Hold: true,
-		Guilds: c.Guilds, LargeEvery: -1, LargeEvents: -1, UnavailableEvery: -1, GuildPace: -1, ReadyDelay: -1,
+		Guilds: -1, LargeEvents: -1, ReadyDelay: -1,
 		Stored: c.Stored, Seed: 1, EventLimit: 200_000, LogLimit: 1 << 20, ReplayLimit: c.Replay,
 	}
-	if c.GuildBytes > 0 {
-		o.LargeEvery, o.LargeBytes = 1, c.GuildBytes
+	compress := c.Compression
+	if compress == "none" {
+		compress = ""
 	}
-	if c.Recorded > 0 {
-		compress := c.Compression
-		if compress == "none" {
-			compress = ""
-		}
-		var err error
-		if o.Recording, err = sim.Record(1, c.Recorded, compress); err != nil {
-			return err
-		}
+	var err error
+	switch {
+	case c.Recorded > 0:
+		o.Recording, err = sim.Record(1, c.Recorded, compress)
+	case c.Guilds > 0:
+		o.Recording, err = sim.RecordGuilds(c.Guilds, c.GuildBytes, compress)
+		o.Rate, o.Hold = -1, false
+	}
+	if err != nil {
+		return err
 	}
 	var mu sync.Mutex
 	written := make(map[Written]int64) // by the shard and the seq
@@ -129,6 +132,12 @@ func ServeSim(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := answers.Encode(first); err != nil {
 		return err
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	lag := new(lagLog)
+	if err := lag.watch(ctx); err != nil {
+		return fmt.Errorf("load: simulator: %w", err)
+	}
 	for ctx.Err() == nil {
 		var cmd simCommand
 		if err := lines.Decode(&cmd); err != nil {
@@ -164,6 +173,7 @@ func ServeSim(ctx context.Context, in io.Reader, out io.Writer) error {
 		state.Resumed, state.Dispatched, state.Heartbeats = s.Resumed, s.Events, s.Heartbeats
 		if cmd.Do == "late" {
 			state.Late = lateness(srv.Ledger(), o.HeartbeatInterval, cmd.Since, time.Now())
+			state.Lag = lag.since(cmd.Since)
 		}
 		if err := answers.Encode(state); err != nil {
 			return err
