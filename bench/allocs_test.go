@@ -20,6 +20,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/klauspost/compress/zstd"
@@ -139,6 +140,7 @@ func allocs(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compress
 	e, err := engine.New(engine.Options{
 		Token: "t", GatewayURL: scheme + "://" + l.Addr().String(), Shards: 1, Compression: c, TLS: config,
 		Sink: signalling{sink, taken}, Sessions: new(resume.Memory), Reader: reader,
+		Pace: time.Millisecond, // each event waits for it
 	})
 	if err != nil {
 		t.Fatal(err)

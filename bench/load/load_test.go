@@ -4,11 +4,8 @@ package load
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"fmt"
 	"math"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -19,18 +16,6 @@ import (
 	"sluice/bench/report"
 	"sluice/bench/sim"
 )
-
-// The test binary is the simulator, too.
-func TestMain(m *testing.M) {
-	if os.Getenv("LOAD_TEST_SIMULATOR") != "" {
-		if err := ServeSim(context.Background(), os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
 
 func TestParseLine(t *testing.T) {
 	for _, tt := range []struct {
@@ -212,18 +197,14 @@ func TestRun(t *testing.T) {
 		}
 		return
 	}
-	gateway := filepath.Join(t.TempDir(), "gateway")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", gateway, "../../cmd/gateway")
+	bin := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "../../cmd/gateway", "../../cmd/gateway-bench")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var progress bytes.Buffer
 	r, err := Run(t.Context(), Options{
-		Simulator: []string{"env", "LOAD_TEST_SIMULATOR=1", self}, Gateway: gateway, Version: "test",
+		Simulator: []string{filepath.Join(bin, "gateway-bench"), "simulator"}, Gateway: filepath.Join(bin, "gateway"), Version: "test",
 		Scenarios: []string{"rate-64", "flood-1", "reconnect"}, Peers: []Subject{{Name: "useless", Command: []string{"sh", "-c", "echo no use >&2"}}},
 		Quick: true, Progress: &progress,
 	})

@@ -159,21 +159,11 @@ func (h *huffman) decode(out, b []byte) bool {
 		v := binary.LittleEndian.Uint64(b[at>>3:]) >> (at & 7)
 		s := uint8(56)
 		o := out[i : i+5 : i+5]
-		e := entries[v>>((s-log)&63)&mask&all]
-		o[0] = byte(e)
-		s -= uint8(e >> 8)
-		e = entries[v>>((s-log)&63)&mask&all]
-		o[1] = byte(e)
-		s -= uint8(e >> 8)
-		e = entries[v>>((s-log)&63)&mask&all]
-		o[2] = byte(e)
-		s -= uint8(e >> 8)
-		e = entries[v>>((s-log)&63)&mask&all]
-		o[3] = byte(e)
-		s -= uint8(e >> 8)
-		e = entries[v>>((s-log)&63)&mask&all]
-		o[4] = byte(e)
-		s -= uint8(e >> 8)
+		for j := range o {
+			e := entries[v>>((s-log)&63)&mask&all]
+			o[j] = byte(e)
+			s -= uint8(e >> 8)
+		}
 		left = at + int(s)
 	}
 	for ; i < len(out); i++ {
