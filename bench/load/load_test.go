@@ -4,6 +4,7 @@ package load
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"math"
 	"os/exec"
