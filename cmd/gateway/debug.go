@@ -38,6 +38,7 @@ func serveDebug(ctx context.Context, address string, log *slog.Logger) error {
 // debugFigures are the runtime's figures that are served, by the names they have
 // in runtime/metrics.
 var debugFigures = []string{
+	"/cpu/classes/gc/total:cpu-seconds",
 	"/gc/cycles/total:gc-cycles",
 	"/gc/heap/allocs:bytes",
 	"/gc/heap/allocs:objects",
@@ -54,10 +55,13 @@ func debugRuntime(w http.ResponseWriter, _ *http.Request) {
 		samples[i].Name = name
 	}
 	metrics.Read(samples)
-	figures := make(map[string]uint64, len(samples))
+	figures := make(map[string]any, len(samples))
 	for _, s := range samples {
-		if s.Value.Kind() == metrics.KindUint64 {
+		switch s.Value.Kind() {
+		case metrics.KindUint64:
 			figures[s.Name] = s.Value.Uint64()
+		case metrics.KindFloat64:
+			figures[s.Name] = s.Value.Float64()
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")
