@@ -37,7 +37,10 @@ func (m *measurement) load(ctx context.Context, out *report.Run) error {
 	}
 	all := int64(m.sc.shards)*int64(m.events()+1) - m.untold()
 	arrived := func(part float64) func() (bool, error) {
-		return func() (bool, error) { return m.p.seen().events >= int64(part*float64(all)), nil }
+		return func() (bool, error) {
+			events, err := m.arrived()
+			return events >= int64(part*float64(all)), err
+		}
 	}
 	if err := m.until(ctx, "tenth of the events", time.Minute, arrived(0.1)); err != nil {
 		return err
@@ -72,13 +75,26 @@ func (m *measurement) drain(ctx context.Context) error {
 		return err
 	}
 	err := m.until(ctx, "arrival of all events that were sent", 30*time.Second, func() (bool, error) {
+		events, err := m.arrived()
+		if err != nil {
+			return false, err
+		}
 		s, err := m.sim.do(simCommand{Do: "state"})
-		return m.p.seen().events >= s.Dispatched-m.untold(), err
+		return events >= s.Dispatched-m.untold(), err
 	})
 	if err != nil {
 		return err
 	}
 	return m.noGaps()
+}
+
+// arrived returns how many events the subject has received, as far as is known.
+func (m *measurement) arrived() (int64, error) {
+	if m.subject.Mute {
+		s, err := m.sim.do(simCommand{Do: "state"})
+		return s.Dispatched, err
+	}
+	return m.p.seen().events, nil
 }
 
 // noGaps returns an error if events are missing between others that came. A peer
@@ -297,7 +313,7 @@ func (m *measurement) soak(ctx context.Context, out *report.Run) error {
 			}
 			at := time.Since(m.began).Hours()
 			rss.add(at, float64(u.rss))
-			goroutines.add(at, float64(figures["/sched/goroutines:goroutines"]))
+			goroutines.add(at, figures["/sched/goroutines:goroutines"])
 			select {
 			case <-tick.C:
 			case <-ctx.Done():

@@ -190,7 +190,32 @@ func TestStopChildren(t *testing.T) {
 	}
 }
 
+func TestCheck(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		return // it refuses all: TestRun
+	}
+	for _, tt := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{}, ""},
+		{Options{Repeat: 1, Window: time.Second, Warmup: time.Second, Guilds: 9}, ""},
+		{Options{Repeat: -1}, "-1 times"},
+		{Options{Window: -time.Second}, "-1s"},
+		{Options{Window: time.Millisecond}, "1ms"},
+		{Options{Warmup: -time.Second}, "-1s"},
+		{Options{Guilds: 5000}, "5000 MiB"},
+		{Options{Scenarios: []string{"nope"}}, "nope"},
+	} {
+		if err := tt.o.Check(); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%+v: %v", tt.o, err)
+		}
+	}
+}
+
 // A run from end to end, with a peer that is no use.
+//
+// The gateway itself stands in for spec-tacles/gateway, whose settings it takes.
 func TestRun(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		if err := (Options{}).Check(); err == nil {
@@ -206,7 +231,7 @@ func TestRun(t *testing.T) {
 	var progress bytes.Buffer
 	r, err := Run(t.Context(), Options{
 		Simulator: []string{filepath.Join(bin, "gateway-bench"), "simulator"}, Gateway: filepath.Join(bin, "gateway"), Version: "test",
-		Scenarios: []string{"rate-64", "flood-1", "reconnect"}, Peers: []Subject{{Name: "useless", Command: []string{"sh", "-c", "echo no use >&2"}}},
+		Scenarios: []string{"rate-64", "flood-1", "reconnect"}, Peers: []Subject{{Name: "useless", Command: []string{"sh", "-c", "echo no use >&2"}}, Spectacles(filepath.Join(bin, "gateway"))},
 		Quick: true, Progress: &progress,
 	})
 	if err != nil {
@@ -218,6 +243,12 @@ func TestRun(t *testing.T) {
 	for _, sc := range r.Scenarios {
 		for _, s := range sc.Subjects {
 			run := s.Runs[0]
+			if s.Name == Spectacles("").Name {
+				if run.Failure != "" || run.Events == 0 || run.Latency.Count != 0 || s.Compression != zstd {
+					t.Errorf("%s, %s, %s: %+v", sc.Name, s.Name, s.Compression, run)
+				}
+				continue
+			}
 			if !s.Gateway {
 				if !strings.Contains(run.Failure, "no use") {
 					t.Errorf("%s, %s: failure %q", sc.Name, s.Name, run.Failure)

@@ -199,7 +199,10 @@ func (m *measurement) connected(ctx context.Context, shards int) error {
 // window measures what happens while f runs.
 func (m *measurement) window(out *report.Run, f func() error) error {
 	before := m.p.runtimeFigures()
-	seen := m.p.seen()
+	arrived, err := m.arrived()
+	if err != nil {
+		return err
+	}
 	a, err := readUsage(m.p.cmd.Process.Pid)
 	if err != nil {
 		return fmt.Errorf("the subject ended: %w", err)
@@ -220,18 +223,21 @@ func (m *measurement) window(out *report.Run, f func() error) error {
 	}
 	out.User, out.System = b.user-a.user, b.system-a.system
 	out.RSS, out.MaxRSS, out.Threads = b.rss, b.maxRSS, b.threads
-	after := m.p.seen()
-	out.Events = after.events - seen.events
+	events, err := m.arrived()
+	if err != nil {
+		return err
+	}
+	out.Events = events - arrived
 	if m.subject.Gateway {
-		out.Figures["gaps"] = float64(after.gaps)
+		out.Figures["gaps"] = float64(m.p.seen().gaps)
 		if err := m.noGaps(); err != nil {
 			return err
 		}
 	}
 	if figures := m.p.runtimeFigures(); figures != nil && before != nil {
 		const objects = "/gc/heap/allocs:objects"
-		out.Allocs = figures[objects] - before[objects]
-		out.Heap = figures["/gc/heap/live:bytes"]
+		out.Allocs = int64(figures[objects] - before[objects])
+		out.Heap = int64(figures["/gc/heap/live:bytes"])
 		out.Goroutines = int(figures["/sched/goroutines:goroutines"])
 	}
 	return nil

@@ -31,6 +31,9 @@ type Options struct {
 	// Window is how long a scenario at a rate is measured, and Warmup how long
 	// it runs before. Default 8 s and 3 s.
 	Window, Warmup time.Duration
+	// Guilds is how many MiB of guilds each shard gets in the scenario of that
+	// name. Default 36.
+	Guilds int
 	// Quick runs few scenarios, once and shortly: to see that it works.
 	Quick bool
 	// GatewayOnly leaves out all but the gateway with its epoll reader.
@@ -63,6 +66,9 @@ func (o Options) withDefaults() Options {
 	if o.Quick {
 		o.Repeat, o.Window, o.Warmup = 1, 2*time.Second, time.Second
 	}
+	if o.Guilds == 0 {
+		o.Guilds = 36
+	}
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
@@ -71,8 +77,15 @@ func (o Options) withDefaults() Options {
 
 // choose returns the scenarios with the names.
 func (o *Options) choose() ([]scenario, error) {
+	scenarios := slices.Clone(scenarios)
+	for i := range scenarios {
+		if s := &scenarios[i]; s.kind == kindGuilds {
+			s.guilds = o.Guilds
+			s.about = fmt.Sprintf("%d shards over TLS start, with %d MiB of guilds each.", s.shards, o.Guilds)
+		}
+	}
 	if len(o.Scenarios) == 0 {
-		return slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool { return s.named || o.Quick && !s.quick }), nil
+		return slices.DeleteFunc(scenarios, func(s scenario) bool { return s.named || o.Quick && !s.quick }), nil
 	}
 	var chosen []scenario
 	for _, name := range o.Scenarios {
@@ -90,6 +103,16 @@ func (o *Options) choose() ([]scenario, error) {
 func (o Options) Check() error {
 	if runtime.GOOS != "linux" {
 		return fmt.Errorf("processes are measured on Linux, and this is %s", runtime.GOOS)
+	}
+	switch {
+	case o.Repeat < 0:
+		return fmt.Errorf("a subject is measured %d times; it must be once or more", o.Repeat)
+	case o.Window < 0 || o.Window > 0 && o.Window < 100*time.Millisecond:
+		return fmt.Errorf("a window of %v is too short; it must be 100ms or more", o.Window)
+	case o.Warmup < 0:
+		return fmt.Errorf("a warm-up of %v is none", o.Warmup)
+	case o.Guilds < 0 || o.Guilds > 1024:
+		return fmt.Errorf("%d MiB of guilds are not between 1 and 1024", o.Guilds)
 	}
 	_, err := o.choose()
 	return err
@@ -167,7 +190,9 @@ func (o *Options) subjects(sc scenario) []Subject {
 	}
 	if sc.peers && !o.GatewayOnly {
 		for _, p := range o.Peers {
-			p.Compression = sc.compressions[0]
+			if p.Compression == "" {
+				p.Compression = sc.compressions[0]
+			}
 			all = append(all, p)
 		}
 	}

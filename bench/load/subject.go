@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/bench/sim"
 	"sluice/wire"
 )
 
@@ -31,8 +32,22 @@ type Subject struct {
 	Name        string
 	Gateway     bool     // it is this project's
 	Command     []string // program and arguments
-	Env         []string // besides what the protocol gives
-	Compression string
+	Env         []string // besides what the protocol gives, or instead of it
+	Compression string   // empty for one that can do what the scenario asks for
+	// Mute says that it does not write what the protocol asks for: what the
+	// simulator sent counts as received, and no event's way is timed.
+	Mute bool
+}
+
+// Spectacles returns spec-tacles/gateway, whose program is the file, as a subject.
+// It writes MessagePack that names neither shard nor seq, takes a list of
+// intents' names where the protocol has a number, and publishes nothing unless
+// it is told the events' names. It always uses zstd-stream.
+func Spectacles(file string) Subject {
+	return Subject{Name: "spec-tacles gateway", Command: []string{file}, Compression: zstd, Mute: true, Env: []string{
+		"DISCORD_RAW_INTENTS=" + strconv.FormatUint(uint64(wire.UnprivilegedIntents), 10), "DISCORD_INTENTS=",
+		"BROKER_TYPE=stdio", "DISCORD_EVENTS=" + strings.Join(sim.EventNames(), ","),
+	}}
 }
 
 // process is a subject that runs.
@@ -40,13 +55,13 @@ type process struct {
 	cmd    *exec.Cmd
 	out    *os.File
 	stderr tail
+	mute   bool   // its output says nothing
 	debug  string // base URL of the gateway's debug address; empty: none
 	ended  chan struct{}
 
 	mu      sync.Mutex
 	shards  map[int]*shardSeen
 	arrived []Written // of sampled events
-	newest  time.Time // when the last line came
 	hello   struct{ Peer, Compression string }
 }
 
@@ -60,13 +75,13 @@ type shardSeen struct {
 // identifies with, ids those that it runs; empty: all.
 func start(s Subject, at SimState, shards int, ids string) (*process, error) {
 	protocol, host, _ := strings.Cut(strings.TrimSuffix(at.API, "/api/v10"), "://")
-	p := &process{cmd: exec.Command(s.Command[0], s.Command[1:]...), ended: make(chan struct{}), shards: make(map[int]*shardSeen)}
+	p := &process{cmd: exec.Command(s.Command[0], s.Command[1:]...), mute: s.Mute, ended: make(chan struct{}), shards: make(map[int]*shardSeen)}
 	p.cmd.SysProcAttr, p.cmd.WaitDelay = ownGroup(), stopTimeout
-	p.cmd.Env = append([]string{
+	p.cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
 		"DISCORD_TOKEN=sim-token", "DISCORD_API_URL=" + at.API, "DISCORD_API_PROTOCOL=" + protocol, "DISCORD_API_HOST=" + host,
 		"DISCORD_SHARD_COUNT=" + strconv.Itoa(shards), "DISCORD_COMPRESSION=" + s.Compression,
-	}, s.Env...)
+	}
 	if ids != "" {
 		p.cmd.Env = append(p.cmd.Env, "DISCORD_SHARD_IDS="+ids)
 	}
@@ -84,6 +99,7 @@ func start(s Subject, at SimState, shards int, ids string) (*process, error) {
 		p.cmd.Env = append(p.cmd.Env, "DISCORD_INTENTS="+strconv.FormatUint(uint64(wire.UnprivilegedIntents), 10), // what the gateway asks for
 			"BENCH_SAMPLE="+strconv.Itoa(peerSample))
 	}
+	p.cmd.Env = append(p.cmd.Env, s.Env...) // the last word
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -109,6 +125,9 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), nil
 }
 
+// maxLine is more than the gateway writes in a line, which max_message bounds.
+const maxLine = 128 << 20
+
 // read reads the output until it ends. It is part of the load on the machine, so
 // it looks at the beginning of a line only.
 func (p *process) read() {
@@ -117,7 +136,7 @@ func (p *process) read() {
 	have := 0
 	for {
 		n, err := p.out.Read(buf[have:])
-		if n > 0 {
+		if n > 0 && !p.mute {
 			now := time.Now()
 			text := buf[:have+n]
 			p.mu.Lock()
@@ -129,9 +148,10 @@ func (p *process) read() {
 				p.line(text[:end], now)
 				text = text[end+1:]
 			}
-			p.newest = now
 			p.mu.Unlock()
-			if len(text) == len(buf) {
+			if len(text) == maxLine {
+				have = 0 // no line of the protocol
+			} else if len(text) == len(buf) {
 				buf = append(buf, make([]byte, len(buf))...) // a line of megabytes
 				have = len(text)
 			} else {
@@ -204,8 +224,6 @@ func number(b []byte) (n int64, rest []byte) {
 type seen struct {
 	events int64 // the sum of the shards' last seqs
 	gaps   int64
-	shards int
-	newest time.Time
 }
 
 func (p *process) seen() (s seen) {
@@ -215,12 +233,11 @@ func (p *process) seen() (s seen) {
 		s.events += sh.last
 		s.gaps += sh.gaps
 	}
-	s.shards, s.newest = len(p.shards), p.newest
 	return s
 }
 
 // runtimeFigures asks the gateway's debug address; nil: it has none.
-func (p *process) runtimeFigures() map[string]int64 {
+func (p *process) runtimeFigures() map[string]float64 {
 	if p.debug == "" {
 		return nil
 	}
@@ -229,7 +246,7 @@ func (p *process) runtimeFigures() map[string]int64 {
 		return nil
 	}
 	defer resp.Body.Close()
-	var figures map[string]int64
+	var figures map[string]float64
 	if json.NewDecoder(resp.Body).Decode(&figures) != nil {
 		return nil
 	}

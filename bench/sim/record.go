@@ -297,3 +297,13 @@ func (r *Recording) messages(seg int) ([][]byte, error) {
 	}
 	return out, nil
 }
+
+// EventNames returns the types of the events in the usual mix, in guild streams
+// and at the beginning of a session.
+func EventNames() []string {
+	names := []string{"READY", "RESUMED", "GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"}
+	for _, m := range mix {
+		names = append(names, m.typ)
+	}
+	return names
+}
