@@ -47,8 +47,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
-		usage(stdout)
-		return 0
+		if len(args) == 1 {
+			usage(stdout)
+			return 0
+		}
+		args, stderr = []string{args[1], "-h"}, stdout
 	}
 	for _, c := range commands() {
 		if c.name != args[0] {
@@ -86,5 +89,5 @@ func usage(w io.Writer) {
 	}
 	fmt.Fprintf(w, "  %-8s %s\n", "help", "print this")
 	fmt.Fprintln(w)
-	fmt.Fprintln(w, "gateway-bench <command> -h lists the flags of a command.")
+	fmt.Fprintln(w, "gateway-bench help <command> lists the flags of a command.")
 }

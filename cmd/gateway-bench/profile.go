@@ -33,9 +33,11 @@ func runProfile(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	if fs.NArg() != 1 {
 		return usageError{fmt.Errorf("one scenario is profiled, got %q", strings.Join(fs.Args(), " "))}
 	}
-	if err := f.apply(&o, fs.Args()); err != nil {
+	cleanup, err := f.apply(ctx, &o, fs.Args())
+	if err != nil {
 		return err
 	}
+	defer cleanup()
 	o.Progress, o.Repeat, o.GatewayOnly = stderr, 1, true
 	cpu := filepath.Join(dir, fs.Arg(0)+".cpu.pprof")
 	allocs := filepath.Join(dir, fs.Arg(0)+".allocs.pprof")
@@ -49,9 +51,11 @@ func runProfile(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		}
 		taken = true
 		defer close(done)
-		failed = errors.Join(
-			fetch(ctx, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", debug, max(1, int(window.Seconds()))), cpu),
-			fetch(ctx, debug+"/debug/pprof/allocs", allocs))
+		// Both of the same seconds: what the start allocated is no part of them.
+		length := fmt.Sprintf("?seconds=%d", max(1, int(window.Seconds())))
+		other := make(chan error)
+		go func() { other <- fetch(ctx, debug+"/debug/pprof/allocs"+length, allocs) }()
+		failed = errors.Join(fetch(ctx, debug+"/debug/pprof/profile"+length, cpu), <-other)
 	}
 	r, err := load.Run(ctx, o)
 	if err != nil {

@@ -29,6 +29,7 @@ func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 // load.Options.
 type runFlags struct {
 	peers      list
+	all        bool
 	env        list
 	spectacles string
 	json, html string
@@ -46,11 +47,15 @@ func runFlagSet(name, about string, o *load.Options, f *runFlags, stderr io.Writ
 		}
 		fmt.Fprintln(stderr, "\nFlags:")
 		fs.PrintDefaults()
+		if name == "run" {
+			fmt.Fprint(stderr, "\nOther programs:\n", load.Protocol)
+		}
 	}
 	fs.StringVar(&o.Gateway, "gateway", "", "`file` of the gateway (default: the one beside this program, or in the working directory's bin)")
 	fs.Var(&f.env, "env", "`NAME=value` in the environment of the gateway; may be given more than once")
 	fs.DurationVar(&o.Window, "window", 8*time.Second, "how long a scenario at a rate is measured")
 	fs.DurationVar(&o.Warmup, "warmup", 3*time.Second, "how long it runs before")
+	fs.IntVar(&o.Guilds, "guilds", 36, "`MiB` of guilds on each shard in the scenario guilds")
 	return fs
 }
 
@@ -61,15 +66,23 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	fs.IntVar(&o.Repeat, "repeat", 3, "how often each is measured, in turn with the others")
 	fs.BoolVar(&o.Quick, "quick", false, "few scenarios, once and shortly: to see that it works")
 	fs.BoolVar(&o.GatewayOnly, "only", false, "only the gateway with its epoll reader")
-	fs.Var(&f.peers, "peer", "`name=command` of another program to measure in the same run; may be given more than once.\n'go doc sluice/bench/load' says what it has to do, bench/peers holds some")
+	fs.Var(&f.peers, "peer", "`name=command` of another program to measure in the same run; may be given more than once.\n'gateway-bench help run' says what it has to do")
+	fs.BoolVar(&f.all, "peers", false, "measure what is in bench/peers/bin, too: `make peers` builds it")
 	fs.StringVar(&f.spectacles, "spectacles", "", "`file` of spec-tacles/gateway, to be measured in the same run")
 	fs.StringVar(&f.json, "json", "", "`file` to write the results to, for compare")
 	fs.StringVar(&f.html, "html", "", "`file` to write a page with plots to")
 	if err := parse(fs, args); err != nil {
 		return err
 	}
-	if err := f.apply(&o, fs.Args()); err != nil {
+	cleanup, err := f.apply(ctx, &o, fs.Args())
+	if err != nil {
 		return err
+	}
+	defer cleanup()
+	for _, file := range []string{f.json, f.html} {
+		if err := writable(file); err != nil {
+			return usageError{err}
+		}
 	}
 	o.Progress = stderr
 	r, stopped := load.Run(ctx, o)
@@ -94,21 +107,36 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	return nil
 }
 
-// parse parses the arguments; what is wrong with them was told already.
+// parse parses the arguments. The flags are listed if that is asked for; a mistake
+// is told in a line.
 func parse(fs *flag.FlagSet, args []string) error {
+	stderr, usage := fs.Output(), fs.Usage
+	fs.SetOutput(io.Discard)
+	fs.Usage = func() {}
 	err := fs.Parse(args)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		return usageError{err}
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fs.SetOutput(stderr)
+		usage()
+	case err != nil:
+		err = usageError{fmt.Errorf("%w; %s -h lists the flags", err, fs.Name())}
 	}
 	return err
 }
 
-// apply sets the options that need more than a flag, and checks all.
-func (f *runFlags) apply(o *load.Options, scenarios []string) error {
+// apply sets the options that need more than a flag, and checks all. cleanup
+// removes what it made, when the options are of no more use.
+func (f *runFlags) apply(ctx context.Context, o *load.Options, scenarios []string) (cleanup func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	remove := func() {}
+	defer func() {
+		if err != nil {
+			remove()
+		}
+	}()
 	o.Simulator = []string{self, "simulator"}
 	o.Scenarios = scenarios
 	o.Env = f.env
@@ -116,16 +144,23 @@ func (f *runFlags) apply(o *load.Options, scenarios []string) error {
 		name, command, ok := strings.Cut(p, "=")
 		fields := strings.Fields(command)
 		if !ok || len(fields) == 0 {
-			return usageError{fmt.Errorf("-peer %q is not name=command", p)}
+			return nil, usageError{fmt.Errorf("-peer %q is not name=command", p)}
 		}
 		o.Peers = append(o.Peers, load.Subject{Name: name, Command: fields})
 	}
+	if f.all {
+		found := builtPeers(self)
+		if found == nil {
+			return nil, usageError{errors.New("-peers: there is nothing in bench/peers/bin; `make peers` builds it")}
+		}
+		o.Peers = append(o.Peers, found...)
+	}
 	if f.spectacles != "" {
-		o.Peers = append(o.Peers, load.Subject{Name: "spec-tacles gateway", Command: []string{f.spectacles}})
+		o.Peers = append(o.Peers, load.Spectacles(f.spectacles))
 	}
 	for _, e := range f.env {
 		if !strings.Contains(e, "=") {
-			return usageError{fmt.Errorf("-env %q is not NAME=value", e)}
+			return nil, usageError{fmt.Errorf("-env %q is not NAME=value", e)}
 		}
 	}
 	if o.Gateway == "" {
@@ -136,23 +171,51 @@ func (f *runFlags) apply(o *load.Options, scenarios []string) error {
 			}
 		}
 	}
+	if err := o.Check(); err != nil {
+		return nil, usageError{err}
+	}
 	if o.Gateway == "" {
-		return usageError{errors.New("no gateway found; build it with `make build`, or name its file with -gateway")}
+		dir, err := os.MkdirTemp("", "gateway-bench-")
+		if err != nil {
+			return nil, err
+		}
+		remove = func() { os.RemoveAll(dir) }
+		o.Gateway = filepath.Join(dir, "gateway")
+		if exec.CommandContext(ctx, "go", "build", "-o", o.Gateway, "sluice/cmd/gateway").Run() != nil { // outside the repository
+			return nil, usageError{errors.New("no gateway found; build it with `make build`, or name its file with -gateway")}
+		}
 	}
 	for _, file := range append([]string{o.Gateway}, firsts(o.Peers)...) {
 		if _, err := exec.LookPath(file); err != nil {
-			return usageError{fmt.Errorf("%s can't be run: %w", file, err)}
+			return nil, usageError{fmt.Errorf("%s can't be run: %w", file, err)}
 		}
 	}
-	version, err := exec.Command(o.Gateway, "version").Output()
-	if err != nil {
-		return usageError{fmt.Errorf("%s does not tell its version: %w", o.Gateway, err)}
+	version, err := exec.CommandContext(ctx, o.Gateway, "version").Output()
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, usageError{fmt.Errorf("%s does not tell its version: %w", o.Gateway, err)}
 	}
 	o.Version = strings.TrimSpace(string(version))
-	if err := o.Check(); err != nil {
-		return usageError{err}
+	return remove, nil
+}
+
+// builtPeers returns the programs in bench/peers/bin of the working directory, or
+// of the repository in whose bin this program is.
+func builtPeers(self string) (peers []load.Subject) {
+	for _, root := range []string{".", filepath.Dir(filepath.Dir(self))} {
+		files, _ := filepath.Glob(filepath.Join(root, "bench", "peers", "bin", "*"))
+		for _, file := range files {
+			if file, err := filepath.Abs(file); err == nil && isProgram(file) {
+				peers = append(peers, load.Subject{Name: filepath.Base(file), Command: []string{file}})
+			}
+		}
+		if peers != nil {
+			break
+		}
 	}
-	return nil
+	return peers
 }
 
 func isProgram(name string) bool {
@@ -166,6 +229,23 @@ func firsts(subjects []load.Subject) (names []string) {
 		names = append(names, s.Command[0])
 	}
 	return names
+}
+
+// writable returns an error if no file can be written there, unless the name is
+// empty: it would be a pity after half an hour. The file's content stays.
+func writable(name string) error {
+	if name == "" {
+		return nil
+	}
+	_, absent := os.Stat(name)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	if err = f.Close(); absent != nil {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }
 
 // save writes a file, unless its name is empty.
