@@ -148,7 +148,7 @@ func (f *runFlags) apply(o *load.Options, scenarios []string) error {
 	if err != nil {
 		return usageError{fmt.Errorf("%s does not tell its version: %w", o.Gateway, err)}
 	}
-	o.Version = strings.TrimSpace(string(version))
+	o.Version = strings.TrimPrefix(strings.TrimSpace(string(version)), "gateway ")
 	if err := o.Check(); err != nil {
 		return usageError{err}
 	}
