@@ -54,17 +54,17 @@ func (m *measurement) run(ctx context.Context) (out report.Run, err error) {
 	if m.p, err = start(m.subject, m.sim.address, m.sc.shards, ""); err != nil {
 		return out, err
 	}
-	sampling, stopSampling := context.WithCancel(ctx)
-	go m.sample(sampling)
 	defer func() {
-		stopSampling()
 		if stopped := m.p.stop(); err == nil && stopped != nil && m.subject.Gateway {
 			err = fmt.Errorf("the gateway did not end well: %w", stopped)
 		}
-		if err != nil {
+		if err != nil { // what it said is known when it has ended
 			err = fmt.Errorf("%w; it said %q", err, m.p.stderr.String())
 		}
 	}()
+	sampling, stopSampling := context.WithCancel(ctx)
+	defer stopSampling()
+	go m.sample(sampling)
 	if m.sc.kind != kindGuilds {
 		if err := m.connected(ctx, m.sc.shards); err != nil {
 			return out, err

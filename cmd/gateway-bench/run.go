@@ -197,7 +197,7 @@ func (f *runFlags) apply(ctx context.Context, o *load.Options, scenarios []strin
 	case err != nil:
 		return nil, usageError{fmt.Errorf("%s does not tell its version: %w", o.Gateway, err)}
 	}
-	o.Version = strings.TrimSpace(string(version))
+	o.Version = strings.TrimPrefix(strings.TrimSpace(string(version)), "gateway ")
 	return remove, nil
 }
 
