@@ -34,7 +34,7 @@ type poller interface {
 	// watch replaces was, what sock is watched for, with want; none takes it
 	// out. It is called before sock is closed.
 	watch(sock rawSocket, slot int, was, want readiness)
-	// wait fills ready, of maxTold, with sockets that are ready and returns how many. It
+	// wait fills ready with sockets that are ready and returns how many. It
 	// waits for the first, for ring, or for d to pass; for as long as it takes
 	// if d is negative.
 	wait(ready []readySlot, d time.Duration) int

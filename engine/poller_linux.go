@@ -1,5 +1,6 @@
-// This file is the poller of Linux: an epoll set, which lies in Go's own so that
-// waiting parks a goroutine and blocks no thread.
+// This file is the poller of Linux: an epoll set, in which epoll_wait blocks a
+// thread: in Go's poller the set would wake a thread at every event, however seldom the
+// loop looks (BenchmarkWait).
 
 package engine
 
@@ -8,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -16,17 +16,13 @@ import (
 )
 
 // maxReady is how many sockets one epoll_wait tells.
-const maxReady = maxTold
+const maxReady = 512
 
 // epoll is a poller. Its descriptors are its own: that a call on them fails
 // is a bug, and panics.
 type epoll struct {
 	fd     int
-	file   *os.File // of fd
-	conn   syscall.RawConn
-	look   func(uintptr) bool // poll, for conn
 	events [maxReady]syscall.EpollEvent
-	told   int // of events, by the last poll
 
 	mu   sync.Mutex
 	bell int // an eventfd in the set, slot -1; -1 after close
@@ -37,24 +33,12 @@ func newPoller() (poller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine: epoll_create: %w", err)
 	}
-	p := &epoll{fd: fd}
-	p.look = func(uintptr) bool { return p.poll() > 0 }
-	// What is non-blocking os.NewFile takes to Go's poller.
-	if err := syscall.SetNonblock(fd, true); err != nil {
-		syscall.Close(fd)
-		return nil, fmt.Errorf("engine: epoll: %w", err)
-	}
-	p.file = os.NewFile(uintptr(fd), "epoll")
-	if p.conn, err = p.file.SyscallConn(); err != nil {
-		p.file.Close()
-		return nil, fmt.Errorf("engine: epoll: %w", err)
-	}
 	bell, _, errno := syscall.Syscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
 	if errno != 0 {
-		p.file.Close()
+		syscall.Close(fd)
 		return nil, fmt.Errorf("engine: eventfd: %w", errno)
 	}
-	p.bell = int(bell)
+	p := &epoll{fd: fd, bell: int(bell)}
 	p.control(syscall.EPOLL_CTL_ADD, p.bell, syscall.EPOLLIN, -1)
 	return p, nil
 }
@@ -85,32 +69,32 @@ func (p *epoll) watch(sock rawSocket, slot int, was, want readiness) {
 	p.control(op, int(sock.(descriptor)), events, slot)
 }
 
-// poll asks what is ready, without waiting and without a word to the scheduler,
-// which takes the processor away from a call that it knows of.
-func (p *epoll) poll() int {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events)), maxReady, 0, 0, 0)
+func (p *epoll) wait(ready []readySlot, d time.Duration) int {
+	ms := -1
+	if d >= 0 {
+		ms = int(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
+	}
+	// Under load something is ready, and a call that does not wait need not be
+	// told to the scheduler: one that does has its processor taken away and, what
+	// costs more, keeps the runtime's monitor awake.
+	told, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.fd),
+		uintptr(unsafe.Pointer(&p.events)), uintptr(min(len(ready), maxReady)), 0, 0, 0)
+	if errno == 0 && told == 0 && ms != 0 {
+		n, err := syscall.EpollWait(p.fd, p.events[:min(len(ready), maxReady)], ms)
+		told = uintptr(max(n, 0))
+		if err != nil {
+			errno = err.(syscall.Errno)
+		}
+	}
 	switch errno {
 	case 0:
-		p.told = int(n)
 	case syscall.EINTR:
-		p.told = 0
+		told = 0
 	default:
 		panic("engine: epoll_wait: " + errno.Error())
 	}
-	return p.told
-}
-
-func (p *epoll) wait(ready []readySlot, d time.Duration) int {
-	if p.poll() == 0 && d != 0 {
-		var deadline time.Time
-		if d > 0 {
-			deadline = time.Now().Add(d)
-		}
-		p.file.SetReadDeadline(deadline)
-		p.conn.Read(p.look) // nothing is told when the deadline has passed
-	}
 	n := 0
-	for i := range p.told {
+	for i := range told {
 		e := &p.events[i]
 		if e.Fd < 0 {
 			var count [8]byte
@@ -127,7 +111,6 @@ func (p *epoll) wait(ready []readySlot, d time.Duration) int {
 		ready[n] = readySlot{int(e.Fd), what}
 		n++
 	}
-	p.told = 0
 	return n
 }
 
@@ -144,7 +127,7 @@ func (p *epoll) ring() {
 func (p *epoll) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.file.Close()
+	syscall.Close(p.fd)
 	syscall.Close(p.bell)
 	p.bell = -1
 }
