@@ -1,68 +1,122 @@
-// This file measures the decoder beside klauspost's.
+// This file measures the decoder beside klauspost's, both in one run and by
+// turns, since only their ratio means something.
 
 package zstd
 
 import (
 	"bytes"
 	"io"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"time"
 
-	reference "github.com/klauspost/compress/zstd"
+	kzstd "github.com/klauspost/compress/zstd"
 )
 
-func BenchmarkDecode(b *testing.B) {
-	r := rand.New(rand.NewPCG(3, 4))
-	sized := func(count, size int) (all [][]byte) {
-		for range count {
-			all = append(all, text(r, size+r.IntN(size/10)))
-		}
-		return all
+// peer is klauspost's streaming decoder, used as one that decodes message by
+// message has to use it: a Read for each block.
+type peer struct {
+	src bytes.Reader
+	dec *kzstd.Decoder
+}
+
+// peerSource hides the type of the bytes.Reader, which the decoder would take
+// for a whole stream.
+type peerSource struct{ r *bytes.Reader }
+
+func (s peerSource) Read(p []byte) (int, error) { return s.r.Read(p) }
+
+func newPeer(tb testing.TB) *peer {
+	p := new(peer)
+	dec, err := kzstd.NewReader(peerSource{&p.src}, kzstd.WithDecoderConcurrency(1), kzstd.WithDecoderLowmem(true),
+		kzstd.WithDecoderMaxWindow(DefaultMaxWindow))
+	if err != nil {
+		tb.Fatal(err)
 	}
-	for _, bb := range []struct {
-		name     string
-		messages [][]byte
-	}{{"750 B", sized(4000, 720)}, {"8 KiB", sized(400, 8<<10)}, {"1 MiB", sized(8, 1<<20)}} {
-		stream := encode(b, reference.SpeedDefault, bb.messages)
-		size := 0
-		for _, m := range bb.messages {
-			size += len(m)
+	p.dec = dec
+	return p
+}
+
+func (p *peer) decode(dst, msg []byte) ([]byte, error) {
+	p.src.Reset(msg)
+	for p.src.Len() > 0 {
+		dst = slices.Grow(dst, maxBlock+1)
+		n, err := p.dec.Read(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		if err != nil && err != io.EOF {
+			return dst, err
 		}
-		b.Run(bb.name+"/ours", func(b *testing.B) {
-			b.ReportAllocs()
-			b.SetBytes(int64(size / len(stream)))
-			dst := make([]byte, 0, 2<<20)
-			var d *Decoder
-			for i := 0; b.Loop(); i++ {
-				if i%len(stream) == 0 {
-					d = new(Decoder)
+	}
+	return dst, nil
+}
+
+// workloads are streams, which begin anew when they are over.
+func workloads(tb testing.TB) map[string][][]byte {
+	r := rand.New(rand.NewPCG(5, 6))
+	var guilds, large [][]byte
+	for range 16 {
+		guilds = append(guilds, guild(r, 20<<10+r.IntN(400<<10)))
+	}
+	for range 4 {
+		large = append(large, guild(r, 1<<20))
+	}
+	m := map[string][][]byte{}
+	for name, messages := range map[string][][]byte{"small": events(r, 4000), "guilds": guilds, "large": large} {
+		m[name] = compress(tb, kzstd.SpeedDefault, messages)
+	}
+	for _, name := range referenceStreams {
+		stream, messages := recorded(tb, name)
+		check(tb, stream, messages)
+		m["reference-"+name] = stream
+	}
+	return m
+}
+
+// BenchmarkDecode does a whole stream at a time with each decoder, and says how
+// much time ours takes for a message at best, what the other takes at best, and
+// their ratio: other work on the machine makes a pass slower, never faster.
+func BenchmarkDecode(b *testing.B) {
+	loads := workloads(b)
+	names := make([]string, 0, len(loads))
+	for name := range loads {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		stream := loads[name]
+		b.Run(name, func(b *testing.B) {
+			dst := make([]byte, 0, 4<<20)
+			own, other := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
+			size := 0
+			for b.Loop() {
+				var d Decoder
+				start := time.Now()
+				size = 0
+				for _, msg := range stream {
+					out, err := d.Decode(dst, msg, noLimit)
+					if err != nil {
+						b.Fatal(err)
+					}
+					size += len(out)
 				}
-				if _, err := d.Decode(dst, stream[i%len(stream)], 4<<20); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-		b.Run(bb.name+"/klauspost", func(b *testing.B) {
-			dec, err := reference.NewReader(nil, reference.WithDecoderConcurrency(1), reference.WithDecoderLowmem(true))
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer dec.Close()
-			b.ReportAllocs()
-			b.SetBytes(int64(size / len(stream)))
-			buf := make([]byte, 2<<20)
-			all := bytes.Join(stream, nil)
-			for i := 0; b.Loop(); i++ {
-				if i%len(stream) == 0 {
-					// The type is hidden: a *bytes.Reader is decoded in one go.
-					if err := dec.Reset(struct{ io.Reader }{bytes.NewReader(all)}); err != nil {
+				own = min(own, time.Since(start))
+				p := newPeer(b)
+				start = time.Now()
+				for _, msg := range stream {
+					if _, err := p.decode(dst, msg); err != nil {
 						b.Fatal(err)
 					}
 				}
-				if _, err := io.ReadFull(dec, buf[:len(bb.messages[i%len(stream)])]); err != nil {
-					b.Fatal(err)
-				}
+				other = min(other, time.Since(start))
+				p.dec.Close()
 			}
+			n := float64(len(stream))
+			b.ReportMetric(float64(own.Nanoseconds())/n, "ns/msg")
+			b.ReportMetric(float64(other.Nanoseconds())/n, "klauspost-ns/msg")
+			b.ReportMetric(float64(own)/float64(other), "ratio")
+			b.ReportMetric(float64(size)/own.Seconds()/1e6, "MB/s")
 		})
 	}
 }

@@ -1,13 +1,10 @@
-// This file is the decoder: the frame, its blocks, and the window.
+// This file holds the decoder: the frame's header, the blocks of a message,
+// and the bounds that both are held to.
 
-// Package zstd decodes a Zstandard frame (RFC 8878) that does not end, message by
-// message, as Discord's zstd-stream is one.
-//
-// It stands in for klauspost/compress, whose decoder of streams holds some 700 KiB
-// for a window of 256 KiB: a ring of the window and two blocks, and room for blocks
-// before and after they are decoded. Here a message is decoded to where its
-// reader wants it, and a Decoder holds the window, no larger than what it has
-// decoded, and its tables.
+// Package zstd decodes one zstd frame (RFC 8878) that never ends, as a
+// connection that is compressed as a whole sends it: message by message, each
+// of whole blocks. A [Decoder] holds the frame's window and its tables, and
+// nothing else: a message is decoded straight into the caller's buffer.
 package zstd
 
 import (
@@ -16,254 +13,288 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 )
+
+// DefaultMaxWindow is the largest window that is accepted by default, in
+// bytes: what the format recommends decoders to support (RFC 8878, 3.1.1.1.2).
+const DefaultMaxWindow = 8 << 20
+
+// ErrTooBig is wrapped by the error for a message that decodes to more than
+// the caller's limit.
+var ErrTooBig = errors.New("message too big")
 
 const (
 	magic = 0xFD2FB528
-	// maxBlock bounds what one block decodes to (RFC 8878, 3.1.1.2.4).
+
+	// maxBlock is the most that one block decodes to, whatever the window
+	// (RFC 8878, 3.1.1.2.4).
 	maxBlock = 128 << 10
-	// DefaultMaxWindow is what the RFC recommends decoders to support, in bytes.
-	DefaultMaxWindow = 8 << 20
-	// minWindow is the smallest that a window is held with.
-	minWindow = 1 << 10
+
+	// slack is how far behind the output copies may write, in bytes: short ones
+	// are done in steps of 16 bytes, two at a time.
+	slack = 32
 )
 
-// ErrTooBig means that a message decodes to more than is allowed.
-var ErrTooBig = errors.New("zstd: message too big")
+// The kinds of a block (RFC 8878, 3.1.1.2.2).
+const (
+	blockRaw = iota
+	blockRLE
+	blockCompressed
+	blockReserved
+)
 
-// errCorrupt is wrapped by the errors for what is no Zstandard.
-var errCorrupt = errors.New("zstd: corrupt")
-
-func corrupt(what string) error { return fmt.Errorf("%w: %s", errCorrupt, what) }
-
-// Decoder decodes one frame. The zero value waits for its beginning. It is for one
-// goroutine at a time.
+// Decoder decodes one frame. The zero value is ready for use; its memory grows
+// with what was decoded, up to the window's size and about 16 KiB of tables.
+// A Decoder is for one goroutine at a time.
+//
+// A frame with a dictionary is refused, and so is anything before or after the
+// frame. A content checksum is read over, not verified: where such a frame
+// comes from, TLS has done that.
 type Decoder struct {
-	// MaxWindow bounds the window that a frame may ask for, in bytes;
-	// DefaultMaxWindow if zero.
+	// MaxWindow is the largest window that is accepted, in bytes. 0 is
+	// DefaultMaxWindow. It is read once, with the frame's header.
 	MaxWindow int
 
-	begun    bool // the header was read
-	checksum bool // four bytes follow the last block
-	ended    bool
+	begun    bool // the frame's header was read
+	ended    bool // the last block was decoded
+	checksum bool // a checksum follows the last block
+	sized    bool // size is known
+	size     uint64
+	window   int
+	block    int    // the most that a block may be, encoded or decoded
+	total    uint64 // decoded since the frame's beginning
 	err      error
 
-	// The window: what was decoded last, without the message under way. It
-	// grows up to size; from then on at is its oldest byte.
-	size   int
-	window []byte
-	at     int
-
-	huffman   huffman // the last table of literals
-	lengths   table   // of literals
-	offsets   table
-	matches   table // their lengths
-	repeating [3]int
+	history ring
+	reps    [3]uint32
+	huffman *huffmanTable // of the last block that brought one
+	seq     sequenceTables
 }
 
-// scratch is what decoding a block needs and a Decoder does not keep.
-type scratch struct {
-	literals []byte // maxBlock
-	bits     []byte // of sequences, and 8 bytes
-}
-
-var scratches = sync.Pool{New: func() any { return &scratch{literals: make([]byte, 0, maxBlock)} }}
-
-// Decode appends to dst what msg decodes to and returns the extended slice. msg
-// holds whole blocks, and is not kept; the first one begins with the frame's
-// header. An error is final. It is ErrTooBig if msg decodes to more than limit
-// bytes, and wraps io.ErrUnexpectedEOF if msg ends inside a block.
+// Decode appends what the blocks of msg decode to to dst and returns the
+// extended slice. msg holds whole blocks, the frame's first message also its
+// header, which may stand alone. Not more than limit bytes are appended: where
+// msg holds more, the error wraps ErrTooBig. Where msg ends within a block, it
+// wraps io.ErrUnexpectedEOF. An error is final; dst is then returned as it was.
+//
+// msg is not kept; it must not overlap dst. dst may have grown, and what is
+// between its length and its capacity may be written over: behind what is
+// appended there are up to 128 KiB of scratch.
 func (d *Decoder) Decode(dst, msg []byte, limit int) ([]byte, error) {
-	if d.err != nil || len(msg) == 0 {
+	if d.err != nil {
 		return dst, d.err
 	}
-	base := len(dst)
-	rest := msg
+	out, err := d.decode(dst, msg, limit)
+	if err != nil {
+		if err == errLimit {
+			err = fmt.Errorf("%w: more than %d bytes", ErrTooBig, limit)
+		}
+		d.err = fmt.Errorf("zstd: %w", err)
+		return dst, d.err
+	}
+	return out, nil
+}
+
+// errLimit says that a message decodes to more than the limit.
+var errLimit = errors.New("limit")
+
+func (d *Decoder) decode(dst, msg []byte, limit int) ([]byte, error) {
+	if len(msg) == 0 {
+		return dst, nil
+	}
+	at := 0
 	if !d.begun {
-		if rest, d.err = d.header(rest); d.err != nil {
-			return dst, d.err
+		n, err := d.header(msg)
+		if err != nil {
+			return nil, fmt.Errorf("frame header: %w", err)
 		}
+		d.begun, at = true, n
 	}
-	s := scratches.Get().(*scratch)
-	for len(rest) > 0 && d.err == nil {
+	o := output{buf: dst[:cap(dst)], n: len(dst), base: len(dst), limit: max(0, limit)}
+	for at < len(msg) {
 		if d.ended {
-			d.err = corrupt("something behind the last block")
-			break
+			return nil, errors.New("data behind the end of the frame")
 		}
-		dst, rest, d.err = d.block(dst, base, rest, limit, s)
+		n, err := d.decodeBlock(&o, msg, at)
+		if err != nil {
+			return nil, err
+		}
+		at = n
 	}
-	scratches.Put(s)
-	d.remember(dst[base:])
-	return dst, d.err
+	out := o.buf[:o.n]
+	d.total += uint64(o.n - o.base)
+	if !d.ended {
+		d.history.append(out[o.base:], d.window)
+	} else {
+		d.history, d.huffman, d.seq = ring{}, nil, sequenceTables{}
+	}
+	return out, nil
 }
 
-// header reads the frame's header and returns what follows.
-func (d *Decoder) header(b []byte) (rest []byte, err error) {
-	const short = "a header that is cut off"
-	if len(b) < 5 {
-		return nil, fmt.Errorf("zstd: %w: %s", io.ErrUnexpectedEOF, short)
+// header reads the frame's header and returns its length (RFC 8878, 3.1.1.1).
+func (d *Decoder) header(msg []byte) (int, error) {
+	if len(msg) < 5 {
+		return 0, io.ErrUnexpectedEOF
 	}
-	if binary.LittleEndian.Uint32(b) != magic {
-		return nil, corrupt(fmt.Sprintf("begins with % x", b[:4]))
-	}
-	descriptor := b[4]
-	b = b[5:]
-	if descriptor&0x08 != 0 {
-		return nil, corrupt("reserved bit in the header")
-	}
-	single := descriptor&0x20 != 0
-	d.checksum = descriptor&0x04 != 0
-	idSize := [4]int{0, 1, 2, 4}[descriptor&3]
-	contentSize := [4]int{0, 2, 4, 8}[descriptor>>6]
-	if single && contentSize == 0 {
-		contentSize = 1
-	}
-	windowSize := 1
-	if single {
-		windowSize = 0
-	}
-	if len(b) < windowSize+idSize+contentSize {
-		return nil, fmt.Errorf("zstd: %w: %s", io.ErrUnexpectedEOF, short)
-	}
-	var size uint64
-	if !single {
-		log, add := 10+b[0]>>3, uint64(b[0]&7)
-		size = 1<<log + (1<<log)/8*add
-		b = b[1:]
-	}
-	for _, c := range b[:idSize] {
-		if c != 0 {
-			return nil, corrupt("a dictionary is asked for")
-		}
-	}
-	b = b[idSize:]
-	if single {
-		for i, c := range b[:contentSize] {
-			size |= uint64(c) << (8 * i)
-		}
-		if contentSize == 2 {
-			size += 256
-		}
-	}
-	limit := d.MaxWindow
-	if limit == 0 {
-		limit = DefaultMaxWindow
-	}
-	if size > uint64(limit) {
-		return nil, corrupt(fmt.Sprintf("a window of %d bytes, more than the %d allowed", size, limit))
-	}
-	d.size = max(int(size), minWindow)
-	d.repeating = [3]int{1, 4, 8}
-	d.begun = true
-	return b[contentSize:], nil
-}
-
-// block decodes the block at the start of b. The message's output begins at base.
-func (d *Decoder) block(dst []byte, base int, b []byte, limit int, s *scratch) (out, rest []byte, err error) {
-	if len(b) < 3 {
-		return dst, nil, fmt.Errorf("zstd: %w: inside a block's header", io.ErrUnexpectedEOF)
-	}
-	header := int(b[0]) | int(b[1])<<8 | int(b[2])<<16
-	b = b[3:]
-	last, kind, size := header&1 != 0, header>>1&3, header>>3
-	most := min(maxBlock, d.size)
-	if size > most {
-		return dst, nil, corrupt("a block above the largest size")
-	}
-	stored := size
-	if kind == 1 {
-		stored = 1
-	}
-	if len(b) < stored {
-		return dst, nil, fmt.Errorf("zstd: %w: inside a block", io.ErrUnexpectedEOF)
-	}
-	content := b[:stored]
-	b = b[stored:]
-	left := limit - (len(dst) - base)
-	switch kind {
-	case 0, 1:
-		if size > left {
-			return dst, nil, ErrTooBig
-		}
-		if kind == 0 {
-			dst = append(dst, content...)
-			break
-		}
-		dst = slices.Grow(dst, size)
-		for range size {
-			dst = append(dst, content[0])
-		}
-	case 2:
-		if dst, err = d.compressed(dst, base, content, min(most, left), s); err != nil {
-			if left < most && errors.Is(err, errRoom) {
-				err = ErrTooBig
-			}
-			return dst, nil, err
-		}
+	switch m := binary.LittleEndian.Uint32(msg); {
+	case m == magic:
+	case m&^0xf == 0x184D2A50:
+		return 0, errors.New("a skippable frame")
 	default:
-		return dst, nil, corrupt("a block of the reserved type")
+		return 0, fmt.Errorf("magic number %#08x", m)
 	}
-	if last {
-		d.ended = true
-		if d.checksum {
-			if len(b) < 4 {
-				return dst, nil, fmt.Errorf("zstd: %w: inside the checksum", io.ErrUnexpectedEOF)
-			}
-			b = b[4:] // TLS has its own
+	descriptor := msg[4]
+	single := descriptor&0x20 != 0
+	d.checksum = descriptor&4 != 0
+	if descriptor&8 != 0 {
+		return 0, errors.New("the reserved bit is set")
+	}
+	windowLen, idLen := 1, [...]int{0, 1, 2, 4}[descriptor&3]
+	sizeLen := [...]int{0, 2, 4, 8}[descriptor>>6]
+	if single {
+		windowLen = 0
+		sizeLen = max(1, sizeLen)
+	}
+	end := 5 + windowLen + idLen + sizeLen
+	if len(msg) < end {
+		return 0, io.ErrUnexpectedEOF
+	}
+	var field [8]byte
+	copy(field[:], msg[end-sizeLen:end])
+	d.sized, d.size = sizeLen > 0, binary.LittleEndian.Uint64(field[:])
+	if sizeLen == 2 {
+		d.size += 256
+	}
+	for _, b := range msg[5+windowLen : end-sizeLen] {
+		if b != 0 {
+			return 0, errors.New("a dictionary is needed")
 		}
 	}
-	return dst, b, nil
+	window := d.size
+	if !single {
+		base := uint64(1) << (10 + msg[5]>>3)
+		window = base + base/8*uint64(msg[5]&7)
+	}
+	most := d.MaxWindow
+	if most == 0 {
+		most = DefaultMaxWindow
+	}
+	if window > uint64(max(0, most)) {
+		return 0, fmt.Errorf("a window of %d bytes, more than %d", window, most)
+	}
+	d.window = int(window)
+	d.block = min(d.window, maxBlock)
+	d.reps = [3]uint32{1, 4, 8}
+	return end, nil
 }
 
-// compressed decodes the content of a compressed block, to room bytes at most.
-func (d *Decoder) compressed(dst []byte, base int, b []byte, room int, s *scratch) ([]byte, error) {
-	literals, b, err := d.literals(b, s)
-	if err != nil {
-		return dst, err
+// decodeBlock decodes the block at msg[at:] and returns where it ends.
+func (d *Decoder) decodeBlock(o *output, msg []byte, at int) (int, error) {
+	if len(msg)-at < 3 {
+		return 0, cutOff("block header")
 	}
-	count, b, err := d.sequences(b)
-	if err != nil {
-		return dst, err
+	header := int(msg[at]) | int(msg[at+1])<<8 | int(msg[at+2])<<16
+	at += 3
+	kind, size := header>>1&3, header>>3
+	if size > d.block {
+		return 0, fmt.Errorf("a block of %d bytes, more than %d", size, d.block)
 	}
-	if count == 0 {
-		if len(b) > 0 {
-			return dst, corrupt("something behind a block without sequences")
+	end := at + size
+	if kind == blockRLE {
+		end = at + 1
+	}
+	if end > len(msg) {
+		return 0, cutOff("block")
+	}
+	o.end, o.free = o.n+d.block, len(o.buf)
+	var err error
+	switch kind {
+	case blockRaw:
+		if err = o.room(size, size); err == nil {
+			o.n += copy(o.buf[o.n:], msg[at:end])
 		}
-		if len(literals) > room {
-			return dst, errRoom
+	case blockRLE:
+		if err = o.room(size, size); err == nil {
+			fill(o.buf[o.n:o.n+size], msg[at])
+			o.n += size
 		}
-		return append(dst, literals...), nil
+	case blockCompressed:
+		// Positions in it are bits; 8 bytes before it are there to be loaded.
+		lead := min(at, 8)
+		err = d.decodeCompressed(o, msg[at-lead:end], lead)
+	case blockReserved:
+		err = errors.New("a block of the reserved kind")
 	}
-	return d.execute(dst, base, b, literals, count, room, s)
+	if err != nil {
+		return 0, err
+	}
+	decoded := d.total + uint64(o.n-o.base)
+	if d.sized && decoded > d.size {
+		return 0, errors.New("more content than the frame's header says")
+	}
+	if header&1 == 0 {
+		return end, nil
+	}
+	d.ended = true
+	if d.sized && decoded != d.size {
+		return 0, errors.New("less content than the frame's header says")
+	}
+	if d.checksum {
+		if end += 4; end > len(msg) {
+			return 0, cutOff("checksum")
+		}
+	}
+	return end, nil
 }
 
-// remember puts a message into the window.
-func (d *Decoder) remember(p []byte) {
-	if len(p) >= d.size {
-		if cap(d.window) < d.size {
-			d.window = make([]byte, d.size)
-		}
-		d.window, d.at = d.window[:d.size], 0
-		copy(d.window, p[len(p)-d.size:])
+func cutOff(what string) error { return fmt.Errorf("%s: %w", what, io.ErrUnexpectedEOF) }
+
+// output is where a message is decoded to.
+type output struct {
+	buf   []byte // the caller's, with its whole capacity
+	n     int    // what of it is in use
+	base  int    // where the message begins
+	limit int    // the most that a message may be
+	end   int    // the most that n may become with this block
+	free  int    // where the block's literals are in buf, or its end
+}
+
+// room sees to it that n more bytes fit. total is the least that the block as
+// a whole will need from here, which is checked as well.
+func (o *output) room(n, total int) error {
+	if total > o.end-o.n {
+		return errBlockSize
+	}
+	if total > o.limit-(o.n-o.base) {
+		return errLimit
+	}
+	if n > len(o.buf)-o.n {
+		o.grow(n)
+	}
+	return nil
+}
+
+// grow moves the output to where n more bytes fit, and the message may become
+// twice as large, if the limit allows. It always moves: what lies behind the
+// output in the present buffer may still be in use as literals.
+func (o *output) grow(n int) {
+	size := o.n - o.base
+	b := slices.Grow(o.buf[:o.n:o.n], max(n, min(size, o.limit-size)+slack))
+	o.buf = b[:cap(b)]
+	o.free = len(o.buf)
+}
+
+// last is how far the output may go for copies to write slack behind it.
+func (o *output) last() int { return o.free - slack }
+
+var errBlockSize = errors.New("a block decodes to more than a block may")
+
+func fill(p []byte, b byte) {
+	if b == 0 {
+		clear(p)
 		return
 	}
-	if free := d.size - len(d.window); free > 0 {
-		n := min(free, len(p))
-		if need := len(d.window) + n; need > cap(d.window) {
-			// Doubling, up to the window's size and not beyond.
-			w := make([]byte, len(d.window), min(d.size, max(2*cap(d.window), need, minWindow)))
-			copy(w, d.window)
-			d.window = w
-		}
-		d.window = append(d.window, p[:n]...)
-		p = p[n:]
-	}
-	for len(p) > 0 {
-		n := copy(d.window[d.at:], p)
-		p = p[n:]
-		if d.at += n; d.at == len(d.window) {
-			d.at = 0
-		}
+	for i := range p {
+		p[i] = b
 	}
 }

@@ -1,5 +1,5 @@
-// This file decodes the sequences of a block and carries them out (RFC 8878,
-// 3.1.1.3.2 and 3.1.1.4).
+// This file decodes sequences and does what they say: copy so many literals,
+// then so many bytes from so far back (RFC 8878, 3.1.1.3.2 and 3.1.1.4).
 
 package zstd
 
@@ -7,219 +7,281 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/bits"
-	"slices"
 )
 
-// errRoom means that a block decodes to more than there may be.
-var errRoom = errors.New("zstd: corrupt: a block decodes to more than it may")
+var (
+	errLiterals = errors.New("more literals than there are")
+	errOffset   = errors.New("an offset beyond what was decoded, or the window")
+	errOverread = errors.New("a bitstream that is too short")
+	errLeftOver = errors.New("a bitstream that is too long")
+)
 
-var errBits = corrupt("too few bits of sequences")
-
-// sequences reads the header of the sequences and their tables. It returns how
-// many there are and the bits they are in.
-func (d *Decoder) sequences(b []byte) (count int, rest []byte, err error) {
-	const short = "sequences that are cut off"
-	switch {
-	case len(b) == 0:
-		return 0, nil, corrupt(short)
-	case b[0] < 128:
-		count, b = int(b[0]), b[1:]
-	case b[0] < 255:
-		if len(b) < 2 {
-			return 0, nil, corrupt(short)
-		}
-		count, b = int(b[0]-128)<<8|int(b[1]), b[2:]
-	default:
-		if len(b) < 3 {
-			return 0, nil, corrupt(short)
-		}
-		count, b = int(b[1])|int(b[2])<<8+0x7F00, b[3:]
-	}
-	if count == 0 {
-		return 0, b, nil
-	}
-	if len(b) == 0 {
-		return 0, nil, corrupt(short)
-	}
-	modes := b[0]
-	if modes&3 != 0 {
-		return 0, nil, corrupt("reserved bits of the sequences")
-	}
-	b = b[1:]
-	if b, err = d.lengths.set(lengthCode, modes>>6, b); err != nil {
-		return 0, nil, err
-	}
-	if b, err = d.offsets.set(offsetCode, modes>>4&3, b); err != nil {
-		return 0, nil, err
-	}
-	if b, err = d.matches.set(matchCode, modes>>2&3, b); err != nil {
-		return 0, nil, err
-	}
-	return count, b, nil
+// sequence says to copy the next literals, then match bytes from offset bytes
+// back. An offset of 0 is wrong.
+type sequence struct {
+	literals, match, offset uint32
 }
 
-// window64 returns the bits from the bit on, 57 at least. b goes on for 8 bytes
-// behind the last bit that is asked for.
-func window64(b []byte, bit int) uint64 {
-	return binary.LittleEndian.Uint64(b[bit>>3:]) >> (bit & 7)
+const (
+	// batchSize is how many sequences are read before they are executed.
+	// Reading and executing each have enough to keep in registers.
+	batchSize = 32
+
+	// loaded is how many bits load returns at least.
+	loaded = 57
+)
+
+// sequences does the n sequences whose bitstream is msg[at:], and returns how
+// many literals they took of those that are there, which are literals[:size].
+func (d *Decoder) sequences(o *output, msg []byte, at, n int, literals []byte, size int) (int, error) {
+	pos, err := streamEnd(msg, at, len(msg))
+	if err != nil {
+		return 0, err
+	}
+	r := sequenceReader{src: msg, pos: pos, first: at * 8}
+	r.begin(&d.seq)
+	var batch [batchSize]sequence
+	var moved [8 + 48]byte
+	most := len(batch)
+	if at < 8 {
+		most = 4 // of at most 31+16+16+26 bits each, they are no longer than what is moved
+	}
+	used := 0
+	for n > 0 {
+		if r.first < 64 && r.pos-r.first <= 8*48 {
+			r = r.move(moved[:])
+		}
+		k := min(n, most)
+		n -= k
+		if err := r.read(&d.seq, batch[:k], n == 0); err != nil {
+			return 0, err
+		}
+		d.resolve(batch[:k])
+		if used, err = d.execute(o, batch[:k], literals, used, size); err != nil {
+			return 0, err
+		}
+	}
+	if r.pos != r.first {
+		return 0, errLeftOver
+	}
+	return used, nil
 }
 
-// tail64 is window64 where b may end.
-func tail64(b []byte, bit int) uint64 {
-	if i := bit >> 3; i+8 > len(b) {
-		var padded [8]byte
-		copy(padded[:], b[i:])
-		return binary.LittleEndian.Uint64(padded[:]) >> (bit & 7)
-	}
-	return window64(b, bit)
+// sequenceReader reads the sequences of a block.
+type sequenceReader struct {
+	src        []byte
+	pos        int // in the bitstream, and first is its beginning
+	first      int
+	ll, of, ml uint
 }
 
-// execute decodes count sequences from the bits in b, which are read from the end
-// backwards, and carries each out at once: literals, then a match.
-func (d *Decoder) execute(dst []byte, base int, b, literals []byte, count, room int, s *scratch) ([]byte, error) {
-	if len(b) == 0 || b[len(b)-1] == 0 {
-		return dst, corrupt("sequences without their end mark")
+// begin reads the first states.
+func (r *sequenceReader) begin(t *sequenceTables) {
+	v := load(r.src, r.pos)
+	state := func(log int) uint {
+		v = bits.RotateLeft64(v, log)
+		r.pos -= log
+		return uint(v & lowBits[log])
 	}
-	start := len(dst)
-	dst = slices.Grow(dst, room+copySlack)
-	out := dst[:cap(dst)]
-	pos, end := start, start+room
+	r.ll = state(t.literalLengths.log)
+	r.of = state(t.offsets.log)
+	r.ml = state(t.matchLengths.log)
+}
 
-	lengths, offsets, matches := d.lengths.entries, d.offsets.entries, d.matches.entries
-	left := 8*len(b) - 9 + bits.Len8(b[len(b)-1]) // bits below the mark
-	left -= int(d.lengths.log + d.offsets.log + d.matches.log)
-	if left < 0 {
-		return dst, errBits
+// move returns a reader of what is left of the bitstream, moved to buf behind 8
+// bytes of nothing, so that there are always 8 bytes to load. Only what begins
+// within the first bytes of a message needs that: a block without literals.
+func (r sequenceReader) move(buf []byte) sequenceReader {
+	at := r.first >> 3
+	if r.pos > r.first {
+		copy(buf[8:], r.src[at:(r.pos+7)>>3])
 	}
-	s.bits = append(append(s.bits[:0], b...), make([]byte, 8)...)
-	b = s.bits
-	v := window64(b, left)
-	m := v & (1<<d.matches.log - 1)
-	v >>= d.matches.log
-	o := v & (1<<d.offsets.log - 1)
-	l := v >> d.offsets.log & (1<<d.lengths.log - 1)
-	r0, r1, r2 := d.repeating[0], d.repeating[1], d.repeating[2]
-	for {
-		le, oe, me := &lengths[l&(maxStates-1)], &offsets[o&(maxStates-1)], &matches[m&(maxStates-1)]
+	r.src, r.pos, r.first = buf, r.pos-r.first+64, 64
+	return r
+}
 
-		// From the top: what is added to the offset, the match's length and
-		// that of the literals, and then, but for the last, to the next states.
-		extra := int(le.extra + oe.extra + me.extra)
-		states := int(le.bits + oe.bits + me.bits)
-		if count == 1 {
-			states = 0
+// read reads the next sequences into batch, with offsets as they are written.
+// last says that there are none behind them.
+func (r *sequenceReader) read(t *sequenceTables, batch []sequence, last bool) error {
+	lls, ofs, mls := t.literalLengths.states, t.offsets.states, t.matchLengths.states
+	src, pos, first := r.src, r.pos, r.first
+	ll, of, ml := r.ll, r.of, r.ml
+	stateBits := 0
+	for i := range batch {
+		if pos < first {
+			return errOverread
 		}
-		if left -= extra + states; left < 0 {
-			return dst, errBits
-		}
-		var offset, match, length int
-		v := window64(b, left)
-		if count > 1 {
-			o = uint64(oe.next) + v&(1<<(oe.bits&63)-1)
-			v >>= oe.bits & 63
-			m = uint64(me.next) + v&(1<<(me.bits&63)-1)
-			v >>= me.bits & 63
-			l = uint64(le.next) + v&(1<<(le.bits&63)-1)
-			v >>= le.bits & 63
-		}
-		if extra+states > 56 {
-			v = window64(b, left+states)
-		}
-		length = int(le.base) + int(v&(1<<(le.extra&63)-1))
-		v >>= le.extra & 63
-		match = int(me.base) + int(v&(1<<(me.extra&63)-1))
-		if extra > 56 {
-			v = window64(b, left+states+int(le.extra+me.extra))
+		le, oe, me := lls[ll&511], ofs[of&511], mls[ml&511]
+		v := loadWhole(src, pos)
+		// The fields of an entry have room for the sum of three.
+		sum := le + oe + me
+		taken := int(sum & 0xff)
+		stateBits = int(sum >> 8 & 0xff)
+		s := &batch[i]
+		ob, mb := int(oe&31), int(oe+me)&63
+		if taken+stateBits <= loaded {
+			pos -= taken + stateBits
+			s.offset = uint32(oe>>32) + uint32(bits.RotateLeft64(v, ob)&lowBits[ob])
+			s.match = uint32(me>>32) + uint32(bits.RotateLeft64(v, mb)&lowBits[me&31])
+			s.literals = uint32(le>>32) + uint32(bits.RotateLeft64(v, taken)&lowBits[le&31])
+			v = bits.RotateLeft64(v, taken+stateBits)
 		} else {
-			v >>= me.extra & 63
+			// The offset is far: above 8 MiB, or that with long lengths.
+			v, pos = r.readLong(s, le, oe, me, pos)
 		}
-		offset = int(oe.base) + int(v&(1<<(oe.extra&63)-1))
+		// The states come in the order of lengths of literals, of matches, and
+		// offsets, and are read from the last.
+		ow, mw := int(oe>>8&15), int(me>>8&15)
+		of = uint(uint16(oe>>16)) + uint(v&lowBits[ow])
+		v = bits.RotateLeft64(v, -ow)
+		ml = uint(uint16(me>>16)) + uint(v&lowBits[mw])
+		v = bits.RotateLeft64(v, -mw)
+		ll = uint(uint16(le>>16)) + uint(v&lowBits[le>>8&15])
+	}
+	if last {
+		pos += stateBits // there are no further states
+	}
+	r.pos, r.ll, r.of, r.ml = pos, ll, of, ml
+	if pos < first {
+		return errOverread
+	}
+	return nil
+}
+
+// loadWhole is load where there are 8 bytes for sure.
+func loadWhole(src []byte, pos int) uint64 {
+	at := uint(pos-57) >> 3
+	return binary.LittleEndian.Uint64(src[at:at+8:at+8]) << (uint(-pos) & 7)
+}
+
+// readLong reads a sequence that is longer than what is loaded at once. It
+// returns the bits of the states, and the position behind them.
+//
+//go:noinline
+func (r *sequenceReader) readLong(s *sequence, le, oe, me entry, pos int) (uint64, int) {
+	next := func(n int) uint32 {
+		v := bits.RotateLeft64(load(r.src, pos), n) & lowBits[n]
+		pos -= n
+		return uint32(v)
+	}
+	s.offset = uint32(oe>>32) + next(int(oe&31))
+	s.match = uint32(me>>32) + next(int(me&31))
+	s.literals = uint32(le>>32) + next(int(le&31))
+	n := int((le + oe + me) >> 8 & 0xff)
+	return bits.RotateLeft64(load(r.src, pos), n), pos - n
+}
+
+// resolve makes offsets of what is written for them (RFC 8878, 3.1.1.5).
+func (d *Decoder) resolve(batch []sequence) {
+	rep0, rep1, rep2 := d.reps[0], d.reps[1], d.reps[2]
+	for i := range batch {
+		s := &batch[i]
+		offset := s.offset
 		if offset > 3 {
 			offset -= 3
-			r0, r1, r2 = offset, r0, r1
-		} else {
-			// One of the last three; without literals the next of them.
-			if length == 0 {
-				offset++
-			}
-			switch offset {
-			case 1:
-				offset = r0
-			case 2:
-				offset = r1
-				r0, r1 = offset, r0
-			case 3:
-				offset = r2
-				r0, r1, r2 = offset, r0, r1
-			default:
-				offset = r0 - 1
-				r0, r1, r2 = offset, r0, r1
-			}
+			rep0, rep1, rep2 = offset, rep0, rep1
+			s.offset = offset
+			continue
 		}
-
-		// Literals.
-		if length > len(literals) {
-			return dst, corrupt("more literals used than sent")
+		if s.literals == 0 {
+			offset++
 		}
-		if length+match > end-pos {
-			return dst, errRoom
+		switch offset {
+		case 1:
+			offset = rep0
+		case 2:
+			offset = rep1
+			rep0, rep1 = offset, rep0
+		case 3:
+			offset = rep2
+			rep0, rep1, rep2 = offset, rep0, rep1
+		default:
+			offset = rep0 - 1
+			rep0, rep1, rep2 = offset, rep0, rep1
 		}
-		if length <= copySlack && len(literals) >= copySlack {
-			*(*[copySlack]byte)(out[pos:]) = *(*[copySlack]byte)(literals)
-		} else {
-			copy(out[pos:], literals[:length])
-		}
-		literals = literals[length:]
-		pos += length
-
-		// Match: from the window what lies before the message.
-		if offset <= 0 {
-			return dst, corrupt("an offset of nothing")
-		}
-		if before := offset - (pos - base); before > 0 {
-			if before > len(d.window) {
-				return dst, corrupt("an offset beyond what was decoded")
-			}
-			from := d.at - before
-			if from < 0 {
-				from += len(d.window)
-			}
-			n := min(before, match)
-			if n <= copySlack && from+copySlack <= len(d.window) {
-				*(*[copySlack]byte)(out[pos:]) = *(*[copySlack]byte)(d.window[from:])
-			} else if got := copy(out[pos:pos+n], d.window[from:]); got < n {
-				copy(out[pos+got:pos+n], d.window)
-			}
-			pos += n
-			match -= n
-		}
-		if match <= copySlack && offset >= copySlack && match > 0 {
-			*(*[copySlack]byte)(out[pos:]) = *(*[copySlack]byte)(out[pos-offset:])
-			pos += match
-		} else {
-			// What is copied may be copied again: then it doubles.
-			for source := pos - offset; match > 0; {
-				n := copy(out[pos:pos+match], out[source:pos])
-				pos += n
-				match -= n
-			}
-		}
-
-		if count--; count == 0 {
-			break
-		}
+		s.offset = offset
 	}
-	if left != 0 {
-		return dst, corrupt("bits of sequences that are not used")
-	}
-	if len(literals) > end-pos {
-		return dst, errRoom
-	}
-	pos += copy(out[pos:], literals)
-	d.repeating = [3]int{r0, r1, r2}
-	return out[:pos], nil
+	d.reps = [3]uint32{rep0, rep1, rep2}
 }
 
-// copySlack is what is copied at once where it is not known to be all: there is
-// room for so many bytes behind every position.
-const copySlack = 32
+// execute does the sequences. literals[used:size] are the literals that are
+// left; it returns used anew.
+func (d *Decoder) execute(o *output, batch []sequence, literals []byte, used, size int) (int, error) {
+	window := uint(d.window)
+	history := &d.history
+	buf, out, base := o.buf, o.n, o.base
+	last := o.last()
+	for i := range batch {
+		s := &batch[i]
+		lits, match, offset := int(s.literals), int(s.match), uint(s.offset)
+		if lits > size-used {
+			return 0, errLiterals
+		}
+		if n := lits + match; n > last-out {
+			o.n = out
+			if err := o.room(n+slack, n); err != nil {
+				return 0, err
+			}
+			if n > o.last()-out {
+				o.grow(n + slack)
+			}
+			buf, last = o.buf, o.last()
+		}
+		if lits <= 16 && len(literals)-used >= 16 {
+			copy16(buf, out, literals, used)
+		} else {
+			copy(buf[out:out+lits], literals[used:])
+		}
+		out += lits
+		used += lits
+
+		end := out + match
+		produced := uint(out - base)
+		if offset-1 >= min(window, produced) { // 0 is beyond as well
+			if offset-1 >= min(window, uint(history.held)+produced) {
+				return 0, errOffset
+			}
+			// It begins before the message.
+			back := int(offset - produced)
+			from := history.next - back
+			if from < 0 {
+				from += len(history.buf)
+			}
+			if match <= 128 && match <= back && len(history.buf)-from >= match+29 {
+				copy16(buf, out, history.buf, from)
+				copy16(buf, out+16, history.buf, from+16)
+				for i := 32; i < match; i += 16 {
+					copy16(buf, out+i, history.buf, from+i)
+				}
+				out = end
+				continue
+			}
+			if out += history.copyTo(buf[out:end], back); out == end {
+				continue
+			}
+		}
+		from := out - int(offset)
+		if offset >= 16 && end-out <= 128 {
+			copy16(buf, out, buf, from)
+			copy16(buf, out+16, buf, from+16)
+			for out += 32; out < end; out += 16 {
+				copy16(buf, out, buf, out-int(offset))
+			}
+			out = end
+			continue
+		}
+		// What a copy adds is the same over again, so that the next one may
+		// take twice as much.
+		for out < end {
+			out += copy(buf[out:end], buf[from:out])
+		}
+	}
+	o.n = out
+	return used, nil
+}
+
+// copy16 copies 16 bytes from src[j:] to dst[i:]. The slices' capacities are
+// bounded so that the compiler knows of bytes behind i and j.
+func copy16(dst []byte, i int, src []byte, j int) {
+	*(*[16]byte)(dst[i : i+16 : i+16]) = *(*[16]byte)(src[j : j+16 : j+16])
+}
