@@ -1,7 +1,7 @@
 // This file is what the peers in Go have in common.
 
 // Package peer keeps the protocol of a program that the load harness measures:
-// "go doc sluice/bench/load" has it.
+// "gateway-bench help run" has it.
 package peer
 
 import (
