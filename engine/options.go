@@ -71,7 +71,7 @@ type Options struct {
 	// Pace is the least time between two looks of such a goroutine at its
 	// sockets, so that under load one look finds many of them ready, and the
 	// sink gets their events together. An event that comes alone is not held
-	// up. 1 ms by default, which docs/performance.md compares with others;
+	// up. 2 ms by default, which docs/performance.md compares with others;
 	// negative: none.
 	Pace time.Duration
 	// DialContext makes TCP connections; a net.Dialer by default.

@@ -378,7 +378,7 @@ func (l *loop) finishDial(e *loopShard) {
 		e.s.connectFailed(l.now, d.err)
 	default:
 		e.conn, e.sock = d.conn, d.sock
-		e.sock.records = 1 // the handshakes may have left something to be read
+		e.sock.records = max(e.sock.records, 1) // the handshakes may have left something to be read, in several records
 		e.s.connected(l.now, d.rest)
 	}
 }
