@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // stubReader counts wake-ups.
@@ -151,6 +152,93 @@ func testPause(t *testing.T, shared int) {
 	l.close()
 	if err := <-done; err != nil || len(sink.got) != 10 {
 		t.Errorf("got %v, %v", sink.got, err)
+	}
+}
+
+// A shard waits for room no longer than others use it up.
+func TestPausedShardIsNotStarved(t *testing.T) {
+	r := &stubReader{}
+	env := &environment{reader: r}
+	first, second := &shard{id: 1, env: env}, &shard{id: 2, env: env}
+	l := newLane(new(scriptedSink))
+	o, ses := l.newOutlet(64<<10, 0), newSession("a", "", 0)
+	seq := int64(0)
+	push := func() { seq++; pushEvent(o, ses, seq, 1024) }
+	for !o.full(first) {
+		push()
+	}
+	batch := make([]Event, 1)
+	for range 1000 { // for each event that leaves, the other shard has one
+		if len(r.woken) > 0 {
+			break
+		}
+		n := l.take(batch)
+		l.offer(context.Background(), batch[:n])
+		if second.paused = second.paused || o.full(second); !second.paused {
+			push()
+		}
+	}
+	if len(r.woken) != 2 || r.woken[0] != 1 || r.woken[1] != 2 {
+		t.Errorf("woken: %v, want 1 and 2", r.woken)
+	}
+}
+
+// Shards that find the ring full while the lane empties it are woken, each time.
+func TestOutletLosesNoWakeUp(t *testing.T) {
+	const shards, events = 3, 200_000
+	r := &signalReader{woken: make(chan struct{}, 1)}
+	l := newLane(new(scriptedSink))
+	o := l.newOutlet(8<<10, 0)
+	done := make(chan error)
+	go func() { done <- l.run(context.Background()) }()
+	var all [shards]*shard
+	var sessions [shards]*session
+	for i := range all {
+		all[i] = &shard{id: i, env: &environment{reader: r}}
+		sessions[i] = newSession("a", "", 0)
+	}
+	pushed, pauses := 0, 0
+	for pushed < events {
+		idle := true
+		for i, s := range all {
+			if s.paused && s.mail.take()&mailRoom == 0 {
+				continue
+			}
+			idle = false
+			if s.paused = o.full(s); s.paused {
+				pauses++
+				continue
+			}
+			pushEvent(o, sessions[i], sessions[i].seq+1, 1024)
+			pushed++
+		}
+		if !idle {
+			continue
+		}
+		select {
+		case <-r.woken:
+		case <-time.After(time.Minute):
+			t.Fatalf("after %d events no shard is woken", pushed)
+		}
+	}
+	l.close()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if pauses < 100 {
+		t.Errorf("only %d pauses", pauses)
+	}
+}
+
+// signalReader tells of wake-ups.
+type signalReader struct{ woken chan struct{} }
+
+func (r *signalReader) start([]*shard, *lane) {}
+func (r *signalReader) wait()                 {}
+func (r *signalReader) wake(*shard) {
+	select {
+	case r.woken <- struct{}{}:
+	default:
 	}
 }
 

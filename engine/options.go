@@ -51,8 +51,9 @@ type Options struct {
 	// Sessions keeps the sessions for the next Engine.
 	Sessions SessionStore
 	// QueueBytes bounds the events that wait for the sink; above it no more
-	// is read from Discord. 64 MiB by default. A shard whose message is under
-	// way when the bound is reached still adds that one.
+	// is read from Discord. 64 MiB by default. A message that is under way
+	// when the bound is reached still adds to it, and each reader may have 64 KiB
+	// more at hand, as it was read.
 	QueueBytes int
 	// CommandQueue bounds the commands that wait for one shard; 1,000 by
 	// default.

@@ -5,6 +5,7 @@ package engine
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"sluice/pool"
 )
@@ -29,6 +30,7 @@ type outlet struct {
 	mu  sync.Mutex // of the producers, if shared
 	put int        // events since the last publish; of the producers
 
+	waits    atomic.Bool // paused is not empty; written with its lock held
 	pausedMu sync.Mutex
 	paused   []*shard
 }
@@ -49,34 +51,51 @@ func (l *lane) newOutlet(bytes, shared int) *outlet {
 // ring is free again. A shard asks before each message that it takes from its
 // socket, so the bound is exceeded by one message at most, or one for each
 // goroutine.
+//
+// While one shard waits all must: those that went on could keep the ring more
+// than half full, and the one that waits would do so for ever.
 func (o *outlet) full(s *shard) bool {
 	if o.shared {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 	}
-	if !o.ring.Full() {
+	if !o.waits.Load() && !o.ring.Full() {
 		return false
 	}
 	o.pausedMu.Lock()
-	o.paused = append(o.paused, s)
-	o.pausedMu.Unlock()
-	o.put = 0
-	if !o.ring.Await() {
-		o.room() // for those that paused before; s finds its mail and no pause
+	first := len(o.paused) == 0
+	if first && !o.ring.Full() { // room has been called
+		o.pausedMu.Unlock()
 		return false
 	}
-	return true
+	o.paused = append(o.paused, s)
+	o.waits.Store(true)
+	o.pausedMu.Unlock()
+	if !first {
+		return true
+	}
+	o.put = 0
+	if o.ring.Await() {
+		return true
+	}
+	o.takePaused() // s alone: others would ask on this goroutine, or wait for the lock
+	return false
 }
 
-// room wakes the shards that wait. The lane calls it, or a producer.
+// room wakes the shards that wait. The lane calls it.
 func (o *outlet) room() {
-	o.pausedMu.Lock()
-	wake := o.paused
-	o.paused = nil
-	o.pausedMu.Unlock()
-	for _, s := range wake {
+	for _, s := range o.takePaused() {
 		s.post(mailRoom)
 	}
+}
+
+func (o *outlet) takePaused() []*shard {
+	o.pausedMu.Lock()
+	defer o.pausedMu.Unlock()
+	paused := o.paused
+	o.paused = nil
+	o.waits.Store(false)
+	return paused
 }
 
 // push takes an event, which the lane sees after publish or a number of others.

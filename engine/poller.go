@@ -32,8 +32,9 @@ type poller interface {
 	// handshakes are over. On success conn must not be used any more.
 	adopt(conn net.Conn) (rawSocket, error)
 	// watch replaces was, what sock is watched for, with want; none takes it
-	// out. It is called before sock is closed.
-	watch(sock rawSocket, slot int, was, want readiness)
+	// out. It is called before sock is closed. It fails where the system
+	// has no room for one more (fs.epoll.max_user_watches); then was still holds.
+	watch(sock rawSocket, slot int, was, want readiness) error
 	// wait fills ready with sockets that are ready and returns how many. It
 	// waits for the first, for ring, or for d to pass; for as long as it takes
 	// if d is negative.

@@ -18,7 +18,7 @@ import (
 // maxReady is how many sockets one epoll_wait tells.
 const maxReady = 512
 
-// epoll is a poller. Its descriptors are its own: that a call on them fails
+// epoll is a poller. Its descriptors are its own: that a wait for them fails
 // is a bug, and panics.
 type epoll struct {
 	fd     int
@@ -39,19 +39,23 @@ func newPoller() (poller, error) {
 		return nil, fmt.Errorf("engine: eventfd: %w", errno)
 	}
 	p := &epoll{fd: fd, bell: int(bell)}
-	p.control(syscall.EPOLL_CTL_ADD, p.bell, syscall.EPOLLIN, -1)
+	if err := p.control(syscall.EPOLL_CTL_ADD, p.bell, syscall.EPOLLIN, -1); err != nil {
+		p.close()
+		return nil, err
+	}
 	return p, nil
 }
 
-func (p *epoll) control(op, fd int, events uint32, slot int) {
+func (p *epoll) control(op, fd int, events uint32, slot int) error {
 	if err := syscall.EpollCtl(p.fd, op, fd, &syscall.EpollEvent{Events: events, Fd: int32(slot)}); err != nil {
-		panic("engine: epoll_ctl: " + err.Error())
+		return fmt.Errorf("engine: epoll_ctl: %w", err)
 	}
+	return nil
 }
 
 // watch takes a socket for which nothing is wanted out of the set: its errors
 // would be told again and again.
-func (p *epoll) watch(sock rawSocket, slot int, was, want readiness) {
+func (p *epoll) watch(sock rawSocket, slot int, was, want readiness) error {
 	var events uint32
 	if want&readable != 0 {
 		events = syscall.EPOLLIN | syscall.EPOLLRDHUP
@@ -66,7 +70,7 @@ func (p *epoll) watch(sock rawSocket, slot int, was, want readiness) {
 	case was == 0:
 		op = syscall.EPOLL_CTL_ADD
 	}
-	p.control(op, int(sock.(descriptor)), events, slot)
+	return p.control(op, int(sock.(descriptor)), events, slot)
 }
 
 func (p *epoll) wait(ready []readySlot, d time.Duration) int {

@@ -33,7 +33,7 @@ func (p *memPoller) adopt(conn net.Conn) (rawSocket, error) {
 	return memSocket{c}, nil
 }
 
-func (p *memPoller) watch(sock rawSocket, slot int, was, want readiness) {
+func (p *memPoller) watch(sock rawSocket, slot int, was, want readiness) error {
 	i, found := slices.BinarySearchFunc(p.watched, slot, func(w watchedSocket, slot int) int { return w.slot - slot })
 	switch {
 	case found != (was != 0):
@@ -45,6 +45,7 @@ func (p *memPoller) watch(sock rawSocket, slot int, was, want readiness) {
 	default:
 		p.watched = slices.Insert(p.watched, i, watchedSocket{slot, want, sock.(memSocket).PollConn})
 	}
+	return nil
 }
 
 func (p *memPoller) wait(ready []readySlot, d time.Duration) int {

@@ -60,7 +60,7 @@ func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dia
 
 func (r *loopReader) start(shards []*shard, to *lane) {
 	for _, l := range r.loops {
-		l.outlet = to.newOutlet(r.queueBytes/len(r.loops), 0)
+		l.outlet = to.newOutlet(max(r.queueBytes/len(r.loops), 1), 0) // 0 would be always full
 	}
 	for i, s := range shards {
 		l := r.loops[i%len(r.loops)]
@@ -240,7 +240,9 @@ func (l *loop) ready(e *loopShard, what readiness) {
 // read reads what has arrived, as far as a turn goes.
 func (l *loop) read(e *loopShard) {
 	total := 0
-	for e.conn != nil && !e.s.hangup && !e.s.paused {
+	// What is read must be kept if there is no room for it: it stays with the
+	// system, but for the one read in whose middle the ring has become full.
+	for e.conn != nil && !e.s.hangup && !e.s.pauses() {
 		n, err := e.conn.Read(l.buf)
 		if n > 0 {
 			e.sock.records--
@@ -295,7 +297,11 @@ func (l *loop) settle(e *loopShard) {
 		l.dial(e)
 	}
 	if e.conn != nil {
-		l.watch(e)
+		if err := l.watch(e); err != nil {
+			s.disconnected(l.now, err)
+			l.settle(e)
+			return
+		}
 		if e.sock.records > 0 && !s.paused && !e.unread {
 			// Whole records wait in crypto/tls: the poller does not know of them.
 			e.unread = true
@@ -317,7 +323,7 @@ func (l *loop) hangUp(e *loopShard) {
 }
 
 // watch tells the poller what to look for.
-func (l *loop) watch(e *loopShard) {
+func (l *loop) watch(e *loopShard) error {
 	var want readiness
 	if !e.s.paused {
 		want = readable
@@ -325,10 +331,14 @@ func (l *loop) watch(e *loopShard) {
 	if len(e.sock.out) > 0 {
 		want |= writable
 	}
-	if want != e.watched {
-		l.poller.watch(e.sock.raw, e.slot, e.watched, want)
+	if want == e.watched {
+		return nil
+	}
+	err := l.poller.watch(e.sock.raw, e.slot, e.watched, want)
+	if err == nil {
 		e.watched = want
 	}
+	return err
 }
 
 // dial makes the connection that the shard asks for, on a goroutine of its own.

@@ -4,14 +4,20 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/gobwas/ws"
 
 	"sluice/bench/sim"
 	"sluice/engine"
@@ -105,4 +111,98 @@ func testReader(t *testing.T, kind engine.ReaderKind, secure bool, c wire.Compre
 	if t.Failed() {
 		t.Logf("%+v\n%v", e.Stats(), srv.Ledger().Summary())
 	}
+}
+
+// Records of TLS that arrived with the handshake's last are read without anything
+// more arriving: here the answer to the upgrade and Hello, in one record or two.
+func TestHelloBehindHandshake(t *testing.T) {
+	kinds := map[string]engine.ReaderKind{"goroutine": engine.ReaderGoroutine}
+	if runtime.GOOS == "linux" {
+		kinds["epoll"] = engine.ReaderEpoll
+	}
+	for name, kind := range kinds {
+		for _, cut := range []int{0, 2} {
+			t.Run(fmt.Sprintf("%s/cut at %d", name, cut), func(t *testing.T) {
+				t.Parallel()
+				testHelloBehindHandshake(t, kind, cut)
+			})
+		}
+	}
+}
+
+func testHelloBehindHandshake(t *testing.T, kind engine.ReaderKind, cut int) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	web := httptest.NewUnstartedServer(nil) // for its certificate
+	web.StartTLS()
+	defer web.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	e, err := engine.New(engine.Options{
+		Token: simToken, GatewayURL: "wss://" + listener.Addr().String(), Shards: 1, TLS: &tls.Config{RootCAs: roots},
+		Reader: kind, Sink: new(recorder), Sessions: new(resume.Memory),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	defer func() {
+		stop()
+		<-ended
+	}()
+	raw, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	segment := &oneSegment{Conn: raw}
+	conn := tls.Server(segment, &tls.Config{Certificates: web.TLS.Certificates})
+	defer conn.Close()
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	segment.hold = true
+	if _, err := ws.Upgrade(conn); err != nil {
+		t.Fatal(err)
+	}
+	hello, err := ws.CompileFrame(ws.NewTextFrame([]byte(`{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":41250}}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Write(hello[:cut])
+	conn.Write(hello[cut:])
+	if _, err := raw.Write(segment.held); err != nil {
+		t.Fatal(err)
+	}
+	segment.hold = false
+	h, err := ws.ReadHeader(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := io.ReadAll(io.LimitReader(conn, h.Length))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ws.Cipher(payload, h.Mask, 0); h.OpCode != ws.OpText || !bytes.HasPrefix(payload, []byte(`{"op":2,`)) {
+		t.Errorf("after Hello the client sent opcode %d: %s", h.OpCode, payload)
+	}
+}
+
+// oneSegment keeps what is written while hold is set.
+type oneSegment struct {
+	net.Conn
+	hold bool
+	held []byte
+}
+
+func (c *oneSegment) Write(p []byte) (int, error) {
+	if c.hold {
+		c.held = append(c.held, p...)
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
 }

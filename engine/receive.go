@@ -45,9 +45,7 @@ func (s *shard) feed(now time.Time, p []byte) {
 func (s *shard) received(now time.Time) {
 	buf := scratch.Get().(*[]byte)
 	for s.state().connected() {
-		if s.outlet.full(s) {
-			s.paused = true
-			s.beat.excused = true
+		if s.pauses() {
 			break
 		}
 		m, ok, err := s.frames.Next()
@@ -70,6 +68,17 @@ func (s *shard) received(now time.Time) {
 	if cap(*buf) <= keptScratch {
 		scratch.Put(buf)
 	}
+}
+
+// pauses reports whether nothing may be read, as there is no room for an event. A
+// shard without a session gets none, and goes on with its handshake: the sink may
+// be away for longer than a server that has said Hello waits.
+func (s *shard) pauses() bool {
+	if !s.paused && s.state() >= Identifying && s.outlet.full(s) {
+		s.paused = true
+		s.beat.excused = true
+	}
+	return s.paused
 }
 
 // closed ends the connection after a close frame of the peer.

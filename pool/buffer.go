@@ -53,7 +53,7 @@ func (p *Buffers) Put(b *Buffer) {
 	b.put(b.B)
 	// A buffer that has grown belongs to the class that it can serve.
 	class := bits.Len(uint(cap(b.B))) - 1
-	if minClass <= class && class <= maxClass {
+	if minClass <= class && cap(b.B) <= 1<<maxClass {
 		p.classes[class-minClass].Put(b)
 	}
 }

@@ -26,6 +26,20 @@ func TestBufferClasses(t *testing.T) {
 	}
 }
 
+// What is larger than the largest class is left to the garbage collector.
+func TestLargestBuffer(t *testing.T) {
+	var p Buffers
+	const most = 1 << maxClass
+	for _, n := range []int{most + 1, 2*most - 1, 2 * most} {
+		b := p.Get(100)
+		b.B = make([]byte, n)
+		p.Put(b)
+		if c := p.Get(most); cap(c.B) > most {
+			t.Errorf("a buffer of %d bytes was kept", cap(c.B))
+		}
+	}
+}
+
 func TestBuffersConcurrent(t *testing.T) {
 	var p Buffers
 	var wg sync.WaitGroup

@@ -232,6 +232,7 @@ func TestRingParks(t *testing.T) {
 		if calls.Load() != 1 {
 			t.Error("room was called again without a wait")
 		}
+		synctest.Wait() // the consumer sleeps
 		r.Close()
 		<-got
 	})
