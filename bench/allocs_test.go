@@ -78,17 +78,21 @@ type signalling struct {
 	taken chan int
 }
 
-func (s signalling) Publish(ctx context.Context, batch []engine.Event) (int, error) {
-	n, err := s.Sink.Publish(ctx, batch)
-	s.taken <- n
-	return n, err
+func (s signalling) Publish(ctx context.Context, batch []engine.Event, acked func(int)) error {
+	err := s.Sink.Publish(ctx, batch, acked)
+	s.taken <- len(batch)
+	return err
 }
 
 // discard is a sink that takes everything.
 type discard struct{}
 
-func (discard) Publish(_ context.Context, batch []engine.Event) (int, error) { return len(batch), nil }
-func (discard) Close() error                                                 { return nil }
+func (discard) Publish(_ context.Context, batch []engine.Event, acked func(int)) error {
+	acked(len(batch))
+	return nil
+}
+
+func (discard) Close() error { return nil }
 
 func TestAllocs(t *testing.T) {
 	readers := map[string]engine.ReaderKind{"goroutine": engine.ReaderGoroutine}

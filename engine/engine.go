@@ -129,7 +129,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		f.shards = append(f.shards, s)
 		f.byID[id] = s
 	}
-	lane := newLane(e.opts.Sink)
+	lane := newLane(e.opts.Sink, max(e.opts.BatchWait, 0))
 	reader.start(f.shards, lane)
 	publishing, stopPublishing := context.WithCancel(context.Background())
 	defer stopPublishing()

@@ -11,8 +11,8 @@ import (
 
 // Event is one dispatch (op 0) on its way from Discord to a Sink.
 //
-// Type and Data are lent: they stay valid and unchanged until the Sink's
-// Publish that received them returns, and must not be written to.
+// Type and Data are lent: they stay valid and unchanged until the Sink has
+// acknowledged the event, and must not be written to.
 type Event struct {
 	Shard   int    // id of the shard that received it
 	Session string // Discord's session id
@@ -31,14 +31,19 @@ type Event struct {
 // The engine calls Publish from one goroutine at a time, with the events of
 // each shard in the order in which Discord sent them.
 type Sink interface {
-	// Publish hands on the events of batch in order and returns when it knows
-	// how many of them, counted from the first, are safe with the receiver:
-	// those are acknowledged and never offered again. It keeps no reference
-	// to batch or to the bytes in it. A non-nil error is final: the engine
-	// stops and returns it. A sink that can mend a failure does so within
-	// Publish, for as long as ctx lasts.
-	Publish(ctx context.Context, batch []Event) (acked int, err error)
+	// Publish hands on the events of batch in order. It returns once it can
+	// take the next batch, which may be long before these are safe with the
+	// receiver. When the n oldest of those that are not yet acknowledged are,
+	// over all batches, it calls acked(n), within Publish or later, on one
+	// goroutine at a time: they are never offered again, and batch and the
+	// bytes in it no longer lent as far as they go.
+	//
+	// A failure that can be mended is the sink's to mend, for as long as ctx
+	// lasts. A non-nil error is final: the engine stops and returns it, and
+	// Discord is asked again for what was not acknowledged.
+	Publish(ctx context.Context, batch []Event, acked func(n int)) error
 
-	// Close hands on what Publish may have buffered and releases the sink.
+	// Close releases the sink. Publish has returned, and either all events are
+	// acknowledged or those that are not are given up.
 	Close() error
 }

@@ -4,57 +4,81 @@ package engine
 
 import (
 	"context"
+	"sync/atomic"
+	"time"
 
 	"sluice/pool"
 )
 
-// Bounds of one call of Sink.Publish.
 const (
+	// maxFlight bounds the events that a sink holds and has not acknowledged: at
+	// 100,000 a second so many are 80 ms of a broker's time.
+	maxFlight = 8 << 10
+	// Bounds of one call of Sink.Publish.
 	maxBatchEvents = 1024
 	maxBatchBytes  = 1 << 20
 )
 
-// lane takes the events of all outlets, offers them to the sink, notes what is
+// lane takes the events of all outlets, lends them to the sink, notes what is
 // acknowledged and gives back what they held.
 type lane struct {
 	sink    Sink
+	wait    time.Duration // see Options.BatchWait
 	bell    *pool.Bell
 	buffers pool.Buffers
 	outlets []*outlet // fixed before run
+
+	// The events that the sink has. One lies in flight at its number, counted from
+	// base, modulo maxFlight.
+	flight []Event
+	lent   atomic.Uint64 // events lent so far; written by run
+	acked  atomic.Uint64 // of them; written by acknowledge
+	base   uint64        // written by run, while none is in flight
+	ack    func(int)     // acknowledge
 
 	// owned by the goroutine of run
 	first int // the outlet that is asked first: they take turns
 }
 
-func newLane(sink Sink) *lane { return &lane{sink: sink, bell: pool.NewBell()} }
+func newLane(sink Sink, wait time.Duration) *lane {
+	l := &lane{sink: sink, wait: wait, bell: pool.NewBell(), flight: make([]Event, maxFlight)}
+	l.ack = l.acknowledge
+	return l
+}
 
-// close lets run return once all is offered. Nothing is pushed any more.
+// close lets run return once all is acknowledged. Nothing is pushed any more.
 func (l *lane) close() {
 	for _, o := range l.outlets {
 		o.ring.Close()
 	}
 }
 
-// run offers events to the sink until the lane is closed and empty, or the sink
-// fails.
+// run lends events to the sink until the lane is closed and all are acknowledged,
+// the sink fails, or ctx is done.
 func (l *lane) run(ctx context.Context) error {
-	events := make([]Event, maxBatchEvents)
-	idle := func() bool { now, forever := l.empty(); return now && !forever }
+	defer context.AfterFunc(ctx, l.bell.Ring)()
+	ended := func() bool { _, forever := l.empty(); return forever && l.inFlight() == 0 || ctx.Err() != nil }
+	idle := func() bool {
+		now, _ := l.empty()
+		return (now || l.inFlight() == maxFlight) && !ended()
+	}
 	for {
-		n := l.take(events)
-		if n == 0 {
-			if _, forever := l.empty(); forever {
-				return nil
+		events := l.take()
+		if len(events) == 0 {
+			if ended() {
+				return context.Cause(ctx)
 			}
 			l.bell.Wait(idle)
 			continue
 		}
-		if err := l.offer(ctx, events[:n]); err != nil {
+		if err := l.lend(ctx, events); err != nil {
 			return err
 		}
-		clear(events[:n]) // no pointers into returned buffers are kept
 	}
 }
+
+// inFlight returns how many events the sink has not acknowledged.
+func (l *lane) inFlight() int { return int(l.lent.Load() - l.acked.Load()) }
 
 // empty reports whether there is nothing to take now, and whether there never
 // will be.
@@ -67,24 +91,42 @@ func (l *lane) empty() (now, forever bool) {
 	return now, forever
 }
 
-// take fills events from the outlets.
-func (l *lane) take(events []Event) (n int) {
-	for i := range l.outlets {
-		n += l.outlets[(l.first+i)%len(l.outlets)].ring.Take(events[n:])
+// take moves events from the outlets to where the sink finds them. A lone event
+// is not held up; while the sink has others, a few wait shortly for more, since
+// one batch costs it less than two.
+func (l *lane) take() []Event {
+	events := l.fill(nil)
+	if len(events) > 0 && len(events) < maxBatchEvents/4 && l.wait > 0 && l.inFlight() > 0 {
+		time.Sleep(l.wait)
+		events = l.fill(events)
 	}
-	l.first++
-	return n
+	return events
 }
 
-// offer gives events to the sink until it has acknowledged all.
-func (l *lane) offer(ctx context.Context, events []Event) error {
+// fill appends to events, which are the last in flight but not yet counted as lent.
+func (l *lane) fill(events []Event) []Event {
+	n := len(events)
+	if n == 0 && l.inFlight() == 0 {
+		l.base = l.lent.Load() // what was used last is in the processor's cache
+	}
+	from := int((l.lent.Load() - l.base) % maxFlight)
+	room := l.flight[from:min(from+min(maxFlight-l.inFlight(), maxBatchEvents), maxFlight)]
+	for i := range l.outlets {
+		n += l.outlets[(l.first+i)%len(l.outlets)].ring.Take(room[n:])
+	}
+	l.first++
+	return room[:n]
+}
+
+// lend gives events to the sink.
+func (l *lane) lend(ctx context.Context, events []Event) error {
 	for len(events) > 0 {
-		acked, err := l.sink.Publish(ctx, events[:batchLen(events)])
-		l.acknowledge(events[:acked])
-		if err != nil {
+		batch := events[:batchLen(events)]
+		l.lent.Add(uint64(len(batch)))
+		if err := l.sink.Publish(ctx, batch, l.ack); err != nil {
 			return err
 		}
-		events = events[acked:]
+		events = events[len(batch):]
 	}
 	return nil
 }
@@ -99,20 +141,30 @@ func batchLen(events []Event) int {
 	return n
 }
 
-// acknowledge notes that the sink has the events, returns their buffers, and
-// gives their outlets room.
-func (l *lane) acknowledge(events []Event) {
-	for i := 0; i < len(events); {
-		o, bytes := events[i].outlet, 0
-		for ; i < len(events) && events[i].outlet == o; i++ {
-			ev := &events[i]
+// acknowledge notes that the sink's receiver has the n oldest events in flight,
+// returns their buffers, and gives their outlets room.
+func (l *lane) acknowledge(n int) {
+	if n < 0 || n > l.inFlight() {
+		panic("engine: the sink acknowledges more events than it was given")
+	}
+	for at := l.acked.Load() - l.base; n > 0; {
+		o, bytes, same := l.flight[at%maxFlight].outlet, 0, 0
+		for ; same < n; same++ {
+			ev := &l.flight[at%maxFlight]
+			if ev.outlet != o {
+				break
+			}
+			at++
 			if ev.Seq > 0 {
 				ev.origin.acked.Store(ev.Seq)
 			}
 			bytes += ev.size
 			l.buffers.Put(ev.buf)
-			ev.buf = nil
+			*ev = Event{} // no pointers into returned buffers are kept
 		}
+		l.acked.Add(uint64(same))
 		o.ring.Release(int64(bytes))
+		n -= same
 	}
+	l.bell.Ring()
 }

@@ -26,69 +26,182 @@ func pushEvent(o *outlet, s *session, seq int64, n int) {
 	o.push(Event{Session: s.id, Seq: seq, Data: buf.B, origin: s, outlet: o, buf: buf, size: n})
 }
 
-// scriptedSink acknowledges what the script says for each call, then all.
-type scriptedSink struct {
-	script []int // events to acknowledge; -1: fail
-	got    []int64
-	calls  int
-	gate   chan struct{} // if set, each call waits for it
+// heldSink keeps what it is given until it is told to acknowledge.
+type heldSink struct {
+	got   []int64
+	calls int
+	held  int
+	acked func(int)
+	fail  error
+}
+
+func (s *heldSink) Publish(_ context.Context, batch []Event, acked func(int)) error {
+	if s.fail != nil {
+		return s.fail
+	}
+	s.calls++
+	s.acked = acked
+	s.held += len(batch)
+	return s.see(batch)
+}
+
+func (s *heldSink) see(batch []Event) error {
+	for _, ev := range batch {
+		if string(ev.Data) != strconv.FormatInt(ev.Seq, 10) {
+			return errors.New("an event's bytes have changed")
+		}
+		s.got = append(s.got, ev.Seq)
+	}
+	return nil
+}
+
+func (s *heldSink) ack(n int) {
+	s.held -= n
+	s.acked(n)
+}
+
+func (s *heldSink) Close() error { return nil }
+
+// gatedSink acknowledges each batch at once, after it was let through the gate.
+type gatedSink struct {
+	heldSink
+	gate chan struct{} // nil: open
+}
+
+func (s *gatedSink) Publish(_ context.Context, batch []Event, acked func(int)) error {
+	if s.gate != nil {
+		<-s.gate
+	}
+	err := s.see(batch)
+	acked(len(batch))
+	return err
 }
 
 var errSink = errors.New("sink failed")
 
-func (s *scriptedSink) Publish(_ context.Context, batch []Event) (int, error) {
-	if s.gate != nil {
-		<-s.gate
-	}
-	s.calls++
-	n := len(batch)
-	var err error
-	if len(s.script) > 0 {
-		if s.script[0] < 0 {
-			n, err = 0, errSink
-		} else {
-			n = min(n, s.script[0])
+// What is acknowledged late is lent until then, however much follows, and the lane
+// does not end before all of it is.
+func TestLaneLendsUntilAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := new(heldSink)
+		l := newLane(sink, 0)
+		o, ses := l.newOutlet(64<<20, 0), newSession("a", "", 0)
+		seq := int64(0)
+		push := func(n int) {
+			for range n {
+				seq++
+				pushEvent(o, ses, seq, 100)
+			}
+			o.publish()
+			synctest.Wait()
 		}
-		s.script = s.script[1:]
-	}
-	for _, ev := range batch[:n] {
-		if string(ev.Data) != strconv.FormatInt(ev.Seq, 10) {
-			return 0, errors.New("an event's bytes have changed")
+		done := make(chan error, 1)
+		go func() { done <- l.run(context.Background()) }()
+		push(10)
+		push(5)
+		if sink.calls != 2 || sink.held != 15 || ses.acked.Load() != 0 {
+			t.Fatalf("%d calls with %d events, acknowledged up to %d", sink.calls, sink.held, ses.acked.Load())
 		}
-		s.got = append(s.got, ev.Seq)
-	}
-	return n, err
+		sink.ack(12) // one batch and a part of the next
+		if got := ses.checkpoint(); got != 12 {
+			t.Fatalf("checkpoint %d, want 12", got)
+		}
+		push(maxFlight + 100)
+		if sink.held != maxFlight {
+			t.Fatalf("the sink holds %d events, want %d", sink.held, maxFlight)
+		}
+		sink.ack(1)
+		sink.ack(maxFlight - 1)
+		synctest.Wait()
+		if sink.held != 103 {
+			t.Fatalf("the sink holds %d events, want the last 103", sink.held)
+		}
+		l.close()
+		synctest.Wait()
+		select {
+		case <-done:
+			t.Fatal("the lane has ended before the last acknowledgement")
+		default:
+		}
+		sink.ack(103)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		for i, got := range sink.got {
+			if got != int64(i+1) {
+				t.Fatalf("event %d came after event %d", got, i)
+			}
+		}
+		if o.ring.Full() || len(sink.got) != int(seq) || ses.checkpoint() != seq {
+			t.Errorf("%d of %d events, checkpoint %d", len(sink.got), seq, ses.checkpoint())
+		}
+	})
 }
 
-func (s *scriptedSink) Close() error { return nil }
-
-func TestLaneOffersAgainWhatWasNotAcknowledged(t *testing.T) {
-	sink := &scriptedSink{script: []int{2, 1}}
-	l := newLane(sink)
-	o, ses := l.newOutlet(1<<20, 0), newSession("a", "", 0)
-	for seq := int64(1); seq <= 5; seq++ {
-		pushEvent(o, ses, seq, 100)
-	}
-	l.close()
-	if err := l.run(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	if len(sink.got) != 5 || sink.calls != 3 {
-		t.Errorf("got %v in %d calls", sink.got, sink.calls)
-	}
-	for i, seq := range sink.got {
-		if seq != int64(i+1) {
-			t.Fatalf("got %v", sink.got)
+// The end of ctx ends the lane although the sink never acknowledges.
+func TestLaneGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLane(new(heldSink), 0)
+		pushEvent(l.newOutlet(1<<20, 0), newSession("a", "", 0), 1, 100)
+		l.close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := l.run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("run: %v", err)
 		}
-	}
-	if _, forever := l.empty(); !forever {
-		t.Error("the lane has ended and is not empty")
-	}
+	})
+}
+
+// A lone event leaves at once. Behind it, while the sink is busy, a few wait
+// for each other.
+func TestLaneGathers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := new(heldSink)
+		l := newLane(sink, time.Millisecond)
+		o, ses := l.newOutlet(1<<20, 0), newSession("a", "", 0)
+		done := make(chan error, 1)
+		go func() { done <- l.run(context.Background()) }()
+		pushEvent(o, ses, 1, 100)
+		o.publish()
+		if synctest.Wait(); sink.calls != 1 {
+			t.Fatal("the first event is held up")
+		}
+		for seq := int64(2); seq < 6; seq++ {
+			pushEvent(o, ses, seq, 100)
+			o.publish()
+			synctest.Wait()
+		}
+		if sink.calls != 1 {
+			t.Error("the second event left alone")
+		}
+		time.Sleep(time.Millisecond)
+		if synctest.Wait(); sink.calls != 2 || len(sink.got) != 5 {
+			t.Errorf("%d calls with %d events", sink.calls, len(sink.got))
+		}
+		sink.ack(5)
+		l.close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestLaneTellsTooManyAcknowledgements(t *testing.T) {
+	l := newLane(new(heldSink), 0)
+	pushEvent(l.newOutlet(1<<20, 0), newSession("a", "", 0), 1, 100)
+	l.outlets[0].publish()
+	l.lend(t.Context(), l.take())
+	defer func() {
+		if recover() == nil {
+			t.Error("two acknowledgements of one event")
+		}
+	}()
+	l.acknowledge(2)
 }
 
 func TestCheckpointStaysBehindTheSink(t *testing.T) {
-	sink := &scriptedSink{script: []int{3, -1}}
-	l := newLane(sink)
+	sink := new(heldSink)
+	l := newLane(sink, 0)
 	o, ses := l.newOutlet(1<<20, 0), newSession("a", "", 0)
 	for seq := int64(1); seq <= 5; seq++ {
 		pushEvent(o, ses, seq, 100)
@@ -98,6 +211,13 @@ func TestCheckpointStaysBehindTheSink(t *testing.T) {
 	if got := ses.checkpoint(); got != 0 {
 		t.Errorf("checkpoint %d before any acknowledgement", got)
 	}
+	if err := l.lend(t.Context(), l.take()); err != nil {
+		t.Fatal(err)
+	}
+	sink.ack(3)
+	sink.fail = errSink
+	pushEvent(o, newSession("b", "", 0), 1, 100)
+	o.publish()
 	if err := l.run(context.Background()); !errors.Is(err, errSink) {
 		t.Fatal(err)
 	}
@@ -119,8 +239,8 @@ func TestOutletPausesAndWakes(t *testing.T) {
 func testPause(t *testing.T, shared int) {
 	r := &stubReader{}
 	s := &shard{id: 7, env: &environment{reader: r}}
-	sink := &scriptedSink{gate: make(chan struct{})}
-	l := newLane(sink)
+	sink := &gatedSink{gate: make(chan struct{})}
+	l := newLane(sink, 0)
 	o, ses := l.newOutlet(32<<10, shared), newSession("a", "", 0)
 	done := make(chan error)
 	go func() { done <- l.run(context.Background()) }()
@@ -160,7 +280,7 @@ func TestPausedShardIsNotStarved(t *testing.T) {
 	r := &stubReader{}
 	env := &environment{reader: r}
 	first, second := &shard{id: 1, env: env}, &shard{id: 2, env: env}
-	l := newLane(new(scriptedSink))
+	l := newLane(new(gatedSink), 0)
 	o, ses := l.newOutlet(64<<10, 0), newSession("a", "", 0)
 	seq := int64(0)
 	push := func() { seq++; pushEvent(o, ses, seq, 1024) }
@@ -172,8 +292,8 @@ func TestPausedShardIsNotStarved(t *testing.T) {
 		if len(r.woken) > 0 {
 			break
 		}
-		n := l.take(batch)
-		l.offer(context.Background(), batch[:n])
+		l.outlets[0].ring.Take(batch)
+		o.ring.Release(int64(batch[0].size))
 		if second.paused = second.paused || o.full(second); !second.paused {
 			push()
 		}
@@ -187,7 +307,7 @@ func TestPausedShardIsNotStarved(t *testing.T) {
 func TestOutletLosesNoWakeUp(t *testing.T) {
 	const shards, events = 3, 200_000
 	r := &signalReader{woken: make(chan struct{}, 1)}
-	l := newLane(new(scriptedSink))
+	l := newLane(new(gatedSink), 0)
 	o := l.newOutlet(8<<10, 0)
 	done := make(chan error)
 	go func() { done <- l.run(context.Background()) }()
@@ -246,7 +366,7 @@ func (r *signalReader) wake(*shard) {
 // pushes.
 func TestSharedOutletHasSlotsForAll(t *testing.T) {
 	const goroutines = 5
-	l := newLane(new(scriptedSink))
+	l := newLane(new(gatedSink), 0)
 	o, ses := l.newOutlet(4<<10, goroutines), newSession("a", "", 0)
 	s := &shard{env: &environment{reader: &stubReader{}}}
 	for seq := int64(1); ; {
@@ -267,8 +387,8 @@ func TestSharedOutletHasSlotsForAll(t *testing.T) {
 // What the lane takes from several outlets keeps the order of each, and none has
 // to wait for another to be empty.
 func TestLaneTakesTurns(t *testing.T) {
-	sink := &scriptedSink{}
-	l := newLane(sink)
+	sink := new(gatedSink)
+	l := newLane(sink, 0)
 	a, b := l.newOutlet(4<<20, 0), l.newOutlet(4<<20, 0)
 	one, two := newSession("a", "", 0), newSession("b", "", 1<<20)
 	for seq := int64(1); seq <= 3*maxBatchEvents; seq++ {

@@ -180,7 +180,7 @@ func TestPollerFull(t *testing.T) {
 // A bound smaller than the number of readers is one message for each of them.
 func TestTinyQueue(t *testing.T) {
 	r := &loopReader{queueBytes: 1, loops: []*loop{{poller: &stubPoller{}}, {poller: &stubPoller{}}}}
-	lane := newLane(new(scriptedSink))
+	lane := newLane(new(gatedSink), 0)
 	r.start(nil, lane)
 	r.wait()
 	for _, o := range lane.outlets {

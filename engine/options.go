@@ -55,6 +55,9 @@ type Options struct {
 	// when the bound is reached still adds to it, and each reader may have 64 KiB
 	// more at hand, as it was read.
 	QueueBytes int
+	// BatchWait is how long a few events wait for more while the sink is busy
+	// with others; 1 ms by default, negative: not at all.
+	BatchWait time.Duration
 	// CommandQueue bounds the commands that wait for one shard; 1,000 by
 	// default.
 	CommandQueue int
@@ -104,6 +107,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.QueueBytes == 0 {
 		o.QueueBytes = 64 << 20
+	}
+	if o.BatchWait == 0 {
+		o.BatchWait = time.Millisecond
 	}
 	if o.CommandQueue == 0 {
 		o.CommandQueue = 1000

@@ -22,9 +22,10 @@ import (
 // discard is a sink that takes everything.
 type discard struct{ events int }
 
-func (d *discard) Publish(_ context.Context, batch []Event) (int, error) {
+func (d *discard) Publish(_ context.Context, batch []Event, acked func(int)) error {
 	d.events += len(batch)
-	return len(batch), nil
+	acked(len(batch))
+	return nil
 }
 
 func (d *discard) Close() error { return nil }
@@ -111,7 +112,6 @@ type path struct {
 	sink   *discard
 	lane   *lane
 	socket [readBuffer]byte // what is read into
-	events [64]Event
 	now    time.Time
 }
 
@@ -125,7 +125,7 @@ func newPath(tb testing.TB, c wire.Compression, stream *recordedStream) *path {
 	}
 	env.identify.grant = func(s *shard) { s.mail.bits.Or(mailTurn) }
 	p := &path{s: newShard(0, env), sink: new(discard), now: time.Unix(1e9, 0)}
-	p.lane = newLane(p.sink)
+	p.lane = newLane(p.sink, 0)
 	p.s.outlet = p.lane.newOutlet(64<<20, 0)
 	p.s.begin()
 	p.s.step(p.now)
@@ -151,9 +151,8 @@ func (p *path) read(b []byte) {
 // drain does what the reader and the lane do after some reads.
 func (p *path) drain() {
 	p.s.outlet.publish()
-	for n := p.lane.take(p.events[:]); n > 0; n = p.lane.take(p.events[:]) {
-		p.lane.offer(context.Background(), p.events[:n]) // the sink takes everything
-		clear(p.events[:n])
+	for events := p.lane.take(); len(events) > 0; events = p.lane.take() {
+		p.lane.lend(context.Background(), events) // the sink takes everything
 	}
 }
 

@@ -30,7 +30,7 @@ type recorder struct {
 	closed   bool
 }
 
-func (r *recorder) Publish(ctx context.Context, batch []engine.Event) (int, error) {
+func (r *recorder) Publish(ctx context.Context, batch []engine.Event, acked func(int)) error {
 	r.mu.Lock()
 	gate := r.gate
 	r.mu.Unlock()
@@ -38,7 +38,7 @@ func (r *recorder) Publish(ctx context.Context, batch []engine.Event) (int, erro
 		select {
 		case <-gate:
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return ctx.Err()
 		}
 	}
 	r.mu.Lock()
@@ -48,7 +48,8 @@ func (r *recorder) Publish(ctx context.Context, batch []engine.Event) (int, erro
 			Shard: ev.Shard, Session: ev.Session, Seq: ev.Seq, Type: string(ev.Type), Hash: sim.Hash(ev.Data),
 		})
 	}
-	return len(batch), nil
+	acked(len(batch))
+	return nil
 }
 
 func (r *recorder) Close() error {

@@ -81,9 +81,9 @@ type slowSink struct {
 	perEvent time.Duration
 }
 
-func (s *slowSink) Publish(ctx context.Context, batch []engine.Event) (int, error) {
+func (s *slowSink) Publish(ctx context.Context, batch []engine.Event, acked func(int)) error {
 	time.Sleep(time.Duration(len(batch)) * s.perEvent)
-	return s.recorder.Publish(ctx, batch)
+	return s.recorder.Publish(ctx, batch, acked)
 }
 
 // failingSink is a recorder that fails in the middle of a batch.
@@ -94,13 +94,13 @@ type failingSink struct {
 
 var errBroker = errors.New("the broker is gone")
 
-func (s *failingSink) Publish(ctx context.Context, batch []engine.Event) (int, error) {
+func (s *failingSink) Publish(ctx context.Context, batch []engine.Event, acked func(int)) error {
 	if len(batch) <= s.after {
 		s.after -= len(batch)
-		return s.recorder.Publish(ctx, batch)
+		return s.recorder.Publish(ctx, batch, acked)
 	}
-	n, _ := s.recorder.Publish(ctx, batch[:s.after])
-	return n, errBroker
+	s.recorder.Publish(ctx, batch[:s.after], acked)
+	return errBroker
 }
 
 // Events that were received and not acknowledged when the sink failed are no
@@ -230,8 +230,12 @@ func heap() int64 {
 // discard is a sink that takes everything.
 type discard struct{}
 
-func (discard) Publish(_ context.Context, batch []engine.Event) (int, error) { return len(batch), nil }
-func (discard) Close() error                                                 { return nil }
+func (discard) Publish(_ context.Context, batch []engine.Event, acked func(int)) error {
+	acked(len(batch))
+	return nil
+}
+
+func (discard) Close() error { return nil }
 
 // Commands wait for shards that have not started, and are refused by those
 // that have stopped.

@@ -20,11 +20,15 @@
 // consumer does not go to sleep.
 //
 // Room. The producer stores waiting, then loads taken and freed; the consumer
-// stores taken and freed, then loads waiting. Again one of them sees the
-// other's store: either there is room, or the consumer knows of the wait. It then
-// calls for the producer once at most half is in use, which comes to pass, as the
-// producer has published all it has and puts nothing while it waits. Of the two
+// stores taken in Take and, later, freed in Release, and then loads waiting. Again
+// one of them sees the other's store: either there is room, or the consumer knows
+// of the wait. It then calls for the producer once at most half is in use, which
+// comes to pass, as the producer has published all it has and puts nothing while
+// it waits, and as the last value taken is released after all others. Of the two
 // that may end a wait, the one whose Swap finds it set has ended it.
+//
+// The consumer may be two goroutines, of which one takes and the other releases what
+// the first has handed it: all that Release reads is atomic.
 
 package pool
 
@@ -39,7 +43,8 @@ const cacheLine = 128
 
 // Ring is a queue without locks from one producer to one consumer, bounded in
 // slots and in bytes: Full and Put, Publish, Await and Close are the producer's
-// and called by one goroutine at a time, Take, Release and Empty the consumer's.
+// and called by one goroutine at a time, Take and Empty the consumer's; so is
+// Release, which may be called on another goroutine than Take.
 //
 // The bytes of a value count from Put until they are released, which is later than
 // Take: while the consumer works on it.

@@ -97,17 +97,18 @@ type demoSink struct {
 	received []sim.Received
 }
 
-func (d *demoSink) Publish(ctx context.Context, batch []engine.Event) (acked int, err error) {
-	acked, err = d.Sink.Publish(ctx, batch)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i := range batch[:acked] {
-		ev := &batch[i]
-		d.received = append(d.received, sim.Received{
-			Shard: ev.Shard, Session: ev.Session, Seq: ev.Seq, Type: string(ev.Type), Hash: sim.Hash(ev.Data),
-		})
-	}
-	return acked, err
+func (d *demoSink) Publish(ctx context.Context, batch []engine.Event, acked func(int)) error {
+	return d.Sink.Publish(ctx, batch, func(n int) {
+		d.mu.Lock()
+		for i := range batch[:n] {
+			ev := &batch[i]
+			d.received = append(d.received, sim.Received{
+				Shard: ev.Shard, Session: ev.Session, Seq: ev.Seq, Type: string(ev.Type), Hash: sim.Hash(ev.Data),
+			})
+		}
+		d.mu.Unlock()
+		acked(n)
+	})
 }
 
 // report compares what went through with what the simulated Discord sent.

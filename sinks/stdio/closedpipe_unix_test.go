@@ -25,7 +25,7 @@ func TestSocketClosedUnderWrite(t *testing.T) {
 	defer w.Close()
 	done := make(chan error)
 	go func() {
-		_, err := NewSink(w, JSON).Publish(t.Context(), []engine.Event{event(1, "X", strings.Repeat("1", 64<<20))})
+		_, err := offer(t.Context(), NewSink(w, JSON), []engine.Event{event(1, "X", strings.Repeat("1", 64<<20))})
 		done <- err
 	}()
 	if _, err := r.Read(make([]byte, 1)); err != nil {

@@ -40,17 +40,17 @@ func NewSink(w io.Writer, format Format) *Sink {
 	return &Sink{w: w, format: format}
 }
 
-// Publish writes the events of batch and returns how many of them were written
-// with all their bytes. Nothing is kept back for a later call: a lone event
-// leaves at once.
+// Publish writes the events of batch and acknowledges, once, those that were
+// written with all their bytes. Nothing is kept back for a later call: a lone
+// event leaves at once.
 //
 // After a failed write the output may end in the middle of an event, so every
 // later call fails with the same error; IsClosedPipe tells whether nobody reads
 // any more. ctx is looked at before the first byte and no more, since a write
 // that has begun can be neither taken back nor called off.
-func (s *Sink) Publish(ctx context.Context, batch []engine.Event) (acked int, err error) {
+func (s *Sink) Publish(ctx context.Context, batch []engine.Event, acked func(n int)) error {
 	if s.err == nil && ctx.Err() != nil {
-		return 0, fmt.Errorf("stdio: write: %w", context.Cause(ctx))
+		return fmt.Errorf("stdio: write: %w", context.Cause(ctx))
 	}
 	s.acked = 0
 	for i := range batch {
@@ -60,7 +60,8 @@ func (s *Sink) Publish(ctx context.Context, batch []engine.Event) (acked int, er
 		s.add(&batch[i])
 	}
 	s.flush()
-	return s.acked, s.err
+	acked(s.acked)
+	return s.err
 }
 
 // Close does nothing: Publish keeps nothing back, and the writer is not the

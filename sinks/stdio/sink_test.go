@@ -26,11 +26,17 @@ func event(seq int64, name, data string) engine.Event {
 	return engine.Event{Shard: 3, Session: "s", Seq: seq, Type: []byte(name), Data: []byte(data)}
 }
 
+// offer publishes batch and returns how many events were acknowledged.
+func offer(ctx context.Context, s *Sink, batch []engine.Event) (acked int, err error) {
+	err = s.Publish(ctx, batch, func(n int) { acked += n })
+	return acked, err
+}
+
 // publish returns what a fresh sink writes for the events.
 func publish(t *testing.T, format Format, events ...engine.Event) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	acked, err := NewSink(&out, format).Publish(t.Context(), events)
+	acked, err := offer(t.Context(), NewSink(&out, format), events)
 	if acked != len(events) || err != nil {
 		t.Fatalf("Publish = %d, %v; want %d, nil", acked, err, len(events))
 	}
@@ -146,7 +152,7 @@ func TestWrites(t *testing.T) {
 		{"two large ones", []engine.Event{large, large}, 5},
 	} {
 		var s sizes
-		if _, err := NewSink(&s, JSON).Publish(t.Context(), tt.batch); err != nil {
+		if _, err := offer(t.Context(), NewSink(&s, JSON), tt.batch); err != nil {
 			t.Fatal(err)
 		}
 		if len(s) != tt.want {
@@ -205,7 +211,7 @@ func TestAcknowledgesWhatWasWritten(t *testing.T) {
 			for _, silent := range []bool{false, true} {
 				w := &brokenAfter{room: room, silent: silent}
 				s := NewSink(w, format)
-				acked, err := s.Publish(t.Context(), batch)
+				acked, err := offer(t.Context(), s, batch)
 				wantErr := errBroken
 				if silent {
 					wantErr = io.ErrShortWrite
@@ -223,7 +229,7 @@ func TestAcknowledgesWhatWasWritten(t *testing.T) {
 					continue
 				}
 				w.room = 1 << 30
-				if acked, again := s.Publish(t.Context(), batch); acked != 0 || again != err || len(w.taken) != room {
+				if acked, again := offer(t.Context(), s, batch); acked != 0 || again != err || len(w.taken) != room {
 					t.Fatalf("%s: the call after a failed one = %d, %v, and wrote %d bytes; want the same error and no byte",
 						format, acked, again, len(w.taken)-room)
 				}
@@ -237,10 +243,10 @@ func TestContextDone(t *testing.T) {
 	cancel()
 	var out bytes.Buffer
 	s := NewSink(&out, JSON)
-	if acked, err := s.Publish(ctx, []engine.Event{event(1, "X", "1")}); acked != 0 || !errors.Is(err, context.Canceled) || out.Len() != 0 {
+	if acked, err := offer(ctx, s, []engine.Event{event(1, "X", "1")}); acked != 0 || !errors.Is(err, context.Canceled) || out.Len() != 0 {
 		t.Errorf("Publish = %d, %v, with %d bytes written; want 0, canceled and none", acked, err, out.Len())
 	}
-	if acked, err := s.Publish(t.Context(), []engine.Event{event(1, "X", "1")}); acked != 1 || err != nil {
+	if acked, err := offer(t.Context(), s, []engine.Event{event(1, "X", "1")}); acked != 1 || err != nil {
 		t.Errorf("the next Publish = %d, %v; want 1, nil", acked, err)
 	}
 }
@@ -252,7 +258,7 @@ func TestGivesBackTheBuffer(t *testing.T) {
 		event(2, "X", strings.Repeat("\n", 8<<20)+"1"),
 		event(3, strings.Repeat("\n", 1<<20), "1"),
 	} {
-		if _, err := s.Publish(t.Context(), []engine.Event{ev}); err != nil {
+		if _, err := offer(t.Context(), s, []engine.Event{ev}); err != nil {
 			t.Fatal(err)
 		}
 		if cap(s.buf) > 2*chunk {
@@ -270,7 +276,7 @@ func TestClosedPipe(t *testing.T) {
 	}
 	defer w.Close()
 	r.Close()
-	acked, err := NewSink(w, JSON).Publish(t.Context(), []engine.Event{event(1, "X", "1")})
+	acked, err := offer(t.Context(), NewSink(w, JSON), []engine.Event{event(1, "X", "1")})
 	if acked != 0 || !IsClosedPipe(err) {
 		t.Errorf("Publish = %d, %v; want 0 and the error of a closed pipe", acked, err)
 	}
@@ -310,7 +316,7 @@ func TestPublishAllocatesNothing(t *testing.T) {
 	for _, format := range []Format{JSON, MsgPack} {
 		s := NewSink(io.Discard, format)
 		publish := func() {
-			if _, err := s.Publish(t.Context(), batch); err != nil {
+			if _, err := offer(t.Context(), s, batch); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -328,7 +334,7 @@ func BenchmarkPublish(b *testing.B) {
 			b.SetBytes(int64(len(batch) * len(batch[0].Data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.Publish(b.Context(), batch); err != nil {
+				if err := s.Publish(b.Context(), batch, func(int) {}); err != nil {
 					b.Fatal(err)
 				}
 			}
