@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,7 @@ func pushEvent(o *outlet, s *session, seq int64, n int) {
 
 // heldSink keeps what it is given until it is told to acknowledge.
 type heldSink struct {
+	mu    sync.Mutex
 	got   []int64
 	calls int
 	held  int
@@ -39,6 +41,8 @@ func (s *heldSink) Publish(_ context.Context, batch []Event, acked func(int)) er
 	if s.fail != nil {
 		return s.fail
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.calls++
 	s.acked = acked
 	s.held += len(batch)
@@ -56,8 +60,11 @@ func (s *heldSink) see(batch []Event) error {
 }
 
 func (s *heldSink) ack(n int) {
+	s.mu.Lock()
 	s.held -= n
-	s.acked(n)
+	acked := s.acked
+	s.mu.Unlock()
+	acked(n)
 }
 
 func (s *heldSink) Close() error { return nil }
@@ -111,6 +118,7 @@ func TestLaneLendsUntilAcknowledged(t *testing.T) {
 			t.Fatalf("the sink holds %d events, want %d", sink.held, maxFlight)
 		}
 		sink.ack(1)
+		synctest.Wait()
 		sink.ack(maxFlight - 1)
 		synctest.Wait()
 		if sink.held != 103 {
