@@ -67,6 +67,13 @@ func (s *heldSink) ack(n int) {
 	acked(n)
 }
 
+// seen returns the calls of Publish and the events that they had, and held.
+func (s *heldSink) seen() (calls, events, held int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls, len(s.got), s.held
+}
+
 func (s *heldSink) Close() error { return nil }
 
 // gatedSink acknowledges each batch at once, after it was let through the gate.
@@ -106,23 +113,23 @@ func TestLaneLendsUntilAcknowledged(t *testing.T) {
 		go func() { done <- l.run(context.Background()) }()
 		push(10)
 		push(5)
-		if sink.calls != 2 || sink.held != 15 || ses.acked.Load() != 0 {
-			t.Fatalf("%d calls with %d events, acknowledged up to %d", sink.calls, sink.held, ses.acked.Load())
+		if calls, _, held := sink.seen(); calls != 2 || held != 15 || ses.acked.Load() != 0 {
+			t.Fatalf("%d calls with %d events, acknowledged up to %d", calls, held, ses.acked.Load())
 		}
 		sink.ack(12) // one batch and a part of the next
 		if got := ses.checkpoint(); got != 12 {
 			t.Fatalf("checkpoint %d, want 12", got)
 		}
 		push(maxFlight + 100)
-		if sink.held != maxFlight {
-			t.Fatalf("the sink holds %d events, want %d", sink.held, maxFlight)
+		if _, _, held := sink.seen(); held != maxFlight {
+			t.Fatalf("the sink holds %d events, want %d", held, maxFlight)
 		}
 		sink.ack(1)
 		synctest.Wait()
 		sink.ack(maxFlight - 1)
 		synctest.Wait()
-		if sink.held != 103 {
-			t.Fatalf("the sink holds %d events, want the last 103", sink.held)
+		if _, _, held := sink.seen(); held != 103 {
+			t.Fatalf("the sink holds %d events, want the last 103", held)
 		}
 		l.close()
 		synctest.Wait()
@@ -171,7 +178,8 @@ func TestLaneGathers(t *testing.T) {
 		go func() { done <- l.run(context.Background()) }()
 		pushEvent(o, ses, 1, 100)
 		o.publish()
-		if synctest.Wait(); sink.calls != 1 {
+		synctest.Wait()
+		if calls, _, _ := sink.seen(); calls != 1 {
 			t.Fatal("the first event is held up")
 		}
 		for seq := int64(2); seq < 6; seq++ {
@@ -179,12 +187,13 @@ func TestLaneGathers(t *testing.T) {
 			o.publish()
 			synctest.Wait()
 		}
-		if sink.calls != 1 {
+		if calls, _, _ := sink.seen(); calls != 1 {
 			t.Error("the second event left alone")
 		}
 		time.Sleep(time.Millisecond)
-		if synctest.Wait(); sink.calls != 2 || len(sink.got) != 5 {
-			t.Errorf("%d calls with %d events", sink.calls, len(sink.got))
+		synctest.Wait()
+		if calls, events, _ := sink.seen(); calls != 2 || events != 5 {
+			t.Errorf("%d calls with %d events", calls, events)
 		}
 		sink.ack(5)
 		l.close()
