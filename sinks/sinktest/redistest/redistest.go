@@ -1,0 +1,144 @@
+//go:build unix
+
+// Package redistest runs real Redis servers for tests.
+package redistest
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Server is a redis-server process that ends with the test.
+type Server struct {
+	Addr string // host:port
+	Dir  string // its working directory, which outlives restarts
+
+	t    testing.TB
+	args []string
+
+	mu  sync.Mutex
+	cmd *exec.Cmd
+}
+
+// Start starts a server on a free port of the loopback, without persistence but for
+// what args, in the form of redis-server's options, say. It fails the test if
+// there is no redis-server.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Fatal("the tests of Redis need redis-server: apt-get install redis-server")
+	}
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(FreePort(t))), Dir: t.TempDir(), t: t, args: args}
+	t.Cleanup(func() { s.Kill() })
+	s.Restart()
+	return s
+}
+
+// FreePort returns a port of the loopback on which nobody listened just now.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Restart starts the server again after Kill or Stop, on the same port, and waits until
+// it answers.
+func (s *Server) Restart() {
+	s.t.Helper()
+	_, port, _ := net.SplitHostPort(s.Addr)
+	log, err := os.OpenFile(filepath.Join(s.Dir, "redis.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command("redis-server", append([]string{
+		"--port", port, "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no", "--daemonize", "no",
+	}, s.args...)...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = dieWithParent()
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.cmd = cmd
+	s.mu.Unlock()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", s.Addr)
+		if err == nil {
+			conn.Close()
+			return
+		}
+		if time.Now().After(end) {
+			text, _ := os.ReadFile(log.Name())
+			s.t.Fatalf("redis-server does not listen on %s: %v\n%s", s.Addr, err, text)
+		}
+	}
+}
+
+// Kill ends the server as a power cut would: what it had in memory is gone. It may be
+// called when it is gone already.
+func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+
+// Stop ends the server as a system that shuts down does: it saves, if it is
+// configured to.
+func (s *Server) Stop() { s.end(syscall.SIGTERM) }
+
+func (s *Server) end(sig syscall.Signal) {
+	s.mu.Lock()
+	cmd := s.cmd
+	s.cmd = nil
+	s.mu.Unlock()
+	if cmd == nil {
+		return
+	}
+	cmd.Process.Signal(syscall.SIGCONT)
+	cmd.Process.Signal(sig)
+	cmd.Wait()
+}
+
+// Pause stops the server's process where it is, until Resume.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused server go on.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd != nil {
+		s.cmd.Process.Signal(sig)
+	}
+}
+
+// Pid returns the server's process id.
+func (s *Server) Pid() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cmd.Process.Pid
+}
+
+// CLI runs redis-cli against the server and returns what it prints.
+func (s *Server) CLI(args ...string) string {
+	s.t.Helper()
+	_, port, _ := net.SplitHostPort(s.Addr)
+	out, err := exec.Command("redis-cli", append([]string{"-p", port}, args...)...).CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("redis-cli %v: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+// URL returns the server's address as a URL.
+func (s *Server) URL() string { return fmt.Sprintf("redis://%s", s.Addr) }
