@@ -1,0 +1,59 @@
+// This file tells of the time in which a broker takes nothing, and says how long
+// to wait before the next try.
+
+package sinks
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	firstWait = 100 * time.Millisecond
+	longest   = 5 * time.Second
+	tellEvery = time.Minute
+)
+
+// Outage follows a broker's failures: it tells the first, one each minute after
+// it, and the end. The zero value with Log and Broker set is ready. It belongs to one
+// goroutine.
+type Outage struct {
+	Log    *slog.Logger
+	Broker string // what it is called in the log, such as "redis"
+
+	since time.Time // of the first failure; zero: there is no outage
+	told  time.Time
+	tries int
+}
+
+// Failed notes a failure and returns how long to wait before the next try: 0.1 s
+// at first, twice as long each time, 5 s at most, less up to a half by chance, so
+// that processes which lost a broker together do not come back together. remedy, if
+// any, says what somebody could do about it.
+func (o *Outage) Failed(err error, remedy string) time.Duration {
+	now := time.Now()
+	if o.since.IsZero() {
+		o.since, o.tries, o.told = now, 0, time.Time{}
+	}
+	if now.Sub(o.told) >= tellEvery {
+		o.told = now
+		attrs := []any{"error", err, "for", now.Sub(o.since).Round(time.Second)}
+		if remedy != "" {
+			attrs = append(attrs, "remedy", remedy)
+		}
+		o.Log.Warn(o.Broker+" takes no events; they wait, and are sent when it is back", attrs...)
+	}
+	wait := min(firstWait<<min(o.tries, 10), longest)
+	o.tries++
+	return wait/2 + rand.N(wait/2)
+}
+
+// Over notes that the broker has taken something.
+func (o *Outage) Over() {
+	if o.since.IsZero() {
+		return
+	}
+	o.Log.Info(o.Broker+" takes events again", "after", time.Since(o.since).Round(time.Millisecond))
+	o.since = time.Time{}
+}

@@ -1,0 +1,120 @@
+// This file connects to Redis, and tells mistakes in the settings from a server that
+// is away.
+
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// ConfigError is a mistake in the settings that only Redis' answer shows: waiting
+// does not mend it.
+type ConfigError struct {
+	Setting string // such as redis.urls
+	Err     error
+	Remedy  string
+}
+
+// Error names the setting, what Redis said and what would be right.
+func (e *ConfigError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Setting, e.Err, e.Remedy) }
+
+// Unwrap returns what Redis said.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// answerTimeout is how long an answer of Redis may take, after which the connection
+// counts as dead.
+const answerTimeout = 10 * time.Second
+
+// NewClientOption returns how to reach Redis at the addresses: host:port, or URLs as
+// rueidis.ParseURL takes them (redis, rediss and unix, with user, password, database
+// number; master_set names a Sentinel's master). Several are the nodes of a
+// cluster, or Sentinels. secure, if any, is used for rediss. The error does not
+// contain an address, in which a password may stand.
+func NewClientOption(addresses []string, secure *tls.Config) (rueidis.ClientOption, error) {
+	var o rueidis.ClientOption
+	for i, a := range addresses {
+		if !strings.Contains(a, "://") {
+			a = "redis://" + a
+		}
+		next, err := rueidis.ParseURL(a)
+		if err != nil {
+			return o, fmt.Errorf("address %d of Redis is not host:port, redis://, rediss:// or unix://", i+1)
+		}
+		if i == 0 {
+			o = next
+			if o.TLSConfig != nil && secure != nil {
+				name := o.TLSConfig.ServerName
+				if o.TLSConfig = secure.Clone(); o.TLSConfig.ServerName == "" && len(addresses) == 1 {
+					o.TLSConfig.ServerName = name
+				}
+			}
+			continue
+		}
+		o.InitAddress = append(o.InitAddress, next.InitAddress...)
+	}
+	if len(o.InitAddress) == 0 {
+		return o, errors.New("no address of Redis")
+	}
+	return o, nil
+}
+
+// Connect returns a client that has had an answer. A *ConfigError is a mistake that
+// waiting does not mend.
+func Connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
+	o.DisableCache = true
+	o.DisableRetry = true // the writer knows what may be sent twice
+	o.ClientName = "sluice"
+	o.PipelineMultiplex = -1 // one connection, or batches overtake each other
+	o.AlwaysPipelining = true
+	o.RingScaleEachConn = 8
+	o.ReadBufferEachConn = 32 << 10
+	o.WriteBufferEachConn = 256 << 10
+	if o.ConnWriteTimeout == 0 {
+		o.ConnWriteTimeout = answerTimeout
+	}
+	if o.Dialer.Timeout == 0 {
+		o.Dialer.Timeout = 5 * time.Second
+	}
+	if o.Dialer.KeepAlive == 0 {
+		o.Dialer.KeepAlive = time.Second // also how often an idle connection is tried
+	}
+	client, err := rueidis.NewClient(o)
+	if err == nil {
+		if err = client.Do(ctx, client.B().Ping().Build()).Error(); err != nil {
+			client.Close()
+		}
+	}
+	if err != nil {
+		return nil, classify(err)
+	}
+	return client, nil
+}
+
+// classify makes a *ConfigError of what is a mistake in the settings.
+func classify(err error) error {
+	text := err.Error()
+	var unknown *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var dns *net.DNSError
+	switch {
+	case strings.HasPrefix(text, "WRONGPASS"), strings.HasPrefix(text, "NOAUTH"), strings.HasPrefix(text, "ERR AUTH"), strings.HasPrefix(text, "NOPERM"):
+		return &ConfigError{"redis.urls", err, "user and password must be those of the server, as in redis://user:password@host:6379"}
+	case strings.Contains(text, "DB index is out of range"), strings.Contains(text, "SELECT is not allowed in cluster mode"):
+		return &ConfigError{"redis.urls", err, "the database number, as in redis://host:6379/0, must be one that the server has; a cluster has only 0"}
+	case errors.As(err, &unknown):
+		return &ConfigError{"redis.tls.ca_file", err, "it must hold the certificate of who signed the server's, and redis.tls.server_name be its name"}
+	case errors.As(err, &record):
+		return &ConfigError{"redis.urls", err, "the server does not speak TLS on this port: use redis:// instead of rediss://"}
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return fmt.Errorf("redis: no such host %q; is redis.urls right?: %w", dns.Name, err)
+	}
+	return fmt.Errorf("redis: %w", err)
+}

@@ -1,0 +1,87 @@
+// This file documents the package and holds the settings of a Sink.
+
+// Package redis writes events to Redis Streams and reads commands from them.
+//
+// # Writing
+//
+// Each event is an entry of a stream, named as Options.Stream says, with the value
+// in the field "data". A batch is one call of a script (script.go), which counts
+// the entries that it has written, in a key of its own beside the streams: the
+// fence. A batch that comes again because its answer was cut off finds there how
+// much of it has been written, and one that overtakes a failed batch finds that
+// it must not be. So entries are neither repeated nor out of order, whatever
+// happens to the connection and however many batches are on their way.
+//
+// In a Cluster the streams lie on different servers. There is a fence for each
+// hash tag, a batch becomes a call for each, and the order holds within each
+// stream.
+package redis
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"sluice/engine"
+)
+
+// Options are the settings of a Sink. Client, Body and Log are required.
+type Options struct {
+	// Client says where Redis is and how to reach it; NewClientOption makes
+	// one of addresses. The Sink sets what it needs of the rest.
+	Client rueidis.ClientOption
+	// Stream appends the name of the stream that an event goes to; nil: the
+	// event's name.
+	Stream func(dst []byte, ev *engine.Event) []byte
+	// Body appends the value of the field data. An event for which it fails is
+	// set aside.
+	Body func(dst []byte, ev *engine.Event) ([]byte, error)
+	// Fields follow data in each entry; none by default.
+	Fields []Field
+	// Retention bounds the age of entries (MINID), MaxLen their number; both
+	// roughly, as Redis trims whole nodes. 0: not bounded.
+	Retention time.Duration
+	MaxLen    int64
+	// SetAside takes an event that Redis will never take, with the reason; the
+	// event is lent for the call, which comes on one of two goroutines. nil: it
+	// is dropped.
+	SetAside func(ev *engine.Event, reason error)
+	// Log is told of outages and of what is set aside.
+	Log *slog.Logger
+}
+
+// Field is a field of an entry beside data.
+type Field uint8
+
+const (
+	FieldEvent   Field = iota // "event": the event's name
+	FieldShard                // "shard": the id of the shard, in decimal
+	FieldSession              // "session": Discord's session id
+	FieldSeq                  // "seq": the sequence number in the session, in decimal
+)
+
+var fieldNames = [...]string{"event", "shard", "session", "seq"}
+
+// String returns the field's name in an entry.
+func (f Field) String() string { return fieldNames[f] }
+
+// ParseField returns the field of a name.
+func ParseField(name string) (Field, bool) {
+	for i, n := range fieldNames {
+		if n == name {
+			return Field(i), true
+		}
+	}
+	return 0, false
+}
+
+// Stats are counts since the Sink began.
+type Stats struct {
+	Published    int64         // entries that Redis has acknowledged
+	Retried      int64         // batches sent again
+	SetAside     int64         // events that Redis will never take
+	Undone       int64         // entries that Redis acknowledged and has lost since, as a failover may
+	Unpublished  int64         // events that the Sink holds
+	OldestUnsent time.Duration // age of the oldest of them
+}

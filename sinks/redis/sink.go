@@ -1,0 +1,283 @@
+// This file is the end of the sink that the lane calls: it turns events into
+// batches of a script's arguments, for the writer.
+
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"sluice/engine"
+)
+
+const (
+	// slots is how many batches may wait for Redis' acknowledgement, and so how
+	// many are sent together when answers take long.
+	slots = 8
+	// A stream is trimmed with so many entries or so much time, whichever comes
+	// first: trimming costs a third of adding (BenchmarkWrite).
+	trimEntries = 1000
+	trimPause   = time.Second
+)
+
+// Sink writes events to Redis Streams. It implements engine.Sink.
+type Sink struct {
+	o       Options
+	script  string
+	id      string // in the names of the fences
+	free    chan *batch
+	filled  chan *batch
+	stop    context.CancelFunc
+	stopped sync.WaitGroup
+	writer  writer
+
+	// owned by Publish
+	streams map[string]*stream
+	fences  map[string]*fence // by hash tag; one, "", outside of a cluster
+	key     []byte
+
+	begin   sync.Once
+	begun   chan struct{} // closed when Redis was first reached
+	cluster bool          // set before that
+
+	published, retried, setAside, undone, held atomic.Int64
+	oldest                                     atomic.Int64 // Unix time in nanoseconds, 0: none
+	told                                       atomic.Int64 // the same, of the last line about events set aside
+}
+
+// stream is a stream that the sink has written to.
+type stream struct {
+	name    string
+	fence   *fence
+	added   int // entries since it was trimmed
+	trimmed time.Time
+}
+
+// fence counts the entries that are written behind one key.
+type fence struct {
+	key     string
+	written int64 // owned by the writer, as is ahead
+	ahead   int64 // in the commands that are on their way
+}
+
+// batch is the events of one call of Publish.
+type batch struct {
+	events []engine.Event // lent
+	at     time.Time
+	acked  func(n int)
+	text   []byte // holds the arguments
+	groups []group
+	used   int // of groups
+}
+
+// group is the part of a batch behind one fence. Its slices are parallel but for
+// args, of which each entry has as many as there are fields, and one.
+type group struct {
+	batch   *batch
+	fence   *fence
+	keys    []string // the streams
+	args    []string
+	entries []int32 // indexes in the batch's events
+	trims   []string
+}
+
+// New returns a Sink whose writer runs, and connects, until Close.
+func New(o Options) *Sink {
+	var id [8]byte
+	rand.Read(id[:])
+	ctx, stop := context.WithCancel(context.Background())
+	s := &Sink{
+		o: o, script: newScript(o.Fields), id: hex.EncodeToString(id[:]), stop: stop,
+		free: make(chan *batch, slots), filled: make(chan *batch, slots),
+		begun: make(chan struct{}), streams: make(map[string]*stream), fences: make(map[string]*fence),
+	}
+	for range slots {
+		s.free <- new(batch)
+	}
+	s.writer.init(s)
+	s.stopped.Go(func() { s.writer.run(ctx) })
+	return s
+}
+
+// Publish hands the events to the writer. It waits while as many batches as there
+// are slots are with Redis. It fails only when ctx ends.
+func (s *Sink) Publish(ctx context.Context, events []engine.Event, acked func(n int)) error {
+	if len(events) == 0 {
+		return nil
+	}
+	select {
+	case <-s.begun:
+	case <-ctx.Done():
+		return fmt.Errorf("redis: %w", context.Cause(ctx))
+	}
+	var b *batch
+	select {
+	case b = <-s.free:
+	case <-ctx.Done():
+		return fmt.Errorf("redis: %w", context.Cause(ctx))
+	}
+	b.at, b.acked, b.events = time.Now(), acked, events
+	s.held.Add(int64(len(events)))
+	s.oldest.CompareAndSwap(0, b.at.UnixNano())
+	for i := range events {
+		s.add(b, int32(i))
+	}
+	s.filled <- b // has room for all
+	return nil
+}
+
+// add appends event i to its group.
+func (s *Sink) add(b *batch, i int32) {
+	ev := &b.events[i]
+	start := len(b.text)
+	text, err := s.o.Body(b.text, ev)
+	if err != nil {
+		s.putAside(ev, err)
+		return
+	}
+	b.text = text
+	body := rueidis.BinaryString(b.text[start:])
+	st := s.streamOf(ev)
+	g := b.group(st.fence)
+	g.keys = append(g.keys, st.name)
+	g.entries = append(g.entries, i)
+	g.args = append(g.args, body)
+	for _, f := range s.o.Fields {
+		start := len(b.text)
+		switch f {
+		case FieldEvent:
+			b.text = append(b.text, ev.Type...)
+		case FieldShard:
+			b.text = strconv.AppendInt(b.text, int64(ev.Shard), 10)
+		case FieldSession:
+			b.text = append(b.text, ev.Session...)
+		case FieldSeq:
+			b.text = strconv.AppendInt(b.text, ev.Seq, 10)
+		}
+		g.args = append(g.args, rueidis.BinaryString(b.text[start:]))
+	}
+	if st.added++; st.added >= trimEntries || b.at.Sub(st.trimmed) >= trimPause {
+		g.trims = append(g.trims, st.name)
+		st.added, st.trimmed = 0, b.at
+	}
+}
+
+// streamOf returns the stream that an event goes to.
+func (s *Sink) streamOf(ev *engine.Event) *stream {
+	key := ev.Type
+	if s.o.Stream != nil {
+		s.key = s.o.Stream(s.key[:0], ev)
+		key = s.key
+	}
+	st := s.streams[string(key)]
+	if st == nil {
+		st = &stream{name: string(key)}
+		tag := ""
+		if s.cluster {
+			tag = hashTag(st.name)
+		}
+		if s.fences[tag] == nil {
+			s.fences[tag] = &fence{key: fenceKey(s.id, tag)}
+		}
+		st.fence = s.fences[tag]
+		s.streams[st.name] = st
+	}
+	return st
+}
+
+func fenceKey(id, tag string) string {
+	if tag == "" {
+		return "sluice:fence:" + id
+	}
+	return "sluice:fence:" + id + ":{" + tag + "}"
+}
+
+// hashTag returns the part of a key that decides on its slot in a cluster.
+func hashTag(key string) string {
+	if _, after, ok := strings.Cut(key, "{"); ok {
+		if tag, _, ok := strings.Cut(after, "}"); ok && tag != "" {
+			return tag
+		}
+	}
+	return key
+}
+
+// tellPause is the least time between two lines of the log about events that are
+// set aside.
+const tellPause = 10 * time.Second
+
+// putAside gives up an event for good. Publish and the writer call it.
+func (s *Sink) putAside(ev *engine.Event, reason error) {
+	all := s.setAside.Add(1)
+	if s.o.SetAside != nil {
+		s.o.SetAside(ev, reason)
+	}
+	now := time.Now().UnixNano()
+	if last := s.told.Load(); now-last < int64(tellPause) || !s.told.CompareAndSwap(last, now) {
+		return
+	}
+	s.o.Log.Error("redis will never take this event; it is set aside",
+		"event", string(ev.Type), "shard", ev.Shard, "seq", ev.Seq, "bytes", len(ev.Data), "error", reason, "remedy", remedyFor(reason), "so_far", all)
+}
+
+// Stats returns the counts as they stand. Any goroutine may call it.
+func (s *Sink) Stats() Stats {
+	st := Stats{
+		Published: s.published.Load(), Retried: s.retried.Load(), SetAside: s.setAside.Load(),
+		Undone: s.undone.Load(), Unpublished: s.held.Load(),
+	}
+	if at := s.oldest.Load(); at != 0 {
+		st.OldestUnsent = time.Since(time.Unix(0, at))
+	}
+	return st
+}
+
+// Close ends the writer, whatever it has not had acknowledged, and the connections.
+// Publish is not called any more.
+func (s *Sink) Close() error {
+	s.stop()
+	s.stopped.Wait()
+	return nil
+}
+
+// group returns the batch's group behind a fence.
+func (b *batch) group(f *fence) *group {
+	for i := range b.groups[:b.used] {
+		if b.groups[i].fence == f {
+			return &b.groups[i]
+		}
+	}
+	if b.used == len(b.groups) {
+		b.groups = append(b.groups, group{})
+	}
+	b.used++
+	g := &b.groups[b.used-1]
+	g.batch, g.fence = b, f
+	return g
+}
+
+// keptText bounds the memory that a slot keeps for the next batch.
+const keptText = 2 << 20
+
+// reset makes the batch ready for other events.
+func (b *batch) reset() {
+	b.events, b.acked = nil, nil
+	if b.text = b.text[:0]; cap(b.text) > keptText {
+		b.text = nil
+	}
+	for i := range b.groups[:b.used] {
+		g := &b.groups[i]
+		clear(g.args) // no pointers into a buffer that was given up
+		*g = group{keys: g.keys[:0], args: g.args[:0], entries: g.entries[:0], trims: g.trims[:0]}
+	}
+	b.used = 0
+}

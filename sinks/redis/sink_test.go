@@ -1,0 +1,491 @@
+//go:build unix
+
+// This file tests the sink against real servers, through what can happen to them.
+
+package redis
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"sluice/engine"
+	"sluice/sinks/sinktest/redistest"
+)
+
+// rawBody is the value of the old gateway, in short: the tests have small data.
+func rawBody(dst []byte, ev *engine.Event) ([]byte, error) {
+	if string(ev.Data) == "unwritable" {
+		return dst, errors.New("no value")
+	}
+	dst = append(dst, 0xdb, byte(len(ev.Data)>>24), byte(len(ev.Data)>>16), byte(len(ev.Data)>>8), byte(len(ev.Data)))
+	return append(dst, ev.Data...), nil
+}
+
+// harness is a sink and what became of the events.
+type harness struct {
+	t     *testing.T
+	sink  *Sink
+	log   syncBuffer
+	mu    sync.Mutex
+	acked int
+	aside []string
+	sent  int
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func start(t *testing.T, o Options, addresses ...string) *harness {
+	t.Helper()
+	h := &harness{t: t}
+	var err error
+	if o.Client.InitAddress == nil {
+		if o.Client, err = NewClientOption(addresses, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if o.Body == nil {
+		o.Body = rawBody
+	}
+	o.Log = slog.New(slog.NewTextHandler(&h.log, nil))
+	o.SetAside = func(ev *engine.Event, reason error) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.aside = append(h.aside, fmt.Sprintf("%s %s: %v", ev.Type, ev.Data, reason))
+	}
+	h.sink = New(o)
+	t.Cleanup(func() {
+		h.sink.Close()
+		if t.Failed() {
+			t.Logf("%+v\n%s", h.sink.Stats(), h.log.String())
+		}
+	})
+	return h
+}
+
+func (h *harness) ack(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.acked += n
+}
+
+// publish sends events of the types in turn, with ascending data, in batches of
+// random size.
+func (h *harness) publish(n int, types ...string) {
+	h.t.Helper()
+	for left := n; left > 0; {
+		batch := make([]engine.Event, min(left, 1+rand.IntN(300)))
+		for i := range batch {
+			h.sent++
+			batch[i] = engine.Event{Shard: h.sent % 3, Session: "s", Seq: int64(h.sent), Type: []byte(types[h.sent%len(types)]), Data: []byte(strconv.Itoa(h.sent))}
+		}
+		if err := h.sink.Publish(h.t.Context(), batch, h.ack); err != nil {
+			h.t.Fatal(err)
+		}
+		left -= len(batch)
+	}
+}
+
+// settled waits until all that was published is acknowledged.
+func (h *harness) settled() {
+	h.t.Helper()
+	h.wait("acknowledgements", func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.acked == h.sent
+	})
+}
+
+func (h *harness) wait(what string, holds func() bool) {
+	h.t.Helper()
+	for end := time.Now().Add(90 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			h.t.Fatalf("no %s; %d of %d events acknowledged", what, h.acked, h.sent)
+		}
+	}
+}
+
+// entries returns the data of a stream's entries.
+func entries(t *testing.T, address, stream string) (data []string) {
+	t.Helper()
+	o, _ := NewClientOption([]string{address}, nil)
+	o.DisableCache = true
+	c, err := rueidis.NewClient(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for at := "-"; ; {
+		got, err := c.Do(context.Background(), c.B().Xrange().Key(stream).Start(at).End("+").Count(10_000).Build()).AsXRange()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range got {
+			data = append(data, strings.TrimLeft(e.FieldValues["data"][5:], "\x00"))
+		}
+		if len(got) < 10_000 {
+			return data
+		}
+		at = "(" + got[len(got)-1].ID
+	}
+}
+
+// whole checks that the numbers 1 to n are the entries of the streams, each once and in
+// order within its stream.
+func whole(t *testing.T, address string, n int, streams ...string) {
+	t.Helper()
+	total := 0
+	for _, stream := range streams {
+		last := 0
+		for _, d := range entries(t, address, stream) {
+			v, err := strconv.Atoi(d)
+			if err != nil || v <= last {
+				t.Fatalf("%s: %q after %d", stream, d, last)
+			}
+			last = v
+			total++
+		}
+	}
+	if total != n {
+		t.Errorf("%d entries, want %d", total, n)
+	}
+}
+
+func TestEntries(t *testing.T) {
+	srv := redistest.Start(t)
+	h := start(t, Options{Fields: []Field{FieldEvent, FieldShard, FieldSession, FieldSeq}, Stream: func(dst []byte, ev *engine.Event) []byte {
+		return fmt.Appendf(dst, "gateway:%s:%d", ev.Type, ev.Shard%2)
+	}}, srv.Addr)
+	batch := []engine.Event{{Shard: 5, Session: "abc", Seq: 7, Type: []byte("A"), Data: []byte("1")}, {Shard: 4, Session: "x", Seq: 8, Type: []byte("B"), Data: []byte("unwritable")}}
+	if err := h.sink.Publish(t.Context(), batch, h.ack); err != nil {
+		t.Fatal(err)
+	}
+	h.sent = 2
+	h.settled()
+	got := srv.CLI("--no-raw", "XRANGE", "gateway:A:1", "-", "+")
+	got = got[strings.Index(got, "1) \"data\""):]
+	want := `1) "data"
+      2) "\xdb\x00\x00\x00\x011"
+      3) "event"
+      4) "A"
+      5) "shard"
+      6) "5"
+      7) "session"
+      8) "abc"
+      9) "seq"
+     10) "7"`
+	if strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(want), " ") {
+		t.Errorf("the entry is\n%s\nwant\n%s", got, want)
+	}
+	if len(h.aside) != 1 || h.aside[0] != "B unwritable: no value" {
+		t.Errorf("set aside: %q", h.aside)
+	}
+	if st := h.sink.Stats(); st.Published != 1 || st.SetAside != 1 || st.Unpublished != 0 || st.OldestUnsent != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestManyInOrder(t *testing.T) {
+	srv := redistest.Start(t)
+	h := start(t, Options{}, srv.Addr)
+	h.publish(100_000, "A", "B", "C")
+	h.settled()
+	whole(t, srv.Addr, 100_000, "A", "B", "C")
+}
+
+func TestTrims(t *testing.T) {
+	srv := redistest.Start(t)
+	h := start(t, Options{MaxLen: 2000}, srv.Addr)
+	h.publish(50_000, "A")
+	h.settled()
+	if n, _ := strconv.Atoi(strings.TrimSpace(srv.CLI("XLEN", "A"))); n < 2000 || n > 5000 {
+		t.Errorf("%d entries with a bound of 2,000", n)
+	}
+	h = start(t, Options{Retention: time.Hour}, srv.Addr)
+	srv.CLI("XADD", "B", "1-1", "data", "old")
+	for i := range 300 { // whole nodes are trimmed
+		srv.CLI("XADD", "B", fmt.Sprintf("1-%d", i+2), "data", "old")
+	}
+	h.publish(2000, "B")
+	h.settled()
+	if n, _ := strconv.Atoi(strings.TrimSpace(srv.CLI("XLEN", "B"))); n < 2000 || n > 2101 {
+		t.Errorf("%d entries, of which 2,000 are new", n)
+	}
+}
+
+// cutter is a proxy that ends connections, after a random number of bytes, in either
+// direction.
+type cutter struct {
+	net.Listener
+	to    string
+	calm  chan struct{} // closed: no more
+	limit int
+}
+
+func newCutter(t *testing.T, to string, limit int) *cutter {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cutter{Listener: l, to: to, calm: make(chan struct{}), limit: limit}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go c.serve(conn)
+		}
+	}()
+	return c
+}
+
+func (c *cutter) serve(conn net.Conn) {
+	defer conn.Close()
+	up, err := net.Dial("tcp", c.to)
+	if err != nil {
+		return
+	}
+	defer up.Close()
+	limit := int64(c.limit + rand.IntN(c.limit))
+	select {
+	case <-c.calm:
+		limit = 1 << 40
+	default:
+	}
+	done := make(chan struct{}, 2)
+	for _, way := range [][2]net.Conn{{up, conn}, {conn, up}} {
+		n := limit
+		if way[0] == conn {
+			n = limit / 100 // answers are short
+		}
+		go func() {
+			io.CopyN(way[0], way[1], n)
+			done <- struct{}{}
+		}()
+	}
+	<-done
+}
+
+// Connections that end in the middle of batches and answers: nothing is lost,
+// repeated or out of order.
+func TestCuts(t *testing.T) {
+	srv := redistest.Start(t)
+	c := newCutter(t, srv.Addr, 60_000)
+	h := start(t, Options{}, c.Addr().String())
+	h.publish(60_000, "A", "B")
+	close(c.calm)
+	h.settled()
+	whole(t, srv.Addr, 60_000, "A", "B")
+	if h.sink.Stats().Retried < 5 {
+		t.Errorf("only %d retries", h.sink.Stats().Retried)
+	}
+	if len(h.aside) > 0 {
+		t.Errorf("set aside: %q", h.aside)
+	}
+}
+
+// Restarts of a server that keeps what it has acknowledged.
+func TestRestarts(t *testing.T) {
+	srv := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	h := start(t, Options{}, srv.Addr)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range 6 {
+			time.Sleep(time.Duration(100+rand.IntN(200)) * time.Millisecond)
+			if i%2 == 0 {
+				srv.Kill()
+			} else {
+				srv.Stop()
+			}
+			srv.Restart()
+		}
+	})
+	for range 60 {
+		h.publish(1000, "A", "B")
+		time.Sleep(20 * time.Millisecond)
+	}
+	wg.Wait()
+	h.settled()
+	whole(t, srv.Addr, 60_000, "A", "B")
+	if h.sink.Stats().Retried == 0 {
+		t.Error("no batch was sent again")
+	}
+}
+
+func TestAbsentAtStart(t *testing.T) {
+	srv := redistest.Start(t)
+	srv.Kill()
+	h := start(t, Options{}, srv.Addr)
+	h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "takes no events") })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := h.sink.Publish(ctx, []engine.Event{{}}, h.ack); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Publish without a server: %v", err)
+	}
+	srv.Restart()
+	h.publish(100, "A")
+	h.settled()
+	whole(t, srv.Addr, 100, "A")
+	if n := strings.Count(h.log.String(), "takes no events"); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+	if !strings.Contains(h.log.String(), "takes events again") {
+		t.Error("the end of the outage is not told")
+	}
+}
+
+// A paused server: what was on its way is written when it goes on, and once.
+func TestPaused(t *testing.T) {
+	srv := redistest.Start(t)
+	o, err := NewClientOption([]string{srv.Addr}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.ConnWriteTimeout = 500 * time.Millisecond
+	h := start(t, Options{Client: o})
+	h.publish(1000, "A")
+	srv.Pause()
+	time.AfterFunc(2*time.Second, srv.Resume)
+	h.publish(2000, "A")
+	h.settled()
+	whole(t, srv.Addr, 3000, "A")
+}
+
+// A server without memory refuses; afterwards everything arrives in order.
+func TestOutOfMemory(t *testing.T) {
+	srv := redistest.Start(t, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
+	h := start(t, Options{}, srv.Addr)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.publish(150_000, "A", "B")
+	}()
+	h.wait("refusal", func() bool { return strings.Contains(h.log.String(), "OOM") })
+	if !strings.Contains(h.log.String(), "raise maxmemory") {
+		t.Error("no remedy is told")
+	}
+	srv.CLI("CONFIG", "SET", "maxmemory", "0")
+	<-done
+	h.settled()
+	whole(t, srv.Addr, 150_000, "A", "B")
+	if len(h.aside) > 0 {
+		t.Errorf("set aside: %q", h.aside)
+	}
+}
+
+// A key that is no stream: its events are set aside, the others pass.
+func TestWrongType(t *testing.T) {
+	srv := redistest.Start(t)
+	srv.CLI("SET", "B", "text")
+	h := start(t, Options{}, srv.Addr)
+	h.publish(3000, "A", "B", "C")
+	h.settled()
+	whole(t, srv.Addr, 2000, "A", "C")
+	if len(h.aside) != 1000 || !strings.Contains(h.aside[0], "stream B: WRONGTYPE") {
+		t.Errorf("%d events set aside, the first: %q", len(h.aside), h.aside[:min(1, len(h.aside))])
+	}
+	if !strings.Contains(h.log.String(), "redis.stream") {
+		t.Error("no remedy is told")
+	}
+	if n := strings.Count(h.log.String(), "set aside"); n > 2 {
+		t.Errorf("told %d times", n)
+	}
+}
+
+// An entry over which the server ends the connection is found, and the rest passes.
+func TestTooLarge(t *testing.T) {
+	srv := redistest.Start(t, "--proto-max-bulk-len", "1mb")
+	h := start(t, Options{}, srv.Addr)
+	h.publish(500, "A")
+	batch := []engine.Event{
+		{Type: []byte("A"), Data: []byte("501")},
+		{Type: []byte("A"), Data: bytes.Repeat([]byte("x"), 2<<20)},
+		{Type: []byte("A"), Data: []byte("502")},
+	}
+	if err := h.sink.Publish(t.Context(), batch, h.ack); err != nil {
+		t.Fatal(err)
+	}
+	h.sent += 2
+	h.publish(500, "A")
+	h.sent++
+	h.settled()
+	whole(t, srv.Addr, 1002, "A")
+	if len(h.aside) != 1 {
+		t.Errorf("%d events set aside", len(h.aside))
+	}
+}
+
+// A server that has become a replica refuses; the one that the address leads to
+// afterwards has it all.
+func TestReadOnlyReplica(t *testing.T) {
+	srv, other := redistest.Start(t), redistest.Start(t)
+	h := start(t, Options{}, srv.Addr)
+	h.publish(1000, "A")
+	h.settled()
+	host, port, _ := net.SplitHostPort(other.Addr)
+	srv.CLI("REPLICAOF", host, port)
+	h.publish(1000, "A")
+	h.wait("refusal", func() bool { return strings.Contains(h.log.String(), "READONLY") })
+	srv.CLI("REPLICAOF", "NO", "ONE")
+	h.settled()
+	if st := h.sink.Stats(); st.Published != 2000 || st.SetAside != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A server that has lost what it acknowledged is not waited for, and it is told.
+func TestLostByServer(t *testing.T) {
+	srv := redistest.Start(t)
+	h := start(t, Options{}, srv.Addr)
+	h.publish(1000, "A")
+	h.settled()
+	fence := strings.TrimSpace(srv.CLI("KEYS", "sluice:fence:*"))
+	srv.CLI("SET", fence, "400") // as a replica that lagged behind has it
+	h.publish(1000, "A")
+	h.settled()
+	if st := h.sink.Stats(); st.Undone != 600 || !strings.Contains(h.log.String(), "has lost entries") {
+		t.Errorf("%+v", st)
+	}
+	srv.CLI("FLUSHALL")
+	srv.CLI("SCRIPT", "FLUSH")
+	h.publish(1000, "A")
+	h.settled()
+	if got := entries(t, srv.Addr, "A"); len(got) != 1000 {
+		t.Errorf("%d entries after the server was emptied", len(got))
+	}
+}
+
+func TestCloseWithoutServer(t *testing.T) {
+	h := start(t, Options{}, "127.0.0.1:"+strconv.Itoa(redistest.FreePort(t)))
+	h.sink.Close()
+	h.sink.Close()
+}

@@ -1,0 +1,440 @@
+// This file is the end of the sink that talks to Redis: it sends the batches,
+// and does what the answers ask for.
+
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"sluice/sinks"
+)
+
+const (
+	// maxTries is how often an entry that Redis refuses is tried before it is set
+	// aside.
+	maxTries = 3
+	// suspicion is how many connections in a row must fail over the same batch,
+	// while Redis answers others, for its entries to be sent one at a time.
+	suspicion = 2
+	// wrongFor is how long a stream counts as one that takes nothing.
+	wrongFor = 10 * time.Second
+)
+
+// writer sends the batches to Redis and acknowledges them in order. It belongs to
+// the goroutine of run.
+type writer struct {
+	s      *Sink
+	client rueidis.Client // nil: not connected
+	sha    string
+	outage sinks.Outage
+
+	pending  []*batch // sent or to be sent, oldest first
+	commands []rueidis.Completed
+	sent     []sentGroup // of commands
+
+	tries int // of the first entry, in a row
+	cuts  int // connections in a row that ended without an answer
+	alone int // entries that are still to be sent one at a time
+
+	wrong map[string]time.Time // streams of which an entry was set aside, and when
+}
+
+// sentGroup is what a command was made of.
+type sentGroup struct {
+	g *group
+	n int // entries
+}
+
+func (w *writer) init(s *Sink) {
+	w.s = s
+	w.outage = sinks.Outage{Log: s.o.Log, Broker: "redis"}
+	w.wrong = make(map[string]time.Time)
+}
+
+// run sends what Publish fills until ctx is done.
+func (w *writer) run(ctx context.Context) {
+	defer w.disconnect()
+	for ctx.Err() == nil {
+		if err := w.connect(ctx); err != nil {
+			pause(ctx, w.outage.Failed(err, remedyFor(err)))
+			continue
+		}
+		if !w.collect(ctx) {
+			return
+		}
+		w.send(ctx)
+	}
+}
+
+// pause waits, but not beyond the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// connect makes the client, if there is none. rueidis reconnects by itself
+// afterwards.
+func (w *writer) connect(ctx context.Context) error {
+	if w.client != nil {
+		return nil
+	}
+	client, err := Connect(ctx, w.s.o.Client)
+	if err != nil {
+		return err
+	}
+	w.client = client
+	if err := w.load(ctx); err != nil {
+		return err
+	}
+	w.s.begin.Do(func() {
+		w.s.cluster = client.Mode() == rueidis.ClientModeCluster
+		close(w.s.begun)
+	})
+	return nil
+}
+
+func (w *writer) disconnect() {
+	if w.client != nil {
+		w.client.Close()
+		w.client = nil
+	}
+}
+
+// load makes the script known to Redis, to each node of a cluster.
+func (w *writer) load(ctx context.Context) error {
+	for _, node := range w.client.Nodes() {
+		sha, err := node.Do(ctx, node.B().ScriptLoad().Script(w.s.script).Build()).ToString()
+		if err == nil {
+			w.sha = sha
+		} else if w.client.Mode() != rueidis.ClientModeCluster {
+			w.disconnect()
+			return fmt.Errorf("redis: SCRIPT LOAD: %w", err)
+		}
+	}
+	if w.sha == "" {
+		w.disconnect()
+		return errors.New("redis: SCRIPT LOAD: no node of the cluster answers")
+	}
+	return nil
+}
+
+// collect takes what Publish has filled. It waits for the first, and returns
+// false at the end of ctx.
+func (w *writer) collect(ctx context.Context) bool {
+	if len(w.pending) == 0 {
+		select {
+		case b := <-w.s.filled:
+			w.pending = append(w.pending, b)
+		case <-ctx.Done():
+			return false
+		}
+	}
+	for {
+		select {
+		case b := <-w.s.filled:
+			w.pending = append(w.pending, b)
+		default:
+			return true
+		}
+	}
+}
+
+// send sends all that is pending, goes through the answers, and acknowledges what
+// is written.
+func (w *writer) send(ctx context.Context) {
+	w.build()
+	worst, first := none, error(nil)
+	note := func(f failure, err error) {
+		if first == nil {
+			worst, first = f, err
+		}
+	}
+	answers := w.client.DoMulti(ctx, w.commands...)
+	for _, sent := range w.sent {
+		sent.g.fence.ahead = 0
+	}
+	for i, answer := range answers {
+		w.answer(ctx, w.sent[i], answer, note)
+	}
+	clear(w.sent)
+	w.acknowledge()
+	if worst == none {
+		w.cuts = 0
+		w.outage.Over()
+		return
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	w.s.retried.Add(1)
+	w.recover(ctx, worst, first)
+}
+
+// build makes a command of each group, with the fence's value as it will be
+// when those before it are written. While entries are sent alone it is one command
+// with one entry.
+func (w *writer) build() {
+	w.commands, w.sent = w.commands[:0], w.sent[:0]
+	minid, maxlen := "", ""
+	if r := w.s.o.Retention; r > 0 {
+		minid = strconv.FormatInt(time.Now().Add(-r).UnixMilli(), 10)
+	}
+	if m := w.s.o.MaxLen; m > 0 {
+		maxlen = strconv.FormatInt(m, 10)
+	}
+	width := 1 + len(w.s.o.Fields)
+	for _, b := range w.pending {
+		for i := range b.groups[:b.used] {
+			g := &b.groups[i]
+			n := len(g.keys)
+			if n == 0 {
+				continue // written
+			}
+			if w.alone > 0 {
+				n = 1
+			}
+			start := g.fence.written + g.fence.ahead
+			g.fence.ahead += int64(n)
+			c := w.client.B().Arbitrary("EVALSHA", w.sha, strconv.Itoa(1+n+len(g.trims))).
+				Keys(g.fence.key).Keys(g.keys[:n]...).Keys(g.trims...).
+				Args(strconv.FormatInt(start, 10), strconv.FormatInt(start+int64(n), 10), strconv.Itoa(len(g.trims)), minid, maxlen).
+				Args(g.args[:n*width]...)
+			w.commands = append(w.commands, c.Build())
+			w.sent = append(w.sent, sentGroup{g, n})
+			if w.alone > 0 {
+				return
+			}
+		}
+	}
+}
+
+// answer goes through the answer to one command.
+func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResult, note func(failure, error)) {
+	g := sent.g
+	parts, err := r.ToArray()
+	if err != nil {
+		if text, ok := rueidis.IsRedisErr(err); ok {
+			note(failureOf(text.Error()), err)
+		} else {
+			note(cut, err)
+		}
+		return
+	}
+	n, err := parts[0].AsInt64()
+	if err != nil || n < 0 || n > int64(sent.n) {
+		note(cut, fmt.Errorf("redis: the script answers %v, %w", n, err))
+		return
+	}
+	w.written(g, int(n))
+	if len(parts) > 1 {
+		text, _ := parts[1].ToString()
+		f := failureOf(text)
+		if f == gap && w.isFirst(g) {
+			// Nothing before it is under way: Redis has forgotten.
+			note(gap, errForgotten)
+			w.restore(ctx, g.fence, text)
+			return
+		}
+		note(f, errors.New(text))
+	}
+}
+
+// isFirst reports whether g is the oldest group of its fence that is not written.
+func (w *writer) isFirst(g *group) bool {
+	for _, b := range w.pending {
+		for i := range b.groups[:b.used] {
+			if o := &b.groups[i]; o.fence == g.fence && len(o.keys) > 0 {
+				return o == g
+			}
+		}
+	}
+	return false
+}
+
+// restore sets a fence that Redis has in an older state to what it was.
+func (w *writer) restore(ctx context.Context, f *fence, text string) {
+	var had int64
+	fmt.Sscanf(text, "gap %d", &had)
+	if had > 0 {
+		w.s.undone.Add(f.written - had)
+		w.s.o.Log.Error("redis has lost entries that it had acknowledged; they are not sent again: a replica that lagged behind took over", "entries", f.written-had)
+	} else {
+		w.s.o.Log.Warn("redis does not know what has been written: it was emptied or restarted without its data, or has had no event for a day")
+	}
+	w.client.Do(ctx, w.client.B().Set().Key(f.key).Value(strconv.FormatInt(f.written, 10)).ExSeconds(86400).Build()) // else again
+}
+
+// written notes that the first n entries of a group are.
+func (w *writer) written(g *group, n int) {
+	if n == 0 {
+		return
+	}
+	w.s.published.Add(int64(n))
+	g.fence.written += int64(n)
+	w.drop(g, n)
+	w.alone = max(w.alone-n, 0)
+	w.tries = 0
+}
+
+// drop takes the first n entries out of a group.
+func (w *writer) drop(g *group, n int) {
+	width := 1 + len(w.s.o.Fields)
+	g.keys = append(g.keys[:0], g.keys[n:]...)
+	g.entries = append(g.entries[:0], g.entries[n:]...)
+	g.args = append(g.args[:0], g.args[n*width:]...)
+	g.trims = g.trims[:0]
+}
+
+// acknowledge acknowledges the oldest batches of which all is written or set
+// aside.
+func (w *writer) acknowledge() {
+	done := 0
+	for _, b := range w.pending {
+		for i := range b.groups[:b.used] {
+			if len(b.groups[i].keys) > 0 {
+				b = nil
+				break
+			}
+		}
+		if b == nil {
+			break
+		}
+		done++
+		w.s.held.Add(int64(-len(b.events)))
+		b.acked(len(b.events))
+		b.reset()
+		w.s.free <- b // has room for all
+	}
+	w.pending = append(w.pending[:0], w.pending[done:]...)
+	oldest := int64(0)
+	if len(w.pending) > 0 {
+		oldest = w.pending[0].at.UnixNano()
+	}
+	w.s.oldest.Store(oldest)
+}
+
+// recover does what a failure asks for before what is pending is sent again.
+func (w *writer) recover(ctx context.Context, f failure, err error) {
+	if f != cut {
+		w.cuts = 0
+	}
+	switch f {
+	case unknown:
+		if err := w.load(ctx); err != nil {
+			pause(ctx, w.outage.Failed(err, remedyFor(err)))
+		}
+	case gap: // a batch overtook one that failed, or the fence is restored
+	case replica:
+		w.disconnect() // the address may lead to another server now
+		pause(ctx, w.outage.Failed(err, "let redis.urls lead to the master"))
+	case cut:
+		if w.answers(ctx) {
+			w.cuts++
+		}
+		if w.cuts >= suspicion {
+			w.suspect(err)
+		}
+		pause(ctx, w.outage.Failed(err, remedyFor(err)))
+	case refused:
+		pause(ctx, w.outage.Failed(err, remedyFor(err)))
+	case poisonous:
+		w.refusedEntry(ctx, err)
+	}
+}
+
+// answers reports whether Redis answers at all.
+func (w *writer) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return w.client.Do(ctx, w.client.B().Ping().Build()).Error() == nil
+}
+
+// suspect has the entries sent one at a time, after connections have ended over
+// them, and sets aside the one over which they end then.
+func (w *writer) suspect(err error) {
+	if w.alone == 0 {
+		for _, b := range w.pending {
+			w.alone += len(b.events)
+		}
+		w.cuts = 0
+		return
+	}
+	if w.tries++; w.tries >= maxTries {
+		w.giveUp(fmt.Errorf("the connection ends when it is sent: %w", err))
+	}
+}
+
+// refusedEntry waits a moment for an entry that Redis refuses, and sets it aside
+// when it has been tried often enough. When that has happened to the stream
+// before, what else is pending for it is set aside with it: trying each of them would
+// hold up all others.
+func (w *writer) refusedEntry(ctx context.Context, err error) {
+	w.alone = max(w.alone, 1) // the first of what is pending need not be the one
+	name := w.first().keys[0]
+	if time.Since(w.wrong[name]) < wrongFor {
+		w.giveUpStream(name, err)
+		return
+	}
+	if w.tries++; w.tries < maxTries {
+		pause(ctx, 20*time.Millisecond<<w.tries)
+		return
+	}
+	if strings.HasPrefix(err.Error(), "WRONGTYPE") {
+		w.wrong[name] = time.Now()
+	}
+	w.giveUp(err)
+}
+
+// first returns the oldest group that is not written; nil: there is none.
+func (w *writer) first() *group {
+	for _, b := range w.pending {
+		for i := range b.groups[:b.used] {
+			if g := &b.groups[i]; len(g.keys) > 0 {
+				return g
+			}
+		}
+	}
+	return nil
+}
+
+// giveUpStream sets aside what is pending for a stream.
+func (w *writer) giveUpStream(name string, reason error) {
+	width := 1 + len(w.s.o.Fields)
+	for _, b := range w.pending {
+		for i := range b.groups[:b.used] {
+			g := &b.groups[i]
+			kept := 0
+			for j, key := range g.keys {
+				if key == name {
+					w.s.putAside(&b.events[g.entries[j]], fmt.Errorf("stream %s: %w", name, reason))
+					continue
+				}
+				g.keys[kept], g.entries[kept] = key, g.entries[j]
+				copy(g.args[kept*width:], g.args[j*width:(j+1)*width])
+				kept++
+			}
+			g.keys, g.entries, g.args = g.keys[:kept], g.entries[:kept], g.args[:kept*width]
+		}
+	}
+	w.tries, w.alone = 0, 0
+	w.acknowledge()
+}
+
+// giveUp sets aside the first entry that is pending.
+func (w *writer) giveUp(reason error) {
+	w.tries, w.cuts = 0, 0
+	g := w.first()
+	w.s.putAside(&g.batch.events[g.entries[0]], fmt.Errorf("stream %s: %w", g.keys[0], reason))
+	w.drop(g, 1)
+	w.alone = max(w.alone-1, 0)
+	w.acknowledge()
+}
