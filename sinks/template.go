@@ -15,6 +15,7 @@ import (
 // its shard's id, {shard%16} for that modulo 16. The zero value is the event's name
 // alone. Any number of goroutines may use one.
 type Template struct {
+	text  string
 	parts []part
 }
 
@@ -27,8 +28,7 @@ type part struct {
 
 // ParseTemplate reads a template. The error says which place it does not know.
 func ParseTemplate(s string) (Template, error) {
-	var t Template
-	whole := s
+	t := Template{text: s}
 	for s != "" {
 		text, rest, ok := strings.Cut(s, "{")
 		if text != "" {
@@ -39,7 +39,7 @@ func ParseTemplate(s string) (Template, error) {
 		}
 		place, after, ok := strings.Cut(rest, "}")
 		if !ok {
-			return Template{}, fmt.Errorf("%.60q has a { without a }", whole)
+			return Template{}, fmt.Errorf("%.60q has a { without a }", t.text)
 		}
 		name, modulus, hasModulus := strings.Cut(place, "%")
 		p := part{shard: name == "shard"}
@@ -53,6 +53,14 @@ func ParseTemplate(s string) (Template, error) {
 		s = after
 	}
 	return t, nil
+}
+
+// String returns the template as it was read.
+func (t Template) String() string {
+	if t.text == "" {
+		return "{event}"
+	}
+	return t.text
 }
 
 // Append appends the name for ev.

@@ -53,13 +53,17 @@ func summary(cfg *config.Config) string {
 	if cfg.Shards.IDs != nil {
 		shards += ", here " + config.FormatShardIDs(cfg.Shards.IDs)
 	}
+	format := cfg.Stdio.Format
+	if cfg.Broker.Type != config.BrokerStdio {
+		format = cfg.Broker.Encoding.String()
+	}
 	return strings.Join([]string{
 		"token from " + token.String(),
 		events,
 		fmt.Sprintf("intents %d (%s)", cfg.Intents, privileged),
 		shards,
 		"compression " + cfg.Compression.String(),
-		fmt.Sprintf("broker %s (%s)", cfg.Broker.Type, cfg.Stdio.Format),
+		fmt.Sprintf("broker %s (%s)", cfg.Broker.Type, format),
 	}, "; ")
 }
 

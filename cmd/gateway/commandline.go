@@ -23,10 +23,10 @@ type command struct {
 }
 
 // subcommands are the names that may stand on the command line.
-var subcommands = []string{"run", "check", "config", "demo", "help", "version"}
+var subcommands = []string{"run", "check", "config", "demo", "help", "require-broker", "version"}
 
 // flagNames are the flags of all subcommands.
-var flagNames = []string{"config", "loglevel", "online", "reader", "help", "version"}
+var flagNames = []string{"config", "loglevel", "online", "reader", "help", "require-broker", "version"}
 
 // parseCommand reads the arguments: flags, a subcommand, more flags.
 func parseCommand(args []string) (command, error) {
@@ -78,13 +78,18 @@ func (cmd *command) parseFlags(args []string) ([]string, error) {
 	version := set.Bool("version", false, "")
 	for _, s := range config.Settings() {
 		if s.Flag != "" {
-			set.Func(s.Flag, "", func(value string) error {
+			take := func(value string) error {
 				if cmd.flags == nil {
 					cmd.flags = map[string]string{}
 				}
 				cmd.flags[s.Flag] = value
 				return nil
-			})
+			}
+			if s.Takes == config.Boolean {
+				set.BoolFunc(s.Flag, "", take)
+			} else {
+				set.Func(s.Flag, "", take)
+			}
 		}
 	}
 	err := set.Parse(args)

@@ -1,5 +1,4 @@
-// This file runs the gateway with its settings: it wires the engine to standard
-// output and input.
+// This file runs the gateway with its settings: it wires the engine to its broker.
 
 package main
 
@@ -32,9 +31,9 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = tls
 	defer transport.CloseIdleConnections()
-	format := stdio.JSON
-	if cfg.Stdio.Format == config.FormatMsgpack {
-		format = stdio.MsgPack
+	sink, err := newSink(ctx, cfg, log)
+	if err != nil {
+		return err
 	}
 	reader := engine.ReaderGoroutine
 	if cfg.Reader.Type == config.ReaderEpoll {
@@ -58,13 +57,14 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		Shards:          cfg.Shards.Count,
 		IDs:             cfg.Shards.IDs,
 		Events:          eventSet(cfg.Events),
-		Sink:            stdio.NewSink(os.Stdout, format),
+		Sink:            sink,
 		Sessions:        new(resume.Memory),
 		QueueBytes:      cfg.Broker.Buffer,
 		ShutdownTimeout: cfg.ShutdownTimeout,
 		Reader:          reader,
 		Readers:         cfg.Reader.Count,
-		Pace:            pace(cfg.Reader.Pace),
+		Pace:            unlessZero(cfg.Reader.Pace),
+		BatchWait:       unlessZero(cfg.Broker.BatchWait),
 		TLS:             tls,
 		Log:             log,
 	})
@@ -81,7 +81,9 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	}
 	limitMemory(log)
 	go trimMemory(ctx, e)
-	go readCommands(ctx, os.Stdin, e, log)
+	if cfg.Broker.Type == config.BrokerStdio {
+		go readCommands(ctx, os.Stdin, e, log)
+	}
 	err = e.Run(ctx)
 	if stdio.IsClosedPipe(err) {
 		log.Info("standard output was closed by its reader; the sessions are kept")
@@ -92,14 +94,14 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		return settingError{fmt.Errorf("shards.ids: %w", id)} // nothing was started
 	}
 	if errors.Is(err, engine.ErrDrain) {
-		err = fmt.Errorf("standard output did not take every event within shutdown_timeout (%v); its reader should read on, or shutdown_timeout be longer", cfg.ShutdownTimeout)
+		err = fmt.Errorf("%s did not take every event within shutdown_timeout (%v); it should take them, or shutdown_timeout be longer", brokerName(cfg), cfg.ShutdownTimeout)
 	}
 	log.Info("stopped", "events", stats.Events, "repeated", stats.Repeated, "resumes", stats.Resumes)
 	return err
 }
 
-// pace turns the setting into the engine's option, whose zero is the default.
-func pace(d time.Duration) time.Duration {
+// unlessZero turns a setting into the engine's option, whose zero is the default.
+func unlessZero(d time.Duration) time.Duration {
 	if d == 0 {
 		return -1
 	}
@@ -110,6 +112,14 @@ func pace(d time.Duration) time.Duration {
 type settingError struct{ error }
 
 func (settingError) ExitCode() int { return exitUsage }
+
+// brokerName returns what the broker is called in a sentence.
+func brokerName(cfg *config.Config) string {
+	if cfg.Broker.Type == config.BrokerStdio {
+		return "standard output"
+	}
+	return cfg.Broker.Type
+}
 
 // readCommands gives the commands on r to the engine. It returns at the end of r,
 // or not before the process ends.

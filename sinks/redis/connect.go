@@ -110,7 +110,7 @@ func classify(err error) error {
 	case strings.Contains(text, "DB index is out of range"), strings.Contains(text, "SELECT is not allowed in cluster mode"):
 		return &ConfigError{"redis.urls", err, "the database number, as in redis://host:6379/0, must be one that the server has; a cluster has only 0"}
 	case errors.As(err, &unknown):
-		return &ConfigError{"redis.tls.ca_file", err, "it must hold the certificate of who signed the server's, and redis.tls.server_name be its name"}
+		return &ConfigError{"redis.ca_file", err, "it must hold the certificate of who signed the server's, and redis.server_name be its name"}
 	case errors.As(err, &record):
 		return &ConfigError{"redis.urls", err, "the server does not speak TLS on this port: use redis:// instead of rediss://"}
 	case errors.As(err, &dns) && dns.IsNotFound:

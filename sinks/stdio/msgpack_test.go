@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"sluice/sinks"
 )
 
 // toJSON reads the map {"v": <the first value of b>} and returns the JSON of the
@@ -112,7 +114,7 @@ func encode(dst []byte, v any, turns *int) []byte {
 		if wide {
 			dst = binary.BigEndian.AppendUint32(append(dst, 0xc6), uint32(len(v)))
 		} else {
-			dst = appendRawHeader(dst, len(v))
+			dst = sinks.AppendRawHeader(dst, len(v))
 		}
 		return append(dst, v...)
 	case []any:

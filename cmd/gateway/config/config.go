@@ -20,6 +20,8 @@ import (
 	"strconv"
 	"time"
 
+	"sluice/sinks"
+	"sluice/sinks/redis"
 	"sluice/wire"
 )
 
@@ -153,8 +155,17 @@ type ReaderConfig struct {
 
 // BrokerConfig says where events go.
 type BrokerConfig struct {
-	// Type is BrokerStdio; broker.type, BROKER_TYPE.
+	// Type is BrokerStdio, BrokerRedis or BrokerAMQP; broker.type, BROKER_TYPE.
+	// BrokerStdio by default.
 	Type string
+	// Required says that the gateway does not start without the broker;
+	// broker.required, BROKER_REQUIRED, flag -require-broker. false by default.
+	Required bool
+	// Encoding and Envelope say what an event's value is; broker.encoding,
+	// BROKER_ENCODING, broker.envelope, BROKER_ENVELOPE. By default that of the
+	// old gateway: sinks.MsgpackString of d alone.
+	Encoding sinks.Encoding
+	Envelope bool
 	// Group names the broker's exchange or consumer group; broker.group,
 	// BROKER_GROUP. gateway by default.
 	Group string
@@ -164,6 +175,15 @@ type BrokerConfig struct {
 	// Buffer bounds the events that wait for the broker, in bytes;
 	// broker.buffer, BROKER_BUFFER. 64 MiB by default.
 	Buffer int
+	// BatchWait is how long a few events wait for more while the broker is busy;
+	// broker.batch_wait, BROKER_BATCH_WAIT. 1 ms by default.
+	BatchWait time.Duration
+	// DeadLetters is the file for events that the broker will never take, or
+	// empty, and DeadLettersSize its bound in bytes; broker.dead_letters,
+	// BROKER_DEAD_LETTERS, broker.dead_letters_size, BROKER_DEAD_LETTERS_SIZE.
+	// dead-letters.jsonl and 64 MiB by default.
+	DeadLetters     string
+	DeadLettersSize int
 }
 
 // StdioConfig is how standard input and output are written.
@@ -202,10 +222,23 @@ type AMQPConfig struct {
 	URL SecretURL // amqp.url, AMQP_URL
 }
 
-// RedisConfig is the address of Redis.
+// RedisConfig is the address of Redis, and what is written there.
 type RedisConfig struct {
-	URLs     []SecretURL // several are a cluster; redis.urls, REDIS_URL
-	PoolSize int         // redis.pool_size, REDIS_POOL_SIZE; 5 by default
+	URLs      []SecretURL    // several are a cluster; redis.urls, REDIS_URL
+	PoolSize  int            // of the old gateway; redis.pool_size, REDIS_POOL_SIZE; 5 by default
+	Stream    sinks.Template // redis.stream, REDIS_STREAM; the event's name by default
+	Fields    []redis.Field  // after data; redis.fields, REDIS_FIELDS; none by default
+	Retention time.Duration  // 0: no bound; redis.retention, REDIS_RETENTION; 1 h by default
+	MaxLength int            // entries, 0: no bound; redis.max_length, REDIS_MAX_LENGTH; 0 by default
+	TLS       TLSConfig      // redis.ca_file, REDIS_CA_FILE and so on
+}
+
+// TLSConfig is whom a broker is trusted by, and what it is shown.
+type TLSConfig struct {
+	CAFile     string // PEM, besides the system's roots; or empty
+	CertFile   string // PEM; or empty
+	KeyFile    string // of CertFile, PEM; or empty
+	ServerName string // or empty: that of the address
 }
 
 // LogConfig is what is logged and how.
@@ -233,9 +266,13 @@ func defaults() *Config {
 			Group:          "gateway",
 			MessageTimeout: 2 * time.Minute,
 			Buffer:         64 << 20,
+			BatchWait:      time.Millisecond,
+
+			DeadLetters:     "dead-letters.jsonl",
+			DeadLettersSize: 64 << 20,
 		},
 		Stdio:   StdioConfig{Format: FormatJSON},
-		Redis:   RedisConfig{PoolSize: 5},
+		Redis:   RedisConfig{PoolSize: 5, Retention: time.Hour},
 		Log:     LogConfig{Level: slog.LevelInfo, Format: LogAuto},
 		origins: map[string]Origin{},
 	}
@@ -260,20 +297,33 @@ func (c *Config) APIBase() string {
 // TLS returns a new TLS configuration for REST and gateway: the system's roots
 // and those of API.CAFile, which is read anew.
 func (c *Config) TLS() (*tls.Config, error) {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.API.CAFile == "" {
+	return TLSConfig{CAFile: c.API.CAFile}.Load("api")
+}
+
+// Load returns the configuration for crypto/tls. The error names the setting of the
+// table, such as redis, that is wrong.
+func (t TLSConfig) Load(table string) (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if t.CertFile != "" || t.KeyFile != "" {
+		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("config: %s.cert_file and %s.key_file: %w", table, table, err)
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	}
+	if t.CAFile == "" {
 		return conf, nil
 	}
-	pem, err := os.ReadFile(c.API.CAFile)
+	pem, err := os.ReadFile(t.CAFile)
 	if err != nil {
-		return nil, fmt.Errorf("config: api.ca_file: %w", err)
+		return nil, fmt.Errorf("config: %s.ca_file: %w", table, err)
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool() // a system without roots: the file alone
 	}
 	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("config: api.ca_file: %w", errNoCertificate)
+		return nil, fmt.Errorf("config: %s.ca_file: %w", table, errNoCertificate)
 	}
 	conf.RootCAs = roots
 	return conf, nil

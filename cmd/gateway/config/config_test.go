@@ -50,11 +50,14 @@ func TestDefaults(t *testing.T) {
 		ShutdownTimeout: 10 * time.Second,
 		API:             APIConfig{Scheme: "https", Host: "discord.com", Version: 10},
 		Reader:          ReaderConfig{Type: "epoll", Pace: 2 * time.Millisecond},
-		Broker:          BrokerConfig{Type: "stdio", Group: "gateway", MessageTimeout: 2 * time.Minute, Buffer: 64 << 20},
-		Stdio:           StdioConfig{Format: "json"},
-		Redis:           RedisConfig{PoolSize: 5},
-		Log:             LogConfig{Level: slog.LevelInfo, Format: "auto"},
-		origins:         map[string]Origin{"token": {Kind: FromEnvironment, Name: "DISCORD_TOKEN"}},
+		Broker: BrokerConfig{
+			Type: "stdio", Group: "gateway", MessageTimeout: 2 * time.Minute, Buffer: 64 << 20,
+			BatchWait: time.Millisecond, DeadLetters: "dead-letters.jsonl", DeadLettersSize: 64 << 20,
+		},
+		Stdio:   StdioConfig{Format: "json"},
+		Redis:   RedisConfig{PoolSize: 5, Retention: time.Hour},
+		Log:     LogConfig{Level: slog.LevelInfo, Format: "auto"},
+		origins: map[string]Origin{"token": {Kind: FromEnvironment, Name: "DISCORD_TOKEN"}},
 	}
 	if runtime.GOOS != "linux" {
 		want.Reader.Type = "goroutine"

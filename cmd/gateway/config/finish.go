@@ -6,8 +6,10 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
+	"sluice/sinks/redis"
 	"sluice/wire"
 )
 
@@ -127,9 +129,11 @@ func isLocal(hostport string) bool {
 
 // finishBroker tells of the parts that this version does not have.
 func (c *Config) finishBroker(r *report) {
-	if c.Broker.Type != BrokerStdio {
-		r.add(Error, c.origins["broker.type"], "broker.type", "%s is not in this version; use stdio", c.Broker.Type)
-		return // what belongs to it is used then
+	switch c.Broker.Type {
+	case BrokerRedis:
+		c.finishRedis(r)
+	case BrokerAMQP:
+		r.add(Error, c.origins["broker.type"], "broker.type", "amqp is not in this version; use redis or stdio")
 	}
 	if c.is("prometheus.address") {
 		r.add(Warning, c.origins["prometheus.address"], "prometheus.address", "metrics are not in this version; nothing is served")
@@ -143,9 +147,37 @@ func (c *Config) finishBroker(r *report) {
 	if c.is("shard_store.prefix") && !c.is("shard_store.type") {
 		r.add(Note, c.origins["shard_store.prefix"], "shard_store.prefix", "has no effect without shard_store.type")
 	}
-	for _, key := range []string{"broker.group", "broker.message_timeout", "amqp.url", "redis.urls", "redis.pool_size"} {
-		if c.is(key) {
-			r.add(Note, c.origins[key], key, "not used by the broker stdio")
+	for _, s := range brokerSettings {
+		table, _, _ := strings.Cut(s.Key, ".")
+		unused := table != c.Broker.Type && table != "broker"
+		if table == "broker" && c.Broker.Type == BrokerStdio {
+			unused = s.Key != "broker.type" && s.Key != "broker.buffer" && s.Key != "broker.batch_wait"
 		}
+		if unused && c.is(s.Key) {
+			r.add(Note, c.origins[s.Key], s.Key, "not used by the broker %s", c.Broker.Type)
+		}
+	}
+}
+
+// finishRedis checks what the broker redis needs.
+func (c *Config) finishRedis(r *report) {
+	if len(c.Redis.URLs) == 0 && !r.failed["redis.urls"] {
+		r.add(Error, c.origins["broker.type"], "redis.urls", "missing, and the broker is redis; set REDIS_URL, or redis.urls in the file, such as [\"localhost:6379\"]")
+	}
+	if c.is("redis.pool_size") {
+		r.add(Note, c.origins["redis.pool_size"], "redis.pool_size", "has no effect: one connection carries all events, in order")
+	}
+	if !c.Redis.Stream.NamesEvent() && !slices.Contains(c.Redis.Fields, redis.FieldEvent) && !c.Broker.Envelope {
+		r.add(Warning, c.origins["redis.stream"], "redis.stream", "consumers cannot tell events apart: put {event} into the name, event into redis.fields, or set broker.envelope")
+	}
+	if c.Redis.Retention == 0 && c.Redis.MaxLength == 0 {
+		r.add(Warning, c.origins["redis.retention"], "redis.retention", "with neither this nor redis.max_length the streams grow until Redis is full")
+	}
+	if _, err := c.Redis.TLS.Load("redis"); err != nil {
+		key := "redis.ca_file"
+		if !strings.Contains(err.Error(), key) {
+			key = "redis.cert_file"
+		}
+		r.add(Error, c.origins[key], key, "%s", errors.Unwrap(err))
 	}
 }

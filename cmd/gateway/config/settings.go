@@ -5,9 +5,9 @@ package config
 
 import (
 	"log/slog"
-	"math"
 	"net"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +33,10 @@ type Setting struct {
 // Settings returns the table, in the order in which settings are documented.
 func Settings() []Setting { return append([]Setting(nil), settings...) }
 
+// Boolean is what Setting.Takes says of a setting that is true or false. As a flag
+// it needs no value.
+const Boolean = "true or false"
+
 // levels are the log levels by name.
 var levels = []struct {
 	name  string
@@ -45,7 +49,8 @@ var levels = []struct {
 	{"debug", slog.LevelDebug},
 }
 
-var settings = []Setting{
+// settings is the table. What belongs to a broker is in settings_broker.go.
+var settings = slices.Concat([]Setting{
 	{
 		Key: "token", Env: "DISCORD_TOKEN", Takes: "text", Default: "required",
 		Doc: "The bot's token, with or without `Bot ` before it.",
@@ -231,44 +236,7 @@ var settings = []Setting{
 		read: func(c *Config, in input) { readDuration(&c.Reader.Pace, in, 0, 100*time.Millisecond) },
 		show: func(c *Config) string { return quote(formatDuration(c.Reader.Pace)) },
 	},
-	{
-		Key: "broker.type", Env: "BROKER_TYPE", Takes: "name", Default: `"stdio"`,
-		Doc:  "Where events go. `redis` and `amqp` are known names, but not in this version.",
-		read: func(c *Config, in input) { in.brokerType(&c.Broker.Type) },
-		show: func(c *Config) string { return quote(c.Broker.Type) },
-	},
-	{
-		Key: "broker.group", Env: "BROKER_GROUP", Takes: "text", Default: `"gateway"`,
-		Doc: "The broker's exchange or consumer group. Not used by stdio.",
-		read: func(c *Config, in input) {
-			if s, ok := in.string(`"gateway"`); ok {
-				c.Broker.Group = s
-			}
-		},
-		show: func(c *Config) string { return quote(c.Broker.Group) },
-	},
-	{
-		Key: "broker.message_timeout", Env: "BROKER_MESSAGE_TIMEOUT", Takes: "duration", Default: `"2m"`,
-		Doc:  "How long a message may wait at the broker. Not used by stdio.",
-		read: func(c *Config, in input) { readDuration(&c.Broker.MessageTimeout, in, time.Millisecond, 24*time.Hour) },
-		show: func(c *Config) string { return quote(formatDuration(c.Broker.MessageTimeout)) },
-	},
-	{
-		Key: "broker.buffer", Env: "BROKER_BUFFER", Takes: "size", Default: `"64MiB"`,
-		Doc:  "Memory, 1MiB or more, for events that wait for the broker. When it is full, no more is read from Discord until there is room.",
-		read: func(c *Config, in input) { readSize(&c.Broker.Buffer, in, 1<<20, min(64<<30, math.MaxInt)) },
-		show: func(c *Config) string { return quote(formatSize(int64(c.Broker.Buffer))) },
-	},
-	{
-		Key: "stdio.format", Env: "STDIO_FORMAT", Takes: "name", Default: `"json"`,
-		Doc: "How events are written and commands read: `json` (lines) or `msgpack` (as the old gateway did).",
-		read: func(c *Config, in input) {
-			if s, ok := in.oneOf(FormatJSON, FormatMsgpack); ok {
-				c.Stdio.Format = s
-			}
-		},
-		show: func(c *Config) string { return quote(c.Stdio.Format) },
-	},
+}, brokerSettings, []Setting{
 	{
 		Key: "prometheus.address", Env: "PROMETHEUS_ADDRESS", Takes: "address", Default: "off",
 		Doc: "Where metrics are served. Not in this version.",
@@ -308,33 +276,6 @@ var settings = []Setting{
 			}
 		},
 		show: func(c *Config) string { return quoteUnlessEmpty(c.ShardStore.Prefix) },
-	},
-	{
-		Key: "amqp.url", Env: "AMQP_URL", Takes: "address", Default: "none",
-		Doc:  "Address of RabbitMQ, `amqp://` or `amqps://`. Not in this version.",
-		read: func(c *Config, in input) { in.amqpURL(&c.AMQP.URL) },
-		show: func(c *Config) string { return quoteUnlessEmpty(c.AMQP.URL.String()) },
-	},
-	{
-		Key: "redis.urls", Env: "REDIS_URL", Takes: "list of addresses", Default: "none",
-		Doc:  "Addresses of Redis, `host:port`, `redis://` or `rediss://`; several are a cluster. Not in this version.",
-		read: func(c *Config, in input) { in.redisURLs(&c.Redis.URLs) },
-		show: func(c *Config) string {
-			if c.Redis.URLs == nil {
-				return ""
-			}
-			masked := make([]string, len(c.Redis.URLs))
-			for i, u := range c.Redis.URLs {
-				masked[i] = u.String()
-			}
-			return quoteList(masked)
-		},
-	},
-	{
-		Key: "redis.pool_size", Env: "REDIS_POOL_SIZE", Takes: "number", Default: "5",
-		Doc:  "Connections to Redis. Not in this version.",
-		read: func(c *Config, in input) { readInt(&c.Redis.PoolSize, in, 1, 10_000) },
-		show: func(c *Config) string { return strconv.Itoa(c.Redis.PoolSize) },
 	},
 	{
 		Key: "log.level", Env: "LOG_LEVEL", Flag: "loglevel", Takes: "name", Default: `"info"`,
@@ -387,11 +328,17 @@ var settings = []Setting{
 		},
 		show: func(c *Config) string { return quoteUnlessEmpty(c.Debug.Address) },
 	},
-}
+})
 
 func readInt(to *int, in input, low, high int64) {
 	if n, ok := in.number(low, high); ok {
 		*to = int(n)
+	}
+}
+
+func readText(to *string, in input, example string) {
+	if s, ok := in.string(example); ok {
+		*to = s
 	}
 }
 

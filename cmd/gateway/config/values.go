@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"sluice/sinks"
+	"sluice/sinks/redis"
 	"sluice/wire"
 )
 
@@ -221,10 +223,10 @@ func (in input) brokerType(to *string) {
 	switch {
 	case !ok:
 	case s == BrokerStdio || s == BrokerRedis || s == BrokerAMQP:
-		*to = s // whether this version has it is asked of the one that counts
+		*to = s
 	default:
-		in.errorf("%.60q is no broker: there is stdio; redis and amqp are not in this version%s",
-			s, didYouMean(s, []string{BrokerStdio}))
+		brokers := []string{BrokerStdio, BrokerRedis, BrokerAMQP}
+		in.errorf("%.60q is no broker: there are %s%s", s, strings.Join(brokers, ", "), didYouMean(s, brokers))
 	}
 }
 
@@ -254,12 +256,60 @@ func (in input) redisURLs(to *[]SecretURL) {
 			address = "redis://" + address
 		}
 		u, err := url.Parse(address)
-		if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Host == "" {
-			v.errorf("not an address such as localhost:6379 or rediss://user:password@host:6379") // which may hold a password
+		if err != nil || (u.Scheme != "redis" && u.Scheme != "rediss" || u.Host == "") && (u.Scheme != "unix" || u.Path == "") {
+			v.errorf("not an address such as localhost:6379, rediss://user:password@host:6379 or unix:///run/redis.sock") // which may hold a password
 		}
 		urls = append(urls, SecretURL(v.text))
 	}
 	*to = urls
+}
+
+func (in input) bool(to *bool) {
+	if !in.loose {
+		if in.want("true", kindBoolean) {
+			*to = in.boolean
+		}
+		return
+	}
+	b, err := strconv.ParseBool(strings.TrimSpace(in.text))
+	if err != nil {
+		in.errorf("%.60q is neither true nor false", in.text)
+		return
+	}
+	*to = b
+}
+
+func (in input) template(to *sinks.Template) {
+	s, ok := in.string(`"gateway:{event}"`)
+	if !ok {
+		return
+	}
+	t, err := sinks.ParseTemplate(s)
+	if err != nil {
+		in.errorf("%s", err)
+		return
+	}
+	*to = t
+}
+
+func (in input) fields(to *[]redis.Field) {
+	list, ok := in.names(`"shard"`)
+	if !ok {
+		return
+	}
+	var fields []redis.Field
+	for _, v := range list {
+		f, ok := redis.ParseField(v.text)
+		switch {
+		case !ok:
+			v.errorf("%.60q is none of event, shard, session, seq%s", v.text, didYouMean(v.text, []string{"event", "shard", "session", "seq"}))
+		case slices.Contains(fields, f):
+			v.errorf("%s is in the list twice", f)
+		default:
+			fields = append(fields, f)
+		}
+	}
+	*to = fields
 }
 
 // secretURL remembers the password in an address.

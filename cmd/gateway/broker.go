@@ -1,0 +1,81 @@
+// This file makes the sink that the settings ask for.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"sluice/cmd/gateway/config"
+	"sluice/engine"
+	"sluice/sinks"
+	"sluice/sinks/redis"
+	"sluice/sinks/stdio"
+)
+
+// newSink returns the sink of the settings. A broker that is away is waited for,
+// unless broker.required is set; a mistake that no waiting mends is an error at once.
+func newSink(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.Sink, error) {
+	if cfg.Broker.Type == config.BrokerRedis {
+		return newRedis(ctx, cfg, log)
+	}
+	format := stdio.JSON
+	if cfg.Stdio.Format == config.FormatMsgpack {
+		format = stdio.MsgPack
+	}
+	return stdio.NewSink(os.Stdout, format), nil
+}
+
+func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.Sink, error) {
+	secure, err := cfg.Redis.TLS.Load("redis")
+	if err != nil {
+		return nil, err
+	}
+	addresses := make([]string, len(cfg.Redis.URLs))
+	for i, u := range cfg.Redis.URLs {
+		addresses[i] = u.Reveal()
+	}
+	client, err := redis.NewClientOption(addresses, secure)
+	if err != nil {
+		return nil, settingError{fmt.Errorf("redis.urls: %w", err)}
+	}
+	switch c, err := redis.Connect(ctx, client); {
+	case err == nil:
+		c.Close()
+	case errors.As(err, new(*redis.ConfigError)):
+		return nil, settingError{err}
+	case cfg.Broker.Required:
+		return nil, fmt.Errorf("broker.required is set, and the broker cannot be reached: %w", err)
+	}
+	stream := cfg.Redis.Stream.Append
+	if cfg.Redis.Stream.String() == "{event}" {
+		stream = nil
+	}
+	return redis.New(redis.Options{
+		Client:    client,
+		Stream:    stream,
+		Body:      sinks.Format{Encoding: cfg.Broker.Encoding, Envelope: cfg.Broker.Envelope}.Append,
+		Fields:    cfg.Redis.Fields,
+		Retention: cfg.Redis.Retention,
+		MaxLen:    int64(cfg.Redis.MaxLength),
+		SetAside:  deadLetters(cfg, log),
+		Log:       log,
+	}), nil
+}
+
+// deadLetters returns what keeps the events that a broker will never take.
+func deadLetters(cfg *config.Config, log *slog.Logger) func(ev *engine.Event, reason error) {
+	if cfg.Broker.DeadLetters == "" {
+		return nil
+	}
+	letters := &sinks.DeadLetters{Path: cfg.Broker.DeadLetters, Max: int64(cfg.Broker.DeadLettersSize)}
+	return func(ev *engine.Event, reason error) {
+		if err := letters.Put(ev, reason); err != nil {
+			log.Error("an event is lost: broker.dead_letters takes nothing", "event", string(ev.Type),
+				"shard", ev.Shard, "session", ev.Session, "seq", ev.Seq, "reason", reason, "error", err)
+		}
+	}
+}

@@ -1,0 +1,183 @@
+// This file is the part of the table of settings that says where events go.
+
+package config
+
+import (
+	"cmp"
+	"math"
+	"strconv"
+	"time"
+
+	"sluice/sinks"
+)
+
+var brokerSettings = []Setting{
+	{
+		Key: "broker.type", Env: "BROKER_TYPE", Takes: "name", Default: `"stdio"`,
+		Doc:  "Where events go: `stdio`, `redis` (needs `redis.urls`) or `amqp` (needs `amqp.url`).",
+		read: func(c *Config, in input) { in.brokerType(&c.Broker.Type) },
+		show: func(c *Config) string { return quote(c.Broker.Type) },
+	},
+	{
+		Key: "broker.required", Env: "BROKER_REQUIRED", Flag: "require-broker", Takes: Boolean, Default: "false",
+		Doc:  "Whether the gateway ends at the start when the broker cannot be reached, instead of waiting for it.",
+		read: func(c *Config, in input) { in.bool(&c.Broker.Required) },
+		show: func(c *Config) string { return strconv.FormatBool(c.Broker.Required) },
+	},
+	{
+		Key: "broker.encoding", Env: "BROKER_ENCODING", Takes: "name", Default: `"msgpack-string"`,
+		Doc: "What an event's value is: `msgpack-string`, its JSON as one MessagePack string, as the old gateway wrote it, or `json`. Not used by stdio.",
+		read: func(c *Config, in input) {
+			if s, ok := in.oneOf(sinks.Encodings()...); ok {
+				c.Broker.Encoding, _ = sinks.ParseEncoding(s)
+			}
+		},
+		show: func(c *Config) string { return quote(c.Broker.Encoding.String()) },
+	},
+	{
+		Key: "broker.envelope", Env: "BROKER_ENVELOPE", Takes: Boolean, Default: "false",
+		Doc:  "Whether the value is the whole payload, with `op`, `s`, `t` and `d`, instead of `d` alone. Not used by stdio.",
+		read: func(c *Config, in input) { in.bool(&c.Broker.Envelope) },
+		show: func(c *Config) string { return strconv.FormatBool(c.Broker.Envelope) },
+	},
+	{
+		Key: "broker.group", Env: "BROKER_GROUP", Takes: "text", Default: `"gateway"`,
+		Doc: "The exchange of `amqp`, and the consumer group in which commands are read. Not used by stdio.",
+		read: func(c *Config, in input) {
+			if s, ok := in.string(`"gateway"`); ok {
+				c.Broker.Group = s
+			}
+		},
+		show: func(c *Config) string { return quote(c.Broker.Group) },
+	},
+	{
+		Key: "broker.message_timeout", Env: "BROKER_MESSAGE_TIMEOUT", Takes: "duration", Default: `"2m"`,
+		Doc:  "How long a message may wait at RabbitMQ, and a command in Redis with a consumer that has died. Not used by stdio.",
+		read: func(c *Config, in input) { readDuration(&c.Broker.MessageTimeout, in, time.Millisecond, 24*time.Hour) },
+		show: func(c *Config) string { return quote(formatDuration(c.Broker.MessageTimeout)) },
+	},
+	{
+		Key: "broker.buffer", Env: "BROKER_BUFFER", Takes: "size", Default: `"64MiB"`,
+		Doc:  "Memory, 1MiB or more, for events that wait for the broker. When it is full, no more is read from Discord until there is room.",
+		read: func(c *Config, in input) { readSize(&c.Broker.Buffer, in, 1<<20, min(64<<30, math.MaxInt)) },
+		show: func(c *Config) string { return quote(formatSize(int64(c.Broker.Buffer))) },
+	},
+	{
+		Key: "broker.batch_wait", Env: "BROKER_BATCH_WAIT", Takes: "duration", Default: `"1ms"`,
+		Doc:  "How long a few events wait for more while the broker is busy with others, 0s to 1s. One that comes alone does not wait.",
+		read: func(c *Config, in input) { readDuration(&c.Broker.BatchWait, in, 0, time.Second) },
+		show: func(c *Config) string { return quote(formatDuration(c.Broker.BatchWait)) },
+	},
+	{
+		Key: "broker.dead_letters", Env: "BROKER_DEAD_LETTERS", Takes: "path", Default: `"dead-letters.jsonl"`,
+		Doc: "The file for events that the broker will never take, a line of JSON for each; `none`: they are dropped. Not used by stdio.",
+		read: func(c *Config, in input) {
+			if s, ok := in.string(`"dead-letters.jsonl"`); ok {
+				if c.Broker.DeadLetters = s; s == "none" {
+					c.Broker.DeadLetters = ""
+				}
+			}
+		},
+		show: func(c *Config) string { return quote(cmp.Or(c.Broker.DeadLetters, "none")) },
+	},
+	{
+		Key: "broker.dead_letters_size", Env: "BROKER_DEAD_LETTERS_SIZE", Takes: "size", Default: `"64MiB"`,
+		Doc:  "Bound of that file and the one before it together, 1MiB or more: the oldest go.",
+		read: func(c *Config, in input) { readSize(&c.Broker.DeadLettersSize, in, 1<<20, min(64<<30, math.MaxInt)) },
+		show: func(c *Config) string { return quote(formatSize(int64(c.Broker.DeadLettersSize))) },
+	},
+	{
+		Key: "stdio.format", Env: "STDIO_FORMAT", Takes: "name", Default: `"json"`,
+		Doc: "How events are written and commands read: `json` (lines) or `msgpack` (as the old gateway did).",
+		read: func(c *Config, in input) {
+			if s, ok := in.oneOf(FormatJSON, FormatMsgpack); ok {
+				c.Stdio.Format = s
+			}
+		},
+		show: func(c *Config) string { return quote(c.Stdio.Format) },
+	},
+	{
+		Key: "redis.urls", Env: "REDIS_URL", Takes: "list of addresses", Default: "none",
+		Doc:  "Addresses of Redis: `host:port`, `redis://`, `rediss://` (TLS) with user, password and `/database`, or `unix://`. Several are nodes of a cluster; with `?master_set=name`, Sentinels.",
+		read: func(c *Config, in input) { in.redisURLs(&c.Redis.URLs) },
+		show: func(c *Config) string {
+			if c.Redis.URLs == nil {
+				return ""
+			}
+			masked := make([]string, len(c.Redis.URLs))
+			for i, u := range c.Redis.URLs {
+				masked[i] = u.String()
+			}
+			return quoteList(masked)
+		},
+	},
+	{
+		Key: "redis.pool_size", Env: "REDIS_POOL_SIZE", Takes: "number", Default: "5",
+		Doc:  "Connections to Redis of the old gateway. Not needed: one carries all events, in order.",
+		read: func(c *Config, in input) { readInt(&c.Redis.PoolSize, in, 1, 10_000) },
+		show: func(c *Config) string { return strconv.Itoa(c.Redis.PoolSize) },
+	},
+	{
+		Key: "redis.stream", Env: "REDIS_STREAM", Takes: "template", Default: `"{event}"`,
+		Doc:  "Name of the stream that an event goes to, with `{event}`, `{shard}` and `{shard%16}` (or another number) in it.",
+		read: func(c *Config, in input) { in.template(&c.Redis.Stream) },
+		show: func(c *Config) string { return quote(c.Redis.Stream.String()) },
+	},
+	{
+		Key: "redis.fields", Env: "REDIS_FIELDS", Takes: "list of names", Default: "none",
+		Doc:  "Fields of an entry after `data`: `event`, `shard`, `session`, `seq`.",
+		read: func(c *Config, in input) { in.fields(&c.Redis.Fields) },
+		show: func(c *Config) string {
+			if c.Redis.Fields == nil {
+				return ""
+			}
+			names := make([]string, len(c.Redis.Fields))
+			for i, f := range c.Redis.Fields {
+				names[i] = f.String()
+			}
+			return quoteList(names)
+		},
+	},
+	{
+		Key: "redis.retention", Env: "REDIS_RETENTION", Takes: "duration", Default: `"1h"`,
+		Doc:  "Age, 0s (no bound) to 8760h, at which entries leave the streams.",
+		read: func(c *Config, in input) { readDuration(&c.Redis.Retention, in, 0, 8760*time.Hour) },
+		show: func(c *Config) string { return quote(formatDuration(c.Redis.Retention)) },
+	},
+	{
+		Key: "redis.max_length", Env: "REDIS_MAX_LENGTH", Takes: "number", Default: "none",
+		Doc:  "Entries, roughly, at most in each stream.",
+		read: func(c *Config, in input) { readInt(&c.Redis.MaxLength, in, 1, math.MaxInt) },
+		show: func(c *Config) string { return intUnlessZero(c.Redis.MaxLength) },
+	},
+	{
+		Key: "redis.ca_file", Env: "REDIS_CA_FILE", Takes: "path", Default: "none",
+		Doc:  "Certificates in PEM form that Redis is trusted by, besides the system's.",
+		read: func(c *Config, in input) { readText(&c.Redis.TLS.CAFile, in, `"ca.pem"`) },
+		show: func(c *Config) string { return quoteUnlessEmpty(c.Redis.TLS.CAFile) },
+	},
+	{
+		Key: "redis.cert_file", Env: "REDIS_CERT_FILE", Takes: "path", Default: "none",
+		Doc:  "The certificate in PEM form that is shown to Redis.",
+		read: func(c *Config, in input) { readText(&c.Redis.TLS.CertFile, in, `"cert.pem"`) },
+		show: func(c *Config) string { return quoteUnlessEmpty(c.Redis.TLS.CertFile) },
+	},
+	{
+		Key: "redis.key_file", Env: "REDIS_KEY_FILE", Takes: "path", Default: "none",
+		Doc:  "Its key.",
+		read: func(c *Config, in input) { readText(&c.Redis.TLS.KeyFile, in, `"key.pem"`) },
+		show: func(c *Config) string { return quoteUnlessEmpty(c.Redis.TLS.KeyFile) },
+	},
+	{
+		Key: "redis.server_name", Env: "REDIS_SERVER_NAME", Takes: "host", Default: "that of the address",
+		Doc:  "The name in the certificate of Redis.",
+		read: func(c *Config, in input) { readText(&c.Redis.TLS.ServerName, in, `"broker.example.com"`) },
+		show: func(c *Config) string { return quoteUnlessEmpty(c.Redis.TLS.ServerName) },
+	},
+	{
+		Key: "amqp.url", Env: "AMQP_URL", Takes: "address", Default: "none",
+		Doc:  "Address of RabbitMQ, `amqp://` or `amqps://`. Not in this version.",
+		read: func(c *Config, in input) { in.amqpURL(&c.AMQP.URL) },
+		show: func(c *Config) string { return quoteUnlessEmpty(c.AMQP.URL.String()) },
+	},
+}
