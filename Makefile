@@ -12,7 +12,7 @@ SEEDS       ?= 1000
 E2E          = bench/e2e
 PEERS        = bench/peers
 
-.PHONY: help run build test race poison seeds foreign fuzz bench quick load peers profile lint vulncheck cross image release clean
+.PHONY: help run build servers test race poison seeds foreign fuzz bench quick load peers profile lint vulncheck cross image release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,14 +23,19 @@ run: build ## build, then run the demo: events of a simulated Discord, no token 
 build: ## bin/gateway and bin/gateway-bench
 	@$(BUILD) -o bin/ ./cmd/...
 
-test: ## every test, those of the nested module included
+servers: # what the tests start for themselves
+	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends redis-server; } || \
+	  { echo "the tests start a redis-server of their own: install it (Debian: apt-get install redis-server)" >&2; exit 1; }
+
+test: servers ## every test, those of the nested module included
 	$(GO) test ./...
 	cd $(E2E) && $(GO) test ./...
 
-poison: ## every test of the main module, with released buffers overwritten
+poison: servers ## every test of the main module, with released buffers overwritten
 	$(GO) test -tags poison ./...
 
-race: ## every test, three times under the race detector
+race: servers ## every test, three times under the race detector
 	$(GO) test -race -count=3 ./...
 	cd $(E2E) && $(GO) test -race -count=3 ./...
 

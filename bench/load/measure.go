@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ type measurement struct {
 	subject Subject
 
 	sim   *simulator
+	redis *broker // nil: the scenario has none
 	p     *process
 	began time.Time // of the window
 	hello struct{ Peer, Compression string }
@@ -43,10 +45,20 @@ const (
 func (m *measurement) run(ctx context.Context) (out report.Run, err error) {
 	out.Heap, out.Allocs, out.Goroutines = -1, -1, -1
 	out.Figures = make(map[string]float64)
+	if m.subject.Baseline {
+		return out, m.baseline(&out)
+	}
 	if m.sim, err = startSimulator(m.o.Simulator, m.config()); err != nil {
 		return out, err
 	}
 	defer m.sim.stop()
+	if m.sc.redis {
+		if m.redis, err = startBroker(); err != nil {
+			return out, err
+		}
+		defer m.redis.stop()
+		m.subject.Env = append(slices.Clone(m.subject.Env), m.redis.env(m.sc.rate < 0)...)
+	}
 	base, err := m.base(ctx)
 	if err != nil {
 		return out, err
@@ -65,6 +77,11 @@ func (m *measurement) run(ctx context.Context) (out report.Run, err error) {
 	sampling, stopSampling := context.WithCancel(ctx)
 	defer stopSampling()
 	go m.sample(sampling)
+	if m.redis != nil {
+		if err := m.redis.consume(sampling, m.p, m.sc.rate < 0); err != nil {
+			return out, err
+		}
+	}
 	if m.sc.kind != kindGuilds {
 		if err := m.connected(ctx, m.sc.shards); err != nil {
 			return out, err
@@ -207,6 +224,12 @@ func (m *measurement) window(out *report.Run, f func() error) error {
 	if err != nil {
 		return fmt.Errorf("the subject ended: %w", err)
 	}
+	var redis usage
+	if m.redis != nil {
+		if redis, err = readUsage(m.redis.cmd.Process.Pid); err != nil {
+			return err
+		}
+	}
 	m.mu.Lock()
 	m.began = time.Now()
 	m.mu.Unlock()
@@ -228,6 +251,11 @@ func (m *measurement) window(out *report.Run, f func() error) error {
 		return err
 	}
 	out.Events = events - arrived
+	if m.redis != nil {
+		if err := m.brokerUsage(out, m.redis, redis); err != nil {
+			return err
+		}
+	}
 	if m.subject.Gateway {
 		out.Figures["gaps"] = float64(m.p.seen().gaps)
 		if err := m.noGaps(); err != nil {

@@ -37,6 +37,9 @@ type Subject struct {
 	// Mute says that it does not write what the protocol asks for: what the
 	// simulator sent counts as received, and no event's way is timed.
 	Mute bool
+	// Baseline says that it is no client of Discord but writes to the broker by
+	// itself: ADDR and PORT in the command are the broker's.
+	Baseline bool
 }
 
 // Spectacles returns spec-tacles/gateway, whose program is the file, as a subject.
@@ -173,6 +176,11 @@ func (p *process) line(text []byte, now time.Time) {
 		}
 		return
 	}
+	p.event(shard, seq, now)
+}
+
+// event notes an event that has arrived. It is called with mu held.
+func (p *process) event(shard int, seq int64, now time.Time) {
 	s := p.shards[shard]
 	if s == nil {
 		s = new(shardSeen)

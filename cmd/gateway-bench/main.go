@@ -29,6 +29,7 @@ func commands() []command {
 		{"compare", "say what has changed between two results of run", runCompare},
 		{"profile", "say where the gateway spends its time in a scenario", runProfile},
 		{"simulator", "", runSimulator},
+		{"redis-loop", "", runRedisLoop},
 	}
 }
 

@@ -295,3 +295,11 @@ func runSimulator(ctx context.Context, args []string, stdout, _ io.Writer) error
 	}
 	return load.ServeSim(ctx, os.Stdin, stdout)
 }
+
+// runRedisLoop is a baseline of "run": not for people.
+func runRedisLoop(ctx context.Context, args []string, _, _ io.Writer) error {
+	if len(args) != 1 {
+		return usageError{errors.New("the address of Redis is wanted")}
+	}
+	return load.RedisLoop(ctx, args[0])
+}
