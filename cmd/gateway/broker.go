@@ -61,6 +61,7 @@ func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine
 		Fields:    cfg.Redis.Fields,
 		Retention: cfg.Redis.Retention,
 		MaxLen:    int64(cfg.Redis.MaxLength),
+		Replicas:  cfg.Redis.Replicas,
 		SetAside:  deadLetters(cfg, log),
 		Log:       log,
 	}), nil

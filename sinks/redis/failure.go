@@ -45,6 +45,7 @@ var remedies = map[string]string{
 	"NOAUTH":    "set the password in redis.urls",
 	"WRONGPASS": "set the right user and password in redis.urls",
 	"NOPERM":    "allow the user EVALSHA, SCRIPT, XADD, XTRIM, GET and SET on the streams and on sluice:fence:*",
+	"WAIT":      "start the replicas, or lower redis.replicas",
 	"WRONGTYPE": "the key is not a stream: remove it, or choose other names with redis.stream",
 }
 

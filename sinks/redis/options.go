@@ -43,6 +43,10 @@ type Options struct {
 	// roughly, as Redis trims whole nodes. 0: not bounded.
 	Retention time.Duration
 	MaxLen    int64
+	// Replicas is how many replicas must have a batch before it is acknowledged
+	// (WAIT), so that a failover to one of them loses nothing. 0: none; in a
+	// Cluster it has no effect.
+	Replicas int
 	// SetAside takes an event that Redis will never take, with the reason; the
 	// event is lent for the call, which comes on one of two goroutines. nil: it
 	// is dropped.

@@ -52,6 +52,9 @@ type sentGroup struct {
 	n int // entries
 }
 
+// replicaTimeout is how long the replicas have for a batch before it is sent again.
+const replicaTimeout = 5 * time.Second
+
 func (w *writer) init(s *Sink) {
 	w.s = s
 	w.outage = sinks.Outage{Log: s.o.Log, Broker: "redis"}
@@ -158,9 +161,26 @@ func (w *writer) send(ctx context.Context) {
 			worst, first = f, err
 		}
 	}
+	waits := w.s.o.Replicas > 0 && !w.s.cluster
+	if waits {
+		w.commands = append(w.commands, w.client.B().Arbitrary("WAIT", strconv.Itoa(w.s.o.Replicas), strconv.FormatInt(replicaTimeout.Milliseconds(), 10)).Build())
+	}
 	answers := w.client.DoMulti(ctx, w.commands...)
 	for _, sent := range w.sent {
 		sent.g.fence.ahead = 0
+	}
+	if waits {
+		n, err := answers[len(answers)-1].AsInt64()
+		answers = answers[:len(answers)-1]
+		if err == nil && n < int64(w.s.o.Replicas) {
+			err = fmt.Errorf("WAIT: %d of %d replicas have the last events", n, w.s.o.Replicas)
+			note(refused, err)
+		} else if err != nil {
+			note(cut, err)
+		}
+		if err != nil {
+			answers = nil // all comes again, and the fence knows what is written
+		}
 	}
 	for i, answer := range answers {
 		w.answer(ctx, w.sent[i], answer, note)

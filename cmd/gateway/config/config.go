@@ -230,6 +230,7 @@ type RedisConfig struct {
 	Fields    []redis.Field  // after data; redis.fields, REDIS_FIELDS; none by default
 	Retention time.Duration  // 0: no bound; redis.retention, REDIS_RETENTION; 1 h by default
 	MaxLength int            // entries, 0: no bound; redis.max_length, REDIS_MAX_LENGTH; 0 by default
+	Replicas  int            // that must have an event; redis.replicas, REDIS_REPLICAS; 0 by default
 	TLS       TLSConfig      // redis.ca_file, REDIS_CA_FILE and so on
 }
 

@@ -151,6 +151,12 @@ var brokerSettings = []Setting{
 		show: func(c *Config) string { return intUnlessZero(c.Redis.MaxLength) },
 	},
 	{
+		Key: "redis.replicas", Env: "REDIS_REPLICAS", Takes: "number", Default: "none",
+		Doc:  "How many replicas must have an event before it counts as delivered (WAIT), 1 to 16: a failover to one of them then loses nothing. Not in a cluster.",
+		read: func(c *Config, in input) { readInt(&c.Redis.Replicas, in, 1, 16) },
+		show: func(c *Config) string { return intUnlessZero(c.Redis.Replicas) },
+	},
+	{
 		Key: "redis.ca_file", Env: "REDIS_CA_FILE", Takes: "path", Default: "none",
 		Doc:  "Certificates in PEM form that Redis is trusted by, besides the system's.",
 		read: func(c *Config, in input) { readText(&c.Redis.TLS.CAFile, in, `"ca.pem"`) },

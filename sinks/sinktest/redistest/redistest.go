@@ -36,8 +36,20 @@ func Start(t testing.TB, args ...string) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("the tests of Redis need redis-server: apt-get install redis-server")
 	}
-	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(FreePort(t))), Dir: t.TempDir(), t: t, args: args}
-	t.Cleanup(func() { s.Kill() })
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(FreePort(t))), Dir: t.TempDir(), t: t}
+	_, port, _ := net.SplitHostPort(s.Addr)
+	s.args = append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no", "--daemonize", "no"}, args...)
+	t.Cleanup(s.Kill)
+	s.Restart()
+	return s
+}
+
+// StartSentinel starts a sentinel with the configuration file, which it will change.
+func StartSentinel(t testing.TB, conf string) *Server {
+	t.Helper()
+	port := strconv.Itoa(FreePort(t))
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", port), Dir: t.TempDir(), t: t, args: []string{conf, "--sentinel", "--port", port}}
+	t.Cleanup(s.Kill)
 	s.Restart()
 	return s
 }
@@ -57,15 +69,12 @@ func FreePort(t testing.TB) int {
 // it answers.
 func (s *Server) Restart() {
 	s.t.Helper()
-	_, port, _ := net.SplitHostPort(s.Addr)
 	log, err := os.OpenFile(filepath.Join(s.Dir, "redis.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command("redis-server", append([]string{
-		"--port", port, "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no", "--daemonize", "no",
-	}, s.args...)...)
+	cmd := exec.Command("redis-server", s.args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = dieWithParent()
 	if err := cmd.Start(); err != nil {
@@ -120,6 +129,13 @@ func (s *Server) signal(sig syscall.Signal) {
 	if s.cmd != nil {
 		s.cmd.Process.Signal(sig)
 	}
+}
+
+// Running reports whether the server has not been ended.
+func (s *Server) Running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cmd != nil
 }
 
 // Pid returns the server's process id.
