@@ -75,7 +75,7 @@ type Options struct {
 	// Pace is the least time between two looks of such a goroutine at its
 	// sockets, so that under load one look finds many of them ready, and the
 	// sink gets their events together. An event that comes alone is not held
-	// up. 2 ms by default, which docs/performance.md compares with others;
+	// up. 4 ms by default, which docs/performance.md compares with others;
 	// negative: none.
 	Pace time.Duration
 	// DialContext makes TCP connections; a net.Dialer by default.
@@ -118,7 +118,7 @@ func (o Options) withDefaults() Options {
 		o.ShutdownTimeout = 10 * time.Second
 	}
 	if o.Pace == 0 {
-		o.Pace = 2 * time.Millisecond
+		o.Pace = 4 * time.Millisecond
 	}
 	if o.ConnectTimeout == 0 {
 		o.ConnectTimeout = 10 * time.Second

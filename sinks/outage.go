@@ -11,7 +11,7 @@ import (
 
 const (
 	firstWait = 100 * time.Millisecond
-	longest   = 5 * time.Second
+	longest   = 2 * time.Second
 	tellEvery = time.Minute
 )
 
@@ -28,7 +28,7 @@ type Outage struct {
 }
 
 // Failed notes a failure and returns how long to wait before the next try: 0.1 s
-// at first, twice as long each time, 5 s at most, less up to a half by chance, so
+// at first, twice as long each time, 2 s at most, less up to a half by chance, so
 // that processes which lost a broker together do not come back together. remedy, if
 // any, says what somebody could do about it.
 func (o *Outage) Failed(err error, remedy string) time.Duration {

@@ -149,7 +149,7 @@ type ReaderConfig struct {
 	// reader.count, READER_COUNT. 0 by default.
 	Count int
 	// Pace is the least time between two looks of ReaderEpoll at its sockets;
-	// reader.pace, READER_PACE. 2 ms by default.
+	// reader.pace, READER_PACE. 4 ms by default.
 	Pace time.Duration
 }
 
@@ -261,7 +261,7 @@ func defaults() *Config {
 		MaxMessage:      64 << 20,
 		ShutdownTimeout: 10 * time.Second,
 		API:             APIConfig{Scheme: "https", Host: "discord.com", Version: 10},
-		Reader:          ReaderConfig{Type: defaultReader(), Pace: 2 * time.Millisecond},
+		Reader:          ReaderConfig{Type: defaultReader(), Pace: 4 * time.Millisecond},
 		Broker: BrokerConfig{
 			Type:           BrokerStdio,
 			Group:          "gateway",

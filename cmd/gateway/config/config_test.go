@@ -49,7 +49,7 @@ func TestDefaults(t *testing.T) {
 		MaxMessage:      64 << 20,
 		ShutdownTimeout: 10 * time.Second,
 		API:             APIConfig{Scheme: "https", Host: "discord.com", Version: 10},
-		Reader:          ReaderConfig{Type: "epoll", Pace: 2 * time.Millisecond},
+		Reader:          ReaderConfig{Type: "epoll", Pace: 4 * time.Millisecond},
 		Broker: BrokerConfig{
 			Type: "stdio", Group: "gateway", MessageTimeout: 2 * time.Minute, Buffer: 64 << 20,
 			BatchWait: time.Millisecond, DeadLetters: "dead-letters.jsonl", DeadLettersSize: 64 << 20,

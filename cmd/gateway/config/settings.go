@@ -231,7 +231,7 @@ var settings = slices.Concat([]Setting{
 		show: func(c *Config) string { return intUnlessZero(c.Reader.Count) },
 	},
 	{
-		Key: "reader.pace", Env: "READER_PACE", Takes: "duration", Default: `"2ms"`,
+		Key: "reader.pace", Env: "READER_PACE", Takes: "duration", Default: `"4ms"`,
 		Doc:  "How often at most `epoll` looks at its connections, 0s to 100ms: under load, events are then read and handed on several at a time. One that comes alone does not wait.",
 		read: func(c *Config, in input) { readDuration(&c.Reader.Pace, in, 0, 100*time.Millisecond) },
 		show: func(c *Config) string { return quote(formatDuration(c.Reader.Pace)) },

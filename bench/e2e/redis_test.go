@@ -1,0 +1,171 @@
+//go:build linux
+
+// This file tests the program with Redis as its broker.
+
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"sluice/bench/sim"
+	"sluice/sinks/sinktest/redistest"
+)
+
+var (
+	brokerEvents   = flag.Int("broker-events", 12_500, "events for each of 8 shards while the broker is restarted")
+	brokerRestarts = flag.Int("broker-restarts", 4, "how often it is")
+)
+
+// streamReader reads the entries of the stream "events" as they come.
+func streamReader(ctx context.Context, t *testing.T, address string, want int) []sim.Received {
+	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{address}, DisableCache: true, ForceSingleClient: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var received []sim.Received
+	for last := "0"; len(received) < want; {
+		got, err := c.Do(ctx, c.B().Xread().Count(1000).Block(100).Streams().Key("events").Id(last).Build()).AsXRead()
+		if ctx.Err() != nil {
+			t.Errorf("%d of %d events have come", len(received), want)
+			return received
+		}
+		if err != nil {
+			if !rueidis.IsRedisNil(err) {
+				time.Sleep(20 * time.Millisecond) // it is being restarted
+			}
+			continue
+		}
+		for _, e := range got["events"] {
+			last = e.ID
+			v := e.FieldValues
+			shard, _ := strconv.Atoi(v["shard"])
+			seq, _ := strconv.ParseInt(v["seq"], 10, 64)
+			received = append(received, sim.Received{Shard: shard, Session: v["session"], Seq: seq, Type: v["event"], Hash: sim.Hash([]byte(v["data"]))})
+		}
+	}
+	return received
+}
+
+// All events arrive in Redis, once and in order, while it is killed and started
+// again.
+func TestRedisRestarts(t *testing.T) {
+	rec, err := sim.Record(1, *brokerEvents, "zstd-stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := startSim(t, sim.Options{TLS: true, Shards: floodShards, IdentifyWindow: time.Millisecond, Recording: rec, Rate: -1, Seed: 1})
+	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	p := startGateway(t, setup{name: buildGateway(t)}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr, "BROKER_ENCODING=json",
+		"REDIS_STREAM=events", "REDIS_FIELDS=event,shard,session,seq", "BROKER_BUFFER=8MiB")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	restarted := make(chan struct{})
+	go func() {
+		defer close(restarted)
+		for range *brokerRestarts {
+			time.Sleep(time.Duration(100+rand.IntN(300)) * time.Millisecond)
+			redis.Kill()
+			redis.Restart()
+		}
+	}()
+	want := floodShards * (*brokerEvents + 1) // with READY
+	received := streamReader(ctx, t, redis.Addr, want)
+	<-restarted
+	r := srv.Ledger().Check(received)
+	if r.Received != want || r.Lost+r.Repeated+r.OutOfOrder+r.Unknown+r.Abandoned+r.Pending > 0 {
+		t.Errorf("%v", r)
+	}
+	if n := strings.TrimSpace(redis.CLI("XLEN", "events")); n != strconv.Itoa(want) {
+		t.Errorf("%s entries, want %d", n, want)
+	}
+	if s := srv.Ledger().Summary(); s.Connects != floodShards {
+		t.Errorf("%v", s)
+	}
+	t.Logf("%v", r)
+	p.terminate()
+	p.exit(0)
+}
+
+// A server that is away for long: the gateway holds what it may, reads no further,
+// and keeps its shards alive.
+func TestRedisOutage(t *testing.T) {
+	const shards, heartbeat = 4, time.Second
+	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Rate: 500, ReplayLimit: 1 << 20,
+		HeartbeatInterval: heartbeat, HeartbeatGrace: heartbeat, Seed: 1})
+	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	p := startGateway(t, setup{name: buildGateway(t)}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr, "BROKER_ENCODING=json",
+		"REDIS_STREAM=events", "REDIS_FIELDS=event,shard,session,seq", "BROKER_BUFFER=1MiB")
+	for end := time.Now().Add(time.Minute); srv.Ledger().Summary().Sessions < shards; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the shards get no sessions")
+		}
+	}
+	redis.Kill()
+	time.Sleep(*stallFor)
+	srv.Silence()
+	redis.Restart()
+	want := int(srv.Ledger().Summary().Events)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	r := srv.Ledger().Check(streamReader(ctx, t, redis.Addr, want))
+	if r.Received != want || r.Lost+r.Repeated+r.OutOfOrder+r.Unknown+r.Abandoned+r.Pending > 0 {
+		t.Errorf("%v", r)
+	}
+	if s := srv.Ledger().Summary(); s.Connects != shards {
+		t.Errorf("a shard that waits is cut: %v", s)
+	}
+	peak := p.peakMemory()
+	t.Logf("%v; %d heartbeats; peak memory %d MiB", r, len(srv.Ledger().Heartbeats()), peak>>20)
+	if peak > 100<<20 {
+		t.Errorf("%d MiB of memory with a buffer of 1 MiB", peak>>20)
+	}
+	p.terminate()
+	p.exit(0)
+}
+
+// peakMemory returns the most resident memory that the program had, in bytes.
+func (p *program) peakMemory() int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	kib := 0
+	fmt.Sscan(rest, &kib)
+	return kib << 10
+}
+
+// What is wrong with the broker at the start is told in a line.
+func TestRedisMistakes(t *testing.T) {
+	name := buildGateway(t)
+	srv := startSim(t, sim.Options{TLS: true, Shards: 1})
+	redis := redistest.Start(t, "--requirepass", "right")
+	for _, tt := range []struct {
+		env  []string
+		code int
+		text string
+	}{
+		{[]string{"REDIS_URL=redis://:wrong-password@" + redis.Addr}, 2, "redis.urls: WRONGPASS"},
+		{[]string{"REDIS_URL=" + redis.Addr}, 2, "redis.urls: NOAUTH"},
+		{[]string{"REDIS_URL=redis://:right@" + redis.Addr + "/99"}, 2, "DB index is out of range"},
+		{[]string{"REDIS_URL=127.0.0.1:1", "BROKER_REQUIRED=true"}, 1, "broker.required is set"},
+	} {
+		p := startGateway(t, setup{name: name}, srv, append(tt.env, "BROKER_TYPE=redis")...)
+		p.exit(tt.code)
+		log := p.stderr.String()
+		if !strings.Contains(log, tt.text) || strings.Contains(log, "wrong-password") || strings.Contains(log, "panic") {
+			t.Errorf("%v: want %q in\n%s", tt.env, tt.text, log)
+		}
+	}
+}
