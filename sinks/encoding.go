@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"sluice/engine"
+	"sluice/sinks/msgpack"
 )
 
 // Encoding is what the value of an event is for its consumers.
@@ -17,11 +18,16 @@ const (
 	// MsgpackString is the JSON text as one MessagePack raw string, as the old
 	// gateway wrote it.
 	MsgpackString Encoding = iota
+	// Msgpack is the JSON value as MessagePack.
+	Msgpack
 	// JSON is the JSON text.
 	JSON
+	// Discordjs is what the class RedisGateway of @discordjs/brokers reads: a
+	// MessagePack map of shardId and payload, which is the whole payload.
+	Discordjs
 )
 
-var encodingNames = [...]string{"msgpack-string", "json"}
+var encodingNames = [...]string{"msgpack-string", "msgpack", "json", "discordjs"}
 
 // Encodings returns the names of the encodings.
 func Encodings() []string { return encodingNames[:] }
@@ -42,30 +48,47 @@ func (e Encoding) String() string { return encodingNames[e] }
 // Format is an encoding of an event's data d, or of the whole payload.
 type Format struct {
 	Encoding Encoding
-	Envelope bool // {"op":0,"s":…,"t":…,"d":…} instead of d
+	Envelope bool // {"op":0,"s":…,"t":…,"d":…} instead of d; Discordjs has its own
 }
 
-// Append appends the value of ev. The error is of data that cannot be encoded.
+// Append appends the value of ev. Nothing is allocated if dst has room. The error is
+// of data that is no JSON, which MessagePack cannot be made of.
 func (f Format) Append(dst []byte, ev *engine.Event) ([]byte, error) {
 	data := ev.Data
 	if len(data) == 0 {
 		data = []byte("null")
 	}
-	if !f.Envelope {
-		if f.Encoding == MsgpackString {
-			dst = AppendRawHeader(dst, len(data))
-		}
+	switch {
+	case f.Encoding == Discordjs:
+		dst = append(dst, "\x82\xa7shardId"...)
+		dst = msgpack.AppendUint(dst, uint64(ev.Shard))
+		dst = append(dst, "\xa7payload\x84\xa1t"...)
+		dst = msgpack.AppendString(dst, ev.Type)
+		dst = append(dst, "\xa1s"...)
+		dst = msgpack.AppendUint(dst, uint64(ev.Seq))
+		dst = append(dst, "\xa2op\x00\xa1d"...)
+		return msgpack.AppendFromJSON(dst, data)
+	case f.Encoding == Msgpack && f.Envelope:
+		dst = append(dst, "\x84\xa2op\x00\xa1s"...)
+		dst = msgpack.AppendUint(dst, uint64(ev.Seq))
+		dst = append(dst, "\xa1t"...)
+		dst = msgpack.AppendString(dst, ev.Type)
+		dst = append(dst, "\xa1d"...)
+		return msgpack.AppendFromJSON(dst, data)
+	case f.Encoding == Msgpack:
+		return msgpack.AppendFromJSON(dst, data)
+	case f.Encoding == JSON && f.Envelope:
+		return appendEnvelope(dst, ev, data), nil
+	case f.Encoding == JSON:
 		return append(dst, data...), nil
-	}
-	start := len(dst)
-	if f.Encoding == MsgpackString {
+	case f.Envelope:
+		start := len(dst)
 		dst = append(dst, "\xdb\x00\x00\x00\x00"...) // the length follows
-	}
-	dst = appendEnvelope(dst, ev, data)
-	if f.Encoding == MsgpackString {
+		dst = appendEnvelope(dst, ev, data)
 		binary.BigEndian.PutUint32(dst[start+1:], uint32(len(dst)-start-5))
+		return dst, nil
 	}
-	return dst, nil
+	return append(msgpack.AppendRawHeader(dst, len(data)), data...), nil
 }
 
 // appendEnvelope appends the payload as Discord sent it, but for white space and the
@@ -90,17 +113,4 @@ func AppendName(dst, name []byte) []byte {
 	}
 	dst = append(append(dst, '"'), name...)
 	return append(dst, '"')
-}
-
-// AppendRawHeader appends the header of a MessagePack raw string of n bytes by the
-// old specification, which knows neither str 8 nor bin. n is far below its bound
-// of 4 GiB: the engine bounds the size of a message.
-func AppendRawHeader(dst []byte, n int) []byte {
-	switch {
-	case n < 32:
-		return append(dst, 0xa0|byte(n))
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16(append(dst, 0xda), uint16(n))
-	}
-	return binary.BigEndian.AppendUint32(append(dst, 0xdb), uint32(n))
 }

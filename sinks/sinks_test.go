@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -114,4 +115,59 @@ func TestOutage(t *testing.T) {
 			t.Error("the end is not told")
 		}
 	})
+}
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestFormats holds each format against a file, which other programs' decoders are
+// tried on as well.
+func TestFormats(t *testing.T) {
+	ev := &engine.Event{Shard: 300, Session: "s", Seq: 70_000, Type: []byte("MESSAGE_CREATE"), Data: []byte(
+		`{"id":"1234567890123456789","content":"h\u00e9llo \"wörld\" \ud83c\udf0a\n","big":12345678901234567890,"float":-1.5e3,"half":"\ud800",` +
+			`"tts":false,"edited":null,"list":[0,-1,127,128,255,256,-32,-33,-129,65536,4294967296,{}],"empty":{}}`)}
+	for _, e := range Encodings() {
+		encoding, ok := ParseEncoding(e)
+		if !ok || encoding.String() != e {
+			t.Fatalf("%s is %v", e, encoding)
+		}
+		for _, envelope := range []bool{false, true} {
+			f := Format{encoding, envelope}
+			got, err := f.Append(nil, ev)
+			if err != nil {
+				t.Fatal(err)
+			}
+			name := e
+			if envelope {
+				name += "-envelope"
+			}
+			file := filepath.Join("..", "testdata", "formats", name)
+			if *update {
+				os.MkdirAll(filepath.Dir(file), 0o777)
+				if err := os.WriteFile(file, got, 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s: got  %q\nwant %q", name, got, want)
+			}
+			dst := make([]byte, 0, 4096)
+			if n := testing.AllocsPerRun(100, func() { f.Append(dst, ev) }); n > 0 {
+				t.Errorf("%s: %v allocations", name, n)
+			}
+			none, err := f.Append([]byte("-"), &engine.Event{Type: []byte("X")})
+			if err != nil || !bytes.HasPrefix(none, []byte("-")) || len(none) < 2 {
+				t.Errorf("%s: an event without data is %q, %v", name, none, err)
+			}
+		}
+	}
+	if _, err := (Format{Encoding: Msgpack}).Append(nil, &engine.Event{Data: []byte("{")}); err == nil {
+		t.Error("MessagePack is made of what is no JSON")
+	}
+	if _, ok := ParseEncoding("yaml"); ok {
+		t.Error("yaml is an encoding")
+	}
 }

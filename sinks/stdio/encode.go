@@ -8,6 +8,7 @@ import (
 
 	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/msgpack"
 )
 
 // headRoom is more than appendHead and appendTail add to an event with a plain
@@ -19,10 +20,10 @@ const headRoom = 80
 func (f Format) appendHead(dst []byte, ev *engine.Event, size int) []byte {
 	if f == MsgPack {
 		dst = append(dst, "\x82\xa5event"...)
-		dst = sinks.AppendRawHeader(dst, len(ev.Type))
+		dst = msgpack.AppendRawHeader(dst, len(ev.Type))
 		dst = append(dst, ev.Type...)
 		dst = append(dst, "\xa4data"...)
-		return sinks.AppendRawHeader(dst, size)
+		return msgpack.AppendRawHeader(dst, size)
 	}
 	dst = append(dst, `{"event":`...)
 	dst = sinks.AppendName(dst, ev.Type)

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/sinks"
+	"sluice/sinks/msgpack"
 )
 
 // toJSON reads the map {"v": <the first value of b>} and returns the JSON of the
@@ -114,7 +114,7 @@ func encode(dst []byte, v any, turns *int) []byte {
 		if wide {
 			dst = binary.BigEndian.AppendUint32(append(dst, 0xc6), uint32(len(v)))
 		} else {
-			dst = sinks.AppendRawHeader(dst, len(v))
+			dst = msgpack.AppendRawHeader(dst, len(v))
 		}
 		return append(dst, v...)
 	case []any:

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"sluice/sinks"
 	"sluice/sinks/redis"
 	"sluice/wire"
 )
@@ -167,7 +168,7 @@ func (c *Config) finishRedis(r *report) {
 	if c.is("redis.pool_size") {
 		r.add(Note, c.origins["redis.pool_size"], "redis.pool_size", "has no effect: one connection carries all events, in order")
 	}
-	if !c.Redis.Stream.NamesEvent() && !slices.Contains(c.Redis.Fields, redis.FieldEvent) && !c.Broker.Envelope {
+	if !c.Redis.Stream.NamesEvent() && !slices.Contains(c.Redis.Fields, redis.FieldEvent) && !c.Broker.Envelope && c.Broker.Encoding != sinks.Discordjs {
 		r.add(Warning, c.origins["redis.stream"], "redis.stream", "consumers cannot tell events apart: put {event} into the name, event into redis.fields, or set broker.envelope")
 	}
 	if c.Redis.Retention == 0 && c.Redis.MaxLength == 0 {

@@ -26,7 +26,7 @@ var brokerSettings = []Setting{
 	},
 	{
 		Key: "broker.encoding", Env: "BROKER_ENCODING", Takes: "name", Default: `"msgpack-string"`,
-		Doc: "What an event's value is: `msgpack-string`, its JSON as one MessagePack string, as the old gateway wrote it, or `json`. Not used by stdio.",
+		Doc: "What an event's value is: `msgpack-string`, its JSON as one MessagePack string, as the old gateway wrote it; `msgpack`, MessagePack maps; `json`; or `discordjs`, what RedisGateway of @discordjs/brokers reads. Not used by stdio.",
 		read: func(c *Config, in input) {
 			if s, ok := in.oneOf(sinks.Encodings()...); ok {
 				c.Broker.Encoding, _ = sinks.ParseEncoding(s)
