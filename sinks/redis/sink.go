@@ -76,7 +76,8 @@ type batch struct {
 	acked  func(n int)
 	text   []byte // holds the arguments
 	groups []group
-	used   int // of groups
+	used   int  // of groups
+	shared bool // a connection that has failed may still read text
 }
 
 // group is the part of a batch behind one fence. Its slices are parallel but for
@@ -271,8 +272,8 @@ const keptText = 2 << 20
 // reset makes the batch ready for other events.
 func (b *batch) reset() {
 	b.events, b.acked = nil, nil
-	if b.text = b.text[:0]; cap(b.text) > keptText {
-		b.text = nil
+	if b.text = b.text[:0]; cap(b.text) > keptText || b.shared {
+		b.text, b.shared = nil, false
 	}
 	for i := range b.groups[:b.used] {
 		g := &b.groups[i]

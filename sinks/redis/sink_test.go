@@ -453,9 +453,14 @@ func TestReadOnlyReplica(t *testing.T) {
 	h.settled()
 	host, port, _ := net.SplitHostPort(other.Addr)
 	srv.CLI("REPLICAOF", host, port)
-	h.publish(1000, "A")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.publish(1000, "A")
+	}()
 	h.wait("refusal", func() bool { return strings.Contains(h.log.String(), "READONLY") })
 	srv.CLI("REPLICAOF", "NO", "ONE")
+	<-done
 	h.settled()
 	if st := h.sink.Stats(); st.Published != 2000 || st.SetAside != 0 {
 		t.Errorf("%+v", st)

@@ -23,6 +23,10 @@ const (
 	// suspicion is how many connections in a row must fail over the same batch,
 	// while Redis answers others, for its entries to be sent one at a time.
 	suspicion = 2
+	// pinned is the size of a batch from which its command's memory is not used again.
+	// Redis refuses what is too large before it has read all of it, and rueidis,
+	// which still writes, would take it for done.
+	pinned = 1 << 20
 	// wrongFor is how long a stream counts as one that takes nothing.
 	wrongFor = 10 * time.Second
 )
@@ -157,7 +161,7 @@ func (w *writer) send(ctx context.Context) {
 	w.build()
 	worst, first := none, error(nil)
 	note := func(f failure, err error) {
-		if first == nil {
+		if first == nil || f == cut && worst != cut {
 			worst, first = f, err
 		}
 	}
@@ -186,6 +190,13 @@ func (w *writer) send(ctx context.Context) {
 		w.answer(ctx, w.sent[i], answer, note)
 	}
 	clear(w.sent)
+	if worst == cut {
+		// The connection that has failed may still be reading what it was given.
+		w.commands = nil
+		for _, b := range w.pending {
+			b.shared = true
+		}
+	}
 	w.acknowledge()
 	if worst == none {
 		w.cuts = 0
@@ -228,7 +239,11 @@ func (w *writer) build() {
 				Keys(g.fence.key).Keys(g.keys[:n]...).Keys(g.trims...).
 				Args(strconv.FormatInt(start, 10), strconv.FormatInt(start+int64(n), 10), strconv.Itoa(len(g.trims)), minid, maxlen).
 				Args(g.args[:n*width]...)
-			w.commands = append(w.commands, c.Build())
+			command := c.Build()
+			if len(b.text) >= pinned {
+				command = command.Pin()
+			}
+			w.commands = append(w.commands, command)
 			w.sent = append(w.sent, sentGroup{g, n})
 			if w.alone > 0 {
 				return
