@@ -12,4 +12,9 @@ type Command struct {
 	// Packet is the payload to send, {"op":…,"d":…} as JSON. The engine
 	// copies what it keeps.
 	Packet []byte
+	// Sent, if set, is called once the command is on its way to Discord, or has
+	// been replaced by a newer one of its kind: whoever has it from a broker can
+	// acknowledge it then. It is not called for one that Send has refused, nor
+	// when the engine ends before. It must not wait; any goroutine may call it.
+	Sent func()
 }

@@ -30,6 +30,7 @@ const (
 type waitingCommand struct {
 	wire.Command
 	packet []byte // owned by the queue, then by the caller of next
+	sent   func() // Command.Sent, or nil
 }
 
 // commandQueue is a shard's waiting commands. Any goroutine may add; the
@@ -47,13 +48,16 @@ type commandQueue struct {
 
 // add appends a command, or puts it in the place of a waiting one that it makes
 // obsolete. It keeps packet.
-func (q *commandQueue) add(c wire.Command, packet []byte) error {
+func (q *commandQueue) add(c wire.Command, packet []byte, sent func()) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if c.Op == wire.OpPresenceUpdate || c.Op == wire.OpVoiceStateUpdate {
 		for i := range q.waiting {
 			if w := &q.waiting[i]; w.Op == c.Op && w.Guild == c.Guild {
-				w.packet = packet
+				if w.sent != nil {
+					w.sent()
+				}
+				w.packet, w.sent = packet, sent
 				return nil
 			}
 		}
@@ -61,14 +65,14 @@ func (q *commandQueue) add(c wire.Command, packet []byte) error {
 	if len(q.waiting) >= q.limit {
 		return fmt.Errorf("%w: %d commands wait", ErrQueueFull, len(q.waiting))
 	}
-	q.waiting = append(q.waiting, waitingCommand{c, packet})
+	q.waiting = append(q.waiting, waitingCommand{c, packet, sent})
 	return nil
 }
 
-// next removes and returns the first command that may be sent now. Without
-// one it returns nil and when to ask again; the zero time means not before
-// another add.
-func (q *commandQueue) next(now time.Time) (packet []byte, again time.Time) {
+// next removes and returns the first command that may be sent now, and what to call
+// when it is. Without one it returns nil and when to ask again; the zero time
+// means not before another add.
+func (q *commandQueue) next(now time.Time) (packet []byte, sent func(), again time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range q.waiting {
@@ -81,11 +85,11 @@ func (q *commandQueue) next(now time.Time) (packet []byte, again time.Time) {
 			continue
 		}
 		q.note(w, now)
-		packet = w.packet
+		packet, sent = w.packet, w.sent
 		q.waiting = slices.Delete(q.waiting, i, i+1)
-		return packet, time.Time{}
+		return packet, sent, time.Time{}
 	}
-	return nil, again
+	return nil, nil, again
 }
 
 // notBefore returns the earliest moment for w by its own pacing.

@@ -21,13 +21,13 @@ func TestCommandQueue(t *testing.T) {
 
 	add := func(t *testing.T, q *commandQueue, c wire.Command, packet string) {
 		t.Helper()
-		if err := q.add(c, []byte(packet)); err != nil {
+		if err := q.add(c, []byte(packet), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	drain := func(q *commandQueue, now time.Time) (got string, again time.Time) {
 		for {
-			packet, again := q.next(now)
+			packet, _, again := q.next(now)
 			if packet == nil {
 				return got, again
 			}
@@ -40,7 +40,7 @@ func TestCommandQueue(t *testing.T) {
 		add(t, &q, sounds, "a")
 		add(t, &q, voice("1"), "b")
 		add(t, &q, sounds, "c")
-		if err := q.add(sounds, []byte("d")); !errors.Is(err, ErrQueueFull) {
+		if err := q.add(sounds, []byte("d"), nil); !errors.Is(err, ErrQueueFull) {
 			t.Errorf("the fourth command: %v", err)
 		}
 		if got, again := drain(&q, now); got != "abc" || !again.IsZero() {

@@ -227,7 +227,7 @@ func (e *Engine) Send(ctx context.Context, c Command) error {
 	}
 	select {
 	case <-e.ended:
-		return errors.New("the gateway has stopped")
+		return ErrStopped
 	default:
 	}
 	f := e.running.Load()
@@ -240,7 +240,7 @@ func (e *Engine) Send(ctx context.Context, c Command) error {
 		if id < 0 || id >= f.env.shards {
 			return fmt.Errorf("shard %d does not exist with %d shards", id, f.env.shards)
 		}
-		return fmt.Errorf("shard %d is not run by this process", id)
+		return &ElsewhereError{Shard: id}
 	}
 	parsed, err := wire.ParseCommand(c.Packet)
 	if err != nil {
@@ -250,11 +250,28 @@ func (e *Engine) Send(ctx context.Context, c Command) error {
 		// Discord ends the session over it.
 		return errors.New("all members of a guild are given only to a bot with the intent GUILD_MEMBERS")
 	}
-	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...)); err != nil {
+	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...), c.Sent); err != nil {
 		return fmt.Errorf("shard %d: %w", id, err)
 	}
 	s.post(mailCommands)
 	return nil
+}
+
+// Shards returns the shard count and the ids of the shards that this engine runs, in
+// ascending order. It waits until Run has learnt of them, or ctx is done.
+func (e *Engine) Shards(ctx context.Context) (count int, ids []int, err error) {
+	select {
+	case <-e.started:
+	case <-e.ended:
+		return 0, nil, ErrStopped
+	case <-ctx.Done():
+		return 0, nil, ctx.Err()
+	}
+	f := e.running.Load()
+	for _, s := range f.shards {
+		ids = append(ids, s.id)
+	}
+	return f.env.shards, ids, nil
 }
 
 // Stats are counts since Run began, over all shards.

@@ -431,12 +431,15 @@ func (s *shard) sendCommands(now time.Time) {
 			s.commandAt = at
 			return
 		}
-		packet, again := s.commands.next(now)
+		packet, sent, again := s.commands.next(now)
 		if packet == nil {
 			s.commandAt = again
 			return
 		}
 		s.send(now, packet)
+		if sent != nil {
+			sent()
+		}
 	}
 }
 

@@ -114,8 +114,11 @@ func TestRedisOutage(t *testing.T) {
 	redis.Kill()
 	time.Sleep(*stallFor)
 	srv.Silence()
+	want := 0
+	for n := -1; n != want; time.Sleep(200 * time.Millisecond) { // until the last is on its way
+		n, want = want, int(srv.Ledger().Summary().Events)
+	}
 	redis.Restart()
-	want := int(srv.Ledger().Summary().Events)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	r := srv.Ledger().Check(streamReader(ctx, t, redis.Addr, want))

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/redis/rueidis"
+
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
 	"sluice/sinks"
@@ -29,10 +31,11 @@ func newSink(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.
 	return stdio.NewSink(os.Stdout, format), nil
 }
 
-func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.Sink, error) {
+// redisClient returns how Redis is reached by the settings.
+func redisClient(cfg *config.Config) (rueidis.ClientOption, error) {
 	secure, err := cfg.Redis.TLS.Load("redis")
 	if err != nil {
-		return nil, err
+		return rueidis.ClientOption{}, err
 	}
 	addresses := make([]string, len(cfg.Redis.URLs))
 	for i, u := range cfg.Redis.URLs {
@@ -40,7 +43,39 @@ func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine
 	}
 	client, err := redis.NewClientOption(addresses, secure)
 	if err != nil {
-		return nil, settingError{fmt.Errorf("redis.urls: %w", err)}
+		return client, settingError{fmt.Errorf("redis.urls: %w", err)}
+	}
+	return client, nil
+}
+
+// readRedis gives the commands in Redis to the engine until ctx is done.
+func readRedis(ctx context.Context, cfg *config.Config, e *engine.Engine, log *slog.Logger) {
+	_, shards, err := e.Shards(ctx)
+	if err != nil {
+		return // the gateway ends before it has begun
+	}
+	client, err := redisClient(cfg)
+	if err != nil {
+		return // newSink has told
+	}
+	redis.ReadCommands(ctx, redis.CommandOptions{
+		Client: client,
+		Group:  cfg.Broker.Group,
+		// Of the processes of a bot each runs other shards, and the same ones after a
+		// restart.
+		Consumer:  fmt.Sprintf("sluice-%d", shards[0]),
+		Shards:    shards,
+		Discordjs: cfg.Broker.Encoding == sinks.Discordjs,
+		Timeout:   cfg.Broker.MessageTimeout,
+		Send:      e.Send,
+		Log:       log,
+	})
+}
+
+func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.Sink, error) {
+	client, err := redisClient(cfg)
+	if err != nil {
+		return nil, err
 	}
 	switch c, err := redis.Connect(ctx, client); {
 	case err == nil:

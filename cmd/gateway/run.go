@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -74,6 +75,8 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	// Without this a write to a pipe that nobody reads would kill the process
 	// before it could close its connections.
 	signal.Ignore(syscall.SIGPIPE)
+	ctx, stopReading := context.WithCancel(ctx)
+	defer stopReading()
 	if cfg.Debug.Address != "" {
 		if err := serveDebug(ctx, cfg.Debug.Address, log); err != nil {
 			return err
@@ -81,10 +84,16 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	}
 	limitMemory(log)
 	go trimMemory(ctx, e)
-	if cfg.Broker.Type == config.BrokerStdio {
-		go readCommands(ctx, os.Stdin, e, log)
+	var reading sync.WaitGroup
+	switch cfg.Broker.Type {
+	case config.BrokerStdio:
+		go readCommands(ctx, os.Stdin, e, log) // a read cannot be called off
+	case config.BrokerRedis:
+		reading.Go(func() { readRedis(ctx, cfg, e, log) })
 	}
 	err = e.Run(ctx)
+	stopReading()
+	reading.Wait() // what has been sent is acknowledged
 	if stdio.IsClosedPipe(err) {
 		log.Info("standard output was closed by its reader; the sessions are kept")
 		return nil

@@ -1,0 +1,359 @@
+// This file reads commands from streams, as a consumer of a group.
+
+package redis
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"sluice/engine"
+	"sluice/sinks"
+	"sluice/sinks/msgpack"
+	"sluice/sinks/stdio"
+)
+
+// CommandOptions are the settings of ReadCommands. All are required but
+// Discordjs.
+type CommandOptions struct {
+	Client rueidis.ClientOption
+	// Group is the consumer group, and Consumer this process's name in it: another
+	// process has another, and the same process the same after a restart, since
+	// what it had not done by then is waiting under that name.
+	Group, Consumer string
+	// Shards are the ids that this process runs. The streams are SEND and these
+	// numbers.
+	Shards []int
+	// Discordjs reads the stream gateway_send, too.
+	Discordjs bool
+	// Timeout is how long a command may lie with another consumer before it is
+	// taken over.
+	Timeout time.Duration
+	// Send takes a command; an error means that it is refused for good, unless it
+	// is engine.ErrQueueFull, which passes.
+	Send func(ctx context.Context, c engine.Command) error
+	Log  *slog.Logger
+}
+
+const (
+	// prefetch bounds the commands that are read and not acknowledged.
+	prefetch = 256
+	// readBlock is how long a read waits for a command, and so how long the end
+	// of the context may take to be noticed.
+	readBlock = 500 * time.Millisecond
+	// ackPause gathers acknowledgements.
+	ackPause = 20 * time.Millisecond
+	// handedOnFor is how long a command for another process stays in its stream, as
+	// with the old gateway.
+	handedOnFor = time.Hour
+)
+
+// commandReader is the state of one ReadCommands. But for what mu guards it belongs to
+// its goroutine.
+type commandReader struct {
+	CommandOptions
+	client  rueidis.Client
+	outage  sinks.Outage
+	streams []string
+	claimed time.Time // when others' commands were last looked for
+	// While it is not nil, what this consumer was given before and has not done is
+	// read: each stream from the entry after this one.
+	undone map[string]string
+
+	mu    sync.Mutex
+	held  map[entryID]struct{} // read and not yet acknowledged
+	acks  []entryID
+	acked chan struct{} // room in held
+}
+
+// entryID is an entry of a stream.
+type entryID struct{ stream, id string }
+
+// ReadCommands reads commands until ctx is done, through whatever happens to Redis. A
+// command is acknowledged when it is on its way to Discord, or at once when it is
+// none: what is wrong with it is told. One for a shard that another process runs is
+// handed on in the stream of the shard's number.
+func ReadCommands(ctx context.Context, o CommandOptions) {
+	r := &commandReader{CommandOptions: o, outage: sinks.Outage{Log: o.Log, Broker: "redis"},
+		undone: make(map[string]string), held: make(map[entryID]struct{}), acked: make(chan struct{}, 1)}
+	r.streams = []string{"SEND"}
+	if o.Discordjs {
+		r.streams = append(r.streams, stdio.DiscordjsCommands)
+	}
+	for _, id := range o.Shards {
+		r.streams = append(r.streams, strconv.Itoa(id))
+	}
+	acking, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var acker sync.WaitGroup
+	defer func() {
+		stop()
+		acker.Wait()
+		if r.client != nil {
+			r.client.Close()
+		}
+	}()
+	for ctx.Err() == nil {
+		if r.client == nil {
+			client, err := Connect(ctx, o.Client)
+			if err != nil {
+				pause(ctx, r.outage.Failed(err, remedyFor(err)))
+				continue
+			}
+			r.client = client
+			acker.Go(func() { r.acknowledge(acking) })
+		}
+		err := r.join(ctx)
+		for err == nil && ctx.Err() == nil {
+			err = r.readOnce(ctx)
+		}
+		if ctx.Err() == nil {
+			pause(ctx, r.outage.Failed(err, remedyFor(err)))
+		}
+	}
+}
+
+// join makes the groups, where they are missing.
+func (r *commandReader) join(ctx context.Context) error {
+	var cmds []rueidis.Completed
+	for _, s := range r.streams {
+		cmds = append(cmds, r.client.B().XgroupCreate().Key(s).Group(r.Group).Id("0").Mkstream().Build())
+	}
+	for _, a := range r.client.DoMulti(ctx, cmds...) {
+		if err := a.Error(); err != nil && !rueidis.IsRedisBusyGroup(err) {
+			return fmt.Errorf("XGROUP CREATE: %w", err)
+		}
+	}
+	return nil
+}
+
+// readOnce reads what there is, or waits shortly for it, and hands it on.
+func (r *commandReader) readOnce(ctx context.Context) error {
+	for r.room() == 0 {
+		select {
+		case <-r.acked:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if time.Since(r.claimed) >= r.Timeout/2 {
+		if err := r.claim(ctx); err != nil {
+			return err
+		}
+		r.claimed = time.Now()
+	}
+	got, err := r.read(ctx)
+	if err != nil {
+		return err
+	}
+	r.outage.Over()
+	any := false
+	for _, s := range r.streams {
+		for _, e := range got[s] {
+			any = true
+			if r.undone != nil {
+				r.undone[s] = e.ID
+			}
+			if r.hold(entryID{s, e.ID}) {
+				r.handle(ctx, entryID{s, e.ID}, e.FieldValues)
+			}
+		}
+	}
+	if !any {
+		r.undone = nil
+	}
+	return nil
+}
+
+// from returns the id from which a stream is read.
+func (r *commandReader) from(stream string) string {
+	if r.undone == nil {
+		return ">"
+	}
+	return cmp.Or(r.undone[stream], "0")
+}
+
+// read reads entries of all streams.
+func (r *commandReader) read(ctx context.Context) (map[string][]rueidis.XRangeEntry, error) {
+	count := int64(r.room())
+	if r.client.Mode() != rueidis.ClientModeCluster {
+		ids := make([]string, len(r.streams))
+		for i, s := range r.streams {
+			ids[i] = r.from(s)
+		}
+		got, err := r.client.Do(ctx, r.client.B().Xreadgroup().Group(r.Group, r.Consumer).Count(count).Block(readBlock.Milliseconds()).
+			Streams().Key(r.streams...).Id(ids...).Build()).AsXRead()
+		if rueidis.IsRedisNil(err) {
+			err = nil
+		}
+		return got, err
+	}
+	// In a cluster the streams lie on different servers.
+	var cmds []rueidis.Completed
+	for _, s := range r.streams {
+		cmds = append(cmds, r.client.B().Xreadgroup().Group(r.Group, r.Consumer).Count(count).Streams().Key(s).Id(r.from(s)).Build())
+	}
+	all := make(map[string][]rueidis.XRangeEntry)
+	for _, a := range r.client.DoMulti(ctx, cmds...) {
+		got, err := a.AsXRead()
+		if err != nil && !rueidis.IsRedisNil(err) {
+			return nil, err
+		}
+		for s, entries := range got {
+			all[s] = entries
+		}
+	}
+	if len(all) == 0 && r.undone == nil {
+		pause(ctx, readBlock/5)
+	}
+	return all, nil
+}
+
+// claim takes over what lies with consumers that do nothing any more. It is read with
+// what was this consumer's own.
+func (r *commandReader) claim(ctx context.Context) error {
+	var cmds []rueidis.Completed
+	for _, s := range r.streams {
+		cmds = append(cmds, r.client.B().Xautoclaim().Key(s).Group(r.Group).Consumer(r.Consumer).
+			MinIdleTime(strconv.FormatInt(r.Timeout.Milliseconds(), 10)).Start("0").Count(prefetch).Justid().Build())
+	}
+	for _, a := range r.client.DoMulti(ctx, cmds...) {
+		answer, err := a.ToArray()
+		if err != nil {
+			return fmt.Errorf("XAUTOCLAIM: %w", err)
+		}
+		if ids, _ := answer[1].AsStrSlice(); len(ids) > 0 {
+			r.undone = make(map[string]string)
+		}
+	}
+	return nil
+}
+
+// handle hands a command on, or gives it up.
+func (r *commandReader) handle(ctx context.Context, at entryID, fields map[string]string) {
+	if fields == nil {
+		r.done(at) // it has been trimmed
+		return
+	}
+	value, ok := fields["data"]
+	if !ok {
+		r.refuse(at, errors.New("the entry has no field data"))
+		return
+	}
+	c, err := stdio.ParseEvent(at.stream, []byte(value))
+	if err != nil {
+		r.refuse(at, err)
+		return
+	}
+	c.Sent = func() { r.done(at) }
+	for {
+		err := r.Send(ctx, c)
+		var elsewhere *engine.ElsewhereError
+		switch {
+		case err == nil:
+			return
+		case errors.Is(err, engine.ErrQueueFull):
+			if pause(ctx, 100*time.Millisecond); ctx.Err() == nil {
+				continue
+			}
+		case errors.As(err, &elsewhere):
+			r.handOn(ctx, at, elsewhere.Shard, c.Packet)
+		case ctx.Err() == nil && !errors.Is(err, engine.ErrStopped):
+			r.refuse(at, err)
+		}
+		return
+	}
+}
+
+// handOn puts a packet into the stream of a shard that another process runs.
+func (r *commandReader) handOn(ctx context.Context, at entryID, shard int, packet []byte) {
+	value := append(msgpack.AppendRawHeader(nil, len(packet)), packet...)
+	since := strconv.FormatInt(time.Now().Add(-handedOnFor).UnixMilli(), 10)
+	err := r.client.Do(ctx, r.client.B().Xadd().Key(strconv.Itoa(shard)).Minid().Almost().Threshold(since).Id("*").
+		FieldValue().FieldValue("data", rueidis.BinaryString(value)).Build()).Error()
+	if err != nil {
+		r.release(at) // it stays with this consumer, and is read again
+		r.undone = make(map[string]string)
+		pause(ctx, r.outage.Failed(err, remedyFor(err)))
+		return
+	}
+	r.done(at)
+}
+
+// refuse tells of a command that is none, and is done with it.
+func (r *commandReader) refuse(at entryID, err error) {
+	r.Log.Warn("command refused", "stream", at.stream, "entry", at.id, "error", err)
+	r.done(at)
+}
+
+// room returns how many more commands may be read.
+func (r *commandReader) room() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return prefetch - len(r.held)
+}
+
+// hold notes that an entry was read. It returns false for one that is held already.
+func (r *commandReader) hold(at entryID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.held[at]
+	r.held[at] = struct{}{}
+	return !ok
+}
+
+// release notes that an entry is not held any more.
+func (r *commandReader) release(at entryID) {
+	r.mu.Lock()
+	delete(r.held, at)
+	r.mu.Unlock()
+	select {
+	case r.acked <- struct{}{}:
+	default:
+	}
+}
+
+// done has an entry acknowledged. Any goroutine may call it.
+func (r *commandReader) done(at entryID) {
+	r.mu.Lock()
+	r.acks = append(r.acks, at)
+	r.mu.Unlock()
+}
+
+// acknowledge acknowledges what is done, a few at a time, until ctx is done and then
+// what is left.
+func (r *commandReader) acknowledge(ctx context.Context) {
+	for last := false; !last; {
+		select {
+		case <-time.After(ackPause):
+		case <-ctx.Done():
+			last = true
+		}
+		r.mu.Lock()
+		acks := r.acks
+		r.acks = nil
+		r.mu.Unlock()
+		if len(acks) == 0 {
+			continue
+		}
+		var cmds []rueidis.Completed
+		for _, at := range acks {
+			cmds = append(cmds, r.client.B().Xack().Key(at.stream).Group(r.Group).Id(at.id).Build())
+		}
+		answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+		for i, a := range r.client.DoMulti(answering, cmds...) {
+			if _, refused := rueidis.IsRedisErr(a.Error()); a.Error() == nil || refused {
+				r.release(acks[i]) // without its group there is nothing to acknowledge
+			} else {
+				r.done(acks[i])
+			}
+		}
+		cancel()
+	}
+}

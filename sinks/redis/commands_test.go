@@ -1,0 +1,283 @@
+//go:build unix
+
+// This file tests the commands that come through streams.
+
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"sluice/engine"
+	"sluice/sinks/msgpack"
+	"sluice/sinks/sinktest/redistest"
+)
+
+// fakeEngine takes commands of the shards 0 to 3 of 8.
+type fakeEngine struct {
+	mu   sync.Mutex
+	got  map[int][]string // packets by shard
+	late bool             // Sent is not called
+	full int              // so many times the queue is full
+}
+
+func (f *fakeEngine) send(_ context.Context, c engine.Command) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	shard := c.Shard
+	if c.Guild != 0 {
+		shard = int(c.Guild >> 22 % 8)
+	}
+	switch {
+	case shard >= 8:
+		return errors.New("no such shard")
+	case shard >= 4:
+		return &engine.ElsewhereError{Shard: shard}
+	case f.full > 0:
+		f.full--
+		return fmt.Errorf("shard: %w", engine.ErrQueueFull)
+	}
+	if f.got == nil {
+		f.got = make(map[int][]string)
+	}
+	f.got[shard] = append(f.got[shard], string(c.Packet))
+	if !f.late {
+		c.Sent()
+	}
+	return nil
+}
+
+func (f *fakeEngine) count() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, packets := range f.got {
+		n += len(packets)
+	}
+	return n
+}
+
+// commandWorld is a server, a reader of commands, and a bot that sends them.
+type commandWorld struct {
+	t   *testing.T
+	srv *redistest.Server
+	bot rueidis.Client
+	log syncBuffer
+}
+
+func newCommandWorld(t *testing.T) *commandWorld {
+	w := &commandWorld{t: t, srv: redistest.Start(t)}
+	var err error
+	w.bot, err = rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{w.srv.Addr}, DisableCache: true, ForceSingleClient: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.bot.Close)
+	return w
+}
+
+// read runs a reader until stop is called.
+func (w *commandWorld) read(f *fakeEngine, consumer string, timeout time.Duration) (stop func()) {
+	option, err := NewClientOption([]string{w.srv.Addr}, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ReadCommands(ctx, CommandOptions{Client: option, Group: "gateway", Consumer: consumer, Shards: []int{0, 1, 2, 3}, Discordjs: true,
+			Timeout: timeout, Send: f.send, Log: slog.New(slog.NewTextHandler(&w.log, nil))})
+	}()
+	stop = func() { cancel(); <-done }
+	w.t.Cleanup(stop)
+	return stop
+}
+
+func (w *commandWorld) add(stream, value string) {
+	w.t.Helper()
+	var err error
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) { // after a restart
+		if err = w.bot.Do(context.Background(), w.bot.B().Xadd().Key(stream).Id("*").FieldValue().FieldValue("data", value).Build()).Error(); err == nil {
+			return
+		}
+	}
+	w.t.Error(err)
+}
+
+// pending returns how many entries are read and not acknowledged.
+func (w *commandWorld) pending(streams ...string) (n int64) {
+	for _, s := range streams {
+		answer, err := w.bot.Do(context.Background(), w.bot.B().Xpending().Key(s).Group("gateway").Build()).ToArray()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		p, _ := answer[0].AsInt64()
+		n += p
+	}
+	return n
+}
+
+func (w *commandWorld) wait(what string, holds func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(40 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("no %s\n%s", what, w.log.String())
+		}
+	}
+}
+
+func rawString(s string) string { return string(msgpack.AppendRawHeader(nil, len(s))) + s }
+
+func packet(n int) string { return fmt.Sprintf(`{"op":8,"d":%d}`, n) }
+
+var allStreams = []string{"SEND", "gateway_send", "0", "1", "2", "3"}
+
+// 10,000 commands arrive once and in order, while the process that reads them is
+// started anew twice, each time with some not yet on their way to Discord.
+func TestCommands(t *testing.T) {
+	w := newCommandWorld(t)
+	const all = 10_000
+	go func() {
+		for i := range all {
+			shard := i % 4
+			switch i % 3 {
+			case 0: // guilds of the shard
+				w.add("SEND", rawString(fmt.Sprintf(`{"guild_id":"%d","packet":%s}`, (shard+8)<<22, packet(i))))
+			default:
+				w.add("SEND", rawString(fmt.Sprintf(`{"shard":%d,"packet":%s}`, shard, packet(i))))
+			}
+		}
+	}()
+	var got [4][]string
+	take := func(f *fakeEngine) {
+		for shard, packets := range f.got {
+			got[shard] = append(got[shard], packets...)
+		}
+	}
+	for range 2 {
+		f := &fakeEngine{full: 2}
+		stop := w.read(f, "sluice-0", time.Minute)
+		n := f.count()
+		w.wait("progress", func() bool { return f.count() > n+1000 })
+		f.mu.Lock()
+		f.late = true // from here on the process keeps them, until it ends
+		late := 0
+		for _, p := range f.got {
+			late += len(p)
+		}
+		before := map[int]int{}
+		for shard, p := range f.got {
+			before[shard] = len(p)
+		}
+		f.mu.Unlock()
+		w.wait("a full house", func() bool { return f.count() == late+prefetch })
+		stop()
+		for shard, n := range before {
+			f.got[shard] = f.got[shard][:n]
+		}
+		take(f)
+	}
+	f := new(fakeEngine)
+	stop := w.read(f, "sluice-0", time.Minute)
+	rest := all - len(got[0]) - len(got[1]) - len(got[2]) - len(got[3])
+	w.wait("the rest", func() bool { return f.count() >= rest })
+	w.wait("acknowledgements", func() bool { return w.pending(allStreams...) == 0 })
+	stop()
+	take(f)
+	for shard := range got {
+		for i, p := range got[shard] {
+			if want := packet(4*i + shard); p != want {
+				t.Fatalf("shard %d: command %d is %s, want %s", shard, i, p, want)
+			}
+		}
+		if len(got[shard]) != all/4 {
+			t.Errorf("shard %d: %d commands", shard, len(got[shard]))
+		}
+	}
+}
+
+func TestCommandStreams(t *testing.T) {
+	w := newCommandWorld(t)
+	w.add("3", rawString(packet(1))) // before the group exists
+	f := new(fakeEngine)
+	w.read(f, "sluice-0", time.Minute)
+	w.add("0", rawString(packet(2)))
+	value, err := msgpack.AppendFromJSON(nil, []byte(`{"shardId":2,"payload":`+packet(3)+`}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.add("gateway_send", string(value))
+	w.wait("commands", func() bool { return f.count() == 3 })
+	f.mu.Lock()
+	if f.got[3][0] != packet(1) || f.got[0][0] != packet(2) || f.got[2][0] != packet(3) {
+		t.Errorf("got %v", f.got)
+	}
+	f.mu.Unlock()
+	// One for a shard of another process is handed on.
+	w.add("SEND", rawString(fmt.Sprintf(`{"guild_id":"%d","packet":%s}`, 5<<22, packet(4))))
+	w.wait("hand-over", func() bool { return strings.Contains(w.srv.CLI("XRANGE", "5", "-", "+"), packet(4)) })
+	entry, err := w.bot.Do(t.Context(), w.bot.B().Xrange().Key("5").Start("-").End("+").Build()).AsXRange()
+	if err != nil || len(entry) != 1 || entry[0].FieldValues["data"] != rawString(packet(4)) || len(entry[0].FieldValues) != 1 {
+		t.Errorf("handed on: %q, %v", entry, err)
+	}
+	w.wait("acknowledgements", func() bool { return w.pending(allStreams...) == 0 })
+}
+
+// What is no command is acknowledged and told, and harms nothing.
+func TestPoisonousCommands(t *testing.T) {
+	w := newCommandWorld(t)
+	f := new(fakeEngine)
+	w.read(f, "sluice-0", time.Minute)
+	bad := []string{"", "\xc1", "\xda\xff\xff", rawString("{"), rawString(`{"guild_id":"1"}`), rawString(`{"guild_id":12345,"packet":{"op":3}}`),
+		rawString(`{"shard":9,"packet":{"op":3}}`), "\xdf\xff\xff\xff\xff", rawString(strings.Repeat("x", 1<<20))}
+	for _, value := range bad {
+		w.add("SEND", value)
+	}
+	w.srv.CLI("XADD", "SEND", "*", "other", "field")
+	w.add("SEND", rawString(fmt.Sprintf(`{"shard":1,"packet":%s}`, packet(1))))
+	w.wait("the good one", func() bool { return f.count() == 1 })
+	w.wait("acknowledgements", func() bool { return w.pending(allStreams...) == 0 })
+	if n := strings.Count(w.log.String(), "command refused"); n != len(bad)+1 {
+		t.Errorf("told %d times, want %d\n%s", n, len(bad)+1, w.log.String())
+	}
+	if strings.Contains(w.log.String(), "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx") {
+		t.Error("the log has a large value in it")
+	}
+}
+
+// What a consumer that has died was given is taken over. Redis emptied in between
+// is Redis with groups to be made.
+func TestDeadConsumer(t *testing.T) {
+	w := newCommandWorld(t)
+	for i := range 600 {
+		w.add("SEND", rawString(fmt.Sprintf(`{"shard":1,"packet":%s}`, packet(i))))
+	}
+	w.srv.CLI("XGROUP", "CREATE", "SEND", "gateway", "0")
+	w.srv.CLI("XREADGROUP", "GROUP", "gateway", "dead", "COUNT", "400", "STREAMS", "SEND", ">")
+	time.Sleep(300 * time.Millisecond)
+	f := new(fakeEngine)
+	w.read(f, "sluice-0", 200*time.Millisecond)
+	w.wait("commands", func() bool { return f.count() >= 600 })
+	w.wait("acknowledgements", func() bool { return w.pending(allStreams...) == 0 })
+	if f.count() != 600 {
+		t.Errorf("%d commands, want 600", f.count())
+	}
+	w.srv.CLI("FLUSHALL")
+	w.wait("groups", func() bool { return strings.Contains(w.srv.CLI("EXISTS", "SEND"), "1") })
+	w.add("2", rawString(packet(7)))
+	w.wait("a command", func() bool { return f.count() == 601 })
+	w.srv.Kill()
+	time.Sleep(300 * time.Millisecond)
+	w.srv.Restart()
+	w.wait("groups", func() bool { return strings.Contains(w.srv.CLI("EXISTS", "SEND"), "1") })
+	w.add("2", rawString(packet(8)))
+	w.wait("another", func() bool { return f.count() == 602 })
+}

@@ -1,0 +1,73 @@
+// This file tests the commands that come from brokers.
+
+package stdio
+
+import (
+	"strings"
+	"testing"
+
+	"sluice/sinks/msgpack"
+)
+
+func TestParseEvent(t *testing.T) {
+	raw := func(s string) string { return string(msgpack.AppendRawHeader(nil, len(s))) + s }
+	packed := func(s string) string {
+		b, err := msgpack.AppendFromJSON(nil, []byte(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	const packet = `{"op":8,"d":{"guild_id":"1"}}`
+	send := `{"guild_id":"81384788765712384","packet":` + packet + `}`
+	for _, tt := range []struct {
+		name, value string
+		guild       uint64
+		shard       int
+	}{
+		{"SEND", raw(send), 81384788765712384, 0},
+		{"SEND", "\xc5\x00" + string(rune(len(send))) + send, 81384788765712384, 0},
+		{"SEND", packed(send), 81384788765712384, 0},
+		{"SEND", send, 81384788765712384, 0},
+		{"SEND", raw(`{"shard":5,"packet":` + packet + `}`), 0, 5},
+		{"17", raw(packet), 0, 17},
+		{"17", packed(packet), 0, 17},
+		{"gateway_send", packed(`{"payload":` + packet + `,"shardId":3}`), 0, 3},
+	} {
+		c, err := ParseEvent(tt.name, []byte(tt.value))
+		if err != nil || c.Guild != tt.guild || c.Shard != tt.shard || string(c.Packet) != packet {
+			t.Errorf("%s %.40q: %+v, %v", tt.name, tt.value, c, err)
+		}
+	}
+	for _, tt := range []struct{ name, value, want string }{
+		{"SEND", "", "ends too soon"},
+		{"SEND", raw(send)[:40], "ends too soon"},
+		{"SEND", raw(send) + "x", "something follows"},
+		{"SEND", raw(`{"guild_id":"1"}`), "packet is missing"},
+		{"SEND", raw(`{"guild_id":81384788765712384,"packet":{}}`), "send it as a string"},
+		{"SEND", raw(`{"guild_id":`), "not JSON"},
+		{"SEND", `{"guild_id":`, "not JSON"},
+		{"SEND", "\xc1", ""},
+		{"SEND", "\x07", "not a JSON object"},
+		{"SEND", strings.Repeat("x", maxItem+1), "long"},
+		{"MESSAGE", raw(packet), "no command"},
+		{"-1", raw(packet), "no command"},
+		{"gateway_send", packed(`{"shardId":3}`), "payload is missing"},
+		{"gateway_send", packed(`{"payload":{}}`), "guild_id is missing"},
+	} {
+		if c, err := ParseEvent(tt.name, []byte(tt.value)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s %.40q: %+v, %v; want %q", tt.name, tt.value, c, err, tt.want)
+		}
+	}
+}
+
+func FuzzParseEvent(f *testing.F) {
+	f.Add("SEND", []byte("\xa2{}"))
+	f.Add("3", []byte("\x81\xa2op\x03"))
+	f.Add("gateway_send", []byte(`{"shardId":1,"payload":{"op":3}}`))
+	f.Fuzz(func(t *testing.T, name string, value []byte) {
+		if c, err := ParseEvent(name, value); err == nil && (len(c.Packet) == 0 || c.Packet[0] != '{') {
+			t.Errorf("the packet is %q", c.Packet)
+		}
+	})
+}
