@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -372,11 +373,12 @@ func (w *writer) recover(ctx context.Context, f failure, err error) {
 		w.disconnect() // the address may lead to another server now
 		pause(ctx, w.outage.Failed(err, "let redis.urls lead to the master"))
 	case cut:
-		if w.answers(ctx) {
+		var dial *net.OpError
+		if !(errors.As(err, &dial) && dial.Op == "dial") && w.answers(ctx) {
 			w.cuts++
-		}
-		if w.cuts >= suspicion {
-			w.suspect(err)
+			if w.cuts >= suspicion || w.alone > 0 {
+				w.suspect(err)
+			}
 		}
 		pause(ctx, w.outage.Failed(err, remedyFor(err)))
 	case refused:
@@ -386,11 +388,17 @@ func (w *writer) recover(ctx context.Context, f failure, err error) {
 	}
 }
 
-// answers reports whether Redis answers at all.
+// answers reports whether the server that the oldest group goes to answers: that it
+// does not is no fault of an entry.
 func (w *writer) answers(ctx context.Context) bool {
+	g := w.first()
+	if g == nil {
+		return true
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	return w.client.Do(ctx, w.client.B().Ping().Build()).Error() == nil
+	err := w.client.Do(ctx, w.client.B().Get().Key(g.fence.key).Build()).Error()
+	return err == nil || rueidis.IsRedisNil(err)
 }
 
 // suspect has the entries sent one at a time, after connections have ended over
