@@ -20,7 +20,7 @@ import (
 )
 
 func TestForeignDiscordJS(t *testing.T) {
-	dir := installDiscordJS(t)
+	dir := installNode(t, "discordjs", "bot.mjs")
 	for _, compression := range []string{"zlib-stream", "none"} {
 		t.Run(compression, func(t *testing.T) {
 			t.Parallel()
@@ -83,21 +83,22 @@ func testDiscordJS(t *testing.T, dir, compression string) {
 	foreignCompression(t, srv, compression)
 }
 
-// npmFault matches the errors of npm for which discordjs/ itself is to blame:
+// npmFault matches the errors of npm for which the folder itself is to blame:
 // a lock that does not fit, or a package that is not what the lock says.
 var npmFault = regexp.MustCompile(`(?m)^npm (error|ERR!) code (EUSAGE|EINTEGRITY|EJSONPARSE)$`)
 
-// installDiscordJS returns a folder with the bot and what it needs from npm.
-func installDiscordJS(t *testing.T) string {
+// installNode returns a folder with the programs of another, and what they need from
+// npm.
+func installNode(t *testing.T, folder string, programs ...string) string {
 	t.Helper()
 	for _, name := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("@discordjs/ws needs %s, which is not here", name)
+			t.Skipf("%s needs %s, which is not here", folder, name)
 		}
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"package.json", "package-lock.json", "bot.mjs"} {
-		b, err := os.ReadFile(filepath.Join("discordjs", name))
+	for _, name := range append([]string{"package.json", "package-lock.json"}, programs...) {
+		b, err := os.ReadFile(filepath.Join(folder, name))
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, name), b, 0o600)
 		}
@@ -112,7 +113,7 @@ func installDiscordJS(t *testing.T) string {
 		t.Fatalf("npm: %v\n%s", err, out)
 	}
 	if err != nil {
-		t.Skipf("@discordjs/ws cannot be had from npm here: %v\n%s", err, out)
+		t.Skipf("what %s needs cannot be had from npm here: %v\n%s", folder, err, out)
 	}
 	return dir
 }
