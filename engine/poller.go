@@ -47,7 +47,13 @@ type poller interface {
 
 // rawSocket is a socket that never waits. Read and Write return errAgain when
 // they would have to; Write then may have taken some of it.
-type rawSocket interface{ io.ReadWriteCloser }
+type rawSocket interface {
+	io.ReadWriteCloser
+	// linger ends the sending side, waits until the peer has closed or d has
+	// passed, and closes. Closed at once, with something unread, the system would
+	// reset the connection, and the peer lose what was sent to it last.
+	linger(d time.Duration)
+}
 
 // errAgain is what reading from a socket answers on which nothing has arrived,
 // and writing to a full one. crypto/tls keeps a record that it has in part when

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -198,6 +199,14 @@ func (fd descriptor) Write(p []byte) (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+func (fd descriptor) linger(d time.Duration) {
+	syscall.Shutdown(int(fd), syscall.SHUT_WR) // fails when the peer has closed
+	f := os.NewFile(uintptr(fd), "socket")
+	f.SetReadDeadline(time.Now().Add(d))
+	io.Copy(io.Discard, f)
+	f.Close()
 }
 
 func (fd descriptor) Close() error { return syscall.Close(int(fd)) }

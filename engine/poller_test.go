@@ -105,6 +105,8 @@ func (p *memPoller) close() {}
 
 type memSocket struct{ sim.PollConn }
 
+func (s memSocket) linger(time.Duration) { s.Close() }
+
 func (s memSocket) Read(p []byte) (int, error) {
 	n, err := s.TryRead(p)
 	if n == 0 && err == nil && len(p) > 0 {

@@ -4,7 +4,9 @@ package engine
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -19,7 +21,8 @@ const (
 	// writeTimeout bounds a write to a peer that no longer reads. Only the
 	// connection's own goroutine waits for it.
 	writeTimeout = 10 * time.Second
-	// farewellTimeout bounds the write of a close frame. Nobody waits for it.
+	// farewellTimeout bounds the write of a close frame, and the wait for the
+	// peer to close.
 	farewellTimeout = time.Second
 )
 
@@ -191,12 +194,20 @@ func (r *goroutineReader) flush(s *shard, l *goroutineLink) {
 	}
 }
 
-// farewell writes the last bytes of a connection, the close frame among them,
-// and closes it without waiting for the peer.
+// farewell writes the last bytes of a connection, the close frame among them, and
+// closes it. Closed at once, with something unread, the system would reset it, and
+// the peer lose what was sent to it last.
 func farewell(conn net.Conn, out []byte) {
-	conn.SetWriteDeadline(time.Now().Add(farewellTimeout))
+	conn.SetDeadline(time.Now().Add(farewellTimeout))
 	if len(out) > 0 {
 		conn.Write(out) // an error changes nothing: the connection ends here
+	}
+	raw := conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		raw = secure.NetConn()
+	}
+	if half, ok := raw.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		io.Copy(io.Discard, raw)
 	}
 	closeNow(conn)
 }

@@ -311,13 +311,18 @@ func (l *loop) settle(e *loopShard) {
 	l.timers.set(e, s.due())
 }
 
-// hangUp closes the connection without waiting for the peer. What the system
+// hangUp closes the connection; the loop does not wait for the peer. What the system
 // did not take of the close frame is not sent.
 func (l *loop) hangUp(e *loopShard) {
 	if e.watched != 0 {
 		l.poller.watch(e.sock.raw, e.slot, e.watched, 0)
 	}
-	e.sock.Close()
+	if raw := e.sock.raw; e.s.state() == Stopped {
+		// What was sent last may be commands, which nobody sends again.
+		l.r.live.Go(func() { raw.linger(farewellTimeout) })
+	} else {
+		raw.Close()
+	}
 	e.conn, e.sock, e.watched = nil, nil, 0
 	e.s.hangup, e.s.out = false, nil
 }

@@ -57,7 +57,11 @@ func TestRedisCommands(t *testing.T) {
 		p := startGateway(t, setup{name: name}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr)
 		for end := time.Now().Add(time.Minute); count() < until; time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("%d commands have reached Discord, want %d", count(), until)
+				byShard := make(map[int]int)
+				for _, c := range arrived() {
+					byShard[c.Shard]++
+				}
+				t.Fatalf("%d commands have reached Discord, want %d; by shard: %v", count(), until, byShard)
 			}
 		}
 		time.Sleep(300 * time.Millisecond) // were there more than all, they would come now
