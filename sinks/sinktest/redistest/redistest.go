@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -86,8 +87,13 @@ func (s *Server) Restart() {
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		conn, err := net.Dial("tcp", s.Addr)
 		if err == nil {
+			answer := make([]byte, 64)
+			fmt.Fprint(conn, "PING\r\n")
+			n, _ := conn.Read(answer)
 			conn.Close()
-			return
+			if n > 0 && !strings.HasPrefix(string(answer[:n]), "-LOADING") {
+				return
+			}
 		}
 		if time.Now().After(end) {
 			text, _ := os.ReadFile(log.Name())
