@@ -1,0 +1,249 @@
+// This file stands between amqp091-go and the network: on the channel that
+// publishes, this package's frames go out between those of amqp091-go, and what
+// the broker answers is taken out before amqp091-go reads it.
+
+package amqp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// tapBuffer bounds the methods that a tap can take out. Those of basic.ack have 21
+// bytes, the longest, channel.close and basic.return, less than 1 KiB.
+const tapBuffer = 16 << 10
+
+// heartbeat is a whole frame.
+const heartbeat = "\x08\x00\x00\x00\x00\x00\x00\xce"
+
+// reply is what the broker says about published messages.
+type reply struct {
+	kind     replyKind
+	tag      uint64
+	multiple bool // about all up to tag that it has said nothing about
+}
+
+type replyKind byte
+
+const (
+	ack replyKind = iota
+	nack
+	returned
+)
+
+// tap is the connection that amqp091-go is given.
+//
+// Read is called by one goroutine, amqp091-go's reader. Write and publish may be
+// called by any.
+type tap struct {
+	net.Conn
+	own atomic.Uint32 // the channel whose frames are taken out, 0 for none yet
+
+	// Called by Read; set before takeOut.
+	replies func([]reply) error               // takes what Read found, before it waits for more
+	closed  func(code uint16, text string) // takes the reason of a channel.close
+
+	writing sync.Mutex
+	partial []byte // of amqp091-go's frames: it may write one in pieces
+	opened  uint16 // the channel that amqp091-go opened last, whose number it keeps to itself
+
+	// of Read
+	in     []byte // what was read and not handed on is in[r:w]
+	r, w   int
+	pass   int // bytes of a frame of amqp091-go's that are still to come
+	skip   int // bytes of a frame of ours that are still to come, not looked at
+	found  []reply
+	hidden bool      // frames were taken out since one was handed on
+	beaten time.Time // when a heartbeat was last handed on for those
+	beat   string    // what is left of it
+}
+
+func newTap(conn net.Conn) *tap { return &tap{Conn: conn, in: make([]byte, tapBuffer)} }
+
+// publish writes frames of ours, which are whole.
+func (t *tap) publish(frames []byte) error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	_, err := t.Conn.Write(frames)
+	return err
+}
+
+// takeOut makes the channel that was opened last ours. Nobody reads its frames by
+// way of amqp091-go any more.
+func (t *tap) takeOut() (channel uint16) {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	t.own.Store(uint32(t.opened))
+	return t.opened
+}
+
+// Write writes what amqp091-go sends. A frame leaves when it is whole, so that
+// nothing of ours comes between its parts.
+func (t *tap) Write(b []byte) (int, error) {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	t.partial = append(t.partial, b...)
+	whole := 0
+	for {
+		rest := t.partial[whole:]
+		if len(rest) < frameHead {
+			break
+		}
+		n := len("AMQP\x00\x00\x09\x01") // the protocol header, which is no frame
+		if rest[0] != 'A' {
+			n = int(binary.BigEndian.Uint32(rest[3:])) + frameOver
+		}
+		if len(rest) < n {
+			break
+		}
+		if rest[0] == frameMethod && n >= frameOver+4 && binary.BigEndian.Uint32(rest[frameHead:]) == classChannel<<16|channelOpen {
+			t.opened = binary.BigEndian.Uint16(rest[1:])
+		}
+		whole += n
+	}
+	if whole == 0 {
+		return len(b), nil
+	}
+	_, err := t.Conn.Write(t.partial[:whole])
+	t.partial = append(t.partial[:0], t.partial[whole:]...)
+	if err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// Read returns what the broker sends to amqp091-go.
+func (t *tap) Read(p []byte) (int, error) {
+	for {
+		if t.beat != "" {
+			n := copy(p, t.beat)
+			t.beat = t.beat[n:]
+			return n, nil
+		}
+		if n := min(t.pass, t.w-t.r); n > 0 {
+			n = copy(p, t.in[t.r:t.r+n])
+			t.r += n
+			t.pass -= n
+			return n, nil
+		}
+		if t.pass == 0 {
+			more, err := t.parse()
+			if err == nil && more {
+				err = t.settle()
+			}
+			if err != nil {
+				return 0, err
+			}
+			if !more || t.beat != "" {
+				continue
+			}
+		}
+		t.w = copy(t.in, t.in[t.r:t.w])
+		t.r = 0
+		n, err := t.Conn.Read(t.in[t.w:])
+		t.w += n
+		if n == 0 && err != nil {
+			return 0, err
+		}
+	}
+}
+
+// parse looks at the frames in the buffer up to the first that is to be handed
+// on. It reports whether it needs more than there is.
+func (t *tap) parse() (more bool, err error) {
+	for {
+		if t.skip > 0 {
+			n := min(t.skip, t.w-t.r)
+			t.skip -= n
+			t.r += n
+		}
+		b := t.in[t.r:t.w]
+		if len(b) < frameHead {
+			return true, nil
+		}
+		channel := binary.BigEndian.Uint16(b[1:])
+		size := int(binary.BigEndian.Uint32(b[3:])) + frameOver
+		if channel == 0 || uint32(channel) != t.own.Load() {
+			t.pass, t.hidden = size, false
+			return false, nil
+		}
+		t.hidden = true
+		if b[0] != frameMethod {
+			t.skip = size // of a returned message
+			continue
+		}
+		if size > len(t.in) {
+			return false, fmt.Errorf("a method of %d bytes came on the channel that publishes", size)
+		}
+		if len(b) < size {
+			return true, nil
+		}
+		if b[size-1] != frameEnd {
+			return false, fmt.Errorf("a frame ends with %#x", b[size-1])
+		}
+		if err := t.method(b[frameHead : size-1]); err != nil {
+			return false, err
+		}
+		t.r += size
+	}
+}
+
+// method takes a method that the broker sent on our channel.
+func (t *tap) method(b []byte) error {
+	if len(b) < 4 {
+		return errShort
+	}
+	args := b[4:]
+	switch class, method := binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]); {
+	case class == classBasic && (method == basicAck || method == basicNack):
+		if len(args) < 9 {
+			return errShort
+		}
+		kind := ack
+		if method == basicNack {
+			kind = nack
+		}
+		t.found = append(t.found, reply{kind, binary.BigEndian.Uint64(args), args[8]&1 != 0})
+	case class == classBasic && method == basicReturn:
+		t.found = append(t.found, reply{kind: returned})
+	case class == classChannel && method == channelClose:
+		if len(args) < 2 {
+			return errShort
+		}
+		text, err := shortString(args[2:])
+		if err != nil {
+			return err
+		}
+		if err := t.settle(); err != nil {
+			return err
+		}
+		t.closed(binary.BigEndian.Uint16(args), text)
+	default:
+		return fmt.Errorf("the broker sent method %d.%d on the channel that publishes", class, method)
+	}
+	return nil
+}
+
+// settle hands over what was found. amqp091-go takes a connection for dead when
+// it reads nothing for a while, and the broker sends no heartbeats while it sends
+// confirms, so amqp091-go is given one of ours in place of those.
+func (t *tap) settle() error {
+	if len(t.found) > 0 {
+		err := t.replies(t.found)
+		t.found = t.found[:0]
+		if err != nil {
+			return err
+		}
+	}
+	if t.hidden {
+		t.hidden = false
+		if now := time.Now(); now.Sub(t.beaten) >= time.Second {
+			t.beaten, t.beat = now, heartbeat
+		}
+	}
+	return nil
+}
