@@ -49,11 +49,13 @@ func (o *Outage) Failed(err error, remedy string) time.Duration {
 	return wait/2 + rand.N(wait/2)
 }
 
-// Over notes that the broker has taken something.
-func (o *Outage) Over() {
+// Over notes that the broker has taken something. attrs, as slog's, are added to what
+// is told.
+func (o *Outage) Over(attrs ...any) {
 	if o.since.IsZero() {
 		return
 	}
-	o.Log.Info(o.Broker+" takes events again", "after", time.Since(o.since).Round(time.Millisecond))
+	attrs = append([]any{"after", time.Since(o.since).Round(time.Millisecond)}, attrs...)
+	o.Log.Info(o.Broker+" takes events again", attrs...)
 	o.since = time.Time{}
 }

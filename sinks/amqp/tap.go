@@ -44,7 +44,7 @@ type tap struct {
 	own atomic.Uint32 // the channel whose frames are taken out, 0 for none yet
 
 	// Called by Read; set before takeOut.
-	replies func([]reply) error               // takes what Read found, before it waits for more
+	replies func([]reply) error            // takes what Read found, before it waits for more
 	closed  func(code uint16, text string) // takes the reason of a channel.close
 
 	writing sync.Mutex

@@ -108,6 +108,13 @@ func (w *window) begin(owner *link) {
 	w.restart(1)
 }
 
+// abandon ends all acknowledgements. None is under way when it returns.
+func (w *window) abandon() {
+	w.acking.Lock()
+	defer w.acking.Unlock()
+	w.begin(nil)
+}
+
 // rewind has what is not acknowledged sent again on the same connection.
 func (w *window) rewind() {
 	w.mu.Lock()

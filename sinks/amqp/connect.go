@@ -1,0 +1,148 @@
+// This file opens connections to one of the brokers.
+
+package amqp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"strconv"
+	"time"
+
+	amqp091 "github.com/rabbitmq/amqp091-go"
+)
+
+// closeTimeout is how long a broker has for its last word on a connection.
+const closeTimeout = time.Second
+
+// brokers are the addresses, tried in turn. It belongs to one goroutine.
+type brokers struct {
+	o         *Options
+	addresses []address
+	first     int // where to begin: the address that was connected to last
+}
+
+// connect opens a connection to the first broker that lets it and that setUp finds
+// no fault with. The error is of all, a *ConfigError first.
+func (b *brokers) connect(ctx context.Context, setUp func(*address, *amqp091.Connection, *tap) error) (*amqp091.Connection, error) {
+	var errs []error
+	for i := range b.addresses {
+		at := (b.first + i) % len(b.addresses)
+		a := &b.addresses[at]
+		conn, err := b.open(ctx, a, setUp)
+		if errors.Is(err, amqp091.ErrCredentials) {
+			// RabbitMQ answers a wrong password by hanging up, and a broker that goes
+			// away at this moment hangs up, too: ask once more to tell them apart.
+			conn, err = b.open(ctx, a, setUp)
+		}
+		if err == nil {
+			b.first = at
+			return conn, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		var mistake *ConfigError
+		if errors.As(err, &mistake) {
+			errs = append([]error{err}, errs...)
+		} else {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == 1 {
+		return nil, errs[0]
+	}
+	return nil, errors.Join(errs...)
+}
+
+// open opens a connection and calls setUp, all within ConnectTimeout.
+func (b *brokers) open(ctx context.Context, a *address, setUp func(*address, *amqp091.Connection, *tap) error) (*amqp091.Connection, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.o.ConnectTimeout)
+	defer cancel()
+	raw, err := b.dial(ctx, a)
+	if err != nil {
+		return nil, explainOpen(a, b.o.External, err)
+	}
+	t := newTap(raw)
+	// amqp091-go knows nothing of contexts: its calls end when the connection does.
+	stop := context.AfterFunc(ctx, func() { t.Close() })
+	defer stop()
+	conn, err := amqp091.Open(t, b.config(a))
+	if err != nil {
+		t.Close() // ends amqp091-go's goroutines
+		if ctx.Err() != nil {
+			err = context.Cause(ctx) // not what amqp091-go makes of the end
+		}
+		return nil, explainOpen(a, b.o.External, err)
+	}
+	if err = setUp(a, conn, t); err == nil && !stop() {
+		err = explainOpen(a, b.o.External, context.Cause(ctx))
+	}
+	if err != nil {
+		hangUp(conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (b *brokers) dial(ctx context.Context, a *address) (net.Conn, error) {
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "tcp", net.JoinHostPort(a.uri.Host, strconv.Itoa(a.uri.Port)))
+	if err != nil || a.uri.Scheme != "amqps" {
+		return raw, err
+	}
+	config := b.o.TLS.Clone() // nil for nil
+	if config == nil {
+		config = new(tls.Config)
+	}
+	if config.ServerName == "" {
+		config.ServerName = a.uri.Host
+	}
+	secure := tls.Client(raw, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+func (b *brokers) config(a *address) amqp091.Config {
+	var login amqp091.Authentication = a.uri.PlainAuth()
+	if b.o.External {
+		login = &amqp091.ExternalAuth{}
+	}
+	return amqp091.Config{
+		SASL:       []amqp091.Authentication{login},
+		Vhost:      a.uri.Vhost,
+		Heartbeat:  a.heartbeat,
+		FrameSize:  128 << 10, // RabbitMQ's own bound
+		Locale:     "en_US",
+		Properties: amqp091.Table{"product": "sluice", "connection_name": "sluice"},
+	}
+}
+
+// hangUp closes a connection, with a word to the broker if there still is one.
+func hangUp(conn *amqp091.Connection) {
+	conn.CloseDeadline(time.Now().Add(closeTimeout))
+}
+
+// declareExchange declares the exchange on a new channel, which it returns.
+func declareExchange(o *Options, a *address, conn *amqp091.Connection) (*amqp091.Channel, error) {
+	ch, err := conn.Channel()
+	if err == nil {
+		err = ch.ExchangeDeclare(o.Exchange, o.Kind, true, false, false, false, nil)
+	}
+	if err == nil {
+		return ch, nil
+	}
+	var broker *amqp091.Error
+	if errors.As(err, &broker) && broker.Server && broker.Code == amqp091.AccessRefused {
+		// Who may not declare it may still use one that exists.
+		again, e := conn.Channel()
+		if e == nil && again.ExchangeDeclarePassive(o.Exchange, o.Kind, true, false, false, false, nil) == nil {
+			return again, nil
+		}
+	}
+	return nil, explainDeclare(a, "exchange", o.Exchange, err)
+}

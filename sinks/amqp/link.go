@@ -1,0 +1,91 @@
+// This file is the connection that events are published on.
+
+package amqp
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	amqp091 "github.com/rabbitmq/amqp091-go"
+)
+
+// link is one connection with the channel that publishes. It is given up at the
+// first trouble: a channel costs about what a connection does.
+type link struct {
+	conn    *amqp091.Connection
+	tap     *tap
+	enc     *encoder
+	blocked atomic.Bool // the broker asks that nothing be published
+
+	once   sync.Once
+	err    error         // why it failed; set before failed is closed
+	failed chan struct{} // closed at the first failure
+	ended  sync.WaitGroup
+}
+
+// newLink connects to a broker, declares the exchange, and makes the channel ready.
+func newLink(ctx context.Context, b *brokers, w *window, blocked func(bool, string)) (*link, error) {
+	l := &link{failed: make(chan struct{})}
+	conn, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, t *tap) error {
+		ch, err := declareExchange(b.o, a, conn)
+		if err != nil {
+			return err
+		}
+		if err := ch.Confirm(false); err != nil {
+			return explainOpen(a, b.o.External, err)
+		}
+		t.replies = func(r []reply) error {
+			if !w.confirm(l, r) {
+				return errors.New("the broker confirmed a message that was not sent")
+			}
+			return nil
+		}
+		t.closed = func(code uint16, text string) { l.fail(&closedError{code, text}) }
+		l.tap = t
+		l.enc = newEncoder(b.o, t.takeOut(), conn.Config.FrameSize)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.conn = conn
+	closes := conn.NotifyClose(make(chan *amqp091.Error, 1))
+	blocks := conn.NotifyBlocked(make(chan amqp091.Blocking, 16))
+	l.ended.Go(func() {
+		for b := range blocks { // until the connection ends
+			l.blocked.Store(b.Active)
+			blocked(b.Active, b.Reason)
+		}
+		if err, ok := <-closes; ok {
+			l.fail(err)
+		}
+		l.fail(amqp091.ErrClosed)
+	})
+	return l, nil
+}
+
+// fail notes why the link is of no use any more.
+func (l *link) fail(err error) {
+	l.once.Do(func() {
+		l.err = err
+		close(l.failed)
+	})
+}
+
+// failure returns why the link failed, or nil if it has not.
+func (l *link) failure() error {
+	select {
+	case <-l.failed:
+		return l.err
+	default:
+		return nil
+	}
+}
+
+// close closes the connection and waits for its goroutine.
+func (l *link) close() {
+	hangUp(l.conn)
+	l.ended.Wait()
+}

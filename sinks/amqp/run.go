@@ -1,0 +1,136 @@
+// This file keeps a connection to a broker, and decides what follows its failures.
+
+package amqp
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"sluice/engine"
+	"sluice/sinks"
+)
+
+const (
+	// maxTries is how often the broker may close the channel for the same event
+	// before it is set aside.
+	maxTries = 3
+	// suspicion is how often it may do so before events are sent one at a time, which
+	// shows the one that it is for.
+	suspicion = 2
+	// steady is how long a connection has to last to count as a good one.
+	steady = 5 * time.Second
+)
+
+// runner is the state of run, which owns it.
+type runner struct {
+	*Sink
+	outage  sinks.Outage
+	waited  int // events, when the outage was noticed
+	away    bool
+	scratch []*engine.Event
+	buf     []byte // frames
+
+	refused   int    // times in a row that the broker closed the channel for an event
+	refusedAt uint64 // the first place not acknowledged at the last of them
+	single    uint64 // events before this place are sent one at a time
+	reason    error  // why the poisoned event must be set aside
+}
+
+// run publishes what the window holds until Close.
+func (s *Sink) run() {
+	defer close(s.ended)
+	r := &runner{Sink: s, outage: sinks.Outage{Log: s.o.Log, Broker: "amqp"}}
+	b := &brokers{o: &s.o, addresses: s.addresses}
+	s.mu.Lock()
+	l := s.begin
+	s.mu.Unlock()
+	for first := true; s.ctx.Err() == nil; {
+		if l == nil {
+			var err error
+			if l, err = newLink(s.ctx, b, s.window, s.block); err != nil {
+				r.failed(err)
+				continue
+			}
+		}
+		if !first {
+			s.reconnects.Add(1)
+		}
+		first = false
+		since, before := time.Now(), s.window.look(false).tail
+		s.window.begin(l)
+		s.setLink(l)
+		err := r.serve(l, before)
+		s.setLink(nil)
+		l.close()
+		s.block(false, "")
+		l = nil
+		if err != nil {
+			if time.Since(since) > steady {
+				r.recovered()
+			}
+			r.suspect(err)
+			r.failed(err)
+		}
+	}
+	if l != nil { // of Connect, and closed before it was used
+		l.close()
+	}
+	s.window.abandon()
+}
+
+// failed tells of a failure and waits before the next try.
+func (r *runner) failed(err error) {
+	if r.ctx.Err() != nil {
+		return
+	}
+	if !r.away {
+		p := r.window.look(false)
+		r.away, r.waited = true, int(p.head-p.tail)
+	}
+	pause(r.ctx, r.outage.Failed(err, remedyFor(err)))
+}
+
+// recovered ends an outage, if there is one.
+func (r *runner) recovered() {
+	if r.away {
+		r.away = false
+		p := r.window.look(false)
+		r.outage.Over("waiting", max(r.waited, int(p.head-p.tail)))
+	}
+}
+
+// pause waits, but not beyond the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// suspect draws the conclusions from a failure that may be an event's fault: the
+// broker closes the channel for a message that is too large for it.
+func (r *runner) suspect(err error) {
+	var closed *closedError
+	if !errors.As(err, &closed) || closed.code != amqp091.PreconditionFailed {
+		return
+	}
+	p := r.window.look(false)
+	if p.tail >= r.single && p.tail != r.refusedAt {
+		r.refused = 0 // it is another event, or may be
+	}
+	r.refused++
+	r.refusedAt = p.tail
+	alone := p.tail < r.single && p.sent-p.tail == 1
+	switch {
+	case alone && r.refused >= maxTries:
+		r.refused, r.reason = 0, err
+		r.window.poison(p.tail)
+	case r.refused >= suspicion:
+		r.single = max(r.single, p.tried)
+	}
+}

@@ -1,0 +1,133 @@
+// This file sends what the window holds over one link.
+
+package amqp
+
+import (
+	"time"
+)
+
+const (
+	// Bounds of what is sent with one write.
+	maxBatch = 512
+	maxWrite = 256 << 10
+	// keptBuffer bounds the memory that is kept for the next write.
+	keptBuffer = 1 << 20
+	// Bounds of the wait after the broker has refused a message, or SetAside an event.
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 5 * time.Second
+)
+
+// serve sends events over l until it fails, or Close. before is the window's tail
+// when l was new.
+func (r *runner) serve(l *link, before uint64) error {
+	retry, refusedAt := firstRetry, uint64(none)
+	again := func(at uint64) { // waits, longer each time at the same event
+		if at != refusedAt {
+			retry, refusedAt = firstRetry, at
+		}
+		r.rest(l, retry)
+		retry = min(2*retry, lastRetry)
+	}
+	for {
+		if err := l.failure(); err != nil {
+			return err
+		}
+		if r.ctx.Err() != nil {
+			return nil
+		}
+		watch := r.away
+		p := r.window.look(watch)
+		watch = watch || p.poisoned != none || p.tail < r.single
+		if watch {
+			p = r.window.look(true)
+		}
+		if p.tail > before || p.tail == p.head {
+			r.recovered()
+		}
+		switch {
+		case p.rejected != none:
+			again(p.tail)
+			r.window.rewind()
+			continue
+		case p.tail == p.poisoned && p.sent == p.tail:
+			if !r.putAside() {
+				again(p.tail)
+			}
+			continue
+		case l.blocked.Load():
+		case p.tail < r.single && p.sent > p.tail:
+		default:
+			most := maxBatch
+			if p.tail < r.single {
+				most = 1
+			}
+			if n, err := r.send(l, most); err != nil {
+				l.fail(err)
+				continue
+			} else if n > 0 {
+				continue
+			}
+		}
+		select {
+		case <-r.window.wake:
+		case <-l.failed:
+		case <-r.ctx.Done():
+		}
+	}
+}
+
+// rest waits while l is good.
+func (r *runner) rest(l *link, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-l.failed:
+	case <-r.ctx.Done():
+	}
+}
+
+// send sends the next events, most at most, and returns how many.
+func (r *runner) send(l *link, most int) (n int, err error) {
+	r.scratch = r.window.next(r.scratch[:0], most)
+	if len(r.scratch) == 0 {
+		return 0, nil
+	}
+	buf := r.buf[:0]
+	for n < len(r.scratch) && len(buf) < maxWrite {
+		var err error
+		if buf, err = l.enc.append(buf, r.scratch[n]); err != nil {
+			r.reason = err
+			r.window.poison(r.window.look(true).sent + uint64(n))
+			break
+		}
+		n++
+	}
+	clear(r.scratch)
+	if n == 0 {
+		return 1, nil // the first is poisoned: see to it
+	}
+	r.window.sending(n)
+	err = l.tap.publish(buf)
+	if r.buf = buf; cap(buf) > keptBuffer {
+		r.buf = nil
+	}
+	return n, err
+}
+
+// putAside hands on the poisoned event, and acknowledges it. It reports whether
+// that is done.
+func (r *runner) putAside() bool {
+	ev, _, _ := r.window.oldest()
+	log := r.o.Log.With("event", string(ev.Type), "shard", ev.Shard, "session", ev.Session, "seq", ev.Seq, "bytes", len(ev.Data), "reason", r.reason)
+	if r.o.SetAside != nil {
+		if err := r.o.SetAside(ev, r.reason); err != nil {
+			log.Warn("amqp: an event that can't be delivered could not be set aside either; those behind it wait", "error", err)
+			return false
+		}
+	}
+	log.Error("amqp: an event can't be delivered; it is set aside")
+	r.setAside.Add(1)
+	r.window.drop()
+	return true
+}

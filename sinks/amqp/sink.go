@@ -1,0 +1,198 @@
+// This file is the sink as the engine sees it.
+
+package amqp
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/engine"
+)
+
+// Sink publishes events to RabbitMQ. It implements engine.Sink.
+//
+// One goroutine at a time may call Publish; the other methods any.
+type Sink struct {
+	o      Options
+	window *window
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+
+	mu        sync.Mutex
+	addresses []address
+	started   bool          // run was started
+	begin     *link         // from Connect, for run
+	link      *link         // the present one, nil if there is none
+	changed   chan struct{} // closed when link is set
+	ended     chan struct{} // closed when run has returned
+
+	setAside, reconnects atomic.Int64
+	blockedAt            atomic.Int64 // since when the broker blocks, in nanoseconds since 1970; 0: it does not
+	blockedFor           atomic.Int64 // nanoseconds before that
+}
+
+// Stats are counts since New.
+type Stats struct {
+	Published  int64 // events that the broker has confirmed and that were acknowledged
+	Repeated   int64 // messages sent again
+	Nacked     int64 // refusals by the broker, each of which may be of many messages
+	Unroutable int64 // messages that no queue took; counted with Options.Mandatory
+	SetAside   int64 // events given to Options.SetAside, or dropped
+	Reconnects int64 // connections after the first
+
+	Connected      bool
+	Blocked        bool          // the broker takes nothing now: it is short of memory or disk
+	BlockedFor     time.Duration // in all, this time included
+	Unacknowledged int           // events that the sink holds
+	Oldest         time.Duration // since Publish was given the oldest of them
+}
+
+// New returns a sink. It connects when Connect or Publish is called. The error is of
+// options that can't be right; it holds no password.
+func New(o Options) (*Sink, error) {
+	o, addresses, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Sink{
+		o: o, addresses: addresses, window: newWindow(o.Window), ctx: ctx, cancel: cancel,
+		changed: make(chan struct{}), ended: make(chan struct{}),
+	}, nil
+}
+
+// Connect tries each broker once. After nil the connection is there and is kept. A
+// *ConfigError (errors.As) is a mistake that waiting does not mend; after any
+// other error, which may be gone the next time, the caller may call Connect
+// again, or just publish. Once events are published it does nothing.
+func (s *Sink) Connect(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return ErrClosed
+	}
+	if s.started {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	l, err := newLink(ctx, &brokers{o: &s.o, addresses: s.addresses}, s.window, s.block)
+	if err != nil {
+		return err
+	}
+	s.begin = l
+	s.start()
+	return nil
+}
+
+// start starts run, once. mu is held.
+func (s *Sink) start() {
+	if !s.started && s.ctx.Err() == nil {
+		s.started = true
+		go s.run()
+	}
+}
+
+// Publish takes the events of batch. It waits while Options.Window events are not
+// acknowledged, and so for as long as the broker is away. It fails only when ctx
+// ends or the sink is closed. What it has taken by then stays lent until Close,
+// and may still be acknowledged.
+func (s *Sink) Publish(ctx context.Context, batch []engine.Event, acked func(n int)) error {
+	s.mu.Lock()
+	s.start()
+	s.mu.Unlock()
+	for {
+		if s.ctx.Err() != nil {
+			return ErrClosed
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("amqp: publish: %w", context.Cause(ctx))
+		}
+		n := s.window.add(batch, acked)
+		if n > 0 {
+			signal(s.window.wake)
+		}
+		if batch = batch[n:]; len(batch) == 0 {
+			return nil
+		}
+		select {
+		case <-s.window.room:
+		case <-ctx.Done():
+		case <-s.ctx.Done():
+		}
+	}
+}
+
+// Close ends the connection and everything that the sink has started. What is not
+// acknowledged by then never will be, and is no longer lent.
+func (s *Sink) Close() error {
+	s.cancel()
+	s.mu.Lock()
+	started := s.started
+	if s.link != nil {
+		// run may be in the middle of a write to a broker that does not read.
+		s.link.tap.SetWriteDeadline(time.Now().Add(closeTimeout))
+	}
+	s.mu.Unlock()
+	if started {
+		<-s.ended
+	}
+	return nil
+}
+
+// Stats returns the counts of this moment.
+func (s *Sink) Stats() Stats {
+	w := s.window
+	st := Stats{
+		Published:  w.published.Load(),
+		Repeated:   w.repeated.Load(),
+		Nacked:     w.nacked.Load(),
+		Unroutable: w.unroutable.Load(),
+		SetAside:   s.setAside.Load(),
+		Reconnects: s.reconnects.Load(),
+		BlockedFor: time.Duration(s.blockedFor.Load()),
+	}
+	if at := s.blockedAt.Load(); at != 0 {
+		st.Blocked = true
+		st.BlockedFor += time.Since(time.Unix(0, at))
+	}
+	s.mu.Lock()
+	st.Connected = s.link != nil
+	s.mu.Unlock()
+	var since time.Time
+	if _, st.Unacknowledged, since = w.oldest(); st.Unacknowledged > 0 {
+		st.Oldest = time.Since(since)
+	}
+	return st
+}
+
+// block notes that the broker blocks, or that it does so no more.
+func (s *Sink) block(active bool, reason string) {
+	now := time.Now()
+	if active && s.blockedAt.CompareAndSwap(0, now.UnixNano()) {
+		s.o.Log.Warn("amqp: the broker is short of something and takes no events for now; they wait", "reason", reason)
+	}
+	if !active {
+		if at := s.blockedAt.Swap(0); at != 0 {
+			d := now.Sub(time.Unix(0, at))
+			s.blockedFor.Add(int64(d))
+			s.o.Log.Info("amqp: the broker takes events again", "after", d.Round(time.Millisecond))
+		}
+	}
+	signal(s.window.wake)
+}
+
+// setLink makes l, or nil, the present link.
+func (s *Sink) setLink(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.link = l
+	if l != nil {
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
+}
