@@ -19,6 +19,10 @@ type link struct {
 	enc     *encoder
 	blocked atomic.Bool // the broker asks that nothing be published
 
+	saying  sync.Mutex       // held for one message at a time that is no event
+	side    *amqp091.Channel // that they are published on
+	returns chan amqp091.Return
+
 	once   sync.Once
 	err    error         // why it failed; set before failed is closed
 	failed chan struct{} // closed at the first failure

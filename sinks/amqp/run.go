@@ -20,7 +20,8 @@ const (
 	// suspicion is how often it may do so before events are sent one at a time, which
 	// shows the one that it is for.
 	suspicion = 2
-	// steady is how long a connection has to last to count as a good one.
+	// steady is how long a connection has to last to count as a good one, if there is
+	// nothing to publish.
 	steady = 5 * time.Second
 )
 
@@ -59,18 +60,14 @@ func (s *Sink) run() {
 			s.reconnects.Add(1)
 		}
 		first = false
-		since, before := time.Now(), s.window.look(false).tail
 		s.window.begin(l)
 		s.setLink(l)
-		err := r.serve(l, before)
+		err := r.serve(l)
 		s.setLink(nil)
 		l.close()
-		s.block(false, "")
+		s.unblock()
 		l = nil
 		if err != nil {
-			if time.Since(since) > steady {
-				r.recovered()
-			}
 			r.suspect(err)
 			r.failed(err)
 		}

@@ -17,9 +17,12 @@ const (
 	lastRetry  = 5 * time.Second
 )
 
-// serve sends events over l until it fails, or Close. before is the window's tail
-// when l was new.
-func (r *runner) serve(l *link, before uint64) error {
+// serve sends events over l, which is new, until it fails, or Close.
+func (r *runner) serve(l *link) error {
+	before := r.window.look(false).tail
+	since := time.Now()
+	lasted := time.NewTimer(steady)
+	defer lasted.Stop()
 	retry, refusedAt := firstRetry, uint64(none)
 	again := func(at uint64) { // waits, longer each time at the same event
 		if at != refusedAt {
@@ -41,11 +44,14 @@ func (r *runner) serve(l *link, before uint64) error {
 		if watch {
 			p = r.window.look(true)
 		}
-		if p.tail > before || p.tail == p.head {
+		if p.tail > before || time.Since(since) >= steady {
 			r.recovered()
 		}
 		switch {
 		case p.rejected != none:
+			// What was behind it may have been taken. One at a time, what is sent again
+			// gets no more out of order.
+			r.single = p.tried
 			again(p.tail)
 			r.window.rewind()
 			continue
@@ -62,6 +68,7 @@ func (r *runner) serve(l *link, before uint64) error {
 				most = 1
 			}
 			if n, err := r.send(l, most); err != nil {
+				r.rest(l, closeTimeout) // the broker's last words may say more
 				l.fail(err)
 				continue
 			} else if n > 0 {
@@ -70,6 +77,7 @@ func (r *runner) serve(l *link, before uint64) error {
 		}
 		select {
 		case <-r.window.wake:
+		case <-lasted.C:
 		case <-l.failed:
 		case <-r.ctx.Done():
 		}

@@ -21,8 +21,10 @@ type Sink struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
-	mu        sync.Mutex
 	addresses []address
+	trying    sync.Mutex // held by Connect
+
+	mu        sync.Mutex // of what follows; held shortly
 	started   bool          // run was started
 	begin     *link         // from Connect, for run
 	link      *link         // the present one, nil if there is none
@@ -69,20 +71,29 @@ func New(o Options) (*Sink, error) {
 // other error, which may be gone the next time, the caller may call Connect
 // again, or just publish. Once events are published it does nothing.
 func (s *Sink) Connect(ctx context.Context) error {
+	s.trying.Lock()
+	defer s.trying.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ctx.Err() != nil {
-		return ErrClosed
-	}
-	if s.started {
+	started := s.started
+	s.mu.Unlock()
+	if started {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
 	l, err := newLink(ctx, &brokers{o: &s.o, addresses: s.addresses}, s.window, s.block)
+	if s.ctx.Err() != nil && err != nil {
+		return ErrClosed
+	}
 	if err != nil {
 		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started || s.ctx.Err() != nil {
+		l.close()
+		return s.ctx.Err()
 	}
 	s.begin = l
 	s.start()
@@ -172,18 +183,26 @@ func (s *Sink) Stats() Stats {
 
 // block notes that the broker blocks, or that it does so no more.
 func (s *Sink) block(active bool, reason string) {
-	now := time.Now()
-	if active && s.blockedAt.CompareAndSwap(0, now.UnixNano()) {
-		s.o.Log.Warn("amqp: the broker is short of something and takes no events for now; they wait", "reason", reason)
+	if active && s.blockedAt.CompareAndSwap(0, time.Now().UnixNano()) {
+		s.o.Log.Warn("amqp takes no events for now, for the broker is short of something; they wait", "reason", reason)
 	}
 	if !active {
-		if at := s.blockedAt.Swap(0); at != 0 {
-			d := now.Sub(time.Unix(0, at))
-			s.blockedFor.Add(int64(d))
-			s.o.Log.Info("amqp: the broker takes events again", "after", d.Round(time.Millisecond))
+		if d := s.unblock(); d > 0 {
+			s.o.Log.Info("amqp takes events again", "after", d.Round(time.Millisecond))
 		}
 	}
 	signal(s.window.wake)
+}
+
+// unblock notes that the broker does not block. It returns for how long it did.
+func (s *Sink) unblock() time.Duration {
+	at := s.blockedAt.Swap(0)
+	if at == 0 {
+		return 0
+	}
+	d := time.Since(time.Unix(0, at))
+	s.blockedFor.Add(int64(d))
+	return d
 }
 
 // setLink makes l, or nil, the present link.
