@@ -4,6 +4,7 @@
 package amqp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,9 @@ type Command struct {
 func (c *Command) Done() { c.delivery.Ack(false) }
 
 // WantsReply reports whether the bot waits for a reply.
-func (c *Command) WantsReply() bool { return c.delivery.ReplyTo != "" && c.delivery.CorrelationId != "" }
+func (c *Command) WantsReply() bool {
+	return c.delivery.ReplyTo != "" && c.delivery.CorrelationId != ""
+}
 
 // Reply sends the bot a reply, and does nothing if it wants none. Its errors are
 // Forward's.
@@ -134,10 +137,11 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 // message.
 var ErrUnroutable = errors.New("amqp: no queue takes the message")
 
-// Forward publishes a command, as it is, with the routing key key: the number of a
-// shard that another process runs. It returns once the broker has confirmed it, and
-// so waits while there is no connection; after a failure the command is sent again.
-// It fails with ErrUnroutable, at the end of ctx, and with ErrClosed.
+// Forward publishes a command with the routing key key: the number of a shard that
+// another process runs. body is what the bot sent, and is copied. Forward returns
+// once the broker has confirmed the command, and so waits while there is no
+// connection; after a failure it sends it again. It fails with ErrUnroutable, with
+// ErrClosed, and at the end of ctx, when the command may still be on its way.
 func (s *Sink) Forward(ctx context.Context, key string, body []byte) error {
 	return s.say(ctx, s.o.Exchange, key, amqp091.Publishing{Body: body})
 }
@@ -145,27 +149,35 @@ func (s *Sink) Forward(ctx context.Context, key string, body []byte) error {
 // say publishes a message that is no event until it is confirmed. It takes the
 // connection of the events, through amqp091-go.
 func (s *Sink) say(ctx context.Context, exchange, key string, p amqp091.Publishing) error {
+	p.Body = bytes.Clone(p.Body)
 	p.Expiration = s.o.expiration()
 	if s.o.Persistent {
 		p.DeliveryMode = amqp091.Persistent
 	}
+	s.mu.Lock()
+	s.start()
+	s.mu.Unlock()
+	said := make(chan error, 1)
 	for {
 		s.mu.Lock()
-		s.start()
 		l, changed := s.link, s.changed
 		s.mu.Unlock()
 		if l != nil {
-			said, err := l.say(ctx, exchange, key, p)
-			if said || err != nil {
+			// amqp091-go's calls know no contexts; they end with the connection.
+			go func() { said <- l.say(ctx, exchange, key, p) }()
+		}
+		select {
+		case err := <-said:
+			if err == nil || errors.Is(err, ErrUnroutable) {
 				return err
 			}
 			pause(ctx, firstRetry)
-		} else {
-			select {
-			case <-changed:
-			case <-ctx.Done():
-			case <-s.ctx.Done():
+		case <-changed:
+			if l != nil {
+				<-said // its connection is gone
 			}
+		case <-ctx.Done():
+		case <-s.ctx.Done():
 		}
 		if s.ctx.Err() != nil {
 			return ErrClosed
@@ -176,32 +188,38 @@ func (s *Sink) say(ctx context.Context, exchange, key string, p amqp091.Publishi
 	}
 }
 
-// say publishes a message and waits for its confirm. It reports whether there was
-// one; the error is ErrUnroutable or that of ctx.
-func (l *link) say(ctx context.Context, exchange, key string, p amqp091.Publishing) (bool, error) {
+// say publishes a message and waits for its confirm, unless ctx ends before it is
+// its turn.
+func (l *link) say(ctx context.Context, exchange, key string, p amqp091.Publishing) error {
 	l.saying.Lock()
 	defer l.saying.Unlock()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if l.side == nil || l.side.IsClosed() {
 		side, err := l.conn.Channel()
-		if err != nil || side.Confirm(false) != nil {
-			return false, nil
+		if err != nil {
+			return err
+		}
+		if err := side.Confirm(false); err != nil {
+			return err
 		}
 		l.side, l.returns = side, side.NotifyReturn(make(chan amqp091.Return, 1))
 	}
-	for len(l.returns) > 0 { // of a message that was not waited for
-		<-l.returns
-	}
 	c, err := l.side.PublishWithDeferredConfirm(exchange, key, true, false, p)
 	if err != nil {
-		return false, nil
+		return err
 	}
-	ok, err := c.WaitContext(ctx)
-	if err != nil {
-		l.side.Close() // or its confirm and return would be taken for those of the next
-		return false, fmt.Errorf("amqp: publish to %q: %w", key, err)
+	confirmed := c.Wait() // false if the channel ends
+	select {
+	case _, ok := <-l.returns: // comes before the confirm; closed with the channel
+		if ok {
+			return ErrUnroutable
+		}
+	default:
 	}
-	if ok && len(l.returns) > 0 {
-		return true, ErrUnroutable
+	if !confirmed {
+		return errors.New("amqp: the broker did not confirm the message")
 	}
-	return ok, nil
+	return nil
 }

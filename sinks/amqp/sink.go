@@ -24,12 +24,12 @@ type Sink struct {
 	addresses []address
 	trying    sync.Mutex // held by Connect
 
-	mu        sync.Mutex // of what follows; held shortly
-	started   bool          // run was started
-	begin     *link         // from Connect, for run
-	link      *link         // the present one, nil if there is none
-	changed   chan struct{} // closed when link is set
-	ended     chan struct{} // closed when run has returned
+	mu      sync.Mutex    // of what follows; held shortly
+	started bool          // run was started
+	begin   *link         // from Connect, for run
+	link    *link         // the present one, nil if there is none
+	changed chan struct{} // closed when link is set
+	ended   chan struct{} // closed when run has returned
 
 	setAside, reconnects atomic.Int64
 	blockedAt            atomic.Int64 // since when the broker blocks, in nanoseconds since 1970; 0: it does not

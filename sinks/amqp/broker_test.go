@@ -1,0 +1,341 @@
+//go:build linux
+
+// This file tests the sink against a real RabbitMQ: what consumers see, and what is
+// wrong from the start.
+
+package amqp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"sluice/engine"
+	"sluice/sinks/sinktest/rabbitmq"
+)
+
+var _ engine.Sink = (*Sink)(nil)
+
+// largest is the node's max_message_size.
+const largest = 400_000
+
+// TestBroker holds all tests that need a node, for it takes seconds to start.
+func TestBroker(t *testing.T) {
+	c := newCertificates(t)
+	node := rabbitmq.Start(t, fmt.Sprintf("max_message_size = %d\n%s", largest, c.conf), "rabbitmq_auth_mechanism_ssl")
+	for _, tt := range []struct {
+		name string
+		test func(*testing.T, *rabbitmq.Node)
+	}{
+		{"bytes", testBytes},
+		{"order", testOrder},
+		{"mandatory", testMandatory},
+		{"mistakes", testMistakes},
+		{"closed", testClosed},
+		{"TLS", c.test},
+		{"too large", testTooLarge},
+		{"not encodable", testNotEncodable},
+		{"nack", testNack},
+		{"exchange deleted", testExchangeDeleted},
+		{"cut", testCut},
+		{"several", testSeveral},
+		{"commands", testCommands},
+		{"forward", testForward},
+		{"commands cut", testCommandsCut},
+		{"alarm", testAlarm},
+		{"paused", testPaused},
+		{"stalled", testStalled},
+		{"restart", testRestart},
+		{"kill", testKill},
+	} {
+		t.Run(tt.name, func(t *testing.T) { tt.test(t, node) })
+	}
+}
+
+// testBytes looks at messages as a plain consumer does.
+func testBytes(t *testing.T, node *rabbitmq.Node) {
+	long := strings.Repeat("y", 70_000)
+	huge := strings.Repeat("z", 300_000) // three frames
+	for _, tt := range []struct {
+		name string
+		o    Options
+		ev   engine.Event
+		want amqp091.Delivery
+	}{
+		{
+			"as the old gateway", Options{Expiration: 2 * time.Minute},
+			engine.Event{Type: []byte("MESSAGE_CREATE"), Data: []byte(`{"id":"1"}`)},
+			amqp091.Delivery{RoutingKey: "MESSAGE_CREATE", Expiration: "120000", Body: []byte("\xaa" + `{"id":"1"}`)},
+		},
+		{
+			"31 bytes", Options{},
+			engine.Event{Type: []byte("A"), Data: []byte(`"` + long[:29] + `"`)},
+			amqp091.Delivery{RoutingKey: "A", Body: []byte("\xbf\"" + long[:29] + `"`)},
+		},
+		{
+			"32 bytes", Options{},
+			engine.Event{Type: []byte("A"), Data: []byte(`"` + long[:30] + `"`)},
+			amqp091.Delivery{RoutingKey: "A", Body: []byte("\xda\x00\x20\"" + long[:30] + `"`)},
+		},
+		{
+			"70,000 bytes", Options{Persistent: true},
+			engine.Event{Type: []byte("A"), Data: []byte(long)},
+			amqp091.Delivery{RoutingKey: "A", DeliveryMode: 2, Body: []byte("\xdb\x00\x01\x11\x70" + long)},
+		},
+		{
+			"several frames", Options{},
+			engine.Event{Type: []byte("A"), Data: []byte(huge)},
+			amqp091.Delivery{RoutingKey: "A", Body: []byte("\xdb\x00\x04\x93\xe0" + huge)},
+		},
+		{
+			"no data", Options{Expiration: 1},
+			engine.Event{Type: []byte("RESUMED")},
+			amqp091.Delivery{RoutingKey: "RESUMED", Expiration: "1", Body: []byte("\xa4null")},
+		},
+		{
+			"everything", Options{
+				Kind: "topic", Headers: true, Persistent: true, Mandatory: true, Expiration: 1500 * time.Millisecond,
+				RoutingKey: func(dst []byte, ev *engine.Event) []byte { return fmt.Appendf(dst, "%s.%d", ev.Type, ev.Shard) },
+				Body:       func(dst []byte, ev *engine.Event) ([]byte, error) { return append(dst, ev.Data...), nil },
+			},
+			engine.Event{Type: []byte("B"), Shard: 7, Session: "abc", Seq: 1 << 40, Data: []byte(`[1]`)},
+			amqp091.Delivery{RoutingKey: "B.7", DeliveryMode: 2, Expiration: "1500", Body: []byte(`[1]`),
+				Headers: amqp091.Table{"shard": int64(7), "session": "abc", "seq": int64(1 << 40)}},
+		},
+		{
+			"empty", Options{Body: func(dst []byte, ev *engine.Event) ([]byte, error) { return dst, nil }},
+			engine.Event{Type: []byte("A"), Data: []byte(`1`)},
+			amqp091.Delivery{RoutingKey: "A"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tr := try(t, node, tt.o)
+			if err := tr.Connect(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			queue := tr.queue(tt.want.RoutingKey)
+			ch := channel(t, dial(t, node.URL()))
+			from, err := ch.Consume(queue, "", true, false, false, false, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tr.publish([]engine.Event{tt.ev, tt.ev}) // that the next is read shows where the first ends
+			want := fmt.Sprint(tr.o.Exchange, tt.want.RoutingKey, tt.want.DeliveryMode, tt.want.Expiration, "", tt.want.Headers)
+			for range 2 {
+				d := <-from
+				if string(d.Body) != string(tt.want.Body) {
+					t.Errorf("body of %d bytes %.40q, want %d bytes %.40q", len(d.Body), d.Body, len(tt.want.Body), tt.want.Body)
+				}
+				if got := fmt.Sprint(d.Exchange, d.RoutingKey, d.DeliveryMode, d.Expiration, d.ContentType, d.Headers); got != want {
+					t.Errorf("properties %s, want %s", got, want)
+				}
+			}
+			tr.untilAcked(2)
+			if st := tr.Stats(); st.Published != 2 || st.Repeated != 0 || st.Unroutable != 0 || st.Unacknowledged != 0 || !st.Connected {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
+func testOrder(t *testing.T, node *rabbitmq.Node) {
+	tr := try(t, node, Options{})
+	queue := tr.connect()
+	tr.publish(tr.events(100_000, 16, 100))
+	tr.untilAcked(100_000)
+	if n := tr.check(queue); n != 0 {
+		t.Errorf("%d repeated", n)
+	}
+}
+
+func testMandatory(t *testing.T, node *rabbitmq.Node) {
+	tr := try(t, node, Options{Mandatory: true, Headers: true})
+	queue := tr.connect()
+	none := engine.Event{Type: []byte("NOBODY"), Data: []byte(strings.Repeat("x", largest-10))} // frames that come back
+	tr.publish(append(tr.events(10, 1, 10), none, none))
+	tr.publish(tr.events(10, 1, 10))
+	tr.untilAcked(22)
+	tr.check(queue)
+	if st := tr.Stats(); st.Unroutable != 2 || st.Published != 22 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// testMistakes looks at what is told of settings that the broker does not take.
+func testMistakes(t *testing.T, node *rabbitmq.Node) {
+	ch := channel(t, dial(t, node.URL()))
+	if err := ch.ExchangeDeclare("other", "fanout", true, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.ExchangeDeclare("passing", "direct", false, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	node.Ctl("add_user", "writer", "s3cret")
+	node.Ctl("set_permissions", "writer", "^$", "^passing$", "^$")
+	at := "@" + node.Addr
+	for _, tt := range []struct {
+		name, url, exchange string
+		config              bool
+		want                []string
+	}{
+		{"password", "amqp://guest:s3cret" + at, "", true, []string{`"guest"`, "password", "change_password", "amqp://guest" + at}},
+		{"user", "amqp://n0body:s3cret" + at, "", true, []string{`"n0body"`, "add_user"}},
+		{"vhost", "amqp://guest:guest" + at + "/nowhere", "", true, []string{`"nowhere"`, "add_vhost"}},
+		{"vhost of others", "amqp://writer:s3cret" + at + "/nowhere", "", true, []string{`"writer"`, "set_permissions"}},
+		{"kind", node.URL(), "other", true, []string{`"other"`, "type", "'fanout'", "delete the exchange"}},
+		{"durability", node.URL(), "passing", true, []string{`"passing"`, "durable", "delete the exchange"}},
+		{"permission", "amqp://writer:s3cret" + at, "mine", true, []string{`"writer"`, `"mine"`, "set_permissions"}},
+		{"refused", "amqp://guest:s3cret@127.0.0.1:1", "", false, []string{"amqp://guest@127.0.0.1:1", "refused"}},
+		{"no TLS", "amqps://guest:s3cret" + at, "", true, []string{"does not speak TLS"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tr := try(t, node, Options{URLs: []string{tt.url}, Exchange: tt.exchange})
+			err := tr.Connect(t.Context())
+			var mistake *ConfigError
+			if err == nil || errors.As(err, &mistake) != tt.config {
+				t.Fatalf("Connect: %v; a ConfigError: %t", err, mistake != nil)
+			}
+			for _, w := range tt.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("%q does not contain %q", err, w)
+				}
+			}
+			// What is told while it goes on trying does not hold the password either.
+			if err := tr.Publish(t.Context(), tr.events(1, 1, 1), func(int) {}); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "a warning", func() bool { return tr.log.count("level=WARN") > 0 })
+			if strings.Contains(err.Error()+tr.log.String(), "s3cret") {
+				t.Errorf("the password is told: %v\n%s", err, tr.log)
+			}
+		})
+	}
+
+	t.Run("an exchange of others", func(t *testing.T) {
+		if err := channel(t, dial(t, node.URL())).ExchangeDeclare("theirs", "direct", true, false, false, false, nil); err != nil {
+			t.Fatal(err)
+		}
+		node.Ctl("set_permissions", "writer", "^$", "^theirs$", "^$")
+		tr := try(t, node, Options{URLs: []string{"amqp://writer:s3cret" + at}, Exchange: "theirs"})
+		if err := tr.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		tr.publish(tr.events(3, 1, 1))
+		tr.untilAcked(3)
+	})
+}
+
+// testClosed looks at calls in an order that is not the usual one.
+func testClosed(t *testing.T, node *rabbitmq.Node) {
+	t.Run("unused", func(t *testing.T) {
+		tr := try(t, node, Options{})
+		tr.Close()
+		tr.Close()
+		if err := tr.Publish(t.Context(), tr.events(1, 1, 1), nil); !errors.Is(err, ErrClosed) {
+			t.Errorf("Publish: %v", err)
+		}
+		if err := tr.Connect(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("Connect: %v", err)
+		}
+		if err := tr.Forward(t.Context(), "1", nil); !errors.Is(err, ErrClosed) {
+			t.Errorf("Forward: %v", err)
+		}
+		tr.Commands(t.Context(), nil, nil)
+	})
+	t.Run("connected", func(t *testing.T) {
+		tr := try(t, node, Options{})
+		for range 2 {
+			if err := tr.Connect(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tr.Close()
+	})
+	t.Run("context", func(t *testing.T) {
+		tr := try(t, node, Options{URLs: []string{"amqp://127.0.0.1:1"}, Window: 10})
+		if err := tr.Connect(canceled()); !errors.Is(err, context.Canceled) {
+			t.Errorf("Connect: %v", err)
+		}
+		if err := tr.Publish(canceled(), tr.events(1, 1, 1), nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("Publish: %v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			until(t, "a full window", func() bool { return tr.Stats().Unacknowledged == 10 })
+			cancel()
+		}()
+		if err := tr.Publish(ctx, tr.events(11, 1, 1), nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("Publish: %v", err)
+		}
+		if err := tr.Forward(ctx, "1", nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("Forward: %v", err)
+		}
+		if st := tr.Stats(); st.Unacknowledged != 10 || st.Oldest <= 0 || st.Connected {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// testTooLarge has events among others that the broker closes the channel for.
+func testTooLarge(t *testing.T, node *rabbitmq.Node) {
+	var aside []string
+	fails := 1 // of SetAside
+	tr := try(t, node, Options{SetAside: func(ev *engine.Event, reason error) error {
+		if fails--; fails >= 0 {
+			return errors.New("disk full")
+		}
+		aside = append(aside, fmt.Sprintf("%s %d %v", ev.Type, len(ev.Data), reason))
+		return nil
+	}})
+	queue := tr.connect()
+	all := tr.events(1000, 4, 100)
+	poison := engine.Event{Shard: 1, Session: "s", Type: []byte("GUILD_CREATE"), Data: []byte(strings.Repeat("x", largest+1))}
+	all = append(all[:300:300], append([]engine.Event{poison, poison}, all[300:]...)...)
+	tr.publish(all)
+	tr.publish([]engine.Event{poison}) // nothing behind it
+	tr.untilAcked(1003)
+	tr.Close()
+	tr.check(queue)
+	if len(aside) != 3 {
+		t.Fatalf("set aside: %q", aside)
+	}
+	for _, a := range aside {
+		if !strings.HasPrefix(a, fmt.Sprintf("GUILD_CREATE %d ", largest+1)) || !strings.Contains(a, "message size") {
+			t.Errorf("set aside: %q", a)
+		}
+	}
+	if st := tr.Stats(); st.SetAside != 3 || st.Published != 1000 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// testNotEncodable has events that don't become a message.
+func testNotEncodable(t *testing.T, node *rabbitmq.Node) {
+	aside := 0
+	tr := try(t, node, Options{
+		Body: func(dst []byte, ev *engine.Event) ([]byte, error) {
+			if string(ev.Type) == "BAD" {
+				return append(dst, "half"...), errors.New("no such thing")
+			}
+			return append(dst, ev.Data...), nil
+		},
+		SetAside: func(ev *engine.Event, reason error) error { aside++; return nil },
+	})
+	queue := tr.connect()
+	bad := engine.Event{Type: []byte("BAD")}
+	long := engine.Event{Type: []byte(strings.Repeat("X", 256))}
+	all := append([]engine.Event{bad}, tr.events(100, 4, 10)...)
+	all = append(append(all, long, bad), tr.events(100, 4, 10)...)
+	tr.publish(append(all, long))
+	tr.untilAcked(204)
+	tr.Close()
+	tr.check(queue)
+	if st := tr.Stats(); aside != 4 || st.SetAside != 4 || st.Published != 200 || st.Reconnects != 0 {
+		t.Errorf("%d set aside, %+v", aside, st)
+	}
+}

@@ -1,0 +1,169 @@
+//go:build linux
+
+// This file tests the way of commands through a real RabbitMQ.
+
+package amqp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"sluice/sinks/sinktest/rabbitmq"
+)
+
+// listener takes commands.
+type listener struct {
+	mu   sync.Mutex
+	got  map[string][]string // by key
+	held []*Command
+	hold bool
+}
+
+// listen reads commands until the test ends or stop is called.
+func (tr *trial) listen(shards []int, hold bool) (l *listener, stop func()) {
+	l = &listener{got: make(map[string][]string), hold: hold}
+	ctx, cancel := context.WithCancel(tr.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tr.Commands(ctx, shards, func(c *Command) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.got[c.Key] = append(l.got[c.Key], string(c.Body))
+			if c.WantsReply() {
+				if err := c.Reply(ctx, []byte("re: "+string(c.Body))); err != nil {
+					tr.t.Errorf("reply: %v", err)
+				}
+			}
+			if l.hold {
+				l.held = append(l.held, c)
+				return
+			}
+			c.Done()
+		})
+	}()
+	stop = func() { cancel(); <-done }
+	tr.t.Cleanup(stop)
+	return l, stop
+}
+
+func (l *listener) count(key string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.got[key])
+}
+
+// bound waits until there is a queue for the keys.
+func (tr *trial) bound(keys ...string) {
+	tr.t.Helper()
+	for _, key := range keys {
+		until(tr.t, "a queue for "+key, func() bool { return tr.Forward(tr.t.Context(), key, []byte("hello")) == nil })
+	}
+}
+
+func testCommands(t *testing.T, node *rabbitmq.Node) {
+	tr := try(t, node, Options{})
+	l, _ := tr.listen([]int{3, 11}, false)
+	tr.bound("SEND", "3", "11")
+	ch := channel(t, dial(t, node.URL()))
+	keys := []string{"SEND", "3", "11"}
+	for i := range 1000 {
+		for _, key := range keys {
+			if err := ch.Publish(tr.o.Exchange, key, false, false, amqp091.Publishing{Body: fmt.Append(nil, i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, key := range keys {
+		until(t, "all commands", func() bool { return l.count(key) >= 1001 })
+		l.mu.Lock()
+		for i, got := range l.got[key] {
+			if want := fmt.Sprint(i - 1); got != want && i > 0 {
+				t.Fatalf("%s: command %d is %q, want %q", key, i, got, want)
+			}
+		}
+		l.mu.Unlock()
+	}
+
+	replies, err := ch.QueueDeclare("", false, true, true, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := ch.Consume(replies.Name, "", true, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.Publish(tr.o.Exchange, "SEND", false, false, amqp091.Publishing{ReplyTo: replies.Name, CorrelationId: "c1", Body: []byte("ping")}); err != nil {
+		t.Fatal(err)
+	}
+	if d := <-from; d.CorrelationId != "c1" || string(d.Body) != "re: ping" {
+		t.Errorf("reply %q with %q", d.Body, d.CorrelationId)
+	}
+	for _, key := range keys {
+		queue := tr.o.Exchange + ":" + key
+		until(t, "acknowledgements", func() bool {
+			q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+			return err == nil && q.Messages == 0
+		})
+	}
+}
+
+func testForward(t *testing.T, node *rabbitmq.Node) {
+	tr := try(t, node, Options{Persistent: true, Expiration: time.Minute})
+	queue := tr.connect()
+	if err := tr.Forward(t.Context(), "7", []byte("x")); !errors.Is(err, ErrUnroutable) {
+		t.Errorf("Forward to nobody: %v", err)
+	}
+	tr.publish(tr.events(1000, 1, 10)) // the two ways of publishing don't disturb each other
+	large := strings.Repeat("y", 300_000)
+	if err := tr.Forward(t.Context(), "MESSAGE_CREATE", []byte(large)); err != nil {
+		t.Fatal(err)
+	}
+	tr.publish(tr.events(1000, 1, 10))
+	tr.untilAcked(2000)
+	found := 0
+	for _, d := range drain(t, node.URL(), queue) {
+		if string(d.Body) == large {
+			found++
+			if d.DeliveryMode != 2 || d.Expiration != "60000" {
+				t.Errorf("delivery mode %d, expiration %q", d.DeliveryMode, d.Expiration)
+			}
+		}
+	}
+	if found != 1 {
+		t.Errorf("the command came %d times", found)
+	}
+}
+
+// testCommandsCut has the connection cut before commands are done: they come again.
+func testCommandsCut(t *testing.T, node *rabbitmq.Node) {
+	p := newProxy(t, node.Addr)
+	tr := try(t, node, Options{URLs: []string{p.url()}, Prefetch: 5})
+	l, _ := tr.listen([]int{1}, true)
+	direct := try(t, node, Options{Exchange: tr.o.Exchange})
+	direct.bound("1")
+	for i := range 10 {
+		if err := direct.Forward(t.Context(), "1", fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "a full prefetch", func() bool { return l.count("1") == 5 })
+	l.mu.Lock()
+	l.hold = false
+	l.got = make(map[string][]string)
+	l.mu.Unlock()
+	p.cut()
+	until(t, "all commands", func() bool { return l.count("1") >= 11 })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if got := strings.Join(l.got["1"], " "); got != "hello 0 1 2 3 4 5 6 7 8 9" {
+		t.Errorf("after the cut: %s", got)
+	}
+}

@@ -1,0 +1,201 @@
+//go:build linux
+
+// This file tests what follows when the broker, or the way to it, fails.
+
+package amqp
+
+import (
+	"testing"
+	"time"
+
+	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"sluice/sinks/sinktest/rabbitmq"
+)
+
+// testNack has a queue that refuses messages while it is full.
+func testNack(t *testing.T, node *rabbitmq.Node) {
+	tr := try(t, node, Options{})
+	if err := tr.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ch := channel(t, dial(t, node.URL()))
+	queue := tr.o.Exchange + ":small"
+	if _, err := ch.QueueDeclare(queue, true, false, false, false, amqp091.Table{"x-max-length": 10, "x-overflow": "reject-publish"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.QueueBind(queue, "MESSAGE_CREATE", tr.o.Exchange, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	go tr.publish(tr.events(50, 1, 10))
+	until(t, "a refusal", func() bool { return tr.Stats().Nacked > 0 })
+	got := 0
+	for got < 50 || tr.acked.Load() < 50 {
+		d, ok, err := ch.Get(queue, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok && d.Body != nil {
+			got++
+		}
+	}
+	tr.untilAcked(50)
+}
+
+func testExchangeDeleted(t *testing.T, node *rabbitmq.Node) {
+	tr := try(t, node, Options{})
+	tr.connect()
+	tr.publish(tr.events(1000, 4, 10))
+	tr.untilAcked(1000)
+	if err := channel(t, dial(t, node.URL())).ExchangeDelete(tr.o.Exchange, false, false); err != nil {
+		t.Fatal(err)
+	}
+	tr.publish(tr.events(1000, 4, 10))
+	tr.untilAcked(2000)
+	if st := tr.Stats(); st.Reconnects == 0 || st.Repeated == 0 {
+		t.Errorf("%+v", st)
+	}
+	if tr.log.count("NOT_FOUND") == 0 {
+		t.Errorf("the log does not say what happened")
+	}
+}
+
+// stream publishes events while disturb disturbs, and checks that nothing is lost. It
+// goes on after disturb has returned.
+func (tr *trial) stream(queue string, disturb func()) (repeated int) {
+	tr.t.Helper()
+	const before, after = 3000, 3000
+	go func() {
+		tr.publish(tr.events(before, 4, 200))
+	}()
+	until(tr.t, "a beginning", func() bool { return tr.acked.Load() > before/10 })
+	disturb()
+	until(tr.t, "all before", func() bool { return tr.acked.Load() == before })
+	tr.publish(tr.events(after, 4, 200))
+	tr.untilAcked(before + after)
+	return tr.check(queue)
+}
+
+func testCut(t *testing.T, node *rabbitmq.Node) {
+	p := newProxy(t, node.Addr)
+	tr := try(t, node, Options{URLs: []string{p.url()}, Window: 500})
+	queue := tr.connect()
+	const each, cuts = 20_000, 8
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range cuts {
+			tr.publish(tr.events(each, 4, 200))
+		}
+	}()
+	for i := range int64(cuts) {
+		until(t, "the next part", func() bool { return tr.acked.Load() > i*each+each/2 })
+		p.cut()
+	}
+	<-done
+	tr.untilAcked(cuts * each)
+	repeated := tr.check(queue)
+	st := tr.Stats()
+	if st.Reconnects < cuts/2 || int64(repeated) > st.Repeated || st.Published != cuts*each {
+		t.Errorf("%d repeated, %+v", repeated, st)
+	}
+}
+
+// testSeveral has a broker that is away and one that is there.
+func testSeveral(t *testing.T, node *rabbitmq.Node) {
+	p := newProxy(t, node.Addr)
+	tr := try(t, node, Options{URLs: []string{"amqp://127.0.0.1:1", p.url(), node.URL()}})
+	queue := tr.connect()
+	tr.publish(tr.events(100, 1, 10))
+	tr.untilAcked(100)
+	p.l.Close()
+	p.cut()
+	tr.publish(tr.events(100, 1, 10))
+	tr.untilAcked(200)
+	tr.check(queue)
+}
+
+// testAlarm has a broker that is short of memory.
+func testAlarm(t *testing.T, node *rabbitmq.Node) {
+	tr := try(t, node, Options{})
+	queue := tr.connect()
+	tr.publish(tr.events(100, 1, 10))
+	tr.untilAcked(100)
+	node.Ctl("set_vm_memory_high_watermark", "0.0001")
+	back := func() { node.Ctl("set_vm_memory_high_watermark", "0.4") }
+	defer back()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tr.publish(tr.events(10_000, 4, 10))
+	}()
+	until(t, "the broker to block", func() bool { return tr.Stats().Blocked })
+	if tr.log.count("short of") != 1 {
+		t.Errorf("the log does not tell it once")
+	}
+	back()
+	<-done
+	tr.untilAcked(10_100)
+	tr.check(queue)
+	if st := tr.Stats(); st.Blocked || st.BlockedFor <= 0 || st.Reconnects != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// testPaused has a broker that does nothing for so long that the connection is given
+// up, and connections to it are not answered.
+func testPaused(t *testing.T, node *rabbitmq.Node) {
+	tr := try(t, node, Options{Heartbeat: 2 * time.Second, ConnectTimeout: time.Second})
+	queue := tr.connect()
+	tr.stream(queue, func() {
+		node.Pause()
+		defer node.Resume()
+		until(t, "the end of the connection", func() bool { return !tr.Stats().Connected })
+		until(t, "a failed try", func() bool { return tr.log.count("level=WARN") > 0 })
+	})
+	until(t, "the end of the outage told", func() bool { return tr.log.count("takes events again") > 0 })
+}
+
+// testStalled has a way to the broker that does nothing for less time than that.
+func testStalled(t *testing.T, node *rabbitmq.Node) {
+	p := newProxy(t, node.Addr)
+	tr := try(t, node, Options{URLs: []string{p.url()}})
+	queue := tr.connect()
+	repeated := tr.stream(queue, func() {
+		p.hold()
+		until(t, "a full window or all", func() bool { return tr.Stats().Unacknowledged > 100 || tr.acked.Load() == 3000 })
+		p.flow()
+	})
+	if st := tr.Stats(); repeated != 0 || st.Repeated != 0 || st.Reconnects != 0 {
+		t.Errorf("%d repeated, %+v", repeated, st)
+	}
+}
+
+func testRestart(t *testing.T, node *rabbitmq.Node) {
+	tr := try(t, node, Options{Persistent: true, Window: 500})
+	queue := tr.connect()
+	repeated := tr.stream(queue, func() {
+		node.Stop()
+		until(t, "a warning", func() bool { return tr.log.count("level=WARN") > 0 })
+		node.Restart()
+	})
+	if st := tr.Stats(); st.Reconnects == 0 || int64(repeated) > st.Repeated {
+		t.Errorf("%d repeated, %+v", repeated, st)
+	}
+	if tr.log.count("takes events again") == 0 {
+		t.Errorf("the end of the outage is not told")
+	}
+}
+
+func testKill(t *testing.T, node *rabbitmq.Node) {
+	tr := try(t, node, Options{Persistent: true, Window: 500})
+	queue := tr.connect()
+	repeated := tr.stream(queue, func() {
+		node.Kill()
+		until(t, "a warning", func() bool { return tr.log.count("level=WARN") > 0 })
+		node.Restart()
+	})
+	if st := tr.Stats(); st.Reconnects == 0 || int64(repeated) > st.Repeated {
+		t.Errorf("%d repeated, %+v", repeated, st)
+	}
+}
