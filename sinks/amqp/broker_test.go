@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,7 @@ func TestBroker(t *testing.T) {
 		{"commands", testCommands},
 		{"forward", testForward},
 		{"commands cut", testCommandsCut},
+		{"silent", testSilent},
 		{"alarm", testAlarm},
 		{"paused", testPaused},
 		{"stalled", testStalled},
@@ -249,12 +251,15 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 	})
 	t.Run("connected", func(t *testing.T) {
 		tr := try(t, node, Options{})
+		before := runtime.NumGoroutine()
 		for range 2 {
 			if err := tr.Connect(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
+		tr.publish(tr.events(1000, 1, 1))
 		tr.Close()
+		until(t, "the end of all goroutines", func() bool { return runtime.NumGoroutine() <= before })
 	})
 	t.Run("context", func(t *testing.T) {
 		tr := try(t, node, Options{URLs: []string{"amqp://127.0.0.1:1"}, Window: 10})
@@ -266,7 +271,9 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			until(t, "a full window", func() bool { return tr.Stats().Unacknowledged == 10 })
+			for tr.Stats().Unacknowledged < 10 {
+				time.Sleep(time.Millisecond)
+			}
 			cancel()
 		}()
 		if err := tr.Publish(ctx, tr.events(11, 1, 1), nil); !errors.Is(err, context.Canceled) {
