@@ -48,6 +48,7 @@ func TestBroker(t *testing.T) {
 		{"commands", testCommands},
 		{"forward", testForward},
 		{"commands cut", testCommandsCut},
+		{"relay", testRelay},
 		{"silent", testSilent},
 		{"alarm", testAlarm},
 		{"paused", testPaused},
@@ -117,10 +118,7 @@ func testBytes(t *testing.T, node *rabbitmq.Node) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tr := try(t, node, tt.o)
-			if err := tr.Connect(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			queue := tr.queue(tt.want.RoutingKey)
+			queue := tr.queueOf(tt.want.RoutingKey)
 			ch := channel(t, dial(t, node.URL()))
 			from, err := ch.Consume(queue, "", true, false, false, false, nil)
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
+	"sluice/engine"
 	"sluice/sinks/sinktest/rabbitmq"
 )
 
@@ -107,11 +109,7 @@ func testCommands(t *testing.T, node *rabbitmq.Node) {
 		t.Errorf("reply %q with %q", d.Body, d.CorrelationId)
 	}
 	for _, key := range keys {
-		queue := tr.o.Exchange + ":" + key
-		until(t, "acknowledgements", func() bool {
-			q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
-			return err == nil && q.Messages == 0
-		})
+		until(t, "acknowledgements", func() bool { n, err := tr.inspect(key); return err == nil && n == 0 })
 	}
 }
 
@@ -166,4 +164,82 @@ func testCommandsCut(t *testing.T, node *rabbitmq.Node) {
 	if got := strings.Join(l.got["1"], " "); got != "hello 0 1 2 3 4 5 6 7 8 9" {
 		t.Errorf("after the cut: %s", got)
 	}
+}
+
+// testRelay has commands of all kinds on their way to an engine.
+func testRelay(t *testing.T, node *rabbitmq.Node) {
+	tr := try(t, node, Options{})
+	queue := tr.queueOf("9")
+	var mu sync.Mutex
+	var got []string
+	full := 2
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tr.Relay(ctx, []int{0}, func(_ context.Context, c engine.Command) error {
+			mu.Lock()
+			defer mu.Unlock()
+			switch full--; {
+			case full >= 0:
+				return engine.ErrQueueFull
+			case c.Guild == 9<<22:
+				return &engine.ElsewhereError{Shard: 9}
+			case c.Guild == 8<<22:
+				return &engine.ElsewhereError{Shard: 8}
+			}
+			got = append(got, fmt.Sprintf("%d %d %s", c.Guild, c.Shard, c.Packet))
+			c.Sent()
+			return nil
+		})
+	}()
+	defer func() { cancel(); <-done }()
+	const packet = `{"op":4,"d":{}}`
+	send := func(guild uint64) string { return fmt.Sprintf(`{"guild_id":"%d","packet":%s}`, guild, packet) }
+	ch := channel(t, dial(t, node.URL()))
+	until(t, "the queues", func() bool {
+		_, err := tr.inspect("0")
+		return err == nil
+	})
+	for _, c := range []struct{ key, body string }{
+		{"SEND", send(5 << 22)},
+		{"SEND", "nonsense"},
+		{"SEND", send(9 << 22)},
+		{"SEND", send(8 << 22)},
+		{"0", packet},
+	} {
+		if err := ch.Publish(tr.o.Exchange, c.key, false, false, amqp091.Publishing{Body: appendRaw(nil, []byte(c.body))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "the commands and the refusals", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(got) == 2 && tr.log.count("command refused") == 2
+	})
+	slices.Sort(got)
+	if want := []string{"0 0 " + packet, fmt.Sprint(5<<22) + " 0 " + packet}; !slices.Equal(got, want) {
+		t.Errorf("commands %q, want %q", got, want)
+	}
+	if all := drain(t, node.URL(), queue); len(all) != 1 || string(all[0].Body) != "\xaf"+packet {
+		t.Errorf("forwarded: %v", all)
+	}
+	for _, key := range []string{"SEND", "0"} {
+		until(t, "acknowledgements", func() bool { n, err := tr.inspect(key); return err == nil && n == 0 })
+	}
+}
+
+// inspect returns how many messages wait in the queue of commands with that key.
+func (tr *trial) inspect(key string) (int, error) {
+	conn, err := amqp091.Dial(tr.node.URL())
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		return 0, err
+	}
+	q, err := ch.QueueDeclarePassive(tr.o.Exchange+":"+key, true, false, false, false, nil)
+	return q.Messages, err
 }

@@ -125,25 +125,41 @@ func testSeveral(t *testing.T, node *rabbitmq.Node) {
 
 // testAlarm has a broker that is short of memory.
 func testAlarm(t *testing.T, node *rabbitmq.Node) {
-	tr := try(t, node, Options{})
+	p := newProxy(t, node.Addr)
+	tr := try(t, node, Options{URLs: []string{p.url()}})
 	queue := tr.connect()
 	tr.publish(tr.events(100, 1, 10))
 	tr.untilAcked(100)
+	_, stop := tr.listen([]int{1}, false)
+	tr.bound("1")
+	stop()
+	if err := tr.Forward(t.Context(), "1", []byte("waiting")); err != nil {
+		t.Fatal(err)
+	}
+
 	node.Ctl("set_vm_memory_high_watermark", "0.0001")
 	back := func() { node.Ctl("set_vm_memory_high_watermark", "0.4") }
 	defer back()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tr.publish(tr.events(10_000, 4, 10))
-	}()
+	tr.publish(tr.events(10, 1, 10)) // a broker blocks who publishes
 	until(t, "the broker to block", func() bool { return tr.Stats().Blocked })
 	if tr.log.count("short of") != 1 {
 		t.Errorf("the log does not tell it once")
 	}
+	before := p.copied.Load()
+	tr.publish(tr.events(1000, 4, 100))
+	time.Sleep(300 * time.Millisecond) // in which nothing must happen
+	if n := p.copied.Load() - before; n > 100 {
+		t.Errorf("%d bytes were sent to a broker that asked for none", n)
+	}
+	if st := tr.Stats(); st.Unacknowledged != 1010 {
+		t.Errorf("%+v", st)
+	}
+	l, _ := tr.listen([]int{1}, false)
+	until(t, "a command", func() bool { return l.count("1") > 0 })
+
 	back()
-	<-done
-	tr.untilAcked(10_100)
+	tr.publish(tr.events(10_000, 4, 10))
+	tr.untilAcked(11_110)
 	tr.check(queue)
 	if st := tr.Stats(); st.Blocked || st.BlockedFor <= 0 || st.Reconnects != 0 {
 		t.Errorf("%+v", st)

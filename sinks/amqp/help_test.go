@@ -148,17 +148,17 @@ func channel(t testing.TB, conn *amqp091.Connection) *amqp091.Channel {
 	return ch
 }
 
-// queue makes a durable queue of the trial's exchange for the keys, and returns its
-// name. The exchange must exist.
-func (tr *trial) queue(keys ...string) string {
+// queueOf connects, and makes a durable queue of the exchange for the key.
+func (tr *trial) queueOf(key string) (name string) {
 	tr.t.Helper()
+	if err := tr.Connect(tr.t.Context()); err != nil {
+		tr.t.Fatal(err)
+	}
 	ch := channel(tr.t, dial(tr.t, tr.node.URL()))
-	name := tr.o.Exchange + ":queue"
+	name = tr.o.Exchange + ":queue"
 	_, err := ch.QueueDeclare(name, true, false, false, false, nil)
-	for _, key := range keys {
-		if err == nil {
-			err = ch.QueueBind(name, key, tr.o.Exchange, false, nil)
-		}
+	if err == nil {
+		err = ch.QueueBind(name, key, tr.o.Exchange, false, nil)
 	}
 	if err != nil {
 		tr.t.Fatal(err)
@@ -169,10 +169,7 @@ func (tr *trial) queue(keys ...string) string {
 // connect connects and makes a queue for MESSAGE_CREATE.
 func (tr *trial) connect() (queue string) {
 	tr.t.Helper()
-	if err := tr.Connect(tr.t.Context()); err != nil {
-		tr.t.Fatal(err)
-	}
-	return tr.queue("MESSAGE_CREATE")
+	return tr.queueOf("MESSAGE_CREATE")
 }
 
 // drain takes everything out of a queue, and closes the connection.
