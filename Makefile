@@ -24,9 +24,11 @@ build: ## bin/gateway and bin/gateway-bench
 	@$(BUILD) -o bin/ ./cmd/...
 
 servers: # what the tests start for themselves
-	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends redis-server; } || \
-	  { echo "the tests start a redis-server of their own: install it (Debian: apt-get install redis-server)" >&2; exit 1; }
+	@missing=; command -v redis-server >/dev/null || missing=redis-server; \
+	  ls -d /usr/lib/rabbitmq/lib/rabbitmq_server-* >/dev/null 2>&1 || [ "$$(uname)" != Linux ] || missing="$$missing rabbitmq-server"; \
+	  [ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; } || \
+	  { echo "the tests start servers of their own: install $$missing (Debian: apt-get install $$missing)" >&2; exit 1; }
 
 test: servers ## every test, those of the nested module included
 	$(GO) test ./...

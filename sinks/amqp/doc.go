@@ -18,5 +18,7 @@
 // An event is acknowledged to the engine when the broker has confirmed it and all
 // before it. Whatever goes wrong, what was not acknowledged is sent again in
 // order: consumers may see an event twice but miss none, and whoever looks at the
-// first time each is seen finds each shard's events in order.
+// first time each is seen finds each shard's events in order. One thing alone breaks
+// that order: a queue that refuses messages (overflow reject-publish) may refuse one
+// and take the next.
 package amqp
