@@ -51,6 +51,7 @@ func TestBroker(t *testing.T) {
 		{"relay", testRelay},
 		{"silent", testSilent},
 		{"alarm", testAlarm},
+		{"blocked write", testBlockedWrite},
 		{"paused", testPaused},
 		{"stalled", testStalled},
 		{"restart", testRestart},
@@ -178,6 +179,19 @@ func testMistakes(t *testing.T, node *rabbitmq.Node) {
 	node.Ctl("add_user", "writer", "s3cret")
 	node.Ctl("set_permissions", "writer", "^$", "^passing$", "^$")
 	at := "@" + node.Addr
+	t.Run("an exchange of others", func(t *testing.T) {
+		if err := channel(t, dial(t, node.URL())).ExchangeDeclare("theirs", "direct", true, false, false, false, nil); err != nil {
+			t.Fatal(err)
+		}
+		node.Ctl("set_permissions", "writer", "^$", "^theirs$", "^$")
+		tr := try(t, node, Options{URLs: []string{"amqp://writer:s3cret" + at}, Exchange: "theirs"})
+		if err := tr.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		tr.publish(tr.events(3, 1, 1))
+		tr.untilAcked(3)
+	})
+
 	for _, tt := range []struct {
 		name, url, exchange string
 		config              bool
@@ -194,6 +208,7 @@ func testMistakes(t *testing.T, node *rabbitmq.Node) {
 		{"no TLS", "amqps://guest:s3cret" + at, "", true, []string{"does not speak TLS"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // RabbitMQ takes seconds to refuse a password
 			tr := try(t, node, Options{URLs: []string{tt.url}, Exchange: tt.exchange})
 			err := tr.Connect(t.Context())
 			var mistake *ConfigError
@@ -215,19 +230,6 @@ func testMistakes(t *testing.T, node *rabbitmq.Node) {
 			}
 		})
 	}
-
-	t.Run("an exchange of others", func(t *testing.T) {
-		if err := channel(t, dial(t, node.URL())).ExchangeDeclare("theirs", "direct", true, false, false, false, nil); err != nil {
-			t.Fatal(err)
-		}
-		node.Ctl("set_permissions", "writer", "^$", "^theirs$", "^$")
-		tr := try(t, node, Options{URLs: []string{"amqp://writer:s3cret" + at}, Exchange: "theirs"})
-		if err := tr.Connect(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		tr.publish(tr.events(3, 1, 1))
-		tr.untilAcked(3)
-	})
 }
 
 // testClosed looks at calls in an order that is not the usual one.

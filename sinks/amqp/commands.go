@@ -74,7 +74,7 @@ func (s *Sink) Commands(ctx context.Context, shards []int, handle func(*Command)
 // consume reads commands over one connection until it fails or ctx ends.
 func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle func(*Command), connected func(...any)) error {
 	var queues []<-chan amqp091.Delivery
-	conn, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, _ *tap) error {
+	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, _ *tap) error {
 		queues = queues[:0]
 		ch, err := declareExchange(b.o, a, conn)
 		if err != nil {
@@ -128,7 +128,7 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 	case key := <-ended:
 		err = fmt.Errorf("amqp: the queue %q was deleted, or its channel closed", s.o.Exchange+":"+key)
 	}
-	hangUp(conn)
+	hangUp(conn, t)
 	readers.Wait()
 	return err
 }

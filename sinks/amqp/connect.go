@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"time"
@@ -25,23 +26,23 @@ type brokers struct {
 
 // connect opens a connection to the first broker that lets it and that setUp finds
 // no fault with. The error is of all, a *ConfigError first.
-func (b *brokers) connect(ctx context.Context, setUp func(*address, *amqp091.Connection, *tap) error) (*amqp091.Connection, error) {
+func (b *brokers) connect(ctx context.Context, setUp func(*address, *amqp091.Connection, *tap) error) (*amqp091.Connection, *tap, error) {
 	var errs []error
 	for i := range b.addresses {
 		at := (b.first + i) % len(b.addresses)
 		a := &b.addresses[at]
-		conn, err := b.open(ctx, a, setUp)
+		conn, t, err := b.open(ctx, a, setUp)
 		if errors.Is(err, amqp091.ErrCredentials) {
 			// RabbitMQ answers a wrong password by hanging up, and a broker that goes
 			// away at this moment hangs up, too: ask once more to tell them apart.
-			conn, err = b.open(ctx, a, setUp)
+			conn, t, err = b.open(ctx, a, setUp)
 		}
 		if err == nil {
 			b.first = at
-			return conn, nil
+			return conn, t, nil
 		}
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		}
 		var mistake *ConfigError
 		if errors.As(err, &mistake) {
@@ -51,39 +52,39 @@ func (b *brokers) connect(ctx context.Context, setUp func(*address, *amqp091.Con
 		}
 	}
 	if len(errs) == 1 {
-		return nil, errs[0]
+		return nil, nil, errs[0]
 	}
-	return nil, errors.Join(errs...)
+	return nil, nil, errors.Join(errs...)
 }
 
 // open opens a connection and calls setUp, all within ConnectTimeout.
-func (b *brokers) open(ctx context.Context, a *address, setUp func(*address, *amqp091.Connection, *tap) error) (*amqp091.Connection, error) {
+func (b *brokers) open(ctx context.Context, a *address, setUp func(*address, *amqp091.Connection, *tap) error) (*amqp091.Connection, *tap, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.o.ConnectTimeout)
 	defer cancel()
 	raw, err := b.dial(ctx, a)
 	if err != nil {
-		return nil, explainOpen(a, b.o.External, err)
+		return nil, nil, explainOpen(a, b.o.External, err)
 	}
-	t := newTap(raw)
+	t := newTap(raw, a.heartbeat*3/2)
 	// amqp091-go knows nothing of contexts: its calls end when the connection does.
 	stop := context.AfterFunc(ctx, func() { t.Close() })
 	defer stop()
 	conn, err := amqp091.Open(t, b.config(a))
 	if err != nil {
-		t.Close() // ends amqp091-go's goroutines
-		if ctx.Err() != nil {
-			err = context.Cause(ctx) // not what amqp091-go makes of the end
+		t.Close()             // ends amqp091-go's goroutines
+		if ctx.Err() != nil { // amqp091-go makes something else of it
+			err = fmt.Errorf("the broker does not answer: %w", context.Cause(ctx))
 		}
-		return nil, explainOpen(a, b.o.External, err)
+		return nil, nil, explainOpen(a, b.o.External, err)
 	}
 	if err = setUp(a, conn, t); err == nil && !stop() {
-		err = explainOpen(a, b.o.External, context.Cause(ctx))
+		err = explainOpen(a, b.o.External, fmt.Errorf("the broker does not answer: %w", context.Cause(ctx)))
 	}
 	if err != nil {
-		hangUp(conn)
-		return nil, err
+		hangUp(conn, t)
+		return nil, nil, err
 	}
-	return conn, nil
+	return conn, t, nil
 }
 
 func (b *brokers) dial(ctx context.Context, a *address) (net.Conn, error) {
@@ -122,9 +123,10 @@ func (b *brokers) config(a *address) amqp091.Config {
 	}
 }
 
-// hangUp closes a connection, with a word to the broker if there still is one.
-func hangUp(conn *amqp091.Connection) {
-	conn.CloseDeadline(time.Now().Add(closeTimeout))
+// hangUp closes a connection, with a word to the broker if it still listens.
+func hangUp(conn *amqp091.Connection, t *tap) {
+	defer time.AfterFunc(closeTimeout, func() { t.Close() }).Stop()
+	conn.Close()
 }
 
 // declareExchange declares the exchange on a new channel, which it returns.

@@ -238,3 +238,31 @@ func testSilent(t *testing.T, node *rabbitmq.Node) {
 		t.Errorf("%+v\n%s", st, tr.log)
 	}
 }
+
+// testBlockedWrite has a broker block in the middle of a write, for longer than
+// amqp091-go waits for a sign of life: while it can't write a heartbeat it does not
+// note those that it reads.
+func testBlockedWrite(t *testing.T, node *rabbitmq.Node) {
+	tr := try(t, node, Options{Heartbeat: time.Second})
+	queue := tr.connect()
+	tr.publish(tr.events(10, 1, 10))
+	tr.untilAcked(10)
+	node.Ctl("set_vm_memory_high_watermark", "0.0001")
+	back := func() { node.Ctl("set_vm_memory_high_watermark", "0.4") }
+	defer back()
+	tr.publish(tr.events(100, 1, 300_000))
+	until(t, "the broker to block", func() bool { return tr.Stats().Blocked })
+	time.Sleep(4 * time.Second) // in which nothing must happen
+	if st := tr.Stats(); st.Reconnects != 0 || !st.Connected {
+		t.Errorf("%+v", st)
+	}
+	stuck := try(t, node, Options{Heartbeat: time.Second, Exchange: tr.o.Exchange})
+	stuck.publish(stuck.events(100, 1, 300_000))
+	until(t, "the broker to block", func() bool { return stuck.Stats().Blocked })
+	stuck.Close() // ends although the broker reads nothing
+	back()
+	tr.untilAcked(110)
+	if n := len(drain(t, node.URL(), queue)); n < 110 {
+		t.Errorf("%d messages of 110", n)
+	}
+}

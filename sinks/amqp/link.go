@@ -32,7 +32,7 @@ type link struct {
 // newLink connects to a broker, declares the exchange, and makes the channel ready.
 func newLink(ctx context.Context, b *brokers, w *window, blocked func(bool, string)) (*link, error) {
 	l := &link{failed: make(chan struct{})}
-	conn, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, t *tap) error {
+	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, t *tap) error {
 		ch, err := declareExchange(b.o, a, conn)
 		if err != nil {
 			return err
@@ -47,14 +47,13 @@ func newLink(ctx context.Context, b *brokers, w *window, blocked func(bool, stri
 			return nil
 		}
 		t.closed = func(code uint16, text string) { l.fail(&closedError{code, text}) }
-		l.tap = t
 		l.enc = newEncoder(b.o, t.takeOut(), conn.Config.FrameSize)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	l.conn = conn
+	l.conn, l.tap = conn, t
 	closes := conn.NotifyClose(make(chan *amqp091.Error, 1))
 	blocks := conn.NotifyBlocked(make(chan amqp091.Blocking, 16))
 	l.ended.Go(func() {
@@ -90,6 +89,6 @@ func (l *link) failure() error {
 
 // close closes the connection and waits for its goroutine.
 func (l *link) close() {
-	hangUp(l.conn)
+	hangUp(l.conn, l.tap)
 	l.ended.Wait()
 }

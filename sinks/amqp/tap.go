@@ -17,9 +17,6 @@ import (
 // bytes, the longest, channel.close and basic.return, less than 1 KiB.
 const tapBuffer = 16 << 10
 
-// heartbeat is a whole frame.
-const heartbeat = "\x08\x00\x00\x00\x00\x00\x00\xce"
-
 // reply is what the broker says about published messages.
 type reply struct {
 	kind     replyKind
@@ -41,6 +38,8 @@ const (
 // called by any.
 type tap struct {
 	net.Conn
+	silence time.Duration // after which the broker counts as dead
+
 	own atomic.Uint32 // the channel whose frames are taken out, 0 for none yet
 
 	// Called by Read; set before takeOut.
@@ -52,17 +51,22 @@ type tap struct {
 	opened  uint16 // the channel that amqp091-go opened last, whose number it keeps to itself
 
 	// of Read
-	in     []byte // what was read and not handed on is in[r:w]
-	r, w   int
-	pass   int // bytes of a frame of amqp091-go's that are still to come
-	skip   int // bytes of a frame of ours that are still to come, not looked at
-	found  []reply
-	hidden bool      // frames were taken out since one was handed on
-	beaten time.Time // when a heartbeat was last handed on for those
-	beat   string    // what is left of it
+	in    []byte // what was read and not handed on is in[r:w]
+	r, w  int
+	pass  int // bytes of a frame of amqp091-go's that are still to come
+	skip  int // bytes of a frame of ours that are still to come, not looked at
+	found []reply
 }
 
-func newTap(conn net.Conn) *tap { return &tap{Conn: conn, in: make([]byte, tapBuffer)} }
+func newTap(conn net.Conn, silence time.Duration) *tap {
+	return &tap{Conn: conn, silence: silence, in: make([]byte, tapBuffer)}
+}
+
+// SetReadDeadline does nothing. amqp091-go wants to put off the deadline at each frame
+// that it reads; but it sees none while the broker sends only confirms, and does
+// not look while a heartbeat of its own waits to be written, as it does for as long
+// as a broker that is short of memory reads nothing. Read sets the deadline.
+func (t *tap) SetReadDeadline(time.Time) error { return nil }
 
 // publish writes frames of ours, which are whole.
 func (t *tap) publish(frames []byte) error {
@@ -119,11 +123,6 @@ func (t *tap) Write(b []byte) (int, error) {
 // Read returns what the broker sends to amqp091-go.
 func (t *tap) Read(p []byte) (int, error) {
 	for {
-		if t.beat != "" {
-			n := copy(p, t.beat)
-			t.beat = t.beat[n:]
-			return n, nil
-		}
 		if n := min(t.pass, t.w-t.r); n > 0 {
 			n = copy(p, t.in[t.r:t.r+n])
 			t.r += n
@@ -138,12 +137,13 @@ func (t *tap) Read(p []byte) (int, error) {
 			if err != nil {
 				return 0, err
 			}
-			if !more || t.beat != "" {
+			if !more {
 				continue
 			}
 		}
 		t.w = copy(t.in, t.in[t.r:t.w])
 		t.r = 0
+		t.Conn.SetReadDeadline(time.Now().Add(t.silence))
 		n, err := t.Conn.Read(t.in[t.w:])
 		t.w += n
 		if n == 0 && err != nil {
@@ -168,10 +168,9 @@ func (t *tap) parse() (more bool, err error) {
 		channel := binary.BigEndian.Uint16(b[1:])
 		size := int(binary.BigEndian.Uint32(b[3:])) + frameOver
 		if channel == 0 || uint32(channel) != t.own.Load() {
-			t.pass, t.hidden = size, false
+			t.pass = size
 			return false, nil
 		}
-		t.hidden = true
 		if b[0] != frameMethod {
 			t.skip = size // of a returned message
 			continue
@@ -228,22 +227,12 @@ func (t *tap) method(b []byte) error {
 	return nil
 }
 
-// settle hands over what was found. amqp091-go takes a connection for dead when
-// it reads nothing for a while, and the broker sends no heartbeats while it sends
-// confirms, so amqp091-go is given one of ours in place of those.
+// settle hands over what was found.
 func (t *tap) settle() error {
-	if len(t.found) > 0 {
-		err := t.replies(t.found)
-		t.found = t.found[:0]
-		if err != nil {
-			return err
-		}
+	if len(t.found) == 0 {
+		return nil
 	}
-	if t.hidden {
-		t.hidden = false
-		if now := time.Now(); now.Sub(t.beaten) >= time.Second {
-			t.beaten, t.beat = now, heartbeat
-		}
-	}
-	return nil
+	err := t.replies(t.found)
+	t.found = t.found[:0]
+	return err
 }

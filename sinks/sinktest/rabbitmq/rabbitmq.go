@@ -46,9 +46,9 @@ func Start(t testing.TB, conf string, plugins ...string) *Node {
 	n := &Node{Dir: t.TempDir(), t: t, bin: bins[len(bins)-1]}
 	port, distribution, names := FreePort(t), FreePort(t), FreePort(t)
 	n.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	for _, name := range []string{"HOME", "PATH", "LANG", "LC_ALL"} {
-		if name != "HOME" && os.Getenv(name) != "" {
-			n.env = append(n.env, name+"="+os.Getenv(name))
+	for _, name := range []string{"PATH", "LANG", "LC_ALL"} {
+		if v := os.Getenv(name); v != "" {
+			n.env = append(n.env, name+"="+v)
 		}
 	}
 	n.env = append(n.env,
