@@ -244,10 +244,10 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 		if err := tr.Connect(t.Context()); !errors.Is(err, ErrClosed) {
 			t.Errorf("Connect: %v", err)
 		}
-		if err := tr.Forward(t.Context(), "1", nil); !errors.Is(err, ErrClosed) {
+		if err := tr.forward(t.Context(), "1", nil); !errors.Is(err, ErrClosed) {
 			t.Errorf("Forward: %v", err)
 		}
-		tr.Commands(t.Context(), nil, nil)
+		tr.commands(t.Context(), nil, nil)
 	})
 	t.Run("connected", func(t *testing.T) {
 		tr := try(t, node, Options{})
@@ -279,7 +279,7 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 		if err := tr.Publish(ctx, tr.events(11, 1, 1), nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("Publish: %v", err)
 		}
-		if err := tr.Forward(ctx, "1", nil); !errors.Is(err, context.Canceled) {
+		if err := tr.forward(ctx, "1", nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("Forward: %v", err)
 		}
 		if st := tr.Stats(); st.Unacknowledged != 10 || st.Oldest <= 0 || st.Connected {
@@ -291,13 +291,8 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 // testTooLarge has events among others that the broker closes the channel for.
 func testTooLarge(t *testing.T, node *rabbitmq.Node) {
 	var aside []string
-	fails := 1 // of SetAside
-	tr := try(t, node, Options{SetAside: func(ev *engine.Event, reason error) error {
-		if fails--; fails >= 0 {
-			return errors.New("disk full")
-		}
+	tr := try(t, node, Options{SetAside: func(ev *engine.Event, reason error) {
 		aside = append(aside, fmt.Sprintf("%s %d %v", ev.Type, len(ev.Data), reason))
-		return nil
 	}})
 	queue := tr.connect()
 	all := tr.events(1000, 4, 100)
@@ -331,7 +326,7 @@ func testNotEncodable(t *testing.T, node *rabbitmq.Node) {
 			}
 			return append(dst, ev.Data...), nil
 		},
-		SetAside: func(ev *engine.Event, reason error) error { aside++; return nil },
+		SetAside: func(ev *engine.Event, reason error) { aside++ },
 	})
 	queue := tr.connect()
 	bad := engine.Event{Type: []byte("BAD")}

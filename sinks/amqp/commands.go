@@ -1,59 +1,102 @@
-// This file reads the bots' commands, answers them, and publishes those that are
-// for another process.
+// This file reads the bots' commands, answers them, and publishes those that are for
+// another process.
 
 package amqp
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
 	"sluice/sinks"
+	"sluice/sinks/msgpack"
 )
 
-// Command is a message from a bot. Its methods may be called by any goroutine.
-type Command struct {
-	Key  string // SEND, or the number of a shard
-	Body []byte // as the bot sent it; the handler's own
-
-	sink     *Sink
+// command is a message from a bot.
+type command struct {
+	key      string // SEND, or the number of a shard
+	body     []byte // as the bot sent it; the handler's own
 	delivery amqp091.Delivery
+	answers  *answers
 }
 
-// Done tells the broker that the command is dealt with, whether it was a good one
-// or not. It must be called once. If the connection that brought the command is gone
-// by then, the broker hands it out again.
-func (c *Command) Done() { c.delivery.Ack(false) }
-
-// WantsReply reports whether the bot waits for a reply.
-func (c *Command) WantsReply() bool {
-	return c.delivery.ReplyTo != "" && c.delivery.CorrelationId != ""
+// done has the broker told that the command is dealt with, and the bot, if it waits
+// for a reply, that the command is on its way to Discord, or why it is not. It must be
+// called once, by any goroutine, and does not wait. If the connection that brought the
+// command is gone by then, the broker hands it out again.
+func (c *command) done(err error) {
+	c.answers.mu.Lock()
+	c.answers.waiting = append(c.answers.waiting, answer{c.delivery, err})
+	c.answers.mu.Unlock()
+	signal(c.answers.wake)
 }
 
-// Reply sends the bot a reply, and does nothing if it wants none. Its errors are
-// Forward's.
-func (c *Command) Reply(ctx context.Context, body []byte) error {
-	if !c.WantsReply() {
-		return nil
+// answers are what is to be said about commands of one connection: those who are done
+// with a command, the engine's readers among them, must not wait for the broker.
+type answers struct {
+	mu      sync.Mutex
+	waiting []answer
+	wake    chan struct{} // holds one
+}
+
+type answer struct {
+	delivery amqp091.Delivery
+	err      error
+}
+
+// send sends answers until ctx ends, and then what is left.
+func (a *answers) send(ctx context.Context, ch *amqp091.Channel) {
+	var sending []answer
+	for {
+		ended := ctx.Err() != nil
+		a.mu.Lock()
+		sending, a.waiting = a.waiting, sending[:0]
+		a.mu.Unlock()
+		for _, an := range sending {
+			// What can't be sent is of a connection that is gone, whose end is seen elsewhere.
+			an.delivery.Ack(false)
+			if to := an.delivery.ReplyTo; to != "" && an.delivery.CorrelationId != "" {
+				ch.Publish("", to, false, false, amqp091.Publishing{CorrelationId: an.delivery.CorrelationId, Body: appendReply(nil, an.err)})
+			}
+		}
+		clear(sending)
+		if len(sending) > 0 {
+			continue
+		}
+		if ended {
+			return
+		}
+		select {
+		case <-a.wake:
+		case <-ctx.Done():
+		}
 	}
-	return c.sink.say(ctx, "", c.delivery.ReplyTo, amqp091.Publishing{CorrelationId: c.delivery.CorrelationId, Body: body})
 }
 
-// Commands calls handle, on one goroutine at a time, for each message in the
+// appendReply appends what a bot is told about its command, in MessagePack: {"ok":true},
+// or {"ok":false,"error":"…"}.
+func appendReply(dst []byte, err error) []byte {
+	if err == nil {
+		return append(dst, "\x81\xa2ok\xc3"...)
+	}
+	return msgpack.AppendString(append(dst, "\x82\xa2ok\xc2\xa5error"...), []byte(err.Error()))
+}
+
+// commands calls handle, on one goroutine at a time, for each message in the
 // queues <exchange>:SEND and <exchange>:<shard>, until ctx ends or the sink is
 // closed, and through whatever happens to the broker. Within a queue the order is
 // kept. The queues are durable, and bound to the exchange with SEND and the shard's
 // number.
 //
-// handle must see to it that Command.Done is called, then or later; until it is,
+// handle must see to it that command.done is called, then or later; until it is,
 // the command counts against Options.Prefetch. Commands have a connection of their
 // own: they are read while the broker takes no events.
-func (s *Sink) Commands(ctx context.Context, shards []int, handle func(*Command)) {
+func (s *Sink) commands(ctx context.Context, shards []int, handle func(*command)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
@@ -72,12 +115,12 @@ func (s *Sink) Commands(ctx context.Context, shards []int, handle func(*Command)
 }
 
 // consume reads commands over one connection until it fails or ctx ends.
-func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle func(*Command), connected func(...any)) error {
+func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle func(*command), connected func(...any)) error {
 	var queues []<-chan amqp091.Delivery
-	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, _ *tap) error {
+	var ch *amqp091.Channel
+	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, _ *tap) (err error) {
 		queues = queues[:0]
-		ch, err := declareExchange(b.o, a, conn)
-		if err != nil {
+		if ch, err = declareExchange(b.o, a, conn); err != nil {
 			return err
 		}
 		if err := ch.Qos(s.o.Prefetch, 0, false); err != nil {
@@ -105,6 +148,11 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 	}
 	connected()
 	closes := conn.NotifyClose(make(chan *amqp091.Error, 1))
+	an := &answers{wake: make(chan struct{}, 1)}
+	answering, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var answerer sync.WaitGroup
+	answerer.Go(func() { an.send(answering, ch) })
 	var handling sync.Mutex
 	var readers sync.WaitGroup
 	ended := make(chan string, len(queues))
@@ -113,7 +161,7 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 			for d := range q {
 				handling.Lock()
 				if ctx.Err() == nil {
-					handle(&Command{Key: keys[i], Body: d.Body, sink: s, delivery: d})
+					handle(&command{keys[i], d.Body, d, an})
 				}
 				handling.Unlock()
 			}
@@ -128,29 +176,27 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 	case key := <-ended:
 		err = fmt.Errorf("amqp: the queue %q was deleted, or its channel closed", s.o.Exchange+":"+key)
 	}
+	// What is done is still acknowledged, by a broker that listens.
+	late := time.AfterFunc(closeTimeout, func() { t.Close() })
+	stop()
+	answerer.Wait()
+	late.Stop()
 	hangUp(conn, t)
 	readers.Wait()
 	return err
 }
 
-// ErrUnroutable is what Forward and Command.Reply return when no queue takes the
-// message.
-var ErrUnroutable = errors.New("amqp: no queue takes the message")
+// errUnroutable is what forward returns when no queue takes the message.
+var errUnroutable = errors.New("amqp: no queue takes the message")
 
-// Forward publishes a command with the routing key key: the number of a shard that
-// another process runs. body is what the bot sent, and is copied. Forward returns
-// once the broker has confirmed the command, and so waits while there is no
-// connection; after a failure it sends it again. It fails with ErrUnroutable, with
-// ErrClosed, and at the end of ctx, when the command may still be on its way.
-func (s *Sink) Forward(ctx context.Context, key string, body []byte) error {
-	return s.say(ctx, s.o.Exchange, key, amqp091.Publishing{Body: body})
-}
-
-// say publishes a message that is no event until it is confirmed. It takes the
-// connection of the events, through amqp091-go.
-func (s *Sink) say(ctx context.Context, exchange, key string, p amqp091.Publishing) error {
-	p.Body = bytes.Clone(p.Body)
-	p.Expiration = s.o.expiration()
+// forward publishes a command with the routing key key: the number of a shard that
+// another process runs. body is what the bot sent, and may be kept. It takes the
+// connection of the events, through amqp091-go. It returns once the broker has
+// confirmed the command, and so waits while there is no connection; after a failure
+// it sends it again. It fails with errUnroutable, with ErrClosed, and at the end of
+// ctx, when the command may still be on its way.
+func (s *Sink) forward(ctx context.Context, key string, body []byte) error {
+	p := amqp091.Publishing{Body: body, Expiration: s.o.expiration()}
 	if s.o.Persistent {
 		p.DeliveryMode = amqp091.Persistent
 	}
@@ -164,11 +210,11 @@ func (s *Sink) say(ctx context.Context, exchange, key string, p amqp091.Publishi
 		s.mu.Unlock()
 		if l != nil {
 			// amqp091-go's calls know no contexts; they end with the connection.
-			go func() { said <- l.say(ctx, exchange, key, p) }()
+			go func() { said <- l.say(ctx, s.o.Exchange, key, p) }()
 		}
 		select {
 		case err := <-said:
-			if err == nil || errors.Is(err, ErrUnroutable) {
+			if err == nil || errors.Is(err, errUnroutable) {
 				return err
 			}
 			pause(ctx, firstRetry)
@@ -214,7 +260,7 @@ func (l *link) say(ctx context.Context, exchange, key string, p amqp091.Publishi
 	select {
 	case _, ok := <-l.returns: // comes before the confirm; closed with the channel
 		if ok {
-			return ErrUnroutable
+			return errUnroutable
 		}
 	default:
 	}

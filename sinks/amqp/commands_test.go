@@ -24,7 +24,7 @@ import (
 type listener struct {
 	mu   sync.Mutex
 	got  map[string][]string // by key
-	held []*Command
+	held []*command
 	hold bool
 }
 
@@ -35,20 +35,15 @@ func (tr *trial) listen(shards []int, hold bool) (l *listener, stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tr.Commands(ctx, shards, func(c *Command) {
+		tr.commands(ctx, shards, func(c *command) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			l.got[c.Key] = append(l.got[c.Key], string(c.Body))
-			if c.WantsReply() {
-				if err := c.Reply(ctx, []byte("re: "+string(c.Body))); err != nil {
-					tr.t.Errorf("reply: %v", err)
-				}
-			}
+			l.got[c.key] = append(l.got[c.key], string(c.body))
 			if l.hold {
 				l.held = append(l.held, c)
 				return
 			}
-			c.Done()
+			c.done(nil)
 		})
 	}()
 	stop = func() { cancel(); <-done }
@@ -66,7 +61,7 @@ func (l *listener) count(key string) int {
 func (tr *trial) bound(keys ...string) {
 	tr.t.Helper()
 	for _, key := range keys {
-		until(tr.t, "a queue for "+key, func() bool { return tr.Forward(tr.t.Context(), key, []byte("hello")) == nil })
+		until(tr.t, "a queue for "+key, func() bool { return tr.forward(tr.t.Context(), key, []byte("hello")) == nil })
 	}
 }
 
@@ -94,20 +89,6 @@ func testCommands(t *testing.T, node *rabbitmq.Node) {
 		l.mu.Unlock()
 	}
 
-	replies, err := ch.QueueDeclare("", false, true, true, false, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, err := ch.Consume(replies.Name, "", true, false, false, false, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ch.Publish(tr.o.Exchange, "SEND", false, false, amqp091.Publishing{ReplyTo: replies.Name, CorrelationId: "c1", Body: []byte("ping")}); err != nil {
-		t.Fatal(err)
-	}
-	if d := <-from; d.CorrelationId != "c1" || string(d.Body) != "re: ping" {
-		t.Errorf("reply %q with %q", d.Body, d.CorrelationId)
-	}
 	for _, key := range keys {
 		until(t, "acknowledgements", func() bool { n, err := tr.inspect(key); return err == nil && n == 0 })
 	}
@@ -116,12 +97,12 @@ func testCommands(t *testing.T, node *rabbitmq.Node) {
 func testForward(t *testing.T, node *rabbitmq.Node) {
 	tr := try(t, node, Options{Persistent: true, Expiration: time.Minute})
 	queue := tr.connect()
-	if err := tr.Forward(t.Context(), "7", []byte("x")); !errors.Is(err, ErrUnroutable) {
-		t.Errorf("Forward to nobody: %v", err)
+	if err := tr.forward(t.Context(), "7", []byte("x")); !errors.Is(err, errUnroutable) {
+		t.Errorf("forward to nobody: %v", err)
 	}
 	tr.publish(tr.events(1000, 1, 10)) // the two ways of publishing don't disturb each other
 	large := strings.Repeat("y", 300_000)
-	if err := tr.Forward(t.Context(), "MESSAGE_CREATE", []byte(large)); err != nil {
+	if err := tr.forward(t.Context(), "MESSAGE_CREATE", []byte(large)); err != nil {
 		t.Fatal(err)
 	}
 	tr.publish(tr.events(1000, 1, 10))
@@ -148,7 +129,7 @@ func testCommandsCut(t *testing.T, node *rabbitmq.Node) {
 	direct := try(t, node, Options{Exchange: tr.o.Exchange})
 	direct.bound("1")
 	for i := range 10 {
-		if err := direct.Forward(t.Context(), "1", fmt.Append(nil, i)); err != nil {
+		if err := direct.forward(t.Context(), "1", fmt.Append(nil, i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -197,6 +178,14 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 	const packet = `{"op":4,"d":{}}`
 	send := func(guild uint64) string { return fmt.Sprintf(`{"guild_id":"%d","packet":%s}`, guild, packet) }
 	ch := channel(t, dial(t, node.URL()))
+	replies, err := ch.QueueDeclare("", false, true, true, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replied, err := ch.Consume(replies.Name, "", true, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	until(t, "the queues", func() bool {
 		_, err := tr.inspect("0")
 		return err == nil
@@ -208,7 +197,8 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 		{"SEND", send(8 << 22)},
 		{"0", packet},
 	} {
-		if err := ch.Publish(tr.o.Exchange, c.key, false, false, amqp091.Publishing{Body: appendRaw(nil, []byte(c.body))}); err != nil {
+		p := amqp091.Publishing{Body: appendRaw(nil, []byte(c.body)), ReplyTo: replies.Name, CorrelationId: c.body}
+		if err := ch.Publish(tr.o.Exchange, c.key, false, false, p); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -220,6 +210,13 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 	slices.Sort(got)
 	if want := []string{"0 0 " + packet, fmt.Sprint(5<<22) + " 0 " + packet}; !slices.Equal(got, want) {
 		t.Errorf("commands %q, want %q", got, want)
+	}
+	for range 5 {
+		d := <-replied
+		good := d.CorrelationId == packet || d.CorrelationId == send(5<<22) || d.CorrelationId == send(9<<22)
+		if text := string(d.Body); good != (text == "\x81\xa2ok\xc3") || !good && !strings.HasPrefix(text, "\x82\xa2ok\xc2\xa5error") {
+			t.Errorf("%s: the reply is %q", d.CorrelationId, text)
+		}
 	}
 	if all := drain(t, node.URL(), queue); len(all) != 1 || string(all[0].Body) != "\xaf"+packet {
 		t.Errorf("forwarded: %v", all)

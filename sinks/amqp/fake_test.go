@@ -30,8 +30,8 @@ func fakeBroker(t testing.TB) (url string) {
 	return "amqp://" + l.Addr().String()
 }
 
-// answers are what follows a method, by class and method.
-var answers = map[uint32]string{
+// fakeReplies are what follows a method, by class and method.
+var fakeReplies = map[uint32]string{
 	10<<16 | 11: "\x00\x0a\x00\x1e" + "\x00\x00\x00\x02\x00\x00\x00\x00", // start-ok: tune
 	10<<16 | 40: "\x00\x0a\x00\x29\x00",                                  // open: open-ok
 	10<<16 | 50: "\x00\x0a\x00\x33",                                      // close: close-ok
@@ -69,7 +69,7 @@ func serveFake(conn net.Conn) {
 			case b[0] == frameBody:
 				messages++
 			case b[0] == frameMethod:
-				if a, ok := answers[binary.BigEndian.Uint32(b[frameHead:])]; ok {
+				if a, ok := fakeReplies[binary.BigEndian.Uint32(b[frameHead:])]; ok {
 					send(b[2], a)
 				}
 			}

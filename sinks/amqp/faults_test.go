@@ -133,7 +133,7 @@ func testAlarm(t *testing.T, node *rabbitmq.Node) {
 	_, stop := tr.listen([]int{1}, false)
 	tr.bound("1")
 	stop()
-	if err := tr.Forward(t.Context(), "1", []byte("waiting")); err != nil {
+	if err := tr.forward(t.Context(), "1", []byte("waiting")); err != nil {
 		t.Fatal(err)
 	}
 

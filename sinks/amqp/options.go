@@ -63,11 +63,9 @@ type Options struct {
 	Window int
 	// SetAside takes an event that can't be delivered, with the reason: the broker
 	// has closed the channel for it three times, or it can't be encoded. The event
-	// is lent for the call, which one goroutine makes at a time. After nil it is
-	// acknowledged; after an error SetAside is asked again a little later, and what
-	// is behind waits. Without SetAside the event is dropped. Either way it is
-	// counted and told.
-	SetAside func(ev *engine.Event, reason error) error
+	// is lent for the call, which one goroutine makes at a time; then it is
+	// acknowledged. nil drops it. Either way it is counted and told.
+	SetAside func(ev *engine.Event, reason error)
 	// Prefetch is how many commands of a queue are taken before they are done; 64 by
 	// default.
 	Prefetch int

@@ -13,12 +13,13 @@ import (
 	"sluice/sinks/stdio"
 )
 
-// Relay reads commands as Commands does, and gives them to send, which is the
-// engine's, until ctx ends. A command is acknowledged when it is on its way to
-// Discord, or at once when it is none: what is wrong with it is told. One for a
-// shard that another process runs is forwarded under the shard's number. Those
-// that wait for Discord while the connection to the broker is lost are handed out
-// again, and so are sent twice.
+// Relay reads commands from the queues <exchange>:SEND and <exchange>:<shard>, and
+// gives them to send, which is the engine's, until ctx ends, through whatever happens
+// to the broker. A command is acknowledged when it is on its way to Discord, or at once
+// when it is none: what is wrong with it is told. One for a shard that another process
+// runs is forwarded under the shard's number. A bot that wants a reply gets it at the
+// acknowledgement. Those that wait for Discord while the connection to the broker is
+// lost are handed out again, and so are sent twice.
 func (s *Sink) Relay(ctx context.Context, shards []int, send func(context.Context, engine.Command) error) {
 	ctx, cancel := context.WithCancel(ctx)
 	// Forwarding waits while the broker takes nothing, and must not hold up the
@@ -27,7 +28,7 @@ func (s *Sink) Relay(ctx context.Context, shards []int, send func(context.Contex
 	r := &relay{sink: s, send: send, forwards: make(chan forward, s.o.Prefetch)}
 	var forwarding sync.WaitGroup
 	forwarding.Go(func() { r.forward(ctx) })
-	s.Commands(ctx, shards, func(c *Command) { r.handle(ctx, c) })
+	s.commands(ctx, shards, func(c *command) { r.handle(ctx, c) })
 	cancel()
 	forwarding.Wait()
 }
@@ -40,19 +41,19 @@ type relay struct {
 
 // forward is a command for another process.
 type forward struct {
-	command *Command
+	command *command
 	shard   int
 	packet  []byte
 }
 
 // handle hands a command on, or gives it up.
-func (r *relay) handle(ctx context.Context, c *Command) {
-	command, err := stdio.ParseEvent(c.Key, c.Body)
+func (r *relay) handle(ctx context.Context, c *command) {
+	command, err := stdio.ParseEvent(c.key, c.body)
 	if err != nil {
 		r.refuse(c, err)
 		return
 	}
-	command.Sent = c.Done
+	command.Sent = func() { c.done(nil) }
 	for {
 		err := r.send(ctx, command)
 		var elsewhere *engine.ElsewhereError
@@ -81,11 +82,11 @@ func (r *relay) forward(ctx context.Context) {
 		select {
 		case f := <-r.forwards:
 			body := append(msgpack.AppendRawHeader(nil, len(f.packet)), f.packet...)
-			err := r.sink.Forward(ctx, strconv.Itoa(f.shard), body)
+			err := r.sink.forward(ctx, strconv.Itoa(f.shard), body)
 			switch {
 			case err == nil:
-				f.command.Done()
-			case errors.Is(err, ErrUnroutable):
+				f.command.done(nil)
+			case errors.Is(err, errUnroutable):
 				r.refuse(f.command, errors.New("no process has ever read commands for shard "+strconv.Itoa(f.shard)))
 			}
 		case <-ctx.Done():
@@ -95,7 +96,7 @@ func (r *relay) forward(ctx context.Context) {
 }
 
 // refuse tells of a command that is none, and is done with it.
-func (r *relay) refuse(c *Command, err error) {
-	r.sink.o.Log.Warn("command refused", "queue", r.sink.o.Exchange+":"+c.Key, "error", err)
-	c.Done()
+func (r *relay) refuse(c *command, err error) {
+	r.sink.o.Log.Warn("command refused", "queue", r.sink.o.Exchange+":"+c.key, "error", err)
+	c.done(err)
 }

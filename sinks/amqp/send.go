@@ -12,7 +12,7 @@ const (
 	maxWrite = 256 << 10
 	// keptBuffer bounds the memory that is kept for the next write.
 	keptBuffer = 1 << 20
-	// Bounds of the wait after the broker has refused a message, or SetAside an event.
+	// Bounds of the wait after the broker has refused a message.
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 5 * time.Second
 )
@@ -56,9 +56,7 @@ func (r *runner) serve(l *link) error {
 			r.window.rewind()
 			continue
 		case p.tail == p.poisoned && p.sent == p.tail:
-			if !r.putAside() {
-				again(p.tail)
-			}
+			r.putAside()
 			continue
 		case l.blocked.Load():
 		case p.tail < r.single && p.sent > p.tail:
@@ -123,19 +121,14 @@ func (r *runner) send(l *link, most int) (n int, err error) {
 	return n, err
 }
 
-// putAside hands on the poisoned event, and acknowledges it. It reports whether
-// that is done.
-func (r *runner) putAside() bool {
+// putAside hands on the poisoned event, and acknowledges it.
+func (r *runner) putAside() {
 	ev, _, _ := r.window.oldest()
-	log := r.o.Log.With("event", string(ev.Type), "shard", ev.Shard, "session", ev.Session, "seq", ev.Seq, "bytes", len(ev.Data), "reason", r.reason)
+	r.o.Log.Error("amqp: an event can't be delivered; it is set aside", "event", string(ev.Type), "shard", ev.Shard,
+		"session", ev.Session, "seq", ev.Seq, "bytes", len(ev.Data), "reason", r.reason)
 	if r.o.SetAside != nil {
-		if err := r.o.SetAside(ev, r.reason); err != nil {
-			log.Warn("amqp: an event that can't be delivered could not be set aside either; those behind it wait", "error", err)
-			return false
-		}
+		r.o.SetAside(ev, r.reason)
 	}
-	log.Error("amqp: an event can't be delivered; it is set aside")
 	r.setAside.Add(1)
 	r.window.drop()
-	return true
 }
