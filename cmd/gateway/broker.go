@@ -14,6 +14,7 @@ import (
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/amqp"
 	"sluice/sinks/redis"
 	"sluice/sinks/stdio"
 )
@@ -21,8 +22,11 @@ import (
 // newSink returns the sink of the settings. A broker that is away is waited for,
 // unless broker.required is set; a mistake that no waiting mends is an error at once.
 func newSink(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.Sink, error) {
-	if cfg.Broker.Type == config.BrokerRedis {
+	switch cfg.Broker.Type {
+	case config.BrokerRedis:
 		return newRedis(ctx, cfg, log)
+	case config.BrokerAMQP:
+		return newAMQP(ctx, cfg, log)
 	}
 	format := stdio.JSON
 	if cfg.Stdio.Format == config.FormatMsgpack {
@@ -83,7 +87,7 @@ func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine
 	case errors.As(err, new(*redis.ConfigError)):
 		return nil, settingError{err}
 	case cfg.Broker.Required:
-		return nil, fmt.Errorf("broker.required is set, and the broker cannot be reached: %w", err)
+		return nil, errRequired(err)
 	}
 	stream := cfg.Redis.Stream.Append
 	if cfg.Redis.Stream.String() == "{event}" {
@@ -100,6 +104,57 @@ func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine
 		SetAside:  deadLetters(cfg, log),
 		Log:       log,
 	}), nil
+}
+
+func newAMQP(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.Sink, error) {
+	o := amqp.Options{
+		External:   cfg.AMQP.External,
+		Heartbeat:  cfg.AMQP.Heartbeat,
+		Exchange:   cfg.Broker.Group,
+		Kind:       cfg.AMQP.ExchangeType,
+		RoutingKey: cfg.AMQP.RoutingKey.Append,
+		Body:       sinks.Format{Encoding: cfg.Broker.Encoding, Envelope: cfg.Broker.Envelope}.Append,
+		Expiration: cfg.Broker.MessageTimeout,
+		Persistent: cfg.AMQP.Persistent,
+		Mandatory:  cfg.AMQP.Mandatory,
+		Headers:    cfg.AMQP.Headers,
+		SetAside:   deadLetters(cfg, log),
+		Prefetch:   cfg.AMQP.Prefetch,
+		Log:        log,
+	}
+	for _, u := range cfg.AMQP.URLs {
+		o.URLs = append(o.URLs, u.Reveal())
+	}
+	var err error
+	if o.TLS, err = cfg.AMQP.TLS.Load("amqp"); err != nil {
+		return nil, err
+	}
+	sink, err := amqp.New(o)
+	if err != nil {
+		return nil, settingError{err}
+	}
+	switch err := sink.Connect(ctx); {
+	case err == nil:
+	case errors.As(err, new(*amqp.ConfigError)):
+		return nil, settingError{err}
+	case cfg.Broker.Required:
+		return nil, errRequired(err)
+	}
+	return sink, nil
+}
+
+// errRequired is for a broker that is away and is not to be waited for.
+func errRequired(err error) error {
+	return fmt.Errorf("broker.required is set, and the broker cannot be reached: %w", err)
+}
+
+// readAMQP gives the commands in RabbitMQ to the engine until ctx is done.
+func readAMQP(ctx context.Context, sink *amqp.Sink, e *engine.Engine) {
+	_, shards, err := e.Shards(ctx)
+	if err != nil {
+		return // the gateway ends before it has begun
+	}
+	sink.Relay(ctx, shards, e.Send)
 }
 
 // deadLetters returns what keeps the events that a broker will never take.

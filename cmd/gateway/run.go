@@ -18,6 +18,7 @@ import (
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
 	"sluice/resume"
+	"sluice/sinks/amqp"
 	"sluice/sinks/stdio"
 	"sluice/wire"
 )
@@ -90,6 +91,8 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		go readCommands(ctx, os.Stdin, e, log) // a read cannot be called off
 	case config.BrokerRedis:
 		reading.Go(func() { readRedis(ctx, cfg, e, log) })
+	case config.BrokerAMQP:
+		reading.Go(func() { readAMQP(ctx, sink.(*amqp.Sink), e) })
 	}
 	err = e.Run(ctx)
 	stopReading()

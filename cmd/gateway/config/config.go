@@ -217,9 +217,18 @@ type ShardStoreConfig struct {
 	Prefix string
 }
 
-// AMQPConfig is the address of RabbitMQ.
+// AMQPConfig is the address of RabbitMQ, and what is published there.
 type AMQPConfig struct {
-	URL SecretURL // amqp.url, AMQP_URL
+	URLs         []SecretURL    // several are a cluster; amqp.url, AMQP_URL
+	ExchangeType string         // amqp.exchange_type, AMQP_EXCHANGE_TYPE; direct by default
+	RoutingKey   sinks.Template // amqp.routing_key, AMQP_ROUTING_KEY; the event's name by default
+	Persistent   bool           // amqp.persistent, AMQP_PERSISTENT
+	Mandatory    bool           // amqp.mandatory, AMQP_MANDATORY
+	Headers      bool           // amqp.headers, AMQP_HEADERS
+	External     bool           // amqp.sasl, AMQP_SASL; not by default
+	Heartbeat    time.Duration  // amqp.heartbeat, AMQP_HEARTBEAT; 10 s by default
+	Prefetch     int            // amqp.prefetch, AMQP_PREFETCH; 64 by default
+	TLS          TLSConfig      // amqp.ca_file, AMQP_CA_FILE and so on
 }
 
 // RedisConfig is the address of Redis, and what is written there.
@@ -273,6 +282,7 @@ func defaults() *Config {
 			DeadLettersSize: 64 << 20,
 		},
 		Stdio:   StdioConfig{Format: FormatJSON},
+		AMQP:    AMQPConfig{ExchangeType: "direct", Heartbeat: 10 * time.Second, Prefetch: 64},
 		Redis:   RedisConfig{PoolSize: 5, Retention: time.Hour},
 		Log:     LogConfig{Level: slog.LevelInfo, Format: LogAuto},
 		origins: map[string]Origin{},

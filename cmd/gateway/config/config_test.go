@@ -55,6 +55,7 @@ func TestDefaults(t *testing.T) {
 			BatchWait: time.Millisecond, DeadLetters: "dead-letters.jsonl", DeadLettersSize: 64 << 20,
 		},
 		Stdio:   StdioConfig{Format: "json"},
+		AMQP:    AMQPConfig{ExchangeType: "direct", Heartbeat: 10 * time.Second, Prefetch: 64},
 		Redis:   RedisConfig{PoolSize: 5, Retention: time.Hour},
 		Log:     LogConfig{Level: slog.LevelInfo, Format: "auto"},
 		origins: map[string]Origin{"token": {Kind: FromEnvironment, Name: "DISCORD_TOKEN"}},
@@ -147,12 +148,11 @@ func TestTokenFile(t *testing.T) {
 	}
 }
 
-// TestOverruled: what is known and not in this version is no trouble when a
-// later source says otherwise.
+// TestOverruled: what is incomplete is no trouble when a later source says otherwise.
 func TestOverruled(t *testing.T) {
 	file := writeFile(t, "token = 'a.b.c'\nbroker.type = 'amqp'\napi.ca_file = 'not there'\n")
 	if _, problems := Load(Sources{File: file}); !problems.Failed() {
-		t.Error("the broker amqp and a missing file pass")
+		t.Error("the broker amqp without an address and a missing file pass")
 	}
 	cert := filepath.Join(t.TempDir(), "ca.pem")
 	pem, err := os.ReadFile("../../../testdata/config/accepted/ca.pem")

@@ -128,13 +128,14 @@ func isLocal(hostport string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// finishBroker tells of the parts that this version does not have.
+// finishBroker checks what the broker needs, and tells of the parts that this version
+// does not have.
 func (c *Config) finishBroker(r *report) {
 	switch c.Broker.Type {
 	case BrokerRedis:
 		c.finishRedis(r)
 	case BrokerAMQP:
-		r.add(Error, c.origins["broker.type"], "broker.type", "amqp is not in this version; use redis or stdio")
+		c.finishAMQP(r)
 	}
 	if c.is("prometheus.address") {
 		r.add(Warning, c.origins["prometheus.address"], "prometheus.address", "metrics are not in this version; nothing is served")
@@ -174,10 +175,29 @@ func (c *Config) finishRedis(r *report) {
 	if c.Redis.Retention == 0 && c.Redis.MaxLength == 0 {
 		r.add(Warning, c.origins["redis.retention"], "redis.retention", "with neither this nor redis.max_length the streams grow until Redis is full")
 	}
-	if _, err := c.Redis.TLS.Load("redis"); err != nil {
-		key := "redis.ca_file"
+	c.finishTLS(r, "redis", c.Redis.TLS)
+}
+
+// finishAMQP checks what the broker amqp needs.
+func (c *Config) finishAMQP(r *report) {
+	if len(c.AMQP.URLs) == 0 && !r.failed["amqp.url"] {
+		r.add(Error, c.origins["broker.type"], "amqp.url", "missing, and the broker is amqp; set AMQP_URL, or amqp.url in the file, such as \"amqp://localhost\"")
+	}
+	if c.AMQP.External && c.AMQP.TLS.CertFile == "" {
+		r.add(Error, c.origins["amqp.sasl"], "amqp.sasl", "external logs in with a certificate: set amqp.cert_file and amqp.key_file")
+	}
+	if !c.AMQP.RoutingKey.NamesEvent() && !c.Broker.Envelope {
+		r.add(Warning, c.origins["amqp.routing_key"], "amqp.routing_key", "consumers cannot tell events apart: put {event} into the key, or set broker.envelope")
+	}
+	c.finishTLS(r, "amqp", c.AMQP.TLS)
+}
+
+// finishTLS checks the files of a table's settings for TLS.
+func (c *Config) finishTLS(r *report, table string, t TLSConfig) {
+	if _, err := t.Load(table); err != nil {
+		key := table + ".ca_file"
 		if !strings.Contains(err.Error(), key) {
-			key = "redis.cert_file"
+			key = table + ".cert_file"
 		}
 		r.add(Error, c.origins[key], key, "%s", errors.Unwrap(err))
 	}

@@ -15,12 +15,12 @@ import (
 func TestSecretsDoNotPrint(t *testing.T) {
 	c := defaults()
 	c.Token = "s3cret.s3cret.s3cret"
-	c.AMQP.URL = "amqp://user:s3cret@host/vhost"
+	c.AMQP.URLs = []SecretURL{"amqp://user:s3cret@host/vhost"}
 	c.Redis.URLs = []SecretURL{"redis://:s3cret@host", "redis://host?password=s3cret"}
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
 		fmt.Fprintf(&out, verb+"\n", c.Token)
-		fmt.Fprintf(&out, verb+"\n", c.AMQP.URL)
+		fmt.Fprintf(&out, verb+"\n", c.AMQP.URLs)
 		fmt.Fprintf(&out, verb+"\n", c.Redis)
 		fmt.Fprintf(&out, verb+"\n", *c)
 		fmt.Fprintf(&out, verb+"\n", c)
@@ -31,7 +31,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 	out.Write(j)
 	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(h).Info("settings", "token", c.Token, "url", c.AMQP.URL, "redis", c.Redis, "all", c)
+		slog.New(h).Info("settings", "token", c.Token, "url", c.AMQP.URLs, "redis", c.Redis, "all", c)
 	}
 	out.WriteString(c.Format())
 	for _, secret := range []string{"s3cret", fmt.Sprintf("%x", "s3cret")} {
@@ -39,7 +39,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 			t.Errorf("the secret was printed: …%.200s", out.String()[max(0, i-100):])
 		}
 	}
-	if c.Token.Reveal() != "s3cret.s3cret.s3cret" || c.AMQP.URL.Reveal() != "amqp://user:s3cret@host/vhost" {
+	if c.Token.Reveal() != "s3cret.s3cret.s3cret" || c.AMQP.URLs[0].Reveal() != "amqp://user:s3cret@host/vhost" {
 		t.Error("Reveal changes the secret")
 	}
 }

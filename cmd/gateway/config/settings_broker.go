@@ -5,13 +5,22 @@ package config
 import (
 	"cmp"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice/sinks"
 )
 
-var brokerSettings = []Setting{
+// brokerSettings are the settings of brokers, in the order of the documentation.
+var brokerSettings = slices.Concat(
+	commonSettings,
+	redisSettings, tlsSettings("redis", "Redis", func(c *Config) *TLSConfig { return &c.Redis.TLS }),
+	amqpSettings, tlsSettings("amqp", "RabbitMQ", func(c *Config) *TLSConfig { return &c.AMQP.TLS }),
+)
+
+var commonSettings = []Setting{
 	{
 		Key: "broker.type", Env: "BROKER_TYPE", Takes: "name", Default: `"stdio"`,
 		Doc:  "Where events go: `stdio`, `redis` (needs `redis.urls`) or `amqp` (needs `amqp.url`).",
@@ -96,20 +105,14 @@ var brokerSettings = []Setting{
 		},
 		show: func(c *Config) string { return quote(c.Stdio.Format) },
 	},
+}
+
+var redisSettings = []Setting{
 	{
 		Key: "redis.urls", Env: "REDIS_URL", Takes: "list of addresses", Default: "none",
 		Doc:  "Addresses of Redis: `host:port`, `redis://`, `rediss://` (TLS) with user, password and `/database`, or `unix://`. Several are nodes of a cluster; with `?master_set=name`, Sentinels.",
 		read: func(c *Config, in input) { in.redisURLs(&c.Redis.URLs) },
-		show: func(c *Config) string {
-			if c.Redis.URLs == nil {
-				return ""
-			}
-			masked := make([]string, len(c.Redis.URLs))
-			for i, u := range c.Redis.URLs {
-				masked[i] = u.String()
-			}
-			return quoteList(masked)
-		},
+		show: func(c *Config) string { return showURLs(c.Redis.URLs) },
 	},
 	{
 		Key: "redis.pool_size", Env: "REDIS_POOL_SIZE", Takes: "number", Default: "5",
@@ -156,34 +159,108 @@ var brokerSettings = []Setting{
 		read: func(c *Config, in input) { readInt(&c.Redis.Replicas, in, 1, 16) },
 		show: func(c *Config) string { return intUnlessZero(c.Redis.Replicas) },
 	},
+}
+
+var amqpSettings = []Setting{
 	{
-		Key: "redis.ca_file", Env: "REDIS_CA_FILE", Takes: "path", Default: "none",
-		Doc:  "Certificates in PEM form that Redis is trusted by, besides the system's.",
-		read: func(c *Config, in input) { readText(&c.Redis.TLS.CAFile, in, `"ca.pem"`) },
-		show: func(c *Config) string { return quoteUnlessEmpty(c.Redis.TLS.CAFile) },
+		Key: "amqp.url", Env: "AMQP_URL", Takes: "list of addresses", Default: "none",
+		Doc:  "Address of RabbitMQ, `amqp://user:password@host:5672/vhost`, or `amqps://` (TLS). Several are nodes of a cluster, tried in turn.",
+		read: func(c *Config, in input) { in.amqpURLs(&c.AMQP.URLs) },
+		show: func(c *Config) string { return showURLs(c.AMQP.URLs) },
 	},
 	{
-		Key: "redis.cert_file", Env: "REDIS_CERT_FILE", Takes: "path", Default: "none",
-		Doc:  "The certificate in PEM form that is shown to Redis.",
-		read: func(c *Config, in input) { readText(&c.Redis.TLS.CertFile, in, `"cert.pem"`) },
-		show: func(c *Config) string { return quoteUnlessEmpty(c.Redis.TLS.CertFile) },
+		Key: "amqp.exchange_type", Env: "AMQP_EXCHANGE_TYPE", Takes: "name", Default: `"direct"`,
+		Doc: "Of the exchange `broker.group`: `direct`, as the old gateway made it, or `topic`.",
+		read: func(c *Config, in input) {
+			if s, ok := in.oneOf("direct", "topic"); ok {
+				c.AMQP.ExchangeType = s
+			}
+		},
+		show: func(c *Config) string { return quote(c.AMQP.ExchangeType) },
 	},
 	{
-		Key: "redis.key_file", Env: "REDIS_KEY_FILE", Takes: "path", Default: "none",
-		Doc:  "Its key.",
-		read: func(c *Config, in input) { readText(&c.Redis.TLS.KeyFile, in, `"key.pem"`) },
-		show: func(c *Config) string { return quoteUnlessEmpty(c.Redis.TLS.KeyFile) },
+		Key: "amqp.routing_key", Env: "AMQP_ROUTING_KEY", Takes: "template", Default: `"{event}"`,
+		Doc:  "Routing key of an event, with `{event}`, `{shard}` and `{shard%16}` (or another number) in it.",
+		read: func(c *Config, in input) { in.template(&c.AMQP.RoutingKey) },
+		show: func(c *Config) string { return quote(c.AMQP.RoutingKey.String()) },
 	},
 	{
-		Key: "redis.server_name", Env: "REDIS_SERVER_NAME", Takes: "host", Default: "that of the address",
-		Doc:  "The name in the certificate of Redis.",
-		read: func(c *Config, in input) { readText(&c.Redis.TLS.ServerName, in, `"broker.example.com"`) },
-		show: func(c *Config) string { return quoteUnlessEmpty(c.Redis.TLS.ServerName) },
+		Key: "amqp.persistent", Env: "AMQP_PERSISTENT", Takes: Boolean, Default: "false",
+		Doc:  "Whether durable queues keep events over a restart of RabbitMQ. Without it, what waits in a queue then is lost.",
+		read: func(c *Config, in input) { in.bool(&c.AMQP.Persistent) },
+		show: func(c *Config) string { return strconv.FormatBool(c.AMQP.Persistent) },
 	},
 	{
-		Key: "amqp.url", Env: "AMQP_URL", Takes: "address", Default: "none",
-		Doc:  "Address of RabbitMQ, `amqp://` or `amqps://`. Not in this version.",
-		read: func(c *Config, in input) { in.amqpURL(&c.AMQP.URL) },
-		show: func(c *Config) string { return quoteUnlessEmpty(c.AMQP.URL.String()) },
+		Key: "amqp.mandatory", Env: "AMQP_MANDATORY", Takes: Boolean, Default: "false",
+		Doc:  "Whether events that no queue takes are counted. RabbitMQ sends each of them back, which costs both sides.",
+		read: func(c *Config, in input) { in.bool(&c.AMQP.Mandatory) },
+		show: func(c *Config) string { return strconv.FormatBool(c.AMQP.Mandatory) },
 	},
+	{
+		Key: "amqp.headers", Env: "AMQP_HEADERS", Takes: Boolean, Default: "false",
+		Doc:  "Whether messages have the headers `shard`, `session` and `seq`, by which a consumer knows repeats.",
+		read: func(c *Config, in input) { in.bool(&c.AMQP.Headers) },
+		show: func(c *Config) string { return strconv.FormatBool(c.AMQP.Headers) },
+	},
+	{
+		Key: "amqp.sasl", Env: "AMQP_SASL", Takes: "name", Default: `"plain"`,
+		Doc: "How the gateway logs in: `plain`, with user and password of the address, or `external`, with `amqp.cert_file`.",
+		read: func(c *Config, in input) {
+			if s, ok := in.oneOf("plain", "external"); ok {
+				c.AMQP.External = s == "external"
+			}
+		},
+		show: func(c *Config) string {
+			if c.AMQP.External {
+				return quote("external")
+			}
+			return quote("plain")
+		},
+	},
+	{
+		Key: "amqp.heartbeat", Env: "AMQP_HEARTBEAT", Takes: "duration", Default: `"10s"`,
+		Doc:  "Longest silence of a connection, 1s to 10m, in whole seconds: after one and a half of it, it counts as dead.",
+		read: func(c *Config, in input) { readDuration(&c.AMQP.Heartbeat, in, time.Second, 10*time.Minute) },
+		show: func(c *Config) string { return quote(formatDuration(c.AMQP.Heartbeat)) },
+	},
+	{
+		Key: "amqp.prefetch", Env: "AMQP_PREFETCH", Takes: "number", Default: "64",
+		Doc:  "Commands of a queue that are taken before they are on their way to Discord.",
+		read: func(c *Config, in input) { readInt(&c.AMQP.Prefetch, in, 1, 65_535) },
+		show: func(c *Config) string { return strconv.Itoa(c.AMQP.Prefetch) },
+	},
+}
+
+// showURLs returns a list of addresses without their passwords, as TOML.
+func showURLs(urls []SecretURL) string {
+	if urls == nil {
+		return ""
+	}
+	masked := make([]string, len(urls))
+	for i, u := range urls {
+		masked[i] = u.String()
+	}
+	return quoteList(masked)
+}
+
+// tlsSettings returns the settings of a table for a connection over TLS.
+func tlsSettings(table, broker string, of func(*Config) *TLSConfig) []Setting {
+	row := func(name, takes, example, doc, otherwise string, field func(*TLSConfig) *string) Setting {
+		key := table + "." + name
+		return Setting{
+			Key: key, Env: strings.ToUpper(strings.ReplaceAll(key, ".", "_")), Takes: takes, Default: otherwise, Doc: doc,
+			read: func(c *Config, in input) { readText(field(of(c)), in, quote(example)) },
+			show: func(c *Config) string { return quoteUnlessEmpty(*field(of(c))) },
+		}
+	}
+	return []Setting{
+		row("ca_file", "path", "ca.pem", "Certificates in PEM form that "+broker+" is trusted by, besides the system's.", "none",
+			func(t *TLSConfig) *string { return &t.CAFile }),
+		row("cert_file", "path", "cert.pem", "The certificate in PEM form that is shown to "+broker+".", "none",
+			func(t *TLSConfig) *string { return &t.CertFile }),
+		row("key_file", "path", "key.pem", "Its key.", "none",
+			func(t *TLSConfig) *string { return &t.KeyFile }),
+		row("server_name", "host", "broker.example.com", "The name in the certificate of "+broker+".", "that of the address",
+			func(t *TLSConfig) *string { return &t.ServerName }),
+	}
 }

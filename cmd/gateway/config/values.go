@@ -230,23 +230,34 @@ func (in input) brokerType(to *string) {
 	}
 }
 
-func (in input) amqpURL(to *SecretURL) {
-	s, ok := in.string(`"amqp://localhost"`)
-	if !ok {
-		return
-	}
-	in.secretURL(s)
-	if u, err := url.Parse(s); err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" || u.Host == "" {
-		in.errorf("not an address such as amqp://user:password@host:5672/vhost") // which may hold a password
-		return
-	}
-	*to = SecretURL(s)
+func (in input) amqpURLs(to *[]SecretURL) {
+	in.urls(to, "amqp://user:password@host:5672/vhost", func(u *url.URL) bool {
+		return (u.Scheme == "amqp" || u.Scheme == "amqps") && u.Host != ""
+	})
 }
 
 func (in input) redisURLs(to *[]SecretURL) {
-	list, ok := in.names(`"localhost:6379"`)
-	if !ok {
-		return
+	in.urls(to, "localhost:6379, rediss://user:password@host:6379 or unix:///run/redis.sock", func(u *url.URL) bool {
+		switch u.Scheme {
+		case "redis", "rediss":
+			return u.Host != ""
+		case "unix":
+			return u.Path != ""
+		}
+		return false
+	})
+}
+
+// urls reads addresses, which may hold passwords and so are not quoted. One without a
+// scheme is of Redis.
+func (in input) urls(to *[]SecretURL, example string, good func(*url.URL) bool) {
+	list := []input{in}
+	if in.loose || in.kind != kindText { // one address needs no list around it
+		first, _, _ := strings.Cut(example, ",")
+		var ok bool
+		if list, ok = in.names(quote(first)); !ok {
+			return
+		}
 	}
 	var urls []SecretURL
 	for _, v := range list {
@@ -255,9 +266,8 @@ func (in input) redisURLs(to *[]SecretURL) {
 		if !strings.Contains(address, "://") {
 			address = "redis://" + address
 		}
-		u, err := url.Parse(address)
-		if err != nil || (u.Scheme != "redis" && u.Scheme != "rediss" || u.Host == "") && (u.Scheme != "unix" || u.Path == "") {
-			v.errorf("not an address such as localhost:6379, rediss://user:password@host:6379 or unix:///run/redis.sock") // which may hold a password
+		if u, err := url.Parse(address); err != nil || !good(u) {
+			v.errorf("not an address such as %s", example)
 		}
 		urls = append(urls, SecretURL(v.text))
 	}
