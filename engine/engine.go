@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/url"
 	"slices"
 	"sync"
@@ -272,6 +273,24 @@ func (e *Engine) Shards(ctx context.Context) (count int, ids []int, err error) {
 		ids = append(ids, s.id)
 	}
 	return f.env.shards, ids, nil
+}
+
+// Sessions returns the shards and what would resume each of them now, in ascending
+// order of the shards: up to the last event that the sink has acknowledged. The
+// zero Session is that of a shard that has none. It waits for nothing; before Run has
+// learnt of its shards there are none.
+func (e *Engine) Sessions() iter.Seq2[int, Session] {
+	return func(yield func(int, Session) bool) {
+		f := e.running.Load()
+		if f == nil {
+			return
+		}
+		for _, s := range f.shards {
+			if !yield(s.id, s.stored()) {
+				return
+			}
+		}
+	}
 }
 
 // Stats are counts since Run began, over all shards.

@@ -23,7 +23,8 @@ func (r *stubReader) wait()                 {}
 func pushEvent(o *outlet, s *session, seq int64, n int) {
 	buf := o.buffers.Get(20)
 	buf.B = strconv.AppendInt(buf.B, seq, 10)
-	s.seq, s.queued = seq, seq
+	s.queued.Store(seq)
+	s.seq.Store(seq)
 	o.push(Event{Session: s.id, Seq: seq, Data: buf.B, origin: s, outlet: o, buf: buf, size: n})
 }
 
@@ -224,7 +225,7 @@ func TestCheckpointStaysBehindTheSink(t *testing.T) {
 		pushEvent(o, ses, seq, 100)
 	}
 	o.publish()
-	ses.seq = 7 // two more were filtered out
+	ses.seq.Store(7) // two more were filtered out
 	if got := ses.checkpoint(); got != 0 {
 		t.Errorf("checkpoint %d before any acknowledgement", got)
 	}
@@ -346,7 +347,7 @@ func TestOutletLosesNoWakeUp(t *testing.T) {
 				pauses++
 				continue
 			}
-			pushEvent(o, sessions[i], sessions[i].seq+1, 1024)
+			pushEvent(o, sessions[i], sessions[i].seq.Load()+1, 1024)
 			pushed++
 		}
 		if !idle {

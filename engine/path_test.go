@@ -198,8 +198,8 @@ func TestRepeatedEventsDropped(t *testing.T) {
 	if want := 1 + 4; p.sink.events != want || p.s.counters.repeated.Load() != 4 {
 		t.Errorf("%d events handed on and %d dropped, want %d and 4", p.sink.events, p.s.counters.repeated.Load(), want)
 	}
-	if p.s.session.seq != 5 {
-		t.Errorf("seq %d, want 5", p.s.session.seq)
+	if seq := p.s.session.seq.Load(); seq != 5 {
+		t.Errorf("seq %d, want 5", seq)
 	}
 }
 

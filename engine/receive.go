@@ -235,18 +235,18 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 		return
 	}
 	switch {
-	case e.HasSeq && e.Seq <= s.session.seq:
+	case e.HasSeq && e.Seq <= s.session.seq.Load():
 		s.counters.repeated.Add(1)
 	default:
+		s.emit(e)
 		if e.HasSeq {
-			s.session.seq = e.Seq
+			s.session.seq.Store(e.Seq)
 			s.resumeFailures, s.doubtful = 0, 0
 		}
-		s.emit(e)
 	}
 	if state == Resuming && string(e.Type) == "RESUMED" {
 		s.counters.resumes.Add(1)
-		s.log.Info("resumed", "seq", s.session.seq)
+		s.log.Info("resumed", "seq", s.session.seq.Load())
 		s.open(now)
 	}
 }
@@ -265,7 +265,7 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 	if s.session != nil && s.session.id == r.SessionID {
 		return nil
 	}
-	s.session = newSession(r.SessionID, r.ResumeURL, e.Seq-1)
+	s.setSession(newSession(r.SessionID, r.ResumeURL, e.Seq-1))
 	s.hostFailures, s.resumeFailures, s.doubtful = 0, 0, 0
 	s.counters.sessions.Add(1)
 	s.env.opts.Sessions.Save(s.id, s.stored())
@@ -280,15 +280,16 @@ func (s *shard) open(now time.Time) {
 	s.to(Ready)
 }
 
-// stored returns the session as the store keeps it.
+// stored returns the session as the store keeps it. Any goroutine may call it.
 func (s *shard) stored() Session {
-	if s.session == nil {
+	ses := s.current.Load()
+	if ses == nil {
 		return Session{}
 	}
 	return Session{
-		ID:        s.session.id,
-		ResumeURL: s.session.resumeURL,
-		Seq:       s.session.checkpoint(),
+		ID:        ses.id,
+		ResumeURL: ses.resumeURL,
+		Seq:       ses.checkpoint(),
 		Shards:    s.env.shards,
 	}
 }
@@ -304,7 +305,7 @@ func (s *shard) emit(e *wire.Envelope) {
 	buf.B = append(append(buf.B, e.Type...), e.Data...)
 	n := len(e.Type)
 	if e.HasSeq {
-		s.session.queued = e.Seq
+		s.session.queued.Store(e.Seq)
 	}
 	s.outlet.push(Event{
 		Shard:   s.id,

@@ -26,27 +26,32 @@ type SessionStore interface {
 
 // session is a shard's running session.
 type session struct {
-	// owned by the reader
 	id        string
 	resumeURL string
-	seq       int64 // last dispatch that was handed on or filtered out
-	queued    int64 // last dispatch that was handed on
 
-	// set by the lane
+	// Written by the reader: an event is queued before seq says that it was received.
+	seq    atomic.Int64 // last dispatch that was handed on or filtered out
+	queued atomic.Int64 // last dispatch that was handed on
+
+	// Written by the lane.
 	acked atomic.Int64 // last dispatch that the sink acknowledged
 }
 
 func newSession(id, resumeURL string, seq int64) *session {
-	s := &session{id: id, resumeURL: resumeURL, seq: seq, queued: seq}
+	s := &session{id: id, resumeURL: resumeURL}
+	s.seq.Store(seq)
+	s.queued.Store(seq)
 	s.acked.Store(seq)
 	return s
 }
 
 // checkpoint returns the highest sequence number such that it and all before
-// it were acknowledged or filtered out. The reader's goroutine calls it.
+// it were acknowledged or filtered out. Any goroutine may call it: the order of the
+// loads is that of what can only have grown since.
 func (s *session) checkpoint() int64 {
-	if acked := s.acked.Load(); acked < s.queued {
+	seq, queued, acked := s.seq.Load(), s.queued.Load(), s.acked.Load()
+	if acked < queued {
 		return acked
 	}
-	return s.seq
+	return seq
 }

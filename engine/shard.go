@@ -50,6 +50,7 @@ type shard struct {
 	link     any     // the reader's handle of the shard, set before any shard begins
 	outlet   *outlet // the reader's, likewise
 	counters shardCounters
+	current  atomic.Pointer[session] // session, for others than the owner
 
 	// owned by the reader, for the life of the shard
 	rand     *rand.Rand
@@ -108,7 +109,7 @@ func newShard(id int, env *environment) *shard {
 	s.frames.MaxMessage = env.opts.MaxMessage
 	if stored, ok := env.opts.Sessions.Load(id); ok && stored.ID != "" {
 		if stored.Shards == env.shards {
-			s.session = newSession(stored.ID, stored.ResumeURL, stored.Seq)
+			s.setSession(newSession(stored.ID, stored.ResumeURL, stored.Seq))
 		} else {
 			s.log.Warn("stored session set aside: it belongs to another shard count",
 				"stored", stored.Shards, "now", env.shards)
@@ -362,15 +363,21 @@ func (s *shard) tell(c cause, err error, wait time.Duration) {
 	s.log.Log(context.Background(), level, "connection ended", attrs...)
 }
 
+// setSession is the one place that changes the session; nil: there is none.
+func (s *shard) setSession(ses *session) {
+	s.session = ses
+	s.current.Store(ses)
+}
+
 // forget gives up the session.
 func (s *shard) forget() {
 	if s.session == nil {
 		return
 	}
 	s.log.Warn("session given up: events of the pause that Discord does not send again are lost",
-		"after_seq", s.session.seq)
+		"after_seq", s.session.seq.Load())
 	s.counters.lost.Add(1)
-	s.session = nil
+	s.setSession(nil)
 	s.resumeFailures, s.hostFailures, s.doubtful = 0, 0, 0
 	s.env.opts.Sessions.Save(s.id, Session{})
 }
@@ -418,7 +425,7 @@ func (s *shard) sendIdentify(now time.Time) {
 
 // sendResume sends Resume for the session.
 func (s *shard) sendResume(now time.Time) {
-	s.send(now, wire.AppendResume(nil, s.env.opts.Token, s.session.id, s.session.seq))
+	s.send(now, wire.AppendResume(nil, s.env.opts.Token, s.session.id, s.session.seq.Load()))
 	s.resumeBy = now.Add(resumeTimeout)
 	s.to(Resuming)
 }
