@@ -26,7 +26,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"sluice/engine"
-	"sluice/resume"
 	"sluice/sinks/stdio"
 	"sluice/wire"
 )
@@ -143,7 +142,7 @@ func allocs(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compress
 	taken := make(chan int, 1)
 	e, err := engine.New(engine.Options{
 		Token: "t", GatewayURL: scheme + "://" + l.Addr().String(), Shards: 1, Compression: c, TLS: config,
-		Sink: signalling{sink, taken}, Sessions: new(resume.Memory), Reader: reader,
+		Sink: signalling{sink, taken}, Reader: reader,
 		Pace: time.Millisecond, // each event waits for it
 	})
 	if err != nil {

@@ -39,8 +39,6 @@ func New(o Options) (*Engine, error) {
 		return nil, errors.New("engine: Options.Token is empty")
 	case o.Sink == nil:
 		return nil, errors.New("engine: Options.Sink is nil")
-	case o.Sessions == nil:
-		return nil, errors.New("engine: Options.Sessions is nil")
 	case o.API == nil && (o.GatewayURL == "" || o.Shards == 0):
 		return nil, errors.New("engine: Options.API is nil, and GatewayURL and Shards are not both set")
 	case o.Shards < 0:
@@ -51,8 +49,7 @@ func New(o Options) (*Engine, error) {
 
 // Run connects the shards and hands their events to the sink until ctx is done
 // or a failure ends it. It then closes the connections so that the sessions
-// live on, lets the sink take what has been received, stores the sessions,
-// closes the sink and returns: nil after ctx was done, a *FatalError for an
+// live on, lets the sink take what has been received, closes the sink and returns: nil after ctx was done, a *FatalError for an
 // answer of Discord that trying again cannot mend, the sink's error, or ErrDrain
 // if the sink did not take everything within Options.ShutdownTimeout, in which
 // case it is not closed. Run is called once.
@@ -178,9 +175,6 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		err = errors.Join(err, e.opts.Sink.Close())
 	case <-deadline.C:
 		err = errors.Join(err, ErrDrain) // Publish still runs: the sink can't be closed
-	}
-	for _, s := range f.shards {
-		e.opts.Sessions.Save(s.id, s.stored())
 	}
 	return err
 }

@@ -14,7 +14,6 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
-	"sluice/resume"
 	"sluice/wire"
 )
 
@@ -406,8 +405,7 @@ func TestStoredSessions(t *testing.T) {
 	for _, shards := range []int{2, 3} {
 		t.Run(fmt.Sprintf("from 2 shards to %d", shards), func(t *testing.T) {
 			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
-				store := new(resume.Memory)
-				w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 4, Rate: 3}, engine.Options{Sessions: store})
+				w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 4, Rate: 3}, engine.Options{})
 				w.ready(2)
 				time.Sleep(30 * time.Second)
 				w.stop()
@@ -415,7 +413,7 @@ func TestStoredSessions(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(10 * time.Second)
-				w.start(engine.Options{Sessions: store, Shards: shards})
+				w.start(engine.Options{Sessions: w.sessions(), Shards: shards})
 				w.ready(shards)
 				w.srv.Silence()
 				if shards == 2 {
@@ -423,8 +421,8 @@ func TestStoredSessions(t *testing.T) {
 					w.wantSummary(2, 2)
 				} else {
 					w.wantSummary(5, 0)
-					if s, _ := store.Load(0); s.Shards != 3 {
-						t.Errorf("the store holds %+v", s)
+					if s := w.sessions()[0]; s.Shards != 3 {
+						t.Errorf("shard 0 has %+v", s)
 					}
 				}
 				sound(t, w)

@@ -13,7 +13,7 @@ import (
 )
 
 // Options are the settings of an Engine. Token, API or both GatewayURL and
-// Shards, Sink and Sessions are required.
+// Shards and Sink are required.
 type Options struct {
 	// Token is the bot's token, without "Bot ".
 	Token string
@@ -48,8 +48,9 @@ type Options struct {
 
 	// Sink takes the events. Run closes it.
 	Sink Sink
-	// Sessions keeps the sessions for the next Engine.
-	Sessions SessionStore
+	// Sessions are what resumes shards, by their ids: what Engine.Sessions of the last
+	// Engine said. One of another shard count is set aside. nil: there are none.
+	Sessions map[int]Session
 	// QueueBytes bounds the events that wait for the sink; above it no more
 	// is read from Discord. 64 MiB by default. A message that is under way
 	// when the bound is reached still adds to it, and each reader may have 64 KiB

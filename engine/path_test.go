@@ -118,7 +118,7 @@ type path struct {
 // newPath returns a path on which READY of the stream has arrived.
 func newPath(tb testing.TB, c wire.Compression, stream *recordedStream) *path {
 	tb.Helper()
-	opts := Options{Token: "t", Compression: c, Sessions: noStore{}}.withDefaults()
+	opts := Options{Token: "t", Compression: c}.withDefaults()
 	env := &environment{
 		opts: &opts, shards: 1, reader: &stubReader{},
 		identify: newIdentifyQueue(1), gateway: &gatewayAddress{}, fail: func(err error) { tb.Fatal(err) },
@@ -157,12 +157,6 @@ func (p *path) drain() {
 }
 
 func (p *path) close() { p.s.leave() }
-
-// noStore is a store that forgets.
-type noStore struct{}
-
-func (noStore) Load(int) (Session, bool) { return Session{}, false }
-func (noStore) Save(int, Session)        {}
 
 var pathCompressions = []wire.Compression{wire.CompressionZstd, wire.CompressionZlib, wire.CompressionNone}
 

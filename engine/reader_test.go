@@ -21,7 +21,6 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
-	"sluice/resume"
 	"sluice/wire"
 )
 
@@ -66,7 +65,7 @@ func testReader(t *testing.T, kind engine.ReaderKind, secure bool, c wire.Compre
 		API: &wire.API{Base: srv.APIURL(), Token: simToken, Client: &http.Client{
 			Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true},
 		}},
-		Intents: wire.AllIntents, Compression: c, Sink: sink, Sessions: new(resume.Memory), TLS: config, Reader: kind, QueueBytes: 32 << 10,
+		Intents: wire.AllIntents, Compression: c, Sink: sink, TLS: config, Reader: kind, QueueBytes: 32 << 10,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +142,7 @@ func testHelloBehindHandshake(t *testing.T, kind engine.ReaderKind, cut int) {
 	roots.AddCert(web.Certificate())
 	e, err := engine.New(engine.Options{
 		Token: simToken, GatewayURL: "wss://" + listener.Addr().String(), Shards: 1, TLS: &tls.Config{RootCAs: roots},
-		Reader: kind, Sink: new(recorder), Sessions: new(resume.Memory),
+		Reader: kind, Sink: new(recorder),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -268,7 +268,6 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 	s.setSession(newSession(r.SessionID, r.ResumeURL, e.Seq-1))
 	s.hostFailures, s.resumeFailures, s.doubtful = 0, 0, 0
 	s.counters.sessions.Add(1)
-	s.env.opts.Sessions.Save(s.id, s.stored())
 	s.log.Info("ready", "guilds", r.Guilds)
 	s.open(now)
 	return nil

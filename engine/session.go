@@ -13,17 +13,6 @@ type Session struct {
 	Shards    int    // shard count that the session belongs to
 }
 
-// SessionStore keeps the sessions of shards from one Engine to the next.
-//
-// Its methods are called from many goroutines, and on the goroutine that reads
-// from a shard's socket: they must not wait.
-type SessionStore interface {
-	// Load returns the shard's session, if there is one.
-	Load(shard int) (Session, bool)
-	// Save replaces the shard's session; the zero Session removes it.
-	Save(shard int, s Session)
-}
-
 // session is a shard's running session.
 type session struct {
 	id        string

@@ -107,13 +107,12 @@ func newShard(id int, env *environment) *shard {
 	}
 	s.commands.limit = env.opts.CommandQueue
 	s.frames.MaxMessage = env.opts.MaxMessage
-	if stored, ok := env.opts.Sessions.Load(id); ok && stored.ID != "" {
+	if stored := env.opts.Sessions[id]; stored.ID != "" {
 		if stored.Shards == env.shards {
 			s.setSession(newSession(stored.ID, stored.ResumeURL, stored.Seq))
 		} else {
 			s.log.Warn("stored session set aside: it belongs to another shard count",
 				"stored", stored.Shards, "now", env.shards)
-			env.opts.Sessions.Save(id, Session{})
 		}
 	}
 	return s
@@ -379,7 +378,6 @@ func (s *shard) forget() {
 	s.counters.lost.Add(1)
 	s.setSession(nil)
 	s.resumeFailures, s.hostFailures, s.doubtful = 0, 0, 0
-	s.env.opts.Sessions.Save(s.id, Session{})
 }
 
 // leave lets go of what belongs to a connection or to the wait for one.

@@ -5,6 +5,7 @@ package engine_test
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -16,7 +17,6 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
-	"sluice/resume"
 	"sluice/wire"
 )
 
@@ -156,9 +156,6 @@ func (w *world) start(eo engine.Options) {
 	if eo.Intents == 0 {
 		eo.Intents = wire.AllIntents
 	}
-	if eo.Sessions == nil {
-		eo.Sessions = new(resume.Memory)
-	}
 	eo.Reader = w.reader
 	eo.PollMemory()
 	eo.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -190,6 +187,9 @@ func (w *world) start(eo engine.Options) {
 	w.stop = stop
 	w.runs.Go(func() { w.ended <- w.engine.Run(ctx) })
 }
+
+// sessions returns what resumes the shards of the engine.
+func (w *world) sessions() map[int]engine.Session { return maps.Collect(w.engine.Sessions()) }
 
 // wait waits until the condition holds, for at most a simulated hour.
 func (w *world) wait(what string, holds func() bool) {

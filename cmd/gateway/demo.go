@@ -21,7 +21,6 @@ import (
 	"sluice/bench/sim"
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
-	"sluice/resume"
 	"sluice/sinks/stdio"
 	"sluice/wire"
 )
@@ -137,7 +136,6 @@ func runDemo(ctx context.Context, o sim.Options, c wire.Compression, stdout, std
 		Compression: c,
 		Intents:     wire.AllIntents,
 		Sink:        sink,
-		Sessions:    new(resume.Memory),
 		TLS:         secure,
 		Log:         log,
 	})

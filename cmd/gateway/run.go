@@ -17,7 +17,6 @@ import (
 
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
-	"sluice/resume"
 	"sluice/sinks/amqp"
 	"sluice/sinks/stdio"
 	"sluice/wire"
@@ -60,7 +59,6 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		IDs:             cfg.Shards.IDs,
 		Events:          eventSet(cfg.Events),
 		Sink:            sink,
-		Sessions:        new(resume.Memory),
 		QueueBytes:      cfg.Broker.Buffer,
 		ShutdownTimeout: cfg.ShutdownTimeout,
 		Reader:          reader,

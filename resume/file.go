@@ -1,0 +1,247 @@
+// This file is the store in a file.
+
+package resume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+const (
+	fileName = "sessions"     // the store
+	newName  = "sessions.new" // the one that will take its place
+	badName  = "sessions.bad" // one that could not be read whole
+	lockName = "lock"
+	// syncEvery bounds how old a checkpoint may be that a power cut leaves. An older
+	// one costs repeats, and nothing else.
+	syncEvery = time.Second
+	// minGrowth is how much is appended at least before the file is written anew.
+	minGrowth = 1 << 20
+)
+
+// File is a Store in a file of a directory that one process at a time may use. It is
+// safe against a crash of the process and of the machine at any moment: what is
+// there afterwards is the last checkpoint of a shard, or one before it, and never one
+// that was not saved.
+//
+// Changes are appended to the file. Once it has grown to several times what it holds,
+// it is written anew under another name, synced, and renamed.
+type File struct {
+	disk disk
+	lock *flock.Flock // nil in tests
+
+	state  State
+	file   diskFile // nil: it must be written anew first
+	size   int      // bytes of it
+	full   int      // size from which it is written anew
+	synced time.Time
+	behind bool // something is not synced
+	buf    []byte
+}
+
+// InUseError is of a directory that another process uses.
+type InUseError struct {
+	Dir string
+	PID int // 0: not known
+}
+
+func (e *InUseError) Error() string {
+	who := "another process"
+	if e.PID != 0 {
+		who = fmt.Sprintf("process %d", e.PID)
+	}
+	return fmt.Sprintf("resume: the directory %s is in use by %s; give each process its own", e.Dir, who)
+}
+
+// OpenFile opens the store in a directory, which it creates if it is not there, and
+// locks it until Close. A file that cannot be read whole is told to log and kept
+// beside as sessions.bad; what could be read of it counts. If another process has
+// the directory, the error is an *InUseError.
+func OpenFile(dir string, log *slog.Logger) (*File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("resume: %w", err)
+	}
+	lock := flock.New(filepath.Join(dir, lockName))
+	locked, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("resume: %w", err)
+	}
+	if !locked {
+		text, _ := os.ReadFile(lock.Path())
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+		return nil, &InUseError{dir, pid}
+	}
+	os.WriteFile(lock.Path(), fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600) // for the error's text alone
+	f, err := openFile(directory(dir), log)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	f.lock = lock
+	return f, nil
+}
+
+// openFile reads the file and writes it anew: it then has no torn end, and it is known
+// that it can be written.
+func openFile(d disk, log *slog.Logger) (*File, error) {
+	f := &File{disk: d}
+	text, err := d.read(fileName)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("resume: %w", err)
+	}
+	rest, known := strings.CutPrefix(string(text), magic)
+	whole := 0
+	if known {
+		f.state, whole = parseFile([]byte(rest))
+	}
+	if left := len(rest) - whole; left > 0 {
+		why := "the file of the stored sessions is none of ours; it is set aside"
+		if known {
+			why = "the end of the stored sessions cannot be read, as after a power cut; those before it count"
+		}
+		log.Warn(why, "bytes", left, "sessions", len(f.state.Checkpoints), "kept_as", badName)
+		// A copy: whatever happens now, the file is there until the new one is.
+		if err := writeFile(d, badName, text); err != nil {
+			log.Warn("it could not be kept", "error", err)
+		}
+	}
+	if err := f.rewrite(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Load returns what is stored.
+func (f *File) Load(context.Context) (State, error) {
+	var s State
+	s.apply(f.state)
+	return s, nil
+}
+
+// Save appends the changes. New sessions and counts of starts are synced, and all else
+// at least once in a second in which something is saved.
+func (f *File) Save(_ context.Context, changes State) error {
+	f.buf = f.buf[:0]
+	for shard, c := range changes.Checkpoints {
+		c.At = c.At.Truncate(time.Millisecond)
+		was, has := f.state.Checkpoints[shard]
+		same := was
+		same.Seq, same.At = c.Seq, c.At
+		switch {
+		case c.ID == "" && !has:
+			continue
+		case c.ID == "":
+			f.buf = appendRemoval(f.buf, shard)
+			f.synced = time.Time{}
+		case has && same == c:
+			f.buf = appendAdvance(f.buf, shard, c)
+		default:
+			f.buf = appendCheckpoint(f.buf, shard, c)
+			f.synced = time.Time{}
+		}
+	}
+	if changes.Starts != (Starts{}) {
+		f.buf = appendStarts(f.buf, changes.Starts)
+		f.synced = time.Time{}
+	}
+	f.state.apply(changes)
+	if f.file == nil || f.size+len(f.buf) > f.full {
+		return f.rewrite()
+	}
+	if len(f.buf) > 0 {
+		if _, err := f.file.Write(f.buf); err != nil {
+			f.abandon() // what is there of it must not come before something else
+			return fmt.Errorf("resume: %w", err)
+		}
+		f.size += len(f.buf)
+		f.behind = true
+	}
+	if f.behind && time.Since(f.synced) >= syncEvery {
+		if err := f.file.Sync(); err != nil {
+			f.abandon() // what is on the disk is not known after that
+			return fmt.Errorf("resume: %w", err)
+		}
+		f.behind, f.synced = false, time.Now()
+	}
+	return nil
+}
+
+// rewrite writes all of the state to a new file, which takes the place of the old one
+// when it is on the disk.
+func (f *File) rewrite() error {
+	buf := append(f.buf[:0], magic...)
+	shards := make([]int, 0, len(f.state.Checkpoints))
+	for shard := range f.state.Checkpoints {
+		shards = append(shards, shard)
+	}
+	slices.Sort(shards)
+	for _, shard := range shards {
+		buf = appendCheckpoint(buf, shard, f.state.Checkpoints[shard])
+	}
+	if f.state.Starts != (Starts{}) {
+		buf = appendStarts(buf, f.state.Starts)
+	}
+	f.buf = buf
+	f.abandon() // it may be replaced already when this fails, and must not be appended to
+	err := writeFile(f.disk, newName, buf)
+	if err == nil {
+		err = f.disk.rename(newName, fileName)
+	}
+	if err == nil {
+		err = f.disk.sync()
+	}
+	if err == nil {
+		f.file, err = f.disk.extend(fileName)
+	}
+	if err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	f.size, f.full = len(buf), 4*len(buf)+minGrowth
+	f.behind, f.synced = false, time.Now()
+	return nil
+}
+
+// writeFile writes a file that is on the disk when it returns.
+func writeFile(d disk, name string, text []byte) error {
+	f, err := d.create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// abandon closes the file, so that the next Save writes it anew.
+func (f *File) abandon() {
+	if f.file != nil {
+		f.file.Close()
+		f.file = nil
+	}
+}
+
+// Close syncs what is not, and lets other processes have the directory.
+func (f *File) Close() error {
+	var err error
+	if f.file != nil && f.behind {
+		err = f.file.Sync()
+	}
+	f.abandon()
+	if f.lock != nil {
+		err = errors.Join(err, f.lock.Close())
+	}
+	return err
+}

@@ -1,0 +1,99 @@
+// This file declares what is kept, and what a store must do.
+
+// Package resume keeps what resumes a bot's shards over the end of the process: a
+// checkpoint for each shard, written behind the events, in a store.
+package resume
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"sluice/engine"
+	"sluice/wire"
+)
+
+// Checkpoint is what resumes a shard, and whom it is for.
+type Checkpoint struct {
+	engine.Session
+	Intents wire.Intents // that the session was begun with
+	Bot     uint64       // Fingerprint of the token that it was begun with
+	At      time.Time    // when it was taken; stores keep it to the millisecond
+}
+
+// Starts counts the Identifies of a bot, of which Discord allows a number a day.
+type Starts struct {
+	Count int
+	Until time.Time // when the count begins anew; stores keep it to the millisecond
+}
+
+// State is what a store holds.
+type State struct {
+	Checkpoints map[int]Checkpoint // by shard
+	Starts      Starts
+}
+
+// Store keeps a State. One goroutine at a time calls its methods.
+type Store interface {
+	// Load returns what is stored. The caller owns it.
+	Load(ctx context.Context) (State, error)
+	// Save stores the checkpoints of changes in place of those that their shards
+	// had; one without a session ID removes its shard's. Starts is stored unless
+	// it is zero. After an error any of them may be stored, and Save is called
+	// again with all of them, or newer ones.
+	Save(ctx context.Context, changes State) error
+	// Close releases the store.
+	Close() error
+}
+
+// Fingerprint returns what tells the sessions of one token from those of another. It
+// says nothing about the token, which has 200 bits that nobody can guess.
+func Fingerprint(token string) uint64 {
+	sum := sha256.Sum256([]byte("sluice session of " + token))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// apply makes changes to s.
+func (s *State) apply(changes State) {
+	if s.Checkpoints == nil {
+		s.Checkpoints = make(map[int]Checkpoint)
+	}
+	for shard, c := range changes.Checkpoints {
+		if c.ID == "" {
+			delete(s.Checkpoints, shard)
+		} else {
+			s.Checkpoints[shard] = c
+		}
+	}
+	if changes.Starts != (Starts{}) {
+		s.Starts = changes.Starts
+	}
+}
+
+// Memory is a Store that lasts as long as the process. The zero value is empty.
+type Memory struct {
+	mu    sync.Mutex
+	state State
+}
+
+// Load returns a copy of what was saved.
+func (m *Memory) Load(context.Context) (State, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var s State
+	s.apply(m.state)
+	return s, nil
+}
+
+// Save keeps a copy of the changes.
+func (m *Memory) Save(_ context.Context, changes State) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state.apply(changes)
+	return nil
+}
+
+// Close does nothing.
+func (m *Memory) Close() error { return nil }
