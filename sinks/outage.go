@@ -1,5 +1,5 @@
-// This file tells of the time in which a broker takes nothing, and says how long
-// to wait before the next try.
+// This file tells of the time in which a broker is away, and says how long to wait
+// before the next try.
 
 package sinks
 
@@ -21,6 +21,8 @@ const (
 type Outage struct {
 	Log    *slog.Logger
 	Broker string // what it is called in the log, such as "redis"
+	// Commands says that bots' commands are read, and not events written.
+	Commands bool
 
 	since time.Time // of the first failure; zero: there is no outage
 	told  time.Time
@@ -42,20 +44,28 @@ func (o *Outage) Failed(err error, remedy string) time.Duration {
 		if remedy != "" {
 			attrs = append(attrs, "remedy", remedy)
 		}
-		o.Log.Warn(o.Broker+" takes no events; they wait, and are sent when it is back", attrs...)
+		if o.Commands {
+			o.Log.Warn(o.Broker+" gives no commands; they are read when it is back", attrs...)
+		} else {
+			o.Log.Warn(o.Broker+" takes no events; they wait, and are sent when it is back", attrs...)
+		}
 	}
 	wait := min(firstWait<<min(o.tries, 10), longest)
 	o.tries++
 	return wait/2 + rand.N(wait/2)
 }
 
-// Over notes that the broker has taken something. attrs, as slog's, are added to what
+// Over notes that the broker is back. attrs, as slog's, are added to what
 // is told.
 func (o *Outage) Over(attrs ...any) {
 	if o.since.IsZero() {
 		return
 	}
 	attrs = append([]any{"after", time.Since(o.since).Round(time.Millisecond)}, attrs...)
-	o.Log.Info(o.Broker+" takes events again", attrs...)
+	if o.Commands {
+		o.Log.Info(o.Broker+" gives commands again", attrs...)
+	} else {
+		o.Log.Info(o.Broker+" takes events again", attrs...)
+	}
 	o.since = time.Time{}
 }

@@ -8,6 +8,7 @@ require (
 	github.com/bwmarrin/discordgo v0.29.0
 	github.com/disgoorg/disgo v0.19.6
 	github.com/gorilla/websocket v1.5.3
+	github.com/rabbitmq/amqp091-go v1.16.0
 	github.com/redis/rueidis v1.0.79
 	go.uber.org/goleak v1.3.0
 	sluice v0.0.0-00010101000000-000000000000

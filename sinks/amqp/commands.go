@@ -104,7 +104,7 @@ func (s *Sink) commands(ctx context.Context, shards []int, handle func(*command)
 	for _, id := range shards {
 		keys = append(keys, strconv.Itoa(id))
 	}
-	outage := sinks.Outage{Log: s.o.Log, Broker: "amqp, for commands,"}
+	outage := sinks.Outage{Log: s.o.Log, Broker: "amqp", Commands: true}
 	b := &brokers{o: &s.o, addresses: s.addresses}
 	for ctx.Err() == nil {
 		err := s.consume(ctx, b, keys, handle, outage.Over)

@@ -81,7 +81,7 @@ type entryID struct{ stream, id string }
 // none: what is wrong with it is told. One for a shard that another process runs is
 // handed on in the stream of the shard's number.
 func ReadCommands(ctx context.Context, o CommandOptions) {
-	r := &commandReader{CommandOptions: o, outage: sinks.Outage{Log: o.Log, Broker: "redis, for commands,"},
+	r := &commandReader{CommandOptions: o, outage: sinks.Outage{Log: o.Log, Broker: "redis", Commands: true},
 		undone: make(map[string]string), held: make(map[entryID]struct{}), acked: make(chan struct{}, 1)}
 	r.streams = []string{"SEND"}
 	if o.Discordjs {
