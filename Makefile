@@ -12,7 +12,7 @@ SEEDS       ?= 1000
 E2E          = bench/e2e
 PEERS        = bench/peers
 
-.PHONY: help run build servers test race poison seeds foreign fuzz bench quick load peers profile lint vulncheck cross image release clean
+.PHONY: help run build servers test race poison seeds test-foreign fuzz bench quick load peers profile lint vulncheck cross image release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,7 +44,7 @@ race: servers ## every test, three times under the race detector
 seeds: ## SEEDS=1000 seeds of faults; one again: make seeds SEED=17
 	$(GO) test ./engine -run 'TestFaultSeeds' -count=1 -timeout 60m -seeds $(SEEDS) $(if $(SEED),-seed $(SEED))
 
-foreign: ## clients written by others against the simulated Discord
+test-foreign: ## clients written by others against the simulated Discord
 	cd $(E2E) && $(GO) test -count=1 -v -run 'TestForeign' ./...
 
 fuzz: ## each fuzz target for FUZZTIME=10s

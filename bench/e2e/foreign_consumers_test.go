@@ -8,50 +8,92 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"sluice/bench/sim"
+	"sluice/sinks/sinktest/rabbitmq"
 	"sluice/sinks/sinktest/redistest"
 )
+
+const foreignEvents = 12_500 // of each shard
 
 // 100,000 events are read by the libraries of the old gateway's users, in a group of
 // their own, and a command that each sends reaches Discord.
 func TestForeignConsumers(t *testing.T) {
-	dir := installNode(t, "consumers", "redis.mjs")
+	dir := installNode(t, "consumers", "redis.mjs", "amqp.mjs")
 	name := buildGateway(t)
 	for _, library := range []string{"spectacles", "discordjs"} {
 		t.Run(library, func(t *testing.T) {
-			rec, err := sim.Record(1, 12_500, "zstd-stream")
-			if err != nil {
-				t.Fatal(err)
-			}
-			srv := startSim(t, sim.Options{TLS: true, Shards: floodShards, IdentifyWindow: time.Millisecond, Recording: rec, Rate: -1, Seed: 1})
 			redis := redistest.Start(t)
-			p := startGateway(t, setup{name: name}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr)
-			consumer := exec.CommandContext(t.Context(), "node", "redis.mjs", library, redis.Addr, "100000")
-			consumer.Dir = dir
-			consumer.Env = append(os.Environ(), "EVENTS="+strings.Join(sim.EventNames(), ","))
-			out, err := consumer.CombinedOutput()
-			if err != nil || !bytes.Contains(out, []byte(`"count":100000`)) {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			sent := func() bool {
-				for _, c := range srv.Ledger().Commands() {
-					if bytes.Contains(c.Raw, []byte(`"nonce":"`+library+`"`)) {
-						return true
-					}
-				}
-				return false
-			}
-			for end := time.Now().Add(20 * time.Second); !sent(); time.Sleep(10 * time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatal("the command has not reached Discord")
-				}
-			}
-			p.terminate()
-			p.exit(0)
+			consumer := startConsumer(t, dir, "redis.mjs", library, redis.Addr, "100000")
+			foreignConsumer(t, name, consumer, library, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr)
 		})
 	}
+	t.Run("spectacles with RabbitMQ", func(t *testing.T) {
+		node := rabbitmq.Start(t, "")
+		consumer := startConsumer(t, dir, "amqp.mjs", "guest:guest@"+node.Addr, "gateway", "100000")
+		waitFor(t, "the consumer's queues", func() bool { return strings.Contains(consumer.out.String(), "bound") })
+		foreignConsumer(t, name, consumer, "spectacles", "BROKER_TYPE=amqp", "AMQP_URL="+node.URL())
+		if out := consumer.out.String(); !strings.Contains(out, `"reply":{"ok":true}`) {
+			t.Errorf("the command was answered: %s", out)
+		}
+	})
+}
+
+// consumer is a program of others that reads events.
+type consumer struct {
+	out   lockedBuffer
+	ended chan error
+}
+
+func startConsumer(t *testing.T, dir string, args ...string) *consumer {
+	t.Helper()
+	c := &consumer{ended: make(chan error, 1)}
+	cmd := exec.CommandContext(t.Context(), "node", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "EVENTS="+strings.Join(sim.EventNames(), ","))
+	cmd.Stdout, cmd.Stderr = &c.out, &c.out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.ended <- cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		cmd.Process.Kill() // nothing to end if it has ended
+		<-done
+	})
+	return c
+}
+
+// foreignConsumer runs the gateway until the consumer has all events and its command
+// has reached Discord.
+func foreignConsumer(t *testing.T, gateway string, c *consumer, nonce string, env ...string) {
+	t.Helper()
+	rec, err := sim.Record(1, foreignEvents, "zstd-stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := startSim(t, sim.Options{TLS: true, Shards: floodShards, IdentifyWindow: time.Millisecond, Recording: rec, Rate: -1, Seed: 1})
+	p := startGateway(t, setup{name: gateway}, srv, env...)
+	select {
+	case err := <-c.ended:
+		if err != nil || !strings.Contains(c.out.String(), `"count":100000`) {
+			t.Fatalf("%v\n%s", err, c.out.String())
+		}
+	case <-time.After(patience):
+		t.Fatalf("the consumer waits for more:\n%s", c.out.String())
+	}
+	waitFor(t, "command at Discord", func() bool {
+		return slices.ContainsFunc(srv.Ledger().Commands(), func(c sim.Command) bool {
+			return bytes.Contains(c.Raw, []byte(`"nonce":"`+nonce+`"`))
+		})
+	})
+	p.terminate()
+	p.exit(0)
 }
