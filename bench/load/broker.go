@@ -1,194 +1,80 @@
-// This file is the broker of a scenario that has one: a redis-server of the run's own,
-// what arrives there, and what it could do by itself.
+// This file is the broker of a scenario that has one: what arrives there, and what it
+// could do by itself.
 
 package load
 
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"sluice/bench/report"
-	"sluice/bench/sim"
 )
 
-// maxEntries bounds the streams: in a flood nobody reads them.
+// maxEntries bounds what a broker keeps: in a flood nobody reads it.
 const maxEntries = 20_000
 
-// broker is a redis-server.
-type broker struct {
-	cmd  *exec.Cmd
-	dir  string
-	addr string
+// broker is a server of the run's own.
+type broker interface {
+	pid() int
+	address() string // host:port
+	// env is what the gateway is told.
+	env(count bool) []string
+	// consume reads what arrives, as a bot's consumer would, until ctx is done, and
+	// notes it as if it had come from the subject's output. With count it need not
+	// tell events apart.
+	consume(ctx context.Context, p *process, count bool) error
+	stop()
 }
 
-// startBroker starts one on a free port of the loopback.
-func startBroker() (*broker, error) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		return nil, errors.New("load: this scenario needs redis-server: apt-get install redis-server")
+// startBroker starts the broker of that name.
+func startBroker(name string) (broker, error) {
+	if name == "amqp" {
+		return startRabbitMQ()
 	}
-	addr, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "gateway-bench-redis-")
-	if err != nil {
-		return nil, err
-	}
-	_, port, _ := net.SplitHostPort(addr)
-	b := &broker{dir: dir, addr: addr}
-	b.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir)
-	b.cmd.SysProcAttr = ownGroup()
-	if err := b.cmd.Start(); err != nil {
-		os.RemoveAll(dir)
-		return nil, fmt.Errorf("load: start redis-server: %w", err)
-	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			conn.Close()
-			return b, nil
-		}
-		if time.Now().After(end) {
-			b.stop()
-			return nil, fmt.Errorf("load: redis-server does not listen: %w", err)
-		}
-	}
+	return startRedis()
 }
 
-func (b *broker) stop() {
-	signalGroup(b.cmd.Process.Pid, syscall.SIGKILL)
-	b.cmd.Wait() // killed, as it was told
-	os.RemoveAll(b.dir)
-}
-
-// allEvents is the stream of all events where they are read: between streams there is
-// no order to be checked.
-const allEvents = "events"
-
-// env is what the gateway is told. Without count, all events go to one stream.
-func (b *broker) env(count bool) []string {
-	env := []string{"BROKER_TYPE=redis", "REDIS_URL=" + b.addr, "REDIS_MAX_LENGTH=" + strconv.Itoa(maxEntries)}
-	if !count {
-		env = append(env, "REDIS_STREAM="+allEvents, "REDIS_FIELDS=event,shard,seq")
-	}
-	return env
-}
-
-// client returns a client of the broker.
-func (b *broker) client() (rueidis.Client, error) {
-	return rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{b.addr}, DisableCache: true, ForceSingleClient: true})
-}
-
-// consume reads what arrives, as a bot's consumer would, until ctx is done, and
-// notes it as if it had come from the subject's output. With count it only counts:
-// reading each event would take more of the machine than writing it.
-func (b *broker) consume(ctx context.Context, p *process, count bool) error {
-	c, err := b.client()
-	if err != nil {
-		return err
-	}
-	go func() {
-		defer c.Close()
-		read := func() { p.readStream(ctx, c) }
-		if count {
-			read = func() { p.countStreams(ctx, c) }
-		}
-		read()
-	}()
-	return nil
-}
-
-// readStream reads the entries of the stream of all events.
-func (p *process) readStream(ctx context.Context, c rueidis.Client) {
-	last := "0"
-	for ctx.Err() == nil {
-		got, err := c.Do(ctx, c.B().Xread().Count(1000).Block(50).Streams().Key(allEvents).Id(last).Build()).ToMap()
-		if err != nil {
-			if !rueidis.IsRedisNil(err) {
-				time.Sleep(pollPeriod)
-			}
-			continue
-		}
-		now := time.Now()
-		entries := got[allEvents]
-		list, _ := entries.ToArray() // what Redis answers is one
-		p.mu.Lock()
-		for _, e := range list {
-			entry, _ := e.ToArray()
-			last, _ = entry[0].ToString()
-			values, _ := entry[1].AsStrSlice() // data, its value, event, its value, shard, its value, seq, its value
-			shard, _ := strconv.Atoi(values[5])
-			seq, _ := strconv.ParseInt(values[7], 10, 64)
-			p.event(shard, seq, now)
-		}
-		p.mu.Unlock()
-	}
-}
-
-// countStreams follows the number of entries that were ever added.
-func (p *process) countStreams(ctx context.Context, c rueidis.Client) {
-	for ctx.Err() == nil {
-		var total int64
-		var cmds []rueidis.Completed
-		for _, name := range sim.EventNames() {
-			cmds = append(cmds, c.B().XinfoStream().Key(name).Build())
-		}
-		for _, r := range c.DoMulti(ctx, cmds...) {
-			info, err := r.AsMap()
-			if err != nil {
-				continue // no such stream yet
-			}
-			added := info["entries-added"]
-			n, _ := added.AsInt64()
-			total += n
-		}
-		p.mu.Lock()
-		p.shards[0] = &shardSeen{last: total}
-		p.mu.Unlock()
-		time.Sleep(pollPeriod)
-	}
-}
-
-// Events of the baselines, and the size of a value: that of the recorded events, in
+// Events of the baselines with Redis and with RabbitMQ, and the size of a value: that of the recorded events, in
 // the mean.
 const (
 	baselineEvents = 1_000_000
+	amqpEvents     = 300_000
 	baselineValue  = 753
 )
 
 // baseline measures what writes the same entries without a gateway.
-func (m *measurement) baseline(out *report.Run) error {
-	b, err := startBroker()
+func (m *measurement) baseline(ctx context.Context, out *report.Run) error {
+	b, err := startBroker(m.sc.broker)
 	if err != nil {
 		return err
 	}
 	defer b.stop()
-	_, port, _ := net.SplitHostPort(b.addr)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if err := b.consume(ctx, &process{shards: make(map[int]*shardSeen)}, true); err != nil { // as with the gateway
+		return err
+	}
+	_, port, _ := net.SplitHostPort(b.address())
 	args := slices.Clone(m.subject.Command)
 	for i, a := range args {
 		switch a {
 		case "ADDR":
-			args[i] = b.addr
+			args[i] = b.address()
 		case "PORT":
 			args[i] = port
 		}
 	}
-	before, err := readUsage(b.cmd.Process.Pid)
+	before, err := readUsage(b.pid())
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	var text bytes.Buffer
 	cmd.Stderr = &text
 	began := time.Now()
@@ -197,13 +83,16 @@ func (m *measurement) baseline(out *report.Run) error {
 	}
 	out.Seconds = time.Since(began).Seconds()
 	out.Events = baselineEvents
+	if m.sc.broker == "amqp" {
+		out.Events = amqpEvents
+	}
 	out.User, out.System = cmd.ProcessState.UserTime().Seconds(), cmd.ProcessState.SystemTime().Seconds()
 	return m.brokerUsage(out, b, before)
 }
 
 // brokerUsage notes what the broker used since before.
-func (m *measurement) brokerUsage(out *report.Run, b *broker, before usage) error {
-	after, err := readUsage(b.cmd.Process.Pid)
+func (m *measurement) brokerUsage(out *report.Run, b broker, before usage) error {
+	after, err := readUsage(b.pid())
 	if err != nil {
 		return err
 	}
@@ -213,36 +102,16 @@ func (m *measurement) brokerUsage(out *report.Run, b *broker, before usage) erro
 	return nil
 }
 
-// baselines returns what is measured beside the gateway in scenarios with Redis: a
-// loop that does nothing but pipeline, and redis-benchmark.
-func baselines(simulator []string) []Subject {
+// baselines returns what is measured beside the gateway with a broker: a loop that does
+// nothing but publish, and redis-benchmark.
+func baselines(broker string, simulator []string) []Subject {
+	if broker == "amqp" {
+		return []Subject{{Name: "amqp091-go, pipelined confirms", Baseline: true, Compression: none, Command: []string{simulator[0], "amqp-loop", "ADDR"}}}
+	}
 	value := string(bytes.Repeat([]byte("x"), baselineValue))
 	return []Subject{
 		{Name: "rueidis, 256 in a pipeline", Baseline: true, Compression: none, Command: []string{simulator[0], "redis-loop", "ADDR"}},
 		{Name: "redis-benchmark -P 256 -c 8", Baseline: true, Compression: none, Command: []string{"redis-benchmark", "-p", "PORT", "-P", "256", "-c", "8",
 			"-n", strconv.Itoa(baselineEvents), "-q", "XADD", "MESSAGE_CREATE", "MAXLEN", "~", strconv.Itoa(maxEntries), "*", "data", value}},
 	}
-}
-
-// RedisLoop adds entries like the gateway's to a stream at the address, 256 in a
-// pipeline and one pipeline after the other, with nothing but rueidis.
-func RedisLoop(ctx context.Context, address string) error {
-	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{address}, DisableCache: true, ForceSingleClient: true})
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	value := rueidis.BinaryString(bytes.Repeat([]byte("x"), baselineValue))
-	cmds := make([]rueidis.Completed, 256)
-	for n := 0; n < baselineEvents; n += len(cmds) {
-		for i := range cmds {
-			cmds[i] = c.B().Xadd().Key("MESSAGE_CREATE").Maxlen().Almost().Threshold(strconv.Itoa(maxEntries)).Id("*").FieldValue().FieldValue("data", value).Build()
-		}
-		for _, r := range c.DoMulti(ctx, cmds...) {
-			if err := r.Error(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

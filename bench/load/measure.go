@@ -19,11 +19,11 @@ type measurement struct {
 	sc      scenario
 	subject Subject
 
-	sim   *simulator
-	redis *broker // nil: the scenario has none
-	p     *process
-	began time.Time // of the window
-	hello struct{ Peer, Compression string }
+	sim    *simulator
+	broker broker // nil: the scenario has none
+	p      *process
+	began  time.Time // of the window
+	hello  struct{ Peer, Compression string }
 
 	mu      sync.Mutex
 	samples []sampleAt
@@ -46,18 +46,18 @@ func (m *measurement) run(ctx context.Context) (out report.Run, err error) {
 	out.Heap, out.Allocs, out.Goroutines = -1, -1, -1
 	out.Figures = make(map[string]float64)
 	if m.subject.Baseline {
-		return out, m.baseline(&out)
+		return out, m.baseline(ctx, &out)
 	}
 	if m.sim, err = startSimulator(m.o.Simulator, m.config()); err != nil {
 		return out, err
 	}
 	defer m.sim.stop()
-	if m.sc.redis {
-		if m.redis, err = startBroker(); err != nil {
+	if m.sc.broker != "" {
+		if m.broker, err = startBroker(m.sc.broker); err != nil {
 			return out, err
 		}
-		defer m.redis.stop()
-		m.subject.Env = append(slices.Clone(m.subject.Env), m.redis.env(m.sc.rate < 0)...)
+		defer m.broker.stop()
+		m.subject.Env = append(slices.Clone(m.subject.Env), m.broker.env(m.sc.rate < 0)...)
 	}
 	base, err := m.base(ctx)
 	if err != nil {
@@ -77,8 +77,8 @@ func (m *measurement) run(ctx context.Context) (out report.Run, err error) {
 	sampling, stopSampling := context.WithCancel(ctx)
 	defer stopSampling()
 	go m.sample(sampling)
-	if m.redis != nil {
-		if err := m.redis.consume(sampling, m.p, m.sc.rate < 0); err != nil {
+	if m.broker != nil {
+		if err := m.broker.consume(sampling, m.p, m.sc.rate < 0); err != nil {
 			return out, err
 		}
 	}
@@ -224,9 +224,9 @@ func (m *measurement) window(out *report.Run, f func() error) error {
 	if err != nil {
 		return fmt.Errorf("the subject ended: %w", err)
 	}
-	var redis usage
-	if m.redis != nil {
-		if redis, err = readUsage(m.redis.cmd.Process.Pid); err != nil {
+	var used usage
+	if m.broker != nil {
+		if used, err = readUsage(m.broker.pid()); err != nil {
 			return err
 		}
 	}
@@ -251,8 +251,8 @@ func (m *measurement) window(out *report.Run, f func() error) error {
 		return err
 	}
 	out.Events = events - arrived
-	if m.redis != nil {
-		if err := m.brokerUsage(out, m.redis, redis); err != nil {
+	if m.broker != nil {
+		if err := m.brokerUsage(out, m.broker, used); err != nil {
 			return err
 		}
 	}

@@ -188,8 +188,8 @@ func (o *Options) subjects(sc scenario) []Subject {
 			all = append(all, Subject{Name: "gateway " + r, Gateway: true, Command: []string{o.Gateway}, Env: env, Compression: c})
 		}
 	}
-	if sc.redis && !o.GatewayOnly {
-		all = append(all, baselines(o.Simulator)...)
+	if sc.broker != "" && !o.GatewayOnly {
+		all = append(all, baselines(sc.broker, o.Simulator)...)
 	}
 	if sc.peers && !o.GatewayOnly {
 		for _, p := range o.Peers {

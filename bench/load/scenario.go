@@ -27,7 +27,7 @@ type scenario struct {
 	goroutine    bool     // the other reader is measured, too
 	peers        bool     // so are the other programs
 	env          []string // of the gateway
-	redis        bool     // events go to a redis-server of the run
+	broker       string   // redis or amqp: events go to a server of the run; or empty
 	guilds       int      // for each shard
 	guildBytes   int
 	heartbeat    time.Duration
@@ -73,9 +73,13 @@ var scenarios = []scenario{
 	{name: "reconnect", about: "1,000 shards over TLS are cut at once.", kind: kindReconnect,
 		shards: 1000, rate: 5, tls: true, compressions: []string{zstd}, goroutine: true},
 	{name: "redis-flood", about: "One shard over TLS gets events as fast as Redis takes them; beside it, what writes as many entries without a gateway.",
-		shards: 1, rate: -1, tls: true, compressions: []string{zstd}, redis: true},
+		shards: 1, rate: -1, tls: true, compressions: []string{zstd}, broker: "redis"},
 	{name: "redis-rate", about: "20,000 events a second over 64 shards, into one stream of Redis, from which a consumer reads.",
-		shards: 64, rate: 312.5, compressions: []string{none}, redis: true},
+		shards: 64, rate: 312.5, compressions: []string{none}, broker: "redis"},
+	{name: "amqp-flood", about: "One shard over TLS gets events as fast as RabbitMQ confirms them; beside it, a plain publisher with pipelined confirms.",
+		shards: 1, rate: -1, tls: true, compressions: []string{zstd}, broker: "amqp"},
+	{name: "amqp-rate", about: "10,000 events a second over 64 shards, into one queue of RabbitMQ, from which a consumer reads.",
+		shards: 64, rate: 156.25, compressions: []string{none}, broker: "amqp"},
 	{name: "soak", about: "20,000 events a second over 64 shards over TLS, with cuts: does anything grow? For -window 1h; runs only by name.", kind: kindSoak,
 		shards: 64, rate: 312.5, tls: true, compressions: []string{zstd}, named: true},
 }

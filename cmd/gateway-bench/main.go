@@ -30,6 +30,7 @@ func commands() []command {
 		{"profile", "say where the gateway spends its time in a scenario", runProfile},
 		{"simulator", "", runSimulator},
 		{"redis-loop", "", runRedisLoop},
+		{"amqp-loop", "", runAMQPLoop},
 	}
 }
 

@@ -303,3 +303,11 @@ func runRedisLoop(ctx context.Context, args []string, _, _ io.Writer) error {
 	}
 	return load.RedisLoop(ctx, args[0])
 }
+
+// runAMQPLoop is a baseline of "run": not for people.
+func runAMQPLoop(_ context.Context, args []string, _, _ io.Writer) error {
+	if len(args) != 1 {
+		return usageError{errors.New("the address of RabbitMQ is wanted")}
+	}
+	return load.AMQPLoop(args[0])
+}

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/rabbitmq"
 )
 
@@ -35,7 +36,7 @@ type certificates struct {
 func newCertificates(t *testing.T) *certificates {
 	t.Helper()
 	dir := t.TempDir()
-	c := &certificates{addr: fmt.Sprintf("127.0.0.1:%d", rabbitmq.FreePort(t)), roots: x509.NewCertPool()}
+	c := &certificates{addr: fmt.Sprintf("127.0.0.1:%d", sinktest.FreePort(t)), roots: x509.NewCertPool()}
 	sign := func(template, parent *x509.Certificate, by *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {

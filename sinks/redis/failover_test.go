@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -24,7 +25,7 @@ func startCluster(t *testing.T, masters int) []*redistest.Server {
 	args := []string{"--cluster", "create"}
 	for range 2 * masters {
 		s := redistest.Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0",
-			"--cluster-port", fmt.Sprint(redistest.FreePort(t)))
+			"--cluster-port", fmt.Sprint(sinktest.FreePort(t)))
 		servers = append(servers, s)
 		args = append(args, s.Addr)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"sluice/engine"
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -490,7 +491,7 @@ func TestLostByServer(t *testing.T) {
 }
 
 func TestCloseWithoutServer(t *testing.T) {
-	h := start(t, Options{}, "127.0.0.1:"+strconv.Itoa(redistest.FreePort(t)))
+	h := start(t, Options{}, "127.0.0.1:"+strconv.Itoa(sinktest.FreePort(t)))
 	h.sink.Close()
 	h.sink.Close()
 }

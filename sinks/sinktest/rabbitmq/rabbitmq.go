@@ -4,6 +4,7 @@
 package rabbitmq
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -22,10 +23,11 @@ type Node struct {
 	Addr string // host:port
 	Dir  string // its files, which outlive restarts
 
-	t    testing.TB
-	bin  string
-	env  []string
-	epmd *exec.Cmd
+	t     testing.TB // nil after Launch
+	bin   string
+	env   []string
+	names string    // port of the register of names
+	epmd  *exec.Cmd // which it is; nil: another node's
 
 	mu  sync.Mutex
 	cmd *exec.Cmd
@@ -38,14 +40,69 @@ const startTimeout = 3 * time.Minute
 // that are given, and the plugins. It fails the test if there is no RabbitMQ.
 func Start(t testing.TB, conf string, plugins ...string) *Node {
 	t.Helper()
+	n, err := Launch(t.TempDir(), conf, plugins...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.t = t
+	t.Cleanup(n.Close)
+	return n
+}
+
+// StartCluster starts two nodes that are one RabbitMQ.
+func StartCluster(t testing.TB) (first, second *Node) {
+	t.Helper()
+	first = Start(t, "")
+	second, err := launch(t.TempDir(), first.names, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.t = t
+	t.Cleanup(second.Close)
+	second.Ctl("stop_app")
+	second.Ctl("join_cluster", first.name())
+	second.Ctl("start_app")
+	return first, second
+}
+
+// Launch starts a node, with its files in dir, until Close or the end of the process.
+// Of its methods only Close, Kill and Pid are for nodes without a test.
+func Launch(dir, conf string, plugins ...string) (*Node, error) {
+	return launch(dir, "", conf, plugins)
+}
+
+// launch starts a node that others find by the register of names at the port names,
+// or by one of its own if that is empty.
+func launch(dir, names, conf string, plugins []string) (*Node, error) {
 	// As root, the command of that name on the path would change to another user.
 	bins, _ := filepath.Glob("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin")
 	if len(bins) == 0 {
-		t.Fatal("the tests of RabbitMQ need rabbitmq-server: apt-get install rabbitmq-server")
+		return nil, errors.New("rabbitmq-server is not here: apt-get install rabbitmq-server")
 	}
-	n := &Node{Dir: t.TempDir(), t: t, bin: bins[len(bins)-1]}
-	port, distribution, names := FreePort(t), FreePort(t), FreePort(t)
-	n.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	n := &Node{Dir: dir, bin: bins[len(bins)-1], names: names}
+	ports, err := freePorts(3)
+	if err != nil {
+		return nil, err
+	}
+	if names == "" {
+		n.names = ports[2]
+	}
+	n.Addr = net.JoinHostPort("127.0.0.1", ports[0])
+	config, err := n.write("rabbitmq.conf", conf+"\n")
+	if err != nil {
+		return nil, err
+	}
+	environment, err := n.write("rabbitmq-env.conf", "")
+	if err != nil {
+		return nil, err
+	}
+	enabled, err := n.write("enabled_plugins", "["+strings.Join(plugins, ",")+"].\n")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := n.write(".erlang.cookie", "SLUICE"); err != nil {
+		return nil, err
+	}
 	for _, name := range []string{"PATH", "LANG", "LC_ALL"} {
 		if v := os.Getenv(name); v != "" {
 			n.env = append(n.env, name+"="+v)
@@ -53,56 +110,68 @@ func Start(t testing.TB, conf string, plugins ...string) *Node {
 	}
 	n.env = append(n.env,
 		"HOME="+n.Dir,
-		"ERL_EPMD_PORT="+strconv.Itoa(names),
+		"ERL_EPMD_PORT="+n.names,
 		"ERL_EPMD_ADDRESS=127.0.0.1",
 		"RUNNING_UNDER_SYSTEMD=true", // the script becomes the node instead of its parent
-		"RABBITMQ_NODENAME=sluice"+strconv.Itoa(port)+"@localhost",
+		"RABBITMQ_NODENAME="+n.name(),
 		"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1",
-		"RABBITMQ_NODE_PORT="+strconv.Itoa(port),
-		"RABBITMQ_DIST_PORT="+strconv.Itoa(distribution),
+		"RABBITMQ_NODE_PORT="+ports[0],
+		"RABBITMQ_DIST_PORT="+ports[1],
 		"RABBITMQ_MNESIA_BASE="+filepath.Join(n.Dir, "mnesia"),
 		"RABBITMQ_LOG_BASE="+filepath.Join(n.Dir, "log"),
 		"RABBITMQ_PID_FILE="+filepath.Join(n.Dir, "pid"),
-		"RABBITMQ_CONFIG_FILE="+n.write("rabbitmq.conf", conf+"\n"),
+		"RABBITMQ_CONFIG_FILE="+config,
 		"RABBITMQ_ADVANCED_CONFIG_FILE="+filepath.Join(n.Dir, "none"),
-		"RABBITMQ_CONF_ENV_FILE="+n.write("rabbitmq-env.conf", ""),
-		"RABBITMQ_ENABLED_PLUGINS_FILE="+n.write("enabled_plugins", "["+strings.Join(plugins, ",")+"].\n"),
+		"RABBITMQ_CONF_ENV_FILE="+environment,
+		"RABBITMQ_ENABLED_PLUGINS_FILE="+enabled,
 	)
-	n.write(".erlang.cookie", "SLUICE")
-
-	// Erlang would start its register of names as a daemon that outlives the test.
-	n.epmd = n.command("epmd", "-port", strconv.Itoa(names))
-	if err := n.epmd.Start(); err != nil {
-		t.Fatal(err)
+	if names == "" {
+		// Erlang would start its register of names as a daemon that outlives the test.
+		n.epmd = n.command("epmd", "-port", n.names)
+		if err := n.epmd.Start(); err != nil {
+			return nil, err
+		}
 	}
-	t.Cleanup(func() {
-		n.Kill()
-		n.epmd.Process.Kill()
-		n.epmd.Wait()
-	})
-	n.Restart()
-	return n
+	if err := n.start(); err != nil {
+		n.Close()
+		return nil, err
+	}
+	return n, nil
 }
 
-// FreePort returns a port of the loopback on which nobody listened just now.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// name returns what Erlang calls the node.
+func (n *Node) name() string {
+	_, port, _ := net.SplitHostPort(n.Addr)
+	return "sluice" + port + "@localhost"
+}
+
+// Close ends the node.
+func (n *Node) Close() {
+	n.Kill()
+	if n.epmd != nil {
+		n.epmd.Process.Kill()
+		n.epmd.Wait()
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+}
+
+// freePorts returns ports of the loopback on which nobody listened just now.
+func freePorts(n int) ([]string, error) {
+	var ports []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		ports = append(ports, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	}
+	return ports, nil
 }
 
 // write writes a file that only the node may read, as Erlang wants its cookie.
-func (n *Node) write(name, text string) (path string) {
-	n.t.Helper()
+func (n *Node) write(name, text string) (path string, err error) {
 	path = filepath.Join(n.Dir, name)
-	if err := os.WriteFile(path, []byte(text), 0o400); err != nil {
-		n.t.Fatal(err)
-	}
-	return path
+	return path, os.WriteFile(path, []byte(text), 0o400)
 }
 
 // command returns a command in the node's environment that ends with the test's
@@ -119,15 +188,21 @@ func (n *Node) command(name string, args ...string) *exec.Cmd {
 // same files, and waits until it takes connections.
 func (n *Node) Restart() {
 	n.t.Helper()
+	if err := n.start(); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *Node) start() error {
 	out, err := os.OpenFile(filepath.Join(n.Dir, "output"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		n.t.Fatal(err)
+		return err
 	}
 	defer out.Close()
 	cmd := n.command(filepath.Join(n.bin, "rabbitmq-server"))
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
-		n.t.Fatal(err)
+		return err
 	}
 	n.mu.Lock()
 	n.cmd = cmd
@@ -136,11 +211,11 @@ func (n *Node) Restart() {
 		// The listener comes last.
 		if conn, err := net.Dial("tcp", n.Addr); err == nil {
 			conn.Close()
-			return
+			return nil
 		}
 		if time.Now().After(end) {
 			text, _ := os.ReadFile(out.Name())
-			n.t.Fatalf("RabbitMQ does not listen on %s:\n%s", n.Addr, text)
+			return fmt.Errorf("RabbitMQ does not listen on %s:\n%s", n.Addr, text)
 		}
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/sinks/sinktest"
 )
 
 // Server is a redis-server process that ends with the test.
@@ -37,7 +39,7 @@ func Start(t testing.TB, args ...string) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("the tests of Redis need redis-server: apt-get install redis-server")
 	}
-	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(FreePort(t))), Dir: t.TempDir(), t: t}
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(sinktest.FreePort(t))), Dir: t.TempDir(), t: t}
 	_, port, _ := net.SplitHostPort(s.Addr)
 	s.args = append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no", "--daemonize", "no"}, args...)
 	t.Cleanup(s.Kill)
@@ -48,22 +50,11 @@ func Start(t testing.TB, args ...string) *Server {
 // StartSentinel starts a sentinel with the configuration file, which it will change.
 func StartSentinel(t testing.TB, conf string) *Server {
 	t.Helper()
-	port := strconv.Itoa(FreePort(t))
+	port := strconv.Itoa(sinktest.FreePort(t))
 	s := &Server{Addr: net.JoinHostPort("127.0.0.1", port), Dir: t.TempDir(), t: t, args: []string{conf, "--sentinel", "--port", port}}
 	t.Cleanup(s.Kill)
 	s.Restart()
 	return s
-}
-
-// FreePort returns a port of the loopback on which nobody listened just now.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // Restart starts the server again after Kill or Stop, on the same port, and waits until
