@@ -33,6 +33,7 @@ func TestBroker(t *testing.T) {
 		name string
 		test func(*testing.T, *rabbitmq.Node)
 	}{
+		{"contract", testContract},
 		{"bytes", testBytes},
 		{"order", testOrder},
 		{"mandatory", testMandatory},

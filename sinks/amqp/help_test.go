@@ -234,6 +234,7 @@ type proxy struct {
 
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{}
+	gone   bool          // there is no broker, as far as the sink can tell
 	stall  chan struct{} // not nil: nothing is passed on until it is closed
 	copied atomic.Int64  // bytes to the broker
 }
@@ -262,6 +263,10 @@ func newProxy(t *testing.T, to string) *proxy {
 				continue
 			}
 			p.mu.Lock()
+			if p.gone {
+				from.Close()
+				broker.Close()
+			}
 			p.conns[from], p.conns[broker] = struct{}{}, struct{}{}
 			p.mu.Unlock()
 			go p.copy(broker, from, &p.copied)
@@ -300,6 +305,20 @@ func (p *proxy) cut() {
 		c.Close()
 	}
 	clear(p.conns)
+}
+
+// away hides the broker until back.
+func (p *proxy) away() {
+	p.mu.Lock()
+	p.gone = true
+	p.mu.Unlock()
+	p.cut()
+}
+
+func (p *proxy) back() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gone = false
 }
 
 // hold passes nothing on until flow.

@@ -1,0 +1,62 @@
+//go:build unix
+
+// This file runs the tests that every sink must pass, with a real server.
+
+package redis
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/redis/rueidis"
+
+	"sluice/engine"
+	"sluice/sinks"
+	"sluice/sinks/sinktest"
+	"sluice/sinks/sinktest/redistest"
+)
+
+func TestSinkContract(t *testing.T) {
+	sinktest.Run(t, func(t *testing.T) sinktest.Broker {
+		server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+		client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr}, DisableCache: true, ForceSingleClient: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.Close)
+		last := "-"
+		return sinktest.Broker{
+			Sink: func(t *testing.T) engine.Sink {
+				o, err := NewClientOption([]string{server.Addr}, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return New(Options{Client: o, Body: sinks.Format{Encoding: sinks.JSON}.Append, Log: slog.New(slog.DiscardHandler),
+					Stream: func(dst []byte, ev *engine.Event) []byte { return append(dst, ev.Type...) }})
+			},
+			Read: func(t *testing.T) (all [][]byte) {
+				entries, err := client.Do(context.Background(), client.B().Xrange().Key("MESSAGE_CREATE").Start(last).End("+").Build()).AsXRange()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range entries {
+					all = append(all, []byte(e.FieldValues["data"]))
+					last = "(" + e.ID
+				}
+				return all
+			},
+			Cut:  func() { server.CLI("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") },
+			Away: server.Kill,
+			Back: server.Restart,
+			Refused: func(t *testing.T) *engine.Event {
+				if out := server.CLI("SET", "PRESENCE_UPDATE", "no stream"); !strings.HasPrefix(out, "OK") {
+					t.Fatal(fmt.Errorf("SET: %s", out))
+				}
+				return &engine.Event{Type: []byte("PRESENCE_UPDATE"), Data: []byte("{}"), Session: "s", Seq: 1}
+			},
+		}
+	})
+}

@@ -1,0 +1,406 @@
+// This file is what every sink must do: the contract of engine.Sink, as package sinks
+// explains it, as tests.
+
+// Package sinktest tests sinks. Package redistest and package rabbitmq below it run the
+// brokers that they need.
+package sinktest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice/engine"
+)
+
+// Broker is a broker and what the tests need of it. The functions are called on one
+// goroutine at a time.
+type Broker struct {
+	// Sink returns a new sink. The test closes it.
+	Sink func(t *testing.T) engine.Sink
+	// Read returns the data of the events that the broker has had since it was called
+	// last, in the order in which it got them, as JSON.
+	Read func(t *testing.T) [][]byte
+	// Repeats says that an event whose acknowledgement was cut off may come again.
+	Repeats bool
+	// Largest is how large an event's data may be, in bytes; 0: 8 MiB at least.
+	Largest int
+
+	// What the broker lacks is nil, and its tests are left out.
+
+	Cut     func()                           // ends the connections that there are
+	Away    func()                           // the broker is gone, with what it has kept,
+	Back    func()                           // and is there again
+	Refused func(t *testing.T) *engine.Event // returns an event that the broker never takes
+}
+
+// patience bounds every wait. A machine under load may need most of it.
+const patience = 2 * time.Minute
+
+// Run runs the tests. start is called once for each, and must give it a broker that has
+// nothing in it.
+func Run(t *testing.T, start func(t *testing.T) Broker) {
+	for _, tt := range []struct {
+		name string
+		run  func(t *testing.T, b Broker)
+		has  func(b Broker) bool
+	}{
+		{"order", order, nil},
+		{"acknowledged is there", acknowledged, nil},
+		{"sizes", sizes, nil},
+		{"close", closes, nil},
+		{"cut", cuts, func(b Broker) bool { return b.Cut != nil }},
+		{"away at the start", awayAtStart, func(b Broker) bool { return b.Away != nil }},
+		{"away", away, func(b Broker) bool { return b.Away != nil }},
+		{"cancelled", cancelled, func(b Broker) bool { return b.Away != nil }},
+		{"closed while away", closedWhileAway, func(b Broker) bool { return b.Away != nil }},
+		{"refused", refused, func(b Broker) bool { return b.Refused != nil }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if b := start(t); tt.has == nil || tt.has(b) {
+				tt.run(t, b)
+			}
+		})
+	}
+}
+
+// body is the data of an event.
+type body struct {
+	Shard int    `json:"shard"`
+	Seq   int64  `json:"seq"`
+	Pad   string `json:"pad"`
+}
+
+// trial is a sink that events are published to.
+type trial struct {
+	t    *testing.T
+	b    Broker
+	sink engine.Sink
+	rand *rand.Rand
+	next [5]int64 // seq of the last event, by shard
+
+	mu    sync.Mutex
+	lent  [][]engine.Event // not acknowledged; the first may be so in part
+	given int
+	acked int
+	ended bool // no acknowledgement may come any more
+}
+
+func try(t *testing.T, b Broker) *trial {
+	t.Helper()
+	tr := &trial{t: t, b: b, sink: b.Sink(t), rand: rand.New(rand.NewPCG(1, 2))}
+	t.Cleanup(func() { tr.sink.Close() })
+	return tr
+}
+
+// event returns the next event of a shard, with so many bytes of padding.
+func (tr *trial) event(shard, pad int) engine.Event {
+	tr.next[shard]++
+	data, err := json.Marshal(body{shard, tr.next[shard], strings.Repeat("x", pad)})
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	return engine.Event{Shard: shard, Session: fmt.Sprintf("%032d", shard), Seq: tr.next[shard], Type: []byte("MESSAGE_CREATE"), Data: data}
+}
+
+// batch returns the next n events, of all shards.
+func (tr *trial) batch(n, pad int) []engine.Event {
+	batch := make([]engine.Event, n)
+	for i := range batch {
+		batch[i] = tr.event(tr.rand.IntN(len(tr.next)), pad)
+	}
+	return batch
+}
+
+// publish gives a batch to the sink.
+func (tr *trial) publish(ctx context.Context, batch []engine.Event) error {
+	tr.mu.Lock()
+	tr.lent = append(tr.lent, batch)
+	tr.given += len(batch)
+	tr.mu.Unlock()
+	return tr.sink.Publish(ctx, batch, tr.acknowledge)
+}
+
+// must publishes n events in batches of many sizes.
+func (tr *trial) must(n int) {
+	tr.t.Helper()
+	for n > 0 {
+		size := min(n, 1+tr.rand.IntN(200))
+		n -= size
+		if err := tr.publish(tr.t.Context(), tr.batch(size, 20)); err != nil {
+			tr.t.Fatalf("Publish: %v", err)
+		}
+	}
+}
+
+// acknowledge takes back what was lent: it is overwritten, as the engine uses it again.
+func (tr *trial) acknowledge(n int) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if tr.ended {
+		tr.t.Errorf("%d events are acknowledged after Close", n)
+	}
+	if tr.acked += n; n < 1 || tr.acked > tr.given {
+		tr.t.Errorf("%d events are acknowledged, %d in all of %d", n, tr.acked, tr.given)
+		return
+	}
+	for ; n > 0; n-- {
+		ev := &tr.lent[0][0]
+		for _, lent := range [][]byte{ev.Data, ev.Type} {
+			for i := range lent {
+				lent[i] = '#'
+			}
+		}
+		*ev = engine.Event{}
+		if tr.lent[0] = tr.lent[0][1:]; len(tr.lent[0]) == 0 {
+			tr.lent = tr.lent[1:]
+		}
+	}
+}
+
+func (tr *trial) counts() (given, acked int) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.given, tr.acked
+}
+
+// settle waits until all is acknowledged, without another call of Publish.
+func (tr *trial) settle() {
+	tr.t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		given, acked := tr.counts()
+		if acked == given {
+			return
+		}
+		if time.Now().After(end) {
+			tr.t.Fatalf("%d of %d events are acknowledged", acked, given)
+		}
+	}
+}
+
+// check reads what the broker has, and returns how many different events that is. Each
+// shard's must be there from the one after seen on, in order.
+func (tr *trial) check(seen *[5]int64) (n int) {
+	tr.t.Helper()
+	for _, text := range tr.b.Read(tr.t) {
+		var e body
+		if err := json.Unmarshal(text, &e); err != nil {
+			tr.t.Fatalf("the broker has %.100q: %v", text, err)
+		}
+		switch last := &seen[e.Shard]; {
+		case e.Seq == *last+1:
+			*last = e.Seq
+			n++
+		case e.Seq > *last:
+			tr.t.Fatalf("shard %d: event %d follows %d", e.Shard, e.Seq, *last)
+		case !tr.b.Repeats:
+			tr.t.Fatalf("shard %d: event %d comes again after %d", e.Shard, e.Seq, *last)
+		}
+	}
+	return n
+}
+
+// whole checks that the broker has all that was published, and no more.
+func (tr *trial) whole() {
+	tr.t.Helper()
+	tr.settle()
+	var seen [5]int64
+	tr.check(&seen)
+	if seen != tr.next {
+		tr.t.Errorf("the broker has events up to %v, want %v", seen, tr.next)
+	}
+}
+
+// Batches of all sizes: everything arrives once, in the order of each shard.
+func order(t *testing.T, b Broker) {
+	tr := try(t, b)
+	repeats := tr.b.Repeats
+	tr.b.Repeats = false // nothing is cut off here
+	tr.must(20_000)
+	tr.whole()
+	tr.b.Repeats = repeats
+}
+
+// What is acknowledged is with the broker.
+func acknowledged(t *testing.T, b Broker) {
+	tr := try(t, b)
+	var seen [5]int64
+	for range 20 {
+		if err := tr.publish(t.Context(), tr.batch(1+tr.rand.IntN(300), 50)); err != nil {
+			t.Fatal(err)
+		}
+		tr.settle()
+		tr.check(&seen)
+		if seen != tr.next {
+			t.Fatalf("acknowledged up to %v, the broker has %v", tr.next, seen)
+		}
+	}
+}
+
+// Events of a byte and of megabytes, alone and among others.
+func sizes(t *testing.T, b Broker) {
+	tr := try(t, b)
+	for _, pad := range []int{0, 1, 100, 4 << 10, 64 << 10, 128 << 10, 1 << 20, 8<<20 - 100, 0} {
+		if b.Largest > 0 {
+			pad = min(pad, b.Largest-100) // the rest of the data is shorter
+		}
+		if err := tr.publish(t.Context(), tr.batch(1, pad)); err != nil {
+			t.Fatal(err)
+		}
+		tr.must(50)
+		batch := append(tr.batch(20, 10), tr.event(1, pad))
+		if err := tr.publish(t.Context(), append(batch, tr.batch(20, 10)...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tr.whole()
+}
+
+// A sink that is not used, one that is, and one that is closed twice.
+func closes(t *testing.T, b Broker) {
+	if err := b.Sink(t).Close(); err != nil {
+		t.Errorf("Close of a fresh sink: %v", err)
+	}
+	tr := try(t, b)
+	tr.must(1000)
+	tr.settle()
+	for range 2 {
+		if err := tr.sink.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
+	tr.whole()
+}
+
+// Connections are cut in the middle of batches.
+func cuts(t *testing.T, b Broker) {
+	tr := try(t, b)
+	for range 10 {
+		tr.must(500 + tr.rand.IntN(3000))
+		b.Cut()
+	}
+	tr.must(100)
+	tr.whole()
+}
+
+// A broker that comes after the sink.
+func awayAtStart(t *testing.T, b Broker) {
+	b.Away()
+	tr := try(t, b)
+	published := make(chan struct{})
+	go func() {
+		defer close(published)
+		if err := tr.publish(t.Context(), tr.batch(500, 20)); err != nil {
+			t.Errorf("Publish: %v", err)
+		}
+	}()
+	b.Back()
+	<-published
+	tr.whole()
+}
+
+// A broker that goes away and comes back, twice, while events are published.
+func away(t *testing.T, b Broker) {
+	tr := try(t, b)
+	for range 2 {
+		tr.must(2000)
+		b.Away()
+		back := make(chan struct{})
+		go func() {
+			defer close(back)
+			b.Back()
+		}()
+		tr.must(20_000)
+		<-back
+	}
+	tr.whole()
+}
+
+// Publish waits for a broker that is away, and no longer than its context lasts. What it
+// was given stays lent.
+func cancelled(t *testing.T, b Broker) {
+	tr := try(t, b)
+	tr.must(100)
+	tr.settle()
+	b.Away()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		for {
+			if err := tr.publish(ctx, tr.batch(200, 1000)); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	for before := -1; ; time.Sleep(100 * time.Millisecond) { // until it waits
+		given, _ := tr.counts()
+		if given == before {
+			break
+		}
+		before = given
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("Publish: %v", err)
+	default:
+	}
+	cancel()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Publish = %v, want that the context was cancelled", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("Publish goes on after the end of its context")
+	}
+	b.Back()
+}
+
+// Close does not wait for a broker that is away, and nothing is acknowledged after it.
+func closedWhileAway(t *testing.T, b Broker) {
+	tr := try(t, b)
+	tr.must(100)
+	tr.settle()
+	b.Away()
+	if err := tr.publish(t.Context(), tr.batch(100, 20)); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		tr.sink.Close() // what it says of what was not acknowledged is its own
+	}()
+	select {
+	case <-closed:
+	case <-time.After(patience):
+		t.Fatal("Close waits for the broker")
+	}
+	tr.mu.Lock()
+	tr.ended = true
+	tr.mu.Unlock()
+	b.Back()
+	var seen [5]int64
+	tr.check(&seen)
+}
+
+// An event that the broker never takes is acknowledged after a while, and holds up none
+// of those behind it.
+func refused(t *testing.T, b Broker) {
+	tr := try(t, b)
+	tr.must(100)
+	for range 2 {
+		batch := append(tr.batch(50, 20), *b.Refused(t))
+		if err := tr.publish(t.Context(), append(batch, tr.batch(50, 20)...)); err != nil {
+			t.Fatal(err)
+		}
+		tr.must(100)
+	}
+	tr.whole()
+}
