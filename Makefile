@@ -48,10 +48,10 @@ test-foreign: ## clients written by others against the simulated Discord
 	cd $(E2E) && $(GO) test -count=1 -v -run 'TestForeign' ./...
 
 fuzz: ## each fuzz target for FUZZTIME=10s
-	@set -e; for pkg in $$($(GO) list ./...); do \
-	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "$$pkg $$target"; $(GO) test $$pkg -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x; \
-	  done; done
+	@set -e; for module in . $(E2E); do for pkg in $$(cd $$module && $(GO) list ./...); do \
+	  for target in $$(cd $$module && $(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; (cd $$module && $(GO) test $$pkg -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x); \
+	  done; done; done
 
 bench: ## the benchmarks of the parts, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./...
