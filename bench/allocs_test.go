@@ -121,9 +121,17 @@ func TestAllocs(t *testing.T) {
 	}
 }
 
-// allocs returns how often the process allocates for an event that goes from a
-// socket, through an engine, to the sink.
-func allocs(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compression, sink engine.Sink) float64 {
+// path is an engine with one shard, whose Discord the test is.
+type path struct {
+	*server
+	t     *testing.T
+	stop  func()
+	ended chan error
+	next  int
+}
+
+// startPath starts an engine and takes its connection as far as the session's beginning.
+func startPath(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compression, sink engine.Sink) *path {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -139,49 +147,71 @@ func allocs(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compress
 		config.RootCAs.AddCert(test.Certificate())
 		l = tls.NewListener(l, &tls.Config{Certificates: test.TLS.Certificates})
 	}
-	taken := make(chan int, 1)
 	e, err := engine.New(engine.Options{
 		Token: "t", GatewayURL: scheme + "://" + l.Addr().String(), Shards: 1, Compression: c, TLS: config,
-		Sink: signalling{sink, taken}, Reader: reader,
+		Sink: sink, Reader: reader, QueueBytes: 1 << 20,
 		Pace: time.Millisecond, // each event waits for it
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- e.Run(ctx) }()
+	p := &path{t: t, stop: stop, ended: make(chan error, 1)}
+	go func() { p.ended <- e.Run(ctx) }()
 	conn, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { conn.Close() })
 	if _, err := ws.Upgrade(conn); err != nil {
 		t.Fatal(err)
 	}
-	s := newServer(t, conn, c)
-	send := func(frame []byte) {
-		if _, err := conn.Write(frame); err != nil {
-			t.Fatal(err)
-		}
-	}
-	send(s.frame(`{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":3600000}}`))
+	p.server = newServer(t, conn, c)
+	p.send(p.frame(`{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":3600000}}`))
 	if _, err := conn.Read(make([]byte, 4096)); err != nil { // the Identify, or a part of it
 		t.Fatal(err)
 	}
-	send(s.frame(`{"t":"READY","s":1,"op":0,"d":{"v":10,"session_id":"abc","resume_gateway_url":"wss://resume","guilds":[],"user":{"id":"1"}}}`))
-	<-taken
+	p.send(p.frame(`{"t":"READY","s":1,"op":0,"d":{"v":10,"session_id":"abc","resume_gateway_url":"wss://resume","guilds":[],"user":{"id":"1"}}}`))
+	return p
+}
 
+func (p *path) send(frame []byte) {
+	if _, err := p.conn.Write(frame); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// event returns the frame of the next event, of about 0.75 kB.
+func (p *path) event() []byte {
+	i := p.next
+	p.next++
+	return p.frame(fmt.Sprintf(`{"t":"MESSAGE_CREATE","s":%d,"op":0,"d":{"id":"%d","content":"%x","author":{"id":"%d","username":"user%d"},`+
+		`"mentions":[],"embeds":[],"timestamp":"2026-01-02T12:34:56.789000+00:00","channel_id":"113000000000000001","padding":"%0500d"}}`,
+		i+2, i*7919, i*104729, i%97, i%97, i))
+}
+
+func (p *path) end() {
+	p.stop()
+	if err := <-p.ended; err != nil {
+		p.t.Error(err)
+	}
+}
+
+// allocs returns how often the process allocates for an event that goes from a
+// socket, through an engine, to the sink.
+func allocs(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compression, sink engine.Sink) float64 {
+	taken := make(chan int, 1)
+	p := startPath(t, reader, secure, c, signalling{sink, taken})
+	defer p.end()
+	<-taken
 	const warm, runs = 400, 500
 	frames := make([][]byte, warm+runs+1)
 	for i := range frames {
-		frames[i] = s.frame(fmt.Sprintf(`{"t":"MESSAGE_CREATE","s":%d,"op":0,"d":{"id":"%d","content":"%x","author":{"id":"%d","username":"user%d"},`+
-			`"mentions":[],"embeds":[],"timestamp":"2026-01-02T12:34:56.789000+00:00","channel_id":"113000000000000001","padding":"%0500d"}}`,
-			i+2, i*7919, i*104729, i%97, i%97, i)) // of about 0.75 kB
+		frames[i] = p.event()
 	}
 	next := 0
 	event := func() {
-		send(frames[next])
+		p.send(frames[next])
 		next++
 		if n := <-taken; n != 1 {
 			t.Fatalf("%d events taken", n)
@@ -190,10 +220,5 @@ func allocs(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compress
 	for range warm {
 		event()
 	}
-	n := testing.AllocsPerRun(runs, event)
-	stop()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-	return n
+	return testing.AllocsPerRun(runs, event)
 }

@@ -51,7 +51,7 @@ func plain(v any) any {
 		}
 		f, _ := strconv.ParseFloat(string(v), 64)
 		return plain(f)
-	case int64, uint64:
+	case int8, int16, int32, int64, uint8, uint16, uint32, uint64:
 		return fmt.Sprintf("integer %d", v)
 	case float64:
 		return fmt.Sprintf("float %x", v)
