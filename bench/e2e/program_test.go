@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sluice/bench/sim"
 )
@@ -114,7 +115,9 @@ func startGateway(t *testing.T, g setup, srv *sim.Server, env ...string) *progra
 // exit waits for the program's end and checks its exit code.
 func (p *program) exit(want int) {
 	p.t.Helper()
+	late := time.AfterFunc(patience, func() { p.cmd.Process.Kill() })
 	p.cmd.Wait()
+	late.Stop()
 	if got := p.cmd.ProcessState.ExitCode(); got != want {
 		p.t.Errorf("the gateway ended with %v, want exit code %d", p.cmd.ProcessState, want)
 	}

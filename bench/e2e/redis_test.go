@@ -18,6 +18,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"sluice/bench/sim"
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -101,7 +102,7 @@ func TestRedisRestarts(t *testing.T) {
 // and keeps its shards alive.
 func TestRedisOutage(t *testing.T) {
 	const shards, heartbeat = 4, time.Second
-	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Rate: 500, ReplayLimit: 1 << 20,
+	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Rate: 1250, ReplayLimit: 1 << 20,
 		HeartbeatInterval: heartbeat, HeartbeatGrace: heartbeat, Seed: 1})
 	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	p := startGateway(t, setup{name: buildGateway(t)}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr, "BROKER_ENCODING=json",
@@ -147,6 +148,45 @@ func (p *program) peakMemory() int {
 	kib := 0
 	fmt.Sscan(rest, &kib)
 	return kib << 10
+}
+
+// A server that takes TLS only, asks for a certificate, and has another name than its
+// address.
+func TestRedisTLS(t *testing.T) {
+	name := buildGateway(t)
+	files := sinktest.NewCertificates(t)
+	port := strconv.Itoa(sinktest.FreePort(t))
+	redis := redistest.Start(t, "--tls-port", port, "--tls-cert-file", files.Server, "--tls-key-file", files.ServerKey,
+		"--tls-ca-cert-file", files.Authority, "--tls-auth-clients", "yes")
+	tls := []string{"BROKER_TYPE=redis", "REDIS_URL=rediss://127.0.0.1:" + port, "REDIS_STREAM=events", "REDIS_FIELDS=event,shard,session,seq", "BROKER_ENCODING=json"}
+	certificate := []string{"REDIS_CERT_FILE=" + files.Client, "REDIS_KEY_FILE=" + files.ClientKey}
+	trusted := append(append(certificate, "REDIS_CA_FILE="+files.Authority), tls...)
+	for _, tt := range []struct {
+		env  []string
+		text string
+	}{
+		{append(certificate, tls...), "redis.ca_file"},
+		{append(trusted, "REDIS_SERVER_NAME=other.example.com"), "redis.server_name"},
+	} {
+		p := startGateway(t, setup{name: name}, startSim(t, sim.Options{TLS: true, Shards: 1}), tt.env...)
+		p.exit(2)
+		if log := p.stderr.String(); !strings.Contains(log, tt.text) {
+			t.Errorf("want %s in\n%s", tt.text, log)
+		}
+	}
+	srv := startSim(t, sim.Options{TLS: true, Shards: 1})
+	p := startGateway(t, setup{name: name}, srv, append(trusted, "REDIS_SERVER_NAME=broker.example.com")...)
+	waitFor(t, "a session", func() bool { return srv.Ledger().Summary().Sessions == 1 })
+	srv.Burst(0, 1000)
+	srv.Silence()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	want := int(srv.Ledger().Summary().Events)
+	if r := srv.Ledger().Check(streamReader(ctx, t, redis.Addr, want)); r.Received != want || r.Lost+r.OutOfOrder+r.Repeated > 0 {
+		t.Errorf("%v", r)
+	}
+	p.terminate()
+	p.exit(0)
 }
 
 // What is wrong with the broker at the start is told in a line.

@@ -61,9 +61,12 @@ func explainOpen(a *address, external bool, err error) error {
 	var verify *tls.CertificateVerificationError
 	var hostname x509.HostnameError
 	var record tls.RecordHeaderError
+	var alert tls.AlertError
 	switch {
 	case errors.As(err, &verify) || errors.As(err, &hostname):
 		return mistake("its certificate is not trusted: "+err.Error(), "name the authority that signed it, and the host that it is made out to")
+	case errors.As(err, &alert):
+		return mistake("it refuses the client's certificate, or that there is none: "+err.Error(), "show one that it trusts")
 	case errors.As(err, &record):
 		return mistake("it does not speak TLS at this port", "use amqp://, or the port of its TLS listener, which is 5671 by default")
 	case errors.Is(err, amqp091.ErrSASL) && external:

@@ -5,21 +5,12 @@
 package amqp
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
-	"net"
 	"os"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/rabbitmq"
@@ -35,48 +26,15 @@ type certificates struct {
 
 func newCertificates(t *testing.T) *certificates {
 	t.Helper()
-	dir := t.TempDir()
+	files := sinktest.NewCertificates(t)
 	c := &certificates{addr: fmt.Sprintf("127.0.0.1:%d", sinktest.FreePort(t)), roots: x509.NewCertPool()}
-	sign := func(template, parent *x509.Certificate, by *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if by == nil {
-			by = key
-		}
-		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, by)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cert, key
+	pem, err := os.ReadFile(files.Authority)
+	if err != nil || !c.roots.AppendCertsFromPEM(pem) {
+		t.Fatalf("the authority's certificate: %v", err)
 	}
-	write := func(name, kind string, der []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	authority := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"},
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
-	authority, by := sign(authority, authority, nil)
-	c.roots.AddCert(authority)
-	server, key := sign(&x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "broker"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, authority, by)
-	serverKey, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
+	if c.client, err = tls.LoadX509KeyPair(files.Client, files.ClientKey); err != nil {
 		t.Fatal(err)
 	}
-	client, key := sign(&x509.Certificate{SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "robot"},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, authority, by)
-	c.client = tls.Certificate{Certificate: [][]byte{client.Raw}, PrivateKey: key}
 	c.conf = fmt.Sprintf(`listeners.ssl.1 = %s
 ssl_options.cacertfile = %s
 ssl_options.certfile = %s
@@ -86,7 +44,7 @@ ssl_options.fail_if_no_peer_cert = false
 auth_mechanisms.1 = PLAIN
 auth_mechanisms.2 = EXTERNAL
 ssl_cert_login_from = common_name
-`, c.addr, write("authority.pem", "CERTIFICATE", authority.Raw), write("server.pem", "CERTIFICATE", server.Raw), write("server.key", "PRIVATE KEY", serverKey))
+`, c.addr, files.Authority, files.Server, files.ServerKey)
 	return c
 }
 

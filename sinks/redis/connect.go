@@ -103,6 +103,7 @@ func classify(err error) error {
 	text := err.Error()
 	var unknown *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
+	var alert tls.AlertError
 	var dns *net.DNSError
 	switch {
 	case strings.HasPrefix(text, "WRONGPASS"), strings.HasPrefix(text, "NOAUTH"), strings.HasPrefix(text, "ERR AUTH"), strings.HasPrefix(text, "NOPERM"):
@@ -111,6 +112,8 @@ func classify(err error) error {
 		return &ConfigError{"redis.urls", err, "the database number, as in redis://host:6379/0, must be one that the server has; a cluster has only 0"}
 	case errors.As(err, &unknown):
 		return &ConfigError{"redis.ca_file", err, "it must hold the certificate of who signed the server's, and redis.server_name be its name"}
+	case errors.As(err, &alert):
+		return &ConfigError{"redis.cert_file", err, "it must hold a certificate that the server trusts, and redis.key_file its key"}
 	case errors.As(err, &record):
 		return &ConfigError{"redis.urls", err, "the server does not speak TLS on this port: use redis:// instead of rediss://"}
 	case errors.As(err, &dns) && dns.IsNotFound:
