@@ -1,0 +1,44 @@
+//go:build linux
+
+// This file tests a cluster that loses the node which the sink is connected to.
+
+package amqp
+
+import (
+	"testing"
+
+	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"sluice/sinks/sinktest/rabbitmq"
+)
+
+// The node that the sink publishes to is killed in the middle of a stream. The queue lives
+// on the other one.
+func TestCluster(t *testing.T) {
+	first, second := rabbitmq.StartCluster(t)
+	tr := try(t, second, Options{URLs: []string{first.URL(), second.URL()}, Exchange: "events", Persistent: true})
+	if err := tr.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ch := channel(t, dial(t, second.URL()))
+	if _, err := ch.QueueDeclare("queue", true, false, false, false, amqp091.Table{"x-queue-master-locator": "client-local"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.QueueBind("queue", "MESSAGE_CREATE", "events", false, nil); err != nil {
+		t.Fatal(err)
+	}
+	published := make(chan struct{})
+	go func() {
+		defer close(published)
+		tr.publish(tr.events(60_000, 4, 100))
+	}()
+	until(t, "a stream under way", func() bool { return tr.acked.Load() > 5_000 })
+	first.Kill()
+	<-published
+	tr.untilAcked(60_000)
+	repeated := tr.check("queue")
+	t.Logf("%d came twice, %d connections after the first", repeated, tr.Stats().Reconnects)
+	if tr.Stats().Reconnects == 0 {
+		t.Error("the sink was not connected to the node that was killed")
+	}
+}
