@@ -6,8 +6,6 @@ package e2e
 
 import (
 	"bytes"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -25,50 +23,23 @@ const foreignEvents = 12_500 // of each shard
 func TestForeignConsumers(t *testing.T) {
 	dir := installNode(t, "consumers", "redis.mjs", "amqp.mjs")
 	name := buildGateway(t)
+	events := "EVENTS=" + strings.Join(sim.EventNames(), ",")
 	for _, library := range []string{"spectacles", "discordjs"} {
 		t.Run(library, func(t *testing.T) {
 			redis := redistest.Start(t)
-			consumer := startConsumer(t, dir, "redis.mjs", library, redis.Addr, "100000")
+			consumer := startConsumer(t, dir, []string{"node", "redis.mjs", library, redis.Addr, "100000"}, events)
 			foreignConsumer(t, name, consumer, library, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr)
 		})
 	}
 	t.Run("spectacles with RabbitMQ", func(t *testing.T) {
 		node := rabbitmq.Start(t, "")
-		consumer := startConsumer(t, dir, "amqp.mjs", "guest:guest@"+node.Addr, "gateway", "100000")
+		consumer := startConsumer(t, dir, []string{"node", "amqp.mjs", "guest:guest@" + node.Addr, "gateway", "100000"}, events)
 		waitFor(t, "the consumer's queues", func() bool { return strings.Contains(consumer.out.String(), "bound") })
 		foreignConsumer(t, name, consumer, "spectacles", "BROKER_TYPE=amqp", "AMQP_URL="+node.URL())
 		if out := consumer.out.String(); !strings.Contains(out, `"reply":{"ok":true}`) {
 			t.Errorf("the command was answered: %s", out)
 		}
 	})
-}
-
-// consumer is a program of others that reads events.
-type consumer struct {
-	out   lockedBuffer
-	ended chan error
-}
-
-func startConsumer(t *testing.T, dir string, args ...string) *consumer {
-	t.Helper()
-	c := &consumer{ended: make(chan error, 1)}
-	cmd := exec.CommandContext(t.Context(), "node", args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "EVENTS="+strings.Join(sim.EventNames(), ","))
-	cmd.Stdout, cmd.Stderr = &c.out, &c.out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.ended <- cmd.Wait()
-	}()
-	t.Cleanup(func() {
-		cmd.Process.Kill() // nothing to end if it has ended
-		<-done
-	})
-	return c
 }
 
 // foreignConsumer runs the gateway until the consumer has all events and its command

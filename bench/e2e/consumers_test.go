@@ -1,0 +1,184 @@
+//go:build linux
+
+// This file runs the consumers of docs/consumers as somebody would who copies them.
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/bench/sim"
+	"sluice/sinks/sinktest/rabbitmq"
+	"sluice/sinks/sinktest/redistest"
+)
+
+// TestConsumers runs each, in each language that is here, with each encoding. Every event
+// is printed once, and a command reaches Discord.
+func TestConsumers(t *testing.T) {
+	docs, err := filepath.Abs("../../docs/consumers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway := buildGateway(t)
+	redis := redistest.Start(t)
+	node := rabbitmq.Start(t, "")
+	for _, tt := range []struct {
+		language string
+		prepare  func(t *testing.T) (dir string)
+		redis    []string
+		amqp     []string
+		env      []string
+	}{
+		{"javascript", func(t *testing.T) string {
+			return installNode(t, filepath.Join(docs, "javascript"), "event.js", "redis.js", "amqp.js")
+		}, []string{"node", "redis.js"}, []string{"node", "amqp.js"}, nil},
+		{"python", func(t *testing.T) string {
+			dir := t.TempDir()
+			install(t, "python3", "-m", "pip", "install", "-q", "--target", dir, "-r", filepath.Join(docs, "python", "requirements.txt"))
+			t.Setenv("PYTHONPATH", dir)
+			t.Setenv("PYTHONDONTWRITEBYTECODE", "1")
+			return filepath.Join(docs, "python")
+		}, []string{"python3", "redis_consumer.py"}, []string{"python3", "amqp_consumer.py"}, nil},
+		{"go", func(t *testing.T) string {
+			dir := t.TempDir()
+			for _, name := range []string{"redis", "amqp"} {
+				cmd := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, name), "./"+name)
+				cmd.Dir = filepath.Join(docs, "go")
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
+			}
+			return dir
+		}, []string{"./redis"}, []string{"./amqp"}, nil},
+	} {
+		t.Run(tt.language, func(t *testing.T) {
+			dir := tt.prepare(t)
+			for _, encoding := range []string{"msgpack-string", "msgpack", "json"} {
+				t.Run("redis "+encoding, func(t *testing.T) {
+					redis.CLI("FLUSHALL")
+					c := startConsumer(t, dir, append(tt.redis, sim.EventNames()...), "REDIS_URL="+redis.URL(), "COMMAND="+docsCommand)
+					runConsumer(t, gateway, c, "BROKER_TYPE=redis", "REDIS_URL="+redis.URL(), "BROKER_ENCODING="+encoding, "REDIS_FIELDS=shard,session,seq")
+				})
+			}
+			t.Run("amqp", func(t *testing.T) {
+				url := node.URL()
+				ch := amqpChannel(t, node)
+				for _, key := range []string{"SEND", "0"} { // as the gateway would, which is not running yet
+					if err := ch.ExchangeDeclare("gateway", "direct", true, false, false, false, nil); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := ch.QueueDeclare("gateway:"+key, true, false, false, false, nil); err != nil {
+						t.Fatal(err)
+					}
+					if err := ch.QueueBind("gateway:"+key, key, "gateway", false, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				c := startConsumer(t, dir, append(tt.amqp, sim.EventNames()...), "AMQP_URL="+url, "COMMAND="+docsCommand)
+				waitFor(t, "the consumer's queues", func() bool { return strings.Contains(c.out.String(), "bound") })
+				runConsumer(t, gateway, c, "BROKER_TYPE=amqp", "AMQP_URL="+url, "AMQP_HEADERS=true")
+			})
+		})
+	}
+}
+
+// docsCommand is what the consumers send.
+const docsCommand = `{"guild_id":"4194304","packet":{"op":8,"d":{"guild_id":"4194304","query":"","limit":1,"nonce":"docs"}}}`
+
+// install runs a program that fetches what a test needs. Where that is not to be had the
+// test is left out, with the reason.
+func install(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		t.Skipf("%s is not here", name)
+	}
+	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
+		t.Skipf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+}
+
+// runConsumer runs the gateway until the consumer has printed every event.
+func runConsumer(t *testing.T, gateway string, c *consumer, env ...string) {
+	t.Helper()
+	srv := startSim(t, sim.Options{TLS: true, Shards: 1})
+	p := startGateway(t, setup{name: gateway}, srv, env...)
+	waitFor(t, "the command at Discord", func() bool {
+		return slices.ContainsFunc(srv.Ledger().Commands(), func(c sim.Command) bool { return strings.Contains(string(c.Raw), `"nonce":"docs"`) })
+	})
+	srv.Burst(0, 200)
+	srv.Silence()
+	want := -1
+	waitFor(t, "silence", func() bool {
+		before := want
+		want = int(srv.Ledger().Summary().Events)
+		time.Sleep(100 * time.Millisecond)
+		return before == want
+	})
+	printed := func() (n int) {
+		for line := range strings.Lines(c.out.String()) {
+			if strings.HasPrefix(line, "{") {
+				n++
+			}
+		}
+		return n
+	}
+	waitFor(t, "events printed", func() bool {
+		select {
+		case err := <-c.ended:
+			t.Fatalf("the consumer ended: %v\n%s", err, c.out.String())
+		default:
+		}
+		return printed() >= want
+	})
+	p.terminate()
+	p.exit(0)
+	if n := printed(); n != want {
+		t.Errorf("%d events were printed, want %d", n, want)
+	}
+	for line := range strings.Lines(c.out.String()) {
+		var e struct {
+			Event string
+			Data  map[string]any
+		}
+		if strings.HasPrefix(line, "{") && (json.Unmarshal([]byte(line), &e) != nil || e.Event == "" || len(e.Data) == 0) {
+			t.Errorf("printed %.200q", line)
+		}
+	}
+}
+
+// consumer is a program of a bot that reads events.
+type consumer struct {
+	out   lockedBuffer
+	ended chan error
+}
+
+// startConsumer starts a program in a folder.
+func startConsumer(t *testing.T, dir string, command []string, env ...string) *consumer {
+	t.Helper()
+	c := &consumer{ended: make(chan error, 1)}
+	cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = &c.out, &c.out
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.ended <- cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		cmd.Process.Kill() // nothing to end if it has ended
+		<-done
+	})
+	return c
+}
