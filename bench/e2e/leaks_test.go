@@ -47,8 +47,8 @@ func TestNoGoroutineLeft(t *testing.T) {
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
 	for i, line := range strings.Split(strings.TrimSpace(string(list)), "\n") {
 		folder, name, _ := strings.Cut(line, "\t")
-		if strings.HasPrefix(folder, filepath.Join(root, "bench", "e2e")) {
-			continue // has its own
+		if strings.HasPrefix(folder, filepath.Join(root, "bench")) {
+			continue // e2e has its own, and the others are no part of the product
 		}
 		file := filepath.Join(dir, fmt.Sprintf("leak%d_test.go", i))
 		if err := os.WriteFile(file, fmt.Appendf(nil, leakTest, name), 0o600); err != nil {
