@@ -38,6 +38,7 @@ var poison = []struct{ name, text, told string }{
 	{"SEND", `{"guild_id":"4194304","packet":{"op":8`, "JSON"},
 	{"SEND", `{"guild_id":"4194304"}`, "packet"},
 	{"SEND", `{"packet":{"op":8,"d":{}}}`, "guild_id"},
+	{"SEND", `{"guild_id":4194304,"packet":{"op":8,"d":{}}}`, "guild_id"},
 	{"SEND", `[1,2,3]`, "command refused"},
 	{"1", `{"op":2,"d":{"token":"x"}}`, "command refused"},
 	{"1", strings.Repeat("x", 1<<20), "command refused"},
