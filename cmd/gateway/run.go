@@ -32,9 +32,13 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = tls
 	defer transport.CloseIdleConnections()
-	sink, err := newSink(ctx, cfg, log)
+	keeper, sessions, err := newKeeper(ctx, cfg, log)
 	if err != nil {
 		return err
+	}
+	sink, err := newSink(ctx, cfg, log)
+	if err != nil {
+		return errors.Join(err, keeper.Store.Close())
 	}
 	reader := engine.ReaderGoroutine
 	if cfg.Reader.Type == config.ReaderEpoll {
@@ -59,6 +63,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		IDs:             cfg.Shards.IDs,
 		Events:          eventSet(cfg.Events),
 		Sink:            sink,
+		Sessions:        sessions,
 		QueueBytes:      cfg.Broker.Buffer,
 		ShutdownTimeout: cfg.ShutdownTimeout,
 		Reader:          reader,
@@ -92,9 +97,13 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	case config.BrokerAMQP:
 		reading.Go(func() { readAMQP(ctx, sink.(*amqp.Sink), e) })
 	}
+	keeper.start(e)
 	err = e.Run(ctx)
 	stopReading()
 	reading.Wait() // what has been sent is acknowledged
+	if e := keeper.end(e); e != nil {
+		log.Error("the last checkpoints are not stored", "error", e)
+	}
 	if stdio.IsClosedPipe(err) {
 		log.Info("standard output was closed by its reader; the sessions are kept")
 		return nil

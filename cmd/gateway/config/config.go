@@ -30,6 +30,9 @@ const (
 	BrokerStdio = "stdio"
 	BrokerRedis = "redis"
 	BrokerAMQP  = "amqp"
+
+	StoreMemory = "memory"
+	StoreFile   = "file"
 )
 
 // Values of ReaderConfig.Type.
@@ -211,8 +214,12 @@ type PrometheusConfig struct {
 
 // ShardStoreConfig is where sessions are kept.
 type ShardStoreConfig struct {
-	// Type is redis, or empty: in memory; shard_store.type, SHARD_STORE_TYPE.
+	// Type is StoreMemory, StoreFile or redis; shard_store.type, SHARD_STORE_TYPE.
+	// StoreMemory by default.
 	Type string
+	// Directory is that of the file; shard_store.directory, SHARD_STORE_DIRECTORY.
+	// state by default.
+	Directory string
 	// Prefix of the keys; shard_store.prefix, SHARD_STORE_PREFIX.
 	Prefix string
 }
@@ -281,11 +288,12 @@ func defaults() *Config {
 			DeadLetters:     "dead-letters.jsonl",
 			DeadLettersSize: 64 << 20,
 		},
-		Stdio:   StdioConfig{Format: FormatJSON},
-		AMQP:    AMQPConfig{ExchangeType: "direct", Heartbeat: 10 * time.Second, Prefetch: 64},
-		Redis:   RedisConfig{PoolSize: 5, Retention: time.Hour},
-		Log:     LogConfig{Level: slog.LevelInfo, Format: LogAuto},
-		origins: map[string]Origin{},
+		Stdio:      StdioConfig{Format: FormatJSON},
+		ShardStore: ShardStoreConfig{Type: StoreMemory, Directory: "state"},
+		AMQP:       AMQPConfig{ExchangeType: "direct", Heartbeat: 10 * time.Second, Prefetch: 64},
+		Redis:      RedisConfig{PoolSize: 5, Retention: time.Hour},
+		Log:        LogConfig{Level: slog.LevelInfo, Format: LogAuto},
+		origins:    map[string]Origin{},
 	}
 }
 

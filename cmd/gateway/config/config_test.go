@@ -54,11 +54,12 @@ func TestDefaults(t *testing.T) {
 			Type: "stdio", Group: "gateway", MessageTimeout: 2 * time.Minute, Buffer: 64 << 20,
 			BatchWait: time.Millisecond, DeadLetters: "dead-letters.jsonl", DeadLettersSize: 64 << 20,
 		},
-		Stdio:   StdioConfig{Format: "json"},
-		AMQP:    AMQPConfig{ExchangeType: "direct", Heartbeat: 10 * time.Second, Prefetch: 64},
-		Redis:   RedisConfig{PoolSize: 5, Retention: time.Hour},
-		Log:     LogConfig{Level: slog.LevelInfo, Format: "auto"},
-		origins: map[string]Origin{"token": {Kind: FromEnvironment, Name: "DISCORD_TOKEN"}},
+		Stdio:      StdioConfig{Format: "json"},
+		ShardStore: ShardStoreConfig{Type: "memory", Directory: "state"},
+		AMQP:       AMQPConfig{ExchangeType: "direct", Heartbeat: 10 * time.Second, Prefetch: 64},
+		Redis:      RedisConfig{PoolSize: 5, Retention: time.Hour},
+		Log:        LogConfig{Level: slog.LevelInfo, Format: "auto"},
+		origins:    map[string]Origin{"token": {Kind: FromEnvironment, Name: "DISCORD_TOKEN"}},
 	}
 	if runtime.GOOS != "linux" {
 		want.Reader.Type = "goroutine"

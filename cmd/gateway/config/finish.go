@@ -140,14 +140,17 @@ func (c *Config) finishBroker(r *report) {
 	if c.is("prometheus.address") {
 		r.add(Warning, c.origins["prometheus.address"], "prometheus.address", "metrics are not in this version; nothing is served")
 	}
-	if c.is("shard_store.type") {
+	if c.ShardStore.Type == "redis" {
 		r.add(Warning, c.origins["shard_store.type"], "shard_store.type", "%s is not in this version; sessions are kept in memory", c.ShardStore.Type)
 	}
 	if c.is("prometheus.endpoint") && !c.is("prometheus.address") {
 		r.add(Note, c.origins["prometheus.endpoint"], "prometheus.endpoint", "has no effect without prometheus.address")
 	}
-	if c.is("shard_store.prefix") && !c.is("shard_store.type") {
-		r.add(Note, c.origins["shard_store.prefix"], "shard_store.prefix", "has no effect without shard_store.type")
+	if c.is("shard_store.prefix") && c.ShardStore.Type != "redis" {
+		r.add(Note, c.origins["shard_store.prefix"], "shard_store.prefix", "has no effect without shard_store.type = \"redis\"")
+	}
+	if c.is("shard_store.directory") && c.ShardStore.Type != StoreFile {
+		r.add(Note, c.origins["shard_store.directory"], "shard_store.directory", "has no effect without shard_store.type = \"file\"")
 	}
 	for _, s := range brokerSettings {
 		table, _, _ := strings.Cut(s.Key, ".")

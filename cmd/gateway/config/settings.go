@@ -258,14 +258,20 @@ var settings = slices.Concat([]Setting{
 		show: func(c *Config) string { return quoteUnlessEmpty(c.Prometheus.Endpoint) },
 	},
 	{
-		Key: "shard_store.type", Env: "SHARD_STORE_TYPE", Takes: "name", Default: "in memory",
-		Doc: "Where sessions are kept. `redis` is a known name, but not in this version: sessions are kept in memory.",
+		Key: "shard_store.type", Env: "SHARD_STORE_TYPE", Takes: "name", Default: `"memory"`,
+		Doc: "Where sessions are kept: `memory`, or `file`, which the next process resumes them from. `redis` is a known name, but not in this version: sessions are then kept in memory.",
 		read: func(c *Config, in input) {
-			if s, ok := in.oneOf("redis"); ok {
+			if s, ok := in.oneOf(StoreMemory, StoreFile, "redis"); ok {
 				c.ShardStore.Type = s
 			}
 		},
-		show: func(c *Config) string { return quoteUnlessEmpty(c.ShardStore.Type) },
+		show: func(c *Config) string { return quote(c.ShardStore.Type) },
+	},
+	{
+		Key: "shard_store.directory", Env: "SHARD_STORE_DIRECTORY", Takes: "path", Default: `"state"`,
+		Doc:  "The directory of the file, one for each process; it is made if it is not there.",
+		read: func(c *Config, in input) { readText(&c.ShardStore.Directory, in, `"state"`) },
+		show: func(c *Config) string { return quote(c.ShardStore.Directory) },
 	},
 	{
 		Key: "shard_store.prefix", Env: "SHARD_STORE_PREFIX", Takes: "text", Default: "empty",

@@ -1,0 +1,103 @@
+//go:build linux
+
+// This file tests the program across its own ends: what the next process resumes.
+
+package e2e
+
+import (
+	"context"
+	"flag"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/bench/sim"
+	"sluice/sinks/sinktest/redistest"
+)
+
+var kills = flag.Int("kills", 6, "how often the gateway is killed, and as often ended well")
+
+// A gateway with a file of sessions is killed at random moments, and ended well at others.
+// The next process resumes every shard: nothing is lost, no shard identifies again, and what
+// comes twice is what the last checkpoint did not cover, after a kill alone.
+func TestResumedByFile(t *testing.T) {
+	const shards = 4
+	gateway := buildGateway(t)
+	for _, tt := range []struct {
+		name string
+		end  func(p *program)
+	}{
+		{"killed", func(p *program) { p.cmd.Process.Kill(); p.cmd.Wait() }},
+		{"ended", func(p *program) { p.terminate(); p.exit(0) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Rate: 500, ReplayLimit: 1 << 20, Seed: 1})
+			redis := redistest.Start(t)
+			dir := t.TempDir()
+			start := func() *program {
+				return startGateway(t, setup{name: gateway}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr, "BROKER_ENCODING=json", "REDIS_STREAM=events",
+					"REDIS_FIELDS=event,shard,session,seq", "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+dir)
+			}
+			p := start()
+			waitFor(t, "sessions", func() bool { return srv.Ledger().Summary().Sessions == shards })
+			for i := range *kills {
+				waitFor(t, "the shards", func() bool { return srv.Connected() == shards })
+				time.Sleep(time.Duration(150+rand.IntN(500)) * time.Millisecond)
+				if i == 0 {
+					second := start()
+					second.exit(2)
+					if log := second.stderr.String(); !strings.Contains(log, dir+" is in use by process") {
+						t.Errorf("the second process in the directory says\n%s", log)
+					}
+				}
+				tt.end(p)
+				p = start()
+			}
+			waitFor(t, "the shards", func() bool { return srv.Connected() == shards })
+			srv.Silence()
+			want := -1
+			waitFor(t, "silence", func() bool {
+				before := want
+				want = int(srv.Ledger().Summary().Events)
+				time.Sleep(200 * time.Millisecond)
+				return before == want
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			type key struct {
+				session string
+				seq     int64
+			}
+			seen := make(map[key]bool)
+			var first []sim.Received
+			repeated := 0
+			for n := want; len(first) < want && ctx.Err() == nil; n = len(seen) + repeated + want - len(first) {
+				first, repeated = first[:0], 0
+				clear(seen)
+				for _, r := range streamReader(ctx, t, redis.Addr, n) {
+					if k := (key{r.Session, r.Seq}); seen[k] {
+						repeated++
+					} else {
+						seen[k] = true
+						first = append(first, r)
+					}
+				}
+			}
+			r := srv.Ledger().Check(first)
+			s := srv.Ledger().Summary()
+			t.Logf("%v; %d came twice; %d identifies, %d connections", r, repeated, s.Identifies, s.Connects)
+			if r.Received != want || r.Lost+r.OutOfOrder+r.Unknown+r.Abandoned+r.Pending > 0 {
+				t.Errorf("%v", r)
+			}
+			if s.Identifies != shards {
+				t.Errorf("%d identifies for %d shards", s.Identifies, shards)
+			}
+			if tt.name == "ended" && repeated > 0 {
+				t.Errorf("%d events came twice without a crash", repeated)
+			}
+			p.terminate()
+			p.exit(0)
+		})
+	}
+}
