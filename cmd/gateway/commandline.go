@@ -23,7 +23,7 @@ type command struct {
 }
 
 // subcommands are the names that may stand on the command line.
-var subcommands = []string{"run", "check", "config", "demo", "help", "require-broker", "version"}
+var subcommands = []string{"run", "check", "config", "demo", "help", "version"}
 
 // flagNames are the flags of all subcommands.
 var flagNames = []string{"config", "loglevel", "online", "reader", "help", "require-broker", "version"}

@@ -11,8 +11,8 @@ import (
 	"sluice/wire"
 )
 
-const usage = `gateway connects a bot's shards to Discord and writes every event to standard
-output, one JSON line each.
+const usage = `gateway connects a bot's shards to Discord and hands every event to standard
+output, Redis Streams or RabbitMQ.
 
 Usage:
   gateway [-config file] [-loglevel level]   run
@@ -27,6 +27,7 @@ Flags:
   -config file       settings in TOML (default gateway.toml, which may be absent)
   -loglevel level    debug, info, warn, error, or suppress (default info)
   -reader type       epoll or goroutine (default epoll on Linux)
+  -require-broker    end if the broker is away at the start, do not wait for it
 
 Settings come from flags, the environment and the file, in this order. An empty
 variable counts as not set. The least that is needed: DISCORD_TOKEN.
@@ -38,8 +39,8 @@ var topics = map[string]string{
 	"run": `gateway [-config file] [-loglevel level]
 
 Runs until a signal comes (SIGINT, SIGTERM) or Discord refuses the bot for good.
-Events go to standard output, commands are read from standard input, logs go to
-standard error. The way out keeps the sessions and hands on what was received,
+Events go to standard output, or to the broker that broker.type names; commands come
+from standard input, or from the broker; logs go to standard error. The way out keeps the sessions and hands on what was received,
 within shutdown_timeout; a second signal exits at once.
 `,
 	"check": `gateway check [-online] [-config file]
