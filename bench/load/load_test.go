@@ -158,15 +158,27 @@ func TestScenarios(t *testing.T) {
 		}
 		seen[s.name] = true
 	}
-	all, err := (&Options{}).choose()
-	if err != nil || len(all) != len(scenarios)-1 {
-		t.Errorf("%d scenarios by default, of %d, %v: the soak is not one", len(all), len(scenarios), err)
+	all, left, err := (&Options{}).choose()
+	if err != nil || len(all)+len(left) != len(scenarios)-1 {
+		t.Errorf("%d scenarios by default, %q left out, of %d, %v: the soak is not one", len(all), left, len(scenarios), err)
 	}
-	if quick, _ := (&Options{Quick: true}).choose(); len(quick) == 0 || len(quick) >= len(all) {
+	if quick, _, _ := (&Options{Quick: true}).choose(); len(quick) == 0 || len(quick) >= len(all) {
 		t.Errorf("%d scenarios in a quick run", len(quick))
 	}
-	if _, err := (&Options{Scenarios: []string{"flood-1", "nope"}}).choose(); err == nil || !strings.Contains(err.Error(), `"nope"`) || !strings.Contains(err.Error(), "flood-16") {
+	if _, _, err := (&Options{Scenarios: []string{"flood-1", "nope"}}).choose(); err == nil || !strings.Contains(err.Error(), `"nope"`) || !strings.Contains(err.Error(), "flood-16") {
 		t.Errorf("an unknown scenario: %v", err)
+	}
+}
+
+// Scenarios whose server is not installed are left out, unless they are named.
+func TestMissingServer(t *testing.T) {
+	t.Setenv("PATH", "")
+	all, left, err := (&Options{}).choose()
+	if err != nil || len(all) == 0 || len(left) < 2 || !strings.HasPrefix(left[0], "redis-flood is left out: ") || !strings.Contains(left[0], "apt-get install redis-server") {
+		t.Errorf("%d scenarios, left out %q, %v", len(all), left, err)
+	}
+	if err := (Options{Scenarios: []string{"redis-flood"}}).Check(); err == nil || runtime.GOOS == "linux" && !strings.Contains(err.Error(), "apt-get install redis-server") {
+		t.Errorf("named: %v", err)
 	}
 }
 
@@ -229,11 +241,12 @@ func TestRun(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	var progress bytes.Buffer
-	r, err := Run(t.Context(), Options{
+	o := Options{
 		Simulator: []string{filepath.Join(bin, "gateway-bench"), "simulator"}, Gateway: filepath.Join(bin, "gateway"), Version: "test",
 		Scenarios: []string{"rate-64", "flood-1", "reconnect"}, Peers: []Subject{{Name: "useless", Command: []string{"sh", "-c", "echo no use >&2"}}, Spectacles(filepath.Join(bin, "gateway"))},
 		Quick: true, Progress: &progress,
-	})
+	}
+	r, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,8 +52,8 @@ func (m *measurement) run(ctx context.Context) (out report.Run, err error) {
 		return out, err
 	}
 	defer m.sim.stop()
-	if m.sc.broker != "" {
-		if m.broker, err = startBroker(m.sc.broker); err != nil {
+	if m.sc.broker != nil {
+		if m.broker, err = m.sc.broker.start(); err != nil {
 			return out, err
 		}
 		defer m.broker.stop()
@@ -224,9 +224,9 @@ func (m *measurement) window(out *report.Run, f func() error) error {
 	if err != nil {
 		return fmt.Errorf("the subject ended: %w", err)
 	}
-	var used usage
+	var broker usage
 	if m.broker != nil {
-		if used, err = readUsage(m.broker.pid()); err != nil {
+		if broker, err = readUsage(m.broker.pid()); err != nil {
 			return err
 		}
 	}
@@ -252,8 +252,11 @@ func (m *measurement) window(out *report.Run, f func() error) error {
 	}
 	out.Events = events - arrived
 	if m.broker != nil {
-		if err := m.brokerUsage(out, m.broker, used); err != nil {
+		if err := m.brokerUsage(out, m.broker, broker); err != nil {
 			return err
+		}
+		if out.Figures["repeats"] = float64(m.p.seen().again); out.Figures["repeats"] > 0 {
+			return fmt.Errorf("%.0f events came again, or late", out.Figures["repeats"])
 		}
 	}
 	if m.subject.Gateway {

@@ -28,3 +28,7 @@ func signalGroup(int, syscall.Signal) {}
 func thisMachine() report.Machine { return report.Machine{} }
 
 func raiseLimit() {}
+
+func rabbitMissing() error { return errors.New("RabbitMQ is started on Linux alone") }
+
+func startRabbit() (broker, error) { return nil, rabbitMissing() }

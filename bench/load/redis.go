@@ -1,4 +1,5 @@
-// This file is a redis-server of the run's own.
+// This file is the broker of the scenarios with Redis, what arrives there, and what it
+// could do by itself.
 
 package load
 
@@ -19,18 +20,28 @@ import (
 	"sluice/bench/sim"
 )
 
-// redisServer is a broker.
+// redisKind is Redis.
+var redisKind = &brokerKind{missing: redisMissing, start: startRedis, baselines: redisBaselines, events: 1_000_000}
+
+// maxEntries bounds the streams: in a flood nobody reads them.
+const maxEntries = 20_000
+
+// redisServer is a redis-server.
 type redisServer struct {
 	cmd  *exec.Cmd
 	dir  string
 	addr string
 }
 
-// startRedis starts one on a free port of the loopback.
-func startRedis() (*redisServer, error) {
+func redisMissing() error {
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		return nil, errors.New("load: this scenario needs redis-server: apt-get install redis-server")
+		return errors.New("redis-server is needed: apt-get install redis-server")
 	}
+	return nil
+}
+
+// startRedis starts a server on a free port of the loopback.
+func startRedis() (broker, error) {
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -60,19 +71,21 @@ func startRedis() (*redisServer, error) {
 	}
 }
 
-func (b *redisServer) pid() int        { return b.cmd.Process.Pid }
-func (b *redisServer) address() string { return b.addr }
-
 func (b *redisServer) stop() {
 	signalGroup(b.cmd.Process.Pid, syscall.SIGKILL)
 	b.cmd.Wait() // killed, as it was told
 	os.RemoveAll(b.dir)
 }
 
+func (b *redisServer) address() string { return b.addr }
+
+func (b *redisServer) pid() int { return b.cmd.Process.Pid }
+
 // allEvents is the stream of all events where they are read: between streams there is
 // no order to be checked.
 const allEvents = "events"
 
+// env has all events go to one stream if they are read.
 func (b *redisServer) env(count bool) []string {
 	env := []string{"BROKER_TYPE=redis", "REDIS_URL=" + b.addr, "REDIS_MAX_LENGTH=" + strconv.Itoa(maxEntries)}
 	if !count {
@@ -86,8 +99,6 @@ func (b *redisServer) client() (rueidis.Client, error) {
 	return rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{b.addr}, DisableCache: true, ForceSingleClient: true})
 }
 
-// consume reads the streams. Reading each event would take more of the machine than
-// writing it: with count it follows how many there are.
 func (b *redisServer) consume(ctx context.Context, p *process, count bool) error {
 	c, err := b.client()
 	if err != nil {
@@ -155,9 +166,19 @@ func (p *process) countStreams(ctx context.Context, c rueidis.Client) {
 	}
 }
 
-// RedisLoop adds entries like the gateway's to a stream at the address, 256 in a
-// pipeline and one pipeline after the other, with nothing but rueidis.
-func RedisLoop(ctx context.Context, address string) error {
+// redisBaselines are a loop that does nothing but pipeline, and redis-benchmark.
+func redisBaselines(simulator []string) []Subject {
+	value := string(bytes.Repeat([]byte("x"), baselineValue))
+	return []Subject{
+		{Name: "rueidis, 256 in a pipeline", Baseline: true, Compression: none, Command: []string{simulator[0], "redis-loop", "ADDR", "EVENTS"}},
+		{Name: "redis-benchmark -P 256 -c 8", Baseline: true, Compression: none, Command: []string{"redis-benchmark", "-p", "PORT", "-P", "256", "-c", "8",
+			"-n", "EVENTS", "-q", "XADD", "MESSAGE_CREATE", "MAXLEN", "~", strconv.Itoa(maxEntries), "*", "data", value}},
+	}
+}
+
+// RedisLoop adds so many entries like the gateway's to a stream at the address, 256 in
+// a pipeline and one pipeline after the other, with nothing but rueidis.
+func RedisLoop(ctx context.Context, address string, events int) error {
 	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{address}, DisableCache: true, ForceSingleClient: true})
 	if err != nil {
 		return err
@@ -165,7 +186,8 @@ func RedisLoop(ctx context.Context, address string) error {
 	defer c.Close()
 	value := rueidis.BinaryString(bytes.Repeat([]byte("x"), baselineValue))
 	cmds := make([]rueidis.Completed, 256)
-	for n := 0; n < baselineEvents; n += len(cmds) {
+	for n := 0; n < events; n += len(cmds) {
+		cmds = cmds[:min(len(cmds), events-n)]
 		for i := range cmds {
 			cmds[i] = c.B().Xadd().Key("MESSAGE_CREATE").Maxlen().Almost().Threshold(strconv.Itoa(maxEntries)).Id("*").FieldValue().FieldValue("data", value).Build()
 		}

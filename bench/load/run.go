@@ -75,8 +75,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// choose returns the scenarios with the names.
-func (o *Options) choose() ([]scenario, error) {
+// choose returns the scenarios with the names. Without names, those for which
+// something is missing on this machine are left out, and why.
+func (o *Options) choose() (chosen []scenario, left []string, err error) {
 	scenarios := slices.Clone(scenarios)
 	for i := range scenarios {
 		if s := &scenarios[i]; s.kind == kindGuilds {
@@ -84,19 +85,37 @@ func (o *Options) choose() ([]scenario, error) {
 			s.about = fmt.Sprintf("%d shards over TLS start, with %d MiB of guilds each.", s.shards, o.Guilds)
 		}
 	}
-	if len(o.Scenarios) == 0 {
-		return slices.DeleteFunc(scenarios, func(s scenario) bool { return s.named || o.Quick && !s.quick }), nil
+	missing := func(s scenario) error {
+		if s.broker == nil {
+			return nil
+		}
+		return s.broker.missing()
 	}
-	var chosen []scenario
+	if len(o.Scenarios) == 0 {
+		for _, s := range scenarios {
+			if s.named || o.Quick && !s.quick {
+				continue
+			}
+			if err := missing(s); err != nil {
+				left = append(left, fmt.Sprintf("%s is left out: %v", s.name, err))
+				continue
+			}
+			chosen = append(chosen, s)
+		}
+		return chosen, left, nil
+	}
 	for _, name := range o.Scenarios {
 		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
 		if i < 0 {
 			names, _ := Names()
-			return nil, fmt.Errorf("no scenario %q; there are %s", name, strings.Join(names, ", "))
+			return nil, nil, fmt.Errorf("no scenario %q; there are %s", name, strings.Join(names, ", "))
+		}
+		if err := missing(scenarios[i]); err != nil {
+			return nil, nil, fmt.Errorf("scenario %s: %w", name, err)
 		}
 		chosen = append(chosen, scenarios[i])
 	}
-	return chosen, nil
+	return chosen, nil, nil
 }
 
 // Check returns what is wrong with the options, if anything is.
@@ -114,7 +133,7 @@ func (o Options) Check() error {
 	case o.Guilds < 0 || o.Guilds > 1024:
 		return fmt.Errorf("%d MiB of guilds are not between 1 and 1024", o.Guilds)
 	}
-	_, err := o.choose()
+	_, _, err := o.choose()
 	return err
 }
 
@@ -129,7 +148,10 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	raiseLimit()
 	began := time.Now()
 	r := &report.Report{Version: report.Version, Started: began.UTC().Truncate(time.Second), Gateway: o.Version, Quick: o.Quick, Machine: thisMachine()}
-	chosen, _ := o.choose()
+	chosen, left, _ := o.choose()
+	for _, why := range left {
+		fmt.Fprintln(o.Progress, why)
+	}
 	for i, sc := range chosen {
 		subjects := o.subjects(sc)
 		out := report.Scenario{Name: sc.name, About: sc.about, Shards: sc.shards, Rate: sc.rate * float64(sc.shards), TLS: sc.tls}
@@ -188,8 +210,8 @@ func (o *Options) subjects(sc scenario) []Subject {
 			all = append(all, Subject{Name: "gateway " + r, Gateway: true, Command: []string{o.Gateway}, Env: env, Compression: c})
 		}
 	}
-	if sc.broker != "" && !o.GatewayOnly {
-		all = append(all, baselines(sc.broker, o.Simulator)...)
+	if sc.broker != nil && !o.GatewayOnly {
+		all = append(all, sc.broker.baselines(o.Simulator)...)
 	}
 	if sc.peers && !o.GatewayOnly {
 		for _, p := range o.Peers {

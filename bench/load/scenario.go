@@ -23,12 +23,12 @@ type scenario struct {
 	shards       int
 	rate         float64 // events a second and shard; negative: as many as are read
 	tls          bool
-	compressions []string // the gateway is measured with each, peers with the first
-	goroutine    bool     // the other reader is measured, too
-	peers        bool     // so are the other programs
-	env          []string // of the gateway
-	broker       string   // redis or amqp: events go to a server of the run; or empty
-	guilds       int      // for each shard
+	compressions []string    // the gateway is measured with each, peers with the first
+	goroutine    bool        // the other reader is measured, too
+	peers        bool        // so are the other programs
+	env          []string    // of the gateway
+	broker       *brokerKind // events go to one of the run's own; nil: to the program's output
+	guilds       int         // for each shard
 	guildBytes   int
 	heartbeat    time.Duration
 	quick        bool // part of a quick run
@@ -73,13 +73,13 @@ var scenarios = []scenario{
 	{name: "reconnect", about: "1,000 shards over TLS are cut at once.", kind: kindReconnect,
 		shards: 1000, rate: 5, tls: true, compressions: []string{zstd}, goroutine: true},
 	{name: "redis-flood", about: "One shard over TLS gets events as fast as Redis takes them; beside it, what writes as many entries without a gateway.",
-		shards: 1, rate: -1, tls: true, compressions: []string{zstd}, broker: "redis"},
+		shards: 1, rate: -1, tls: true, compressions: []string{zstd}, broker: redisKind},
 	{name: "redis-rate", about: "20,000 events a second over 64 shards, into one stream of Redis, from which a consumer reads.",
-		shards: 64, rate: 312.5, compressions: []string{none}, broker: "redis"},
-	{name: "amqp-flood", about: "One shard over TLS gets events as fast as RabbitMQ confirms them; beside it, a plain publisher with pipelined confirms.",
-		shards: 1, rate: -1, tls: true, compressions: []string{zstd}, broker: "amqp"},
-	{name: "amqp-rate", about: "10,000 events a second over 64 shards, into one queue of RabbitMQ, from which a consumer reads.",
-		shards: 64, rate: 156.25, compressions: []string{none}, broker: "amqp"},
+		shards: 64, rate: 312.5, compressions: []string{none}, broker: redisKind},
+	{name: "amqp-flood", about: "One shard over TLS gets events as fast as RabbitMQ confirms them; beside it, a publisher without a gateway.",
+		shards: 1, rate: -1, tls: true, compressions: []string{zstd}, broker: rabbitKind},
+	{name: "amqp-rate", about: "8,000 events a second over 64 shards, into one queue of RabbitMQ, from which a consumer reads; beside it, a publisher of as many.",
+		shards: 64, rate: 125, compressions: []string{none}, broker: rabbitKind},
 	{name: "soak", about: "20,000 events a second over 64 shards over TLS, with cuts: does anything grow? For -window 1h; runs only by name.", kind: kindSoak,
 		shards: 64, rate: 312.5, tls: true, compressions: []string{zstd}, named: true},
 }

@@ -70,8 +70,9 @@ type process struct {
 
 // shardSeen is what was read of a shard's events.
 type shardSeen struct {
-	last int64 // seq
-	gaps int64 // events that did not come between two that did, of a subject that writes all
+	last  int64 // seq
+	gaps  int64 // events that did not come between two that did, of a subject that writes all
+	again int64 // events with a seq that is not above the one before
 }
 
 // start starts a subject against a simulator. shards is the count that it
@@ -189,6 +190,9 @@ func (p *process) event(shard int, seq int64, now time.Time) {
 	if s.last > 0 && seq > s.last+1 {
 		s.gaps += seq - s.last - 1
 	}
+	if seq <= s.last {
+		s.again++
+	}
 	s.last = seq
 	if seq%sampleEvery == 0 {
 		p.arrived = append(p.arrived, Written{shard, seq, now.UnixNano()})
@@ -232,6 +236,7 @@ func number(b []byte) (n int64, rest []byte) {
 type seen struct {
 	events int64 // the sum of the shards' last seqs
 	gaps   int64
+	again  int64
 }
 
 func (p *process) seen() (s seen) {
@@ -240,6 +245,7 @@ func (p *process) seen() (s seen) {
 	for _, sh := range p.shards {
 		s.events += sh.last
 		s.gaps += sh.gaps
+		s.again += sh.again
 	}
 	return s
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -298,16 +299,28 @@ func runSimulator(ctx context.Context, args []string, stdout, _ io.Writer) error
 
 // runRedisLoop is a baseline of "run": not for people.
 func runRedisLoop(ctx context.Context, args []string, _, _ io.Writer) error {
-	if len(args) != 1 {
-		return usageError{errors.New("the address of Redis is wanted")}
+	if len(args) != 2 {
+		return usageError{errors.New("the address of Redis is wanted, and the number of events")}
 	}
-	return load.RedisLoop(ctx, args[0])
+	events, err := strconv.Atoi(args[1])
+	if err != nil {
+		return usageError{err}
+	}
+	return load.RedisLoop(ctx, args[0], events)
 }
 
 // runAMQPLoop is a baseline of "run": not for people.
-func runAMQPLoop(_ context.Context, args []string, _, _ io.Writer) error {
-	if len(args) != 1 {
-		return usageError{errors.New("the address of RabbitMQ is wanted")}
+func runAMQPLoop(ctx context.Context, args []string, _, _ io.Writer) error {
+	if len(args) != 3 {
+		return usageError{errors.New("the address of RabbitMQ is wanted, the number of events, and how many a second")}
 	}
-	return load.AMQPLoop(args[0])
+	events, err := strconv.Atoi(args[1])
+	if err != nil {
+		return usageError{err}
+	}
+	rate, err := strconv.ParseFloat(args[2], 64)
+	if err != nil {
+		return usageError{err}
+	}
+	return load.AMQPLoop(ctx, args[0], events, rate)
 }

@@ -7,8 +7,16 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
+)
+
+// A broker sends confirms by ones and twos. One read for those of confirmPause costs
+// less, and a window of patientWindow events or more is not used up meanwhile.
+const (
+	confirmPause  = 2 * time.Millisecond
+	patientWindow = 1024
 )
 
 // link is one connection with the channel that publishes. It is given up at the
@@ -43,6 +51,9 @@ func newLink(ctx context.Context, b *brokers, w *window, blocked func(bool, stri
 		t.replies = func(r []reply) error {
 			if !w.confirm(l, r) {
 				return errors.New("the broker confirmed a message that was not sent")
+			}
+			if w.patient() {
+				time.Sleep(confirmPause)
 			}
 			return nil
 		}

@@ -211,6 +211,13 @@ func (w *window) reply(r reply) bool {
 	return true
 }
 
+// patient reports whether confirms may be a little late.
+func (w *window) patient() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.size >= patientWindow && !w.watched
+}
+
 // drop acknowledges the poisoned event, which is at tail and not in flight.
 func (w *window) drop() {
 	w.acking.Lock()

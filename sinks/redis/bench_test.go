@@ -1,97 +1,134 @@
 //go:build unix
 
-// This file measures the two ways of writing batches: one call of the script for each, and
-// XADDs in a pipeline.
+// This file measures how entries get into a stream: by the sink, with one call of a
+// script for a batch, and by XADDs in a pipeline, on a real server.
 
 package redis
 
 import (
-	"fmt"
+	"bytes"
+	"context"
+	"log/slog"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/redis/rueidis"
 
+	"sluice/engine"
 	"sluice/sinks/sinktest/redistest"
 )
 
-// BenchmarkWrite writes entries of 753 bytes, 1,024 at a time. Beside the time it reports
-// that of Redis' processor for an entry.
+// Of BenchmarkWrite: the entries of a batch, or a pipeline; the bytes of a value, which
+// are those of a message in the mean; and how many entries the stream keeps.
+const (
+	benchBatch  = 256
+	benchValue  = 753
+	benchMaxLen = 20_000
+)
+
+// BenchmarkWrite adds entries to one stream. The processor's time is that of this
+// process, and that of the server's.
 func BenchmarkWrite(b *testing.B) {
-	const batch, keep = 1024, 20_000
-	value := strings.Repeat("x", 753)
-	for _, tt := range []struct {
-		name    string
-		command func(c rueidis.Client, sha string, n, at int) []rueidis.Completed
-	}{
-		{"script", func(c rueidis.Client, sha string, n, at int) []rueidis.Completed {
-			keys, args := make([]string, n), make([]string, n)
-			for i := range n {
-				keys[i], args[i] = "MESSAGE_CREATE", value
-			}
-			return []rueidis.Completed{c.B().Arbitrary("EVALSHA", sha, strconv.Itoa(2+n)).Keys("fence").Keys(keys...).Keys("MESSAGE_CREATE").
-				Args(strconv.Itoa(at), strconv.Itoa(at+n), "1", "", strconv.Itoa(keep)).Args(args...).Build()}
-		}},
-		{"pipeline", func(c rueidis.Client, _ string, n, _ int) []rueidis.Completed {
-			cmds := make([]rueidis.Completed, n, n+1)
-			for i := range cmds {
-				cmds[i] = c.B().Xadd().Key("MESSAGE_CREATE").Id("*").FieldValue().FieldValue("data", value).Build()
-			}
-			return append(cmds, c.B().Xtrim().Key("MESSAGE_CREATE").Maxlen().Almost().Threshold(strconv.Itoa(keep)).Build())
-		}},
-		{"pipeline, trimmed by each", func(c rueidis.Client, _ string, n, _ int) []rueidis.Completed {
-			cmds := make([]rueidis.Completed, n)
-			for i := range cmds {
-				cmds[i] = c.B().Xadd().Key("MESSAGE_CREATE").Maxlen().Almost().Threshold(strconv.Itoa(keep)).Id("*").FieldValue().FieldValue("data", value).Build()
-			}
-			return cmds
-		}},
-	} {
-		b.Run(tt.name, func(b *testing.B) {
-			server := redistest.Start(b)
-			o, err := NewClientOption([]string{server.Addr}, nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			c, err := Connect(b.Context(), o)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer c.Close()
-			sha, err := c.Do(b.Context(), c.B().ScriptLoad().Script(newScript(nil)).Build()).ToString()
-			if err != nil {
-				b.Fatal(err)
-			}
-			before := serverCPU(b, server)
-			b.ReportAllocs()
-			b.ResetTimer()
-			for at := 0; at < b.N; at += batch {
-				for _, r := range c.DoMulti(b.Context(), tt.command(c, sha, min(batch, b.N-at), at)...) {
-					if err := r.Error(); err != nil {
-						b.Fatal(err)
-					}
-				}
-			}
-			b.ReportMetric((serverCPU(b, server)-before)*1e9/float64(b.N), "redis-ns/entry")
-			if n := strings.TrimSpace(server.CLI("XINFO", "STREAM", "MESSAGE_CREATE")); !strings.Contains(n, fmt.Sprintf("entries-added\n%d\n", b.N)) {
-				b.Fatalf("%d entries were written, Redis says %s", b.N, n)
-			}
-		})
+	srv := redistest.Start(b)
+	client, err := NewClientOption([]string{srv.Addr}, nil)
+	if err != nil {
+		b.Fatal(err)
 	}
+	b.Run("script", func(b *testing.B) { benchmarkSink(b, srv, client) })
+	b.Run("pipeline, trimmed every 1,000", func(b *testing.B) { benchmarkPipeline(b, srv, client, trimEntries) })
+	b.Run("pipeline, trimmed by each XADD", func(b *testing.B) { benchmarkPipeline(b, srv, client, 1) })
 }
 
-// serverCPU returns the processor's time that a server has used, in seconds.
-func serverCPU(b *testing.B, server *redistest.Server) (seconds float64) {
-	for line := range strings.Lines(server.CLI("INFO", "cpu")) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		if name == "used_cpu_user" || name == "used_cpu_sys" {
-			s, err := strconv.ParseFloat(value, 64)
-			if err != nil {
+func benchmarkSink(b *testing.B, srv *redistest.Server, client rueidis.ClientOption) {
+	s := New(Options{Client: client, MaxLen: benchMaxLen, Log: slog.New(slog.DiscardHandler),
+		Body: func(dst []byte, ev *engine.Event) ([]byte, error) { return append(dst, ev.Data...), nil }})
+	defer s.Close()
+	batch := make([]engine.Event, benchBatch)
+	for i := range batch {
+		batch[i] = engine.Event{Type: []byte("MESSAGE_CREATE"), Data: bytes.Repeat([]byte("x"), benchValue)}
+	}
+	acked := make(chan int, slots*benchBatch)
+	publish := func(events int) {
+		left := events
+		for n := events; n > 0; n -= len(batch) {
+			if err := s.Publish(b.Context(), batch[:min(n, len(batch))], func(n int) { acked <- n }); err != nil {
 				b.Fatal(err)
 			}
-			seconds += s
+			for len(acked) > 0 {
+				left -= <-acked
+			}
+		}
+		for left > 0 {
+			left -= <-acked
 		}
 	}
-	return seconds
+	publish(benchBatch) // connects
+	measure(b, srv, func() { publish(b.N) })
+}
+
+// benchmarkPipeline has Redis trim the stream with every so manieth entry.
+func benchmarkPipeline(b *testing.B, srv *redistest.Server, client rueidis.ClientOption, every int) {
+	c, err := Connect(b.Context(), client)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	value := rueidis.BinaryString(bytes.Repeat([]byte("x"), benchValue))
+	maxLen := strconv.Itoa(benchMaxLen)
+	cmds := make([]rueidis.Completed, 0, benchBatch)
+	measure(b, srv, func() {
+		for n := 0; n < b.N; {
+			cmds = cmds[:0]
+			for ; n < b.N && len(cmds) < benchBatch; n++ {
+				if (n+1)%every == 0 {
+					cmds = append(cmds, c.B().Xadd().Key("MESSAGE_CREATE").Maxlen().Almost().Threshold(maxLen).Id("*").FieldValue().FieldValue("data", value).Build())
+				} else {
+					cmds = append(cmds, c.B().Xadd().Key("MESSAGE_CREATE").Id("*").FieldValue().FieldValue("data", value).Build())
+				}
+			}
+			for _, r := range c.DoMulti(context.Background(), cmds...) {
+				if err := r.Error(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
+}
+
+// measure reports events a second, and what each costs this process and the server.
+func measure(b *testing.B, srv *redistest.Server, f func()) {
+	b.ReportAllocs()
+	server, client := serverTime(b, srv), processorTime()
+	b.ResetTimer()
+	f()
+	b.StopTimer()
+	each := func(d time.Duration) float64 { return float64(d) / float64(b.N) }
+	b.ReportMetric(each(processorTime()-client), "CPU-ns/event")
+	b.ReportMetric(each(serverTime(b, srv)-server), "redis-CPU-ns/event")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// serverTime returns the processor's time that the server says it has used.
+func serverTime(b *testing.B, srv *redistest.Server) (sum time.Duration) {
+	for line := range strings.Lines(srv.CLI("INFO", "cpu")) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name != "used_cpu_user" && name != "used_cpu_sys" {
+			continue
+		}
+		seconds, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sum += time.Duration(seconds * float64(time.Second))
+	}
+	return sum
 }

@@ -71,15 +71,30 @@ func Launch(dir, conf string, plugins ...string) (*Node, error) {
 	return launch(dir, "", conf, plugins)
 }
 
+// Available returns an error that says what to install if there is no RabbitMQ.
+func Available() error {
+	_, err := programs()
+	return err
+}
+
+// programs returns the folder of RabbitMQ's programs. As root, those of the same names on
+// the path would change to another user.
+func programs() (string, error) {
+	bins, _ := filepath.Glob("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin")
+	if len(bins) == 0 {
+		return "", errors.New("rabbitmq-server is not here: apt-get install rabbitmq-server")
+	}
+	return bins[len(bins)-1], nil
+}
+
 // launch starts a node that others find by the register of names at the port names,
 // or by one of its own if that is empty.
 func launch(dir, names, conf string, plugins []string) (*Node, error) {
-	// As root, the command of that name on the path would change to another user.
-	bins, _ := filepath.Glob("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin")
-	if len(bins) == 0 {
-		return nil, errors.New("rabbitmq-server is not here: apt-get install rabbitmq-server")
+	bin, err := programs()
+	if err != nil {
+		return nil, err
 	}
-	n := &Node{Dir: dir, bin: bins[len(bins)-1], names: names}
+	n := &Node{Dir: dir, bin: bin, names: names}
 	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err
