@@ -18,4 +18,7 @@
 // DeadLetters, and acknowledged: those behind it must not wait for it.
 //
 // Encoding makes the values, Template the names of streams and routing keys.
+//
+// Package sinktest has the tests that every sink must pass: its conformance_test.go
+// says how the broker is started, looked into, cut off and taken away.
 package sinks
