@@ -122,6 +122,21 @@ func openFile(d disk, log *slog.Logger) (*File, error) {
 	return f, nil
 }
 
+// ReadFile returns what is stored in a directory, which a process may be using. It changes
+// nothing; nothing is stored where there is no file.
+func ReadFile(dir string) (State, error) {
+	text, err := os.ReadFile(filepath.Join(dir, fileName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return State{}, fmt.Errorf("resume: %w", err)
+	}
+	rest, known := strings.CutPrefix(string(text), magic)
+	if !known && len(text) > 0 {
+		return State{}, fmt.Errorf("resume: %s is no file of sessions", filepath.Join(dir, fileName))
+	}
+	s, _ := parseFile([]byte(rest))
+	return s, nil
+}
+
 // Load returns what is stored.
 func (f *File) Load(context.Context) (State, error) {
 	var s State

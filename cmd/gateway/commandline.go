@@ -16,17 +16,18 @@ import (
 // command is a command line that has been read.
 type command struct {
 	name   string            // of the subcommand; run if none is named
-	args   []string          // of help and demo
+	args   []string          // of help, demo and sessions
 	file   string            // -config, or empty
 	flags  map[string]string // flags that are settings, by name without the dash
 	online bool              // check -online
+	yes    bool              // sessions clear -yes
 }
 
 // subcommands are the names that may stand on the command line.
-var subcommands = []string{"run", "check", "config", "demo", "help", "version"}
+var subcommands = []string{"run", "check", "config", "demo", "help", "sessions", "version"}
 
 // flagNames are the flags of all subcommands.
-var flagNames = []string{"config", "loglevel", "online", "reader", "help", "require-broker", "version"}
+var flagNames = []string{"config", "loglevel", "online", "reader", "help", "require-broker", "version", "yes"}
 
 // parseCommand reads the arguments: flags, a subcommand, more flags.
 func parseCommand(args []string) (command, error) {
@@ -52,14 +53,23 @@ func parseCommand(args []string) (command, error) {
 		case cmd.name == "help":
 			cmd.args = []string{name}
 			return cmd, nil
+		case cmd.name == "sessions" && len(rest) > 0 && rest[0] == "clear":
+			cmd.args = rest[:1]
+			if rest, err = cmd.parseFlags(rest[1:]); err != nil || len(rest) == 0 {
+				break
+			}
+			fallthrough
 		case len(rest) > 0:
 			return cmd, fmt.Errorf("%s takes no argument %.60q", name, rest[0])
 		}
 	}
-	if cmd.online && cmd.name != "check" {
+	switch {
+	case cmd.online && cmd.name != "check":
 		return cmd, errors.New("-online belongs to check")
+	case cmd.yes && len(cmd.args) == 0:
+		return cmd, errors.New("-yes belongs to sessions clear")
 	}
-	return cmd, nil
+	return cmd, err
 }
 
 func didYouMean(name string, candidates []string) string {
@@ -75,6 +85,7 @@ func (cmd *command) parseFlags(args []string) ([]string, error) {
 	set.SetOutput(io.Discard)
 	set.StringVar(&cmd.file, "config", cmd.file, "")
 	set.BoolVar(&cmd.online, "online", cmd.online, "")
+	set.BoolVar(&cmd.yes, "yes", cmd.yes, "")
 	version := set.Bool("version", false, "")
 	for _, s := range config.Settings() {
 		if s.Flag != "" {

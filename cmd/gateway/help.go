@@ -19,6 +19,7 @@ Usage:
   gateway check [-online]    check the settings; with -online ask Discord, too
   gateway config             print the settings and where each comes from
   gateway demo               run against a simulated Discord: no token needed
+  gateway sessions [clear]   list the stored sessions, or forget them
   gateway help [topic]       this text; topics: settings, intents, events, exit,
                              and the commands' names
   gateway version            print the version
@@ -55,6 +56,12 @@ the token is refused, 1 that there was no answer.
 Prints the settings in force as TOML, each with where it comes from: default,
 file with line and column, environment, flag. Secrets are masked.
 `,
+	"sessions": `gateway sessions [clear [-yes]] [-config file]
+
+Lists what is stored: shard, session, shard count, the last event that is safe, and
+when that was noted. clear forgets all of it, after a question that -yes answers: the
+shards then identify, which counts against the day's session starts.
+`,
 	"demo": `gateway demo [-for 60s] [-seed n] [-rate n] [-compression name]
 
 Runs four shards against a simulated Discord in the same process, over TLS, and
@@ -85,7 +92,7 @@ Prints the version, the revision it was built from, and the platform.
 }
 
 // topicNames are the topics in the order in which they are listed.
-var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "demo", "help", "version"}
+var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "demo", "help", "version"}
 
 // help prints the usage or a topic.
 func help(args []string, stdout, stderr io.Writer) int {

@@ -66,6 +66,8 @@ func realMain(args, environ []string, stdout, stderr io.Writer) int {
 	case "check":
 		printProblems(stderr, problems, config.Note)
 		return check(ctx, cfg, cmd.online, stdout, stderr)
+	case "sessions":
+		return sessions(ctx, cfg, len(cmd.args) > 0, cmd.yes, os.Stdin, stdout, stderr)
 	}
 	log := newLogger(cfg.Log, cfg.Token, stderr)
 	logProblems(ctx, log, problems)
