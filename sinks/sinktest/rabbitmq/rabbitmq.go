@@ -12,14 +12,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/sinks/sinktest"
 )
 
 // Node is a RabbitMQ of one node that ends with the test. Its methods fail the test.
 type Node struct {
+	sinktest.Process
 	Addr string // host:port
 	Dir  string // its files, which outlive restarts
 
@@ -28,9 +30,6 @@ type Node struct {
 	env   []string
 	names string    // port of the register of names
 	epmd  *exec.Cmd // which it is; nil: another node's
-
-	mu  sync.Mutex
-	cmd *exec.Cmd
 }
 
 // startTimeout bounds the start, which takes a few seconds on an idle machine.
@@ -216,12 +215,9 @@ func (n *Node) start() error {
 	defer out.Close()
 	cmd := n.command(filepath.Join(n.bin, "rabbitmq-server"))
 	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
+	if err := n.Process.Start(cmd); err != nil {
 		return err
 	}
-	n.mu.Lock()
-	n.cmd = cmd
-	n.mu.Unlock()
 	for end := time.Now().Add(startTimeout); ; time.Sleep(50 * time.Millisecond) {
 		// The listener comes last.
 		if conn, err := net.Dial("tcp", n.Addr); err == nil {
@@ -233,46 +229,6 @@ func (n *Node) start() error {
 			return fmt.Errorf("RabbitMQ does not listen on %s:\n%s", n.Addr, text)
 		}
 	}
-}
-
-// Kill ends the node as a power cut would. It may be called when it is gone already.
-func (n *Node) Kill() { n.end(syscall.SIGKILL) }
-
-// Stop has the node shut down.
-func (n *Node) Stop() { n.end(syscall.SIGTERM) }
-
-func (n *Node) end(sig syscall.Signal) {
-	n.mu.Lock()
-	cmd := n.cmd
-	n.cmd = nil
-	n.mu.Unlock()
-	if cmd == nil {
-		return
-	}
-	cmd.Process.Signal(syscall.SIGCONT)
-	cmd.Process.Signal(sig)
-	cmd.Wait()
-}
-
-// Pause stops the node's process where it is, until Resume.
-func (n *Node) Pause() { n.signal(syscall.SIGSTOP) }
-
-// Resume lets a paused node go on.
-func (n *Node) Resume() { n.signal(syscall.SIGCONT) }
-
-func (n *Node) signal(sig syscall.Signal) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cmd != nil {
-		n.cmd.Process.Signal(sig)
-	}
-}
-
-// Pid returns the process id of the node.
-func (n *Node) Pid() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.cmd.Process.Pid
 }
 
 // Ctl runs rabbitmqctl and returns what it prints.

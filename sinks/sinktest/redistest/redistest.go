@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,14 +19,12 @@ import (
 
 // Server is a redis-server process that ends with the test.
 type Server struct {
+	sinktest.Process
 	Addr string // host:port
 	Dir  string // its working directory, which outlives restarts
 
 	t    testing.TB
 	args []string
-
-	mu  sync.Mutex
-	cmd *exec.Cmd
 }
 
 // Start starts a server on a free port of the loopback, without persistence but for
@@ -70,12 +66,9 @@ func (s *Server) Restart() {
 	cmd := exec.Command("redis-server", s.args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = dieWithParent()
-	if err := cmd.Start(); err != nil {
+	if err := s.Process.Start(cmd); err != nil {
 		s.t.Fatal(err)
 	}
-	s.mu.Lock()
-	s.cmd = cmd
-	s.mu.Unlock()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		conn, err := net.Dial("tcp", s.Addr)
 		if err == nil {
@@ -107,55 +100,6 @@ func (s *Server) mend() {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("redis-check-aof: %v\n%s", err, out)
 	}
-}
-
-// Kill ends the server as a power cut would: what it had in memory is gone. It may be
-// called when it is gone already.
-func (s *Server) Kill() { s.end(syscall.SIGKILL) }
-
-// Stop ends the server as a system that shuts down does: it saves, if it is
-// configured to.
-func (s *Server) Stop() { s.end(syscall.SIGTERM) }
-
-func (s *Server) end(sig syscall.Signal) {
-	s.mu.Lock()
-	cmd := s.cmd
-	s.cmd = nil
-	s.mu.Unlock()
-	if cmd == nil {
-		return
-	}
-	cmd.Process.Signal(syscall.SIGCONT)
-	cmd.Process.Signal(sig)
-	cmd.Wait()
-}
-
-// Pause stops the server's process where it is, until Resume.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
-
-// Resume lets a paused server go on.
-func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
-
-func (s *Server) signal(sig syscall.Signal) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cmd != nil {
-		s.cmd.Process.Signal(sig)
-	}
-}
-
-// Running reports whether the server has not been ended.
-func (s *Server) Running() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cmd != nil
-}
-
-// Pid returns the server's process id.
-func (s *Server) Pid() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cmd.Process.Pid
 }
 
 // CLI runs redis-cli against the server and returns what it prints.
