@@ -90,7 +90,7 @@ func testCommands(t *testing.T, node *rabbitmq.Node) {
 	}
 
 	for _, key := range keys {
-		until(t, "acknowledgements", func() bool { n, err := tr.inspect(key); return err == nil && n == 0 })
+		until(t, "acknowledgements", func() bool { q, err := tr.inspect(key); return err == nil && q.Messages == 0 })
 	}
 }
 
@@ -186,9 +186,10 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A queue is there before it is bound, and bound before it has a consumer.
 	until(t, "the queues", func() bool {
-		_, err := tr.inspect("0")
-		return err == nil
+		q, err := tr.inspect("0")
+		return err == nil && q.Consumers == 1
 	})
 	for _, c := range []struct{ key, body string }{
 		{"SEND", send(5 << 22)},
@@ -222,21 +223,20 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 		t.Errorf("forwarded: %v", all)
 	}
 	for _, key := range []string{"SEND", "0"} {
-		until(t, "acknowledgements", func() bool { n, err := tr.inspect(key); return err == nil && n == 0 })
+		until(t, "acknowledgements", func() bool { q, err := tr.inspect(key); return err == nil && q.Messages == 0 })
 	}
 }
 
-// inspect returns how many messages wait in the queue of commands with that key.
-func (tr *trial) inspect(key string) (int, error) {
+// inspect returns what the broker says of the queue of commands with that key.
+func (tr *trial) inspect(key string) (amqp091.Queue, error) {
 	conn, err := amqp091.Dial(tr.node.URL())
 	if err != nil {
-		return 0, err
+		return amqp091.Queue{}, err
 	}
 	defer conn.Close()
 	ch, err := conn.Channel()
 	if err != nil {
-		return 0, err
+		return amqp091.Queue{}, err
 	}
-	q, err := ch.QueueDeclarePassive(tr.o.Exchange+":"+key, true, false, false, false, nil)
-	return q.Messages, err
+	return ch.QueueDeclarePassive(tr.o.Exchange+":"+key, true, false, false, false, nil)
 }
