@@ -109,15 +109,17 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	env.identify.grant = func(s *shard) { s.post(mailTurn) }
 	env.identify.onEmpty = func(until time.Time) {
 		e.opts.Log.Warn("no session starts are left today; shards that must identify wait",
-			"until", until.Format(time.RFC3339))
+			"until", until.Format(time.RFC3339), "reserve", e.opts.StartReserve)
 	}
-	ask := func() { asking.Go(func() { e.refreshGateway(dialing, env) }) }
-	env.identify.onReset = ask
+	env.identify.starts, env.identify.reserve = e.opts.Starts, e.opts.StartReserve
 	if e.opts.API != nil {
-		env.gateway.ask = ask
-		if info.URL != "" {
-			env.identify.setLimit(info.Limit, time.Now())
-		}
+		ask := func() { asking.Go(func() { e.refreshGateway(dialing, env) }) }
+		env.gateway.ask, env.identify.onReset = ask, ask
+	}
+	if info.URL != "" {
+		env.identify.setLimit(info.Limit, time.Now())
+	} else {
+		env.identify.assume(count, time.Now())
 	}
 
 	e.opts.Log.Info("starting", "shards", len(ids), "of", count, "max_concurrency", len(env.identify.buckets))
@@ -287,6 +289,15 @@ func (e *Engine) Sessions() iter.Seq2[int, Session] {
 	}
 }
 
+// Starts returns how many Identifies were sent, those of Options.Starts included; the zero
+// value before Run has learnt of its shards.
+func (e *Engine) Starts() Starts {
+	if f := e.running.Load(); f != nil {
+		return f.env.identify.used()
+	}
+	return Starts{}
+}
+
 // Stats are counts since Run began, over all shards.
 type Stats struct {
 	Shards     int   // that this engine runs
@@ -298,6 +309,7 @@ type Stats struct {
 	Sessions   int64 // sessions begun (READY)
 	Resumes    int64 // sessions continued (RESUMED)
 	Lost       int64 // sessions given up
+	Gaps       int64 // handed on towards the sink, which Events does not count
 }
 
 // Stats returns the counts as they stand.
@@ -320,6 +332,7 @@ func (e *Engine) Stats() Stats {
 		t.Sessions += c.sessions.Load()
 		t.Resumes += c.resumes.Load()
 		t.Lost += c.lost.Load()
+		t.Gaps += c.gaps.Load()
 	}
 	return t
 }

@@ -19,6 +19,7 @@ type Event struct {
 	Seq     int64  // Discord's sequence number within the session
 	Type    []byte // the dispatch's name, such as MESSAGE_CREATE
 	Data    []byte // the payload's d, byte for byte as Discord sent it
+	Gap     bool   // a GapEvent, which is the engine's own: Session and Seq are those of the session that has ended
 
 	origin *session     // takes the acknowledgement
 	outlet *outlet      // counts size

@@ -28,15 +28,26 @@ type identifyQueue struct {
 	limited   bool // the budget is known
 	remaining int
 	total     int
+	reserve   int // of remaining, for others than this process
 	resetAt   time.Time
+	starts    Starts
 	pending   int // turns given out whose Identify has not been sent
 	timer     *time.Timer
 	closed    bool
 
 	grant   func(*shard)          // tells a shard that it has the turn
 	onEmpty func(until time.Time) // told that turns wait for the budget's reset
-	onReset func()                // begins to ask for the new budget; called with mu held
+	onReset func()                // begins to ask for the new budget; called with mu held; nil: nobody knows it
 }
+
+// Starts counts the Identifies of a bot, of which Discord allows a number in 24 hours.
+type Starts struct {
+	Count int
+	Until time.Time // when the count begins anew
+}
+
+// startsWindow is Discord's day, which begins with an Identify.
+const startsWindow = 24 * time.Hour
 
 type identifyBucket struct {
 	holder  *shard
@@ -60,6 +71,25 @@ func (q *identifyQueue) setLimit(l wire.SessionStartLimit, now time.Time) {
 	q.remaining = l.Remaining
 	q.resetAt = now.Add(l.ResetAfter)
 	q.unlockAndGrant()
+}
+
+// assume sets the budget to what Discord gives a bot of so many shards at least, less
+// what is known to be used: nobody has been asked. For the figures see "Sessions Start
+// Limit" in its documentation: 1,000, and for the largest bots 5 for each 1,000 guilds.
+func (q *identifyQueue) assume(shards int, now time.Time) {
+	total := max(1000, 5*shards)
+	limit := wire.SessionStartLimit{Total: total, Remaining: total, ResetAfter: startsWindow}
+	if now.Before(q.starts.Until) {
+		limit.Remaining, limit.ResetAfter = max(0, total-q.starts.Count), q.starts.Until.Sub(now)
+	}
+	q.setLimit(limit, now)
+}
+
+// used returns the count of Identifies.
+func (q *identifyQueue) used() Starts {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.starts
 }
 
 // join asks for a turn; grant is called when it has come.
@@ -103,6 +133,10 @@ func (q *identifyQueue) spend(s *shard, now time.Time) {
 	if q.limited {
 		q.remaining--
 	}
+	if !now.Before(q.starts.Until) {
+		q.starts = Starts{Until: now.Add(startsWindow)}
+	}
+	q.starts.Count++
 	q.unlockAndGrant()
 }
 
@@ -127,8 +161,8 @@ func (q *identifyQueue) unlockAndGrant() {
 		if b.holder != nil || len(b.waiting) == 0 || q.closed {
 			continue
 		}
-		if q.limited && q.remaining-q.pending <= 0 {
-			if q.remaining <= 0 && q.timer == nil {
+		if q.limited && q.remaining-q.pending <= q.reserve {
+			if q.remaining <= q.reserve && q.timer == nil {
 				empty = q.resetAt
 				// The budget is asked for again rather than taken as full:
 				// other processes draw on it too.
@@ -153,9 +187,13 @@ func (q *identifyQueue) unlockAndGrant() {
 // reset runs when the window of an exhausted budget ends.
 func (q *identifyQueue) reset() {
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	q.timer = nil
-	if !q.closed {
+	switch {
+	case q.closed:
+	case q.onReset == nil:
+		q.remaining, q.resetAt = q.total, q.resetAt.Add(startsWindow)
+	default:
 		q.onReset()
 	}
+	q.unlockAndGrant()
 }

@@ -33,6 +33,53 @@ func recordedQueue(concurrency int) (q *identifyQueue, granted func() []int) {
 	}
 }
 
+// What is left for others is not touched, and what nobody has told is taken from what is
+// known to be used.
+func TestIdentifyReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, told := range []bool{true, false} {
+			q, granted := recordedQueue(1)
+			var empty time.Time
+			q.onEmpty = func(until time.Time) { empty = until }
+			q.reserve = 2
+			now := time.Now()
+			until := now.Add(3 * time.Hour)
+			q.starts = Starts{Count: 997, Until: until}
+			if told {
+				q.setLimit(wire.SessionStartLimit{Total: 1000, Remaining: 3, ResetAfter: 3 * time.Hour}, now)
+			} else {
+				q.onReset = nil
+				q.assume(4, now)
+			}
+			var shards []*shard
+			for id := range 3 {
+				shards = append(shards, &shard{id: id})
+				q.join(shards[id])
+			}
+			q.spend(shards[0], time.Now())
+			if want := []int{0}; !slices.Equal(granted(), want) || !empty.Equal(until) {
+				t.Errorf("told %v: granted %v until %v, want %v until %v", told, granted(), empty, want, until)
+			}
+			if got := q.used(); got != (Starts{Count: 998, Until: until}) {
+				t.Errorf("told %v: counted %+v", told, got)
+			}
+			time.Sleep(3*time.Hour + time.Minute)
+			synctest.Wait()
+			if told {
+				q.setLimit(wire.SessionStartLimit{Total: 1000, Remaining: 1000, ResetAfter: 24 * time.Hour}, time.Now())
+			}
+			q.spend(shards[1], time.Now())
+			if want := []int{0, 1, 2}; !slices.Equal(granted(), want) {
+				t.Errorf("told %v: the next day granted %v, want %v", told, granted(), want)
+			}
+			if got := q.used(); got.Count != 1 {
+				t.Errorf("told %v: the next day counted %+v", told, got)
+			}
+			q.close()
+		}
+	})
+}
+
 func TestIdentifyQueueBuckets(t *testing.T) {
 	q, granted := recordedQueue(2)
 	shards := make([]*shard, 6)

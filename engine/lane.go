@@ -155,7 +155,7 @@ func (l *lane) acknowledge(n int) {
 				break
 			}
 			at++
-			if ev.Seq > 0 {
+			if ev.Seq > 0 || ev.Gap {
 				ev.origin.acked.Store(ev.Seq)
 			}
 			bytes += ev.size

@@ -51,6 +51,16 @@ type Options struct {
 	// Sessions are what resumes shards, by their ids: what Engine.Sessions of the last
 	// Engine said. One of another shard count is set aside. nil: there are none.
 	Sessions map[int]Session
+	// Gaps has consumers told, by an event GapEvent, when a session has ended that Discord
+	// does not continue, whether Events has its name or not.
+	Gaps bool
+	// Starts are the Identifies of earlier Engines, as Engine.Starts has them. They matter
+	// when the API is not asked, which knows better.
+	Starts Starts
+	// StartReserve is how many of the day's Identifies this Engine leaves: with no more
+	// than so many, its shards wait for the next day. A process that fails again and
+	// again can't use them up then.
+	StartReserve int
 	// QueueBytes bounds the events that wait for the sink; above it no more
 	// is read from Discord. 64 MiB by default. A message that is under way
 	// when the bound is reached still adds to it, and each reader may have 64 KiB

@@ -41,8 +41,9 @@ type outlet struct {
 // takes one as a large one does.
 func (l *lane) newOutlet(bytes, shared int) *outlet {
 	o := &outlet{buffers: &l.buffers, shared: shared > 0}
-	o.ring = pool.NewRing[Event](min(bytes>>10, maxSlots)+shared, int64(bytes), l.bell, o.room)
-	o.ring.Spare = shared
+	spare := max(1, 2*shared) // a shard that has asked puts an event, and a gap before it
+	o.ring = pool.NewRing[Event](min(bytes>>10, maxSlots)+spare, int64(bytes), l.bell, o.room)
+	o.ring.Spare = spare
 	l.outlets = append(l.outlets, o)
 	return o
 }

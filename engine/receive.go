@@ -238,6 +238,9 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	case e.HasSeq && e.Seq <= s.session.seq.Load():
 		s.counters.repeated.Add(1)
 	default:
+		if s.untold != nil {
+			s.tellGap()
+		}
 		s.emit(e)
 		if e.HasSeq {
 			s.session.seq.Store(e.Seq)
@@ -281,16 +284,15 @@ func (s *shard) open(now time.Time) {
 
 // stored returns the session as the store keeps it. Any goroutine may call it.
 func (s *shard) stored() Session {
-	ses := s.current.Load()
-	if ses == nil {
-		return Session{}
+	var st Session
+	if ses := s.current.Load(); ses != nil {
+		st = Session{ID: ses.id, ResumeURL: ses.resumeURL, Seq: ses.checkpoint(), Shards: s.env.shards}
 	}
-	return Session{
-		ID:        ses.id,
-		ResumeURL: ses.resumeURL,
-		Seq:       ses.checkpoint(),
-		Shards:    s.env.shards,
+	// After the session, in place of which it comes.
+	if g := s.gap.Load(); g != nil && !g.acknowledged() {
+		st.Gap = g.stored
 	}
+	return st
 }
 
 // emit hands an event on, unless the configuration filters it out.
@@ -300,23 +302,20 @@ func (s *shard) emit(e *wire.Envelope) {
 		return
 	}
 	s.counters.events.Add(1)
-	buf := s.outlet.buffers.Get(len(e.Type) + len(e.Data))
-	buf.B = append(append(buf.B, e.Type...), e.Data...)
-	n := len(e.Type)
 	if e.HasSeq {
 		s.session.queued.Store(e.Seq)
 	}
-	s.outlet.push(Event{
-		Shard:   s.id,
-		Session: s.session.id,
-		Seq:     e.Seq,
-		Type:    buf.B[:n:n],
-		Data:    buf.B[n:],
-		origin:  s.session,
-		outlet:  s.outlet,
-		buf:     buf,
-		size:    cap(buf.B) + eventOverhead,
-	})
+	s.push(Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, origin: s.session}, e.Type, e.Data)
+}
+
+// push leaves an event with copies of its name and data in the outlet.
+func (s *shard) push(ev Event, name, data []byte) {
+	buf := s.outlet.buffers.Get(len(name) + len(data))
+	buf.B = append(append(buf.B, name...), data...)
+	n := len(name)
+	ev.Type, ev.Data = buf.B[:n:n], buf.B[n:]
+	ev.outlet, ev.buf, ev.size = s.outlet, buf, cap(buf.B)+eventOverhead
+	s.outlet.push(ev)
 }
 
 // eventOverhead is what an event costs in the ring beside its bytes.

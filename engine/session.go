@@ -10,7 +10,8 @@ type Session struct {
 	ID        string // Discord's session id
 	ResumeURL string // resume_gateway_url; empty: the main URL
 	Seq       int64  // every event up to this one is acknowledged or filtered out
-	Shards    int    // shard count that the session belongs to
+	Shards    int    // shard count that the session belongs to; 0: not known
+	Gap       Gap    // to be told before the session's next event; there may be one without a session
 }
 
 // session is a shard's running session.

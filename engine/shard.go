@@ -7,6 +7,7 @@ import (
 	"context"
 	crand "crypto/rand"
 	"encoding/binary"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
@@ -51,10 +52,12 @@ type shard struct {
 	outlet   *outlet // the reader's, likewise
 	counters shardCounters
 	current  atomic.Pointer[session] // session, for others than the owner
+	gap      atomic.Pointer[gap]     // the last; written by the owner
 
 	// owned by the reader, for the life of the shard
 	rand     *rand.Rand
 	session  *session
+	untold   *gap     // gap, until it is handed on
 	plan     nextStep // what the next connection is for
 	mainHost bool     // resume through the main URL
 	history
@@ -89,6 +92,7 @@ type shardCounters struct {
 	resumes    atomic.Int64
 	sessions   atomic.Int64
 	lost       atomic.Int64
+	gaps       atomic.Int64
 }
 
 func newShard(id int, env *environment) *shard {
@@ -107,13 +111,18 @@ func newShard(id int, env *environment) *shard {
 	}
 	s.commands.limit = env.opts.CommandQueue
 	s.frames.MaxMessage = env.opts.MaxMessage
-	if stored := env.opts.Sessions[id]; stored.ID != "" {
-		if stored.Shards == env.shards {
-			s.setSession(newSession(stored.ID, stored.ResumeURL, stored.Seq))
-		} else {
-			s.log.Warn("stored session set aside: it belongs to another shard count",
-				"stored", stored.Shards, "now", env.shards)
-		}
+	stored := env.opts.Sessions[id]
+	if stored.Gap != (Gap{}) {
+		s.lose(stored.Gap)
+	}
+	switch {
+	case stored.ID == "":
+	case stored.Shards == env.shards || stored.Shards == 0:
+		s.setSession(newSession(stored.ID, stored.ResumeURL, stored.Seq))
+	default:
+		s.log.Warn("stored session set aside: it belongs to another shard count",
+			"stored", stored.Shards, "now", env.shards)
+		s.lose(Gap{stored.ID, stored.Seq, time.Now().UnixMilli(), "the shard count was changed"})
 	}
 	return s
 }
@@ -296,7 +305,7 @@ func (s *shard) end(now time.Time, c cause, err error) {
 		s.env.fail(fatalClose(s.id, s.env.shards, c.code, s.env.opts.Intents))
 		return
 	case nextIdentify:
-		s.forget()
+		s.forget(now, c)
 	}
 	s.retryAt = now.Add(wait)
 	s.to(Backoff)
@@ -368,11 +377,17 @@ func (s *shard) setSession(ses *session) {
 	s.current.Store(ses)
 }
 
-// forget gives up the session.
-func (s *shard) forget() {
+// forget gives up the session because of c.
+func (s *shard) forget(now time.Time, c cause) {
 	if s.session == nil {
 		return
 	}
+	reason := c.kind.String()
+	if c.code != 0 {
+		reason = fmt.Sprintf("%s with %d (%s)", reason, uint16(c.code), c.code)
+	}
+	// Before the session goes: whoever stores either finds it or the gap.
+	s.lose(Gap{s.session.id, s.session.seq.Load(), now.UnixMilli(), reason})
 	s.log.Warn("session given up: events of the pause that Discord does not send again are lost",
 		"after_seq", s.session.seq.Load())
 	s.counters.lost.Add(1)

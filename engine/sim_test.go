@@ -26,6 +26,7 @@ const simToken = "sim-token"
 type recorder struct {
 	mu       sync.Mutex
 	received []sim.Received
+	gaps     []toldGap
 	gate     chan struct{} // if set, Publish waits for it to be closed
 	closed   bool
 }
@@ -44,6 +45,10 @@ func (r *recorder) Publish(ctx context.Context, batch []engine.Event, acked func
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, ev := range batch {
+		if ev.Gap {
+			r.gaps = append(r.gaps, toldGap{string(ev.Type), string(ev.Data), ev.Session, len(r.received)})
+			continue
+		}
 		r.received = append(r.received, sim.Received{
 			Shard: ev.Shard, Session: ev.Session, Seq: ev.Seq, Type: string(ev.Type), Hash: sim.Hash(ev.Data),
 		})

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"sluice/engine"
 )
 
 const (
@@ -154,9 +156,9 @@ func (f *File) Save(_ context.Context, changes State) error {
 		same := was
 		same.Seq, same.At = c.Seq, c.At
 		switch {
-		case c.ID == "" && !has:
+		case c.empty() && !has:
 			continue
-		case c.ID == "":
+		case c.empty():
 			f.buf = appendRemoval(f.buf, shard)
 			f.synced = time.Time{}
 		case has && same == c:
@@ -166,7 +168,7 @@ func (f *File) Save(_ context.Context, changes State) error {
 			f.synced = time.Time{}
 		}
 	}
-	if changes.Starts != (Starts{}) {
+	if changes.Starts != (engine.Starts{}) {
 		f.buf = appendStarts(f.buf, changes.Starts)
 		f.synced = time.Time{}
 	}
@@ -204,7 +206,7 @@ func (f *File) rewrite() error {
 	for _, shard := range shards {
 		buf = appendCheckpoint(buf, shard, f.state.Checkpoints[shard])
 	}
-	if f.state.Starts != (Starts{}) {
+	if f.state.Starts != (engine.Starts{}) {
 		buf = appendStarts(buf, f.state.Starts)
 	}
 	f.buf = buf

@@ -15,6 +15,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"sluice/engine"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -314,7 +316,7 @@ func TestFileInUse(t *testing.T) {
 func FuzzParseFile(f *testing.F) {
 	all := appendCheckpoint(nil, 3, checkpoint("a", 7))
 	all = appendAdvance(all, 3, checkpoint("a", 9))
-	all = appendStarts(all, Starts{5, checkpoint("", 0).At})
+	all = appendStarts(all, engine.Starts{Count: 5, Until: checkpoint("", 0).At})
 	f.Add(all)
 	f.Add(appendRemoval(all, 3))
 	f.Add(all[:len(all)-3])
@@ -331,7 +333,7 @@ func FuzzParseFile(f *testing.F) {
 		for shard, c := range s.Checkpoints {
 			text = appendCheckpoint(text, shard, c)
 		}
-		if s.Starts != (Starts{}) {
+		if s.Starts != (engine.Starts{}) {
 			text = appendStarts(text, s.Starts)
 		}
 		if written, n := parseFile(text); n != len(text) || !same(s, written) {

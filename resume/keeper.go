@@ -28,46 +28,66 @@ type Keeper struct {
 
 	saved   State     // what the store has
 	failing time.Time // since when it takes nothing; zero: it does
+	tried   time.Time // when it was last asked to
 	told    time.Time
 }
 
-// Load returns the sessions in the store that can be resumed, for engine.Options. What
-// belongs to another bot or other intents, or is too old, is set aside with a word.
-func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, error) {
+// retryAfter is how long a store that fails is left alone.
+const retryAfter = time.Second
+
+// Load returns the sessions in the store that can be resumed, and the count of Identifies,
+// for engine.Options. What belongs to another bot or other intents, or is too old, is set
+// aside with a word; but for another bot's it is a gap.
+func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Starts, error) {
 	state, err := k.Store.Load(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("resume: %w", err)
+		return nil, engine.Starts{}, fmt.Errorf("resume: %w", err)
 	}
 	k.saved = state
-	maxAge := k.MaxAge
-	if maxAge == 0 {
-		maxAge = time.Hour
+	if k.MaxAge == 0 {
+		k.MaxAge = time.Hour
 	}
 	sessions := make(map[int]engine.Session)
 	why := make(map[string][]int)
+	setAside := func(shard int, reason string) { why[reason] = append(why[reason], shard) }
 	for shard, c := range state.Checkpoints {
+		reason := ""
 		switch {
-		case c.Bot != k.Bot:
-			why["another token"] = append(why["another token"], shard)
-		case c.Intents != k.Intents:
-			why["other intents"] = append(why["other intents"], shard)
-		case time.Since(c.At) > maxAge:
-			why["too old"] = append(why["too old"], shard)
-		default:
-			sessions[shard] = c.Session
+		case c.Bot != 0 && c.Bot != k.Bot:
+			setAside(shard, "another token")
+			continue
+		case c.ID == "": // a gap alone
+		case c.Bot != 0 && c.Intents != k.Intents:
+			reason = "other intents"
+		case !c.At.IsZero() && time.Since(c.At) > k.MaxAge:
+			reason = "too old"
 		}
+		if reason != "" {
+			setAside(shard, reason)
+			if c.Gap == (engine.Gap{}) {
+				c.Gap = engine.Gap{Session: c.ID, Seq: c.Seq, At: time.Now().UnixMilli(), Reason: "the stored session was set aside: " + reason}
+			}
+			c.Session = engine.Session{Gap: c.Gap}
+		}
+		sessions[shard] = c.Session
 	}
 	for _, reason := range slices.Sorted(maps.Keys(why)) {
 		shards := why[reason]
 		slices.Sort(shards)
 		k.Log.Warn("stored sessions set aside: these shards identify", "reason", reason, "shards", len(shards), "first", shards[0])
 	}
-	return sessions, nil
+	return sessions, state.Starts, nil
 }
 
-// Run writes what sessions returns, which is Engine.Sessions, until ctx is done. A store
-// that takes nothing is told of, and tried again.
-func (k *Keeper) Run(ctx context.Context, sessions func() iter.Seq2[int, engine.Session]) {
+// Engine is what a Keeper asks an *engine.Engine for.
+type Engine interface {
+	Sessions() iter.Seq2[int, engine.Session]
+	Starts() engine.Starts
+}
+
+// Run writes checkpoints of e until ctx is done. A store that takes nothing is told of,
+// and tried again.
+func (k *Keeper) Run(ctx context.Context, e Engine) {
 	every := k.Every
 	if every == 0 {
 		every = 100 * time.Millisecond
@@ -77,7 +97,9 @@ func (k *Keeper) Run(ctx context.Context, sessions func() iter.Seq2[int, engine.
 	for {
 		select {
 		case <-tick.C:
-			k.Save(ctx, sessions())
+			if k.failing.IsZero() || time.Since(k.tried) >= retryAfter {
+				k.Save(ctx, e)
+			}
 		case <-ctx.Done():
 			return
 		}
@@ -86,21 +108,32 @@ func (k *Keeper) Run(ctx context.Context, sessions func() iter.Seq2[int, engine.
 
 // Save writes the checkpoints that have changed. After an error, which is told, those
 // that were not written are written the next time.
-func (k *Keeper) Save(ctx context.Context, sessions iter.Seq2[int, engine.Session]) error {
+func (k *Keeper) Save(ctx context.Context, e Engine) error {
 	changes := State{}
 	now := time.Now()
-	for shard, s := range sessions {
-		if was := k.saved.Checkpoints[shard]; was.Session == s && (s.ID == "" || was.Bot == k.Bot && was.Intents == k.Intents) {
+	for shard, s := range e.Sessions() {
+		was := k.saved.Checkpoints[shard]
+		// One without events gets old only when its process has ended.
+		current := was.Bot == k.Bot && was.Intents == k.Intents && now.Sub(was.At) < k.MaxAge/4
+		if was.Session == s && (current || s == (engine.Session{})) {
 			continue
 		}
 		if changes.Checkpoints == nil {
 			changes.Checkpoints = make(map[int]Checkpoint)
 		}
-		changes.Checkpoints[shard] = Checkpoint{Session: s, Intents: k.Intents, Bot: k.Bot, At: now}
+		if s != (engine.Session{}) {
+			changes.Checkpoints[shard] = Checkpoint{Session: s, Intents: k.Intents, Bot: k.Bot, At: now}
+		} else {
+			changes.Checkpoints[shard] = Checkpoint{}
+		}
 	}
-	if changes.Checkpoints == nil && k.failing.IsZero() {
+	if starts := e.Starts(); starts.Count != k.saved.Starts.Count || !starts.Until.Truncate(time.Millisecond).Equal(k.saved.Starts.Until.Truncate(time.Millisecond)) {
+		changes.Starts = starts
+	}
+	if changes.Checkpoints == nil && changes.Starts == (engine.Starts{}) && k.failing.IsZero() {
 		return nil
 	}
+	k.tried = now
 	if err := k.Store.Save(ctx, changes); err != nil {
 		if k.failing.IsZero() {
 			k.failing = now

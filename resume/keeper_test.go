@@ -11,7 +11,6 @@ import (
 	"maps"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +42,31 @@ func (f *failing) Save(ctx context.Context, changes State) error {
 	return f.Memory.Save(ctx, changes)
 }
 
+// fakeEngine has what it is told to have.
+type fakeEngine struct {
+	mu       sync.Mutex
+	sessions map[int]engine.Session
+	starts   engine.Starts
+}
+
+func (e *fakeEngine) set(sessions map[int]engine.Session, starts engine.Starts) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.sessions, e.starts = maps.Clone(sessions), starts
+}
+
+func (e *fakeEngine) Sessions() iter.Seq2[int, engine.Session] {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return maps.All(e.sessions)
+}
+
+func (e *fakeEngine) Starts() engine.Starts {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.starts
+}
+
 func TestKeeper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -52,7 +76,7 @@ func TestKeeper(t *testing.T) {
 		}
 		load := func(k *Keeper) map[int]engine.Session {
 			t.Helper()
-			s, err := k.Load(t.Context())
+			s, _, err := k.Load(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,22 +87,29 @@ func TestKeeper(t *testing.T) {
 			t.Errorf("an empty store has %v", s)
 		}
 		now := map[int]engine.Session{0: {ID: "a", Seq: 1, Shards: 2}, 1: {}}
-		var shown atomic.Pointer[map[int]engine.Session] // to the keeper
-		show := func() { m := maps.Clone(now); shown.Store(&m) }
-		show()
+		e, starts := new(fakeEngine), engine.Starts{}
+		e.set(now, starts)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			k.Run(ctx, func() iter.Seq2[int, engine.Session] { return maps.All(*shown.Load()) })
+			k.Run(ctx, e)
 		}()
-		wait := func(d time.Duration) { show(); time.Sleep(d); synctest.Wait() }
+		wait := func(d time.Duration) { e.set(now, starts); time.Sleep(d); synctest.Wait() }
 		wait(time.Second)
 		if store.saves != 1 {
 			t.Errorf("%d saves of one change", store.saves)
 		}
 		now[0], now[1] = engine.Session{ID: "a", Seq: 9, Shards: 2}, engine.Session{ID: "b", Seq: 3, Shards: 2}
 		wait(time.Second)
+		if store.saves != 2 {
+			t.Errorf("%d saves of two changes", store.saves)
+		}
+		starts = engine.Starts{Count: 3, Until: time.Now().Add(time.Hour)}
+		wait(time.Second)
+		if _, got, err := newKeeper().Load(t.Context()); err != nil || got != starts || store.saves != 3 {
+			t.Errorf("the count of identifies is %+v after %d saves, %v", got, store.saves, err)
+		}
 		store.fail(errors.New("disk full"))
 		now[0] = engine.Session{ID: "a", Seq: 10, Shards: 2}
 		wait(150 * time.Second)
@@ -100,7 +131,8 @@ func TestKeeper(t *testing.T) {
 		}
 		delete(now, 0)
 		now[1] = engine.Session{}
-		if err := k.Save(t.Context(), maps.All(now)); err != nil {
+		e.set(now, starts)
+		if err := k.Save(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
 		if s := load(newKeeper()); len(s) != 1 || s[0].Seq != 10 {
@@ -118,9 +150,47 @@ func TestKeeper(t *testing.T) {
 			log.Reset()
 			k := newKeeper()
 			tt.change(k)
-			if s := load(k); len(s) != 0 || !strings.Contains(log.String(), tt.why) {
+			s := load(k)
+			gap := s[0].Gap
+			gap.At = 0
+			want := engine.Gap{Session: "a", Seq: 10, Reason: "the stored session was set aside: " + tt.why}
+			if tt.why == "another token" {
+				want = engine.Gap{}
+			}
+			if s[0].ID != "" || gap != want || !strings.Contains(log.String(), tt.why) {
 				t.Errorf("%s: %v, told %q", tt.why, s, log.String())
 			}
+		}
+	})
+}
+
+// A session without events does not get old while its shard has it; what is not known of
+// one is not held against it, and a gap is kept.
+func TestKeeperAges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(Memory)
+		gap := engine.Gap{Session: "older", Seq: 7, At: 1, Reason: "too old"}
+		quiet := engine.Session{ID: "quiet", Seq: 1, Shards: 1, Gap: gap}
+		store.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{1: {Session: engine.Session{ID: "of another gateway"}}}})
+		newKeeper := func() *Keeper { return &Keeper{Store: store, Bot: 7, Log: slog.New(slog.DiscardHandler)} }
+		k, e := newKeeper(), new(fakeEngine)
+		e.set(map[int]engine.Session{0: quiet}, engine.Starts{})
+		if _, _, err := k.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			time.Sleep(5 * time.Minute)
+			k.Save(t.Context(), e)
+		}
+		time.Sleep(40 * time.Minute)
+		want := map[int]engine.Session{0: quiet, 1: {ID: "of another gateway"}}
+		if got, _, err := newKeeper().Load(t.Context()); err != nil || !maps.Equal(got, want) {
+			t.Errorf("%+v, %v", got, err)
+		}
+		time.Sleep(40 * time.Minute)
+		want[0] = engine.Session{Gap: gap}
+		if got, _, err := newKeeper().Load(t.Context()); err != nil || !maps.Equal(got, want) {
+			t.Errorf("when it is too old: %+v, %v", got, err)
 		}
 	})
 }

@@ -54,10 +54,13 @@ func beginRecord(dst []byte, kind byte) []byte {
 func appendCheckpoint(dst []byte, shard int, c Checkpoint) []byte {
 	start := len(dst)
 	dst = beginRecord(dst, recordCheckpoint)
-	for _, n := range [...]uint64{uint64(shard), uint64(c.Seq), uint64(c.Shards), uint64(c.Intents), c.Bot, uint64(c.At.UnixMilli())} {
+	for _, n := range [...]uint64{
+		uint64(shard), uint64(c.Seq), uint64(c.Shards), uint64(c.Intents), c.Bot, uint64(c.At.UnixMilli()),
+		uint64(c.Gap.Seq), uint64(c.Gap.At),
+	} {
 		dst = binary.AppendUvarint(dst, n)
 	}
-	for _, s := range [...]string{c.ID, c.ResumeURL} {
+	for _, s := range [...]string{c.ID, c.ResumeURL, c.Gap.Session, c.Gap.Reason} {
 		dst = binary.AppendUvarint(dst, uint64(len(s)))
 		dst = append(dst, s...)
 	}
@@ -74,7 +77,7 @@ func appendRemoval(dst []byte, shard int) []byte {
 	return appendNumbers(dst, recordRemoval, uint64(shard))
 }
 
-func appendStarts(dst []byte, s Starts) []byte {
+func appendStarts(dst []byte, s engine.Starts) []byte {
 	return appendNumbers(dst, recordStarts, uint64(s.Count), uint64(s.Until.UnixMilli()))
 }
 
@@ -115,8 +118,9 @@ func parseRecord(s *State, body []byte) bool {
 	case recordCheckpoint:
 		shard := r.count()
 		c := Checkpoint{Session: engine.Session{Seq: r.seq(), Shards: r.count()}, Intents: wire.Intents(r.number()), Bot: r.number(), At: r.time()}
-		c.ID, c.ResumeURL = r.text(), r.text()
-		if r.done() && c.ID != "" {
+		c.Gap.Seq, c.Gap.At = r.seq(), r.seq()
+		c.ID, c.ResumeURL, c.Gap.Session, c.Gap.Reason = r.text(), r.text(), r.text(), r.text()
+		if r.done() && !c.empty() {
 			s.Checkpoints[shard] = c
 			return true
 		}
@@ -133,7 +137,7 @@ func parseRecord(s *State, body []byte) bool {
 			return true
 		}
 	case recordStarts:
-		if starts := (Starts{Count: r.count(), Until: r.time()}); r.done() {
+		if starts := (engine.Starts{Count: r.count(), Until: r.time()}); r.done() {
 			s.Starts = starts
 			return true
 		}

@@ -19,20 +19,17 @@ import (
 type Checkpoint struct {
 	engine.Session
 	Intents wire.Intents // that the session was begun with
-	Bot     uint64       // Fingerprint of the token that it was begun with
-	At      time.Time    // when it was taken; stores keep it to the millisecond
+	Bot     uint64       // Fingerprint of the token that it was begun with; 0: neither is known
+	At      time.Time    // when it was taken; stores keep it to the millisecond; zero: not known
 }
 
-// Starts counts the Identifies of a bot, of which Discord allows a number a day.
-type Starts struct {
-	Count int
-	Until time.Time // when the count begins anew; stores keep it to the millisecond
-}
+// empty reports whether there is nothing to keep.
+func (c *Checkpoint) empty() bool { return c.ID == "" && c.Gap == (engine.Gap{}) }
 
 // State is what a store holds.
 type State struct {
 	Checkpoints map[int]Checkpoint // by shard
-	Starts      Starts
+	Starts      engine.Starts      // kept to the millisecond
 }
 
 // Store keeps a State. One goroutine at a time calls its methods.
@@ -40,7 +37,7 @@ type Store interface {
 	// Load returns what is stored. The caller owns it.
 	Load(ctx context.Context) (State, error)
 	// Save stores the checkpoints of changes in place of those that their shards
-	// had; one without a session ID removes its shard's. Starts is stored unless
+	// had; the zero Checkpoint removes its shard's. Starts is stored unless
 	// it is zero. After an error any of them may be stored, and Save is called
 	// again with all of them, or newer ones.
 	Save(ctx context.Context, changes State) error
@@ -61,13 +58,13 @@ func (s *State) apply(changes State) {
 		s.Checkpoints = make(map[int]Checkpoint)
 	}
 	for shard, c := range changes.Checkpoints {
-		if c.ID == "" {
+		if c.empty() {
 			delete(s.Checkpoints, shard)
 		} else {
 			s.Checkpoints[shard] = c
 		}
 	}
-	if changes.Starts != (Starts{}) {
+	if changes.Starts != (engine.Starts{}) {
 		s.Starts = changes.Starts
 	}
 }

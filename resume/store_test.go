@@ -58,12 +58,15 @@ func testStore(t *testing.T, open func(t *testing.T) Store) {
 				default:
 					if c.ID != "" {
 						c.Seq += r.Int64N(1000)
+						if r.IntN(4) == 0 {
+							c.Gap = engine.Gap{Session: "lost", Seq: r.Int64N(9), At: 1_795_000_000_000, Reason: "closed by Discord"}
+						}
 						changes.Checkpoints[shard] = c
 					}
 				}
 			}
 			if r.IntN(5) == 0 {
-				changes.Starts = Starts{r.IntN(1000), time.UnixMilli(r.Int64N(1 << 40))}
+				changes.Starts = engine.Starts{Count: r.IntN(1000), Until: time.UnixMilli(r.Int64N(1 << 40))}
 			}
 			want.apply(changes)
 			if err := s.Save(t.Context(), changes); err != nil {

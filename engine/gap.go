@@ -1,0 +1,67 @@
+// This file tells the bots of events that they will never get.
+
+package engine
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// GapEvent is the name of the event that tells of a Gap. Discord has none of that name.
+const GapEvent = "GATEWAY_GAP"
+
+// Gap is a session that Discord has not continued: what happened between its last
+// event and the first of the next session has no event. The zero value is none.
+type Gap struct {
+	Session string // Discord's id of the session that has ended
+	Seq     int64  // of the last event of it that was received, or was stored as received
+	At      int64  // when its end was known; Unix time in milliseconds
+	Reason  string // why
+}
+
+// gap is a Gap of a shard, on its way to the sink. It is told of before the first event
+// of whatever follows: until then, other sessions may end in the same way, and one
+// event tells of all. The store has it until the sink has.
+type gap struct {
+	Gap
+	stored Gap     // in the store: this one, or one before it that the sink did not have when this one came
+	end    session // takes the acknowledgement
+	told   bool    // handed on; owned by the reader
+}
+
+// acknowledged reports whether the sink has the gap. Any goroutine may call it.
+func (g *gap) acknowledged() bool { return g.end.acked.Load() >= 0 }
+
+// lose notes that a session has ended without a successor.
+func (s *shard) lose(g Gap) {
+	if !s.env.opts.Gaps {
+		return
+	}
+	before := s.gap.Load()
+	if before != nil && !before.told {
+		return
+	}
+	next := &gap{Gap: g, stored: g}
+	next.end.acked.Store(-1)
+	if before != nil && !before.acknowledged() {
+		next.stored = before.stored
+	}
+	s.gap.Store(next)
+	s.untold = next
+}
+
+// tellGap hands on the event that tells of the gap.
+func (s *shard) tellGap() {
+	g := s.untold
+	s.untold, g.told = nil, true
+	s.counters.gaps.Add(1)
+	data, _ := json.Marshal(struct { // of strings and numbers: it does not fail
+		Shard   int    `json:"shard"`
+		Shards  int    `json:"shards"`
+		Session string `json:"session"`
+		Seq     int64  `json:"seq"`
+		At      string `json:"at"`
+		Reason  string `json:"reason"`
+	}{s.id, s.env.shards, g.Session, g.Seq, time.UnixMilli(g.At).UTC().Format("2006-01-02T15:04:05.000Z"), g.Reason})
+	s.push(Event{Shard: s.id, Session: g.Session, Seq: g.Seq, Gap: true, origin: &g.end}, []byte(GapEvent), data)
+}
