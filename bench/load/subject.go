@@ -98,7 +98,7 @@ func start(s Subject, at SimState, shards int, ids string) (*process, error) {
 			return nil, err
 		}
 		p.debug = "http://" + address
-		p.cmd.Env = append(p.cmd.Env, "DEBUG_ADDRESS="+address, "LOG_LEVEL=warn", "BROKER_TYPE=stdio")
+		p.cmd.Env = append(p.cmd.Env, "DEBUG_ADDRESS="+address, "LOG_LEVEL=warn", "BROKER_TYPE=stdio", "SHARD_STORE_TYPE=memory")
 	} else {
 		p.cmd.Env = append(p.cmd.Env, "DISCORD_INTENTS="+strconv.FormatUint(uint64(wire.UnprivilegedIntents), 10), // what the gateway asks for
 			"BENCH_SAMPLE="+strconv.Itoa(peerSample))

@@ -32,7 +32,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = tls
 	defer transport.CloseIdleConnections()
-	keeper, sessions, err := newKeeper(ctx, cfg, log)
+	keeper, err := newKeeper(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,10 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		IDs:             cfg.Shards.IDs,
 		Events:          eventSet(cfg.Events),
 		Sink:            sink,
-		Sessions:        sessions,
+		Sessions:        keeper.sessions,
+		Gaps:            cfg.Broker.Gaps,
+		Starts:          keeper.starts,
+		StartReserve:    cfg.Shards.IdentifyReserve,
 		QueueBytes:      cfg.Broker.Buffer,
 		ShutdownTimeout: cfg.ShutdownTimeout,
 		Reader:          reader,

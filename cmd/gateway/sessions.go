@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -20,24 +21,40 @@ import (
 
 // sessions lists what is stored, or forgets it.
 func sessions(ctx context.Context, cfg *config.Config, forget, yes bool, stdin io.Reader, stdout, stderr io.Writer) int {
-	if cfg.ShardStore.Type != config.StoreFile {
-		fmt.Fprintf(stderr, "error: shard_store.type: nothing is stored with %q; set it to \"file\"\n", cfg.ShardStore.Type)
+	setting := "shard_store.directory"
+	switch cfg.ShardStore.Type {
+	case config.StoreMemory:
+		fmt.Fprintf(stderr, "error: shard_store.type: nothing is stored with %q; set it to %q or %q\n", config.StoreMemory, config.StoreFile, config.StoreRedis)
 		return exitUsage
+	case config.StoreRedis:
+		setting = "redis.urls"
 	}
-	dir := cfg.ShardStore.Directory
-	state, err := resume.ReadFile(dir)
+	state, err := readStore(ctx, cfg)
 	if err == nil && !forget {
 		listSessions(stdout, state, resume.Fingerprint(cfg.Token.Reveal()))
 		return exitOK
 	}
 	if err == nil {
-		err = forgetSessions(ctx, dir, len(state.Checkpoints), yes, stdin, stdout)
+		err = forgetSessions(ctx, cfg, len(state.Checkpoints), yes, stdin, stdout)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "error: shard_store.directory: %v\n", err)
+		fmt.Fprintf(stderr, "error: %s: %v\n", setting, err)
 		return exitFailure
 	}
 	return exitOK
+}
+
+// readStore returns what is stored, also while a process has it.
+func readStore(ctx context.Context, cfg *config.Config) (resume.State, error) {
+	if cfg.ShardStore.Type == config.StoreFile {
+		return resume.ReadFile(cfg.ShardStore.Directory)
+	}
+	store, err := openStore(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return resume.State{}, err
+	}
+	defer store.Close()
+	return store.Load(ctx)
 }
 
 func listSessions(w io.Writer, state resume.State, bot uint64) {
@@ -49,11 +66,22 @@ func listSessions(w io.Writer, state resume.State, bot uint64) {
 	fmt.Fprintln(table, "shard\tof\tsession\tseq\tage\t")
 	for _, shard := range slices.Sorted(maps.Keys(state.Checkpoints)) {
 		c := state.Checkpoints[shard]
-		note := ""
-		if c.Bot != bot {
-			note = "of another token"
+		of, age, note := strconv.Itoa(c.Shards), "?", ""
+		if c.Shards == 0 {
+			of = "?"
 		}
-		fmt.Fprintf(table, "%d\t%d\t%s\t%d\t%s\t%s\n", shard, c.Shards, maskSession(c.ID), c.Seq, time.Since(c.At).Round(time.Second), note)
+		if !c.At.IsZero() {
+			age = time.Since(c.At).Round(time.Second).String()
+		}
+		switch {
+		case c.Bot == 0 && c.ID != "":
+			note = "of another gateway"
+		case c.Bot != bot:
+			note = "of another token"
+		case c.Gap.Session != "":
+			note = "the end of " + maskSession(c.Gap.Session) + " is to be told"
+		}
+		fmt.Fprintf(table, "%d\t%s\t%s\t%d\t%s\t%s\n", shard, of, maskSession(c.ID), c.Seq, age, note)
 	}
 	table.Flush()
 }
@@ -62,8 +90,8 @@ func listSessions(w io.Writer, state resume.State, bot uint64) {
 // would let somebody resume it.
 func maskSession(id string) string { return id[:min(4, len(id))] + "…" }
 
-// forgetSessions removes all sessions from the directory, if somebody says so.
-func forgetSessions(ctx context.Context, dir string, n int, yes bool, stdin io.Reader, stdout io.Writer) error {
+// forgetSessions removes all sessions from the store, if somebody says so.
+func forgetSessions(ctx context.Context, cfg *config.Config, n int, yes bool, stdin io.Reader, stdout io.Writer) error {
 	if n == 0 {
 		fmt.Fprintln(stdout, "no sessions are stored")
 		return nil
@@ -76,7 +104,7 @@ func forgetSessions(ctx context.Context, dir string, n int, yes bool, stdin io.R
 			return nil
 		}
 	}
-	store, err := resume.OpenFile(dir, slog.New(slog.DiscardHandler))
+	store, err := openStore(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -6,55 +6,125 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
+	"syscall"
+	"time"
+
+	"github.com/redis/rueidis"
 
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
 	"sluice/resume"
+	"sluice/sinks/redis"
 )
 
-// keeper writes the sessions of an engine to the store, if there is one.
+// keeper writes the sessions of an engine to the store.
 type keeper struct {
 	resume.Keeper
 	stop    context.CancelFunc
 	running sync.WaitGroup
+
+	// as they were in the store
+	sessions map[int]engine.Session
+	starts   engine.Starts
 }
 
-// newKeeper opens the store and returns the sessions that are in it.
-func newKeeper(ctx context.Context, cfg *config.Config, log *slog.Logger) (*keeper, map[int]engine.Session, error) {
-	k := &keeper{Keeper: resume.Keeper{
-		Store: new(resume.Memory), Bot: resume.Fingerprint(cfg.Token.Reveal()), Intents: cfg.Intents, Log: log,
-	}}
-	if cfg.ShardStore.Type == config.StoreFile {
-		file, err := resume.OpenFile(cfg.ShardStore.Directory, log)
-		if err != nil {
-			err = fmt.Errorf("shard_store.directory: %w", err)
-			if errors.As(err, new(*resume.InUseError)) {
-				err = settingError{err}
-			}
-			return nil, nil, err
-		}
-		k.Store = file
-	}
-	sessions, err := k.Load(ctx)
+// newKeeper opens the store and loads what is in it.
+func newKeeper(ctx context.Context, cfg *config.Config, log *slog.Logger) (*keeper, error) {
+	store, err := openStore(cfg, log)
 	if err != nil {
-		k.Store.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return k, sessions, nil
+	k := &keeper{Keeper: resume.Keeper{
+		Store: store, Bot: resume.Fingerprint(cfg.Token.Reveal()), Intents: cfg.Intents, Every: cfg.ShardStore.Interval, Log: log,
+	}}
+	if err := k.load(ctx, cfg, log); err != nil {
+		store.Close()
+		return nil, err
+	}
+	return k, nil
+}
+
+// openStore opens the store of the settings.
+func openStore(cfg *config.Config, log *slog.Logger) (resume.Store, error) {
+	switch cfg.ShardStore.Type {
+	case config.StoreRedis:
+		client, err := redisClient(cfg)
+		if err != nil {
+			return nil, err
+		}
+		return &resume.Redis{
+			Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, client) },
+			Prefix:  cfg.ShardStore.Prefix,
+			Compat:  cfg.ShardStore.Compat,
+		}, nil
+	case config.StoreFile:
+		file, err := resume.OpenFile(cfg.ShardStore.Directory, log)
+		denied := errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+		switch {
+		case err == nil:
+			return file, nil
+		case denied && cfg.Origin("shard_store.type").Kind == config.FromDefault && cfg.Origin("shard_store.directory").Kind == config.FromDefault:
+			log.Warn("no file can be written here: the next process can't resume the sessions of this one",
+				"error", err, "remedy", "set shard_store.directory, or shard_store.type")
+			return new(resume.Memory), nil
+		}
+		err = fmt.Errorf("shard_store.directory: %w", err)
+		if errors.As(err, new(*resume.InUseError)) {
+			err = settingError{err}
+		}
+		return nil, err
+	}
+	return new(resume.Memory), nil
+}
+
+// loadWait is how long a store that is away is waited for before the shards identify: Discord
+// keeps sessions hardly longer.
+const loadWait = time.Minute
+
+// load loads what is stored. A store that is away is waited for, but not for ever: it must not
+// keep events back.
+func (k *keeper) load(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+	for began, told := time.Now(), false; ; {
+		var err error
+		if k.sessions, k.starts, err = k.Load(ctx); err == nil {
+			return nil
+		}
+		switch {
+		case cfg.ShardStore.Type != config.StoreRedis:
+			return fmt.Errorf("shard_store.directory: %w", err)
+		case errors.As(err, new(*redis.ConfigError)):
+			return settingError{err}
+		case cfg.Broker.Required && cfg.Broker.Type == config.BrokerRedis:
+			return errRequired(err)
+		case ctx.Err() != nil:
+			return nil // nothing will be started
+		case time.Since(began) > loadWait:
+			log.Error("the stored sessions cannot be loaded: all shards identify", "error", err)
+			return nil
+		case !told:
+			told = true
+			log.Warn("the stored sessions cannot be loaded; they are waited for", "error", err, "at_most", loadWait)
+		}
+		select {
+		case <-time.After(time.Second / 2):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // start writes checkpoints until end.
 func (k *keeper) start(e *engine.Engine) {
 	ctx, stop := context.WithCancel(context.Background())
 	k.stop = stop
-	k.running.Go(func() { k.Run(ctx, e.Sessions) })
+	k.running.Go(func() { k.Run(ctx, e) })
 }
 
 // end writes the last checkpoints of an engine that has ended, and closes the store.
 func (k *keeper) end(e *engine.Engine) error {
 	k.stop()
 	k.running.Wait()
-	return errors.Join(k.Save(context.Background(), e.Sessions()), k.Store.Close())
+	return errors.Join(k.Save(context.Background(), e), k.Store.Close())
 }

@@ -33,6 +33,7 @@ const (
 
 	StoreMemory = "memory"
 	StoreFile   = "file"
+	StoreRedis  = "redis"
 )
 
 // Values of ReaderConfig.Type.
@@ -118,6 +119,9 @@ type ShardsConfig struct {
 	// below it; without one they have yet to be held against Discord's
 	// recommendation.
 	IDs []int
+	// IdentifyReserve is how many of the day's Identifies are left alone;
+	// shards.identify_reserve, DISCORD_SHARD_IDENTIFY_RESERVE. 100 by default.
+	IdentifyReserve int
 }
 
 // GatewayConfig is the address of the gateway.
@@ -178,6 +182,9 @@ type BrokerConfig struct {
 	// Buffer bounds the events that wait for the broker, in bytes;
 	// broker.buffer, BROKER_BUFFER. 64 MiB by default.
 	Buffer int
+	// Gaps says whether lost events are told of by an event; broker.gaps,
+	// BROKER_GAPS. True by default.
+	Gaps bool
 	// BatchWait is how long a few events wait for more while the broker is busy;
 	// broker.batch_wait, BROKER_BATCH_WAIT. 1 ms by default.
 	BatchWait time.Duration
@@ -214,14 +221,20 @@ type PrometheusConfig struct {
 
 // ShardStoreConfig is where sessions are kept.
 type ShardStoreConfig struct {
-	// Type is StoreMemory, StoreFile or redis; shard_store.type, SHARD_STORE_TYPE.
-	// StoreMemory by default.
+	// Type is StoreMemory, StoreFile or StoreRedis; shard_store.type,
+	// SHARD_STORE_TYPE. StoreFile by default, where a file can be written.
 	Type string
 	// Directory is that of the file; shard_store.directory, SHARD_STORE_DIRECTORY.
 	// state by default.
 	Directory string
 	// Prefix of the keys; shard_store.prefix, SHARD_STORE_PREFIX.
 	Prefix string
+	// Compat has the old gateway's keys written; shard_store.compat,
+	// SHARD_STORE_COMPAT. False by default.
+	Compat bool
+	// Interval is how often checkpoints are written; shard_store.interval,
+	// SHARD_STORE_INTERVAL. 100 ms by default.
+	Interval time.Duration
 }
 
 // AMQPConfig is the address of RabbitMQ, and what is published there.
@@ -283,13 +296,15 @@ func defaults() *Config {
 			Group:          "gateway",
 			MessageTimeout: 2 * time.Minute,
 			Buffer:         64 << 20,
+			Gaps:           true,
 			BatchWait:      time.Millisecond,
 
 			DeadLetters:     "dead-letters.jsonl",
 			DeadLettersSize: 64 << 20,
 		},
+		Shards:     ShardsConfig{IdentifyReserve: 100},
 		Stdio:      StdioConfig{Format: FormatJSON},
-		ShardStore: ShardStoreConfig{Type: StoreMemory, Directory: "state"},
+		ShardStore: ShardStoreConfig{Type: StoreFile, Directory: "state", Interval: 100 * time.Millisecond},
 		AMQP:       AMQPConfig{ExchangeType: "direct", Heartbeat: 10 * time.Second, Prefetch: 64},
 		Redis:      RedisConfig{PoolSize: 5, Retention: time.Hour},
 		Log:        LogConfig{Level: slog.LevelInfo, Format: LogAuto},

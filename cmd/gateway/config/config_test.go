@@ -52,10 +52,11 @@ func TestDefaults(t *testing.T) {
 		Reader:          ReaderConfig{Type: "epoll", Pace: 4 * time.Millisecond},
 		Broker: BrokerConfig{
 			Type: "stdio", Group: "gateway", MessageTimeout: 2 * time.Minute, Buffer: 64 << 20,
-			BatchWait: time.Millisecond, DeadLetters: "dead-letters.jsonl", DeadLettersSize: 64 << 20,
+			Gaps: true, BatchWait: time.Millisecond, DeadLetters: "dead-letters.jsonl", DeadLettersSize: 64 << 20,
 		},
 		Stdio:      StdioConfig{Format: "json"},
-		ShardStore: ShardStoreConfig{Type: "memory", Directory: "state"},
+		Shards:     ShardsConfig{IdentifyReserve: 100},
+		ShardStore: ShardStoreConfig{Type: "file", Directory: "state", Interval: 100 * time.Millisecond},
 		AMQP:       AMQPConfig{ExchangeType: "direct", Heartbeat: 10 * time.Second, Prefetch: 64},
 		Redis:      RedisConfig{PoolSize: 5, Retention: time.Hour},
 		Log:        LogConfig{Level: slog.LevelInfo, Format: "auto"},

@@ -22,6 +22,7 @@ func (c *Config) finish(r *report) {
 	c.finishShards(r)
 	c.finishAddresses(r)
 	c.finishBroker(r)
+	c.finishStore(r)
 }
 
 func (c *Config) is(key string) bool { return c.origins[key].Kind != FromDefault }
@@ -128,6 +129,21 @@ func isLocal(hostport string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
+// finishStore checks what the store of sessions needs.
+func (c *Config) finishStore(r *report) {
+	needs := map[string]string{
+		"shard_store.directory": StoreFile, "shard_store.prefix": StoreRedis, "shard_store.compat": StoreRedis,
+	}
+	for _, s := range storeSettings {
+		if kind := needs[s.Key]; kind != "" && kind != c.ShardStore.Type && c.is(s.Key) {
+			r.add(Note, c.origins[s.Key], s.Key, "has no effect without shard_store.type = %q", kind)
+		}
+	}
+	if c.ShardStore.Type == StoreRedis && c.Broker.Type != BrokerRedis {
+		c.finishRedisServer(r, "shard_store.type")
+	}
+}
+
 // finishBroker checks what the broker needs, and tells of the parts that this version
 // does not have.
 func (c *Config) finishBroker(r *report) {
@@ -140,23 +156,18 @@ func (c *Config) finishBroker(r *report) {
 	if c.is("prometheus.address") {
 		r.add(Warning, c.origins["prometheus.address"], "prometheus.address", "metrics are not in this version; nothing is served")
 	}
-	if c.ShardStore.Type == "redis" {
-		r.add(Warning, c.origins["shard_store.type"], "shard_store.type", "%s is not in this version; sessions are kept in memory", c.ShardStore.Type)
-	}
 	if c.is("prometheus.endpoint") && !c.is("prometheus.address") {
 		r.add(Note, c.origins["prometheus.endpoint"], "prometheus.endpoint", "has no effect without prometheus.address")
-	}
-	if c.is("shard_store.prefix") && c.ShardStore.Type != "redis" {
-		r.add(Note, c.origins["shard_store.prefix"], "shard_store.prefix", "has no effect without shard_store.type = \"redis\"")
-	}
-	if c.is("shard_store.directory") && c.ShardStore.Type != StoreFile {
-		r.add(Note, c.origins["shard_store.directory"], "shard_store.directory", "has no effect without shard_store.type = \"file\"")
 	}
 	for _, s := range brokerSettings {
 		table, _, _ := strings.Cut(s.Key, ".")
 		unused := table != c.Broker.Type && table != "broker"
 		if table == "broker" && c.Broker.Type == BrokerStdio {
-			unused = s.Key != "broker.type" && s.Key != "broker.buffer" && s.Key != "broker.batch_wait"
+			unused = s.Key != "broker.type" && s.Key != "broker.buffer" && s.Key != "broker.batch_wait" && s.Key != "broker.gaps"
+		}
+		switch s.Key {
+		case "redis.urls", "redis.ca_file", "redis.cert_file", "redis.key_file", "redis.server_name":
+			unused = unused && c.ShardStore.Type != StoreRedis
 		}
 		if unused && c.is(s.Key) {
 			r.add(Note, c.origins[s.Key], s.Key, "not used by the broker %s", c.Broker.Type)
@@ -166,9 +177,7 @@ func (c *Config) finishBroker(r *report) {
 
 // finishRedis checks what the broker redis needs.
 func (c *Config) finishRedis(r *report) {
-	if len(c.Redis.URLs) == 0 && !r.failed["redis.urls"] {
-		r.add(Error, c.origins["broker.type"], "redis.urls", "missing, and the broker is redis; set REDIS_URL, or redis.urls in the file, such as [\"localhost:6379\"]")
-	}
+	c.finishRedisServer(r, "broker.type")
 	if c.is("redis.pool_size") {
 		r.add(Note, c.origins["redis.pool_size"], "redis.pool_size", "has no effect: one connection carries all events, in order")
 	}
@@ -177,6 +186,13 @@ func (c *Config) finishRedis(r *report) {
 	}
 	if c.Redis.Retention == 0 && c.Redis.MaxLength == 0 {
 		r.add(Warning, c.origins["redis.retention"], "redis.retention", "with neither this nor redis.max_length the streams grow until Redis is full")
+	}
+}
+
+// finishRedisServer checks what leads to Redis, for a setting that wants it.
+func (c *Config) finishRedisServer(r *report, setting string) {
+	if len(c.Redis.URLs) == 0 && !r.failed["redis.urls"] {
+		r.add(Error, c.origins[setting], "redis.urls", "missing, and %s is redis; set REDIS_URL, or redis.urls in the file, such as [\"localhost:6379\"]", setting)
 	}
 	c.finishTLS(r, "redis", c.Redis.TLS)
 }

@@ -158,6 +158,12 @@ var settings = slices.Concat([]Setting{
 		show: func(c *Config) string { return quoteUnlessEmpty(FormatShardIDs(c.Shards.IDs)) },
 	},
 	{
+		Key: "shards.identify_reserve", Env: "DISCORD_SHARD_IDENTIFY_RESERVE", Takes: "number", Default: "100",
+		Doc:  "How many of the session starts that Discord allows in a day are left alone: with no more than so many, shards that must identify wait for the next day. A process that crashes again and again can't use them up then.",
+		read: func(c *Config, in input) { readInt(&c.Shards.IdentifyReserve, in, 0, 1_000_000) },
+		show: func(c *Config) string { return strconv.Itoa(c.Shards.IdentifyReserve) },
+	},
+	{
 		Key: "presence", Env: "DISCORD_PRESENCE", Takes: "table; JSON in the variable", Default: "none",
 		Doc: "What the bot shows: `status` (online, dnd, idle, invisible), `afk`, `since` and `[[presence.activities]]` with `name`, `type` (0 to 5, or playing, streaming, listening, watching, custom, competing), `url`, `state`.",
 		read: func(c *Config, in input) {
@@ -257,32 +263,7 @@ var settings = slices.Concat([]Setting{
 		},
 		show: func(c *Config) string { return quoteUnlessEmpty(c.Prometheus.Endpoint) },
 	},
-	{
-		Key: "shard_store.type", Env: "SHARD_STORE_TYPE", Takes: "name", Default: `"memory"`,
-		Doc: "Where sessions are kept: `memory`, or `file`, which the next process resumes them from. `redis` is a known name, but not in this version: sessions are then kept in memory.",
-		read: func(c *Config, in input) {
-			if s, ok := in.oneOf(StoreMemory, StoreFile, "redis"); ok {
-				c.ShardStore.Type = s
-			}
-		},
-		show: func(c *Config) string { return quote(c.ShardStore.Type) },
-	},
-	{
-		Key: "shard_store.directory", Env: "SHARD_STORE_DIRECTORY", Takes: "path", Default: `"state"`,
-		Doc:  "The directory of the file, one for each process; it is made if it is not there.",
-		read: func(c *Config, in input) { readText(&c.ShardStore.Directory, in, `"state"`) },
-		show: func(c *Config) string { return quote(c.ShardStore.Directory) },
-	},
-	{
-		Key: "shard_store.prefix", Env: "SHARD_STORE_PREFIX", Takes: "text", Default: "empty",
-		Doc: "What the store's keys begin with. Not in this version.",
-		read: func(c *Config, in input) {
-			if s, ok := in.string(`"gateway"`); ok {
-				c.ShardStore.Prefix = s
-			}
-		},
-		show: func(c *Config) string { return quoteUnlessEmpty(c.ShardStore.Prefix) },
-	},
+}, storeSettings, []Setting{
 	{
 		Key: "log.level", Env: "LOG_LEVEL", Flag: "loglevel", Takes: "name", Default: `"info"`,
 		Doc: "The least that is logged: `debug`, `info`, `warn`, `error`, or `suppress` for nothing.",

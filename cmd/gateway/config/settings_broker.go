@@ -72,6 +72,12 @@ var commonSettings = []Setting{
 		show: func(c *Config) string { return quote(formatSize(int64(c.Broker.Buffer))) },
 	},
 	{
+		Key: "broker.gaps", Env: "BROKER_GAPS", Takes: Boolean, Default: "true",
+		Doc:  "Whether an event GATEWAY_GAP tells consumers that events of a shard are lost, since Discord has not continued its session. It does not depend on `events`.",
+		read: func(c *Config, in input) { in.bool(&c.Broker.Gaps) },
+		show: func(c *Config) string { return strconv.FormatBool(c.Broker.Gaps) },
+	},
+	{
 		Key: "broker.batch_wait", Env: "BROKER_BATCH_WAIT", Takes: "duration", Default: `"1ms"`,
 		Doc:  "How long a few events wait for more while the broker is busy with others, 0s to 1s. One that comes alone does not wait.",
 		read: func(c *Config, in input) { readDuration(&c.Broker.BatchWait, in, 0, time.Second) },
