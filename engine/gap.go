@@ -24,16 +24,27 @@ type Gap struct {
 // event tells of all. The store has it until the sink has.
 type gap struct {
 	Gap
-	stored Gap     // in the store: this one, or one before it that the sink did not have when this one came
-	end    session // takes the acknowledgement
-	told   bool    // handed on; owned by the reader
+	of    *session // that has ended; nil: it was in the store
+	first *gap     // this one, or one before it that the sink did not have when this one came
+	end   session  // takes the acknowledgement
+	told  bool     // handed on; owned by the reader
+}
+
+// stored returns the gap as it is stored until the sink has it: it begins where the sink
+// stands. Any goroutine may call it.
+func (g *gap) stored() Gap {
+	st := g.first.Gap
+	if of := g.first.of; of != nil {
+		st.Seq = of.checkpoint()
+	}
+	return st
 }
 
 // acknowledged reports whether the sink has the gap. Any goroutine may call it.
 func (g *gap) acknowledged() bool { return g.end.acked.Load() >= 0 }
 
-// lose notes that a session has ended without a successor.
-func (s *shard) lose(g Gap) {
+// lose notes that a session, of if it is not one of the store's, has ended without a successor.
+func (s *shard) lose(g Gap, of *session) {
 	if !s.env.opts.Gaps {
 		return
 	}
@@ -41,10 +52,11 @@ func (s *shard) lose(g Gap) {
 	if before != nil && !before.told {
 		return
 	}
-	next := &gap{Gap: g, stored: g}
+	next := &gap{Gap: g, of: of}
+	next.first = next
 	next.end.acked.Store(-1)
 	if before != nil && !before.acknowledged() {
-		next.stored = before.stored
+		next.first = before.first
 	}
 	s.gap.Store(next)
 	s.untold = next

@@ -10,6 +10,7 @@ const (
 	mailTurn                        // the identify bucket's turn has come
 	mailRoom                        // the outlet has room again
 	mailCommands                    // the command queue has grown
+	mailStored                      // the session is stored
 )
 
 // mailbox collects what other goroutines post.

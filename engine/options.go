@@ -51,6 +51,10 @@ type Options struct {
 	// Sessions are what resumes shards, by their ids: what Engine.Sessions of the last
 	// Engine said. One of another shard count is set aside. nil: there are none.
 	Sessions map[int]Session
+	// Hold, if set, is called when a session has begun, by the goroutine that reads for the
+	// shard: it must not wait. The session's events are kept back until Engine.Stored
+	// is called for it, for 10 s at most.
+	Hold func()
 	// Gaps has consumers told, by an event GapEvent, when a session has ended that Discord
 	// does not continue, whether Events has its name or not.
 	Gaps bool

@@ -237,6 +237,8 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	switch {
 	case e.HasSeq && e.Seq <= s.session.seq.Load():
 		s.counters.repeated.Add(1)
+	case s.unstored && s.hold(now, e):
+		return
 	default:
 		if s.untold != nil {
 			s.tellGap()
@@ -290,7 +292,7 @@ func (s *shard) stored() Session {
 	}
 	// After the session, in place of which it comes.
 	if g := s.gap.Load(); g != nil && !g.acknowledged() {
-		st.Gap = g.stored
+		st.Gap = g.stored()
 	}
 	return st
 }

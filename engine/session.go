@@ -23,6 +23,8 @@ type session struct {
 	seq    atomic.Int64 // last dispatch that was handed on or filtered out
 	queued atomic.Int64 // last dispatch that was handed on
 
+	stored atomic.Bool // a store has it, or does not take it
+
 	// Written by the lane.
 	acked atomic.Int64 // last dispatch that the sink acknowledged
 }

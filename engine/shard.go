@@ -58,6 +58,7 @@ type shard struct {
 	rand     *rand.Rand
 	session  *session
 	untold   *gap     // gap, until it is handed on
+	unstored bool     // session may not be stored yet
 	plan     nextStep // what the next connection is for
 	mainHost bool     // resume through the main URL
 	history
@@ -69,10 +70,12 @@ type shard struct {
 	toResume   bool     // target is the session's resume URL
 	frames     wire.FrameReader
 	inflater   wire.Inflater
-	partial    []byte // of a message that goes on in the next WebSocket message
-	out        []byte // to be written by the reader
-	hangup     bool   // to be closed by the reader, after out
-	paused     bool   // there is no room for events: nothing is read
+	partial    []byte         // of a message that goes on in the next WebSocket message
+	out        []byte         // to be written by the reader
+	hangup     bool           // to be closed by the reader, after out
+	paused     bool           // nothing is read: there is no room for events, or one is held
+	held       *wire.Envelope // not handed on yet; a copy
+	holdBy     time.Time      // with held: it is, stored or not
 	limiter    sendLimiter
 	beat       heartbeat
 	helloBy    time.Time
@@ -113,16 +116,17 @@ func newShard(id int, env *environment) *shard {
 	s.frames.MaxMessage = env.opts.MaxMessage
 	stored := env.opts.Sessions[id]
 	if stored.Gap != (Gap{}) {
-		s.lose(stored.Gap)
+		s.lose(stored.Gap, nil)
 	}
 	switch {
 	case stored.ID == "":
 	case stored.Shards == env.shards || stored.Shards == 0:
 		s.setSession(newSession(stored.ID, stored.ResumeURL, stored.Seq))
+		s.session.stored.Store(true)
 	default:
 		s.log.Warn("stored session set aside: it belongs to another shard count",
 			"stored", stored.Shards, "now", env.shards)
-		s.lose(Gap{stored.ID, stored.Seq, time.Now().UnixMilli(), "the shard count was changed"})
+		s.lose(Gap{stored.ID, stored.Seq, time.Now().UnixMilli(), "the shard count was changed"}, nil)
 	}
 	return s
 }
@@ -183,9 +187,8 @@ func (s *shard) step(now time.Time) {
 			s.end(now, cause{kind: causeSilentResume}, nil)
 		}
 	}
-	if s.state().connected() && mail&mailRoom != 0 && s.paused {
-		s.paused = false
-		s.received(now)
+	if s.state().connected() && s.paused {
+		s.goOn(now, mail)
 	}
 	if s.state() > Hello && s.state().connected() {
 		s.keepAlive(now)
@@ -208,9 +211,9 @@ func (s *shard) due() time.Time {
 	case Identifying:
 		return s.beat.at
 	case Resuming:
-		return earlier(s.resumeBy, s.beat.at)
+		return earlier(earlier(s.resumeBy, s.beat.at), s.holdBy)
 	case Ready:
-		return earlier(s.beat.at, s.commandAt)
+		return earlier(earlier(s.beat.at, s.commandAt), s.holdBy)
 	}
 	return time.Time{}
 }
@@ -374,6 +377,7 @@ func (s *shard) tell(c cause, err error, wait time.Duration) {
 // setSession is the one place that changes the session; nil: there is none.
 func (s *shard) setSession(ses *session) {
 	s.session = ses
+	s.unstored = ses != nil && s.env.opts.Hold != nil
 	s.current.Store(ses)
 }
 
@@ -387,7 +391,7 @@ func (s *shard) forget(now time.Time, c cause) {
 		reason = fmt.Sprintf("%s with %d (%s)", reason, uint16(c.code), c.code)
 	}
 	// Before the session goes: whoever stores either finds it or the gap.
-	s.lose(Gap{s.session.id, s.session.seq.Load(), now.UnixMilli(), reason})
+	s.lose(Gap{s.session.id, s.session.seq.Load(), now.UnixMilli(), reason}, s.session)
 	s.log.Warn("session given up: events of the pause that Discord does not send again are lost",
 		"after_seq", s.session.seq.Load())
 	s.counters.lost.Add(1)
@@ -403,6 +407,7 @@ func (s *shard) leave() {
 		s.inflater = nil
 	}
 	s.partial = nil
+	s.held, s.holdBy = nil, time.Time{} // Discord sends it again
 	s.frames.Reset()
 }
 

@@ -26,7 +26,8 @@ type Keeper struct {
 	Every   time.Duration // how often checkpoints are written; 0: 100 ms
 	Log     *slog.Logger
 
-	saved   State     // what the store has
+	wake    chan struct{} // holds one
+	saved   State         // what the store has
 	failing time.Time // since when it takes nothing; zero: it does
 	tried   time.Time // when it was last asked to
 	told    time.Time
@@ -43,7 +44,7 @@ func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Start
 	if err != nil {
 		return nil, engine.Starts{}, fmt.Errorf("resume: %w", err)
 	}
-	k.saved = state
+	k.saved, k.wake = state, make(chan struct{}, 1)
 	if k.MaxAge == 0 {
 		k.MaxAge = time.Hour
 	}
@@ -83,6 +84,16 @@ func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Start
 type Engine interface {
 	Sessions() iter.Seq2[int, engine.Session]
 	Starts() engine.Starts
+	Stored(shard int, session string)
+}
+
+// Wake has Run write at once: it is engine.Options.Hold. Any goroutine may call it, once
+// Load has returned.
+func (k *Keeper) Wake() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
 }
 
 // Run writes checkpoints of e until ctx is done. A store that takes nothing is told of,
@@ -100,6 +111,8 @@ func (k *Keeper) Run(ctx context.Context, e Engine) {
 			if k.failing.IsZero() || time.Since(k.tried) >= retryAfter {
 				k.Save(ctx, e)
 			}
+		case <-k.wake:
+			k.Save(ctx, e)
 		case <-ctx.Done():
 			return
 		}
@@ -134,6 +147,13 @@ func (k *Keeper) Save(ctx context.Context, e Engine) error {
 		return nil
 	}
 	k.tried = now
+	defer func() { // also after a failure: a store must not stop events
+		for shard, c := range changes.Checkpoints {
+			if c.ID != "" {
+				e.Stored(shard, c.ID)
+			}
+		}
+	}()
 	if err := k.Store.Save(ctx, changes); err != nil {
 		if k.failing.IsZero() {
 			k.failing = now

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"maps"
@@ -47,6 +48,7 @@ type fakeEngine struct {
 	mu       sync.Mutex
 	sessions map[int]engine.Session
 	starts   engine.Starts
+	stored   []string
 }
 
 func (e *fakeEngine) set(sessions map[int]engine.Session, starts engine.Starts) {
@@ -59,6 +61,12 @@ func (e *fakeEngine) Sessions() iter.Seq2[int, engine.Session] {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return maps.All(e.sessions)
+}
+
+func (e *fakeEngine) Stored(shard int, session string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stored = append(e.stored, fmt.Sprint(shard, " ", session))
 }
 
 func (e *fakeEngine) Starts() engine.Starts {

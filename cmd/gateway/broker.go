@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 
 	"github.com/redis/rueidis"
 
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
+	"sluice/resume"
 	"sluice/sinks"
 	"sluice/sinks/amqp"
 	"sluice/sinks/redis"
@@ -95,6 +97,7 @@ func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine
 	}
 	return redis.New(redis.Options{
 		Client:    client,
+		Bot:       strconv.FormatUint(resume.Fingerprint(cfg.Token.Reveal()), 16),
 		Stream:    stream,
 		Body:      sinks.Format{Encoding: cfg.Broker.Encoding, Envelope: cfg.Broker.Envelope}.Append,
 		Fields:    cfg.Redis.Fields,

@@ -64,6 +64,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		Events:          eventSet(cfg.Events),
 		Sink:            sink,
 		Sessions:        keeper.sessions,
+		Hold:            keeper.hold(),
 		Gaps:            cfg.Broker.Gaps,
 		Starts:          keeper.starts,
 		StartReserve:    cfg.Shards.IdentifyReserve,

@@ -115,6 +115,14 @@ func (k *keeper) load(ctx context.Context, cfg *config.Config, log *slog.Logger)
 	}
 }
 
+// hold returns what an engine calls when a session has begun; nil: nothing outlives the process.
+func (k *keeper) hold() func() {
+	if _, ok := k.Store.(*resume.Memory); ok {
+		return nil
+	}
+	return k.Wake
+}
+
 // start writes checkpoints until end.
 func (k *keeper) start(e *engine.Engine) {
 	ctx, stop := context.WithCancel(context.Background())

@@ -8,7 +8,9 @@ package redis
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,23 +39,39 @@ func BenchmarkWrite(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Run("script", func(b *testing.B) { benchmarkSink(b, srv, client) })
+	b.Run("script, no marks", func(b *testing.B) { benchmarkSink(b, srv, client, 0) })
+	for _, shards := range []int{1, 64, 1000} {
+		b.Run(fmt.Sprintf("script, %d shards", shards), func(b *testing.B) { benchmarkSink(b, srv, client, shards) })
+	}
 	b.Run("pipeline, trimmed every 1,000", func(b *testing.B) { benchmarkPipeline(b, srv, client, trimEntries) })
 	b.Run("pipeline, trimmed by each XADD", func(b *testing.B) { benchmarkPipeline(b, srv, client, 1) })
 }
 
-func benchmarkSink(b *testing.B, srv *redistest.Server, client rueidis.ClientOption) {
-	s := New(Options{Client: client, MaxLen: benchMaxLen, Log: slog.New(slog.DiscardHandler),
+// benchmarkSink has the events come from so many shards in turn, 0: without marks.
+func benchmarkSink(b *testing.B, srv *redistest.Server, client rueidis.ClientOption, shards int) {
+	bot := ""
+	if shards > 0 {
+		bot = strconv.FormatUint(rand.Uint64(), 16)
+	}
+	s := New(Options{Bot: bot, Client: client, MaxLen: benchMaxLen, Log: slog.New(slog.DiscardHandler),
 		Body: func(dst []byte, ev *engine.Event) ([]byte, error) { return append(dst, ev.Data...), nil }})
 	defer s.Close()
-	batch := make([]engine.Event, benchBatch)
-	for i := range batch {
-		batch[i] = engine.Event{Type: []byte("MESSAGE_CREATE"), Data: bytes.Repeat([]byte("x"), benchValue)}
+	// A batch is lent until it is acknowledged: each slot has its own.
+	ring := make([][]engine.Event, slots+2)
+	for r := range ring {
+		for range benchBatch {
+			ring[r] = append(ring[r], engine.Event{Type: []byte("MESSAGE_CREATE"), Data: bytes.Repeat([]byte("x"), benchValue), Session: "0123456789abcdef0123456789abcdef"})
+		}
 	}
-	acked := make(chan int, slots*benchBatch)
+	acked, seq := make(chan int, slots*benchBatch), 0
 	publish := func(events int) {
 		left := events
-		for n := events; n > 0; n -= len(batch) {
+		for n := events; n > 0; n -= benchBatch {
+			batch := ring[seq/benchBatch%len(ring)]
+			for i := range batch {
+				seq++
+				batch[i].Shard, batch[i].Seq = seq%max(shards, 1), int64(seq)
+			}
 			if err := s.Publish(b.Context(), batch[:min(n, len(batch))], func(n int) { acked <- n }); err != nil {
 				b.Fatal(err)
 			}

@@ -8,6 +8,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -34,7 +36,7 @@ func TestSinkContract(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return New(Options{Client: o, Body: sinks.Format{Encoding: sinks.JSON}.Append, Log: slog.New(slog.DiscardHandler),
+				return New(Options{Client: o, Bot: strconv.FormatUint(rand.Uint64(), 16), Body: sinks.Format{Encoding: sinks.JSON}.Append, Log: slog.New(slog.DiscardHandler),
 					Stream: func(dst []byte, ev *engine.Event) []byte { return append(dst, ev.Type...) }})
 			},
 			Read: func(t *testing.T) (all [][]byte) {

@@ -16,7 +16,7 @@ const (
 	refused           // Redis takes nothing now, from this connection at least
 	replica           // the server has become a replica: look for another
 	unknown           // the script is not known: load it
-	gap               // a batch before this one has not been written
+	gap               // something else is written than was thought: send what is not, in order
 	poisonous         // this entry will never be taken
 )
 
@@ -36,6 +36,8 @@ var temporary = map[string]failure{
 	"READONLY":    replica,
 	"NOSCRIPT":    unknown,
 	"gap":         gap,
+	"part":        gap,
+	"seen":        gap,
 }
 
 // remedies say what somebody could do, by the error's first word.
@@ -44,7 +46,7 @@ var remedies = map[string]string{
 	"MISCONF":   "look into Redis' log: it cannot write its snapshot to disk",
 	"NOAUTH":    "set the password in redis.urls",
 	"WRONGPASS": "set the right user and password in redis.urls",
-	"NOPERM":    "allow the user EVALSHA, SCRIPT, XADD, XTRIM, GET and SET on the streams and on sluice:fence:*",
+	"NOPERM":    "allow the user EVALSHA, SCRIPT, XADD and XTRIM on the streams, and GET, SET, HMGET, HGETALL, HSET and EXPIRE on sluice:*",
 	"WAIT":      "start the replicas, or lower redis.replicas",
 	"WRONGTYPE": "the key is not a stream: remove it, or choose other names with redis.stream",
 }

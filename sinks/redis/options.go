@@ -12,6 +12,10 @@
 // it must not be. So entries are neither repeated nor out of order, whatever
 // happens to the connection and however many batches are on their way.
 //
+// The same step notes the last event of each shard, its mark (seen.go). The process that
+// follows one which was killed finds there which of the events that Discord sends
+// it again are written, and leaves them out.
+//
 // In a Cluster the streams lie on different servers. There is a fence for each
 // hash tag, a batch becomes a call for each, and the order holds within each
 // stream.
@@ -39,6 +43,10 @@ type Options struct {
 	Body func(dst []byte, ev *engine.Event) ([]byte, error)
 	// Fields follow data in each entry; none by default.
 	Fields []Field
+	// Bot names whose events these are. Those that an earlier Sink with the same name has
+	// written, in this process or another, are not written again, as Shard, Session
+	// and Seq tell. Empty: they are.
+	Bot string
 	// Retention bounds the age of entries (MINID), MaxLen their number; both
 	// roughly, as Redis trims whole nodes. 0: not bounded.
 	Retention time.Duration
@@ -83,6 +91,7 @@ func ParseField(name string) (Field, bool) {
 // Stats are counts since the Sink began.
 type Stats struct {
 	Published    int64         // entries that Redis has acknowledged
+	Repeated     int64         // events that Redis had from an earlier Sink
 	Retried      int64         // batches sent again
 	SetAside     int64         // events that Redis will never take
 	Undone       int64         // entries that Redis acknowledged and has lost since, as a failover may

@@ -49,9 +49,9 @@ type Sink struct {
 	begun   chan struct{} // closed when Redis was first reached
 	cluster bool          // set before that
 
-	published, retried, setAside, undone, held atomic.Int64
-	oldest                                     atomic.Int64 // Unix time in nanoseconds, 0: none
-	told                                       atomic.Int64 // the same, of the last line about events set aside
+	published, repeated, retried, setAside, undone, held atomic.Int64
+	oldest                                               atomic.Int64 // Unix time in nanoseconds, 0: none
+	told                                                 atomic.Int64 // the same, of the last line about events set aside
 }
 
 // stream is a stream that the sink has written to.
@@ -64,9 +64,13 @@ type stream struct {
 
 // fence counts the entries that are written behind one key.
 type fence struct {
-	key     string
-	written int64 // owned by the writer, as is ahead
+	key      string
+	marksKey string // of the hash of marks
+
+	// owned by the writer
+	written int64
 	ahead   int64 // in the commands that are on their way
+	marks   map[int]*shardMarks
 }
 
 // batch is the events of one call of Publish.
@@ -187,7 +191,7 @@ func (s *Sink) streamOf(ev *engine.Event) *stream {
 			tag = hashTag(st.name)
 		}
 		if s.fences[tag] == nil {
-			s.fences[tag] = &fence{key: fenceKey(s.id, tag)}
+			s.fences[tag] = &fence{key: ownKey("fence", s.id, tag), marksKey: ownKey("seen", s.o.Bot, tag), marks: make(map[int]*shardMarks)}
 		}
 		st.fence = s.fences[tag]
 		s.streams[st.name] = st
@@ -195,11 +199,13 @@ func (s *Sink) streamOf(ev *engine.Event) *stream {
 	return st
 }
 
-func fenceKey(id, tag string) string {
+// ownKey returns the name of a key of the sink's own, in the slot of the streams with that
+// hash tag.
+func ownKey(kind, id, tag string) string {
 	if tag == "" {
-		return "sluice:fence:" + id
+		return "sluice:" + kind + ":" + id
 	}
-	return "sluice:fence:" + id + ":{" + tag + "}"
+	return "sluice:" + kind + ":" + id + ":{" + tag + "}"
 }
 
 // hashTag returns the part of a key that decides on its slot in a cluster.
@@ -233,7 +239,7 @@ func (s *Sink) putAside(ev *engine.Event, reason error) {
 // Stats returns the counts as they stand. Any goroutine may call it.
 func (s *Sink) Stats() Stats {
 	st := Stats{
-		Published: s.published.Load(), Retried: s.retried.Load(), SetAside: s.setAside.Load(),
+		Published: s.published.Load(), Repeated: s.repeated.Load(), Retried: s.retried.Load(), SetAside: s.setAside.Load(),
 		Undone: s.undone.Load(), Unpublished: s.held.Load(),
 	}
 	if at := s.oldest.Load(); at != 0 {

@@ -75,6 +75,9 @@ func start(t *testing.T, o Options, addresses ...string) *harness {
 	if o.Body == nil {
 		o.Body = rawBody
 	}
+	if o.Bot == "" {
+		o.Bot = strconv.FormatUint(rand.Uint64(), 16) // each harness begins with seq 1
+	}
 	o.Log = slog.New(slog.NewTextHandler(&h.log, nil))
 	o.SetAside = func(ev *engine.Event, reason error) {
 		h.mu.Lock()

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +42,11 @@ type writer struct {
 	pending  []*batch // sent or to be sent, oldest first
 	commands []rueidis.Completed
 	sent     []sentGroup // of commands
+	marked   []marked    // the lists of shards of all commands
+	order    []byte      // of all commands: what the script is told of their entries
+	arena    []byte      // holds other arguments
+	args     []string    // of one command
+	round    int         // of send
 
 	tries int // of the first entry, in a row
 	cuts  int // connections in a row that ended without an answer
@@ -53,8 +57,9 @@ type writer struct {
 
 // sentGroup is what a command was made of.
 type sentGroup struct {
-	g *group
-	n int // entries
+	g        *group
+	n        int // entries
+	from, to int // its list of shards in marked
 }
 
 // replicaTimeout is how long the replicas have for a batch before it is sent again.
@@ -193,7 +198,7 @@ func (w *writer) send(ctx context.Context) {
 	clear(w.sent)
 	if worst == cut {
 		// The connection that has failed may still be reading what it was given.
-		w.commands = nil
+		w.commands, w.order, w.arena = nil, nil, nil
 		for _, b := range w.pending {
 			b.shared = true
 		}
@@ -215,7 +220,8 @@ func (w *writer) send(ctx context.Context) {
 // when those before it are written. While entries are sent alone it is one command
 // with one entry.
 func (w *writer) build() {
-	w.commands, w.sent = w.commands[:0], w.sent[:0]
+	w.commands, w.sent, w.marked, w.order, w.arena = w.commands[:0], w.sent[:0], w.marked[:0], w.order[:0], w.arena[:0]
+	w.round++
 	minid, maxlen := "", ""
 	if r := w.s.o.Retention; r > 0 {
 		minid = strconv.FormatInt(time.Now().Add(-r).UnixMilli(), 10)
@@ -234,20 +240,29 @@ func (w *writer) build() {
 			if w.alone > 0 {
 				n = 1
 			}
+			all := n
+			from, order := len(w.marked), len(w.order)
+			if w.s.o.Bot != "" {
+				n, from = w.list(g, n)
+				if all = min(all, len(g.keys)); n == 0 {
+					continue
+				}
+			}
 			start := g.fence.written + g.fence.ahead
 			g.fence.ahead += int64(n)
-			c := w.client.B().Arbitrary("EVALSHA", w.sha, strconv.Itoa(1+n+len(g.trims))).
-				Keys(g.fence.key).Keys(g.keys[:n]...).Keys(g.trims...).
+			c := w.client.B().Arbitrary("EVALSHA", w.sha, strconv.Itoa(2+n+len(g.trims))).
+				Keys(g.fence.key, g.fence.marksKey).Keys(g.keys[:n]...).Keys(g.trims...).
 				Args(strconv.FormatInt(start, 10), strconv.FormatInt(start+int64(n), 10), strconv.Itoa(len(g.trims)), minid, maxlen).
+				Args(w.arguments(from)...).Args(rueidis.BinaryString(w.order[order:])).
 				Args(g.args[:n*width]...)
 			command := c.Build()
 			if len(b.text) >= pinned {
 				command = command.Pin()
 			}
 			w.commands = append(w.commands, command)
-			w.sent = append(w.sent, sentGroup{g, n})
-			if w.alone > 0 {
-				return
+			w.sent = append(w.sent, sentGroup{g, n, from, len(w.marked)})
+			if w.alone > 0 || n < all {
+				return // what follows waits for the answer
 			}
 		}
 	}
@@ -270,11 +285,22 @@ func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResu
 		note(cut, fmt.Errorf("redis: the script answers %v, %w", n, err))
 		return
 	}
+	w.done(sent, int(n))
 	w.written(g, int(n))
 	if len(parts) > 1 {
 		text, _ := parts[1].ToString()
 		f := failureOf(text)
-		if f == gap && w.isFirst(g) {
+		if text == "seen" && len(parts) > 2 {
+			has, err := parts[2].ToArray()
+			if err == nil {
+				err = w.learn(g.fence, has)
+			}
+			if err != nil {
+				note(refused, fmt.Errorf("redis: %s: %w", g.fence.marksKey, err))
+				return
+			}
+		}
+		if f == gap && strings.HasPrefix(text, "gap") && w.isFirst(g) {
 			// Nothing before it is under way: Redis has forgotten.
 			note(gap, errForgotten)
 			w.restore(ctx, g.fence, text)
@@ -356,128 +382,4 @@ func (w *writer) acknowledge() {
 		oldest = w.pending[0].at.UnixNano()
 	}
 	w.s.oldest.Store(oldest)
-}
-
-// recover does what a failure asks for before what is pending is sent again.
-func (w *writer) recover(ctx context.Context, f failure, err error) {
-	if f != cut {
-		w.cuts = 0
-	}
-	switch f {
-	case unknown:
-		if err := w.load(ctx); err != nil {
-			pause(ctx, w.outage.Failed(err, remedyFor(err)))
-		}
-	case gap: // a batch overtook one that failed, or the fence is restored
-	case replica:
-		w.disconnect() // the address may lead to another server now
-		pause(ctx, w.outage.Failed(err, "let redis.urls lead to the master"))
-	case cut:
-		var dial *net.OpError
-		if !(errors.As(err, &dial) && dial.Op == "dial") && w.answers(ctx) {
-			w.cuts++
-			if w.cuts >= suspicion || w.alone > 0 {
-				w.suspect(err)
-			}
-		}
-		pause(ctx, w.outage.Failed(err, remedyFor(err)))
-	case refused:
-		pause(ctx, w.outage.Failed(err, remedyFor(err)))
-	case poisonous:
-		w.refusedEntry(ctx, err)
-	}
-}
-
-// answers reports whether the server that the oldest group goes to answers: that it
-// does not is no fault of an entry.
-func (w *writer) answers(ctx context.Context) bool {
-	g := w.first()
-	if g == nil {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	err := w.client.Do(ctx, w.client.B().Get().Key(g.fence.key).Build()).Error()
-	return err == nil || rueidis.IsRedisNil(err)
-}
-
-// suspect has the entries sent one at a time, after connections have ended over
-// them, and sets aside the one over which they end then.
-func (w *writer) suspect(err error) {
-	if w.alone == 0 {
-		for _, b := range w.pending {
-			w.alone += len(b.events)
-		}
-		w.cuts = 0
-		return
-	}
-	if w.tries++; w.tries >= maxTries {
-		w.giveUp(fmt.Errorf("the connection ends when it is sent: %w", err))
-	}
-}
-
-// refusedEntry waits a moment for an entry that Redis refuses, and sets it aside
-// when it has been tried often enough. When that has happened to the stream
-// before, what else is pending for it is set aside with it: trying each of them would
-// hold up all others.
-func (w *writer) refusedEntry(ctx context.Context, err error) {
-	w.alone = max(w.alone, 1) // the first of what is pending need not be the one
-	name := w.first().keys[0]
-	if time.Since(w.wrong[name]) < wrongFor {
-		w.giveUpStream(name, err)
-		return
-	}
-	if w.tries++; w.tries < maxTries {
-		pause(ctx, 20*time.Millisecond<<w.tries)
-		return
-	}
-	if strings.HasPrefix(err.Error(), "WRONGTYPE") {
-		w.wrong[name] = time.Now()
-	}
-	w.giveUp(err)
-}
-
-// first returns the oldest group that is not written; nil: there is none.
-func (w *writer) first() *group {
-	for _, b := range w.pending {
-		for i := range b.groups[:b.used] {
-			if g := &b.groups[i]; len(g.keys) > 0 {
-				return g
-			}
-		}
-	}
-	return nil
-}
-
-// giveUpStream sets aside what is pending for a stream.
-func (w *writer) giveUpStream(name string, reason error) {
-	width := 1 + len(w.s.o.Fields)
-	for _, b := range w.pending {
-		for i := range b.groups[:b.used] {
-			g := &b.groups[i]
-			kept := 0
-			for j, key := range g.keys {
-				if key == name {
-					w.s.putAside(&b.events[g.entries[j]], fmt.Errorf("stream %s: %w", name, reason))
-					continue
-				}
-				g.keys[kept], g.entries[kept] = key, g.entries[j]
-				copy(g.args[kept*width:], g.args[j*width:(j+1)*width])
-				kept++
-			}
-			g.keys, g.entries, g.args = g.keys[:kept], g.entries[:kept], g.args[:kept*width]
-		}
-	}
-	w.tries, w.alone = 0, 0
-	w.acknowledge()
-}
-
-// giveUp sets aside the first entry that is pending.
-func (w *writer) giveUp(reason error) {
-	w.tries, w.cuts = 0, 0
-	g := w.first()
-	w.s.putAside(&g.batch.events[g.entries[0]], fmt.Errorf("stream %s: %w", g.keys[0], reason))
-	w.drop(g, 1)
-	w.alone = max(w.alone-1, 0)
-	w.acknowledge()
 }

@@ -1,0 +1,151 @@
+// This file is what the writer does after a failure, before it sends again what is pending.
+
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"sluice/engine"
+)
+
+// recover does what a failure asks for before what is pending is sent again.
+func (w *writer) recover(ctx context.Context, f failure, err error) {
+	if f != cut {
+		w.cuts = 0
+	}
+	switch f {
+	case unknown:
+		if err := w.load(ctx); err != nil {
+			pause(ctx, w.outage.Failed(err, remedyFor(err)))
+		}
+	case gap: // a batch overtook one that failed, or the fence is restored
+	case replica:
+		w.disconnect() // the address may lead to another server now
+		pause(ctx, w.outage.Failed(err, "let redis.urls lead to the master"))
+	case cut:
+		var dial *net.OpError
+		if !(errors.As(err, &dial) && dial.Op == "dial") && w.answers(ctx) {
+			w.cuts++
+			if w.cuts >= suspicion || w.alone > 0 {
+				w.suspect(err)
+			}
+		}
+		pause(ctx, w.outage.Failed(err, remedyFor(err)))
+	case refused:
+		pause(ctx, w.outage.Failed(err, remedyFor(err)))
+	case poisonous:
+		w.refusedEntry(ctx, err)
+	}
+}
+
+// answers reports whether the server that the oldest group goes to answers: that it
+// does not is no fault of an entry.
+func (w *writer) answers(ctx context.Context) bool {
+	g := w.first()
+	if g == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	err := w.client.Do(ctx, w.client.B().Get().Key(g.fence.key).Build()).Error()
+	return err == nil || rueidis.IsRedisNil(err)
+}
+
+// suspect has the entries sent one at a time, after connections have ended over
+// them, and sets aside the one over which they end then.
+func (w *writer) suspect(err error) {
+	if w.alone == 0 {
+		for _, b := range w.pending {
+			w.alone += len(b.events)
+		}
+		w.cuts = 0
+		return
+	}
+	if w.tries++; w.tries >= maxTries {
+		w.giveUp(fmt.Errorf("the connection ends when it is sent: %w", err))
+	}
+}
+
+// refusedEntry waits a moment for an entry that Redis refuses, and sets it aside
+// when it has been tried often enough. When that has happened to the stream
+// before, what else is pending for it is set aside with it: trying each of them would
+// hold up all others.
+func (w *writer) refusedEntry(ctx context.Context, err error) {
+	w.alone = max(w.alone, 1) // the first of what is pending need not be the one
+	name := w.first().keys[0]
+	if time.Since(w.wrong[name]) < wrongFor {
+		w.giveUpStream(name, err)
+		return
+	}
+	if w.tries++; w.tries < maxTries {
+		pause(ctx, 20*time.Millisecond<<w.tries)
+		return
+	}
+	if strings.HasPrefix(err.Error(), "WRONGTYPE") {
+		w.wrong[name] = time.Now()
+	}
+	w.giveUp(err)
+}
+
+// first returns the oldest group that is not written; nil: there is none.
+func (w *writer) first() *group {
+	for _, b := range w.pending {
+		for i := range b.groups[:b.used] {
+			if g := &b.groups[i]; len(g.keys) > 0 {
+				return g
+			}
+		}
+	}
+	return nil
+}
+
+// giveUpStream sets aside what is pending for a stream.
+func (w *writer) giveUpStream(name string, reason error) {
+	for _, b := range w.pending {
+		for i := range b.groups[:b.used] {
+			w.filter(&b.groups[i], func(ev *engine.Event, key string) bool {
+				if key == name {
+					w.s.putAside(ev, fmt.Errorf("stream %s: %w", name, reason))
+				}
+				return key != name
+			})
+		}
+	}
+	w.tries, w.alone = 0, 0
+	w.acknowledge()
+}
+
+// filter takes the entries out of a group that keep, which is given the event and the stream
+// of each, does not want, and returns how many.
+func (w *writer) filter(g *group, keep func(ev *engine.Event, key string) bool) int {
+	width := 1 + len(w.s.o.Fields)
+	kept := 0
+	for j, key := range g.keys {
+		if !keep(&g.batch.events[g.entries[j]], key) {
+			continue
+		}
+		g.keys[kept], g.entries[kept] = key, g.entries[j]
+		copy(g.args[kept*width:], g.args[j*width:(j+1)*width])
+		kept++
+	}
+	n := len(g.keys) - kept
+	g.keys, g.entries, g.args = g.keys[:kept], g.entries[:kept], g.args[:kept*width]
+	return n
+}
+
+// giveUp sets aside the first entry that is pending.
+func (w *writer) giveUp(reason error) {
+	w.tries, w.cuts = 0, 0
+	g := w.first()
+	w.s.putAside(&g.batch.events[g.entries[0]], fmt.Errorf("stream %s: %w", g.keys[0], reason))
+	w.drop(g, 1)
+	w.alone = max(w.alone-1, 0)
+	w.acknowledge()
+}

@@ -1,0 +1,190 @@
+//go:build unix
+
+// This file tests that what is sent again by the next process is not written again.
+
+package redis
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice/engine"
+	"sluice/sinks/sinktest/redistest"
+)
+
+func TestMark(t *testing.T) {
+	for _, m := range []mark{{}, {"a", 1, ""}, {"a", math.MaxInt64 - 1, "b"}, {"a", endOfSession, ""}, {"a", endOfSession, "b"}} {
+		if got := parseMark(string(m.append(nil))); got != m {
+			t.Errorf("%+v comes back as %+v", m, got)
+		}
+	}
+	for _, tt := range []struct {
+		text string
+		ev   engine.Event
+		want bool
+	}{
+		{"", engine.Event{Session: "a", Seq: 1}, false},
+		{"a:5", engine.Event{Session: "a", Seq: 5}, true},
+		{"a:5", engine.Event{Session: "a", Seq: 6}, false},
+		{"a:5", engine.Event{Session: "b", Seq: 5}, false},
+		{"a:5", engine.Event{Session: "a"}, false}, // has no seq
+		{"a:5", engine.Event{Session: "a", Seq: 5, Gap: true}, false},
+		{"a:gap", engine.Event{Session: "a", Seq: 7}, true},
+		{"a:gap", engine.Event{Session: "a", Seq: 3, Gap: true}, true},
+		{"b:1:a", engine.Event{Session: "a", Seq: 3, Gap: true}, true},
+		{"b:1:a", engine.Event{Session: "a", Seq: 3}, true},
+		{"b:1:a", engine.Event{Session: "b", Seq: 3}, false},
+		{"nonsense", engine.Event{Session: "nonsense", Seq: 1}, false},
+		{"a:b", engine.Event{Session: "a", Seq: 1}, false},
+	} {
+		if got := parseMark(tt.text).covers(&tt.ev); got != tt.want {
+			t.Errorf("%q covers %+v: %v, want %v", tt.text, tt.ev, got, tt.want)
+		}
+	}
+}
+
+// life is what a shard has to tell, through several sessions, and how far it has got.
+type life struct {
+	events    []engine.Event
+	published int
+	acked     int
+	given     map[int]bool // up in the middle: of a session that had ended when the sink was closed
+}
+
+// next returns where the next process begins: at what was acknowledged, or with the end of the
+// session before the one that is stored, which is that of the last event published.
+func (l *life) next() int {
+	if l.published == 0 {
+		return 0
+	}
+	begin := l.published - 1
+	for begin > 0 && l.events[begin-1].Session == l.events[begin].Session {
+		begin--
+	}
+	if l.acked >= begin {
+		return l.acked
+	}
+	for i := l.acked; i < begin-1; i++ {
+		l.given[i] = true
+	}
+	return begin - 1 // the gap
+}
+
+// A sink is closed in the middle, again and again, and what it has sent may still be on its
+// way when the next one begins, at what was acknowledged: every event is written once, and in
+// order. Some entries are refused, so that batches end in their middle.
+func TestSeen(t *testing.T) {
+	srv := redistest.Start(t)
+	srv.CLI("SET", "refused", "no stream")
+	const shards, each = 40, 2000
+	r := rand.New(rand.NewPCG(1, 2))
+	lives := make([]life, shards)
+	for id := range lives {
+		lives[id].given = make(map[int]bool)
+		session, seq := 0, int64(0)
+		for range each {
+			ev := engine.Event{Shard: id, Type: []byte("events")}
+			switch n := r.IntN(200); {
+			case n == 0 && seq > 20:
+				ev.Gap = true
+			case n == 1 && id%8 == 0:
+				ev.Type = []byte("refused")
+			}
+			if !ev.Gap {
+				seq++
+			}
+			ev.Session, ev.Seq = fmt.Sprintf("session %d of %d", session, id), seq
+			ev.Data = fmt.Appendf(nil, "%d %d %d %v", id, session, seq, ev.Gap)
+			if ev.Gap {
+				session, seq = session+1, 0
+			}
+			lives[id].events = append(lives[id].events, ev)
+		}
+	}
+	client, err := NewClientOption([]string{srv.Addr}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	repeated, rounds := int64(0), 0
+	for left := shards * each; left > 0; rounds++ {
+		var mu sync.Mutex
+		var sent []int // the shards of the events, in order
+		done := 0
+		s := New(Options{Client: client, Bot: "bot", Body: rawBody, Fields: []Field{FieldShard}, Log: slog.New(slog.DiscardHandler),
+			Stream: func(dst []byte, ev *engine.Event) []byte { return append(dst, ev.Type...) }})
+		next := make([]int, shards)
+		for id := range lives {
+			next[id] = lives[id].next()
+			lives[id].acked = next[id]
+		}
+		for range 30 {
+			var batch []engine.Event
+			for range 20 {
+				id := r.IntN(shards)
+				to := min(next[id]+1+r.IntN(20), each)
+				batch = append(batch, lives[id].events[next[id]:to]...)
+				mu.Lock()
+				for range to - next[id] {
+					sent = append(sent, id)
+				}
+				mu.Unlock()
+				next[id] = to
+				lives[id].published = max(lives[id].published, to)
+			}
+			err := s.Publish(t.Context(), batch, func(n int) {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, id := range sent[done : done+n] {
+					lives[id].acked++
+				}
+				done += n
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
+		s.Close()
+		repeated += s.Stats().Repeated
+		left = shards * each
+		for id := range lives {
+			left -= lives[id].acked
+		}
+		if rounds > 2000 {
+			t.Fatalf("%d events are left after %d rounds", left, rounds)
+		}
+	}
+	lost := 0
+	got := make(map[string][]string)
+	for _, data := range entries(t, srv.Addr, "events") {
+		shard, _, _ := strings.Cut(data, " ")
+		got[shard] = append(got[shard], data)
+	}
+	for id := range lives {
+		all, at := got[fmt.Sprint(id)], 0
+		for i, ev := range lives[id].events {
+			switch {
+			case string(ev.Type) != "events":
+			case at < len(all) && all[at] == string(ev.Data):
+				at++
+			case !lives[id].given[i]:
+				t.Fatalf("shard %d: entry %d of %d is not %q, but %q", id, at, len(all), ev.Data, all[max(0, at-3):at+4])
+			default:
+				lost++
+			}
+		}
+		if at < len(all) {
+			t.Errorf("shard %d: %d entries are too many, from %q on", id, len(all)-at, all[at])
+		}
+	}
+	t.Logf("%d sinks, %d events were sent again and left out; %d of sessions that had ended were not written", rounds, repeated, lost)
+	if repeated == 0 || lost > shards*each/20 {
+		t.Error("that is not what was to be tested")
+	}
+}
