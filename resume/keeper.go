@@ -28,8 +28,8 @@ type Keeper struct {
 
 	wake    chan struct{} // holds one
 	saved   State         // what the store has
-	failing time.Time // since when it takes nothing; zero: it does
-	tried   time.Time // when it was last asked to
+	failing time.Time     // since when it takes nothing; zero: it does
+	tried   time.Time     // when it was last asked to
 	told    time.Time
 }
 
