@@ -104,8 +104,8 @@ func appendEnvelope(dst []byte, ev *engine.Event, data []byte) []byte {
 }
 
 // AppendName appends an event's name as a JSON string.
-func AppendName(dst, name []byte) []byte {
-	for _, c := range name {
+func AppendName[T string | []byte](dst []byte, name T) []byte {
+	for _, c := range []byte(name) {
 		if c < ' ' || c > '~' || c == '"' || c == '\\' {
 			quoted, _ := json.Marshal(string(name)) // a string has no error
 			return append(dst, quoted...)

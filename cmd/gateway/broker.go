@@ -34,7 +34,30 @@ func newSink(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.
 	if cfg.Stdio.Format == config.FormatMsgpack {
 		format = stdio.MsgPack
 	}
+	if format == stdio.JSON {
+		if err := endLine(os.Stdout); err != nil {
+			return nil, fmt.Errorf("standard output: %w", err)
+		}
+	}
 	return stdio.NewSink(os.Stdout, format), nil
+}
+
+// endLine ends the line that a process before this one may have left unfinished in a file,
+// when it was killed: the first event would be lost in it.
+func endLine(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return nil // a pipe or the like, or nothing is there
+	}
+	last := make([]byte, 1)
+	if r, err := os.Open(f.Name()); err == nil { // which is write-only
+		r.ReadAt(last, info.Size()-1)
+		r.Close()
+	}
+	if last[0] != '\n' {
+		_, err = f.Write([]byte("\n"))
+	}
+	return err
 }
 
 // redisClient returns how Redis is reached by the settings.

@@ -12,8 +12,8 @@ import (
 )
 
 // headRoom is more than appendHead and appendTail add to an event with a plain
-// name besides the name.
-const headRoom = 80
+// name and session besides these.
+const headRoom = 96
 
 // appendHead appends what stands before the event's data, which is size bytes
 // long.
@@ -31,6 +31,8 @@ func (f Format) appendHead(dst []byte, ev *engine.Event, size int) []byte {
 	dst = strconv.AppendInt(dst, int64(ev.Shard), 10)
 	dst = append(dst, `,"seq":`...)
 	dst = strconv.AppendInt(dst, ev.Seq, 10)
+	dst = append(dst, `,"session":`...)
+	dst = sinks.AppendName(dst, ev.Session)
 	return append(dst, `,"data":`...)
 }
 

@@ -74,7 +74,7 @@ func (s *Sink) add(ev *engine.Event) {
 	if len(data) == 0 {
 		data = []byte("null")
 	}
-	copied := headRoom + len(ev.Type)
+	copied := headRoom + len(ev.Type) + len(ev.Session)
 	if len(data) < direct {
 		copied += len(data)
 	}

@@ -48,16 +48,16 @@ func TestJSON(t *testing.T) {
 		ev   engine.Event
 		want string
 	}{
-		{event(17, "MESSAGE_CREATE", `{"a":1}`), `{"event":"MESSAGE_CREATE","shard":3,"seq":17,"data":{"a":1}}`},
-		{engine.Event{Type: []byte("RESUMED"), Data: []byte("null")}, `{"event":"RESUMED","shard":0,"seq":0,"data":null}`},
-		{event(1, "X", ""), `{"event":"X","shard":3,"seq":1,"data":null}`},
-		{event(1<<62, "X", `"é\u00e9\ud800 <>& / \/"`), `{"event":"X","shard":3,"seq":4611686018427387904,"data":"é\u00e9\ud800 <>& / \/"}`},
-		{event(1, `a"b\c`, `1`), `{"event":"a\"b\\c","shard":3,"seq":1,"data":1}`},
-		{event(1, "line\nfeed", `1`), `{"event":"line\nfeed","shard":3,"seq":1,"data":1}`},
-		{event(1, "É", `1`), `{"event":"É","shard":3,"seq":1,"data":1}`},
-		{event(1, "\xff", `1`), `{"event":"\ufffd","shard":3,"seq":1,"data":1}`},
-		{event(1, "", `1`), `{"event":"","shard":3,"seq":1,"data":1}`},
-		{event(1, "X", "{\r\n\t\"a\\n\": [\n]\r}"), `{"event":"X","shard":3,"seq":1,"data":{` + "  \t" + `"a\n": [ ] }}`},
+		{event(17, "MESSAGE_CREATE", `{"a":1}`), `{"event":"MESSAGE_CREATE","shard":3,"seq":17,"session":"s","data":{"a":1}}`},
+		{engine.Event{Type: []byte("RESUMED"), Data: []byte("null")}, `{"event":"RESUMED","shard":0,"seq":0,"session":"","data":null}`},
+		{event(1, "X", ""), `{"event":"X","shard":3,"seq":1,"session":"s","data":null}`},
+		{event(1<<62, "X", `"é\u00e9\ud800 <>& / \/"`), `{"event":"X","shard":3,"seq":4611686018427387904,"session":"s","data":"é\u00e9\ud800 <>& / \/"}`},
+		{event(1, `a"b\c`, `1`), `{"event":"a\"b\\c","shard":3,"seq":1,"session":"s","data":1}`},
+		{event(1, "line\nfeed", `1`), `{"event":"line\nfeed","shard":3,"seq":1,"session":"s","data":1}`},
+		{event(1, "É", `1`), `{"event":"É","shard":3,"seq":1,"session":"s","data":1}`},
+		{event(1, "\xff", `1`), `{"event":"\ufffd","shard":3,"seq":1,"session":"s","data":1}`},
+		{event(1, "", `1`), `{"event":"","shard":3,"seq":1,"session":"s","data":1}`},
+		{event(1, "X", "{\r\n\t\"a\\n\": [\n]\r}"), `{"event":"X","shard":3,"seq":1,"session":"s","data":{` + "  \t" + `"a\n": [ ] }}`},
 	} {
 		if got := publish(t, JSON, tt.ev); string(got) != tt.want+"\n" {
 			t.Errorf("got  %q\nwant %q", got, tt.want+"\n")
@@ -68,8 +68,8 @@ func TestJSON(t *testing.T) {
 func TestJoinsLinesOfLargeData(t *testing.T) {
 	data := "[" + strings.Repeat("\n", 3*chunk) + "1]"
 	got := publish(t, JSON, event(1, "X", data), event(2, "X", "2"))
-	want := `{"event":"X","shard":3,"seq":1,"data":[` + strings.Repeat(" ", 3*chunk) + "1]}\n" +
-		`{"event":"X","shard":3,"seq":2,"data":2}` + "\n"
+	want := `{"event":"X","shard":3,"seq":1,"session":"s","data":[` + strings.Repeat(" ", 3*chunk) + "1]}\n" +
+		`{"event":"X","shard":3,"seq":2,"session":"s","data":2}` + "\n"
 	if string(got) != want {
 		t.Error("large data with line feeds is not one line with spaces in their place")
 	}
@@ -115,6 +115,9 @@ func TestGolden(t *testing.T) {
 		{Shard: 1, Seq: 9007199254740993, Type: []byte("MESSAGE_CREATE"), Data: []byte(`{"id":"1234567890123456789","content":"h\u00e9llo \"wörld\" 🌊\n","n":12345678901234567890}`)},
 		{Shard: 12, Seq: 3, Type: []byte("TYPING_START"), Data: []byte(`{}`)},
 		{Shard: 12, Seq: 4, Type: []byte("GUILD_CREATE"), Data: []byte("{\"members\":[" + strings.TrimSuffix(strings.Repeat(`{"id":"1"},`, 7000), ",") + "]}")},
+	}
+	for i := range events {
+		events[i].Session = "s"
 	}
 	for _, format := range []Format{JSON, MsgPack} {
 		want, err := os.ReadFile(filepath.Join("..", "..", "testdata", "stdio", "events."+format.String()))

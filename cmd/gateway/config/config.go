@@ -305,7 +305,7 @@ func defaults() *Config {
 		Shards:     ShardsConfig{IdentifyReserve: 100},
 		Stdio:      StdioConfig{Format: FormatJSON},
 		ShardStore: ShardStoreConfig{Type: StoreFile, Directory: "state", Interval: 100 * time.Millisecond},
-		AMQP:       AMQPConfig{ExchangeType: "direct", Heartbeat: 10 * time.Second, Prefetch: 64},
+		AMQP:       AMQPConfig{ExchangeType: "direct", Headers: true, Heartbeat: 10 * time.Second, Prefetch: 64},
 		Redis:      RedisConfig{PoolSize: 5, Retention: time.Hour},
 		Log:        LogConfig{Level: slog.LevelInfo, Format: LogAuto},
 		origins:    map[string]Origin{},

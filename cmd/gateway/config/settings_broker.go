@@ -203,7 +203,7 @@ var amqpSettings = []Setting{
 		show: func(c *Config) string { return strconv.FormatBool(c.AMQP.Mandatory) },
 	},
 	{
-		Key: "amqp.headers", Env: "AMQP_HEADERS", Takes: Boolean, Default: "false",
+		Key: "amqp.headers", Env: "AMQP_HEADERS", Takes: Boolean, Default: "true",
 		Doc:  "Whether messages have the headers `shard`, `session` and `seq`, by which a consumer knows repeats.",
 		read: func(c *Config, in input) { in.bool(&c.AMQP.Headers) },
 		show: func(c *Config) string { return strconv.FormatBool(c.AMQP.Headers) },
