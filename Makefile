@@ -9,10 +9,11 @@ STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK  = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME    ?= 10s
 SEEDS       ?= 1000
+KILLS       ?= 1000
 E2E          = bench/e2e
 PEERS        = bench/peers
 
-.PHONY: help run build servers test race poison seeds test-foreign fuzz bench quick load peers profile lint vulncheck cross image release clean
+.PHONY: help run build servers test race poison seeds crash test-foreign fuzz bench quick load peers profile lint vulncheck cross image release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +44,9 @@ race: servers ## every test, three times under the race detector
 
 seeds: ## SEEDS=1000 seeds of faults; one again: make seeds SEED=17
 	$(GO) test ./engine -run 'TestFaultSeeds' -count=1 -timeout 60m -seeds $(SEEDS) $(if $(SEED),-seed $(SEED))
+
+crash: ## kill the gateway KILLS=1000 times: CRASH='-sink redis -store redis', with -faults whatever else can go wrong
+	$(GO) run ./cmd/gateway-bench crash -kills $(KILLS) $(CRASH)
 
 test-foreign: ## clients written by others against the simulated Discord
 	cd $(E2E) && $(GO) test -count=1 -v -run 'TestForeign' ./...

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/engine/failpoint"
 	"sluice/wire"
 )
 
@@ -159,6 +160,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 			s.post(mailStop)
 		}
 		reader.wait()
+		failpoint.Hit("drain")
 		asking.Wait()
 		lane.close()
 	}()

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/engine/failpoint"
 	"sluice/pool"
 )
 
@@ -123,6 +124,7 @@ func (l *lane) lend(ctx context.Context, events []Event) error {
 	for len(events) > 0 {
 		batch := events[:batchLen(events)]
 		l.lent.Add(uint64(len(batch)))
+		failpoint.Hit("publish")
 		if err := l.sink.Publish(ctx, batch, l.ack); err != nil {
 			return err
 		}
@@ -147,6 +149,7 @@ func (l *lane) acknowledge(n int) {
 	if n < 0 || n > l.inFlight() {
 		panic("engine: the sink acknowledges more events than it was given")
 	}
+	failpoint.Hit("acknowledge")
 	for at := l.acked.Load() - l.base; n > 0; {
 		o, bytes, same := l.flight[at%maxFlight].outlet, 0, 0
 		for ; same < n; same++ {

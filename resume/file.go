@@ -18,6 +18,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"sluice/engine"
+	"sluice/engine/failpoint"
 )
 
 const (
@@ -212,9 +213,11 @@ func (f *File) rewrite() error {
 	f.buf = buf
 	f.abandon() // it may be replaced already when this fails, and must not be appended to
 	err := writeFile(f.disk, newName, buf)
+	failpoint.Hit("store.rename")
 	if err == nil {
 		err = f.disk.rename(newName, fileName)
 	}
+	failpoint.Hit("store.renamed")
 	if err == nil {
 		err = f.disk.sync()
 	}

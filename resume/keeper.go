@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/engine/failpoint"
 	"sluice/wire"
 )
 
@@ -147,6 +148,7 @@ func (k *Keeper) Save(ctx context.Context, e Engine) error {
 		return nil
 	}
 	k.tried = now
+	failpoint.Hit("store")
 	defer func() { // also after a failure: a store must not stop events
 		for shard, c := range changes.Checkpoints {
 			if c.ID != "" {

@@ -27,6 +27,7 @@ func commands() []command {
 		{"sim", "run a simulated Discord that any bot can connect to", runSim},
 		{"run", "measure the gateway, and others beside it", runRun},
 		{"compare", "say what has changed between two results of run", runCompare},
+		{"crash", "kill the gateway again and again, and compare what was sent with what arrived", runCrash},
 		{"profile", "say where the gateway spends its time in a scenario", runProfile},
 		{"simulator", "", runSimulator},
 		{"redis-loop", "", runRedisLoop},

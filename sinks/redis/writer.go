@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"sluice/engine/failpoint"
 	"sluice/sinks"
 )
 
@@ -176,6 +177,7 @@ func (w *writer) send(ctx context.Context) {
 		w.commands = append(w.commands, w.client.B().Arbitrary("WAIT", strconv.Itoa(w.s.o.Replicas), strconv.FormatInt(replicaTimeout.Milliseconds(), 10)).Build())
 	}
 	answers := w.client.DoMulti(ctx, w.commands...)
+	failpoint.Hit("written")
 	for _, sent := range w.sent {
 		sent.g.fence.ahead = 0
 	}

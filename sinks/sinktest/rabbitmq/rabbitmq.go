@@ -65,7 +65,7 @@ func StartCluster(t testing.TB) (first, second *Node) {
 }
 
 // Launch starts a node, with its files in dir, until Close or the end of the process.
-// Of its methods only Close, Kill and Pid are for nodes without a test.
+// Restart and Ctl are for nodes with a test.
 func Launch(dir, conf string, plugins ...string) (*Node, error) {
 	return launch(dir, "", conf, plugins)
 }
@@ -146,7 +146,7 @@ func launch(dir, names, conf string, plugins []string) (*Node, error) {
 			return nil, err
 		}
 	}
-	if err := n.start(); err != nil {
+	if err := n.Up(); err != nil {
 		n.Close()
 		return nil, err
 	}
@@ -202,12 +202,13 @@ func (n *Node) command(name string, args ...string) *exec.Cmd {
 // same files, and waits until it takes connections.
 func (n *Node) Restart() {
 	n.t.Helper()
-	if err := n.start(); err != nil {
+	if err := n.Up(); err != nil {
 		n.t.Fatal(err)
 	}
 }
 
-func (n *Node) start() error {
+// Up is Restart for a node without a test.
+func (n *Node) Up() error {
 	out, err := os.OpenFile(filepath.Join(n.Dir, "output"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

@@ -35,12 +35,22 @@ func Start(t testing.TB, args ...string) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("the tests of Redis need redis-server: apt-get install redis-server")
 	}
-	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(sinktest.FreePort(t))), Dir: t.TempDir(), t: t}
-	_, port, _ := net.SplitHostPort(s.Addr)
-	s.args = append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no", "--daemonize", "no"}, args...)
+	s, err := Launch(t.TempDir(), sinktest.FreePort(t), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.t = t
 	t.Cleanup(s.Kill)
-	s.Restart()
 	return s
+}
+
+// Launch starts a server on a port of the loopback, with its files in dir, until Kill or
+// the end of the process. CLI and Restart are for servers with a test.
+func Launch(dir string, port int, args ...string) (*Server, error) {
+	number := strconv.Itoa(port)
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", number), Dir: dir}
+	s.args = append([]string{"--port", number, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no", "--daemonize", "no"}, args...)
+	return s, s.Up()
 }
 
 // StartSentinel starts a sentinel with the configuration file, which it will change.
@@ -57,17 +67,26 @@ func StartSentinel(t testing.TB, conf string) *Server {
 // it answers.
 func (s *Server) Restart() {
 	s.t.Helper()
-	s.mend()
+	if err := s.Up(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Up is Restart for a server without a test.
+func (s *Server) Up() error {
+	if err := s.mend(); err != nil {
+		return err
+	}
 	log, err := os.OpenFile(filepath.Join(s.Dir, "redis.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	defer log.Close()
 	cmd := exec.Command("redis-server", s.args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = dieWithParent()
 	if err := s.Process.Start(cmd); err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		conn, err := net.Dial("tcp", s.Addr)
@@ -77,12 +96,12 @@ func (s *Server) Restart() {
 			n, _ := conn.Read(answer)
 			conn.Close()
 			if n > 0 && !strings.HasPrefix(string(answer[:n]), "-LOADING") {
-				return
+				return nil
 			}
 		}
 		if time.Now().After(end) {
 			text, _ := os.ReadFile(log.Name())
-			s.t.Fatalf("redis-server does not listen on %s: %v\n%s", s.Addr, err, text)
+			return fmt.Errorf("redis-server does not listen on %s: %v\n%s", s.Addr, err, text)
 		}
 	}
 }
@@ -90,16 +109,17 @@ func (s *Server) Restart() {
 // mend cuts a torn transaction off the end of the append-only file. The server does so
 // itself, but leaves what is whole of it behind a MULTI without an EXEC: forgotten at
 // this start, and executed at the next (redis 7.0; valkey's pull request 4342).
-func (s *Server) mend() {
+func (s *Server) mend() error {
 	manifest := filepath.Join(s.Dir, "appendonlydir", "appendonly.aof.manifest")
 	if _, err := os.Stat(manifest); err != nil {
-		return
+		return nil
 	}
 	cmd := exec.Command("redis-check-aof", "--fix", manifest)
 	cmd.Stdin = strings.NewReader("y\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		s.t.Fatalf("redis-check-aof: %v\n%s", err, out)
+		return fmt.Errorf("redis-check-aof: %v\n%s", err, out)
 	}
+	return nil
 }
 
 // CLI runs redis-cli against the server and returns what it prints.

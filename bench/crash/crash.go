@@ -1,0 +1,83 @@
+// This file says what a run is, and what comes of it.
+
+// Package crash kills the gateway again and again, and compares what a simulated Discord
+// has sent with what has arrived behind the gateway's broker: it is what
+// "gateway-bench crash" does.
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Options say what is killed, and how often. Gateway, Sink and Store are required.
+type Options struct {
+	// Gateway is the program's file. Points of its code, too, are chosen to kill it at if
+	// it was built with the tag failpoints.
+	Gateway string
+	Sink    string // redis, amqp, or file: standard output into a file
+	Store   string // file or redis
+	Kills   int
+	Seed    uint64  // of what happens when; the moments depend on the machine besides
+	Shards  int     // 0: 4
+	Rate    float64 // events a second of each shard; 0: 250
+	// Faults has the sockets cut, the sessions refused, the broker killed and the gateway
+	// stopped for a moment besides.
+	Faults bool
+	Log    io.Writer // takes a line for each round
+}
+
+// Sinks and Stores are the names that Options takes.
+var (
+	Sinks  = []string{"redis", "amqp", "file"}
+	Stores = []string{"file", "redis"}
+)
+
+// Result is what came of a run. Lost, OutOfOrder and Unknown are 0, and Wrong is empty, if the
+// gateway keeps its promises; with Redis, Repeated is 0 too.
+type Result struct {
+	Kills      int
+	Events     int // that arrived, each once
+	Lost       int // that Discord would have sent again, and of which no gap has told
+	Repeated   int
+	OutOfOrder int
+	Unknown    int
+	Told       int // lost with a session that Discord refused, and told of by a gap
+	Gaps       int // events GATEWAY_GAP
+	Sessions   int
+	Refused    int // sessions that Discord ended
+	Unseen     int // sessions that were begun when the process was killed, and of which nothing arrived
+	Identifies int
+	Torn       int      // unfinished lines in a file
+	Wrong      []string // what else should not be
+}
+
+// Check returns what is wrong, or nil.
+func (r *Result) Check(sink string) error {
+	wrong := r.Wrong
+	add := func(n int, what string) {
+		if n > 0 {
+			wrong = append(wrong, fmt.Sprintf("%d events %s", n, what))
+		}
+	}
+	add(r.Lost, "are lost")
+	add(r.OutOfOrder, "are out of order")
+	add(r.Unknown, "were never sent")
+	if sink == "redis" {
+		add(r.Repeated, "are repeated")
+	}
+	if len(wrong) > 0 {
+		return errors.New(strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
+// String returns the result in a line.
+func (r *Result) String() string {
+	return fmt.Sprintf("%d kills: %d events, lost %d, repeated %d, out of order %d, unknown %d; "+
+		"%d sessions, %d refused by Discord, %d never seen, %d identifies; %d gaps told, with %d events; %d torn lines",
+		r.Kills, r.Events, r.Lost, r.Repeated, r.OutOfOrder, r.Unknown,
+		r.Sessions, r.Refused, r.Unseen, r.Identifies, r.Gaps, r.Told, r.Torn)
+}

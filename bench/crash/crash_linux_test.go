@@ -1,0 +1,73 @@
+// This file tests that a run finds what it should, and nothing else.
+
+package crash
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// build returns the gateway, with the points to end at.
+func build(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "gateway")
+	if out, err := exec.Command("go", "build", "-tags", "failpoints", "-o", name, "sluice/cmd/gateway").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return name
+}
+
+func TestRun(t *testing.T) {
+	gateway := build(t)
+	for _, tt := range []struct {
+		sink, store string
+		faults      bool
+	}{{"redis", "redis", false}, {"redis", "file", true}, {"file", "file", false}, {"file", "file", true}} {
+		o := Options{Gateway: gateway, Sink: tt.sink, Store: tt.store, Kills: 12, Seed: 1, Faults: tt.faults, Log: t.Output()}
+		r, err := Run(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Log(&r)
+		if err := r.Check(tt.sink); err != nil {
+			t.Errorf("%+v: %v", tt, err)
+		}
+		if r.Kills != o.Kills || r.Events < 1000 || r.Sessions < 4 {
+			t.Errorf("that was no run: %v", &r)
+		}
+	}
+}
+
+// A gateway that forgets its sessions loses events, and the run says so.
+func TestRunFindsLoss(t *testing.T) {
+	r, err := Run(t.Context(), Options{Gateway: build(t), Sink: "file", Store: "memory", Kills: 4, Seed: 1, Log: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Check("file"); err == nil || r.Lost == 0 || !strings.Contains(err.Error(), "was left") {
+		t.Errorf("found %v: %v", &r, err)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for _, tt := range []struct {
+		r    Result
+		sink string
+		want string
+	}{
+		{Result{Repeated: 1, Told: 3, Gaps: 1}, "amqp", ""},
+		{Result{Repeated: 1}, "redis", "1 events are repeated"},
+		{Result{Lost: 2, OutOfOrder: 3, Unknown: 4}, "file", "2 events are lost; 3 events are out of order; 4 events were never sent"},
+		{Result{Wrong: []string{"a", "b"}}, "file", "a; b"},
+	} {
+		got := ""
+		if err := tt.r.Check(tt.sink); err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%+v: %q, want %q", tt.r, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,329 @@
+// This file is a run: the rounds, and the end.
+
+package crash
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"sluice/bench/sim"
+	"sluice/wire"
+)
+
+// points are the names of engine/failpoint.Hit.
+var points = []string{"publish", "acknowledge", "written", "store", "store.rename", "store.renamed", "drain"}
+
+const (
+	longestLife = 600 * time.Millisecond
+	// patience bounds each wait at the end.
+	patience = 2 * time.Minute
+)
+
+// run is what a run has.
+type run struct {
+	o      Options
+	dir    string
+	srv    *sim.Server
+	outlet outlet
+	env    []string
+}
+
+// Run kills the gateway, and returns what came of it. The error is of what kept it from
+// being found out.
+func Run(ctx context.Context, o Options) (Result, error) {
+	if o.Shards == 0 {
+		o.Shards = 4
+	}
+	if o.Rate == 0 {
+		o.Rate = 250
+	}
+	dir, err := os.MkdirTemp("", "gateway-crash-")
+	if err != nil {
+		return Result{}, err
+	}
+	defer os.RemoveAll(dir)
+	r := &run{o: o, dir: dir}
+	if err := r.start(); err != nil {
+		return Result{}, fmt.Errorf("crash: %w", err)
+	}
+	defer r.srv.Close()
+	defer r.outlet.stop()
+	kills := 0
+	for round := 0; kills < o.Kills; round++ {
+		killed, err := r.round(ctx, round)
+		if err != nil {
+			return Result{}, fmt.Errorf("crash: round %d of seed %d: %w", round, o.Seed, err)
+		}
+		if killed {
+			kills++
+		}
+	}
+	res, err := r.end(ctx)
+	if err != nil {
+		return Result{}, fmt.Errorf("crash: the end of seed %d: %w", o.Seed, err)
+	}
+	res.Kills = kills
+	return res, nil
+}
+
+// start starts the simulator and the broker.
+func (r *run) start() error {
+	so := sim.Options{
+		TLS: true, Shards: r.o.Shards, MaxConcurrency: r.o.Shards, IdentifyWindow: time.Millisecond, IdentifyTotal: 1 << 30, RESTLimit: 1 << 20,
+		ReadyDelay: 20 * time.Millisecond, InvalidSessionDelay: time.Millisecond,
+		Rate: r.o.Rate, ReplayLimit: 1 << 20, Seed: r.o.Seed, LargeEvery: -1, LogLimit: 1 << 20,
+	}
+	var err error
+	if r.srv, err = sim.New(so); err != nil {
+		return err
+	}
+	ca := filepath.Join(r.dir, "ca.pem")
+	if err = os.WriteFile(ca, r.srv.CertPEM(), 0o600); err == nil {
+		broker := filepath.Join(r.dir, "broker")
+		if err = os.Mkdir(broker, 0o700); err == nil {
+			switch r.o.Sink {
+			case "redis":
+				r.outlet, err = newRedisOutlet(broker)
+			case "amqp":
+				r.outlet, err = newAMQPOutlet(broker)
+			default:
+				r.outlet = newFileOutlet(broker)
+			}
+		}
+	}
+	if err != nil {
+		r.srv.Close()
+		return err
+	}
+	protocol, host, _ := strings.Cut(strings.TrimSuffix(r.srv.APIURL(), "/api/v10"), "://")
+	r.env = append([]string{
+		"DISCORD_TOKEN=sim-token", "DISCORD_API_PROTOCOL=" + protocol, "DISCORD_API_HOST=" + host, "DISCORD_API_CA_FILE=" + ca,
+		"DISCORD_SHARD_IDENTIFY_RESERVE=0", "LOG_FORMAT=text", "SHARD_STORE_TYPE=" + r.o.Store, "SHARD_STORE_DIRECTORY=" + filepath.Join(r.dir, "state"),
+		"BROKER_DEAD_LETTERS=" + filepath.Join(r.dir, "dead-letters.jsonl"),
+	}, r.outlet.env()...)
+	return nil
+}
+
+// gateway is a process of the gateway.
+type gateway struct {
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+	ended  chan error
+}
+
+// launch starts the gateway, to end at the failpoint, if any.
+func (r *run) launch(failpoint string) (*gateway, error) {
+	g := &gateway{cmd: exec.Command(r.o.Gateway), ended: make(chan error, 1)}
+	g.cmd.Dir = r.dir
+	g.cmd.Env = append([]string{"FAILPOINT=" + failpoint}, r.env...)
+	g.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	g.cmd.Stderr = &g.stderr
+	if f, ok := r.outlet.(*fileOutlet); ok {
+		out, err := os.OpenFile(f.name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		defer out.Close()
+		g.cmd.Stdout = out
+	}
+	if err := g.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { g.ended <- g.cmd.Wait() }()
+	return g, nil
+}
+
+// finished waits for the end, and returns an error unless it is one of a kill or, with end
+// true, of an orderly way out.
+func (g *gateway) finished(end bool) (killed bool, err error) {
+	select {
+	case <-g.ended:
+	case <-time.After(patience):
+		g.cmd.Process.Kill()
+		return false, errors.New("the gateway does not end")
+	}
+	status := g.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	killed = status.Signaled() && status.Signal() == syscall.SIGKILL
+	// SIGTERM has its own effect until the gateway asks for it.
+	if killed || end && (status.Exited() && status.ExitStatus() == 0 || status.Signaled() && status.Signal() == syscall.SIGTERM) {
+		return killed, nil
+	}
+	return false, fmt.Errorf("the gateway ended by itself: %v\n%s", g.cmd.ProcessState, tail(g.stderr.Bytes()))
+}
+
+func tail(text []byte) []byte { return text[max(0, len(text)-4000):] }
+
+// round starts the gateway and ends it. What happens when comes from the seed alone.
+func (r *run) round(ctx context.Context, round int) (killed bool, err error) {
+	rng := rand.New(rand.NewPCG(r.o.Seed, uint64(round)))
+	life := time.Duration(rng.Int64N(int64(longestLife)))
+	if rng.IntN(5) == 0 {
+		life /= 8 // it is starting
+	}
+	point, ends := "", rng.IntN(10) == 0
+	if rng.IntN(3) == 0 {
+		point = fmt.Sprintf("%s:%d", points[rng.IntN(len(points))], 1+rng.IntN(20)*rng.IntN(20))
+		ends = ends || strings.HasPrefix(point, "drain")
+		if ends {
+			point = "drain:1"
+		}
+	}
+	var during sync.WaitGroup
+	defer during.Wait()
+	what := "killed"
+	if rng.IntN(8) == 0 {
+		what += ", sessions expired"
+		r.srv.Expire(rng.IntN(r.o.Shards))
+	}
+	g, err := r.launch(point)
+	if err != nil {
+		return false, err
+	}
+	var faulty error
+	if r.o.Faults {
+		fault, wait := r.fault(rng, g), time.Duration(rng.Int64N(int64(longestLife)))
+		what += ", " + fault.name
+		during.Go(func() {
+			time.Sleep(wait)
+			faulty = fault.do()
+		})
+	}
+	select {
+	case err := <-g.ended:
+		g.ended <- err
+		what = "ended at " + point + strings.TrimPrefix(what, "killed")
+	case <-time.After(life):
+		if ends {
+			what = "ended with SIGTERM" + strings.TrimPrefix(what, "killed")
+			g.cmd.Process.Signal(syscall.SIGTERM)
+			if rng.IntN(2) == 0 && point == "" { // in the middle of it
+				time.Sleep(time.Duration(rng.Int64N(int64(20 * time.Millisecond))))
+				g.cmd.Process.Kill()
+			}
+		} else {
+			g.cmd.Process.Kill()
+		}
+	case <-ctx.Done():
+		g.cmd.Process.Kill()
+	}
+	killed, err = g.finished(ends)
+	during.Wait()
+	if err = errors.Join(err, faulty, ctx.Err()); err != nil {
+		return killed, err
+	}
+	if r.o.Log != nil {
+		s := r.srv.Ledger().Summary()
+		arrived := 0
+		r.outlet.look(func(a *arrivals) { arrived = len(a.events) })
+		fmt.Fprintf(r.o.Log, "round %d: %s after %v; sent %d, arrived %d, identifies %d, resumed %d\n",
+			round, what, life.Round(time.Millisecond), s.Events, arrived, s.Identifies, s.Resumed)
+	}
+	return killed, nil
+}
+
+// fault is something that goes wrong besides.
+type fault struct {
+	name string
+	do   func() error
+}
+
+// fault chooses one.
+func (r *run) fault(rng *rand.Rand, g *gateway) fault {
+	shard := rng.IntN(r.o.Shards)
+	pause := time.Duration(rng.Int64N(int64(500 * time.Millisecond)))
+	on := func(f func()) func() error { return func() error { f(); return nil } }
+	switch rng.IntN(9) {
+	case 0:
+		return fault{"socket cut", on(func() { r.srv.Cut(shard, rng.IntN(2) == 0) })}
+	case 1:
+		return fault{"op 7", on(func() { r.srv.Reconnect(shard) })}
+	case 2:
+		return fault{"op 9", on(func() { r.srv.InvalidSession(shard, false) })}
+	case 3:
+		return fault{"op 9 resumable", on(func() { r.srv.InvalidSession(shard, true) })}
+	case 4:
+		return fault{"close 4007", on(func() { r.srv.CloseShard(shard, wire.CloseInvalidSeq, "") })}
+	case 5:
+		return fault{"half-open socket", on(func() { r.srv.Blackhole(shard) })}
+	case 6:
+		return fault{"replay buffer overrun", on(func() { r.srv.Overrun(shard) })}
+	case 7: // time passes that the process does not see pass
+		return fault{"stopped for a moment", on(func() {
+			g.cmd.Process.Signal(syscall.SIGSTOP)
+			time.Sleep(pause)
+			g.cmd.Process.Signal(syscall.SIGCONT)
+		})}
+	}
+	return fault{"broker killed", func() error { return r.outlet.kill(pause) }}
+}
+
+// end lets the gateway come to rest, and compares.
+func (r *run) end(ctx context.Context) (Result, error) {
+	r.srv.Calm()
+	g, err := r.launch("")
+	if err != nil {
+		return Result{}, err
+	}
+	defer g.cmd.Process.Kill()
+	err = r.wait(ctx, g, "the shards", func() bool {
+		report := r.report()
+		last := make(map[int]sim.SessionReport)
+		for _, s := range report.Sessions {
+			last[s.Shard] = s
+		}
+		for _, s := range last {
+			if s.Received == 0 || s.End != sim.EndNone {
+				return false
+			}
+		}
+		return r.srv.Connected() == r.o.Shards && len(last) == r.o.Shards
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	r.srv.Silence()
+	if err := r.wait(ctx, g, "the last events", func() bool { return r.report().Pending == 0 }); err != nil {
+		return Result{}, err
+	}
+	g.cmd.Process.Signal(syscall.SIGTERM)
+	if _, err := g.finished(true); err != nil {
+		return Result{}, err
+	}
+	time.Sleep(200 * time.Millisecond) // for what comes twice
+	var res Result
+	r.outlet.look(func(a *arrivals) { res = compare(r.srv.Ledger(), a, r.o.Sink == "redis") })
+	return res, nil
+}
+
+func (r *run) report() (report sim.Report) {
+	r.outlet.look(func(a *arrivals) { report = r.srv.Ledger().Check(a.events) })
+	return report
+}
+
+// wait waits until the condition holds, while the gateway runs.
+func (r *run) wait(ctx context.Context, g *gateway, what string, holds func() bool) error {
+	for end := time.Now().Add(patience); !holds(); {
+		select {
+		case err := <-g.ended:
+			g.ended <- err
+			return fmt.Errorf("the gateway ended: %v\n%s", g.cmd.ProcessState, tail(g.stderr.Bytes()))
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(300 * time.Millisecond):
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("waited in vain for %s: %v\n%v\n%s", what, r.srv.Ledger().Summary(), r.report(), tail(g.stderr.Bytes()))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,15 @@
+//go:build !linux
+
+// This file is for the systems on which the servers of a run are not started.
+
+package crash
+
+import (
+	"context"
+	"errors"
+)
+
+// Run is for Linux alone.
+func Run(context.Context, Options) (Result, error) {
+	return Result{}, errors.New("crash: it runs on Linux alone")
+}
