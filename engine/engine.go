@@ -28,6 +28,7 @@ type Engine struct {
 // fleet is what exists while Run runs.
 type fleet struct {
 	env    *environment
+	lane   *lane
 	shards []*shard
 	byID   map[int]*shard
 }
@@ -131,6 +132,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		f.byID[id] = s
 	}
 	lane := newLane(e.opts.Sink, max(e.opts.BatchWait, 0))
+	f.lane = lane
 	reader.start(f.shards, lane)
 	publishing, stopPublishing := context.WithCancel(context.Background())
 	defer stopPublishing()
@@ -298,6 +300,13 @@ func (e *Engine) Starts() Starts {
 		return f.env.identify.used()
 	}
 	return Starts{}
+}
+
+// Full reports whether the events that wait for the sink have reached Options.QueueBytes, so
+// that shards wait until it takes some.
+func (e *Engine) Full() bool {
+	f := e.running.Load()
+	return f != nil && slices.ContainsFunc(f.lane.outlets, func(o *outlet) bool { return o.waits.Load() })
 }
 
 // Stats are counts since Run began, over all shards.

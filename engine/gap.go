@@ -19,53 +19,65 @@ type Gap struct {
 	Reason  string // why
 }
 
-// gap is a Gap of a shard, on its way to the sink. It is told of before the first event
-// of whatever follows: until then, other sessions may end in the same way, and one
-// event tells of all. The store has it until the sink has.
+// gap is a Gap of a shard, on its way to the sink. It is told of before the first event of
+// whatever follows, and stored until the sink has it.
 type gap struct {
 	Gap
-	of    *session // that has ended; nil: it was in the store
-	first *gap     // this one, or one before it that the sink did not have when this one came
-	end   session  // takes the acknowledgement
-	told  bool     // handed on; owned by the reader
-}
-
-// stored returns the gap as it is stored until the sink has it: it begins where the sink
-// stands. Any goroutine may call it.
-func (g *gap) stored() Gap {
-	st := g.first.Gap
-	if of := g.first.of; of != nil {
-		st.Seq = of.checkpoint()
-	}
-	return st
+	of   *session // that has ended; nil: it was in the store
+	end  session  // takes the acknowledgement
+	told bool     // handed on; owned by the reader
 }
 
 // acknowledged reports whether the sink has the gap. Any goroutine may call it.
 func (g *gap) acknowledged() bool { return g.end.acked.Load() >= 0 }
 
+// stored returns the gap as it is stored: it begins where the sink stands. Any goroutine may
+// call it.
+func (g *gap) stored() Gap {
+	st := g.Gap
+	if g.of != nil {
+		st.Seq = g.of.checkpoint()
+	}
+	return st
+}
+
 // lose notes that a session, of if it is not one of the store's, has ended without a successor.
+// If nothing of it was handed on, a gap before it tells of it as well. So there are three at most
+// that are not told: two of the store, and that of the session that was stored with them.
 func (s *shard) lose(g Gap, of *session) {
 	if !s.env.opts.Gaps {
 		return
 	}
-	before := s.gap.Load()
-	if before != nil && !before.told {
+	if s.untold && of != nil && !of.seen {
 		return
 	}
 	next := &gap{Gap: g, of: of}
-	next.first = next
 	next.end.acked.Store(-1)
-	if before != nil && !before.acknowledged() {
-		next.first = before.first
+	gaps := []*gap{next}
+	if all := s.gaps.Load(); all != nil {
+		for _, before := range *all {
+			if !before.acknowledged() {
+				gaps = append(gaps[:len(gaps)-1], before, next)
+			}
+		}
 	}
-	s.gap.Store(next)
-	s.untold = next
+	s.untold = true
+	s.gaps.Store(&gaps)
 }
 
-// tellGap hands on the event that tells of the gap.
-func (s *shard) tellGap() {
-	g := s.untold
-	s.untold, g.told = nil, true
+// tellGaps hands on the events that tell of the gaps.
+func (s *shard) tellGaps() {
+	s.untold = false
+	for _, g := range *s.gaps.Load() {
+		if !g.told {
+			g.told = true
+			s.tellGap(g)
+		}
+	}
+}
+
+// tellGap hands on the event that tells of one.
+func (s *shard) tellGap(g *gap) {
 	s.counters.gaps.Add(1)
 	data, _ := json.Marshal(struct { // of strings and numbers: it does not fail
 		Shard   int    `json:"shard"`

@@ -41,7 +41,7 @@ type outlet struct {
 // takes one as a large one does.
 func (l *lane) newOutlet(bytes, shared int) *outlet {
 	o := &outlet{buffers: &l.buffers, shared: shared > 0}
-	spare := max(1, 2*shared) // a shard that has asked puts an event, and a gap before it
+	spare := max(3, 4*shared) // a shard that has asked puts an event, and up to three gaps before it
 	o.ring = pool.NewRing[Event](min(bytes>>10, maxSlots)+spare, int64(bytes), l.bell, o.room)
 	o.ring.Spare = spare
 	l.outlets = append(l.outlets, o)

@@ -240,8 +240,8 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	case s.unstored && s.hold(now, e):
 		return
 	default:
-		if s.untold != nil {
-			s.tellGap()
+		if s.untold {
+			s.tellGaps()
 		}
 		s.emit(e)
 		if e.HasSeq {
@@ -291,8 +291,12 @@ func (s *shard) stored() Session {
 		st = Session{ID: ses.id, ResumeURL: ses.resumeURL, Seq: ses.checkpoint(), Shards: s.env.shards}
 	}
 	// After the session, in place of which it comes.
-	if g := s.gap.Load(); g != nil && !g.acknowledged() {
-		st.Gap = g.stored()
+	if gaps := s.gaps.Load(); gaps != nil {
+		for _, g := range *gaps {
+			if !g.acknowledged() {
+				st.AddGap(g.stored())
+			}
+		}
 	}
 	return st
 }
@@ -307,6 +311,7 @@ func (s *shard) emit(e *wire.Envelope) {
 	if e.HasSeq {
 		s.session.queued.Store(e.Seq)
 	}
+	s.session.seen = true
 	s.push(Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, origin: s.session}, e.Type, e.Data)
 }
 

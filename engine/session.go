@@ -11,7 +11,18 @@ type Session struct {
 	ResumeURL string // resume_gateway_url; empty: the main URL
 	Seq       int64  // every event up to this one is acknowledged or filtered out
 	Shards    int    // shard count that the session belongs to; 0: not known
-	Gap       Gap    // to be told before the session's next event; there may be one without a session
+	// Gaps are to be told before the session's next event, oldest first; there may be some
+	// without a session.
+	Gaps [2]Gap
+}
+
+// AddGap adds one. Of more than two the first and the last are kept.
+func (s *Session) AddGap(g Gap) {
+	if s.Gaps[0] == (Gap{}) {
+		s.Gaps[0] = g
+	} else {
+		s.Gaps[1] = g
+	}
 }
 
 // session is a shard's running session.
@@ -23,6 +34,7 @@ type session struct {
 	seq    atomic.Int64 // last dispatch that was handed on or filtered out
 	queued atomic.Int64 // last dispatch that was handed on
 
+	seen   bool        // something may have been handed on; owned by the reader
 	stored atomic.Bool // a store has it, or does not take it
 
 	// Written by the lane.

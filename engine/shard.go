@@ -52,12 +52,12 @@ type shard struct {
 	outlet   *outlet // the reader's, likewise
 	counters shardCounters
 	current  atomic.Pointer[session] // session, for others than the owner
-	gap      atomic.Pointer[gap]     // the last; written by the owner
+	gaps     atomic.Pointer[[]*gap]  // that the sink may not have, oldest first; written by the owner, anew each time
 
 	// owned by the reader, for the life of the shard
 	rand     *rand.Rand
 	session  *session
-	untold   *gap     // gap, until it is handed on
+	untold   bool     // of gaps, some are not handed on
 	unstored bool     // session may not be stored yet
 	plan     nextStep // what the next connection is for
 	mainHost bool     // resume through the main URL
@@ -115,14 +115,17 @@ func newShard(id int, env *environment) *shard {
 	s.commands.limit = env.opts.CommandQueue
 	s.frames.MaxMessage = env.opts.MaxMessage
 	stored := env.opts.Sessions[id]
-	if stored.Gap != (Gap{}) {
-		s.lose(stored.Gap, nil)
+	for _, g := range stored.Gaps {
+		if g != (Gap{}) {
+			s.lose(g, nil)
+		}
 	}
 	switch {
 	case stored.ID == "":
 	case stored.Shards == env.shards || stored.Shards == 0:
 		s.setSession(newSession(stored.ID, stored.ResumeURL, stored.Seq))
 		s.session.stored.Store(true)
+		s.session.seen = true // by the process before, perhaps
 	default:
 		s.log.Warn("stored session set aside: it belongs to another shard count",
 			"stored", stored.Shards, "now", env.shards)

@@ -66,10 +66,8 @@ func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Start
 		}
 		if reason != "" {
 			setAside(shard, reason)
-			if c.Gap == (engine.Gap{}) {
-				c.Gap = engine.Gap{Session: c.ID, Seq: c.Seq, At: time.Now().UnixMilli(), Reason: "the stored session was set aside: " + reason}
-			}
-			c.Session = engine.Session{Gap: c.Gap}
+			c.AddGap(engine.Gap{Session: c.ID, Seq: c.Seq, At: time.Now().UnixMilli(), Reason: "the stored session was set aside: " + reason})
+			c.Session = engine.Session{Gaps: c.Gaps}
 		}
 		sessions[shard] = c.Session
 	}

@@ -159,7 +159,7 @@ func TestKeeper(t *testing.T) {
 			k := newKeeper()
 			tt.change(k)
 			s := load(k)
-			gap := s[0].Gap
+			gap := s[0].Gaps[0]
 			gap.At = 0
 			want := engine.Gap{Session: "a", Seq: 10, Reason: "the stored session was set aside: " + tt.why}
 			if tt.why == "another token" {
@@ -178,7 +178,7 @@ func TestKeeperAges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(Memory)
 		gap := engine.Gap{Session: "older", Seq: 7, At: 1, Reason: "too old"}
-		quiet := engine.Session{ID: "quiet", Seq: 1, Shards: 1, Gap: gap}
+		quiet := engine.Session{ID: "quiet", Seq: 1, Shards: 1, Gaps: [2]engine.Gap{gap}}
 		store.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{1: {Session: engine.Session{ID: "of another gateway"}}}})
 		newKeeper := func() *Keeper { return &Keeper{Store: store, Bot: 7, Log: slog.New(slog.DiscardHandler)} }
 		k, e := newKeeper(), new(fakeEngine)
@@ -196,7 +196,7 @@ func TestKeeperAges(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 		time.Sleep(40 * time.Minute)
-		want[0] = engine.Session{Gap: gap}
+		want[0] = engine.Session{Gaps: [2]engine.Gap{gap, {Session: "quiet", Seq: 1, At: time.Now().UnixMilli(), Reason: "the stored session was set aside: too old"}}}
 		if got, _, err := newKeeper().Load(t.Context()); err != nil || !maps.Equal(got, want) {
 			t.Errorf("when it is too old: %+v, %v", got, err)
 		}

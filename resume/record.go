@@ -56,11 +56,11 @@ func appendCheckpoint(dst []byte, shard int, c Checkpoint) []byte {
 	dst = beginRecord(dst, recordCheckpoint)
 	for _, n := range [...]uint64{
 		uint64(shard), uint64(c.Seq), uint64(c.Shards), uint64(c.Intents), c.Bot, uint64(c.At.UnixMilli()),
-		uint64(c.Gap.Seq), uint64(c.Gap.At),
+		uint64(c.Gaps[0].Seq), uint64(c.Gaps[0].At), uint64(c.Gaps[1].Seq), uint64(c.Gaps[1].At),
 	} {
 		dst = binary.AppendUvarint(dst, n)
 	}
-	for _, s := range [...]string{c.ID, c.ResumeURL, c.Gap.Session, c.Gap.Reason} {
+	for _, s := range [...]string{c.ID, c.ResumeURL, c.Gaps[0].Session, c.Gaps[0].Reason, c.Gaps[1].Session, c.Gaps[1].Reason} {
 		dst = binary.AppendUvarint(dst, uint64(len(s)))
 		dst = append(dst, s...)
 	}
@@ -118,8 +118,13 @@ func parseRecord(s *State, body []byte) bool {
 	case recordCheckpoint:
 		shard := r.count()
 		c := Checkpoint{Session: engine.Session{Seq: r.seq(), Shards: r.count()}, Intents: wire.Intents(r.number()), Bot: r.number(), At: r.time()}
-		c.Gap.Seq, c.Gap.At = r.seq(), r.seq()
-		c.ID, c.ResumeURL, c.Gap.Session, c.Gap.Reason = r.text(), r.text(), r.text(), r.text()
+		for i := range c.Gaps {
+			c.Gaps[i].Seq, c.Gaps[i].At = r.seq(), r.seq()
+		}
+		c.ID, c.ResumeURL = r.text(), r.text()
+		for i := range c.Gaps {
+			c.Gaps[i].Session, c.Gaps[i].Reason = r.text(), r.text()
+		}
 		if r.done() && !c.empty() {
 			s.Checkpoints[shard] = c
 			return true

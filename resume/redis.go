@@ -134,7 +134,7 @@ func (r *Redis) loadOwn(ctx context.Context, s *State) error {
 		c := Checkpoint{
 			Session: engine.Session{
 				ID: text["session"], Seq: h.number("seq"), ResumeURL: text["url"], Shards: int(h.number("shards")),
-				Gap: engine.Gap{Session: text["gap_session"], Seq: h.number("gap_seq"), At: h.number("gap_at"), Reason: text["gap_reason"]},
+				Gaps: [2]engine.Gap{h.gap("gap_"), h.gap("gap2_")},
 			},
 			Intents: wire.Intents(h.number("intents")), Bot: h.unsigned("bot"), At: h.time("at"),
 		}
@@ -218,11 +218,15 @@ func (r *Redis) Save(ctx context.Context, changes State) error {
 			if c.empty() {
 				removals = append(removals, b().Del().Key(key).Build(), b().Srem().Key(r.key("shards")).Member(id).Build())
 			} else {
-				saves = append(saves, rueidis.LuaExec{Keys: []string{key, r.key("shards")}, Args: []string{
+				args := []string{
 					id, seconds, "session", c.ID, "seq", decimal(c.Seq), "url", c.ResumeURL, "shards", strconv.Itoa(c.Shards),
 					"intents", strconv.FormatUint(uint64(c.Intents), 10), "bot", strconv.FormatUint(c.Bot, 10), "at", decimal(c.At.UnixMilli()),
-					"gap_session", c.Gap.Session, "gap_seq", decimal(c.Gap.Seq), "gap_at", decimal(c.Gap.At), "gap_reason", c.Gap.Reason,
-				}})
+				}
+				for i, prefix := range [...]string{"gap_", "gap2_"} {
+					g := c.Gaps[i]
+					args = append(args, prefix+"session", g.Session, prefix+"seq", decimal(g.Seq), prefix+"at", decimal(g.At), prefix+"reason", g.Reason)
+				}
+				saves = append(saves, rueidis.LuaExec{Keys: []string{key, r.key("shards")}, Args: args})
 			}
 			switch {
 			case c.ID == "":
@@ -280,6 +284,12 @@ func (h *hash) number(field string) int64 {
 		h.bad = fmt.Errorf("%s is %.20q, not a number", field, text)
 	}
 	return n
+}
+
+func (h *hash) gap(prefix string) engine.Gap {
+	return engine.Gap{
+		Session: h.fields[prefix+"session"], Seq: h.number(prefix + "seq"), At: h.number(prefix + "at"), Reason: h.fields[prefix+"reason"],
+	}
 }
 
 func (h *hash) unsigned(field string) uint64 {

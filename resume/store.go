@@ -24,7 +24,7 @@ type Checkpoint struct {
 }
 
 // empty reports whether there is nothing to keep.
-func (c *Checkpoint) empty() bool { return c.ID == "" && c.Gap == (engine.Gap{}) }
+func (c *Checkpoint) empty() bool { return c.ID == "" && c.Gaps == [2]engine.Gap{} }
 
 // State is what a store holds.
 type State struct {

@@ -26,7 +26,9 @@ type Options struct {
 	// Faults has the sockets cut, the sessions refused, the broker killed and the gateway
 	// stopped for a moment besides.
 	Faults bool
-	Log    io.Writer // takes a line for each round
+	// Spool has the gateway keep events on the disk, and the broker gone for whole rounds.
+	Spool bool
+	Log   io.Writer // takes a line for each round
 }
 
 // Sinks and Stores are the names that Options takes.

@@ -28,6 +28,8 @@ type outlet interface {
 	// kill ends the server without warning, and starts it again after a pause. A file has
 	// none.
 	kill(pause time.Duration) error
+	// away ends the server until back is called.
+	away() (back func() error, err error)
 	// look calls f with all that has arrived so far.
 	look(f func(*arrivals))
 	stop()
@@ -88,6 +90,11 @@ func (o *redisOutlet) kill(pause time.Duration) error {
 	o.server.Kill()
 	time.Sleep(pause)
 	return o.server.Up()
+}
+
+func (o *redisOutlet) away() (func() error, error) {
+	o.server.Kill()
+	return o.server.Up, nil
 }
 
 // read reads the stream, from its beginning to the end of ctx.
@@ -167,6 +174,11 @@ func (o *amqpOutlet) kill(pause time.Duration) error {
 	return o.node.Up()
 }
 
+func (o *amqpOutlet) away() (func() error, error) {
+	o.node.Kill()
+	return o.node.Up, nil
+}
+
 // open returns a connection and its channel, with the exchange and the queue.
 func (o *amqpOutlet) open() (*amqp091.Connection, *amqp091.Channel, error) {
 	conn, err := amqp091.Dial(o.node.URL())
@@ -235,6 +247,8 @@ func newFileOutlet(dir string) *fileOutlet {
 func (o *fileOutlet) env() []string { return []string{"BROKER_TYPE=stdio"} }
 
 func (o *fileOutlet) kill(time.Duration) error { return nil }
+
+func (o *fileOutlet) away() (func() error, error) { return func() error { return nil }, nil }
 
 // look reads whole lines only: the last one may be under way.
 func (o *fileOutlet) look(f func(*arrivals)) {

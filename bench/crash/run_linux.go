@@ -21,7 +21,7 @@ import (
 )
 
 // points are the names of engine/failpoint.Hit.
-var points = []string{"publish", "acknowledge", "written", "store", "store.rename", "store.renamed", "drain"}
+var points = []string{"publish", "acknowledge", "written", "store", "store.rename", "store.renamed", "spool", "drain"}
 
 const (
 	longestLife = 600 * time.Millisecond
@@ -111,6 +111,9 @@ func (r *run) start() error {
 		"DISCORD_SHARD_IDENTIFY_RESERVE=0", "LOG_FORMAT=text", "SHARD_STORE_TYPE=" + r.o.Store, "SHARD_STORE_DIRECTORY=" + filepath.Join(r.dir, "state"),
 		"BROKER_DEAD_LETTERS=" + filepath.Join(r.dir, "dead-letters.jsonl"),
 	}, r.outlet.env()...)
+	if r.o.Spool {
+		r.env = append(r.env, "SPOOL_DIRECTORY="+filepath.Join(r.dir, "spool"), "BROKER_BUFFER=1MiB")
+	}
 	return nil
 }
 
@@ -184,6 +187,17 @@ func (r *run) round(ctx context.Context, round int) (killed bool, err error) {
 	if rng.IntN(8) == 0 {
 		what += ", sessions expired"
 		r.srv.Expire(rng.IntN(r.o.Shards))
+	}
+	if r.o.Spool {
+		life *= 3
+		if rng.IntN(2) == 0 {
+			what += ", without the broker"
+			back, err := r.outlet.away()
+			if err != nil {
+				return false, err
+			}
+			defer func() { err0 := back(); err = errors.Join(err, err0) }()
+		}
 	}
 	g, err := r.launch(point)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -101,12 +102,19 @@ func TestRedisRestarts(t *testing.T) {
 // A server that is away for long: the gateway holds what it may, reads no further,
 // and keeps its shards alive.
 func TestRedisOutage(t *testing.T) {
+	t.Run("memory", func(t *testing.T) { testRedisOutage(t, "") })
+	t.Run("spool", func(t *testing.T) { testRedisOutage(t, filepath.Join(t.TempDir(), "spool")) })
+}
+
+// testRedisOutage has the events go to a spool when memory is full, if there is one: then
+// the shards read on.
+func testRedisOutage(t *testing.T, spool string) {
 	const shards, heartbeat = 4, time.Second
 	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Rate: 1250, ReplayLimit: 1 << 20,
 		HeartbeatInterval: heartbeat, HeartbeatGrace: heartbeat, Seed: 1})
 	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	p := startGateway(t, setup{name: buildGateway(t)}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr, "BROKER_ENCODING=json",
-		"REDIS_STREAM=events", "REDIS_FIELDS=event,shard,session,seq", "BROKER_BUFFER=1MiB")
+		"REDIS_STREAM=events", "REDIS_FIELDS=event,shard,session,seq", "BROKER_BUFFER=1MiB", "SPOOL_DIRECTORY="+spool)
 	for end := time.Now().Add(time.Minute); srv.Ledger().Summary().Sessions < shards; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the shards get no sessions")
@@ -114,6 +122,19 @@ func TestRedisOutage(t *testing.T) {
 	}
 	redis.Kill()
 	time.Sleep(*stallFor)
+	if spool != "" {
+		size := int64(0)
+		names, _ := filepath.Glob(filepath.Join(spool, "*.spool"))
+		for _, name := range names {
+			if info, err := os.Stat(name); err == nil {
+				size += info.Size()
+			}
+		}
+		if behind := srv.Ledger().Summary().Events * 500; size < behind/2 {
+			t.Errorf("%d bytes in the spool, want about %d", size, behind)
+		}
+		t.Logf("%d MiB in %d segments", size>>20, len(names))
+	}
 	srv.Silence()
 	want := 0
 	for n := -1; n != want; time.Sleep(200 * time.Millisecond) { // until the last is on its way
@@ -136,6 +157,9 @@ func TestRedisOutage(t *testing.T) {
 	}
 	p.terminate()
 	p.exit(0)
+	if names, _ := filepath.Glob(filepath.Join(spool, "*.spool")); spool != "" && len(names) > 0 {
+		t.Errorf("left: %v", names)
+	}
 }
 
 // peakMemory returns the most resident memory that the program had, in bytes.

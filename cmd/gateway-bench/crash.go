@@ -35,6 +35,7 @@ func runCrash(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	fs.IntVar(&o.Shards, "shards", 4, "shards")
 	fs.Float64Var(&o.Rate, "rate", 250, "events a second of each shard")
 	fs.BoolVar(&o.Faults, "faults", false, "sockets cut, op 7, op 9, sessions refused, broker killed, process stopped besides")
+	fs.BoolVar(&o.Spool, "spool", false, "with a spool, and rounds without the broker; needs a rate of 1000 or more to be used")
 	fs.BoolVar(&quiet, "quiet", false, "no line for each round")
 	if err := parse(fs, args); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/redis/rueidis"
 
@@ -18,6 +19,7 @@ import (
 	"sluice/sinks"
 	"sluice/sinks/amqp"
 	"sluice/sinks/redis"
+	"sluice/sinks/spool"
 	"sluice/sinks/stdio"
 )
 
@@ -40,6 +42,28 @@ func newSink(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.
 		}
 	}
 	return stdio.NewSink(os.Stdout, format), nil
+}
+
+// withSpool puts the spool before the broker's sink, if there is one. e is set once the
+// engine is made.
+func withSpool(cfg *config.Config, sink engine.Sink, e *atomic.Pointer[engine.Engine], log *slog.Logger) (engine.Sink, error) {
+	if cfg.Spool.Directory == "" || cfg.Broker.Type == config.BrokerStdio {
+		return sink, nil
+	}
+	s, err := spool.Open(spool.Options{
+		Directory: cfg.Spool.Directory,
+		MaxBytes:  int64(cfg.Spool.Size),
+		Full:      func() bool { e := e.Load(); return e != nil && e.Full() },
+		Log:       log,
+	}, sink)
+	if err != nil {
+		err = fmt.Errorf("spool.directory: %w", err)
+		if errors.As(err, new(*spool.InUseError)) {
+			err = settingError{err}
+		}
+		return nil, errors.Join(err, sink.Close())
+	}
+	return s, nil
 }
 
 // endLine ends the line that a process before this one may have left unfinished in a file,

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,7 +37,12 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	sink, err := newSink(ctx, cfg, log)
+	broker, err := newSink(ctx, cfg, log)
+	var full atomic.Pointer[engine.Engine]
+	sink := broker
+	if err == nil {
+		sink, err = withSpool(cfg, broker, &full, log)
+	}
 	if err != nil {
 		return errors.Join(err, keeper.Store.Close())
 	}
@@ -80,6 +86,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	full.Store(e)
 	// Without this a write to a pipe that nobody reads would kill the process
 	// before it could close its connections.
 	signal.Ignore(syscall.SIGPIPE)
@@ -99,7 +106,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	case config.BrokerRedis:
 		reading.Go(func() { readRedis(ctx, cfg, e, log) })
 	case config.BrokerAMQP:
-		reading.Go(func() { readAMQP(ctx, sink.(*amqp.Sink), e) })
+		reading.Go(func() { readAMQP(ctx, broker.(*amqp.Sink), e) })
 	}
 	keeper.start(e)
 	err = e.Run(ctx)

@@ -78,8 +78,8 @@ func listSessions(w io.Writer, state resume.State, bot uint64) {
 			note = "of another gateway"
 		case c.Bot != bot:
 			note = "of another token"
-		case c.Gap.Session != "":
-			note = "the end of " + maskSession(c.Gap.Session) + " is to be told"
+		case c.Gaps[0].Session != "":
+			note = "the end of " + maskSession(c.Gaps[0].Session) + " is to be told"
 		}
 		fmt.Fprintf(table, "%d\t%s\t%s\t%d\t%s\t%s\n", shard, of, maskSession(c.ID), c.Seq, age, note)
 	}

@@ -20,8 +20,11 @@ import (
 type mark struct {
 	session string
 	seq     int64  // endOfSession: nothing of the session follows
-	before  string // the last session whose end was told of before this one; all of it is written
+	before  string // the last sessions whose end was told of before this one, with commas; all of them is written
 }
+
+// keptBefore is how many: a process that was killed may have had as many gaps on their way.
+const keptBefore = 3
 
 // endOfSession is the seq of a gap, which comes after all of its session.
 const endOfSession = math.MaxInt64
@@ -40,7 +43,14 @@ func (m mark) next(session string, seq int64) mark {
 	case session == m.session:
 		return mark{session, seq, m.before}
 	case m.seq == endOfSession:
-		return mark{session, seq, m.session}
+		before := m.session
+		if m.before != "" {
+			before = m.before + "," + before
+			if strings.Count(before, ",") == keptBefore {
+				_, before, _ = strings.Cut(before, ",")
+			}
+		}
+		return mark{session, seq, before}
 	}
 	return mark{session, seq, m.before}
 }
@@ -48,11 +58,22 @@ func (m mark) next(session string, seq int64) mark {
 // covers reports whether the event is written, by what the mark says.
 func (m mark) covers(ev *engine.Event) bool {
 	seq, ok := marks(ev)
-	return ok && (ev.Session == m.session && seq <= m.seq || ev.Session == m.before && m.before != "")
+	return ok && (ev.Session == m.session && seq <= m.seq || m.before != "" && contains(m.before, ev.Session))
+}
+
+// contains reports whether session is in a list with commas.
+func contains(list, session string) bool {
+	for more := true; more; {
+		var first string
+		if first, list, more = strings.Cut(list, ","); first == session {
+			return true
+		}
+	}
+	return false
 }
 
 // append appends the mark as it is stored: the session, a colon, the seq or "gap", and, if
-// there is one, a colon and the session before.
+// there are some, a colon and the sessions before.
 func (m mark) append(dst []byte) []byte {
 	if m == (mark{}) {
 		return dst

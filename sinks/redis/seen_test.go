@@ -40,11 +40,29 @@ func TestMark(t *testing.T) {
 		{"b:1:a", engine.Event{Session: "a", Seq: 3, Gap: true}, true},
 		{"b:1:a", engine.Event{Session: "a", Seq: 3}, true},
 		{"b:1:a", engine.Event{Session: "b", Seq: 3}, false},
+		{"d:1:a,b,c", engine.Event{Session: "b", Gap: true}, true},
+		{"d:1:a,b,c", engine.Event{Session: "a,b", Gap: true}, false},
 		{"nonsense", engine.Event{Session: "nonsense", Seq: 1}, false},
 		{"a:b", engine.Event{Session: "a", Seq: 1}, false},
 	} {
 		if got := parseMark(tt.text).covers(&tt.ev); got != tt.want {
 			t.Errorf("%q covers %+v: %v, want %v", tt.text, tt.ev, got, tt.want)
+		}
+	}
+}
+
+func TestMarkNext(t *testing.T) {
+	m := mark{}
+	for _, step := range []struct {
+		session string
+		seq     int64
+		want    string
+	}{
+		{"a", 1, "a:1"}, {"a", 2, "a:2"}, {"a", endOfSession, "a:gap"}, {"b", 1, "b:1:a"}, {"b", endOfSession, "b:gap:a"},
+		{"c", endOfSession, "c:gap:a,b"}, {"d", endOfSession, "d:gap:a,b,c"}, {"e", 1, "e:1:b,c,d"}, {"f", 1, "f:1:b,c,d"},
+	} {
+		if m = m.next(step.session, step.seq); string(m.append(nil)) != step.want {
+			t.Errorf("after %s %d: %s, want %s", step.session, step.seq, m.append(nil), step.want)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -99,6 +100,7 @@ type Config struct {
 	Stdio      StdioConfig
 	Prometheus PrometheusConfig
 	ShardStore ShardStoreConfig
+	Spool      SpoolConfig
 	AMQP       AMQPConfig
 	Redis      RedisConfig
 	Log        LogConfig
@@ -237,6 +239,15 @@ type ShardStoreConfig struct {
 	Interval time.Duration
 }
 
+// SpoolConfig is where events wait for the broker beyond memory.
+type SpoolConfig struct {
+	// Directory, or empty: nowhere; spool.directory, SPOOL_DIRECTORY. Empty by
+	// default.
+	Directory string
+	// Size bounds it in bytes; spool.size, SPOOL_SIZE. 10 GiB by default.
+	Size int
+}
+
 // AMQPConfig is the address of RabbitMQ, and what is published there.
 type AMQPConfig struct {
 	URLs         []SecretURL    // several are a cluster; amqp.url, AMQP_URL
@@ -305,6 +316,7 @@ func defaults() *Config {
 		Shards:     ShardsConfig{IdentifyReserve: 100},
 		Stdio:      StdioConfig{Format: FormatJSON},
 		ShardStore: ShardStoreConfig{Type: StoreFile, Directory: "state", Interval: 100 * time.Millisecond},
+		Spool:      SpoolConfig{Size: min(10<<30, math.MaxInt)},
 		AMQP:       AMQPConfig{ExchangeType: "direct", Headers: true, Heartbeat: 10 * time.Second, Prefetch: 64},
 		Redis:      RedisConfig{PoolSize: 5, Retention: time.Hour},
 		Log:        LogConfig{Level: slog.LevelInfo, Format: LogAuto},

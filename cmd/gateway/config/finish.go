@@ -139,6 +139,12 @@ func (c *Config) finishStore(r *report) {
 			r.add(Note, c.origins[s.Key], s.Key, "has no effect without shard_store.type = %q", kind)
 		}
 	}
+	if c.is("spool.directory") && c.Broker.Type == BrokerStdio {
+		r.add(Note, c.origins["spool.directory"], "spool.directory", "not used by the broker %s", c.Broker.Type)
+	}
+	if c.is("spool.size") && c.Spool.Directory == "" {
+		r.add(Note, c.origins["spool.size"], "spool.size", "has no effect without spool.directory")
+	}
 	if c.ShardStore.Type == StoreRedis && c.Broker.Type != BrokerRedis {
 		c.finishRedisServer(r, "shard_store.type")
 	}

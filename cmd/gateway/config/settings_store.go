@@ -3,6 +3,7 @@
 package config
 
 import (
+	"math"
 	"strconv"
 	"time"
 )
@@ -47,5 +48,17 @@ var storeSettings = []Setting{
 			readDuration(&c.ShardStore.Interval, in, 10*time.Millisecond, 10*time.Second)
 		},
 		show: func(c *Config) string { return quote(formatDuration(c.ShardStore.Interval)) },
+	},
+	{
+		Key: "spool.directory", Env: "SPOOL_DIRECTORY", Takes: "path", Default: "none",
+		Doc:  "A directory, one for each process, for events that the broker does not take when `broker.buffer` is full: the sessions go on, and the events are delivered when the broker is back. Not used by stdio.",
+		read: func(c *Config, in input) { readText(&c.Spool.Directory, in, `"spool"`) },
+		show: func(c *Config) string { return quoteUnlessEmpty(c.Spool.Directory) },
+	},
+	{
+		Key: "spool.size", Env: "SPOOL_SIZE", Takes: "size", Default: `"10GiB"`,
+		Doc:  "Bound of that directory, 64MiB or more. With so much in it no more is read from Discord.",
+		read: func(c *Config, in input) { readSize(&c.Spool.Size, in, 64<<20, math.MaxInt) },
+		show: func(c *Config) string { return quote(formatSize(int64(c.Spool.Size))) },
 	},
 }

@@ -1,0 +1,418 @@
+// This file is the segments of a directory: the log that is written at one end and read at
+// the other.
+
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sluice/engine"
+	"sluice/engine/failpoint"
+)
+
+const (
+	suffix       = ".spool"
+	positionName = "position"
+	positionSize = 20
+	tailName     = "tail.bad" // what was cut off the end last
+	// chunk is how much is read at a time.
+	chunk = 1 << 20
+)
+
+// position is a place between two records.
+type position struct {
+	segment uint64
+	offset  int64
+}
+
+// segment is a file.
+type segment struct {
+	number uint64
+	size   int64 // of its head and whole records, which are on the disk
+}
+
+// file is what a segment is written to.
+type file interface {
+	io.WriteCloser
+	Sync() error
+	Truncate(size int64) error
+}
+
+// segments is the log. Its methods are called by one goroutine at a time, but for read.
+type segments struct {
+	dir   string
+	limit int64 // of a segment, after which the next begins
+	log   *slog.Logger
+	open  func(name string) (file, error) // creates one to be appended to; a test has its own
+
+	list     []segment // oldest first
+	total    int64     // their bytes
+	next     uint64    // number of the next one
+	file     file      // the last one's; nil: the next event begins one
+	position *os.File  // of where to begin after a crash
+	at       position  // what is before it is delivered
+	buf      []byte
+}
+
+func openAppend(name string) (file, error) {
+	return os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_APPEND|os.O_WRONLY, 0o600)
+}
+
+// openSegments looks at what is in a directory. The end of the last segment that is not a whole
+// record is cut off, and told. at is where to begin to read.
+func openSegments(dir string, limit int64, log *slog.Logger) (l *segments, at position, err error) {
+	l = &segments{dir: dir, limit: limit, log: log, open: openAppend}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, at, err
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), suffix)
+		if !ok {
+			continue
+		}
+		number, err := strconv.ParseUint(name, 16, 64)
+		if err != nil {
+			log.Warn("a file in the spool's directory is none of its segments; it is left alone", "file", e.Name())
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			return nil, at, err
+		}
+		l.list = append(l.list, segment{number, info.Size()})
+		l.next = max(l.next, number+1)
+	}
+	slices.SortFunc(l.list, func(a, b segment) int {
+		if a.number < b.number {
+			return -1
+		}
+		return 1
+	})
+	if err := l.cutTail(); err != nil {
+		return nil, at, err
+	}
+	for _, s := range l.list {
+		l.total += s.size
+	}
+	if l.position, err = os.OpenFile(filepath.Join(dir, positionName), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, at, err
+	}
+	at = l.loadPosition()
+	l.next = max(l.next, at.segment+1) // a number is not used again
+	l.at = at
+	return l, at, nil
+}
+
+func (l *segments) name(number uint64) string {
+	return filepath.Join(l.dir, fmt.Sprintf("%016x%s", number, suffix))
+}
+
+// cutTail cuts what follows the last whole record off the last segment: a crash has left it.
+// What is in the middle of the log is looked at when it is read.
+func (l *segments) cutTail() error {
+	if len(l.list) == 0 {
+		return nil
+	}
+	s := &l.list[len(l.list)-1]
+	text, err := os.ReadFile(l.name(s.number))
+	if err != nil {
+		return err
+	}
+	whole := 0
+	if number, ok := parseSegmentHead(text); ok && number == s.number {
+		for whole = segmentHead; whole < len(text); {
+			_, n, err := parseRecord(text[whole:])
+			if err != nil {
+				break
+			}
+			whole += n
+		}
+	}
+	if whole == len(text) {
+		return nil
+	}
+	l.log.Warn("the end of the spool is not whole, as after a crash, and is cut off: Discord sends its events again",
+		"segment", filepath.Base(l.name(s.number)), "bytes", len(text)-whole, "kept_as", tailName)
+	// In case it was something else than a crash.
+	if err := os.WriteFile(filepath.Join(l.dir, tailName), text[whole:], 0o600); err != nil {
+		l.log.Warn("it could not be kept", "error", err)
+	}
+	s.size = int64(whole)
+	if whole == 0 {
+		l.list = l.list[:len(l.list)-1]
+		return os.Remove(l.name(s.number))
+	}
+	return os.Truncate(l.name(s.number), s.size)
+}
+
+// loadPosition returns where to begin to read: at the oldest record that may not have been
+// delivered.
+func (l *segments) loadPosition() (at position) {
+	if len(l.list) > 0 {
+		at = position{l.list[0].number, int64(segmentHead)}
+	}
+	b := make([]byte, positionSize)
+	if _, err := l.position.ReadAt(b, 0); err != nil || crc32.Checksum(b[:16], castagnoli) != binary.BigEndian.Uint32(b[16:]) {
+		return at
+	}
+	known := position{binary.BigEndian.Uint64(b), int64(binary.BigEndian.Uint64(b[8:]))}
+	for _, s := range l.list {
+		if s.number == known.segment && known.offset >= int64(segmentHead) && known.offset <= s.size {
+			return known
+		}
+	}
+	if len(l.list) == 0 || known.segment < l.list[0].number {
+		return position{max(known.segment, at.segment), at.offset}
+	}
+	return at
+}
+
+// delivered stores that what is before at is delivered, and removes the segments of which all
+// is. Not synced: after a power cut some of it is delivered again.
+func (l *segments) delivered(at position) {
+	l.at = at
+	b := binary.BigEndian.AppendUint64(nil, at.segment)
+	b = binary.BigEndian.AppendUint64(b, uint64(at.offset))
+	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	l.position.WriteAt(b, 0) // if it fails, some of it is delivered again
+	for len(l.list) > 0 && (l.list[0].number < at.segment || at == l.end()) {
+		s := l.list[0]
+		if len(l.list) == 1 && l.file != nil {
+			l.file.Close()
+			l.file = nil
+		}
+		if err := os.Remove(l.name(s.number)); err != nil {
+			l.log.Warn("a segment of the spool that is delivered cannot be removed", "error", err)
+		}
+		l.total -= s.size
+		l.list = l.list[1:]
+	}
+}
+
+// begun returns where what is not delivered begins.
+func (l *segments) begun() position {
+	if first := l.list[0].number; l.at.segment < first {
+		return position{first, int64(segmentHead)}
+	}
+	return l.at
+}
+
+// end returns the position behind the last record.
+func (l *segments) end() position {
+	if len(l.list) == 0 {
+		return position{l.next, int64(segmentHead)}
+	}
+	s := l.list[len(l.list)-1]
+	return position{s.number, s.size}
+}
+
+// encode puts records of the events into l.buf and returns their size.
+func (l *segments) encode(events []engine.Event) int64 {
+	l.buf = l.buf[:0]
+	for i := range events {
+		l.buf = appendRecord(l.buf, &events[i])
+	}
+	return int64(len(l.buf))
+}
+
+// append writes what was encoded, all or nothing. It is on the disk when it returns.
+func (l *segments) append() error {
+	if l.file != nil && l.list[len(l.list)-1].size >= l.limit {
+		l.file.Close() // which is synced
+		l.file = nil
+	}
+	if l.file == nil {
+		if err := l.begin(); err != nil {
+			return err
+		}
+	}
+	s := &l.list[len(l.list)-1]
+	half := len(l.buf) / 2
+	_, err := l.file.Write(l.buf[:half])
+	failpoint.Hit("spool")
+	if err == nil {
+		_, err = l.file.Write(l.buf[half:])
+	}
+	if err == nil {
+		err = l.file.Sync()
+	}
+	if err != nil {
+		// What is on the disk behind its whole records is not known: nothing is added to it.
+		err = errors.Join(err, l.file.Truncate(s.size), l.file.Close())
+		l.file = nil
+		return err
+	}
+	s.size += int64(len(l.buf))
+	l.total += int64(len(l.buf))
+	if cap(l.buf) > 4<<20 {
+		l.buf = nil
+	}
+	return nil
+}
+
+// begin begins a segment.
+func (l *segments) begin() error {
+	name := l.name(l.next)
+	f, err := l.open(name)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(appendSegmentHead(nil, l.next)); err == nil {
+		err = l.sync()
+	}
+	if err != nil {
+		return errors.Join(err, f.Close(), os.Remove(name))
+	}
+	l.file = f
+	l.list = append(l.list, segment{l.next, int64(segmentHead)})
+	l.total += int64(segmentHead)
+	l.next++
+	return nil
+}
+
+// sync makes sure that the directory's entries are on the disk.
+func (l *segments) sync() error {
+	if runtime.GOOS == "windows" {
+		return nil // it has no such thing for directories
+	}
+	d, err := os.Open(l.dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (l *segments) close() error {
+	err := l.position.Close()
+	if l.file != nil {
+		err = errors.Join(err, l.file.Close())
+	}
+	return err
+}
+
+// cursor reads the log. It belongs to one goroutine.
+type cursor struct {
+	l      *segments
+	at     position
+	opened *os.File // the segment at
+	number uint64   // of opened
+}
+
+// read reads records into b until there are max of them, or chunk bytes of them. from is
+// where they begin in which segments, as they were when the log was last looked at. It
+// returns false if there are none.
+func (c *cursor) read(b *batch, list []segment, max int) (bool, error) {
+	for {
+		i := slices.IndexFunc(list, func(s segment) bool { return s.number >= c.at.segment })
+		if i < 0 {
+			return false, nil
+		}
+		s := list[i]
+		if s.number > c.at.segment {
+			c.at = position{s.number, int64(segmentHead)}
+		}
+		if s.size < int64(segmentHead) && c.at.offset == int64(segmentHead) {
+			c.setAside(s, errDamaged)
+		}
+		if c.at.offset >= s.size {
+			if i == len(list)-1 {
+				return false, nil
+			}
+			c.at = position{list[i+1].number, int64(segmentHead)}
+			continue
+		}
+		done, err := c.fill(b, s, max)
+		if err != nil && !errors.Is(err, errDamaged) {
+			return false, err
+		}
+		if err != nil {
+			c.setAside(s, err)
+		}
+		if done {
+			return true, nil
+		}
+	}
+}
+
+// fill reads records of one segment.
+func (c *cursor) fill(b *batch, s segment, max int) (bool, error) {
+	if c.opened == nil || c.number != s.number {
+		c.close()
+		f, err := os.Open(c.l.name(s.number))
+		if err != nil {
+			return false, err
+		}
+		c.opened, c.number = f, s.number
+		head := make([]byte, segmentHead)
+		if _, err := f.ReadAt(head, 0); err != nil && err != io.EOF {
+			return false, err
+		}
+		if number, ok := parseSegmentHead(head); !ok || number != s.number {
+			return false, errDamaged
+		}
+	}
+	want := min(chunk, s.size-c.at.offset)
+	for {
+		b.text = slices.Grow(b.text[:0], int(want))[:want]
+		n, err := c.opened.ReadAt(b.text, c.at.offset)
+		if int64(n) < want {
+			if err == io.EOF {
+				err = errDamaged // it is shorter than it was
+			}
+			return false, err
+		}
+		offset := 0
+		for len(b.events) < max {
+			ev, size, err := parseRecord(b.text[offset:])
+			if err == errShort && len(b.events) == 0 && int64(size) > want && int64(size) <= s.size-c.at.offset {
+				want = int64(size) // one that is larger than a chunk
+				break
+			}
+			if err == errShort && (len(b.events) > 0 && c.at.offset+want < s.size || offset == len(b.text)) {
+				break // the rest next time
+			}
+			if err != nil {
+				c.at.offset += int64(offset)
+				return len(b.events) > 0, errDamaged
+			}
+			b.events = append(b.events, ev)
+			offset += size
+		}
+		if len(b.events) > 0 {
+			c.at.offset += int64(offset)
+			return true, nil
+		}
+	}
+}
+
+// setAside keeps what is left of a damaged segment, and goes on behind it.
+func (c *cursor) setAside(s segment, err error) {
+	name := c.l.name(s.number)
+	c.l.log.Error("a segment of the spool is damaged: what follows in it is lost to the consumers; it is kept",
+		"segment", filepath.Base(name), "offset", c.at.offset, "bytes", s.size-c.at.offset, "kept_as", filepath.Base(name)+".bad", "error", err)
+	if text, err := os.ReadFile(name); err != nil {
+		c.l.log.Warn("it could not be kept", "error", err)
+	} else if err := os.WriteFile(name+".bad", text, 0o600); err != nil {
+		c.l.log.Warn("it could not be kept", "error", err)
+	}
+	c.at = position{s.number, max(s.size, int64(segmentHead)+1)}
+}
+
+func (c *cursor) close() {
+	if c.opened != nil {
+		c.opened.Close()
+		c.opened = nil
+	}
+}
