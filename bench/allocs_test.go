@@ -16,9 +16,11 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http/httptest"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +28,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"sluice/engine"
+	"sluice/resume"
 	"sluice/sinks/stdio"
 	"sluice/wire"
 )
@@ -111,7 +114,7 @@ func TestAllocs(t *testing.T) {
 						if secure {
 							allowed = 1 // crypto/tls allocates once for every record that it starts
 						}
-						if n := allocs(t, reader, secure, c, sink); n > allowed {
+						if n := allocs(t, reader, secure, c, sink, nil); n > allowed {
 							t.Errorf("%v allocations for an event, %v allowed", n, allowed)
 						}
 					})
@@ -121,17 +124,34 @@ func TestAllocs(t *testing.T) {
 	}
 }
 
+// With checkpoints an event costs no allocation either; a checkpoint does, here every 5 ms.
+func TestCheckpointAllocs(t *testing.T) {
+	store, err := resume.OpenFile(t.TempDir(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if n := allocs(t, engine.ReaderGoroutine, false, wire.CompressionZstd, stdio.NewSink(io.Discard, stdio.JSON), store); n > 0 {
+		t.Errorf("%v allocations for an event, 0 allowed", n)
+	}
+	if s, err := store.Load(t.Context()); err != nil || s.Checkpoints[0].Seq < 100 {
+		t.Errorf("stored %+v, %v", s, err)
+	}
+}
+
 // path is an engine with one shard, whose Discord the test is.
 type path struct {
 	*server
 	t     *testing.T
 	stop  func()
 	ended chan error
+	kept  sync.WaitGroup // the checkpoints
 	next  int
 }
 
-// startPath starts an engine and takes its connection as far as the session's beginning.
-func startPath(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compression, sink engine.Sink) *path {
+// startPath starts an engine and takes its connection as far as the session's beginning. Its
+// checkpoints are written to store, if there is one.
+func startPath(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compression, sink engine.Sink, store resume.Store) *path {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -147,8 +167,16 @@ func startPath(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compr
 		config.RootCAs.AddCert(test.Certificate())
 		l = tls.NewListener(l, &tls.Config{Certificates: test.TLS.Certificates})
 	}
+	keeper := resume.Keeper{Store: store, Every: 5 * time.Millisecond, Log: slog.New(slog.DiscardHandler)}
+	var hold func()
+	if store != nil {
+		if _, _, err := keeper.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		hold = keeper.Wake
+	}
 	e, err := engine.New(engine.Options{
-		Token: "t", GatewayURL: scheme + "://" + l.Addr().String(), Shards: 1, Compression: c, TLS: config,
+		Hold: hold, Token: "t", GatewayURL: scheme + "://" + l.Addr().String(), Shards: 1, Compression: c, TLS: config,
 		Sink: sink, Reader: reader, QueueBytes: 1 << 20,
 		Pace: time.Millisecond, // each event waits for it
 	})
@@ -158,6 +186,9 @@ func startPath(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compr
 	ctx, stop := context.WithCancel(t.Context())
 	p := &path{t: t, stop: stop, ended: make(chan error, 1)}
 	go func() { p.ended <- e.Run(ctx) }()
+	if store != nil {
+		p.kept.Go(func() { keeper.Run(ctx, e) })
+	}
 	conn, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -195,13 +226,14 @@ func (p *path) end() {
 	if err := <-p.ended; err != nil {
 		p.t.Error(err)
 	}
+	p.kept.Wait()
 }
 
 // allocs returns how often the process allocates for an event that goes from a
 // socket, through an engine, to the sink.
-func allocs(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compression, sink engine.Sink) float64 {
+func allocs(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compression, sink engine.Sink, store resume.Store) float64 {
 	taken := make(chan int, 1)
-	p := startPath(t, reader, secure, c, signalling{sink, taken})
+	p := startPath(t, reader, secure, c, signalling{sink, taken}, store)
 	defer p.end()
 	<-taken
 	const warm, runs = 400, 500

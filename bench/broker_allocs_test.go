@@ -74,7 +74,7 @@ func TestBrokerAllocs(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			sink := &counting{Sink: tt.sink(t)}
-			p := startPath(t, engine.ReaderEpoll, false, wire.CompressionZstd, sink)
+			p := startPath(t, engine.ReaderEpoll, false, wire.CompressionZstd, sink, nil)
 			defer p.end()
 			flood := func(events int) (allocs uint64) {
 				var frames []byte

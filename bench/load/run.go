@@ -210,6 +210,11 @@ func (o *Options) subjects(sc scenario) []Subject {
 			all = append(all, Subject{Name: "gateway " + r, Gateway: true, Command: []string{o.Gateway}, Env: env, Compression: c})
 		}
 	}
+	if sc.stores {
+		s := all[0]
+		s.Name, s.Stores = "gateway with checkpoints", true
+		all = append(all, s)
+	}
 	if sc.broker != nil && !o.GatewayOnly {
 		all = append(all, sc.broker.baselines(o.Simulator)...)
 	}

@@ -25,6 +25,7 @@ type scenario struct {
 	tls          bool
 	compressions []string    // the gateway is measured with each, peers with the first
 	goroutine    bool        // the other reader is measured, too
+	stores       bool        // so is the gateway with its sessions in a file
 	peers        bool        // so are the other programs
 	env          []string    // of the gateway
 	broker       *brokerKind // events go to one of the run's own; nil: to the program's output
@@ -72,6 +73,8 @@ var scenarios = []scenario{
 		shards: 1, tls: true, compressions: []string{zstd, none}, guilds: 4, guildBytes: 8 << 20, heartbeat: time.Second},
 	{name: "reconnect", about: "1,000 shards over TLS are cut at once.", kind: kindReconnect,
 		shards: 1000, rate: 5, tls: true, compressions: []string{zstd}, goroutine: true},
+	{name: "checkpoints", about: "20,000 events a second over 64 shards, without TLS and compression: with checkpoints in a file every 100 ms, and without.",
+		shards: 64, rate: 312.5, compressions: []string{none}, stores: true},
 	{name: "redis-flood", about: "One shard over TLS gets events as fast as Redis takes them; beside it, what writes as many entries without a gateway.",
 		shards: 1, rate: -1, tls: true, compressions: []string{zstd}, broker: redisKind},
 	{name: "redis-rate", about: "20,000 events a second over 64 shards, into one stream of Redis, from which a consumer reads.",

@@ -40,6 +40,8 @@ type Subject struct {
 	// Baseline says that it is no client of Discord but writes to the broker by
 	// itself: ADDR and PORT in the command are the broker's.
 	Baseline bool
+	// Stores says that it keeps its sessions in a file, with checkpoints.
+	Stores bool
 }
 
 // Spectacles returns spec-tacles/gateway, whose program is the file, as a subject.
@@ -59,6 +61,7 @@ type process struct {
 	out    *os.File
 	stderr tail
 	mute   bool   // its output says nothing
+	state  string // directory of a Subject that Stores
 	debug  string // base URL of the gateway's debug address; empty: none
 	ended  chan struct{}
 
@@ -104,6 +107,13 @@ func start(s Subject, at SimState, shards int, ids string) (*process, error) {
 			"BENCH_SAMPLE="+strconv.Itoa(peerSample))
 	}
 	p.cmd.Env = append(p.cmd.Env, s.Env...) // the last word
+	if s.Stores {
+		var err error
+		if p.state, err = os.MkdirTemp("", "gateway-bench-state-"); err != nil {
+			return nil, err
+		}
+		p.cmd.Env = append(p.cmd.Env, "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+p.state)
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -293,5 +303,8 @@ func (p *process) stop() error {
 	err := p.cmd.Wait()
 	kill.Stop()
 	p.out.Close()
+	if p.state != "" {
+		os.RemoveAll(p.state)
+	}
 	return err
 }
