@@ -81,8 +81,7 @@ func OpenFile(dir string, log *slog.Logger) (*File, error) {
 		return nil, fmt.Errorf("resume: %w", err)
 	}
 	if !locked {
-		text, _ := os.ReadFile(lock.Path())
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+		pid, _ := lockedBy(lock)
 		return nil, &InUseError{dir, pid}
 	}
 	os.WriteFile(lock.Path(), fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600) // for the error's text alone
@@ -93,6 +92,32 @@ func OpenFile(dir string, log *slog.Logger) (*File, error) {
 	}
 	f.lock = lock
 	return f, nil
+}
+
+// Owner returns the process that has the directory.
+func Owner(dir string) (pid int, err error) {
+	lock := flock.New(filepath.Join(dir, lockName), flock.SetFlag(os.O_RDWR))
+	free, err := lock.TryLock()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("resume: %w", err)
+	}
+	if free || err != nil {
+		lock.Close()
+		return 0, fmt.Errorf("resume: no process uses the directory %s", dir)
+	}
+	return lockedBy(lock)
+}
+
+// lockedBy returns which process has said that it has the lock.
+func lockedBy(lock *flock.Flock) (pid int, err error) {
+	text, err := os.ReadFile(lock.Path())
+	if err == nil {
+		pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("resume: the process that uses the directory is not known: %w", err)
+	}
+	return pid, nil
 }
 
 // openFile reads the file and writes it anew: it then has no torn end, and it is known

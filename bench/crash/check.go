@@ -5,6 +5,7 @@ package crash
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"sluice/bench/sim"
 )
@@ -16,6 +17,8 @@ type arrivals struct {
 	gaps   []gap
 	torn   int
 	seen   map[eventID]bool
+	last   map[int]time.Time // when the last event of each shard came
+	pause  time.Duration     // longest between two of them
 }
 
 type eventID struct {
@@ -49,6 +52,13 @@ func (a *arrivals) add(shard int, session string, seq int64, name string, data [
 		return
 	}
 	a.seen[id] = true
+	now := time.Now()
+	if last, ok := a.last[shard]; ok {
+		a.pause = max(a.pause, now.Sub(last))
+	} else if a.last == nil {
+		a.last = make(map[int]time.Time)
+	}
+	a.last[shard] = now
 	a.events = append(a.events, sim.Received{Shard: shard, Session: session, Seq: seq, Type: name, Hash: sim.Hash(data)})
 }
 

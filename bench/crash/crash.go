@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 )
 
 // Options say what is killed, and how often. Gateway, Sink and Store are required.
@@ -26,6 +27,8 @@ type Options struct {
 	// Faults has the sockets cut, the sessions refused, the broker killed and the gateway
 	// stopped for a moment besides.
 	Faults bool
+	// Restarts are orderly ends in place of kills, and upgrades in turn with them.
+	Restarts int
 	// Spool has the gateway keep events on the disk, and the broker gone for whole rounds.
 	Spool bool
 	Log   io.Writer // takes a line for each round
@@ -52,8 +55,10 @@ type Result struct {
 	Refused    int // sessions that Discord ended
 	Unseen     int // sessions that were begun when the process was killed, and of which nothing arrived
 	Identifies int
-	Torn       int      // unfinished lines in a file
-	Wrong      []string // what else should not be
+	Torn       int // unfinished lines in a file
+	Restarts   int
+	Pause      time.Duration // longest between two events of a shard
+	Wrong      []string      // what else should not be
 }
 
 // Check returns what is wrong, or nil.
@@ -67,7 +72,13 @@ func (r *Result) Check(sink string) error {
 	add(r.Lost, "are lost")
 	add(r.OutOfOrder, "are out of order")
 	add(r.Unknown, "were never sent")
-	if sink == "redis" {
+	if r.Restarts > 0 {
+		add(r.Repeated, "are repeated")
+		if r.Identifies > r.Sessions-r.Refused || r.Refused > 0 {
+			wrong = append(wrong, fmt.Sprintf("%d identifies", r.Identifies))
+		}
+	}
+	if sink == "redis" && r.Restarts == 0 {
 		add(r.Repeated, "are repeated")
 	}
 	if len(wrong) > 0 {
@@ -78,6 +89,10 @@ func (r *Result) Check(sink string) error {
 
 // String returns the result in a line.
 func (r *Result) String() string {
+	if r.Restarts > 0 {
+		return fmt.Sprintf("%d restarts: %d events, lost %d, repeated %d, out of order %d, unknown %d; %d identifies for %d sessions; longest pause of a shard %v",
+			r.Restarts, r.Events, r.Lost, r.Repeated, r.OutOfOrder, r.Unknown, r.Identifies, r.Sessions, r.Pause.Round(time.Millisecond))
+	}
 	return fmt.Sprintf("%d kills: %d events, lost %d, repeated %d, out of order %d, unknown %d; "+
 		"%d sessions, %d refused by Discord, %d never seen, %d identifies; %d gaps told, with %d events; %d torn lines",
 		r.Kills, r.Events, r.Lost, r.Repeated, r.OutOfOrder, r.Unknown,

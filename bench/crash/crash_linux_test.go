@@ -71,3 +71,21 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// Orderly restarts and upgrades cost no session and repeat nothing.
+func TestRestarts(t *testing.T) {
+	gateway := build(t)
+	for _, sink := range []string{"redis", "file"} {
+		r, err := Run(t.Context(), Options{Gateway: gateway, Sink: sink, Store: "file", Restarts: 4, Seed: 1, Log: t.Output()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Log(&r)
+		if err := r.Check(sink); err != nil {
+			t.Error(err)
+		}
+		if r.Identifies != 4 || r.Events < 2000 || r.Pause == 0 {
+			t.Errorf("that was no run: %v", &r)
+		}
+	}
+}

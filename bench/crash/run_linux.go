@@ -68,11 +68,14 @@ func Run(ctx context.Context, o Options) (Result, error) {
 			kills++
 		}
 	}
+	if err := r.restart(ctx); err != nil {
+		return Result{}, fmt.Errorf("crash: restarts of seed %d: %w", o.Seed, err)
+	}
 	res, err := r.end(ctx)
 	if err != nil {
 		return Result{}, fmt.Errorf("crash: the end of seed %d: %w", o.Seed, err)
 	}
-	res.Kills = kills
+	res.Kills, res.Restarts = kills, o.Restarts
 	return res, nil
 }
 
@@ -245,6 +248,53 @@ func (r *run) round(ctx context.Context, round int) (killed bool, err error) {
 	return killed, nil
 }
 
+// restart ends the gateway in an orderly way, again and again, and by turns has it hand over to
+// itself.
+func (r *run) restart(ctx context.Context) error {
+	var g *gateway
+	for n := range r.o.Restarts {
+		var err error
+		if g == nil {
+			if g, err = r.launch(""); err != nil {
+				return err
+			}
+		}
+		resumed := r.srv.Ledger().Summary().Resumed
+		if err = r.wait(ctx, g, "the shards", func() bool { return r.srv.Connected() == r.o.Shards && r.report().Pending < int(r.o.Rate)*r.o.Shards }); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		what := "upgraded"
+		if n%2 == 1 {
+			g.cmd.Process.Signal(syscall.SIGUSR2)
+			err = r.wait(ctx, g, "the successor", func() bool { return r.srv.Ledger().Summary().Resumed >= resumed+r.o.Shards })
+		} else {
+			what = "restarted"
+			g.cmd.Process.Signal(syscall.SIGTERM)
+			_, err = g.finished(true)
+			g = nil
+		}
+		if err != nil {
+			return err
+		}
+		if r.o.Log != nil {
+			r.outlet.look(func(a *arrivals) {
+				fmt.Fprintf(r.o.Log, "%s: %d events, %d repeated, longest pause of a shard so far %v\n", what, len(a.events), a.again, a.pause.Round(time.Millisecond))
+			})
+		}
+	}
+	if g == nil {
+		return nil
+	}
+	g.cmd.Process.Signal(syscall.SIGTERM)
+	_, err := g.finished(true)
+	return err
+}
+
 // fault is something that goes wrong besides.
 type fault struct {
 	name string
@@ -315,7 +365,10 @@ func (r *run) end(ctx context.Context) (Result, error) {
 	}
 	time.Sleep(200 * time.Millisecond) // for what comes twice
 	var res Result
-	r.outlet.look(func(a *arrivals) { res = compare(r.srv.Ledger(), a, r.o.Sink == "redis") })
+	r.outlet.look(func(a *arrivals) {
+		res = compare(r.srv.Ledger(), a, r.o.Sink == "redis")
+		res.Pause = a.pause
+	})
 	return res, nil
 }
 

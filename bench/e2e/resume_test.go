@@ -101,3 +101,53 @@ func TestResumedByFile(t *testing.T) {
 		})
 	}
 }
+
+// What the old gateway has left in Redis is resumed: a session that lives goes on, one that
+// Discord refuses becomes a new one, and a gap, once.
+func TestResumedFromOldGateway(t *testing.T) {
+	const shards = 2
+	gateway := buildGateway(t)
+	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, ReadyDelay: 10 * time.Millisecond, Rate: 50, ReplayLimit: 1 << 20, Seed: 1})
+	redis := redistest.Start(t)
+	start := func(env ...string) *program {
+		return startGateway(t, setup{name: gateway}, srv, append([]string{"BROKER_TYPE=redis", "REDIS_URL=" + redis.Addr, "BROKER_ENCODING=json", "REDIS_STREAM=events",
+			"REDIS_FIELDS=event,shard,session,seq", "SHARD_STORE_TYPE=redis", "SHARD_STORE_PREFIX=gateway"}, env...)...)
+	}
+	// A process that keeps the old keys stands in for the old gateway: of its own there is
+	// nothing left.
+	p := start("SHARD_STORE_COMPAT=true")
+	waitFor(t, "sessions", func() bool { return srv.Ledger().Summary().Sessions == shards && srv.Connected() == shards })
+	time.Sleep(500 * time.Millisecond)
+	p.cmd.Process.Kill()
+	p.cmd.Wait()
+	redis.CLI("DEL", "{gatewaysluice}:shards", "{gatewaysluice}:shard:0", "{gatewaysluice}:shard:1", "{gatewaysluice}:starts")
+	before := srv.Ledger().Sessions()
+	redis.CLI("SET", "gateway1seq", "999999999") // higher than the session ever reached: Discord refuses it
+
+	p = start()
+	waitFor(t, "both shards", func() bool { return srv.Ledger().Summary().Sessions == shards+1 && srv.Connected() == shards })
+	time.Sleep(time.Second)
+	p.terminate()
+	p.exit(0)
+	s := srv.Ledger().Summary()
+	if s.Identifies != shards+1 || s.Resumed != 1 {
+		t.Errorf("%v", s)
+	}
+	for _, r := range srv.Ledger().Resumes() {
+		if r.Shard == 0 && (r.Session != before[0].ID || r.Host != "gateway") {
+			t.Errorf("resumed %s through the %s host, want %s through the general one", r.Session, r.Host, before[0].ID)
+		}
+	}
+	gaps := 0
+	for line := range strings.Lines(redis.CLI("XRANGE", "events", "-", "+")) {
+		if strings.Contains(line, "GATEWAY_GAP") {
+			gaps++
+		}
+	}
+	if gaps != 1 {
+		t.Errorf("%d gaps, want that of shard 1", gaps)
+	}
+	if out := redis.CLI("GET", "gateway1session"); strings.Contains(out, before[1].ID) {
+		t.Error("the session that Discord refused is still there")
+	}
+}

@@ -30,6 +30,7 @@ func runCrash(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	fs.StringVar(&o.Sink, "sink", "redis", "where events go: "+strings.Join(crash.Sinks, ", "))
 	fs.StringVar(&o.Store, "store", "file", "where sessions are kept: "+strings.Join(crash.Stores, ", ")+"; redis needs the sink redis")
 	fs.IntVar(&o.Kills, "kills", 100, "how often it is killed")
+	fs.IntVar(&o.Restarts, "restarts", 0, "how often it is ended in an orderly way besides, or hands over to itself, by turns")
 	fs.Uint64Var(&o.Seed, "seed", 1, "of what happens when")
 	fs.IntVar(&seeds, "seeds", 1, "so many runs, with the seeds from -seed on")
 	fs.IntVar(&o.Shards, "shards", 4, "shards")
@@ -49,8 +50,8 @@ func runCrash(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return usageError{fmt.Errorf("-store %q is none of %s", o.Store, strings.Join(crash.Stores, ", "))}
 	case o.Store == "redis" && o.Sink != "redis":
 		return usageError{errors.New("-store redis needs -sink redis, whose server it is")}
-	case o.Kills < 0 || o.Shards < 1 || o.Rate <= 0 || seeds < 1:
-		return usageError{errors.New("-kills, -shards, -rate and -seeds are positive")}
+	case o.Kills < 0 || o.Restarts < 0 || o.Restarts > 0 && o.Kills > 0 || o.Shards < 1 || o.Rate <= 0 || seeds < 1:
+		return usageError{errors.New("-kills, -restarts, -shards, -rate and -seeds are positive, and -restarts goes with -kills 0")}
 	}
 	if o.Gateway == "" {
 		dir, err := os.MkdirTemp("", "gateway-bench-")

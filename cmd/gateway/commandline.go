@@ -24,7 +24,7 @@ type command struct {
 }
 
 // subcommands are the names that may stand on the command line.
-var subcommands = []string{"run", "check", "config", "demo", "help", "sessions", "version"}
+var subcommands = []string{"run", "check", "config", "demo", "help", "sessions", "upgrade", "version"}
 
 // flagNames are the flags of all subcommands.
 var flagNames = []string{"config", "loglevel", "online", "reader", "help", "require-broker", "version", "yes"}
@@ -70,6 +70,17 @@ func parseCommand(args []string) (command, error) {
 		return cmd, errors.New("-yes belongs to sessions clear")
 	}
 	return cmd, err
+}
+
+// settings returns the arguments that lead another program to the same settings.
+func (cmd *command) settings() (args []string) {
+	if cmd.file != "" {
+		args = append(args, "-config", cmd.file)
+	}
+	for name, value := range cmd.flags {
+		args = append(args, "-"+name+"="+value)
+	}
+	return args
 }
 
 func didYouMean(name string, candidates []string) string {

@@ -20,6 +20,7 @@ Usage:
   gateway config             print the settings and where each comes from
   gateway demo               run against a simulated Discord: no token needed
   gateway sessions [clear]   list the stored sessions, or forget them
+  gateway upgrade            have the running process hand over to a new version
   gateway help [topic]       this text; topics: settings, intents, events, exit,
                              and the commands' names
   gateway version            print the version
@@ -62,6 +63,14 @@ Lists what is stored: shard, session, shard count, the last event that is safe, 
 when that was noted. clear forgets all of it, after a question that -yes answers: the
 shards then identify, which counts against the day's session starts.
 `,
+	"upgrade": `gateway upgrade [-config file]
+
+Asks the process that has shard_store.directory to hand over, as SIGUSR2 does: it
+drains, notes where its shards stand, and puts the program that is now on the disk in
+its own place, which resumes them. No session start is used, no event is lost, and the
+process id stays. It first has the new program check the settings; if that fails it goes
+on as it is. Linux alone.
+`,
 	"demo": `gateway demo [-for 60s] [-seed n] [-rate n] [-compression name]
 
 Runs four shards against a simulated Discord in the same process, over TLS, and
@@ -92,7 +101,7 @@ Prints the version, the revision it was built from, and the platform.
 }
 
 // topicNames are the topics in the order in which they are listed.
-var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "demo", "help", "version"}
+var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "upgrade", "demo", "help", "version"}
 
 // help prints the usage or a topic.
 func help(args []string, stdout, stderr io.Writer) int {

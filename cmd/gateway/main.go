@@ -66,12 +66,20 @@ func realMain(args, environ []string, stdout, stderr io.Writer) int {
 	case "check":
 		printProblems(stderr, problems, config.Note)
 		return check(ctx, cfg, cmd.online, stdout, stderr)
+	case "upgrade":
+		return upgrade(cfg, stdout, stderr)
 	case "sessions":
 		return sessions(ctx, cfg, len(cmd.args) > 0, cmd.yes, os.Stdin, stdout, stderr)
 	}
 	log := newLogger(cfg.Log, cfg.Token, stderr)
 	logProblems(ctx, log, problems)
-	return exitCode(run(ctx, cfg, log), log)
+	ctx = awaitUpgrade(ctx, cmd.settings(), cfg, log)
+	err = run(ctx, cfg, log)
+	if context.Cause(ctx) == errUpgrade {
+		exitCode(err, log) // is told
+		err = succeed(environ)
+	}
+	return exitCode(err, log)
 }
 
 // printProblems prints the problems from the severity on, one a line.
