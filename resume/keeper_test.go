@@ -120,7 +120,11 @@ func TestKeeper(t *testing.T) {
 		}
 		store.fail(errors.New("disk full"))
 		now[0] = engine.Session{ID: "a", Seq: 10, Shards: 2}
+		now[1] = engine.Session{ID: "c", Seq: 1, Shards: 2}
 		wait(150 * time.Second)
+		if n := len(e.stored); e.stored[n-1] != "1 c" && e.stored[n-2] != "1 c" {
+			t.Errorf("a session that can't be stored keeps its events back: %v", e.stored[max(0, n-3):])
+		}
 		if n := strings.Count(log.String(), "disk full"); n != 3 {
 			t.Errorf("told %d times in 150 s, want 3", n)
 		}
