@@ -31,4 +31,6 @@
 //     the bucket's window has passed and the daily budget was counted down.
 //   - The checkpoint of a session never passes an event that the Sink has not
 //     acknowledged.
+//   - No event of a session is handed on before the session is stored (hold.go),
+//     and the end of one is told, and stored until it is told (gap.go).
 package engine

@@ -85,6 +85,10 @@ func (q *identifyQueue) assume(shards int, now time.Time) {
 	q.setLimit(limit, now)
 }
 
+// left returns how many Identifies are left to others: a tenth of the budget at most, in case
+// that is a small one.
+func (q *identifyQueue) left() int { return min(q.reserve, q.total/10) }
+
 // used returns the count of Identifies.
 func (q *identifyQueue) used() Starts {
 	q.mu.Lock()
@@ -161,8 +165,8 @@ func (q *identifyQueue) unlockAndGrant() {
 		if b.holder != nil || len(b.waiting) == 0 || q.closed {
 			continue
 		}
-		if q.limited && q.remaining-q.pending <= q.reserve {
-			if q.remaining <= q.reserve && q.timer == nil {
+		if q.limited && q.remaining-q.pending <= q.left() {
+			if q.remaining <= q.left() && q.timer == nil {
 				empty = q.resetAt
 				// The budget is asked for again rather than taken as full:
 				// other processes draw on it too.

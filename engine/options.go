@@ -61,9 +61,9 @@ type Options struct {
 	// Starts are the Identifies of earlier Engines, as Engine.Starts has them. They matter
 	// when the API is not asked, which knows better.
 	Starts Starts
-	// StartReserve is how many of the day's Identifies this Engine leaves: with no more
-	// than so many, its shards wait for the next day. A process that fails again and
-	// again can't use them up then.
+	// StartReserve is how many of the day's Identifies this Engine leaves, a tenth of them
+	// at most: with no more than so many, its shards wait for the next day. A process
+	// that fails again and again can't use them up then.
 	StartReserve int
 	// QueueBytes bounds the events that wait for the sink; above it no more
 	// is read from Discord. 64 MiB by default. A message that is under way

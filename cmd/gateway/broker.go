@@ -44,9 +44,9 @@ func newSink(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.
 	return stdio.NewSink(os.Stdout, format), nil
 }
 
-// withSpool puts the spool before the broker's sink, if there is one. e is set once the
-// engine is made.
-func withSpool(cfg *config.Config, sink engine.Sink, e *atomic.Pointer[engine.Engine], log *slog.Logger) (engine.Sink, error) {
+// withSpool puts the spool before the broker's sink, if there is one. The engine e, which
+// is set once it is made, runs until ctx is done.
+func withSpool(ctx context.Context, cfg *config.Config, sink engine.Sink, e *atomic.Pointer[engine.Engine], log *slog.Logger) (engine.Sink, error) {
 	if cfg.Spool.Directory == "" || cfg.Broker.Type == config.BrokerStdio {
 		return sink, nil
 	}
@@ -54,6 +54,7 @@ func withSpool(cfg *config.Config, sink engine.Sink, e *atomic.Pointer[engine.En
 		Directory: cfg.Spool.Directory,
 		MaxBytes:  int64(cfg.Spool.Size),
 		Full:      func() bool { e := e.Load(); return e != nil && e.Full() },
+		Ending:    func() bool { return ctx.Err() != nil },
 		Log:       log,
 	}, sink)
 	if err != nil {

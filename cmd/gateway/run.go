@@ -41,7 +41,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	var full atomic.Pointer[engine.Engine]
 	sink := broker
 	if err == nil {
-		sink, err = withSpool(cfg, broker, &full, log)
+		sink, err = withSpool(ctx, cfg, broker, &full, log)
 	}
 	if err != nil {
 		return errors.Join(err, keeper.Store.Close())

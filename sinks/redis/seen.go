@@ -29,8 +29,8 @@ const keptBefore = 3
 // endOfSession is the seq of a gap, which comes after all of its session.
 const endOfSession = math.MaxInt64
 
-// marks reports whether an event leaves a mark, and with which seq.
-func marks(ev *engine.Event) (seq int64, ok bool) {
+// markSeq returns the seq of the mark that an event leaves; ok: it leaves one.
+func markSeq(ev *engine.Event) (seq int64, ok bool) {
 	if ev.Gap {
 		return endOfSession, true
 	}
@@ -57,7 +57,7 @@ func (m mark) next(session string, seq int64) mark {
 
 // covers reports whether the event is written, by what the mark says.
 func (m mark) covers(ev *engine.Event) bool {
-	seq, ok := marks(ev)
+	seq, ok := markSeq(ev)
 	return ok && (ev.Session == m.session && seq <= m.seq || m.before != "" && contains(m.before, ev.Session))
 }
 
@@ -128,14 +128,32 @@ const orderSize = 10
 // written already it takes out of the group. from is where the list begins in w.marked.
 func (w *writer) list(g *group, n int) (count, from int) {
 	from, order := len(w.marked), len(w.order)
+	for {
+		count, fresh := w.mark(g, min(n, len(g.keys)), from)
+		if fresh {
+			for i := range w.marked[from:] {
+				m := &w.marked[from+i]
+				m.marks.ahead = m.after
+			}
+			return count, from
+		}
+		for _, m := range w.marked[from:] {
+			m.marks.command = -1
+		}
+		w.marked, w.order = w.marked[:from], w.order[:order]
+		w.leaveOut(g)
+	}
+}
+
+// mark adds the shards of the first n entries to the list that begins at from. It returns how
+// many of them have one session for each shard, and false when it comes to one that
+// is written already.
+func (w *writer) mark(g *group, n, from int) (count int, fresh bool) {
 	command := len(w.commands)
-again:
-	n = min(n, len(g.keys))
-	w.marked, w.order = w.marked[:from], w.order[:order]
 	last, s := -1, (*shardMarks)(nil)
 	for i := range n {
 		ev := &g.batch.events[g.entries[i]]
-		seq, ok := marks(ev)
+		seq, ok := markSeq(ev)
 		if !ok {
 			w.order = append(w.order, make([]byte, orderSize)...)
 			continue
@@ -156,15 +174,10 @@ again:
 		}
 		at := &w.marked[from+s.index]
 		if at.before.covers(ev) {
-			for _, m := range w.marked[from:] {
-				m.marks.command = -1
-			}
-			w.leaveOut(g)
-			goto again
+			return 0, false
 		}
 		if ev.Session != at.after.session {
-			n = i
-			break
+			return i, true
 		}
 		at.after.seq = seq
 		if seq == endOfSession {
@@ -173,11 +186,7 @@ again:
 		w.order = binary.LittleEndian.AppendUint16(w.order, uint16(s.index+1))
 		w.order = binary.LittleEndian.AppendUint64(w.order, math.Float64bits(float64(seq)))
 	}
-	for i := range w.marked[from:] {
-		m := &w.marked[from+i]
-		m.marks.ahead = m.after
-	}
-	return n, from
+	return n, true
 }
 
 // arguments returns what the script takes about the shards of the list from from on: their
@@ -222,7 +231,7 @@ func (w *writer) done(sent sentGroup, n int) {
 	}
 	for i := range n {
 		ev := &sent.g.batch.events[sent.g.entries[i]]
-		if seq, ok := marks(ev); ok {
+		if seq, ok := markSeq(ev); ok {
 			s := sent.g.fence.marks[ev.Shard]
 			s.stored = s.stored.next(ev.Session, seq)
 		}

@@ -39,7 +39,11 @@ type Options struct {
 	// Full reports whether the engine has no more room in memory; any goroutine may
 	// call it. nil: whether the inner sink has acknowledged nothing for a second.
 	Full func() bool
-	Log  *slog.Logger
+	// Ending reports whether the engine is on its way out; any goroutine may call it. What
+	// the inner sink has not acknowledged for a second then goes to the disk, for the next
+	// process: otherwise the way out would wait for the broker. nil: it is not asked.
+	Ending func() bool
+	Log    *slog.Logger
 }
 
 const (
@@ -222,10 +226,14 @@ func (s *Sink) watch(ctx context.Context) {
 
 // full reports whether memory is used up.
 func (s *Sink) full() bool {
-	if s.o.Full != nil {
+	stalled := time.Since(s.progress) >= fullAfter
+	switch {
+	case stalled && s.o.Ending != nil && s.o.Ending():
+		return true
+	case s.o.Full != nil:
 		return s.o.Full()
 	}
-	return time.Since(s.progress) >= fullAfter
+	return stalled
 }
 
 // add puts copies of the events into the queue.
@@ -297,7 +305,7 @@ func (s *Sink) begin() error {
 		b.end = s.log.end()
 	}
 	s.spooling = true
-	s.o.Log.Warn("the broker takes no events, and memory is full: they go to the disk", "directory", s.o.Directory)
+	s.o.Log.Warn("the broker takes no events: they go to the disk", "directory", s.o.Directory)
 	for _, b := range s.queue {
 		s.spooled += int64(b.left)
 		b.acked(b.left)

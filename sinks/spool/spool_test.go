@@ -228,6 +228,24 @@ func TestFullByItself(t *testing.T) {
 	tr.settled()
 }
 
+// On the way out nobody waits for the broker: the next process delivers.
+func TestEnding(t *testing.T) {
+	tr := try(t, Options{Ending: func() bool { return true }})
+	tr.inner.set(false)
+	tr.publish(100)
+	for end := time.Now().Add(time.Minute); tr.acked.Load() < tr.sent; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("not acknowledged")
+		}
+	}
+	dir := tr.sink.o.Directory
+	tr.sink.Close()
+	next := try(t, Options{Directory: dir})
+	next.sent = tr.sent
+	next.acked.Store(tr.sent)
+	next.settled()
+}
+
 func TestBound(t *testing.T) {
 	const bound = 4 << 20
 	tr := try(t, Options{MaxBytes: bound, SegmentBytes: 1 << 20})

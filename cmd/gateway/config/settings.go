@@ -159,7 +159,7 @@ var settings = slices.Concat([]Setting{
 	},
 	{
 		Key: "shards.identify_reserve", Env: "DISCORD_SHARD_IDENTIFY_RESERVE", Takes: "number", Default: "100",
-		Doc:  "How many of the session starts that Discord allows in a day are left alone: with no more than so many, shards that must identify wait for the next day. A process that crashes again and again can't use them up then.",
+		Doc:  "How many of the session starts that Discord allows in a day are left alone, a tenth of them at most: with no more than so many, shards that must identify wait for the next day. A process that crashes again and again can't use them up then.",
 		read: func(c *Config, in input) { readInt(&c.Shards.IdentifyReserve, in, 0, 1_000_000) },
 		show: func(c *Config) string { return strconv.Itoa(c.Shards.IdentifyReserve) },
 	},
