@@ -25,7 +25,7 @@ func TestRun(t *testing.T) {
 		sink, store string
 		faults      bool
 	}{{"redis", "redis", false}, {"redis", "file", true}, {"file", "file", false}, {"file", "file", true}} {
-		o := Options{Gateway: gateway, Sink: tt.sink, Store: tt.store, Kills: 12, Seed: 1, Faults: tt.faults, Log: t.Output()}
+		o := Options{Gateway: gateway, Sink: tt.sink, Store: tt.store, Kills: 8, Seed: 1, Faults: tt.faults, Log: t.Output()}
 		r, err := Run(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)

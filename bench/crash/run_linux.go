@@ -178,7 +178,11 @@ func (r *run) round(ctx context.Context, round int) (killed bool, err error) {
 	}
 	point, ends := "", rng.IntN(10) == 0
 	if rng.IntN(3) == 0 {
-		point = fmt.Sprintf("%s:%d", points[rng.IntN(len(points))], 1+rng.IntN(20)*rng.IntN(20))
+		name, nth := points[rng.IntN(len(points))], 1+rng.IntN(20)*rng.IntN(20)
+		if strings.HasPrefix(name, "store.") {
+			nth = 1 // they are seldom come by
+		}
+		point = fmt.Sprintf("%s:%d", name, nth)
 		ends = ends || strings.HasPrefix(point, "drain")
 		if ends {
 			point = "drain:1"
