@@ -152,7 +152,11 @@ func testRedisOutage(t *testing.T, spool string) {
 	}
 	peak := p.peakMemory()
 	t.Logf("%v; %d heartbeats; peak memory %d MiB", r, len(srv.Ledger().Heartbeats()), peak>>20)
-	if peak > 100<<20 {
+	most := 100 << 20
+	if spool != "" {
+		most = 160 << 20 // what is read from the disk is with Redis in batches of 1 MiB
+	}
+	if peak > most {
 		t.Errorf("%d MiB of memory with a buffer of 1 MiB", peak>>20)
 	}
 	p.terminate()
