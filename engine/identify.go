@@ -192,12 +192,13 @@ func (q *identifyQueue) unlockAndGrant() {
 func (q *identifyQueue) reset() {
 	q.mu.Lock()
 	q.timer = nil
-	switch {
-	case q.closed:
-	case q.onReset == nil:
+	if !q.closed && q.onReset == nil {
 		q.remaining, q.resetAt = q.total, q.resetAt.Add(startsWindow)
-	default:
-		q.onReset()
+		q.unlockAndGrant()
+		return
 	}
-	q.unlockAndGrant()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.onReset() // setLimit goes on
+	}
 }

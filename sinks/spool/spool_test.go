@@ -326,7 +326,8 @@ func TestCrash(t *testing.T) {
 		tr.inner.set(false)
 		tr.full.Store(true)
 		published := make(chan struct{})
-		go func() { defer close(published); tr.publish(6_000 + r.IntN(8_000)) }()
+		n := 6_000 + r.IntN(8_000)
+		go func() { defer close(published); tr.publish(n) }()
 		if seed%2 == 0 {
 			<-published
 		}
