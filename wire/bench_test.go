@@ -6,6 +6,7 @@ package wire
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -52,27 +53,29 @@ func BenchmarkEnvelope(b *testing.B) {
 	})
 }
 
-// BenchmarkNestedLen measures the search for the end of d beside one by the byte.
-func BenchmarkNestedLen(b *testing.B) {
+// BenchmarkValidLen measures the check of d beside encoding/json's.
+func BenchmarkValidLen(b *testing.B) {
 	for _, name := range []string{"message_create", "guild_create"} {
 		var e Envelope
 		if err := ParseEnvelope(payload(b, name), &e); err != nil {
 			b.Fatal(err)
 		}
-		for _, c := range []struct {
-			name string
-			f    func([]byte) int
-		}{{"blocks", nestedLen}, {"bytes", plainNestedLen}} {
-			b.Run(name+"/"+c.name, func(b *testing.B) {
-				b.ReportAllocs()
-				b.SetBytes(int64(len(e.Data)))
-				for b.Loop() {
-					if c.f(e.Data) != len(e.Data) {
-						b.Fatal("another length")
-					}
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(e.Data)))
+			for b.Loop() {
+				if validLen(e.Data) != len(e.Data) {
+					b.Fatal("another length")
 				}
-			})
-		}
+			}
+		})
+		b.Run(name+"/json", func(b *testing.B) {
+			b.SetBytes(int64(len(e.Data)))
+			for b.Loop() {
+				if !json.Valid(e.Data) {
+					b.Fatal("not valid")
+				}
+			}
+		})
 	}
 }
 

@@ -3,8 +3,6 @@
 package wire
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -25,11 +23,10 @@ type Envelope struct {
 // ErrEnvelope is wrapped by every error of ParseEnvelope.
 var ErrEnvelope = errors.New("wire: not a gateway payload")
 
-// ParseEnvelope reads the envelope of msg, a JSON object. Keys may come in any
-// order, with white space, escapes and unknown keys between them; of repeated
-// ones the last counts. It gives the same answer as encoding/json, but that it
-// does not look into d, when msg has Discord's own form, further than to find
-// its end.
+// ParseEnvelope reads the envelope of msg, a JSON object in UTF-8 of which nothing is nested
+// more deeply than 512 levels. Keys may come in any order, with white space, escapes and
+// unknown keys between them; of repeated ones the last counts. Whatever the form, it gives
+// the same answer as encoding/json.
 func ParseEnvelope(msg []byte, e *Envelope) error {
 	if parseUsual(msg, e) {
 		return nil
@@ -81,8 +78,8 @@ func parseUsual(msg []byte, e *Envelope) bool {
 	if rest, ok = cut(rest, `,"d":`); !ok {
 		return false
 	}
-	n := valueLen(rest)
-	if n <= 0 || n != len(rest)-1 || rest[n] != '}' {
+	n := validLen(rest)
+	if n == 0 || n != len(rest)-1 || rest[n] != '}' {
 		return false
 	}
 	e.Data = rest[:n:n]
@@ -118,26 +115,16 @@ func cutDigits(b []byte) (v int64, rest []byte, ok bool) {
 // parseAny reads any JSON object, at leisure.
 func parseAny(msg []byte, e *Envelope) error {
 	*e = Envelope{}
-	if !json.Valid(msg) {
+	at := skipSpace(msg, 0)
+	n := validDepthLen(msg[at:], maxDepth+1)
+	if n == 0 || skipSpace(msg, at+n) != len(msg) {
 		return fmt.Errorf("%w: not JSON: %.60q", ErrEnvelope, msg)
 	}
-	rest := trimSpace(msg)
-	if rest[0] != '{' {
+	if msg[at] != '{' {
 		return fmt.Errorf("%w: not an object: %.60q", ErrEnvelope, msg)
 	}
-	// The rest follows a text that is known to be valid.
 	var op, s, t []byte
-	rest = trimSpace(rest[1:])
-	for rest[0] != '}' {
-		n := stringLen(rest)
-		key := rest[1 : n-1]
-		if !isPlain(key) {
-			key = unescape(rest[:n])
-		}
-		rest = trimSpace(rest[n:])
-		rest = trimSpace(rest[1:]) // the colon
-		n = valueLen(rest)
-		value := rest[:n:n]
+	for key, value := range fields(msg[at : at+n]) {
 		switch string(key) {
 		case "op":
 			op = value
@@ -147,10 +134,6 @@ func parseAny(msg []byte, e *Envelope) error {
 			t = value
 		case "d":
 			e.Data = value
-		}
-		rest = trimSpace(rest[n:])
-		if rest[0] == ',' {
-			rest = trimSpace(rest[1:])
 		}
 	}
 	number, err := strconv.Atoi(string(op))
@@ -168,30 +151,8 @@ func parseAny(msg []byte, e *Envelope) error {
 	case t == nil || string(t) == "null":
 	case t[0] != '"':
 		return fmt.Errorf("%w: t is %.30q, neither null nor a string", ErrEnvelope, t)
-	case !isPlain(t):
-		e.Type = unescape(t)
 	default:
-		e.Type = t[1 : len(t)-1 : len(t)-1]
+		e.Type = unescape(t)
 	}
 	return nil
-}
-
-// isPlain reports whether a JSON string stands for its own bytes.
-func isPlain(s []byte) bool {
-	for _, c := range s {
-		if c == '\\' || c >= 0x80 {
-			return false // an escape, or what may not be UTF-8
-		}
-	}
-	return true
-}
-
-// trimSpace cuts JSON's white space off the front.
-func trimSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
-
-// unescape decodes a valid JSON string with its quotes.
-func unescape(quoted []byte) []byte {
-	var s string
-	json.Unmarshal(quoted, &s) // cannot fail: quoted is part of a valid text
-	return []byte(s)
 }

@@ -1,100 +1,147 @@
-// This file holds the search for a value's end against a plain one.
+// This file holds the check of JSON values against encoding/json's.
 
 package wire
 
 import (
 	"bytes"
+	"encoding/json"
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
-// plainNestedLen is what nestedLen is to return, by the byte.
-func plainNestedLen(b []byte) int {
-	depth := 0
-	for i := 0; i < len(b); i++ {
-		switch b[i] {
-		case '"':
-			n := stringLen(b[i:])
-			if n == 0 {
-				return 0
-			}
-			i += n - 1
-		case '{', '[':
+// plainValidLen is what validLen is to return, by encoding/json, of a value that ends with b.
+func plainValidLen(b []byte) int {
+	if !json.Valid(b) || !utf8.Valid(b) || depthOf(b) > maxDepth {
+		return 0
+	}
+	return len(b)
+}
+
+// depthOf returns how deeply a valid JSON text is nested.
+func depthOf(b []byte) (deepest int) {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	for depth := 0; ; deepest = max(deepest, depth) {
+		token, err := dec.Token()
+		if err != nil {
+			return deepest
+		}
+		switch token {
+		case json.Delim('{'), json.Delim('['):
 			depth++
-		case '}', ']':
-			if depth--; depth == 0 {
-				return i + 1
-			}
+		case json.Delim('}'), json.Delim(']'):
+			depth--
 		}
 	}
-	return 0
 }
 
-// sameNestedLen holds nestedLen against plainNestedLen, for all of b and for b
-// cut and moved against the blocks.
-func sameNestedLen(t *testing.T, b []byte) {
+// sameValidLen holds validLen against encoding/json, for all of b: what comes before and
+// behind must not matter.
+func sameValidLen(t *testing.T, b []byte) {
 	t.Helper()
-	if len(b) == 0 || b[0] != '{' && b[0] != '[' {
-		b = append([]byte("{"), b...)
+	b = bytes.Trim(b, " \t\r\n")
+	if len(b) == 0 {
+		return
 	}
-	if got, want := nestedLen(b), plainNestedLen(b); got != want {
-		t.Fatalf("nestedLen(%q) = %d, want %d", b, got, want)
+	got, want := validLen(b), plainValidLen(b)
+	if want == 0 && got == len(b) || want > 0 && got != want {
+		t.Fatalf("validLen(%q) = %d, want %d", b, got, want)
 	}
-}
-
-func TestNestedLen(t *testing.T) {
-	parts := []string{
-		`{}`, `[]`, `{`, `}`, `[`, `]`, `{]`, `}{`, `""`, `"`, `\`, `\\`, `\"`, `"\""`, `"\\"`, `"\\\"`, `"\`, `{"a":[]}`, `"}"`, `"{"`,
-		"\xa2", "\xfb\xfd\xdb\xdd\xdc", "é", "\x00", "Yy_\x7f|~^Z<>", `"ab"`, strings.Repeat("x", 30), strings.Repeat(`\`, 63), strings.Repeat(`"`, 63),
-		strings.Repeat("{}", 40), strings.Repeat("[", 70), strings.Repeat("]", 70),
+	if got > len(b) {
+		t.Fatalf("validLen(%q) = %d, beyond its end", b, got)
 	}
-	// Each pair of them across each place of a block, and behind a closed depth.
-	for _, a := range parts {
-		for _, b := range parts {
-			for pad := range 66 {
-				for _, pre := range []string{"{", `{"`} {
-					s := pre + strings.Repeat("x", pad) + a + b
-					sameNestedLen(t, []byte(s))
-					sameNestedLen(t, []byte(s+`"}]}`))
-					sameNestedLen(t, []byte(s+`}`+strings.Repeat("y", 64)+"]]"))
-				}
+	if got > 0 && plainValidLen(b[:got]) == 0 {
+		t.Fatalf("validLen(%q) = %d; json does not take so much", b, got)
+	}
+	// A number goes on in digits; all else ends where it ends.
+	if last := len(b) - 1; want > 0 && strings.IndexByte("0123456789", b[last]) < 0 {
+		for _, behind := range []string{"x", ",", "}", "]", "null", "1", `"`} {
+			if got := validLen(append(b[:len(b):len(b)], behind...)); got != want {
+				t.Fatalf("validLen(%q) = %d, want %d", string(b)+behind, got, want)
 			}
 		}
 	}
-	// Every byte in every place is taken for what it is.
+}
+
+// What strangers' servers sent, and what is close to it.
+var values = []string{
+	`{}`, `[]`, `""`, `0`, `-0`, `1.5e+3`, `-1E-2`, `null`, `true`, `false`, `{"a":1}`, `{"a":{"b":[1,2,{}]},"c":""}`, `[[],[[]],{}]`,
+	"{ \"a\" :\t1 ,\r\n\"b\": [ 1 , 2 ] }", "[ ]", "{ }", `"\ud83d"`, `{"\u0000":"\u0000"}`, `"é\"\\\/\b\f\n\r\t\u00e9"`, `"12345678"`, `"1234567"`, `{"12345678":"é234567"}`,
+	`nullnulltrue`, `{hello world}`, `{"a"}`, `{"a":}`, `{"a",1}`, `{"a":1,}`, `{,}`, `{"a":1:2}`, `["a":1]`, `[1,]`, `[,1]`, `[1 2]`, `[}`, `{]`, `{"a":1]`, `[1}`, `{"a":[1}]`,
+	`01`, `-`, `1.`, `.5`, `1e`, `1e+`, `+1`, `0x1`, `1-2`, `tru`, `nul`, `falsee`, `NaN`, `Infinity`, `'a'`, `{1:2}`, `{null:1}`, `{"a":1 "b":2}`, `"`, `"\`, `"\x"`, `"\u12"`, `"\u12g4"`, `{"a":"b`,
+	"\"\x00\"", "\"a\nb\"", "\"\x1f\"", "\x00", "{\x00}", "\"\xff\"", "\"\xed\xa0\x80\"", "\"\xc0\x80\"", "\"1234567\xe9\"", "{\"\xff\":1}", "\xef\xbb\xbf{}", "[1\x0b]", "[1\u00a0]", `{}{}`, `{} []`, `{}}`,
+	strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth), strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1),
+	strings.Repeat(`{"a":`, maxDepth) + "1" + strings.Repeat("}", maxDepth), strings.Repeat(`{"a":`, maxDepth+1) + "1" + strings.Repeat("}", maxDepth+1),
+	strings.Repeat("[", 1_000_000), strings.Repeat(`[{"a":`, 100) + "1" + strings.Repeat("}]", 100),
+}
+
+func TestValidLen(t *testing.T) {
+	for _, v := range values {
+		sameValidLen(t, []byte(v))
+		if len(v) > 1000 {
+			continue
+		}
+		for _, around := range []string{`{"a":%}`, `[%]`, `[1,%,2]`, `{"a":1,"b":%,"c":[]}`, `[[%]]`, `{%:1}`, `"x%x"`} {
+			sameValidLen(t, []byte(strings.ReplaceAll(around, "%", v)))
+		}
+	}
+	// Every byte in every place of a word, in a string and outside one.
 	for c := range 256 {
-		for at := range 64 {
-			b := bytes.Repeat([]byte("x"), 130)
-			b[0], b[1+at], b[129] = '{', byte(c), '}'
-			sameNestedLen(t, b)
-			b[128] = '"'
-			sameNestedLen(t, b)
+		for at := range 20 {
+			b := append([]byte{'"'}, bytes.Repeat([]byte("x"), 21)...)
+			b[1+at], b[21] = byte(c), '"'
+			sameValidLen(t, b)
+			b = append([]byte{'['}, bytes.Repeat([]byte("1"), 21)...)
+			b[1+at], b[21] = byte(c), ']'
+			sameValidLen(t, b)
 		}
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 100_000 {
+	parts := []string{`"`, `{`, `}`, `[`, `]`, `,`, `:`, `1`, `-`, `.`, `e`, `null`, `true`, ` `, `\`, `"a"`, `"a":`, `{"a":1}`, `[1,2]`, "\n", "é", "\xff", `\"`, `\u00e9`, `\ud83d`, `abcdefgh`}
+	for range 200_000 {
 		var b []byte
-		for n := r.IntN(200); len(b) < n; {
-			b = append(b, parts[r.IntN(len(parts)-6)]...)
-			b = append(b, "xxxxxxxxxxxxxxxx"[:r.IntN(16)]...)
+		for n := r.IntN(12); n > 0; n-- {
+			b = append(b, parts[r.IntN(len(parts))]...)
 		}
-		sameNestedLen(t, b)
+		sameValidLen(t, b)
+	}
+	for _, name := range payloads { // each with a byte changed
+		b := payload(t, name)
+		b = b[:min(len(b), 1500)]
+		for range 2000 {
+			c := bytes.Clone(b)
+			c[r.IntN(len(c))] = byte(r.IntN(256))
+			sameValidLen(t, c)
+		}
 	}
 }
 
-// FuzzNestedLen holds nestedLen against the plain search.
-func FuzzNestedLen(f *testing.F) {
+// FuzzValidLen holds validLen against encoding/json.
+func FuzzValidLen(f *testing.F) {
 	for _, name := range payloads {
 		f.Add(payload(f, name))
 	}
-	for _, c := range envelopeTests {
-		f.Add([]byte(c.msg))
+	for _, v := range values {
+		f.Add([]byte(v))
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		sameNestedLen(t, b)
-		for at := range min(len(b), 64) { // against the blocks
-			sameNestedLen(t, b[at:])
+	f.Fuzz(sameValidLen)
+}
+
+// In every order of the keys a payload is taken, or refused, for what its d is.
+func TestDataIsJSON(t *testing.T) {
+	for _, d := range values {
+		trimmed := strings.Trim(d, " \t\r\n")
+		want := plainValidLen([]byte(trimmed)) > 0
+		for _, form := range []string{
+			`{"t":"A","s":1,"op":0,"d":%}`, `{"op":0,"d":%,"s":1,"t":"A"}`, `{"d":%,"t":"A","s":1,"op":0}`, `{ "t":"A","s":1,"op":0,"d": % }`,
+		} {
+			var e Envelope
+			msg := strings.Replace(form, "%", trimmed, 1)
+			err := ParseEnvelope([]byte(msg), &e)
+			if (err == nil) != want || err == nil && string(e.Data) != trimmed {
+				t.Errorf("%.80q: d is %.80q, %v", msg, e.Data, err)
+			}
 		}
-	})
+	}
 }
