@@ -160,7 +160,7 @@ func TestInvalidSession(t *testing.T) {
 				if resumable && (s.Resumed != 1 || s.Identifies != 1 || first.Code != wire.CloseKeepSession) {
 					t.Errorf("wanted a resume: %v, closed with %d", s, first.Code)
 				}
-				if !resumable && (s.Resumes != 0 || s.Identifies != 2 || first.Code != wire.CloseNormal) {
+				if !resumable && (s.Resumes != 0 || s.Identifies != 2 || first.Code != wire.CloseKeepSession) {
 					t.Errorf("wanted an identify: %v, closed with %d", s, first.Code)
 				}
 				w.srv.Silence()

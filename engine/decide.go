@@ -4,7 +4,11 @@
 
 package engine
 
-import "sluice/wire"
+import (
+	"fmt"
+
+	"sluice/wire"
+)
 
 // causeKind is why a connection ended or could not be made.
 type causeKind uint8
@@ -21,12 +25,13 @@ const (
 	causeConnectRefused                  // the handshake was answered with 429: an address block
 	causeNoHello                         // connected, and no Hello in time
 	causeSilentResume                    // Resume sent, and nothing replayed in time
+	causeNoReady                         // Identify sent, and no READY in time
 )
 
 var causeNames = [...]string{
 	"reconnect asked for", "invalid session (resumable)", "invalid session", "zombie connection",
 	"connection lost", "closed by Discord", "protocol broken", "connect failed", "connect refused (429)",
-	"no hello", "no answer to resume",
+	"no hello", "no answer to resume", "no READY",
 }
 
 func (k causeKind) String() string { return causeNames[k] }
@@ -35,6 +40,14 @@ func (k causeKind) String() string { return causeNames[k] }
 type cause struct {
 	kind causeKind
 	code wire.CloseCode
+}
+
+// reason says in words why the connection ended.
+func (c cause) reason() string {
+	if c.code == 0 {
+		return c.kind.String()
+	}
+	return fmt.Sprintf("%s with %d (%s)", c.kind, uint16(c.code), c.code)
 }
 
 // history is what a decision depends on beside its cause.
@@ -91,13 +104,13 @@ type outcome struct {
 func decide(c cause, h history) outcome {
 	o := outcome{next: nextResume, pause: pauseBackoff}
 	switch c.kind {
-	case causeReconnect, causeZombie, causeNoHello, causeSilentResume:
+	case causeReconnect, causeZombie, causeNoHello, causeSilentResume, causeNoReady:
 		o.closeWith = wire.CloseKeepSession
 	case causeInvalidKeep:
 		o.closeWith = wire.CloseKeepSession
 		o.pause = pauseInvalid
 	case causeInvalidDrop:
-		o.closeWith = wire.CloseNormal
+		o.closeWith = wire.CloseKeepSession // 1000 would end a session that is another's by now
 		o.next = nextIdentify
 		o.pause = pauseInvalid
 	case causeBroken:

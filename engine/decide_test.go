@@ -43,8 +43,8 @@ func TestDecide(t *testing.T) {
 
 		{"op 9 true", cause{kind: causeInvalidKeep}, live, outcome{keep, nextResume, false, pauseInvalid}},
 		{"op 9 true for ever", cause{kind: causeInvalidKeep}, history{session: true, resumeFailures: maxResumeFailures}, outcome{keep, nextIdentify, false, pauseInvalid}},
-		{"op 9 false", cause{kind: causeInvalidDrop}, live, outcome{1000, nextIdentify, false, pauseInvalid}},
-		{"bucket refused", cause{kind: causeInvalidDrop}, history{}, outcome{1000, nextIdentify, false, pauseInvalid}},
+		{"op 9 false", cause{kind: causeInvalidDrop}, live, outcome{keep, nextIdentify, false, pauseInvalid}},
+		{"bucket refused", cause{kind: causeInvalidDrop}, history{}, outcome{keep, nextIdentify, false, pauseInvalid}},
 
 		{"4003", closed(4003), live, outcome{4003, nextIdentify, false, pauseBackoff}},
 		{"4006", closed(4006), live, outcome{4006, nextIdentify, false, pauseBackoff}},

@@ -94,6 +94,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		opts:     &e.opts,
 		shards:   count,
 		reader:   reader,
+		budget:   wire.NewBudget(e.opts.MaxMessage),
 		identify: newIdentifyQueue(info.Limit.MaxConcurrency),
 		gateway:  &gatewayAddress{main: u},
 		fail: func(err error) {
@@ -143,6 +144,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 			env.fail(fmt.Errorf("engine: sink: %w", err))
 		}
 	}()
+	asking.Go(func() { e.watch(dialing, f) })
 	e.running.Store(f)
 	close(e.started)
 

@@ -20,6 +20,12 @@ func (s *shard) hold(now time.Time, e *wire.Envelope) bool {
 		s.unstored = false
 		return false
 	}
+	if len(e.Data) > keptScratch {
+		if err := s.heldShare.Hold(len(e.Data)); err != nil {
+			s.broken(now, err)
+			return true
+		}
+	}
 	held := *e
 	held.Type, held.Data = bytes.Clone(e.Type), bytes.Clone(e.Data)
 	s.held, s.holdBy = &held, now.Add(holdTimeout)
@@ -46,6 +52,7 @@ func (s *shard) goOn(now time.Time, mail uint32) {
 	if e := s.held; e != nil {
 		s.held = nil
 		s.dispatch(now, e)
+		s.heldShare.Hold(0)
 	}
 	s.received(now)
 }

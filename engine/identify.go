@@ -30,6 +30,7 @@ type identifyQueue struct {
 	total     int
 	reserve   int // of remaining, for others than this process
 	resetAt   time.Time
+	counted   bool // Identifies were sent since Discord said what remains
 	starts    Starts
 	pending   int // turns given out whose Identify has not been sent
 	timer     *time.Timer
@@ -70,6 +71,11 @@ func (q *identifyQueue) setLimit(l wire.SessionStartLimit, now time.Time) {
 	q.total = l.Total
 	q.remaining = l.Remaining
 	q.resetAt = now.Add(l.ResetAfter)
+	q.counted = false
+	if q.timer != nil {
+		q.timer.Stop()
+		q.timer = nil
+	}
 	q.unlockAndGrant()
 }
 
@@ -85,9 +91,16 @@ func (q *identifyQueue) assume(shards int, now time.Time) {
 	q.setLimit(limit, now)
 }
 
-// left returns how many Identifies are left to others: a tenth of the budget at most, in case
+// reserved returns how many Identifies are left to others: a tenth of the budget at most, in case
 // that is a small one.
-func (q *identifyQueue) left() int { return min(q.reserve, q.total/10) }
+func (q *identifyQueue) reserved() int { return min(q.reserve, q.total/10) }
+
+// left returns how many Identifies may still be sent before the budget's reset.
+func (q *identifyQueue) left() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return max(0, q.remaining-q.reserved())
+}
 
 // used returns the count of Identifies.
 func (q *identifyQueue) used() Starts {
@@ -137,6 +150,7 @@ func (q *identifyQueue) spend(s *shard, now time.Time) {
 	if q.limited {
 		q.remaining--
 	}
+	q.counted = true
 	if !now.Before(q.starts.Until) {
 		q.starts = Starts{Until: now.Add(startsWindow)}
 	}
@@ -165,9 +179,14 @@ func (q *identifyQueue) unlockAndGrant() {
 		if b.holder != nil || len(b.waiting) == 0 || q.closed {
 			continue
 		}
-		if q.limited && q.remaining-q.pending <= q.left() {
-			if q.remaining <= q.left() && q.timer == nil {
+		if q.limited && q.remaining-q.pending <= q.reserved() {
+			if q.remaining <= q.reserved() && q.timer == nil {
 				empty = q.resetAt
+				if q.counted && q.onReset != nil {
+					// Discord may count otherwise, or have begun anew.
+					q.counted = false
+					q.onReset()
+				}
 				// The budget is asked for again rather than taken as full:
 				// other processes draw on it too.
 				q.timer = time.AfterFunc(max(time.Until(q.resetAt), time.Second), q.reset)

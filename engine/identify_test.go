@@ -121,10 +121,15 @@ func TestIdentifyQueueBudget(t *testing.T) {
 		q, granted := recordedQueue(4)
 		var empty time.Time
 		q.onEmpty = func(until time.Time) { empty = until }
-		q.onReset = func() {
-			go q.setLimit(wire.SessionStartLimit{Total: 10, Remaining: 10, ResetAfter: 24 * time.Hour}, time.Now())
-		}
 		start := time.Now()
+		asked := 0
+		q.onReset = func() {
+			answer := wire.SessionStartLimit{Total: 10, Remaining: 10, ResetAfter: 24 * time.Hour}
+			if asked++; asked == 1 { // the own count is used up, and Discord says the same
+				answer.Remaining, answer.ResetAfter = 0, start.Add(time.Hour).Sub(time.Now())
+			}
+			go q.setLimit(answer, time.Now())
+		}
 		q.setLimit(wire.SessionStartLimit{Total: 10, Remaining: 2, ResetAfter: time.Hour}, start)
 		shards := make([]*shard, 4)
 		for i := range shards {
@@ -152,6 +157,31 @@ func TestIdentifyQueueBudget(t *testing.T) {
 		synctest.Wait()
 		if fmt.Sprint(granted()) != "[0 1 2 3]" {
 			t.Fatalf("granted %v after the reset", granted())
+		}
+		if asked != 2 {
+			t.Errorf("asked %d times: when the own count was used up, and at the reset", asked)
+		}
+		q.close()
+	})
+}
+
+// When the own count is used up, Discord says what is left: it may be more.
+func TestIdentifyQueueAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, granted := recordedQueue(1)
+		asked := 0
+		q.onReset = func() {
+			asked++
+			go q.setLimit(wire.SessionStartLimit{Total: 10, Remaining: 4, ResetAfter: time.Hour}, time.Now())
+		}
+		q.setLimit(wire.SessionStartLimit{Total: 10, Remaining: 1, ResetAfter: 24 * time.Hour}, time.Now())
+		first, second := &shard{id: 0}, &shard{id: 1}
+		q.join(first)
+		q.join(second)
+		q.spend(first, time.Now())
+		synctest.Wait()
+		if asked != 1 || fmt.Sprint(granted()) != "[0 1]" {
+			t.Errorf("asked %d times, granted %v", asked, granted())
 		}
 		q.close()
 	})

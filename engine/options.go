@@ -76,6 +76,10 @@ type Options struct {
 	// CommandQueue bounds the commands that wait for one shard; 1,000 by
 	// default.
 	CommandQueue int
+	// ReadyTimeout is how long a shard waits for READY after its Identify, before it
+	// identifies again in its turn; 10 minutes by default. In an outage Discord wants clients
+	// to wait.
+	ReadyTimeout time.Duration
 	// ShutdownTimeout bounds the time that Run takes to end after its context
 	// is done; 10 s by default.
 	ShutdownTimeout time.Duration
@@ -128,6 +132,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CommandQueue == 0 {
 		o.CommandQueue = 1000
+	}
+	if o.ReadyTimeout == 0 {
+		o.ReadyTimeout = 10 * time.Minute
 	}
 	if o.ShutdownTimeout == 0 {
 		o.ShutdownTimeout = 10 * time.Second

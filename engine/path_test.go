@@ -145,6 +145,9 @@ func (p *path) read(b []byte) {
 		n := copy(p.socket[:], b)
 		b = b[n:]
 		p.s.feed(p.now, p.socket[:n])
+		for p.s.more {
+			p.s.received(p.now)
+		}
 	}
 }
 

@@ -97,6 +97,8 @@ func (r *goroutineReader) run(s *shard, l *goroutineLink) {
 			r.connect(s, l)
 		case l.conn == nil || s.paused:
 			l.sleep(s.due(), timer)
+		case s.more:
+			s.received(time.Now())
 		default:
 			r.read(s, l)
 		}

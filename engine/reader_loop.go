@@ -240,9 +240,12 @@ func (l *loop) ready(e *loopShard, what readiness) {
 // read reads what has arrived, as far as a turn goes.
 func (l *loop) read(e *loopShard) {
 	total := 0
+	if e.conn != nil && e.s.more {
+		e.s.received(l.now)
+	}
 	// What is read must be kept if there is no room for it: it stays with the
 	// system, but for the one read in whose middle the ring has become full.
-	for e.conn != nil && !e.s.hangup && !e.s.pauses() {
+	for e.conn != nil && !e.s.hangup && !e.s.more && !e.s.pauses() {
 		n, err := e.conn.Read(l.buf)
 		if n > 0 {
 			e.sock.records--
@@ -265,7 +268,7 @@ func (l *loop) read(e *loopShard) {
 	l.busy = l.busy || total >= burst
 	// What was read may have made something due: timers, commands.
 	l.turn(e)
-	if total >= longRead {
+	if total >= longRead || e.s.more {
 		l.now = time.Now()
 		l.tick()
 	}
@@ -302,8 +305,9 @@ func (l *loop) settle(e *loopShard) {
 			l.settle(e)
 			return
 		}
-		if e.sock.records > 0 && !s.paused && !e.unread {
-			// Whole records wait in crypto/tls: the poller does not know of them.
+		if (e.sock.records > 0 || s.more) && !s.paused && !e.unread {
+			// The poller does not know of what the shard has not worked through, and of
+			// whole records that wait in crypto/tls.
 			e.unread = true
 			l.again = append(l.again, e)
 		}

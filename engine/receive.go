@@ -5,11 +5,13 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/gobwas/ws"
 
+	"sluice/pool"
 	"sluice/wire"
 )
 
@@ -17,6 +19,15 @@ import (
 // next message: a whole zstd block with room to spare. Larger ones come with
 // the first guilds and are rare afterwards.
 const keptScratch = 512 << 10
+
+const (
+	// handshakeMessage bounds a message before Identify or Resume is sent, in bytes: until
+	// then only Hello, acknowledgements and the like can come.
+	handshakeMessage = 64 << 10
+	// turnWork is how many bytes, inflated, are worked through before the reader looks at
+	// the clock and at other shards: some milliseconds. A message is not divided.
+	turnWork = 1 << 20
+)
 
 // scratch holds the buffers that messages are inflated into. A shard borrows
 // one for as long as it works on what has arrived, so that idle shards hold none.
@@ -41,11 +52,17 @@ func (s *shard) feed(now time.Time, p []byte) {
 }
 
 // received works through the frames that have arrived, until none is whole or
-// there is no room for another event.
+// there is no room for another event, or it has been enough for one turn: then more is set, and
+// the reader calls it again.
 func (s *shard) received(now time.Time) {
 	buf := scratch.Get().(*[]byte)
-	for s.state().connected() {
+	s.more = false
+	for work := 0; s.state().connected(); {
 		if s.pauses() {
+			break
+		}
+		if work >= turnWork {
+			s.more = true
 			break
 		}
 		m, ok, err := s.frames.Next()
@@ -58,12 +75,17 @@ func (s *shard) received(now time.Time) {
 		}
 		switch m.Opcode {
 		case ws.OpText, ws.OpBinary:
+			work += len(m.Payload)
 			*buf = s.message(now, m, (*buf)[:0])
+			work += len(*buf)
 		case ws.OpPing:
 			s.out = wire.AppendFrame(s.out, ws.OpPong, m.Payload, s.mask())
 		case ws.OpClose:
 			s.closed(now, m.Payload)
 		}
+	}
+	if s.inflater != nil {
+		s.inflater.Release()
 	}
 	if cap(*buf) <= keptScratch {
 		scratch.Put(buf)
@@ -126,49 +148,49 @@ func (s *shard) connectFailed(now time.Time, err error) {
 }
 
 // message inflates a message into buf, if it is compressed, and handles its
-// payload. It returns buf, grown or not.
+// payload. It returns buf, grown or not; none if an event has taken it.
 func (s *shard) message(now time.Time, m wire.Message, buf []byte) []byte {
 	text := m.Payload
-	if s.compressed(m.Opcode) {
+	compressed := s.inflater != nil && m.Opcode == ws.OpBinary // a text message is JSON
+	if compressed {
 		var complete bool
 		var err error
-		buf = append(buf, s.partial...)
 		buf, complete, err = s.inflater.Inflate(buf, m.Payload)
 		if err != nil {
 			s.broken(now, err)
 			return buf
 		}
 		if !complete {
-			s.partial = append(s.partial[:0], buf...)
 			return buf
 		}
-		s.partial = nil
 		text = buf
 	}
 	var e wire.Envelope
 	if err := wire.ParseEnvelope(text, &e); err != nil {
+		if m.Opcode == ws.OpBinary && !compressed {
+			err = fmt.Errorf("a binary message, which is none of compression = %q: %w", s.env.opts.Compression, err)
+		}
 		s.broken(now, err)
 		return buf
 	}
-	s.payload(now, &e)
-	return buf
-}
-
-// compressed reports whether a message of this kind is compressed on this
-// connection.
-func (s *shard) compressed(op ws.OpCode) bool {
-	switch s.env.opts.Compression {
-	case wire.CompressionNone:
-		return false
-	case wire.CompressionPayload:
-		return op == ws.OpBinary
+	if compressed && len(text) > keptScratch && 2*len(text) > cap(buf) {
+		s.whole = buf
 	}
-	return true
+	s.payload(now, &e)
+	if s.whole = nil; s.taken {
+		s.taken = false
+		return nil
+	}
+	return buf
 }
 
 // payload handles one payload. Opcodes that it does not know are ignored, as
 // Discord asks.
 func (s *shard) payload(now time.Time, e *wire.Envelope) {
+	if e.Op != wire.OpDispatch && len(e.Data) > wire.MaxControl {
+		s.broken(now, fmt.Errorf("%w: d of op %d has %d bytes, %d are allowed", wire.ErrTooBig, e.Op, len(e.Data), wire.MaxControl))
+		return
+	}
 	switch e.Op {
 	case wire.OpDispatch:
 		s.dispatch(now, e)
@@ -234,9 +256,17 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	default:
 		return
 	}
+	resumed := state == Resuming && string(e.Type) == "RESUMED" // e is the sink's behind emit
 	switch {
 	case e.HasSeq && e.Seq <= s.session.seq.Load():
 		s.counters.repeated.Add(1)
+		if s.repeats++; s.repeats > maxRepeats {
+			s.broken(now, fmt.Errorf("%d events in a row with sequence numbers up to that of the last one, %d", s.repeats, s.session.seq.Load()))
+			return
+		}
+	case e.HasSeq && e.Seq-s.session.seq.Load() > maxSeqJump:
+		s.broken(now, fmt.Errorf("the sequence number jumps from %d to %d", s.session.seq.Load(), e.Seq))
+		return
 	case s.unstored && s.hold(now, e):
 		return
 	default:
@@ -246,15 +276,24 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 		s.emit(e)
 		if e.HasSeq {
 			s.session.seq.Store(e.Seq)
-			s.resumeFailures, s.doubtful = 0, 0
+			s.resumeFailures, s.doubtful, s.repeats = 0, 0, 0
 		}
 	}
-	if state == Resuming && string(e.Type) == "RESUMED" {
+	if resumed {
 		s.counters.resumes.Add(1)
 		s.log.Info("resumed", "seq", s.session.seq.Load())
 		s.open(now)
 	}
 }
+
+const (
+	// maxSeqJump is how far the sequence number may rise with one event: Discord's rises by
+	// one. A number that a broken peer makes up would drop all that follows it as repeated.
+	maxSeqJump = 1_000_000
+	// maxRepeats in a row, and the session's numbers have begun anew: Discord's replay holds
+	// a few events at most that had been handed on.
+	maxRepeats = 10_000
+)
 
 // ready begins a session. The sequence number before Ready's own is where it
 // starts, so that Ready is an event like others. A Ready that is replayed into
@@ -264,14 +303,18 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 	if err != nil {
 		return err
 	}
-	if !e.HasSeq {
-		return errors.New("engine: READY has no sequence number")
+	if !e.HasSeq || e.Seq < 1 || e.Seq > maxSeqJump {
+		return fmt.Errorf("engine: READY has the sequence number %d; a session's begin with 1", e.Seq)
 	}
-	if s.session != nil && s.session.id == r.SessionID {
-		return nil
+	if s.session != nil {
+		if s.session.id == r.SessionID {
+			return nil
+		}
+		s.forget(now, "Resume was answered with another session")
 	}
 	s.setSession(newSession(r.SessionID, r.ResumeURL, e.Seq-1))
-	s.hostFailures, s.resumeFailures, s.doubtful = 0, 0, 0
+	s.hostFailures, s.resumeFailures, s.doubtful, s.repeats = 0, 0, 0, 0
+	s.sessionAt = now
 	s.counters.sessions.Add(1)
 	s.log.Info("ready", "guilds", r.Guilds)
 	s.open(now)
@@ -315,8 +358,16 @@ func (s *shard) emit(e *wire.Envelope) {
 	s.push(Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, origin: s.session}, e.Type, e.Data)
 }
 
-// push leaves an event with copies of its name and data in the outlet.
+// push leaves an event with copies of its name and data in the outlet. One that fills a large
+// buffer takes that along instead.
 func (s *shard) push(ev Event, name, data []byte) {
+	if s.whole != nil && !ev.Gap {
+		ev.Type, ev.Data = name, data
+		ev.outlet, ev.buf, ev.size = s.outlet, &pool.Buffer{B: s.whole}, cap(s.whole)+eventOverhead
+		s.whole, s.taken = nil, true
+		s.outlet.push(ev)
+		return
+	}
 	buf := s.outlet.buffers.Get(len(name) + len(data))
 	buf.B = append(append(buf.B, name...), data...)
 	n := len(name)

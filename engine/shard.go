@@ -21,9 +21,11 @@ import (
 
 const (
 	helloTimeout = 20 * time.Second
-	// resumeTimeout is how long a resume may go without a replayed event. An
-	// Identify has no such bound: in an outage Discord wants clients to wait.
+	// resumeTimeout is how long a resume may go without a replayed event. That of an
+	// Identify is Options.ReadyTimeout: in an outage Discord wants clients to wait.
 	resumeTimeout = 60 * time.Second
+	// sessionHeld is how long a session must have lasted for the next Identify to be the first.
+	sessionHeld = 10 * time.Minute
 )
 
 // environment is what the shards of an engine share. It is fixed before the
@@ -32,6 +34,7 @@ type environment struct {
 	opts     *Options
 	shards   int
 	reader   reader
+	budget   *wire.Budget // of the messages under way
 	identify *identifyQueue
 	gateway  *gatewayAddress
 	fail     func(error) // ends the engine
@@ -62,24 +65,34 @@ type shard struct {
 	plan     nextStep // what the next connection is for
 	mainHost bool     // resume through the main URL
 	history
-	failures int       // connections in a row that did not live
-	retryAt  time.Time // in Backoff
+	failures  int       // connections in a row that did not live
+	fruitless int       // Identifies in a row whose session did not last
+	startedAt time.Time // when the last Identify was sent
+	repeats   int       // events in a row that were repeated
+	sessionAt time.Time // when the session began; zero: in another process
+	retryAt   time.Time // in Backoff
 
 	// owned by the reader, for the life of a connection
 	target     *url.URL // while Connecting: where to
 	toResume   bool     // target is the session's resume URL
 	frames     wire.FrameReader
 	inflater   wire.Inflater
-	partial    []byte         // of a message that goes on in the next WebSocket message
+	more       bool           // received has stopped before it was done
+	whole      []byte         // the buffer of the message at hand, if an event may take it
+	taken      bool           // it has
 	out        []byte         // to be written by the reader
 	hangup     bool           // to be closed by the reader, after out
 	paused     bool           // nothing is read: there is no room for events, or one is held
 	held       *wire.Envelope // not handed on yet; a copy
+	heldShare  wire.Share     // for held
 	holdBy     time.Time      // with held: it is, stored or not
 	limiter    sendLimiter
 	beat       heartbeat
 	helloBy    time.Time
 	identifyAt time.Time
+	askedAt    time.Time // when Identify or Resume was sent
+	warnAt     time.Time // when it is logged that no answer has come
+	readyBy    time.Time
 	resumeBy   time.Time
 	commandAt  time.Time // when the next command may be sent; zero: when one is added
 	readyAt    time.Time
@@ -88,6 +101,7 @@ type shard struct {
 // shardCounters are written by the owner and read by any goroutine.
 type shardCounters struct {
 	state      atomic.Uint32
+	since      atomic.Int64 // when the state began; Unix time in nanoseconds
 	events     atomic.Int64
 	filtered   atomic.Int64
 	repeated   atomic.Int64
@@ -113,7 +127,8 @@ func newShard(id int, env *environment) *shard {
 		rand: rand.New(rand.NewChaCha8(seed)),
 	}
 	s.commands.limit = env.opts.CommandQueue
-	s.frames.MaxMessage = env.opts.MaxMessage
+	s.frames.Budget = env.budget
+	s.heldShare.Budget = env.budget
 	stored := env.opts.Sessions[id]
 	for _, g := range stored.Gaps {
 		if g != (Gap{}) {
@@ -143,6 +158,7 @@ func (s *shard) to(next State) {
 	if !from.canFollow(next) {
 		s.log.Error("BUG: transition that the table does not have", "from", from, "to", next)
 	}
+	s.counters.since.Store(time.Now().UnixNano())
 	s.counters.state.Store(uint32(next))
 	s.log.Debug("state", "from", from, "to", next)
 	if s.env.opts.OnState != nil {
@@ -177,18 +193,28 @@ func (s *shard) step(now time.Time) {
 		}
 	case Hello:
 		if !now.Before(s.helloBy) {
-			s.end(now, cause{kind: causeNoHello}, nil)
+			s.end(now, cause{kind: causeNoHello}, s.incomplete())
 		}
 	case Window:
 		if !now.Before(s.identifyAt) {
 			s.sendIdentify(now)
 		}
+	case Identifying:
+		if s.paused {
+			s.readyBy = now.Add(s.env.opts.ReadyTimeout)
+		} else if !now.Before(s.readyBy) {
+			s.end(now, cause{kind: causeNoReady}, nil)
+			break
+		}
+		s.warn(now, "READY")
 	case Resuming:
 		if s.paused {
 			s.resumeBy = now.Add(resumeTimeout)
 		} else if !now.Before(s.resumeBy) {
 			s.end(now, cause{kind: causeSilentResume}, nil)
+			break
 		}
+		s.warn(now, "RESUMED")
 	}
 	if s.state().connected() && s.paused {
 		s.goOn(now, mail)
@@ -212,9 +238,9 @@ func (s *shard) due() time.Time {
 	case Window:
 		return earlier(s.identifyAt, s.beat.at)
 	case Identifying:
-		return s.beat.at
+		return earlier(earlier(s.readyBy, s.warnAt), s.beat.at)
 	case Resuming:
-		return earlier(earlier(s.resumeBy, s.beat.at), s.holdBy)
+		return earlier(earlier(earlier(s.resumeBy, s.warnAt), s.beat.at), s.holdBy)
 	case Ready:
 		return earlier(earlier(s.beat.at, s.commandAt), s.holdBy)
 	}
@@ -267,13 +293,12 @@ func (s *shard) connected(now time.Time, rest []byte) {
 	s.frames.Reset()
 	s.limiter = sendLimiter{}
 	s.beat = heartbeat{}
-	s.partial = nil
-	s.paused = false
+	s.paused, s.more = false, false
 	s.out = s.out[:0]
 	s.helloBy = now.Add(helloTimeout)
 	s.commandAt = time.Time{}
 	if s.env.opts.Compression != wire.CompressionNone {
-		inflater, err := wire.NewInflater(s.env.opts.Compression, s.env.opts.MaxMessage)
+		inflater, err := wire.NewInflater(s.env.opts.Compression, s.env.opts.MaxMessage, s.env.budget)
 		if err != nil {
 			s.connectFailed(now, err)
 			s.hangup = true
@@ -281,11 +306,28 @@ func (s *shard) connected(now time.Time, rest []byte) {
 		}
 		s.inflater = inflater
 	}
+	s.bound(min(handshakeMessage, s.env.opts.MaxMessage))
 	s.to(Hello)
 	if len(rest) > 0 {
 		s.frames.Advance(copy(s.frames.Space(len(rest)), rest))
 		s.received(now)
 	}
+}
+
+// bound sets the bound of the messages to come, in bytes.
+func (s *shard) bound(n int) {
+	s.frames.MaxMessage = n
+	if s.inflater != nil {
+		s.inflater.Limit(n)
+	}
+}
+
+// incomplete returns an error if the peer has sent compressed messages without an end.
+func (s *shard) incomplete() error {
+	if s.inflater == nil || s.inflater.Pending() == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d bytes came that do not end as a message of compression = %q does", s.inflater.Pending(), s.env.opts.Compression)
 }
 
 // end ends the connection, or the attempt to make one, and plans the next by
@@ -302,7 +344,10 @@ func (s *shard) end(now time.Time, c cause, err error) {
 	}
 	s.leave()
 
-	wait := s.wait(o.pause)
+	if s.session != nil && now.Sub(s.sessionAt) >= sessionHeld {
+		s.fruitless = 0
+	}
+	wait := s.wait(now, o)
 	s.plan, s.mainHost = o.next, o.mainHost
 	s.tell(c, err, wait)
 	switch o.next {
@@ -311,7 +356,7 @@ func (s *shard) end(now time.Time, c cause, err error) {
 		s.env.fail(fatalClose(s.id, s.env.shards, c.code, s.env.opts.Intents))
 		return
 	case nextIdentify:
-		s.forget(now, c)
+		s.forget(now, c.reason())
 	}
 	s.retryAt = now.Add(wait)
 	s.to(Backoff)
@@ -344,13 +389,16 @@ func (s *shard) count(now time.Time, state State, c cause) {
 }
 
 // wait returns how long to wait before the next connection.
-func (s *shard) wait(p pause) time.Duration {
+func (s *shard) wait(now time.Time, o outcome) time.Duration {
 	wait := backoff(s.failures, s.rand)
-	switch p {
+	switch o.pause {
 	case pauseInvalid:
-		return max(wait, between(time.Second, 5*time.Second, s.rand))
+		wait = max(wait, between(time.Second, 5*time.Second, s.rand))
 	case pauseBlocked:
-		return max(wait, between(30*time.Second, 60*time.Second, s.rand))
+		wait = max(wait, between(30*time.Second, 60*time.Second, s.rand))
+	}
+	if o.next == nextIdentify {
+		wait = max(wait, s.startedAt.Add(identifyPause(s.fruitless, s.rand)).Sub(now))
 	}
 	if wait == 0 {
 		// Shards that are cut in one moment do not dial in one moment.
@@ -384,22 +432,18 @@ func (s *shard) setSession(ses *session) {
 	s.current.Store(ses)
 }
 
-// forget gives up the session because of c.
-func (s *shard) forget(now time.Time, c cause) {
+// forget gives up the session, if there is one.
+func (s *shard) forget(now time.Time, reason string) {
 	if s.session == nil {
 		return
 	}
-	reason := c.kind.String()
-	if c.code != 0 {
-		reason = fmt.Sprintf("%s with %d (%s)", reason, uint16(c.code), c.code)
-	}
 	// Before the session goes: whoever stores either finds it or the gap.
 	s.lose(Gap{s.session.id, s.session.seq.Load(), now.UnixMilli(), reason}, s.session)
-	s.log.Warn("session given up: events of the pause that Discord does not send again are lost",
-		"after_seq", s.session.seq.Load())
+	s.log.Warn("session lost: events since its last one that Discord does not send again are lost",
+		"after_seq", s.session.seq.Load(), "reason", reason)
 	s.counters.lost.Add(1)
 	s.setSession(nil)
-	s.resumeFailures, s.hostFailures, s.doubtful = 0, 0, 0
+	s.resumeFailures, s.hostFailures, s.doubtful, s.repeats = 0, 0, 0, 0
 }
 
 // leave lets go of what belongs to a connection or to the wait for one.
@@ -409,8 +453,9 @@ func (s *shard) leave() {
 		s.inflater.Close()
 		s.inflater = nil
 	}
-	s.partial = nil
+	s.more = false
 	s.held, s.holdBy = nil, time.Time{} // Discord sends it again
+	s.heldShare.Hold(0)
 	s.frames.Reset()
 }
 
@@ -432,6 +477,10 @@ func (s *shard) sendIdentify(now time.Time) {
 	o := s.env.opts
 	s.env.identify.spend(s, now)
 	s.counters.identifies.Add(1)
+	s.fruitless++
+	s.startedAt = now
+	s.askedAt, s.warnAt, s.readyBy = now, now.Add(firstWarning), now.Add(o.ReadyTimeout)
+	s.bound(o.MaxMessage)
 	s.send(now, wire.AppendIdentify(nil, &wire.Identify{
 		Token:          o.Token,
 		Intents:        o.Intents,
@@ -446,8 +495,9 @@ func (s *shard) sendIdentify(now time.Time) {
 
 // sendResume sends Resume for the session.
 func (s *shard) sendResume(now time.Time) {
+	s.bound(s.env.opts.MaxMessage)
 	s.send(now, wire.AppendResume(nil, s.env.opts.Token, s.session.id, s.session.seq.Load()))
-	s.resumeBy = now.Add(resumeTimeout)
+	s.askedAt, s.warnAt, s.resumeBy = now, now.Add(firstWarning), now.Add(resumeTimeout)
 	s.to(Resuming)
 }
 

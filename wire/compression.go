@@ -45,27 +45,35 @@ var ErrTooBig = errors.New("message too big")
 // goroutine at a time, and after an error for none.
 type Inflater interface {
 	// Inflate appends the inflated msg to dst and returns the extended slice.
-	// complete is false when the message goes on in the next WebSocket
-	// message. msg is not kept; dst may have grown.
+	// complete is false, and nothing appended, when the message goes on in the next
+	// WebSocket message. msg is not kept; dst may have grown. The errors of what is
+	// not compressed as it was asked for name the setting compression.
 	Inflate(dst, msg []byte) (out []byte, complete bool, err error)
+	// Limit sets the bound of the messages to come, in bytes.
+	Limit(n int)
+	// Pending returns the bytes that have arrived of a message that is not complete.
+	Pending() int
+	// Release says that what Inflate has returned is not used any more, so that a
+	// Budget does not count it.
+	Release()
 	// Close releases the inflater. It may be called more than once.
 	Close()
 }
 
 // NewInflater returns an inflater for a new connection with the compression,
 // which must not be CompressionNone. limit bounds a message's inflated size in
-// bytes; 0 is DefaultMaxMessage.
-func NewInflater(c Compression, limit int) (Inflater, error) {
+// bytes; 0 is DefaultMaxMessage. b, which may be nil, bounds those of all connections.
+func NewInflater(c Compression, limit int, b *Budget) (Inflater, error) {
 	if limit == 0 {
 		limit = DefaultMaxMessage
 	}
 	switch c {
 	case CompressionZstd:
-		return &zstdInflater{limit: limit}, nil
+		return newZstdInflater(limit, b), nil
 	case CompressionZlib:
-		return newZlibInflater(limit), nil
+		return newZlibInflater(limit, b), nil
 	case CompressionPayload:
-		return &payloadInflater{limit: limit}, nil
+		return &payloadInflater{out: output{limit: limit, share: Share{Budget: b}}}, nil
 	}
 	return nil, fmt.Errorf("wire: no inflater for compression %q", c)
 }

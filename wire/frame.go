@@ -45,7 +45,11 @@ type FrameReader struct {
 	// MaxMessage bounds a message in bytes, in all its fragments;
 	// DefaultMaxMessage if zero.
 	MaxMessage int
+	// Budget bounds what the readers that share it hold together of messages which have
+	// not arrived whole; none if nil.
+	Budget *Budget
 
+	share      Share
 	buf        []byte
 	start, end int // the bytes that arrived and were not returned
 	lent       bool
@@ -60,12 +64,12 @@ type FrameReader struct {
 // Reset prepares the reader for a new connection and gives up its buffers if
 // they are large.
 func (r *FrameReader) Reset() {
-	max := r.MaxMessage
 	buf := r.buf
 	if cap(buf) > keptBuffer {
 		buf = nil
 	}
-	*r = FrameReader{MaxMessage: max, buf: buf}
+	r.share.Hold(0)
+	*r = FrameReader{MaxMessage: r.MaxMessage, Budget: r.Budget, buf: buf}
 }
 
 // Space returns room for at least min bytes to be read into. It is valid until
@@ -117,6 +121,30 @@ func (r *FrameReader) Keep() {
 	if r.start == r.end {
 		r.buf, r.start, r.end = nil, 0, 0
 	}
+	if r.share.taken > 0 {
+		r.count() // less than before
+	}
+}
+
+// count tells the budget what the reader holds, if that is much. It fails if it is too much.
+func (r *FrameReader) count() error {
+	buf, held := r.buf, 0
+	if r.lent {
+		buf = r.own
+	}
+	for _, n := range [...]int{cap(buf), cap(r.fragments)} {
+		if n > keptBuffer {
+			held += n
+		}
+	}
+	if held == int(r.share.taken) {
+		return nil
+	}
+	r.share.Budget = r.Budget
+	if err := r.share.Hold(held); err != nil {
+		return &ProtocolError{CloseTooBig, err.Error()}
+	}
+	return nil
 }
 
 // Advance tells that n bytes were read into the slice that Space returned.
@@ -135,13 +163,13 @@ func (r *FrameReader) Next() (m Message, ok bool, err error) {
 	for {
 		h, size := parseHeader(r.buf[r.start:r.end])
 		if size == 0 {
-			return Message{}, false, nil
+			return Message{}, false, r.count()
 		}
 		if err := r.check(h); err != nil {
 			return Message{}, false, err
 		}
 		if int64(r.end-r.start-size) < h.Length {
-			return Message{}, false, nil
+			return Message{}, false, r.count()
 		}
 		from := r.start + size
 		to := from + int(h.Length)
@@ -157,6 +185,9 @@ func (r *FrameReader) Next() (m Message, ok bool, err error) {
 			r.fragmented, r.opcode = true, h.OpCode
 		}
 		r.fragments = append(r.fragments, payload...)
+		if err := r.count(); err != nil {
+			return Message{}, false, err
+		}
 		if h.Fin {
 			r.fragmented, r.returned = false, true
 			return Message{r.opcode, r.fragments}, true, nil

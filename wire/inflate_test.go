@@ -182,7 +182,7 @@ func TestInflateBroken(t *testing.T) {
 		{"window of 16 MiB", CompressionZstd, zstdFrame[:5] + "\x70" + zstdRaw("hello"), nil},
 		{"plain text", CompressionZlib, `{"op":10}`, nil},
 		{"bad block", CompressionZlib, "\x78\x9c\x07\x00\x00\xff\xff", nil},
-		{"stream that ends", CompressionZlib, zlibWhole, io.ErrUnexpectedEOF},
+		{"stream that ends", CompressionZlib, zlibWhole + string(syncMarker), io.ErrUnexpectedEOF},
 		{"cut", CompressionPayload, cut(CompressionPayload), io.ErrUnexpectedEOF},
 		{"plain text", CompressionPayload, `{"op":10}`, nil},
 		{"empty", CompressionPayload, "", nil},
@@ -195,7 +195,7 @@ func TestInflateBroken(t *testing.T) {
 			if err == nil || complete || c.is != nil && !errors.Is(err, c.is) {
 				t.Fatalf("complete %v, error %v; want %v", complete, err, c.is)
 			}
-			if !strings.HasPrefix(err.Error(), "wire: inflate ") {
+			if !strings.HasPrefix(err.Error(), "wire: inflate ") || !strings.HasSuffix(err.Error(), fmt.Sprintf("(compression = %q)", c.c)) {
 				t.Errorf("error %q", err)
 			}
 			good := newCompressor(t, c.c).message(t, msg)
@@ -215,8 +215,8 @@ func TestInflateZlibPieces(t *testing.T) {
 	for at := range len(first) { // through the marker too
 		inf := newInflater(t, CompressionZlib, 0)
 		out, complete, err := inf.Inflate([]byte("x"), first[:at])
-		if err != nil || complete {
-			t.Fatalf("first %d bytes: complete %v, %v", at, complete, err)
+		if err != nil || complete || string(out) != "x" || inf.Pending() != at {
+			t.Fatalf("first %d bytes: %d bytes, complete %v, %v, %d pending", at, len(out), complete, err, inf.Pending())
 		}
 		out, complete, err = inf.Inflate(out, first[at:])
 		if err != nil || !complete || string(out) != "x"+string(msgs[0]) {
@@ -317,7 +317,7 @@ func TestInflaterClose(t *testing.T) {
 		msg := newCompressor(t, c).message(t, payload(t, "hello"))
 		for _, feed := range [][]byte{nil, msg, msg[:len(msg)-2], []byte("garbage")} {
 			for range 100 {
-				inf, err := NewInflater(c, 0)
+				inf, err := NewInflater(c, 0, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -348,7 +348,7 @@ func TestCompressionNames(t *testing.T) {
 		t.Errorf("String = %q", got)
 	}
 	for _, c := range []Compression{CompressionNone, 9} {
-		if inf, err := NewInflater(c, 0); err == nil || inf != nil {
+		if inf, err := NewInflater(c, 0, nil); err == nil || inf != nil {
 			t.Errorf("NewInflater(%v) = %v, %v", c, inf, err)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"slices"
 
 	"github.com/klauspost/compress/zlib"
 )
@@ -21,25 +20,30 @@ var syncMarker = []byte{0x00, 0x00, 0xff, 0xff}
 // inflateStep is the least room that zlib inflates into.
 const inflateStep = 4 << 10
 
-// zlibInflater runs the inflater in a coroutine: inflate keeps its error for
-// good when its source runs dry, and a message may end exactly where the window
+// zlibInflater gathers what arrives of a message until its marker has, and then inflates it: so
+// that one which never ends costs what was sent of it. It runs the inflater in a coroutine: inflate
+// keeps its error for good when its source runs dry, and a message may end exactly where the window
 // does, so its source must wait for the next message instead of ending.
 type zlibInflater struct {
-	next  func() (error, bool) // runs the coroutine until it has used up in
-	stop  func()
-	limit int
+	next func() (error, bool) // runs the coroutine until it has used up in
+	stop func()
 
-	in   []byte // what is left of the message
-	out  []byte // what was inflated
-	size int    // of the message so far, inflated
-	tail []byte // the last bytes of the message so far, for the marker
-	err  error
+	pending []byte // of the message, while its marker has not arrived
+	held    Share  // for pending
+	begun   bool   // the stream's header was seen
+
+	in  []byte // what is left of the message
+	buf []byte // what was inflated behind base
+	out output
+	err error
+	// The inflated bytes of the message so far.
+	size int
 }
 
 var errClosed = errors.New("inflater closed")
 
-func newZlibInflater(limit int) *zlibInflater {
-	z := &zlibInflater{limit: limit, tail: make([]byte, 0, 2*len(syncMarker))}
+func newZlibInflater(limit int, b *Budget) *zlibInflater {
+	z := &zlibInflater{out: output{limit: limit, share: Share{Budget: b}}, held: Share{Budget: b}}
 	z.next, z.stop = iter.Pull(z.run)
 	return z
 }
@@ -54,10 +58,19 @@ func (z *zlibInflater) run(yield func(error) bool) {
 	for err == nil {
 		var n int
 		n, err = r.Read(buf)
-		z.out = append(z.out, buf[:n]...)
-		if z.size += n; z.size > z.limit {
-			err = tooBig(z.limit)
+		if z.size += n; z.size > z.out.limit {
+			err = tooBig(z.out.limit)
+			break
 		}
+		if n > cap(z.buf)-len(z.buf) {
+			grown, ok := z.out.grow(z.buf, n, len(z.buf)+n-z.size)
+			if !ok {
+				err = z.out.err
+				break
+			}
+			z.buf = grown
+		}
+		z.buf = append(z.buf, buf[:n]...)
 	}
 	if err != errClosed {
 		yield(err)
@@ -86,40 +99,72 @@ func (z *zlibInflater) Inflate(dst, msg []byte) (out []byte, complete bool, err 
 	if z.err != nil {
 		return dst, false, z.err
 	}
-	z.in, z.out = msg, dst
+	if len(z.pending) > 0 || !bytes.HasSuffix(msg, syncMarker) {
+		z.pending = append(z.pending, msg...)
+		msg = z.pending
+		if z.err = z.gathered(); z.err != nil {
+			return dst, false, z.err
+		}
+	}
+	if !z.begun && len(msg) >= 2 {
+		// What is not zlib at all shows at once, and not when no marker comes.
+		if z.begun = true; msg[0]&0x0f != 8 || (int(msg[0])<<8|int(msg[1]))%31 != 0 {
+			z.err = fmt.Errorf("wire: inflate zlib: %w (compression = %q)", zlib.ErrHeader, CompressionZlib)
+			return dst, false, z.err
+		}
+	}
+	if !bytes.HasSuffix(msg, syncMarker) {
+		return dst, false, nil
+	}
+	z.in, z.buf, z.size = msg, dst, 0
 	err, running := z.next()
-	out = z.out
-	z.in, z.out = nil, nil
+	out = z.buf
+	z.in, z.buf = nil, nil
 	if err != nil || !running {
 		if err == io.EOF || !running {
 			err = io.ErrUnexpectedEOF // Discord never ends the stream
 		}
 		z.err = err
-		if !errors.Is(err, ErrTooBig) {
-			z.err = fmt.Errorf("wire: inflate zlib: %w", err)
+		if !errors.Is(err, ErrTooBig) && !errors.Is(err, ErrBudget) {
+			z.err = fmt.Errorf("wire: inflate zlib: %w (compression = %q)", err, CompressionZlib)
 		}
 		return out, false, z.err
 	}
-	last := msg[max(0, len(msg)-len(syncMarker)):]
-	z.tail = append(z.tail, last...)
-	if over := len(z.tail) - len(syncMarker); over > 0 {
-		z.tail = slices.Delete(z.tail, 0, over)
+	if z.pending = z.pending[:0]; cap(z.pending) > keptBuffer {
+		z.pending = nil
 	}
-	if !bytes.Equal(z.tail, syncMarker) {
-		return out, false, nil
-	}
-	z.size, z.tail = 0, z.tail[:0]
+	z.held.Hold(0)
 	return out, true, nil
 }
 
-func (z *zlibInflater) Close() { z.stop() }
+// gathered counts what is pending.
+func (z *zlibInflater) gathered() error {
+	switch {
+	case len(z.pending) > z.out.limit:
+		return tooBig(z.out.limit)
+	case cap(z.pending) > keptBuffer:
+		return z.held.Hold(cap(z.pending))
+	}
+	return nil
+}
+
+func (z *zlibInflater) Limit(n int)  { z.out.limit = n }
+func (z *zlibInflater) Pending() int { return len(z.pending) }
+func (z *zlibInflater) Release()     { z.out.share.Hold(0) }
+
+func (z *zlibInflater) Close() {
+	z.stop()
+	z.pending = nil
+	z.held.Hold(0)
+	z.out.share.Hold(0)
+}
 
 // payloadInflater inflates messages that are each a stream of their own.
 type payloadInflater struct {
-	limit int
-	src   bytes.Reader
-	r     io.ReadCloser // a zlib reader, from the first message on
-	err   error
+	src bytes.Reader
+	r   io.ReadCloser // a zlib reader, from the first message on
+	out output
+	err error
 }
 
 func (p *payloadInflater) Inflate(dst, msg []byte) (out []byte, complete bool, err error) {
@@ -134,20 +179,30 @@ func (p *payloadInflater) Inflate(dst, msg []byte) (out []byte, complete bool, e
 	}
 	base := len(dst)
 	for err == nil {
-		dst = slices.Grow(dst, inflateStep)
+		if cap(dst)-len(dst) < inflateStep {
+			grown, ok := p.out.grow(dst, inflateStep, base+inflateStep)
+			if !ok {
+				p.err = p.out.err
+				return dst, false, p.err
+			}
+			dst = grown
+		}
 		var n int
 		n, err = p.r.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
-		if len(dst)-base > p.limit {
-			p.err = tooBig(p.limit)
+		if len(dst)-base > p.out.limit {
+			p.err = tooBig(p.out.limit)
 			return dst, false, p.err
 		}
 	}
 	if err != io.EOF {
-		p.err = fmt.Errorf("wire: inflate payload: %w", err)
+		p.err = fmt.Errorf("wire: inflate payload: %w (compression = %q)", err, CompressionPayload)
 		return dst, false, p.err
 	}
 	return dst, true, nil
 }
 
-func (p *payloadInflater) Close() {}
+func (p *payloadInflater) Limit(n int)  { p.out.limit = n }
+func (p *payloadInflater) Pending() int { return 0 }
+func (p *payloadInflater) Release()     { p.out.share.Hold(0) }
+func (p *payloadInflater) Close()       { p.out.share.Hold(0) }

@@ -9,29 +9,46 @@ import (
 	"sluice/wire/zstd"
 )
 
+// zstdSlack is the room that the decoder wants behind a message: scratch for a block's literals.
+const zstdSlack = 320 << 10
+
 // zstdInflater decodes the blocks of a frame that never ends, a message at a time.
 // Discord promises that a message never ends inside a block.
 type zstdInflater struct {
-	dec   zstd.Decoder
-	limit int
-	err   error
+	dec zstd.Decoder
+	out output
+	err error
+}
+
+func newZstdInflater(limit int, b *Budget) *zstdInflater {
+	z := &zstdInflater{out: output{limit: limit, share: Share{Budget: b}}}
+	z.dec.Grow = func(buf []byte, n int) []byte {
+		grown, _ := z.out.grow(buf, n, zstdSlack)
+		return grown
+	}
+	return z
 }
 
 func (z *zstdInflater) Inflate(dst, msg []byte) (out []byte, complete bool, err error) {
 	if z.err != nil {
 		return dst, false, z.err
 	}
-	out, err = z.dec.Decode(dst, msg, z.limit)
+	out, err = z.dec.Decode(dst, msg, z.out.limit)
 	switch {
 	case err == nil:
 		// What holds nothing, such as the frame's header alone, is no payload.
 		return out, len(out) > len(dst), nil
 	case errors.Is(err, zstd.ErrTooBig):
-		z.err = tooBig(z.limit)
+		z.err = tooBig(z.out.limit)
+	case errors.Is(err, zstd.ErrNoRoom):
+		z.err = z.out.err
 	default:
-		z.err = fmt.Errorf("wire: inflate %w", err)
+		z.err = fmt.Errorf("wire: inflate %w (compression = %q)", err, CompressionZstd)
 	}
 	return out, false, z.err
 }
 
-func (z *zstdInflater) Close() {}
+func (z *zstdInflater) Limit(n int)  { z.out.limit = n }
+func (z *zstdInflater) Pending() int { return 0 }
+func (z *zstdInflater) Release()     { z.out.share.Hold(0) }
+func (z *zstdInflater) Close()       { z.out.share.Hold(0) }

@@ -21,7 +21,7 @@ func (d *Decoder) decodeCompressed(o *output, msg []byte, at int) error {
 	end := len(msg)
 	literals, size, at, err := d.literals(o, msg, at)
 	if err != nil {
-		if err == errLimit || err == errBlockSize {
+		if err == errLimit || err == errBlockSize || err == ErrNoRoom {
 			return err
 		}
 		return fmt.Errorf("literals: %w", err)
@@ -55,7 +55,7 @@ func (d *Decoder) decodeCompressed(o *output, msg []byte, at int) error {
 		}
 		used, err := d.sequences(o, msg, at, n, literals, size)
 		if err != nil {
-			if err == errLimit || err == errBlockSize {
+			if err == errLimit || err == errBlockSize || err == ErrNoRoom {
 				return err
 			}
 			return fmt.Errorf("sequences: %w", err)

@@ -4,7 +4,8 @@
 // Package zstd decodes one zstd frame (RFC 8878) that never ends, as a
 // connection that is compressed as a whole sends it: message by message, each
 // of whole blocks. A [Decoder] holds the frame's window and its tables, and
-// nothing else: a message is decoded straight into the caller's buffer.
+// nothing else: a message is decoded straight into the caller's buffer. Where a
+// frame does end, as with servers that make one of each message, the next begins.
 package zstd
 
 import (
@@ -43,20 +44,22 @@ const (
 	blockReserved
 )
 
-// Decoder decodes one frame. The zero value is ready for use; its memory grows
+// Decoder decodes a stream of frames. The zero value is ready for use; its memory grows
 // with what was decoded, up to the window's size and about 16 KiB of tables.
 // A Decoder is for one goroutine at a time.
 //
-// A frame with a dictionary is refused, and so is anything before or after the
-// frame. A content checksum is read over, not verified: where such a frame
+// A frame with a dictionary is refused, and so is anything before a frame or
+// between two. A content checksum is read over, not verified: where such a frame
 // comes from, TLS has done that.
 type Decoder struct {
 	// MaxWindow is the largest window that is accepted, in bytes. 0 is
-	// DefaultMaxWindow. It is read once, with the frame's header.
+	// DefaultMaxWindow. It is read with a frame's header.
 	MaxWindow int
+	// Grow, if set, makes the larger buffers: a new one with what is in buf, and a
+	// capacity of n bytes more at least. nil: the message is refused with ErrNoRoom.
+	Grow func(buf []byte, n int) []byte
 
-	begun    bool // the frame's header was read
-	ended    bool // the last block was decoded
+	begun    bool // the frame's header was read, and its last block was not
 	checksum bool // a checksum follows the last block
 	sized    bool // size is known
 	size     uint64
@@ -72,7 +75,7 @@ type Decoder struct {
 }
 
 // Decode appends what the blocks of msg decode to to dst and returns the
-// extended slice. msg holds whole blocks, the frame's first message also its
+// extended slice. msg holds whole blocks, a frame's first message also its
 // header, which may stand alone. Not more than limit bytes are appended: where
 // msg holds more, the error wraps ErrTooBig. Where msg ends within a block, it
 // wraps io.ErrUnexpectedEOF. An error is final; dst is then returned as it was.
@@ -98,22 +101,20 @@ func (d *Decoder) Decode(dst, msg []byte, limit int) ([]byte, error) {
 // errLimit says that a message decodes to more than the limit.
 var errLimit = errors.New("limit")
 
+// ErrNoRoom is wrapped by the error for a message for which Decoder.Grow has no room.
+var ErrNoRoom = errors.New("no room")
+
 func (d *Decoder) decode(dst, msg []byte, limit int) ([]byte, error) {
-	if len(msg) == 0 {
-		return dst, nil
-	}
-	at := 0
-	if !d.begun {
-		n, err := d.header(msg)
-		if err != nil {
-			return nil, fmt.Errorf("frame header: %w", err)
-		}
-		d.begun, at = true, n
-	}
-	o := output{buf: dst[:cap(dst)], n: len(dst), base: len(dst), limit: max(0, limit)}
-	for at < len(msg) {
-		if d.ended {
-			return nil, errors.New("data behind the end of the frame")
+	o := output{buf: dst[:cap(dst)], n: len(dst), base: len(dst), frame: len(dst), limit: max(0, limit), make: d.Grow}
+	for at := 0; at < len(msg); {
+		if !d.begun {
+			n, err := d.header(msg[at:])
+			if err != nil {
+				return nil, fmt.Errorf("frame header: %w", err)
+			}
+			d.begun, o.frame = true, o.n
+			at += n
+			continue
 		}
 		n, err := d.decodeBlock(&o, msg, at)
 		if err != nil {
@@ -122,11 +123,9 @@ func (d *Decoder) decode(dst, msg []byte, limit int) ([]byte, error) {
 		at = n
 	}
 	out := o.buf[:o.n]
-	d.total += uint64(o.n - o.base)
-	if !d.ended {
-		d.history.append(out[o.base:], d.window)
-	} else {
-		d.history, d.huffman, d.seq = ring{}, nil, sequenceTables{}
+	if d.begun {
+		d.total += uint64(o.n - o.frame)
+		d.history.append(out[o.frame:], d.window)
 	}
 	return out, nil
 }
@@ -228,14 +227,13 @@ func (d *Decoder) decodeBlock(o *output, msg []byte, at int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	decoded := d.total + uint64(o.n-o.base)
+	decoded := d.total + uint64(o.n-o.frame)
 	if d.sized && decoded > d.size {
 		return 0, errors.New("more content than the frame's header says")
 	}
 	if header&1 == 0 {
 		return end, nil
 	}
-	d.ended = true
 	if d.sized && decoded != d.size {
 		return 0, errors.New("less content than the frame's header says")
 	}
@@ -244,6 +242,8 @@ func (d *Decoder) decodeBlock(o *output, msg []byte, at int) (int, error) {
 			return 0, cutOff("checksum")
 		}
 	}
+	d.begun, d.total = false, 0
+	d.history, d.huffman, d.seq = ring{}, nil, sequenceTables{}
 	return end, nil
 }
 
@@ -251,12 +251,14 @@ func cutOff(what string) error { return fmt.Errorf("%s: %w", what, io.ErrUnexpec
 
 // output is where a message is decoded to.
 type output struct {
-	buf   []byte // the caller's, with its whole capacity
-	n     int    // what of it is in use
-	base  int    // where the message begins
-	limit int    // the most that a message may be
-	end   int    // the most that n may become with this block
-	free  int    // where the block's literals are in buf, or its end
+	buf   []byte                         // the caller's, with its whole capacity
+	n     int                            // what of it is in use
+	base  int                            // where the message begins
+	frame int                            // where what it has of the frame begins
+	limit int                            // the most that a message may be
+	end   int                            // the most that n may become with this block
+	free  int                            // where the block's literals are in buf, or its end
+	make  func(buf []byte, n int) []byte // Decoder.Grow
 }
 
 // room sees to it that n more bytes fit. total is the least that the block as
@@ -269,7 +271,7 @@ func (o *output) room(n, total int) error {
 		return errLimit
 	}
 	if n > len(o.buf)-o.n {
-		o.grow(n)
+		return o.grow(n)
 	}
 	return nil
 }
@@ -277,11 +279,20 @@ func (o *output) room(n, total int) error {
 // grow moves the output to where n more bytes fit, and the message may become
 // twice as large, if the limit allows. It always moves: what lies behind the
 // output in the present buffer may still be in use as literals.
-func (o *output) grow(n int) {
-	size := o.n - o.base
-	b := slices.Grow(o.buf[:o.n:o.n], max(n, min(size, o.limit-size)+slack))
-	o.buf = b[:cap(b)]
+func (o *output) grow(n int) error {
+	if o.make != nil {
+		b := o.make(o.buf[:o.n:o.n], n)
+		if b == nil {
+			return ErrNoRoom
+		}
+		o.buf = b[:cap(b)]
+	} else {
+		size := o.n - o.base
+		b := slices.Grow(o.buf[:o.n:o.n], max(n, min(size, o.limit-size)+slack))
+		o.buf = b[:cap(b)]
+	}
 	o.free = len(o.buf)
+	return nil
 }
 
 // last is how far the output may go for copies to write slack behind it.

@@ -209,7 +209,7 @@ func (d *Decoder) resolve(batch []sequence) {
 func (d *Decoder) execute(o *output, batch []sequence, literals []byte, used, size int) (int, error) {
 	window := uint(d.window)
 	history := &d.history
-	buf, out, base := o.buf, o.n, o.base
+	buf, out, base := o.buf, o.n, o.frame
 	last := o.last()
 	for i := range batch {
 		s := &batch[i]
@@ -223,7 +223,9 @@ func (d *Decoder) execute(o *output, batch []sequence, literals []byte, used, si
 				return 0, err
 			}
 			if n > o.last()-out {
-				o.grow(n + slack)
+				if err := o.grow(n + slack); err != nil {
+					return 0, err
+				}
 			}
 			buf, last = o.buf, o.last()
 		}

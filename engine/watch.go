@@ -1,0 +1,77 @@
+// This file says what the shards wait for: no wait is silent.
+
+package engine
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// watchEvery is how often waits are looked for, and logged.
+	watchEvery = time.Minute
+	// firstWarning is how long a shard waits for READY or RESUMED before it says so.
+	firstWarning = 30 * time.Second
+)
+
+// watch logs, each minute until ctx is done, what shards have waited for longer than that. A
+// shard that waits for READY or RESUMED logs that by itself.
+func (e *Engine) watch(ctx context.Context, f *fleet) {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	var full time.Time // since when
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		now := time.Now()
+		for state := range numStates {
+			e.logWaits(f, state, now)
+		}
+		switch {
+		case !e.Full():
+			full = time.Time{}
+		case full.IsZero():
+			full = now
+		default:
+			e.opts.Log.Warn("the event queue is full: nothing is read from Discord until the sink takes events",
+				"for", now.Sub(full).Round(time.Second), "bytes", e.opts.QueueBytes)
+		}
+	}
+}
+
+// logWaits logs the shards that have been in a state for long in which none stays.
+func (e *Engine) logWaits(f *fleet, state State, now time.Time) {
+	switch state {
+	case Idle, Identifying, Resuming, Ready, Stopped:
+		return
+	}
+	shards, first, longest := 0, 0, time.Duration(0)
+	for _, s := range f.shards {
+		if since := now.Sub(time.Unix(0, s.counters.since.Load())); s.state() == state && since >= watchEvery {
+			if shards++; since > longest {
+				first, longest = s.id, since
+			}
+		}
+	}
+	if shards == 0 {
+		return
+	}
+	attrs := []any{"state", state, "shards", shards, "longest", longest.Round(time.Second), "shard", first}
+	if state == Turn {
+		attrs = append(attrs, "session_starts", f.env.identify.left())
+	}
+	e.opts.Log.Info("shards wait", attrs...)
+}
+
+// warn logs that READY or RESUMED has not come, after half a minute and then each minute.
+func (s *shard) warn(now time.Time, what string) {
+	if now.Before(s.warnAt) {
+		return
+	}
+	s.warnAt = now.Add(watchEvery)
+	s.log.Warn("no "+what+" yet", "after", now.Sub(s.askedAt).Round(time.Second),
+		"heartbeats_unanswered", s.beat.unanswered, "reading_paused", s.paused)
+}
