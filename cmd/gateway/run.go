@@ -75,6 +75,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		Starts:          keeper.starts,
 		StartReserve:    cfg.Shards.IdentifyReserve,
 		QueueBytes:      cfg.Broker.Buffer,
+		ReadyTimeout:    cfg.ReadyTimeout,
 		ShutdownTimeout: cfg.ShutdownTimeout,
 		Reader:          reader,
 		Readers:         cfg.Reader.Count,

@@ -84,6 +84,9 @@ type Config struct {
 	// MaxMessage bounds the inflated size of a message, in bytes;
 	// max_message, DISCORD_MAX_MESSAGE. 64 MiB by default.
 	MaxMessage int
+	// ReadyTimeout is how long a shard waits for READY after its Identify;
+	// ready_timeout, DISCORD_READY_TIMEOUT. 10 minutes by default.
+	ReadyTimeout time.Duration
 	// ShutdownTimeout bounds the way out after a signal; shutdown_timeout,
 	// SHUTDOWN_TIMEOUT. 10 s by default.
 	ShutdownTimeout time.Duration
@@ -299,6 +302,7 @@ func defaults() *Config {
 		GatewayVersion:  10,
 		Compression:     wire.CompressionZstd,
 		MaxMessage:      64 << 20,
+		ReadyTimeout:    10 * time.Minute,
 		ShutdownTimeout: 10 * time.Second,
 		API:             APIConfig{Scheme: "https", Host: "discord.com", Version: 10},
 		Reader:          ReaderConfig{Type: defaultReader(), Pace: 4 * time.Millisecond},

@@ -47,6 +47,7 @@ func TestDefaults(t *testing.T) {
 		GatewayVersion:  10,
 		Compression:     wire.CompressionZstd,
 		MaxMessage:      64 << 20,
+		ReadyTimeout:    10 * time.Minute,
 		ShutdownTimeout: 10 * time.Second,
 		API:             APIConfig{Scheme: "https", Host: "discord.com", Version: 10},
 		Reader:          ReaderConfig{Type: "epoll", Pace: 4 * time.Millisecond},

@@ -140,6 +140,12 @@ var settings = slices.Concat([]Setting{
 		show: func(c *Config) string { return quote(formatSize(int64(c.MaxMessage))) },
 	},
 	{
+		Key: "ready_timeout", Env: "DISCORD_READY_TIMEOUT", Takes: "duration", Default: `"10m"`,
+		Doc:  "How long a shard waits for READY after its Identify, 1m to 24h, before it closes the connection and identifies again in its turn. It logs the wait each minute.",
+		read: func(c *Config, in input) { readDuration(&c.ReadyTimeout, in, time.Minute, 24*time.Hour) },
+		show: func(c *Config) string { return quote(formatDuration(c.ReadyTimeout)) },
+	},
+	{
 		Key: "shutdown_timeout", Env: "SHUTDOWN_TIMEOUT", Takes: "duration", Default: `"10s"`,
 		Doc:  "How long the way out after a signal may take, up to 1h.",
 		read: func(c *Config, in input) { readDuration(&c.ShutdownTimeout, in, time.Millisecond, time.Hour) },
