@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"net/url"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -94,7 +95,8 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		opts:     &e.opts,
 		shards:   count,
 		reader:   reader,
-		budget:   wire.NewBudget(e.opts.MaxMessage),
+		turns:    wire.NewTurns(max(e.opts.Readers, runtime.GOMAXPROCS(0))),
+		arriving: wire.NewBudget(e.opts.MaxMessage),
 		identify: newIdentifyQueue(info.Limit.MaxConcurrency),
 		gateway:  &gatewayAddress{main: u},
 		fail: func(err error) {
@@ -109,6 +111,9 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		},
 	}
 	var asking sync.WaitGroup
+	if e.opts.Compression != wire.CompressionNone {
+		env.arriving = wire.NewBudget(compressedBound(e.opts.MaxMessage))
+	}
 	env.identify.grant = func(s *shard) { s.post(mailTurn) }
 	env.identify.onEmpty = func(until time.Time) {
 		e.opts.Log.Warn("no session starts are left today; shards that must identify wait",

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +21,22 @@ import (
 
 // zeros is n zeros in a list, without its end: it compresses a thousandfold.
 func zeros(n int) string { return strings.Repeat("0,", n/2) }
+
+// words is n bytes that compress as text does.
+func words(n int) string {
+	text := someWords()
+	return strings.Repeat(text, n/len(text)+1)[:n]
+}
+
+// someWords is a MiB of text, more than a window.
+var someWords = sync.OnceValue(func() string {
+	r := rand.New(rand.NewPCG(1, 2))
+	var b strings.Builder
+	for b.Len() < 1<<20 {
+		fmt.Fprintf(&b, "%d is a member of it, ", r.IntN(1e6))
+	}
+	return b.String()
+})
 
 // loggedPath returns a path whose log is kept, with a budget as a running engine has.
 func loggedPath(t *testing.T, c wire.Compression) (p *path, log *bytes.Buffer) {
@@ -93,7 +110,7 @@ func TestHandshakeBound(t *testing.T) {
 			p.text(`{"op":10,"d":{"heartbeat_interval":41250,"x":[` + zeros(handshakeMessage) + `0]}}`)
 		},
 		"frame announced": func(p *path) {
-			p.s.feed(p.now, []byte{0x82, 127, 0, 0, 0, 0, 0, 1, 0, 1})
+			p.s.feed(p.now, []byte{0x82, 127, 0, 0, 0, 0, 0, 2, 0, 0})
 		},
 		"hello of more than it may hold": func(p *path) {
 			p.text(`{"op":10,"d":{"heartbeat_interval":41250,"x":[` + zeros(wire.MaxControl) + `0]}}`)
@@ -264,14 +281,17 @@ func TestTurnWork(t *testing.T) {
 // An event that fills a large buffer takes it along; nothing of it stays counted.
 func TestLargeEventTaken(t *testing.T) {
 	p, log := loggedPath(t, wire.CompressionZlib)
-	budget := wire.NewBudget(wire.DefaultMaxMessage)
-	p.s.env.budget = budget
+	p.s.env.turns = wire.NewTurns(1)
 	p.s.disconnected(p.now, nil)
 	p.again()
 	p.text(helloText)
-	r := rand.New(rand.NewPCG(1, 2))
+	var b bytes.Buffer
+	z := zlib.NewWriter(&b)
+	z.Write([]byte(words(30 << 20)))
+	z.Flush()
+	large := b.Bytes()
 	for i, n := range []int{100, 600 << 10, 900 << 10, 5 << 20, 7 << 20, 60 << 20, 300} {
-		data := fmt.Appendf(nil, `"%d %s"`, r.Uint64(), strings.Repeat("x", n))
+		data := fmt.Appendf(nil, `"%d %s"`, i, words(n))
 		var packed bytes.Buffer
 		z := zlib.NewWriter(&packed)
 		fmt.Fprintf(z, `{"t":"A","s":%d,"op":0,"d":%s}`, i+2, data)
@@ -290,12 +310,15 @@ func TestLargeEventTaken(t *testing.T) {
 		}
 		p.lane.lend(t.Context(), events)
 		p.s.step(p.now) // one of 60 MiB has filled the queue
-		var all wire.Share
-		all.Budget = budget
-		if err := all.Hold(wire.DefaultMaxMessage + 8<<20); err != nil {
+		// Another's turn has come.
+		other, err := wire.NewInflater(wire.CompressionZlib, 0, p.s.env.turns, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, complete, err := other.Inflate(nil, large); err != nil || !complete || len(out) != 30<<20 {
 			t.Fatalf("behind an event of %d bytes: %v", n, err)
 		}
-		all.Hold(0)
+		other.Close()
 	}
 }
 

@@ -83,7 +83,7 @@ func record(tb testing.TB, c wire.Compression, n int) (s recordedStream) {
 	s.ready = frame([]byte(ready))
 	s.before = len(hello) + len(ready)
 	if n == 0 {
-		s.large = frame(fmt.Appendf(nil, `{"t":"GUILD_CREATE","s":2,"op":0,"d":"%s"}`, bytes.Repeat([]byte("x"), 8<<20)))
+		s.large = frame(fmt.Appendf(nil, `{"t":"GUILD_CREATE","s":2,"op":0,"d":"%s"}`, words(8<<20)))
 		return s
 	}
 	r := rand.New(rand.NewPCG(1, 2))

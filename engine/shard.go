@@ -34,7 +34,8 @@ type environment struct {
 	opts     *Options
 	shards   int
 	reader   reader
-	budget   *wire.Budget // of the messages under way
+	arriving *wire.Budget // of the messages that have not arrived whole
+	turns    *wire.Turns  // to inflate large ones
 	identify *identifyQueue
 	gateway  *gatewayAddress
 	fail     func(error) // ends the engine
@@ -127,8 +128,8 @@ func newShard(id int, env *environment) *shard {
 		rand: rand.New(rand.NewChaCha8(seed)),
 	}
 	s.commands.limit = env.opts.CommandQueue
-	s.frames.Budget = env.budget
-	s.heldShare.Budget = env.budget
+	s.frames.Budget = env.arriving
+	s.heldShare.Budget = env.arriving
 	stored := env.opts.Sessions[id]
 	for _, g := range stored.Gaps {
 		if g != (Gap{}) {
@@ -298,7 +299,7 @@ func (s *shard) connected(now time.Time, rest []byte) {
 	s.helloBy = now.Add(helloTimeout)
 	s.commandAt = time.Time{}
 	if s.env.opts.Compression != wire.CompressionNone {
-		inflater, err := wire.NewInflater(s.env.opts.Compression, s.env.opts.MaxMessage, s.env.budget)
+		inflater, err := wire.NewInflater(s.env.opts.Compression, s.env.opts.MaxMessage, s.env.turns, s.env.arriving)
 		if err != nil {
 			s.connectFailed(now, err)
 			s.hangup = true
@@ -318,6 +319,7 @@ func (s *shard) connected(now time.Time, rest []byte) {
 func (s *shard) bound(n int) {
 	s.frames.MaxMessage = n
 	if s.inflater != nil {
+		s.frames.MaxMessage = compressedBound(n)
 		s.inflater.Limit(n)
 	}
 }
@@ -329,6 +331,10 @@ func (s *shard) incomplete() error {
 	}
 	return fmt.Errorf("%d bytes came that do not end as a message of compression = %q does", s.inflater.Pending(), s.env.opts.Compression)
 }
+
+// compressedBound returns the most that a message of n bytes has compressed: JSON of that size is
+// compressed to less than a quarter.
+func compressedBound(n int) int { return n/4 + handshakeMessage }
 
 // end ends the connection, or the attempt to make one, and plans the next by
 // decide. err, if any, is the reader's or the protocol's.

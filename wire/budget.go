@@ -9,29 +9,24 @@ import (
 )
 
 // ErrBudget is wrapped by the errors for a message that a Budget has no room for.
-var ErrBudget = errors.New("the messages under way of all connections are too big together")
-
-// smallMessage is what a connection may hold for the message under way without it being
-// counted, in bytes: a whole zstd block with room to spare. Nearly every message fits.
-const smallMessage = 512 << 10
+var ErrBudget = errors.New("the messages of all connections that have not arrived whole are too big together")
 
 // Budget bounds the bytes that connections hold together for messages that have not arrived
-// whole, or are inflated to more than half a MiB. A nil Budget has no bound. Any goroutine may
-// use it.
+// whole, where one holds more than 64 KiB. A nil Budget has no bound. Any goroutine may use it.
 type Budget struct {
 	max  int64
 	used atomic.Int64
 }
 
 // NewBudget returns a Budget for connections each of whose messages may have up to maxMessage
-// bytes: so that one of that size can be made at a time, however small the others are.
+// bytes as they arrive: one of that size has room while the others' are small.
 func NewBudget(maxMessage int) *Budget {
 	return &Budget{max: int64(maxMessage) + int64(maxMessage)/4 + 8<<20}
 }
 
 // take counts n bytes more, unless they are too many.
 func (b *Budget) take(n int64) bool {
-	if b == nil || n <= 0 {
+	if b == nil {
 		return true
 	}
 	if b.used.Add(n) > b.max {
@@ -67,45 +62,4 @@ func (s *Share) Hold(n int) error {
 	}
 	s.taken = int64(n)
 	return nil
-}
-
-// output grows the buffer that a message is inflated into.
-type output struct {
-	limit int // the most that a message may be
-	share Share
-	err   error // why grow has failed
-}
-
-// grow returns a new buffer with what is in buf and room for n bytes more. It grows in few
-// large steps, the last of which is the limit: the memory of a buffer is used as it is written
-// to, while what a doubling leaves behind has been. It fails, with err set, where the limit or the
-// budget does not allow the room.
-func (o *output) grow(buf []byte, n, slack int) ([]byte, bool) {
-	need := len(buf) + n
-	size := 2 * need
-	switch limit := o.limit + slack; {
-	case len(buf)+n > limit:
-		o.err = tooBig(o.limit)
-		return nil, false
-	case need > limit/8 && need > smallMessage:
-		size = limit
-	case need > limit/64 && need > smallMessage:
-		size = limit / 8
-	}
-	held := 0
-	if size > smallMessage {
-		held = size
-	}
-	if cap(buf) > smallMessage {
-		held += cap(buf) // until it has been copied
-	}
-	if o.err = o.share.Hold(held); o.err != nil {
-		return nil, false
-	}
-	grown := make([]byte, len(buf), size)
-	copy(grown, buf)
-	if size > smallMessage {
-		o.err = o.share.Hold(size)
-	}
-	return grown, o.err == nil
 }

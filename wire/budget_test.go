@@ -5,80 +5,82 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gobwas/ws"
 )
 
-// A hundred connections that hold what they can hold no more together than the budget, and one
-// whose message fits is served when the others have ended.
-func TestBudget(t *testing.T) {
+// Goroutines that inflate large messages take turns: what they hold together is bounded, none is
+// refused, and the greatest message fits whatever its buffer was before.
+func TestTurns(t *testing.T) {
 	const limit = 16 << 20
-	half := like(limit / 2)
 	for _, c := range compressions {
 		t.Run(c.String(), func(t *testing.T) {
-			b := NewBudget(limit)
-			packed := newCompressor(t, c).message(t, half)
-			var all []Inflater
-			refused := 0
-			for range 100 {
-				inf, err := NewInflater(c, limit, b)
-				if err != nil {
-					t.Fatal(err)
-				}
-				all = append(all, inf)
-				switch out, complete, err := inf.Inflate(nil, packed); {
-				case errors.Is(err, ErrBudget):
-					refused++
-				case err != nil || !complete || !bytes.Equal(out, half):
-					t.Fatalf("%d bytes, complete %v, %v", len(out), complete, err)
-				}
-				if used := b.used.Load(); used > b.max {
-					t.Fatalf("%d bytes are held, more than %d", used, b.max)
-				}
+			turns := NewTurns(2)
+			var holders, larges, most atomic.Int32
+			var wg sync.WaitGroup
+			for i := range 12 {
+				wg.Go(func() {
+					inf, err := NewInflater(c, limit, turns, nil)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer inf.Close()
+					s := newCompressor(t, c)
+					var out []byte
+					for _, n := range []int{100, 3 << 19, limit / 5 * (i % 5), 1 << 20, 10} {
+						if out, _, err = inf.Inflate(out[:0], s.message(t, like(n+1))); err != nil || len(out) != n+1 {
+							t.Errorf("%d bytes of %d, %v", len(out), n+1, err)
+							return
+						}
+						if n >= 1<<20 {
+							most.Store(max(most.Load(), holders.Add(1)))
+							if n > limit/8 && larges.Add(1) > 1 {
+								t.Error("two large messages at a time")
+							}
+							runtime.Gosched()
+							if n > limit/8 {
+								larges.Add(-1)
+							}
+							holders.Add(-1)
+						}
+						if inf.Release(); cap(out) > smallMessage {
+							out = nil
+						}
+					}
+				})
 			}
-			if refused < 90 || refused == 100 {
-				t.Errorf("%d of 100 were refused", refused)
-			}
-			for i, inf := range all {
-				if i%2 == 0 {
-					inf.Release()
-				}
-				inf.Close()
-			}
-			if used := b.used.Load(); used != 0 {
-				t.Fatalf("%d bytes are still counted", used)
-			}
-			inf, _ := NewInflater(c, limit, b)
-			if _, complete, err := inf.Inflate(nil, packed); err != nil || !complete {
-				t.Error(complete, err)
+			wg.Wait()
+			if most.Load() > 2 || len(turns.medium)+len(turns.large) > 0 {
+				t.Errorf("%d at a time; %d and %d turns are not given back", most.Load(), len(turns.medium), len(turns.large))
 			}
 		})
 	}
 }
 
-// The greatest message fits into the budget, whatever its buffer was before.
-func TestBudgetGreatest(t *testing.T) {
-	for _, limit := range []int{1 << 20, 5 << 20, 64 << 20} {
-		for _, c := range compressions {
-			b := NewBudget(limit)
-			inf, err := NewInflater(c, limit, b)
-			if err != nil {
-				t.Fatal(err)
+// A few bytes that inflate to millions are refused long before; what is inflated as Discord's
+// messages are is not.
+func TestRatio(t *testing.T) {
+	for _, c := range compressions {
+		inf, err := NewInflater(c, 0, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newCompressor(t, c)
+		for _, n := range []int{1000, 1 << 20, 30 << 20} {
+			if out, _, err := inf.Inflate(nil, s.message(t, like(n))); err != nil || len(out) != n {
+				t.Fatalf("%v: %d bytes of %d, %v", c, len(out), n, err)
 			}
-			s := newCompressor(t, c)
-			var out []byte
-			for _, n := range []int{100, 3 << 19, limit, 1 << 20, limit} {
-				n = min(n, limit)
-				if out, _, err = inf.Inflate(out[:0], s.message(t, like(n))); err != nil || len(out) != n {
-					t.Fatalf("%v, a limit of %d: %d bytes of %d, %v", c, limit, len(out), n, err)
-				}
-			}
-			inf.Close()
-			if used := b.used.Load(); used != 0 {
-				t.Errorf("%v: %d bytes are still counted", c, used)
-			}
+		}
+		bomb := s.message(t, make([]byte, 60<<20))
+		out, _, err := inf.Inflate(nil, bomb)
+		if !errors.Is(err, ErrTooBig) || cap(out) > 2*(freeRatio+maxRatio*len(bomb)) {
+			t.Errorf("%v: %d bytes inflate into %d: %v", c, len(bomb), cap(out), err)
 		}
 	}
 }
@@ -90,8 +92,8 @@ func TestBudgetPending(t *testing.T) {
 	packed := newCompressor(t, CompressionZlib).message(t, noise(limit))
 	packed = packed[:len(packed)-len(syncMarker)]
 	var held int
-	for range 100 {
-		inf, _ := NewInflater(CompressionZlib, limit, b)
+	for range 30 {
+		inf, _ := NewInflater(CompressionZlib, limit, nil, b)
 		var err error
 		for piece := range bytes.SplitSeq(packed, []byte{0}) {
 			var out []byte
@@ -110,7 +112,7 @@ func TestBudgetPending(t *testing.T) {
 			t.Fatalf("%d bytes are counted of %d", used, b.max)
 		}
 	}
-	if int64(held) > b.max+100*keptBuffer {
+	if int64(held) > b.max+30*keptBuffer {
 		t.Errorf("%d bytes are held", held)
 	}
 }

@@ -53,8 +53,8 @@ type Inflater interface {
 	Limit(n int)
 	// Pending returns the bytes that have arrived of a message that is not complete.
 	Pending() int
-	// Release says that what Inflate has returned is not used any more, so that a
-	// Budget does not count it.
+	// Release says that what Inflate has returned is not used any more: others may
+	// have their turn.
 	Release()
 	// Close releases the inflater. It may be called more than once.
 	Close()
@@ -62,22 +62,19 @@ type Inflater interface {
 
 // NewInflater returns an inflater for a new connection with the compression,
 // which must not be CompressionNone. limit bounds a message's inflated size in
-// bytes; 0 is DefaultMaxMessage. b, which may be nil, bounds those of all connections.
-func NewInflater(c Compression, limit int, b *Budget) (Inflater, error) {
+// bytes; 0 is DefaultMaxMessage. What is kept of messages until they are whole counts
+// against the budget; Inflate waits for a turn before it inflates a large one. Both may be nil.
+func NewInflater(c Compression, limit int, turns *Turns, arriving *Budget) (Inflater, error) {
 	if limit == 0 {
 		limit = DefaultMaxMessage
 	}
 	switch c {
 	case CompressionZstd:
-		return newZstdInflater(limit, b), nil
+		return newZstdInflater(limit, turns), nil
 	case CompressionZlib:
-		return newZlibInflater(limit, b), nil
+		return newZlibInflater(limit, turns, arriving), nil
 	case CompressionPayload:
-		return &payloadInflater{out: output{limit: limit, share: Share{Budget: b}}}, nil
+		return &payloadInflater{out: output{limit: limit, turns: turns}}, nil
 	}
 	return nil, fmt.Errorf("wire: no inflater for compression %q", c)
-}
-
-func tooBig(limit int) error {
-	return fmt.Errorf("wire: inflate: %w: more than %d bytes", ErrTooBig, limit)
 }

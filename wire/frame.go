@@ -86,9 +86,15 @@ func (r *FrameReader) Space(min int) []byte {
 		r.start = 0
 	}
 	if len(r.buf)-r.end < min {
-		// Doubling, and only as bytes arrive: the length that a frame
-		// announces is not allocated on its word.
-		buf := make([]byte, max(2*r.end, r.end+min))
+		// In steps, and only as bytes arrive: the length that a frame announces is not
+		// allocated on its word, but it says where to stop.
+		size := 4 * r.end
+		if h, header := parseHeader(r.buf[r.start:r.end]); header == 0 || h.Length < 0 || int64(size) < h.Length {
+			size = 2 * r.end
+		} else {
+			size = header + int(h.Length)
+		}
+		buf := make([]byte, max(size, r.end+min))
 		copy(buf, r.buf[:r.end])
 		r.buf = buf
 	}

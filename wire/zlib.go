@@ -28,22 +28,27 @@ type zlibInflater struct {
 	next func() (error, bool) // runs the coroutine until it has used up in
 	stop func()
 
-	pending []byte // of the message, while its marker has not arrived
-	held    Share  // for pending
-	begun   bool   // the stream's header was seen
+	pending [][]byte // of the message, while its marker has not arrived
+	size    int      // of pending
+	tail    [4]byte  // the last bytes of pending
+	held    Share    // for pending
+	begun   bool     // the stream's header was seen
 
-	in  []byte // what is left of the message
-	buf []byte // what was inflated behind base
-	out output
-	err error
-	// The inflated bytes of the message so far.
-	size int
+	in       []byte   // what is left of the message
+	rest     [][]byte // behind in
+	buf      []byte   // what was inflated, behind the caller's
+	inflated int      // of the message so far
+	out      output
+	err      error
 }
+
+// pendingChunk is the least size of a piece of a message that is not whole, in bytes.
+const pendingChunk = 4 << 10
 
 var errClosed = errors.New("inflater closed")
 
-func newZlibInflater(limit int, b *Budget) *zlibInflater {
-	z := &zlibInflater{out: output{limit: limit, share: Share{Budget: b}}, held: Share{Budget: b}}
+func newZlibInflater(limit int, turns *Turns, arriving *Budget) *zlibInflater {
+	z := &zlibInflater{out: output{limit: limit, turns: turns}, held: Share{Budget: arriving}}
 	z.next, z.stop = iter.Pull(z.run)
 	return z
 }
@@ -58,12 +63,12 @@ func (z *zlibInflater) run(yield func(error) bool) {
 	for err == nil {
 		var n int
 		n, err = r.Read(buf)
-		if z.size += n; z.size > z.out.limit {
-			err = tooBig(z.out.limit)
+		if z.inflated += n; z.inflated > z.out.most {
+			err = z.out.tooBig()
 			break
 		}
 		if n > cap(z.buf)-len(z.buf) {
-			grown, ok := z.out.grow(z.buf, n, len(z.buf)+n-z.size)
+			grown, ok := z.out.grow(z.buf, n, len(z.buf)+n-z.inflated)
 			if !ok {
 				err = z.out.err
 				break
@@ -86,7 +91,9 @@ type zlibSource struct {
 
 func (s zlibSource) Read(p []byte) (int, error) {
 	for len(s.z.in) == 0 {
-		if !s.yield(nil) {
+		if len(s.z.rest) > 0 {
+			s.z.in, s.z.rest = s.z.rest[0], s.z.rest[1:]
+		} else if !s.yield(nil) {
 			return 0, errClosed
 		}
 	}
@@ -99,64 +106,97 @@ func (z *zlibInflater) Inflate(dst, msg []byte) (out []byte, complete bool, err 
 	if z.err != nil {
 		return dst, false, z.err
 	}
-	if len(z.pending) > 0 || !bytes.HasSuffix(msg, syncMarker) {
-		z.pending = append(z.pending, msg...)
-		msg = z.pending
-		if z.err = z.gathered(); z.err != nil {
+	packed := len(msg)
+	if z.size > 0 || !bytes.HasSuffix(msg, syncMarker) {
+		if z.err = z.gather(msg); z.err != nil {
 			return dst, false, z.err
 		}
-	}
-	if !z.begun && len(msg) >= 2 {
-		// What is not zlib at all shows at once, and not when no marker comes.
-		if z.begun = true; msg[0]&0x0f != 8 || (int(msg[0])<<8|int(msg[1]))%31 != 0 {
-			z.err = fmt.Errorf("wire: inflate zlib: %w (compression = %q)", zlib.ErrHeader, CompressionZlib)
-			return dst, false, z.err
+		if !bytes.Equal(z.tail[:], syncMarker) || z.size < len(syncMarker) {
+			return dst, false, nil
 		}
+		packed, msg = z.size, nil
+		z.rest = z.pending
+	} else if z.err = z.header(msg); z.err != nil {
+		return dst, false, z.err
 	}
-	if !bytes.HasSuffix(msg, syncMarker) {
-		return dst, false, nil
-	}
-	z.in, z.buf, z.size = msg, dst, 0
+	z.in, z.buf, z.inflated = msg, dst, 0
+	z.out.begin(packed)
 	err, running := z.next()
 	out = z.buf
-	z.in, z.buf = nil, nil
+	z.in, z.buf, z.rest = nil, nil, nil
+	z.forget()
 	if err != nil || !running {
 		if err == io.EOF || !running {
 			err = io.ErrUnexpectedEOF // Discord never ends the stream
 		}
 		z.err = err
-		if !errors.Is(err, ErrTooBig) && !errors.Is(err, ErrBudget) {
+		if !errors.Is(err, ErrTooBig) {
 			z.err = fmt.Errorf("wire: inflate zlib: %w (compression = %q)", err, CompressionZlib)
 		}
 		return out, false, z.err
 	}
-	if z.pending = z.pending[:0]; cap(z.pending) > keptBuffer {
-		z.pending = nil
-	}
-	z.held.Hold(0)
 	return out, true, nil
 }
 
-// gathered counts what is pending.
-func (z *zlibInflater) gathered() error {
+// gather keeps what arrives of a message that is not whole, in pieces: one buffer would leave as
+// much behind as it grows.
+func (z *zlibInflater) gather(msg []byte) error {
+	for len(msg) > 0 {
+		last := len(z.pending) - 1
+		if last < 0 || len(z.pending[last]) == cap(z.pending[last]) {
+			z.pending = append(z.pending, make([]byte, 0, max(pendingChunk, len(msg))))
+			last++
+		}
+		free := cap(z.pending[last]) - len(z.pending[last])
+		n := min(free, len(msg))
+		z.pending[last] = append(z.pending[last], msg[:n]...)
+		z.size += n
+		for _, c := range msg[max(0, n-len(z.tail)):n] {
+			z.tail = [4]byte{z.tail[1], z.tail[2], z.tail[3], c}
+		}
+		msg = msg[n:]
+	}
 	switch {
-	case len(z.pending) > z.out.limit:
-		return tooBig(z.out.limit)
-	case cap(z.pending) > keptBuffer:
-		return z.held.Hold(cap(z.pending))
+	case z.size > z.out.limit:
+		return fmt.Errorf("wire: inflate: %w: more than %d bytes have come of it", ErrTooBig, z.out.limit)
+	case z.size > keptBuffer:
+		if err := z.held.Hold(z.size); err != nil {
+			return err
+		}
+	}
+	if len(z.pending) > 0 {
+		return z.header(z.pending[0])
 	}
 	return nil
 }
 
+// header checks how the stream begins: what is not zlib at all shows at once, and not when no
+// marker comes.
+func (z *zlibInflater) header(b []byte) error {
+	if z.begun || len(b) < 2 {
+		return nil
+	}
+	z.begun = true
+	if b[0]&0x0f != 8 || (int(b[0])<<8|int(b[1]))%31 != 0 {
+		return fmt.Errorf("wire: inflate zlib: %w (compression = %q)", zlib.ErrHeader, CompressionZlib)
+	}
+	return nil
+}
+
+// forget drops what is pending.
+func (z *zlibInflater) forget() {
+	z.pending, z.size, z.tail = nil, 0, [4]byte{}
+	z.held.Hold(0)
+}
+
 func (z *zlibInflater) Limit(n int)  { z.out.limit = n }
-func (z *zlibInflater) Pending() int { return len(z.pending) }
-func (z *zlibInflater) Release()     { z.out.share.Hold(0) }
+func (z *zlibInflater) Pending() int { return z.size }
+func (z *zlibInflater) Release()     { z.out.release() }
 
 func (z *zlibInflater) Close() {
 	z.stop()
-	z.pending = nil
-	z.held.Hold(0)
-	z.out.share.Hold(0)
+	z.forget()
+	z.out.release()
 }
 
 // payloadInflater inflates messages that are each a stream of their own.
@@ -178,6 +218,7 @@ func (p *payloadInflater) Inflate(dst, msg []byte) (out []byte, complete bool, e
 		err = p.r.(zlib.Resetter).Reset(&p.src, nil)
 	}
 	base := len(dst)
+	p.out.begin(len(msg))
 	for err == nil {
 		if cap(dst)-len(dst) < inflateStep {
 			grown, ok := p.out.grow(dst, inflateStep, base+inflateStep)
@@ -190,8 +231,8 @@ func (p *payloadInflater) Inflate(dst, msg []byte) (out []byte, complete bool, e
 		var n int
 		n, err = p.r.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
-		if len(dst)-base > p.out.limit {
-			p.err = tooBig(p.out.limit)
+		if len(dst)-base > p.out.most {
+			p.err = p.out.tooBig()
 			return dst, false, p.err
 		}
 	}
@@ -204,5 +245,5 @@ func (p *payloadInflater) Inflate(dst, msg []byte) (out []byte, complete bool, e
 
 func (p *payloadInflater) Limit(n int)  { p.out.limit = n }
 func (p *payloadInflater) Pending() int { return 0 }
-func (p *payloadInflater) Release()     { p.out.share.Hold(0) }
-func (p *payloadInflater) Close()       { p.out.share.Hold(0) }
+func (p *payloadInflater) Release()     { p.out.release() }
+func (p *payloadInflater) Close()       { p.out.release() }

@@ -20,8 +20,8 @@ type zstdInflater struct {
 	err error
 }
 
-func newZstdInflater(limit int, b *Budget) *zstdInflater {
-	z := &zstdInflater{out: output{limit: limit, share: Share{Budget: b}}}
+func newZstdInflater(limit int, turns *Turns) *zstdInflater {
+	z := &zstdInflater{out: output{limit: limit, turns: turns}}
 	z.dec.Grow = func(buf []byte, n int) []byte {
 		grown, _ := z.out.grow(buf, n, zstdSlack)
 		return grown
@@ -33,13 +33,14 @@ func (z *zstdInflater) Inflate(dst, msg []byte) (out []byte, complete bool, err 
 	if z.err != nil {
 		return dst, false, z.err
 	}
-	out, err = z.dec.Decode(dst, msg, z.out.limit)
+	z.out.begin(len(msg))
+	out, err = z.dec.Decode(dst, msg, z.out.most)
 	switch {
 	case err == nil:
 		// What holds nothing, such as the frame's header alone, is no payload.
 		return out, len(out) > len(dst), nil
 	case errors.Is(err, zstd.ErrTooBig):
-		z.err = tooBig(z.out.limit)
+		z.err = z.out.tooBig()
 	case errors.Is(err, zstd.ErrNoRoom):
 		z.err = z.out.err
 	default:
@@ -50,5 +51,5 @@ func (z *zstdInflater) Inflate(dst, msg []byte) (out []byte, complete bool, err 
 
 func (z *zstdInflater) Limit(n int)  { z.out.limit = n }
 func (z *zstdInflater) Pending() int { return 0 }
-func (z *zstdInflater) Release()     { z.out.share.Hold(0) }
-func (z *zstdInflater) Close()       { z.out.share.Hold(0) }
+func (z *zstdInflater) Release()     { z.out.release() }
+func (z *zstdInflater) Close()       { z.out.release() }

@@ -66,9 +66,15 @@ type setup struct {
 	compression string // empty: the default
 }
 
+// discord is where a program finds the API.
+type discord interface {
+	APIURL() string
+	CertPEM() []byte
+}
+
 // startGateway starts the program with nothing in its environment but what leads
 // to srv, and env. Its standard output is the test's to read.
-func startGateway(t *testing.T, g setup, srv *sim.Server, env ...string) *program {
+func startGateway(t *testing.T, g setup, srv discord, env ...string) *program {
 	t.Helper()
 	dir := t.TempDir()
 	protocol, host, _ := strings.Cut(strings.TrimSuffix(srv.APIURL(), "/api/v10"), "://")
