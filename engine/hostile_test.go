@@ -33,7 +33,7 @@ var someWords = sync.OnceValue(func() string {
 	r := rand.New(rand.NewPCG(1, 2))
 	var b strings.Builder
 	for b.Len() < 1<<20 {
-		fmt.Fprintf(&b, "%d is a member of it, ", r.IntN(1e6))
+		fmt.Fprintf(&b, "member %d of this guild, whose roles nobody has counted; ", r.IntN(1e6))
 	}
 	return b.String()
 })

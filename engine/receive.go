@@ -365,6 +365,7 @@ func (s *shard) push(ev Event, name, data []byte) {
 		ev.Type, ev.Data = name, data
 		ev.outlet, ev.buf, ev.size = s.outlet, &pool.Buffer{B: s.whole}, cap(s.whole)+eventOverhead
 		s.whole, s.taken = nil, true
+		s.inflater.Forget()
 		s.outlet.push(ev)
 		return
 	}

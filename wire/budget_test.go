@@ -40,11 +40,11 @@ func TestTurns(t *testing.T) {
 						}
 						if n >= 1<<20 {
 							most.Store(max(most.Load(), holders.Add(1)))
-							if n > limit/8 && larges.Add(1) > 1 {
+							if n > limit/4 && larges.Add(1) > 1 {
 								t.Error("two large messages at a time")
 							}
 							runtime.Gosched()
-							if n > limit/8 {
+							if n > limit/4 {
 								larges.Add(-1)
 							}
 							holders.Add(-1)

@@ -54,8 +54,10 @@ type Inflater interface {
 	// Pending returns the bytes that have arrived of a message that is not complete.
 	Pending() int
 	// Release says that what Inflate has returned is not used any more: others may
-	// have their turn.
+	// have their turn, and the buffer if it is above 512 KiB.
 	Release()
+	// Forget says that somebody else owns what Inflate has returned last.
+	Forget()
 	// Close releases the inflater. It may be called more than once.
 	Close()
 }

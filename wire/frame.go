@@ -64,10 +64,15 @@ type FrameReader struct {
 // Reset prepares the reader for a new connection and gives up its buffers if
 // they are large.
 func (r *FrameReader) Reset() {
+	if r.lent {
+		r.buf = r.own
+	}
 	buf := r.buf
 	if cap(buf) > keptBuffer {
+		putSlab(buf)
 		buf = nil
 	}
+	putSlab(r.fragments)
 	r.share.Hold(0)
 	*r = FrameReader{MaxMessage: r.MaxMessage, Budget: r.Budget, buf: buf}
 }
@@ -78,6 +83,7 @@ func (r *FrameReader) Space(min int) []byte {
 	if r.start == r.end {
 		r.start, r.end = 0, 0
 		if cap(r.buf) > keptBuffer {
+			putSlab(r.buf)
 			r.buf = nil
 		}
 	}
@@ -94,8 +100,16 @@ func (r *FrameReader) Space(min int) []byte {
 		} else {
 			size = header + int(h.Length)
 		}
-		buf := make([]byte, max(size, r.end+min))
+		size = max(size, r.end+min)
+		var buf []byte
+		if size <= keptBuffer {
+			buf = make([]byte, size)
+		} else {
+			buf = getSlab(size)
+			buf = buf[:cap(buf)]
+		}
 		copy(buf, r.buf[:r.end])
+		putSlab(r.buf)
 		r.buf = buf
 	}
 	return r.buf[r.end:]
@@ -125,6 +139,7 @@ func (r *FrameReader) Keep() {
 		}
 	}
 	if r.start == r.end {
+		putSlab(r.buf)
 		r.buf, r.start, r.end = nil, 0, 0
 	}
 	if r.share.taken > 0 {
@@ -163,6 +178,7 @@ func (r *FrameReader) Next() (m Message, ok bool, err error) {
 		r.returned = false
 		r.fragments = r.fragments[:0]
 		if cap(r.fragments) > keptBuffer {
+			putSlab(r.fragments)
 			r.fragments = nil
 		}
 	}
@@ -189,6 +205,11 @@ func (r *FrameReader) Next() (m Message, ok bool, err error) {
 		}
 		if !r.fragmented {
 			r.fragmented, r.opcode = true, h.OpCode
+		}
+		if need := len(r.fragments) + len(payload); need > max(cap(r.fragments), keptBuffer) {
+			grown := append(getSlab(need), r.fragments...)
+			putSlab(r.fragments)
+			r.fragments = grown
 		}
 		r.fragments = append(r.fragments, payload...)
 		if err := r.count(); err != nil {

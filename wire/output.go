@@ -31,7 +31,8 @@ type output struct {
 	limit int // the most that a message may be
 	turns *Turns
 
-	medium, large bool // the turns that it has
+	medium, large bool     // the turns that it has
+	slabs         [][]byte // that it has, the one in use last
 
 	// of the message at hand
 	packed int   // its size
@@ -52,8 +53,8 @@ func (o *output) tooBig() error {
 	return fmt.Errorf("wire: inflate: %w: more than %d bytes", ErrTooBig, o.limit)
 }
 
-// grow returns a new buffer with what is in buf and room for n bytes more. slack is what the
-// buffer may have beside the message. It grows in few large steps, the last of which is the limit:
+// grow returns a new buffer with what is in buf and room for n bytes more, which is not to be used
+// behind release. slack is what the buffer may have beside the message. It grows in few large steps, the last of which is the limit:
 // the memory of a buffer is used as it is written to, while what a doubling leaves behind has been.
 // It fails, with err set, where the limit does not allow the room, and waits for its turn.
 func (o *output) grow(buf []byte, n, slack int) ([]byte, bool) {
@@ -63,13 +64,12 @@ func (o *output) grow(buf []byte, n, slack int) ([]byte, bool) {
 		return nil, false
 	}
 	size := 2 * need
-	if need > smallMessage {
-		switch {
-		case need > limit/8:
-			size = limit
-		case need > limit/64:
-			size = limit / 8
-		}
+	switch {
+	case need <= smallMessage/2:
+	case need > limit/8:
+		size = limit
+	case need > limit/64:
+		size = limit / 8
 	}
 	if o.turns != nil && size > smallMessage {
 		if !o.medium {
@@ -81,13 +81,28 @@ func (o *output) grow(buf []byte, n, slack int) ([]byte, bool) {
 			o.large = true
 		}
 	}
-	grown := make([]byte, len(buf), size)
-	copy(grown, buf)
+	if size <= smallMessage {
+		return append(make([]byte, 0, size), buf...), true
+	}
+	grown := append(getSlab(size), buf...)
+	o.slabs = append(o.slabs, grown) // zstd may still look into the one before
 	return grown, true
 }
 
-// release gives the turns back.
+// forget gives the buffer in use up, to somebody else.
+func (o *output) forget() {
+	if last := len(o.slabs) - 1; last >= 0 {
+		o.slabs[last] = nil
+	}
+}
+
+// release gives the turns and the buffers back.
 func (o *output) release() {
+	for _, b := range o.slabs {
+		putSlab(b)
+	}
+	clear(o.slabs)
+	o.slabs = o.slabs[:0]
 	if o.large {
 		<-o.turns.large
 	}

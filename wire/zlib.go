@@ -42,8 +42,9 @@ type zlibInflater struct {
 	err      error
 }
 
-// pendingChunk is the least size of a piece of a message that is not whole, in bytes.
-const pendingChunk = 4 << 10
+// firstChunk is the least size of the first piece of a message that is not whole, in bytes. The
+// others are slabs.
+const firstChunk = 4 << 10
 
 var errClosed = errors.New("inflater closed")
 
@@ -144,8 +145,11 @@ func (z *zlibInflater) gather(msg []byte) error {
 	for len(msg) > 0 {
 		last := len(z.pending) - 1
 		if last < 0 || len(z.pending[last]) == cap(z.pending[last]) {
-			z.pending = append(z.pending, make([]byte, 0, max(pendingChunk, len(msg))))
-			last++
+			if last++; last == 0 {
+				z.pending = append(z.pending, make([]byte, 0, firstChunk))
+			} else {
+				z.pending = append(z.pending, getSlab(0))
+			}
 		}
 		free := cap(z.pending[last]) - len(z.pending[last])
 		n := min(free, len(msg))
@@ -185,12 +189,16 @@ func (z *zlibInflater) header(b []byte) error {
 
 // forget drops what is pending.
 func (z *zlibInflater) forget() {
+	for _, b := range z.pending {
+		putSlab(b)
+	}
 	z.pending, z.size, z.tail = nil, 0, [4]byte{}
 	z.held.Hold(0)
 }
 
 func (z *zlibInflater) Limit(n int)  { z.out.limit = n }
 func (z *zlibInflater) Pending() int { return z.size }
+func (z *zlibInflater) Forget()      { z.out.forget() }
 func (z *zlibInflater) Release()     { z.out.release() }
 
 func (z *zlibInflater) Close() {
@@ -245,5 +253,6 @@ func (p *payloadInflater) Inflate(dst, msg []byte) (out []byte, complete bool, e
 
 func (p *payloadInflater) Limit(n int)  { p.out.limit = n }
 func (p *payloadInflater) Pending() int { return 0 }
+func (p *payloadInflater) Forget()      { p.out.forget() }
 func (p *payloadInflater) Release()     { p.out.release() }
 func (p *payloadInflater) Close()       { p.out.release() }

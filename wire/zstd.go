@@ -51,5 +51,6 @@ func (z *zstdInflater) Inflate(dst, msg []byte) (out []byte, complete bool, err 
 
 func (z *zstdInflater) Limit(n int)  { z.out.limit = n }
 func (z *zstdInflater) Pending() int { return 0 }
+func (z *zstdInflater) Forget()      { z.out.forget() }
 func (z *zstdInflater) Release()     { z.out.release() }
 func (z *zstdInflater) Close()       { z.out.release() }
