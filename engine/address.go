@@ -104,7 +104,13 @@ func (e *Engine) refreshGateway(ctx context.Context, env *environment) {
 		e.opts.Log.Warn("GET /gateway/bot answered with an unusable address", "error", err)
 	}
 	env.gateway.done(u)
-	env.identify.setLimit(info.Limit, time.Now())
+	env.limit(info.Limit)
+}
+
+// limit takes Discord's figures about Identifies. More buckets than shards are of no use.
+func (env *environment) limit(l wire.SessionStartLimit) {
+	l.MaxConcurrency = min(l.MaxConcurrency, env.shards)
+	env.identify.setLimit(l, time.Now())
 }
 
 // mainURL returns the URL that new sessions connect to.

@@ -97,7 +97,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		reader:   reader,
 		turns:    wire.NewTurns(max(e.opts.Readers, runtime.GOMAXPROCS(0))),
 		arriving: wire.NewBudget(e.opts.MaxMessage),
-		identify: newIdentifyQueue(info.Limit.MaxConcurrency),
+		identify: newIdentifyQueue(min(info.Limit.MaxConcurrency, count)),
 		gateway:  &gatewayAddress{main: u},
 		fail: func(err error) {
 			var f *FatalError
@@ -125,7 +125,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		env.gateway.ask, env.identify.onReset = ask, ask
 	}
 	if info.URL != "" {
-		env.identify.setLimit(info.Limit, time.Now())
+		env.limit(info.Limit)
 	} else {
 		env.identify.assume(count, time.Now())
 	}

@@ -20,8 +20,9 @@ const identifyWindow = 5*time.Second + 250*time.Millisecond
 // next is made while the window of the last one passes. All methods may be
 // called by any goroutine.
 type identifyQueue struct {
-	mu      sync.Mutex
-	buckets []identifyBucket
+	mu          sync.Mutex
+	buckets     []identifyBucket
+	concurrency int // how many there are to be: another max_concurrency waits until no turn is out
 
 	// The daily budget (session_start_limit). Discord resets the token when it
 	// is overdrawn, so no turn is given while nothing is left.
@@ -57,14 +58,16 @@ type identifyBucket struct {
 }
 
 func newIdentifyQueue(concurrency int) *identifyQueue {
-	return &identifyQueue{buckets: make([]identifyBucket, max(1, concurrency))}
+	concurrency = max(1, concurrency)
+	return &identifyQueue{buckets: make([]identifyBucket, concurrency), concurrency: concurrency}
 }
 
 func (q *identifyQueue) bucket(s *shard) *identifyBucket {
 	return &q.buckets[s.id%len(q.buckets)]
 }
 
-// setLimit replaces the budget by Discord's own figures.
+// setLimit replaces the budget, and the number of buckets, by Discord's own figures. Without
+// a MaxConcurrency the buckets stay.
 func (q *identifyQueue) setLimit(l wire.SessionStartLimit, now time.Time) {
 	q.mu.Lock()
 	q.limited = true
@@ -76,7 +79,37 @@ func (q *identifyQueue) setLimit(l wire.SessionStartLimit, now time.Time) {
 		q.timer.Stop()
 		q.timer = nil
 	}
+	if l.MaxConcurrency > 0 {
+		q.concurrency = l.MaxConcurrency
+	}
 	q.unlockAndGrant()
+}
+
+// rebuild divides the shards that wait among as many buckets as there are to be. The window
+// that ends last holds for all of them.
+func (q *identifyQueue) rebuild() {
+	old := q.buckets
+	var next time.Time
+	for _, b := range old {
+		if b.next.After(next) {
+			next = b.next
+		}
+	}
+	q.buckets = make([]identifyBucket, q.concurrency)
+	for i := range q.buckets {
+		q.buckets[i].next = next
+	}
+	for _, b := range old {
+		for _, s := range b.waiting {
+			q.bucket(s).add(s)
+		}
+	}
+}
+
+// add puts the shard among those that wait.
+func (b *identifyBucket) add(s *shard) {
+	i, _ := slices.BinarySearchFunc(b.waiting, s, func(a, b *shard) int { return a.id - b.id })
+	b.waiting = slices.Insert(b.waiting, i, s)
 }
 
 // assume sets the budget to what Discord gives a bot of so many shards at least, less
@@ -114,8 +147,7 @@ func (q *identifyQueue) join(s *shard) {
 	q.mu.Lock()
 	b := q.bucket(s)
 	if b.holder != s && !slices.Contains(b.waiting, s) {
-		i, _ := slices.BinarySearchFunc(b.waiting, s, func(a, b *shard) int { return a.id - b.id })
-		b.waiting = slices.Insert(b.waiting, i, s)
+		b.add(s)
 	}
 	q.unlockAndGrant()
 }
@@ -174,9 +206,14 @@ func (q *identifyQueue) close() {
 func (q *identifyQueue) unlockAndGrant() {
 	var granted []*shard
 	var empty time.Time
+	changes := len(q.buckets) != q.concurrency
+	if changes && q.pending == 0 {
+		q.rebuild()
+		changes = false
+	}
 	for i := range q.buckets {
 		b := &q.buckets[i]
-		if b.holder != nil || len(b.waiting) == 0 || q.closed {
+		if b.holder != nil || len(b.waiting) == 0 || q.closed || changes {
 			continue
 		}
 		if q.limited && q.remaining-q.pending <= q.reserved() {

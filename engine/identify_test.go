@@ -116,6 +116,52 @@ func TestIdentifyQueueBuckets(t *testing.T) {
 	}
 }
 
+// Another max_concurrency than the one at the start, as with an address and a shard count that
+// are set, counts from the moment at which no turn is out.
+func TestIdentifyQueueConcurrency(t *testing.T) {
+	q, granted := recordedQueue(1)
+	shards := make([]*shard, 8)
+	for i := range shards {
+		shards[i] = &shard{id: i}
+	}
+	for _, i := range []int{0, 7, 2, 5, 3} {
+		q.join(shards[i])
+	}
+	now := time.Unix(1000, 0)
+	limit := wire.SessionStartLimit{Total: 1000, Remaining: 1000, ResetAfter: time.Hour}
+	q.setLimit(limit, now) // without max_concurrency: as before
+	limit.MaxConcurrency = 4
+	q.setLimit(limit, now)
+	q.join(shards[1])
+	if want := []int{0}; !slices.Equal(granted(), want) || len(q.buckets) != 1 {
+		t.Fatalf("granted %v of %d buckets while a turn is out, want %v of 1", granted(), len(q.buckets), want)
+	}
+	q.spend(shards[0], now)
+	if want := []int{0, 1, 2, 3}; !slices.Equal(granted(), want) || len(q.buckets) != 4 {
+		t.Fatalf("granted %v of %d buckets, want %v of 4", granted(), len(q.buckets), want)
+	}
+	for _, i := range []int{1, 2, 3} {
+		if at := q.window(shards[i]); !at.Equal(now.Add(identifyWindow)) {
+			t.Errorf("shard %d may identify at %v, want %v", i, at, now.Add(identifyWindow))
+		}
+	}
+	limit.MaxConcurrency = 2
+	q.setLimit(limit, now)
+	q.spend(shards[1], now.Add(identifyWindow))
+	q.leave(shards[2])
+	q.leave(shards[3])
+	if want := []int{0, 1, 2, 3, 5}; !slices.Equal(granted(), want) || len(q.buckets) != 2 {
+		t.Fatalf("granted %v of %d buckets, want %v of 2", granted(), len(q.buckets), want)
+	}
+	if at := q.window(shards[5]); !at.Equal(now.Add(2 * identifyWindow)) {
+		t.Errorf("shard 5 may identify at %v, want %v", at, now.Add(2*identifyWindow))
+	}
+	q.spend(shards[5], now.Add(2*identifyWindow))
+	if want := []int{0, 1, 2, 3, 5, 7}; !slices.Equal(granted(), want) {
+		t.Errorf("granted %v, want %v", granted(), want)
+	}
+}
+
 func TestIdentifyQueueBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, granted := recordedQueue(4)
