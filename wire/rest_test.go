@@ -3,12 +3,16 @@
 package wire
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -56,7 +60,12 @@ func TestGatewayBotErrors(t *testing.T) {
 		isFatal bool
 	}{
 		{"401", 401, "", `{"message":"401: Unauthorized","code":0}`, APIError{401, "401: Unauthorized", 0, false}, true},
-		{"401 of a proxy", 401, "", page, APIError{401, "proxy", 0, true}, true},
+		{"401 of a proxy", 401, "", page, APIError{401, "proxy", 0, true}, false},
+		{"401 of a proxy in JSON", 401, "", `{"message":"Authentication required"}`, APIError{401, "required\" with code none: not an answer of Discord", 0, true}, false},
+		{"401 with a code that is text", 401, "", `{"message":"401: Unauthorized","code":"0"}`, APIError{401, "proxy", 0, true}, false},
+		{"403 of Discord", 403, "", `{"message":"403: Forbidden","code":0}`, APIError{403, "403: Forbidden", 0, false}, true},
+		{"403 of Cloudflare in JSON", 403, "", `{"message":"internal network error","code":40333}`, APIError{403, "internal network error\" with code 40333: not", 0, true}, false},
+		{"403 of a proxy in JSON", 403, "7", `{"error":"denied by policy","code":403}`, APIError{403, "code 403", 7 * time.Second, true}, false},
 		{"403", 403, "", `{"message":"Missing Access","code":50001}`, APIError{403, "Missing Access", 0, false}, true},
 		{"403 of Cloudflare", 403, "", page, APIError{403, "proxy", 0, true}, false},
 		{"429", 429, "2", `{"message":"You are being rate limited.","retry_after":1.337,"global":false}`,
@@ -70,12 +79,16 @@ func TestGatewayBotErrors(t *testing.T) {
 		{"500", 500, "", `{"message":"Internal Server Error","code":0}`, APIError{500, "Internal Server Error", 0, false}, false},
 		{"502", 502, "", page, APIError{502, "proxy", 0, true}, false},
 		{"503 without a body", 503, "", "", APIError{503, "proxy", 0, true}, false},
+		{"301", 301, "", page, APIError{301, "a redirect to \"http://elsewhere/api\", which is not followed", 0, false}, false},
 		{"204", 204, "", "", APIError{204, "", 0, true}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := ask(t, func(w http.ResponseWriter, r *http.Request) {
 				if c.header != "" {
 					w.Header().Set("Retry-After", c.header)
+				}
+				if c.status/100 == 3 {
+					w.Header().Set("Location", "http://elsewhere/api")
 				}
 				w.WriteHeader(c.status)
 				io.WriteString(w, c.body)
@@ -110,6 +123,11 @@ func TestGatewayBotShapes(t *testing.T) {
 		strings.Replace(gatewayBot, `"shards":9`, `"shards":0`, 1),
 		strings.Replace(gatewayBot, `"shards":9`, `"shards":-1`, 1),
 		strings.Replace(gatewayBot, `"shards":9`, `"shards":"9"`, 1),
+		strings.Replace(gatewayBot, `"shards":9`, `"shards":65537`, 1),
+		strings.Replace(gatewayBot, `"shards":9`, `"shards":1000000000`, 1),
+		strings.Replace(gatewayBot, `"max_concurrency":16`, `"max_concurrency":-1`, 1),
+		strings.Replace(gatewayBot, `"remaining":999`, `"remaining":-1`, 1),
+		strings.Replace(gatewayBot, `gateway.discord.gg`, strings.Repeat("a", MaxURL), 1),
 		strings.Replace(gatewayBot, `"shards":9`, `"shards":9.5`, 1),
 		strings.Replace(gatewayBot, `"max_concurrency":16`, `"max_concurrency":0`, 1),
 		strings.Replace(gatewayBot, `session_start_limit`, `limit`, 1),
@@ -145,7 +163,27 @@ func TestGatewayBotToken(t *testing.T) {
 	}
 	echoJSON := func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
-		io.WriteString(w, `{"message":"`+r.Header.Get("Authorization")+`"}`)
+		io.WriteString(w, `{"message":"`+r.Header.Get("Authorization")+`","code":"`+r.Header.Get("Authorization")+`"}`)
+	}
+	echoStatus := func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		fmt.Fprintf(conn, "%s\r\n\r\n", r.Header.Get("Authorization"))
+		conn.Close()
+	}
+	echoNumber := func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, strings.Replace(gatewayBot, "9", `1e`+strings.Repeat("9", 20), 1))
+	}
+	echoLocation := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", "http://x/"+r.Header.Get("Authorization"))
+		w.WriteHeader(http.StatusFound)
+	}
+	echoBadLocation := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", "http://%zz/"+r.Header.Get("Authorization"))
+		w.WriteHeader(http.StatusFound)
 	}
 	echoURL := func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, strings.Replace(gatewayBot, "wss://", r.Header.Get("Authorization"), 1))
@@ -154,7 +192,8 @@ func TestGatewayBotToken(t *testing.T) {
 		w.Header().Set("Content-Length", "1000")
 		io.WriteString(w, "{")
 	}
-	for name, handler := range map[string]http.HandlerFunc{"echo": echo, "JSON echo": echoJSON, "URL echo": echoURL, "cut": cut} {
+	for name, handler := range map[string]http.HandlerFunc{"echo": echo, "JSON echo": echoJSON, "URL echo": echoURL, "cut": cut,
+		"status echo": echoStatus, "number": echoNumber, "redirect echo": echoLocation, "bad redirect echo": echoBadLocation} {
 		if _, err := ask(t, handler); err == nil || strings.Contains(err.Error(), botToken) {
 			t.Errorf("%s: error %v", name, err)
 		}
@@ -171,12 +210,90 @@ func TestGatewayBotToken(t *testing.T) {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
+	// A token that is part of the answer's own words changes nothing of what is read.
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, gatewayBot) }))
+	defer server.Close()
+	for _, token := range []string{"x", "9", "max_concurrency", "gateway.discord.gg"} {
+		got, err := (&API{Base: server.URL, Token: token}).GatewayBot(t.Context())
+		if err != nil || got.Limit.MaxConcurrency != 16 || got.URL != "wss://gateway.discord.gg" {
+			t.Errorf("token %q: %+v, %v", token, got, err)
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := (&API{Base: "http://127.0.0.1:0"}).GatewayBot(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// A redirect is not followed, to wherever it leads: not even the host may have the token
+// over http that has it over https.
+func TestGatewayBotRedirect(t *testing.T) {
+	var followed atomic.Bool
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		followed.Store(true)
+		io.WriteString(w, gatewayBot)
+	}))
+	defer other.Close()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		_, err := ask(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, status) })
+		var e *APIError
+		if !errors.As(err, &e) || e.Status != status || !strings.Contains(e.Message, "not followed") || e.Fatal() {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+	if followed.Load() {
+		t.Error("a redirect was followed")
+	}
+}
+
+// FuzzGatewayBot: whatever comes, of whatever status, an answer is within the bounds or an
+// error is one line, final only with a code of Discord.
+func FuzzGatewayBot(f *testing.F) {
+	f.Add(200, "", "", []byte(gatewayBot))
+	f.Add(200, "", "", []byte(`{"url":"ws://x","shards":65536,"session_start_limit":{"max_concurrency":1000000000}}`))
+	f.Add(401, "", "", []byte(`{"message":"401: Unauthorized","code":0}`))
+	f.Add(403, "1e300", "", []byte(`{"message":"internal network error","code":40333}`))
+	f.Add(429, "65", "", []byte(`{"message":"slow","retry_after":1.5}`))
+	f.Add(302, "", "http://elsewhere/"+botToken, []byte("<html>"))
+	f.Add(502, "", "", []byte("refused: Bot "+botToken))
+	f.Fuzz(func(t *testing.T, status int, retry, location string, body []byte) {
+		answer := &http.Response{StatusCode: status, Header: http.Header{"Retry-After": {retry}, "Location": {location}}, Body: io.NopCloser(bytes.NewReader(body))}
+		api := API{Base: "https://discord.com/api/v10", Token: botToken, Client: &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+			answer.Request = r
+			return answer, nil
+		})}}
+		got, err := api.GatewayBot(t.Context())
+		if err == nil {
+			l := got.Limit
+			if status != 200 || got.Shards < 1 || got.Shards > MaxShards || len(got.URL) > MaxURL || l.MaxConcurrency < 1 ||
+				l.Total < 0 || l.Remaining < 0 || l.ResetAfter < 0 || l.ResetAfter > 24*time.Hour {
+				t.Errorf("%+v", got)
+			}
+			return
+		}
+		if text := err.Error(); strings.Contains(text, botToken) || strings.ContainsAny(text, "\r\n") || len(text) > 2000 {
+			t.Errorf("error %q", text)
+		}
+		var e *APIError
+		if !errors.As(err, &e) {
+			return
+		}
+		if e.RetryAfter < 0 || e.RetryAfter > 24*time.Hour {
+			t.Errorf("asked again after %v", e.RetryAfter)
+		}
+		if e.Fatal() {
+			var j struct{ Code *int }
+			if json.Unmarshal(body, &j) != nil || j.Code == nil || *j.Code == 40333 || status != 401 && status != 403 {
+				t.Errorf("%d %q is final", status, body)
+			}
+		}
+	})
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestGatewayURL(t *testing.T) {
 	for _, c := range []struct {
