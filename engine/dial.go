@@ -56,7 +56,7 @@ func (e *Engine) dial(ctx context.Context, u *url.URL, wrap func(net.Conn) net.C
 			return nil, nil, err
 		}
 	}
-	rest, err = wire.Handshake(conn, u)
+	rest, err = wire.Handshake(conn, u, e.opts.UserAgent)
 	return conn, rest, err
 }
 

@@ -23,6 +23,8 @@ type Options struct {
 	API *wire.API
 	// GatewayURL replaces the URL that the API names; wss:// or ws://.
 	GatewayURL string
+	// UserAgent is sent in the WebSocket handshake, as API.UserAgent is over REST; empty: none.
+	UserAgent string
 	// Version of the gateway's protocol; 10 by default.
 	Version int
 	// Compression of what Discord sends; none by default.

@@ -47,11 +47,16 @@ func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("wire: websocket handshake refused with HTTP status %d", e.Status)
 }
 
-// Handshake upgrades a connection to the WebSocket at u (RFC 6455, 4.1). rest is
-// what arrived behind the answer; it belongs to the caller. Deadlines are the
-// caller's. A server that refuses is told by a *HandshakeError.
-func Handshake(conn net.Conn, u *url.URL) (rest []byte, err error) {
-	br, _, err := ws.Dialer{}.Upgrade(conn, u)
+// Handshake upgrades a connection to the WebSocket at u (RFC 6455, 4.1). userAgent is
+// sent unless it is empty. rest is what arrived behind the answer; it belongs to the
+// caller. Deadlines are the caller's. A server that refuses is reported by a
+// *HandshakeError.
+func Handshake(conn net.Conn, u *url.URL, userAgent string) (rest []byte, err error) {
+	var d ws.Dialer
+	if userAgent != "" {
+		d.Header = ws.HandshakeHeaderHTTP{"User-Agent": {userAgent}}
+	}
+	br, _, err := d.Upgrade(conn, u)
 	if err != nil {
 		var status ws.StatusError
 		if errors.As(err, &status) {

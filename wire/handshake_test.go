@@ -41,7 +41,7 @@ func shake(t *testing.T, answer string) (rest []byte, got *http.Request, err err
 	if err != nil {
 		t.Fatal(err)
 	}
-	rest, err = Handshake(client, u)
+	rest, err = Handshake(client, u, "DiscordBot (x, 1)")
 	client.Close()
 	<-done
 	return rest, got, err
@@ -57,7 +57,7 @@ func TestHandshake(t *testing.T) {
 	if req.Host != "gateway.discord.gg" || req.RequestURI != "/?v=10&encoding=json" || req.Method != "GET" {
 		t.Errorf("%s %s of %s", req.Method, req.RequestURI, req.Host)
 	}
-	for key, want := range map[string]string{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Extensions": ""} {
+	for key, want := range map[string]string{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "User-Agent": "DiscordBot (x, 1)", "Sec-WebSocket-Extensions": ""} {
 		if got := req.Header.Get(key); got != want {
 			t.Errorf("%s: %q, want %q", key, got, want)
 		}
@@ -113,7 +113,7 @@ func TestHandshakeDeadline(t *testing.T) {
 	defer client.Close()
 	defer server.Close()
 	client.SetDeadline(time.Unix(1, 0)) // long past
-	_, err := Handshake(client, &url.URL{Scheme: "ws", Host: "x", Path: "/"})
+	_, err := Handshake(client, &url.URL{Scheme: "ws", Host: "x", Path: "/"}, "")
 	if e := net.Error(nil); !errors.As(err, &e) || !e.Timeout() {
 		t.Errorf("error %v", err)
 	}

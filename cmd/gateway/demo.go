@@ -133,6 +133,7 @@ func runDemo(ctx context.Context, o sim.Options, c wire.Compression, stdout, std
 	e, err := engine.New(engine.Options{
 		Token:       token,
 		API:         &wire.API{Base: srv.APIURL(), Token: token, UserAgent: userAgent(), Client: &http.Client{Transport: transport}},
+		UserAgent:   userAgent(),
 		Compression: c,
 		Intents:     wire.AllIntents,
 		Sink:        sink,
