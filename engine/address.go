@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/url"
 	"sync"
@@ -58,22 +59,29 @@ func (a *gatewayAddress) done(u *url.URL) {
 }
 
 // askGateway calls GET /gateway/bot until it has an answer, the answer is
-// final or ctx is done.
-func (e *Engine) askGateway(ctx context.Context) (wire.GatewayBot, error) {
+// final or ctx is done. It returns the main URL, too: main, if there is one and the
+// answer names an address that must not get the token.
+func (e *Engine) askGateway(ctx context.Context, main *url.URL) (info wire.GatewayBot, u *url.URL, err error) {
 	r := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	for failures := 1; ; failures++ {
-		info, err := e.opts.API.GatewayBot(ctx)
+		if info, err = e.opts.API.GatewayBot(ctx); err == nil {
+			u, err = e.mainURL(info)
+			if err != nil && main != nil {
+				e.opts.Log.Warn("GET /gateway/bot names an address that is refused, connecting to the last one", "error", err)
+				return info, main, nil
+			}
+		}
 		if err == nil {
-			return info, nil
+			return info, u, nil
 		}
 		if ctx.Err() != nil {
-			return info, ctx.Err()
+			return info, nil, ctx.Err()
 		}
 		wait := backoff(failures, r)
 		var answer *wire.APIError
 		if errors.As(err, &answer) {
 			if answer.Fatal() {
-				return info, fatalStatus(answer.Status)
+				return info, nil, fatalStatus(answer.Status)
 			}
 			wait = max(wait, answer.RetryAfter)
 			if answer.Cloudflare {
@@ -84,24 +92,20 @@ func (e *Engine) askGateway(ctx context.Context) (wire.GatewayBot, error) {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return info, ctx.Err()
+			return info, nil, ctx.Err()
 		}
 	}
 }
 
 // refreshGateway asks once more for the address and the budget of identifies.
 func (e *Engine) refreshGateway(ctx context.Context, env *environment) {
-	info, err := e.askGateway(ctx)
+	info, u, err := e.askGateway(ctx, env.gateway.url())
 	if err != nil {
 		env.gateway.done(nil)
 		if ctx.Err() == nil {
 			env.fail(err)
 		}
 		return
-	}
-	u, err := e.mainURL(info)
-	if err != nil {
-		e.opts.Log.Warn("GET /gateway/bot answered with an unusable address", "error", err)
 	}
 	env.gateway.done(u)
 	env.limit(info.Limit)
@@ -113,11 +117,41 @@ func (env *environment) limit(l wire.SessionStartLimit) {
 	env.identify.setLimit(l, time.Now())
 }
 
-// mainURL returns the URL that new sessions connect to.
+// mainURL returns the URL that new sessions connect to. One that the API names is of the
+// API's domain, of Discord or of Options.GatewayHosts.
 func (e *Engine) mainURL(info wire.GatewayBot) (*url.URL, error) {
 	base := e.opts.GatewayURL
 	if base == "" {
 		base = info.URL
+		api, err := url.Parse(e.opts.API.Base)
+		if err == nil {
+			err = wire.CheckURL(base, api, append(wire.DiscordDomains(), e.opts.GatewayHosts...))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("engine: the gateway's address is refused: %w", err)
+		}
 	}
 	return wire.GatewayURL(base, e.opts.Version, e.opts.Compression)
+}
+
+// resumeURL returns the resume_gateway_url of READY or of a stored session, or nothing for
+// one that must not get the token: the main URL then takes its place.
+func (s *shard) resumeURL(base string) string {
+	if base == "" {
+		return ""
+	}
+	if _, err := s.gatewayURL(base); err != nil {
+		s.log.Warn("resume_gateway_url is refused, resuming through the main URL", "error", err,
+			"remedy", "if it is right, name its host in gateway.hosts")
+		return ""
+	}
+	return base
+}
+
+// gatewayURL returns the URL to resume at, which is checked against the main one.
+func (s *shard) gatewayURL(base string) (*url.URL, error) {
+	if err := wire.CheckURL(base, s.env.gateway.url(), s.env.opts.GatewayHosts); err != nil {
+		return nil, err
+	}
+	return wire.GatewayURL(base, s.env.opts.Version, s.env.opts.Compression)
 }

@@ -59,6 +59,7 @@ func New(o Options) (*Engine, error) {
 func (e *Engine) Run(ctx context.Context) (err error) {
 	defer close(e.ended)
 	var info wire.GatewayBot
+	var u *url.URL
 	var fatal atomic.Pointer[FatalError] // the first
 	defer func() {
 		if f := fatal.Load(); f != nil {
@@ -66,14 +67,12 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		}
 	}()
 	if e.opts.GatewayURL == "" || e.opts.Shards == 0 {
-		info, err = e.askGateway(ctx)
-	}
-	var u *url.URL
-	var count int
-	var ids []int
-	if err == nil {
+		info, u, err = e.askGateway(ctx, nil)
+	} else {
 		u, err = e.mainURL(info)
 	}
+	var count int
+	var ids []int
 	if err == nil {
 		count, ids, err = e.shardIDs(info)
 	}

@@ -18,11 +18,15 @@ type Options struct {
 	// Token is the bot's token, without "Bot ".
 	Token string
 	// API answers where the gateway is, how many shards it recommends and how
-	// many sessions may be started. Not asked when both GatewayURL and Shards
-	// are set.
+	// many sessions may be started. When both GatewayURL and Shards are set it is not
+	// asked at the start, and may be nil: then it is never asked.
 	API *wire.API
 	// GatewayURL replaces the URL that the API names; wss:// or ws://.
 	GatewayURL string
+	// GatewayHosts may get the token beside the hosts of the main gateway's registrable
+	// domain (for what the API names: of the API's or Discord's), each with the names below
+	// it. They matter for resume_gateway_url and for the URL that the API names.
+	GatewayHosts []string
 	// UserAgent is sent in the WebSocket handshake, as API.UserAgent is over REST; empty: none.
 	UserAgent string
 	// Version of the gateway's protocol; 10 by default.

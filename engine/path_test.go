@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/url"
 	"testing"
 	"time"
 
@@ -121,7 +122,7 @@ func newPath(tb testing.TB, c wire.Compression, stream *recordedStream) *path {
 	opts := Options{Token: "t", Compression: c}.withDefaults()
 	env := &environment{
 		opts: &opts, shards: 1, reader: &stubReader{},
-		identify: newIdentifyQueue(1), gateway: &gatewayAddress{}, fail: func(err error) { tb.Fatal(err) },
+		identify: newIdentifyQueue(1), gateway: &gatewayAddress{main: &url.URL{Scheme: "ws", Host: "resume"}}, fail: func(err error) { tb.Fatal(err) },
 	}
 	env.identify.grant = func(s *shard) { s.mail.bits.Or(mailTurn) }
 	p := &path{s: newShard(0, env), sink: new(discard), now: time.Unix(1e9, 0)}

@@ -312,7 +312,7 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 		}
 		s.forget(now, "Resume was answered with another session")
 	}
-	s.setSession(newSession(r.SessionID, r.ResumeURL, e.Seq-1))
+	s.setSession(newSession(r.SessionID, s.resumeURL(r.ResumeURL), e.Seq-1))
 	s.hostFailures, s.resumeFailures, s.doubtful, s.repeats = 0, 0, 0, 0
 	s.sessionAt = now
 	s.counters.sessions.Add(1)

@@ -139,7 +139,7 @@ func newShard(id int, env *environment) *shard {
 	switch {
 	case stored.ID == "":
 	case stored.Shards == env.shards || stored.Shards == 0:
-		s.setSession(newSession(stored.ID, stored.ResumeURL, stored.Seq))
+		s.setSession(newSession(stored.ID, s.resumeURL(stored.ResumeURL), stored.Seq))
 		s.session.stored.Store(true)
 		s.session.seen = true // by the process before, perhaps
 	default:
@@ -275,17 +275,13 @@ func (s *shard) connect() {
 		if err == nil {
 			s.target, s.toResume = u, true
 		} else {
-			s.log.Warn("resume_gateway_url is unusable, resuming through the main URL", "error", err)
+			s.log.Warn("resume_gateway_url is refused, resuming through the main URL", "error", err) // the main one has changed
 		}
 	}
 	if s.target == nil {
 		s.target = s.env.gateway.url() // checked when it was fetched
 	}
 	s.to(Connecting)
-}
-
-func (s *shard) gatewayURL(base string) (*url.URL, error) {
-	return wire.GatewayURL(base, s.env.opts.Version, s.env.opts.Compression)
 }
 
 // connected begins a connection that the reader has made. rest is what arrived

@@ -153,13 +153,16 @@ func (w *world) start(eo engine.Options) {
 	if eo.Token == "" {
 		eo.Token = simToken
 	}
-	if eo.API == nil {
+	if eo.API == nil && (eo.GatewayURL == "" || eo.Shards == 0) {
 		eo.API = &wire.API{Base: w.srv.APIURL(), Token: eo.Token, Client: &http.Client{
 			Transport: &http.Transport{DialContext: w.net.DialContext, DisableKeepAlives: true},
 		}}
 	}
 	if eo.Intents == 0 {
 		eo.Intents = wire.AllIntents
+	}
+	if eo.GatewayHosts == nil {
+		eo.GatewayHosts = []string{"gateway", "resume"} // the simulated network has no domains
 	}
 	eo.Reader = w.reader
 	eo.PollMemory()
