@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -14,7 +15,7 @@ import (
 )
 
 // dialer returns how a reader connects: within Options.ConnectTimeout. wrap, if
-// not nil, is put around the TCP connection, below TLS.
+// not nil, is put around the TCP connection, below TLS and behind what a proxy had to say.
 func (e *Engine) dialer(wrap func(net.Conn) net.Conn) dialFunc {
 	return func(ctx context.Context, u *url.URL) (net.Conn, []byte, error) { return e.dial(ctx, u, wrap) }
 }
@@ -22,11 +23,15 @@ func (e *Engine) dialer(wrap func(net.Conn) net.Conn) dialFunc {
 func (e *Engine) dial(ctx context.Context, u *url.URL, wrap func(net.Conn) net.Conn) (_ net.Conn, rest []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, e.opts.ConnectTimeout)
 	defer cancel()
-	conn, err := e.opts.DialContext(ctx, "tcp", hostPort(u))
+	conn, err := e.proxy.Dial(ctx, u)
 	if err != nil {
 		return nil, nil, fmt.Errorf("engine: connect to %s: %w", u.Host, err)
 	}
 	if wrap != nil {
+		if _, secure := conn.(*tls.Conn); secure {
+			closeNow(conn)
+			return nil, nil, fmt.Errorf("engine: connect to %s: %w", u.Host, errSecureProxy)
+		}
 		conn = wrap(conn)
 	}
 	// The handshakes know only deadlines; an engine that stops moves it up.
@@ -60,23 +65,29 @@ func (e *Engine) dial(ctx context.Context, u *url.URL, wrap func(net.Conn) net.C
 	return conn, rest, err
 }
 
-// hostPort returns the address to dial for a gateway URL.
-func hostPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = "80"
-		if u.Scheme == "wss" {
-			port = "443"
-		}
-	}
-	return net.JoinHostPort(u.Hostname(), port)
+// errSecureProxy is of a connection whose proxy is spoken to over TLS, so that there is no
+// file descriptor with what the gateway sends. newReader sees to it that it is that of a host
+// which has another proxy than the main one.
+var errSecureProxy = errors.New("the proxy is an https one, which the epoll reader cannot use; set reader.type to goroutine")
+
+// behindSecureProxy reports whether connections to u go through an https proxy.
+func (e *Engine) behindSecureProxy(u *url.URL) bool {
+	p, err := e.proxy.For(u)
+	return err == nil && p != nil && p.Scheme == "https"
 }
 
 // closeNow closes a connection without the alert that tls.Conn.Close would
 // wait for the peer to take.
-func closeNow(conn net.Conn) {
-	if secure, ok := conn.(*tls.Conn); ok {
+func closeNow(conn net.Conn) { belowTLS(conn).Close() }
+
+// belowTLS returns the connection that all layers of TLS go over: behind an https proxy there
+// are two.
+func belowTLS(conn net.Conn) net.Conn {
+	for {
+		secure, ok := conn.(*tls.Conn)
+		if !ok {
+			return conn
+		}
 		conn = secure.NetConn()
 	}
-	conn.Close()
 }

@@ -15,12 +15,14 @@ import (
 	"time"
 
 	"sluice/engine/failpoint"
+	"sluice/proxy"
 	"sluice/wire"
 )
 
 // Engine runs shards. Its methods may be called by any goroutine.
 type Engine struct {
 	opts    Options
+	proxy   *proxy.Dialer
 	running atomic.Pointer[fleet]
 	started chan struct{} // closed when running is set
 	ended   chan struct{} // closed when Run returns
@@ -47,7 +49,11 @@ func New(o Options) (*Engine, error) {
 	case o.Shards < 0:
 		return nil, fmt.Errorf("engine: Options.Shards is %d", o.Shards)
 	}
-	return &Engine{opts: o.withDefaults(), started: make(chan struct{}), ended: make(chan struct{})}, nil
+	e := &Engine{opts: o.withDefaults(), started: make(chan struct{}), ended: make(chan struct{})}
+	e.proxy = &proxy.Dialer{
+		Proxy: e.opts.Proxy, DialContext: e.opts.DialContext, TLS: e.opts.TLS, UserAgent: e.opts.UserAgent, Timeout: e.opts.ConnectTimeout,
+	}
+	return e, nil
 }
 
 // Run connects the shards and hands their events to the sink until ctx is done
@@ -86,7 +92,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	failed := make(chan error, 1) // the first failure
 	dialing, stopDialing := context.WithCancel(context.Background())
 	defer stopDialing()
-	reader, err := e.newReader(dialing)
+	reader, err := e.newReader(dialing, u)
 	if err != nil {
 		return errors.Join(err, e.opts.Sink.Close())
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/url"
 	"time"
 
 	"sluice/wire"
@@ -105,6 +106,10 @@ type Options struct {
 	Pace time.Duration
 	// DialContext makes TCP connections; a net.Dialer by default.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Proxy returns the proxy for a gateway, whose URL has the scheme https for wss and http
+	// for ws, as that of proxy.Dialer; nil: there is none. ReaderEpoll cannot use an https
+	// proxy: if it is that of the main gateway, ReaderGoroutine takes its place.
+	Proxy func(*url.URL) (*url.URL, error)
 	// TLS is the configuration for wss; nil: the system's roots.
 	TLS *tls.Config
 	// Seed of the shards' random waits and masking keys, so that a test can

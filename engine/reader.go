@@ -36,10 +36,15 @@ const (
 	ReaderEpoll
 )
 
-// newReader returns the reader of Options.Reader. ctx is done when it shall make
-// no more connections.
-func (e *Engine) newReader(ctx context.Context) (reader, error) {
-	if e.opts.Reader == ReaderEpoll {
+// newReader returns the reader of Options.Reader, but behind an https proxy that of
+// goroutines. ctx is done when it shall make no more connections, of which main is the main
+// URL.
+func (e *Engine) newReader(ctx context.Context, main *url.URL) (reader, error) {
+	switch {
+	case e.opts.Reader != ReaderEpoll:
+	case e.behindSecureProxy(main):
+		e.opts.Log.Info("the proxy is an https one, which the epoll reader cannot use: each connection is read by a goroutine")
+	default:
 		return newLoopReader(ctx, e.dialer, &e.opts)
 	}
 	return &goroutineReader{ctx: ctx, dial: e.dialer(nil), queueBytes: e.opts.QueueBytes}, nil

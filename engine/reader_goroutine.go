@@ -4,7 +4,6 @@ package engine
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -204,10 +203,7 @@ func farewell(conn net.Conn, out []byte) {
 	if len(out) > 0 {
 		conn.Write(out) // an error changes nothing: the connection ends here
 	}
-	raw := conn
-	if secure, ok := conn.(*tls.Conn); ok {
-		raw = secure.NetConn()
-	}
+	raw := belowTLS(conn)
 	if half, ok := raw.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		io.Copy(io.Discard, raw)
 	}

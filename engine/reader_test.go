@@ -13,7 +13,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +24,7 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
+	"sluice/proxy/proxytest"
 	"sluice/wire"
 )
 
@@ -36,15 +40,52 @@ func TestReaders(t *testing.T) {
 		}{{true, wire.CompressionZstd}, {true, wire.CompressionNone}, {false, wire.CompressionZlib}} {
 			t.Run(fmt.Sprintf("%s/TLS %v/%v", name, tt.secure, tt.c), func(t *testing.T) {
 				t.Parallel()
-				testReader(t, kind, tt.secure, tt.c)
+				testReader(t, kind, tt.secure, tt.c, "")
 			})
 		}
 	}
 }
 
+// The gateway and the resume host are reached through each kind of proxy; behind an https one
+// goroutines read, whoever is asked for.
+func TestReadersBehindProxy(t *testing.T) {
+	kinds := map[string]engine.ReaderKind{"goroutine": engine.ReaderGoroutine}
+	if runtime.GOOS == "linux" {
+		kinds["epoll"] = engine.ReaderEpoll
+	}
+	for name, kind := range kinds {
+		for _, scheme := range []string{"http", "https", "socks5"} {
+			for _, secure := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s/%s/TLS %v", name, scheme, secure), func(t *testing.T) {
+					t.Parallel()
+					testReader(t, kind, secure, wire.CompressionZstd, scheme)
+				})
+			}
+		}
+	}
+}
+
+// startProxy starts a proxy of the scheme and returns its address, with what it wants.
+func startProxy(t *testing.T, scheme string, roots *x509.CertPool) (*proxytest.Server, *url.URL) {
+	o := proxytest.Options{SOCKS: scheme == "socks5", User: "user", Password: "password"}
+	if scheme == "https" {
+		web := httptest.NewUnstartedServer(nil) // for its certificate
+		web.StartTLS()
+		web.Close()
+		roots.AddCert(web.Certificate())
+		o.Certificate = &web.TLS.Certificates[0]
+	}
+	p, err := proxytest.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p, &url.URL{Scheme: scheme, Host: p.Addr(), User: url.UserPassword("user", "password")}
+}
+
 // testReader runs 4 shards through faults until 5 resumes brought them back, with a
-// queue so small that shards pause now and then.
-func testReader(t *testing.T, kind engine.ReaderKind, secure bool, c wire.Compression) {
+// queue so small that shards pause now and then. Behind a proxy, all connections go through it.
+func testReader(t *testing.T, kind engine.ReaderKind, secure bool, c wire.Compression, proxy string) {
 	const shards = 4
 	srv, err := sim.New(sim.Options{
 		TLS: secure, Shards: shards, MaxConcurrency: shards, IdentifyWindow: time.Millisecond, ReadyDelay: time.Millisecond,
@@ -59,6 +100,13 @@ func testReader(t *testing.T, kind engine.ReaderKind, secure bool, c wire.Compre
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(srv.CertPEM())
 	config := &tls.Config{RootCAs: roots}
+	var through *proxytest.Server
+	var find func(*url.URL) (*url.URL, error)
+	if proxy != "" {
+		var address *url.URL
+		through, address = startProxy(t, proxy, roots)
+		find = func(*url.URL) (*url.URL, error) { return address, nil }
+	}
 	sink := &slowSink{recorder: new(recorder), perEvent: 200 * time.Microsecond}
 	e, err := engine.New(engine.Options{
 		Token: simToken,
@@ -66,6 +114,7 @@ func testReader(t *testing.T, kind engine.ReaderKind, secure bool, c wire.Compre
 			Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true},
 		}},
 		Intents: wire.AllIntents, Compression: c, Sink: sink, TLS: config, Reader: kind, QueueBytes: 32 << 10,
+		Proxy: find,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +155,15 @@ func testReader(t *testing.T, kind engine.ReaderKind, secure bool, c wire.Compre
 	stop()
 	if err := <-ended; err != nil {
 		t.Errorf("Run: %v", err)
+	}
+	if through != nil {
+		targets := through.Targets()
+		if n := srv.Ledger().Summary().Connects; len(targets) < n {
+			t.Errorf("%d of %d connections went through the proxy", len(targets), n)
+		}
+		if host := strings.SplitAfter(srv.ResumeURL(), "://")[1]; !slices.Contains(targets, host) {
+			t.Errorf("the resume host %s is none of those that the proxy was asked for: %q", host, targets)
+		}
 	}
 	if t.Failed() {
 		t.Logf("%+v\n%v", e.Stats(), srv.Ledger().Summary())

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -84,21 +85,29 @@ func checkOnline(ctx context.Context, cfg *config.Config, stdout, stderr io.Writ
 		fmt.Fprintf(stderr, "error: %s\n", err)
 		return exitUsage
 	}
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: tls, ForceAttemptHTTP2: true}
-	defer transport.CloseIdleConnections()
-	api := wire.API{
-		Base:      cfg.APIBase(),
-		Token:     cfg.Token.Reveal(),
-		UserAgent: userAgent(),
-		Client:    &http.Client{Transport: transport},
+	api, err := newAPI(cfg, tls)
+	if err != nil {
+		fmt.Fprintf(stderr, "error: %s\n", err)
+		return exitUsage
 	}
+	if api == nil {
+		fmt.Fprintln(stdout, "Discord: not asked, since gateway.url and shards.count are set, and api.host is not")
+		return exitOK
+	}
+	defer api.Client.CloseIdleConnections()
 	info, err := api.GatewayBot(ctx)
 	if err != nil {
 		return onlineTrouble(err, stderr)
 	}
 	limit := info.Limit
+	if base, err := url.Parse(cfg.APIBase()); err == nil && cfg.Gateway.URL == "" {
+		if err := wire.CheckURL(info.URL, base, append(wire.DiscordDomains(), cfg.Gateway.Hosts...)); err != nil {
+			fmt.Fprintf(stderr, "error: gateway.hosts: the gateway's address that %s names is refused: %s\n", cfg.API.Host, cfg.Token.Redact(err.Error()))
+			return exitFailure
+		}
+	}
 	fmt.Fprintf(stdout, "Discord: recommends %s; %d of %d session starts left, anew in %s; max_concurrency %d; gateway %s\n",
-		plural(info.Shards, "shard"), limit.Remaining, limit.Total, limit.ResetAfter.Round(time.Second), limit.MaxConcurrency, info.URL)
+		plural(info.Shards, "shard"), limit.Remaining, limit.Total, limit.ResetAfter.Round(time.Second), limit.MaxConcurrency, cfg.Token.Redact(info.URL))
 	return checkAnswer(cfg, info, stderr)
 }
 

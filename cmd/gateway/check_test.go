@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -54,6 +55,13 @@ func TestCheckOnline(t *testing.T) {
 			"error: token: Discord refuses the token (401): it is wrong or was reset\n"},
 		{"refused bot", 403, `{"message":"Forbidden","code":0}`, nil, exitForbidden, "",
 			"error: token: Discord refuses this bot (403): \"Forbidden\"\n"},
+		{"403 of Cloudflare", 403, `{"message":"internal network error","code":40333}`, nil, exitFailure, "",
+			"error: Discord was asked in vain: HTTP status 403: \"internal network error\" with code 40333: not an answer of Discord itself"},
+		{"address of somebody else", 200, strings.Replace(small, "gateway.discord.gg", "discord.gg.evil.example", 1), nil, exitFailure, "",
+			"error: gateway.hosts: the gateway's address that 127.0.0.1:"},
+		{"address that is allowed", 200, strings.Replace(small, "gateway.discord.gg", "gw.example.com", 1), []string{"DISCORD_GATEWAY_HOSTS=example.com"}, exitOK, "Discord: ", ""},
+		{"token in the address", 200, strings.Replace(small, ".discord.gg", ".discord.gg/very.secret.token", 1), nil, exitOK,
+			"Discord: recommends 1 shard; 999 of 1000 session starts left, anew in 4h0m0s; max_concurrency 1; gateway wss://gateway.discord.gg/***\n", ""},
 		{"proxy in front", 502, "<html>", nil, exitFailure, "", "error: Discord was asked in vain: "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -81,7 +89,7 @@ func TestCheckOnline(t *testing.T) {
 // TestCheckOnlineTLS: a server with a certificate of its own is trusted with
 // api.ca_file and not without.
 func TestCheckOnlineTLS(t *testing.T) {
-	server := httptest.NewUnstartedServer(api(200, `{"url":"wss://x","shards":1,"session_start_limit":{"total":1,"remaining":1,"reset_after":0,"max_concurrency":1}}`))
+	server := httptest.NewUnstartedServer(api(200, `{"url":"wss://127.0.0.1","shards":1,"session_start_limit":{"total":1,"remaining":1,"reset_after":0,"max_concurrency":1}}`))
 	server.Config.ErrorLog = discardLog()
 	server.StartTLS()
 	defer server.Close()
@@ -100,5 +108,29 @@ func TestCheckOnlineTLS(t *testing.T) {
 	environ = append(environ, "DISCORD_API_CA_FILE="+filepath.Join(".", "ca.pem"))
 	if o := runCommand(environ, "check", "-online"); o.code != exitOK {
 		t.Errorf("with the file: %+v", o)
+	}
+}
+
+// TestCheckOnlineNotAsked: with an address of the gateway and a shard count the API of Discord is
+// none of the bot's business; one that is named is.
+func TestCheckOnlineNotAsked(t *testing.T) {
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		http.Error(w, "no", http.StatusBadGateway)
+	}))
+	defer server.Close()
+	t.Chdir(t.TempDir())
+	environ := []string{
+		"DISCORD_TOKEN=very.secret.token", "DISCORD_GATEWAY_URL=ws://127.0.0.1:1", "DISCORD_SHARD_COUNT=1",
+		"DISCORD_PROXY=" + server.URL, // all that would be asked comes by here
+	}
+	if o := runCommand(environ, "check", "-online"); o.code != exitOK || asked.Load() != 0 || !strings.Contains(o.stdout, "not asked") {
+		t.Errorf("asked %d times: %+v", asked.Load(), o)
+	}
+	environ = append(environ, "DISCORD_API_HOST=discord.example")
+	if o := runCommand(environ, "check", "-online"); o.code != exitFailure || asked.Load() == 0 ||
+		!strings.Contains(o.stderr, "CONNECT discord.example:443 is refused with HTTP status 502") {
+		t.Errorf("asked %d times: %+v", asked.Load(), o)
 	}
 }

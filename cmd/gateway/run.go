@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"os/signal"
 	"sync"
@@ -20,7 +19,6 @@ import (
 	"sluice/engine"
 	"sluice/sinks/amqp"
 	"sluice/sinks/stdio"
-	"sluice/wire"
 )
 
 // run runs the gateway until ctx is done, Discord refuses the bot for good, or
@@ -30,9 +28,13 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = tls
-	defer transport.CloseIdleConnections()
+	api, err := newAPI(cfg, tls)
+	if err != nil {
+		return err
+	}
+	if api != nil {
+		defer api.Client.CloseIdleConnections()
+	}
 	keeper, err := newKeeper(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -51,14 +53,11 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		reader = engine.ReaderEpoll
 	}
 	e, err := engine.New(engine.Options{
-		Token: cfg.Token.Reveal(),
-		API: &wire.API{
-			Base:      cfg.APIBase(),
-			Token:     cfg.Token.Reveal(),
-			UserAgent: userAgent(),
-			Client:    &http.Client{Transport: transport, Timeout: onlineTimeout},
-		},
+		Token:           cfg.Token.Reveal(),
+		API:             api,
 		GatewayURL:      cfg.Gateway.URL,
+		GatewayHosts:    cfg.Gateway.Hosts,
+		UserAgent:       userAgent(),
 		Version:         cfg.GatewayVersion,
 		Compression:     cfg.Compression,
 		MaxMessage:      cfg.MaxMessage,
@@ -81,6 +80,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		Readers:         cfg.Reader.Count,
 		Pace:            unlessZero(cfg.Reader.Pace),
 		BatchWait:       unlessZero(cfg.Broker.BatchWait),
+		Proxy:           cfg.ProxyFunc(),
 		TLS:             tls,
 		Log:             log,
 	})

@@ -16,6 +16,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/http"
+	"net/url"
 	"os"
 	"runtime"
 	"strconv"
@@ -95,6 +97,10 @@ type Config struct {
 	// changed.
 	Presence []byte
 
+	// Proxy is the address of the proxy to Discord, "none", or empty: that of
+	// the environment; proxy, DISCORD_PROXY. Empty by default.
+	Proxy SecretURL
+
 	Shards     ShardsConfig
 	Gateway    GatewayConfig
 	API        APIConfig
@@ -134,6 +140,9 @@ type GatewayConfig struct {
 	// URL is used instead of the one that the API names: ws:// or wss://, or
 	// empty; gateway.url, DISCORD_GATEWAY_URL. Empty by default.
 	URL string
+	// Hosts may get the token beside those of the domain of the gateway, or of
+	// the API; gateway.hosts, DISCORD_GATEWAY_HOSTS. nil by default.
+	Hosts []string
 }
 
 // APIConfig is the address of the REST API.
@@ -342,6 +351,26 @@ func (c *Config) Origin(key string) Origin { return c.origins[key] }
 // https://discord.com/api/v10.
 func (c *Config) APIBase() string {
 	return c.API.Scheme + "://" + c.API.Host + "/api/v" + strconv.Itoa(c.API.Version)
+}
+
+// AsksAPI reports whether the API has to be asked, or may be. With an address of the gateway and
+// a shard count it has nothing to say, and by default it is discord.com, to which the token of
+// another server must not go: it then takes an api.host that was set.
+func (c *Config) AsksAPI() bool {
+	return c.Gateway.URL == "" || c.Shards.Count == 0 || c.is("api.host")
+}
+
+// ProxyFunc returns what names the proxy for an http or https URL, for proxy.Dialer; nil: none.
+// Proxy is for all of them, without a look at NO_PROXY.
+func (c *Config) ProxyFunc() func(*url.URL) (*url.URL, error) {
+	switch c.Proxy {
+	case "none":
+		return nil
+	case "":
+		return func(u *url.URL) (*url.URL, error) { return http.ProxyFromEnvironment(&http.Request{URL: u}) }
+	}
+	p, err := url.Parse(c.Proxy.Reveal()) // checked when it was read
+	return func(*url.URL) (*url.URL, error) { return p, err }
 }
 
 // TLS returns a new TLS configuration for REST and gateway: the system's roots

@@ -107,8 +107,7 @@ func (c *Config) finishAddresses(r *report) {
 			r.add(Error, at, "api.ca_file", "%s: %s", c.API.CAFile, fileTrouble(err))
 		}
 	}
-	asked := c.Gateway.URL == "" || c.Shards.Count == 0
-	if c.API.Scheme == "http" && asked && !isLocal(c.API.Host) {
+	if c.API.Scheme == "http" && c.AsksAPI() && !isLocal(c.API.Host) {
 		r.add(Warning, c.origins["api.scheme"], "api.scheme", "with http the token goes to %s for everybody on the way to read", c.API.Host)
 	}
 	if c.Gateway.URL == "" {

@@ -186,9 +186,20 @@ var settings = slices.Concat([]Setting{
 	},
 	{
 		Key: "gateway.url", Env: "DISCORD_GATEWAY_URL", Takes: "address", Default: "what the API names",
-		Doc:  "Address of the gateway, `wss://` or `ws://`. With `shards.count` set too, the API is not asked.",
+		Doc:  "Address of the gateway, `wss://` or `ws://`. With `shards.count` set too, the API is not asked, unless `api.host` is set: then after failed connections, or when the session starts of the day are used up.",
 		read: func(c *Config, in input) { in.gatewayURL(&c.Gateway.URL) },
 		show: func(c *Config) string { return quoteUnlessEmpty(c.Gateway.URL) },
+	},
+	{
+		Key: "gateway.hosts", Env: "DISCORD_GATEWAY_HOSTS", Takes: "list of hosts", Default: "none",
+		Doc:  "Hosts, each with the names below it, that get the token if the API or a session's `resume_gateway_url` names them, besides those of the domain of the API or the gateway (for Discord: discord.gg, discord.com, discord.media). Others are refused with a warning, as is `ws://` after TLS.",
+		read: func(c *Config, in input) { in.hosts(&c.Gateway.Hosts) },
+		show: func(c *Config) string {
+			if c.Gateway.Hosts == nil {
+				return ""
+			}
+			return quoteList(c.Gateway.Hosts)
+		},
 	},
 	{
 		Key: "api.scheme", Env: "DISCORD_API_PROTOCOL", Takes: "name", Default: `"https"`,
@@ -221,6 +232,12 @@ var settings = slices.Concat([]Setting{
 			}
 		},
 		show: func(c *Config) string { return quoteUnlessEmpty(c.API.CAFile) },
+	},
+	{
+		Key: "proxy", Env: "DISCORD_PROXY", Takes: "address", Default: "that of the environment",
+		Doc:  "Proxy to the REST API and the gateway: `http://`, `https://` or `socks5://`, as in `http://user:password@host:3128`; `none` for none. In the environment, `HTTPS_PROXY` is for https and wss, `HTTP_PROXY` for http and ws, and `NO_PROXY` names hosts without one. Behind an `https://` proxy each connection is read by a goroutine.",
+		read: func(c *Config, in input) { in.proxy(&c.Proxy) },
+		show: func(c *Config) string { return quoteUnlessEmpty(c.Proxy.String()) },
 	},
 	{
 		Key: "reader.type", Env: "READER_TYPE", Flag: "reader", Takes: "name", Default: `"epoll"`,

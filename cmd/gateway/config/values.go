@@ -3,6 +3,7 @@
 package config
 
 import (
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -216,6 +217,45 @@ func (in input) host(to *string) {
 	default:
 		in.errorf("%.60q is not a host such as discord.com or localhost:8080", s)
 	}
+}
+
+// proxy reads the address of a proxy, which may hold a password and so is not quoted.
+func (in input) proxy(to *SecretURL) {
+	s, ok := in.string(`"http://proxy.example.com:3128"`)
+	if !ok {
+		return
+	}
+	in.secretURL(s)
+	u, err := url.Parse(s)
+	switch {
+	case s == "none":
+	case err != nil || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) || u.Hostname() == "" || !validPort(u.Port()):
+		in.errorf("not an address such as http://user:password@host:3128, https://host or socks5://host:1080, and not none")
+		return
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		in.errorf("a proxy's address has nothing behind host and port")
+		return
+	}
+	*to = SecretURL(s)
+}
+
+// hosts reads names and IP addresses of hosts.
+func (in input) hosts(to *[]string) {
+	list, ok := in.names(`"gateway.example.com"`)
+	if !ok {
+		return
+	}
+	hosts := []string{}
+	for _, v := range list {
+		name := strings.TrimSuffix(v.text, ".")
+		u, err := url.Parse("wss://" + name)
+		if _, ip := netip.ParseAddr(name); ip == nil || err == nil && u.Host == name && u.Port() == "" && !strings.HasPrefix(name, ".") {
+			hosts = append(hosts, v.text)
+		} else {
+			v.errorf("%.60q is not a host such as gateway.example.com, without scheme and port", v.text)
+		}
+	}
+	*to = hosts
 }
 
 func (in input) brokerType(to *string) {
