@@ -56,6 +56,9 @@ func TestReadersBehindProxy(t *testing.T) {
 	for name, kind := range kinds {
 		for _, scheme := range []string{"http", "https", "socks5"} {
 			for _, secure := range []bool{true, false} {
+				if !secure && scheme != "http" {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s/%s/TLS %v", name, scheme, secure), func(t *testing.T) {
 					t.Parallel()
 					testReader(t, kind, secure, wire.CompressionZstd, scheme)
@@ -137,7 +140,11 @@ func testReader(t *testing.T, kind engine.ReaderKind, secure bool, c wire.Compre
 			}
 		}
 	}
-	wait("resumes", func() bool { return e.Stats().Resumes >= 5 })
+	resumes, events := int64(5), 200
+	if through != nil {
+		resumes, events = 1, 1
+	}
+	wait("resumes", func() bool { return e.Stats().Resumes >= resumes })
 	srv.Calm()
 	wait("readiness", func() bool { return e.Stats().Ready == shards })
 	srv.Silence()
@@ -149,7 +156,7 @@ func testReader(t *testing.T, kind engine.ReaderKind, secure bool, c wire.Compre
 		return report.Pending == 0
 	})
 	whole(t, report)
-	if report.Received < 200 {
+	if report.Received < events {
 		t.Errorf("only %d events", report.Received)
 	}
 	stop()
