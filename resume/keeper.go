@@ -21,7 +21,8 @@ import (
 // required. Its methods are called by one goroutine at a time.
 type Keeper struct {
 	Store   Store
-	Bot     uint64        // Fingerprint of the bot's token
+	Bot     uint64        // FingerprintAt of the bot's token and server
+	OldBot  uint64        // that earlier versions stored, and counts as Bot: Fingerprint of the token; 0: none
 	Intents wire.Intents  // that its sessions have
 	MaxAge  time.Duration // of a checkpoint that is resumed; 0: 1 h. Discord keeps sessions for minutes.
 	Every   time.Duration // how often checkpoints are written; 0: 100 ms
@@ -55,8 +56,8 @@ func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Start
 	for shard, c := range state.Checkpoints {
 		reason := ""
 		switch {
-		case c.Bot != 0 && c.Bot != k.Bot:
-			setAside(shard, "another token")
+		case c.Bot != 0 && c.Bot != k.Bot && c.Bot != k.OldBot:
+			setAside(shard, "another token or server")
 			continue
 		case c.ID == "": // a gap alone
 		case c.Bot != 0 && c.Intents != k.Intents:

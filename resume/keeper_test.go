@@ -151,11 +151,17 @@ func TestKeeper(t *testing.T) {
 			t.Errorf("after a session was given up: %v", s)
 		}
 
+		// What an earlier version has stored, which knew the token alone.
+		k = newKeeper()
+		k.Bot, k.OldBot = 8, 7
+		if s := load(k); len(s) != 1 || s[0].ID != "a" {
+			t.Errorf("of an earlier version: %v", s)
+		}
 		for _, tt := range []struct {
 			why    string
 			change func(k *Keeper)
 		}{
-			{"another token", func(k *Keeper) { k.Bot = 8 }},
+			{"another token or server", func(k *Keeper) { k.Bot = 8 }},
 			{"other intents", func(k *Keeper) { k.Intents = 3 }},
 			{"too old", func(*Keeper) { time.Sleep(61 * time.Minute) }},
 		} {
@@ -166,7 +172,7 @@ func TestKeeper(t *testing.T) {
 			gap := s[0].Gaps[0]
 			gap.At = 0
 			want := engine.Gap{Session: "a", Seq: 10, Reason: "the stored session was set aside: " + tt.why}
-			if tt.why == "another token" {
+			if tt.why == "another token or server" {
 				want = engine.Gap{}
 			}
 			if s[0].ID != "" || gap != want || !strings.Contains(log.String(), tt.why) {

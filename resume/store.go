@@ -19,7 +19,7 @@ import (
 type Checkpoint struct {
 	engine.Session
 	Intents wire.Intents // that the session was begun with
-	Bot     uint64       // Fingerprint of the token that it was begun with; 0: neither is known
+	Bot     uint64       // FingerprintAt of the token and server that it was begun with; 0: neither these nor Intents are known
 	At      time.Time    // when it was taken; stores keep it to the millisecond; zero: not known
 }
 
@@ -51,6 +51,10 @@ func Fingerprint(token string) uint64 {
 	sum := sha256.Sum256([]byte("sluice session of " + token))
 	return binary.BigEndian.Uint64(sum[:])
 }
+
+// FingerprintAt returns what tells the sessions of one token at one server, named by its host,
+// from those of another token or server.
+func FingerprintAt(token, host string) uint64 { return Fingerprint(token + " at " + host) }
 
 // apply makes changes to s.
 func (s *State) apply(changes State) {

@@ -31,7 +31,7 @@ func sessions(ctx context.Context, cfg *config.Config, forget, yes bool, stdin i
 	}
 	state, err := readStore(ctx, cfg)
 	if err == nil && !forget {
-		listSessions(stdout, state, resume.Fingerprint(cfg.Token.Reveal()))
+		listSessions(stdout, state, sessionsOf(cfg), resume.Fingerprint(cfg.Token.Reveal()))
 		return exitOK
 	}
 	if err == nil {
@@ -57,7 +57,7 @@ func readStore(ctx context.Context, cfg *config.Config) (resume.State, error) {
 	return store.Load(ctx)
 }
 
-func listSessions(w io.Writer, state resume.State, bot uint64) {
+func listSessions(w io.Writer, state resume.State, bot, oldBot uint64) {
 	if len(state.Checkpoints) == 0 {
 		fmt.Fprintln(w, "no sessions are stored")
 		return
@@ -76,8 +76,8 @@ func listSessions(w io.Writer, state resume.State, bot uint64) {
 		switch {
 		case c.Bot == 0 && c.ID != "":
 			note = "of another gateway"
-		case c.Bot != bot:
-			note = "of another token"
+		case c.Bot != bot && c.Bot != oldBot:
+			note = "of another token or server"
 		case c.Gaps[0].Session != "":
 			note = "the end of " + maskSession(c.Gaps[0].Session) + " is to be told"
 		}

@@ -6,6 +6,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -58,7 +59,7 @@ func testSessions(t *testing.T, environ ...string) {
 		}
 		return strings.Join(strings.Fields(out), " ")
 	}
-	want := "shard of session seq age 3 16 fedc… 5 1m0s of another token 12 16 0123… 34 1m0s"
+	want := "shard of session seq age 3 16 fedc… 5 1m0s of another token or server 12 16 0123… 34 1m0s"
 	if out := list(); out != want {
 		t.Errorf("listed %q, want %q", out, want)
 	}
@@ -82,5 +83,58 @@ func testSessions(t *testing.T, environ ...string) {
 	cfg.ShardStore.Type = config.StoreMemory
 	if code, out := run(false, false, ""); code != exitUsage || !strings.Contains(out, "shard_store.type") {
 		t.Errorf("in memory: %d, %q", code, out)
+	}
+}
+
+// A session belongs to the server that has it: the next process resumes it there alone, also one
+// that an earlier version has stored, which did not know the server.
+func TestSessionsOfServer(t *testing.T) {
+	t.Chdir(t.TempDir())
+	keeperAt := func(env string) *keeper {
+		t.Helper()
+		cfg, problems := config.Load(config.Sources{Environ: append(strings.Fields(env), "DISCORD_TOKEN=a.b.c", "DISCORD_INTENTS=GUILDS")})
+		if problems.Failed() {
+			t.Fatal(problems)
+		}
+		k, err := newKeeper(t.Context(), cfg, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	const here, there = "DISCORD_API_HOST=127.0.0.1:8400", "DISCORD_API_HOST=127.0.0.1:8401"
+	for _, tc := range []struct {
+		stored, now string
+		resumed     bool
+	}{
+		{"", "", true},
+		{"", "DISCORD_GATEWAY_URL=wss://gateway.discord.gg", true},
+		{"", here, false},
+		{here, here, true},
+		{here, there, false},
+		{here, here + " DISCORD_GATEWAY_URL=ws://127.0.0.1:9000", false},
+		{"", "DISCORD_GATEWAY_URL=wss://gw.example.com DISCORD_SHARD_COUNT=1", false},
+		{"old", here, true},
+		{"old", "", true},
+	} {
+		var k *keeper
+		bot := resume.Fingerprint("a.b.c")
+		if tc.stored == "old" {
+			k = keeperAt("")
+		} else {
+			k = keeperAt(tc.stored)
+			bot = k.Bot
+		}
+		c := resume.Checkpoint{Session: engine.Session{ID: "a", Seq: 1, Shards: 1}, Bot: bot, Intents: k.Intents, At: time.Now()}
+		if err := errors.Join(k.Store.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{0: c}}), k.Store.Close()); err != nil {
+			t.Fatal(err)
+		}
+		k = keeperAt(tc.now)
+		if got := k.sessions[0].ID == "a"; got != tc.resumed {
+			t.Errorf("stored at %q and started at %q: resumed %v", tc.stored, tc.now, got)
+		}
+		if err := k.Store.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

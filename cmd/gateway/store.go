@@ -38,13 +38,18 @@ func newKeeper(ctx context.Context, cfg *config.Config, log *slog.Logger) (*keep
 		return nil, err
 	}
 	k := &keeper{Keeper: resume.Keeper{
-		Store: store, Bot: resume.Fingerprint(cfg.Token.Reveal()), Intents: cfg.Intents, Every: cfg.ShardStore.Interval, Log: log,
+		Store: store, Bot: sessionsOf(cfg), OldBot: resume.Fingerprint(cfg.Token.Reveal()), Intents: cfg.Intents, Every: cfg.ShardStore.Interval, Log: log,
 	}}
 	if err := k.load(ctx, cfg, log); err != nil {
 		store.Close()
 		return nil, err
 	}
 	return k, nil
+}
+
+// sessionsOf returns what tells the sessions of the settings' bot and server from others.
+func sessionsOf(cfg *config.Config) uint64 {
+	return resume.FingerprintAt(cfg.Token.Reveal(), cfg.ServerHost())
 }
 
 // openStore opens the store of the settings.

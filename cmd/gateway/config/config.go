@@ -21,6 +21,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice/sinks"
@@ -351,6 +352,21 @@ func (c *Config) Origin(key string) Origin { return c.origins[key] }
 // https://discord.com/api/v10.
 func (c *Config) APIBase() string {
 	return c.API.Scheme + "://" + c.API.Host + "/api/v" + strconv.Itoa(c.API.Version)
+}
+
+// ServerHost names the server that sessions belong to: the host of the gateway's address if that
+// is set, else of the API. All hosts of Discord are one.
+func (c *Config) ServerHost() string {
+	u := &url.URL{Host: c.API.Host}
+	if c.Gateway.URL != "" {
+		u, _ = url.Parse(c.Gateway.URL) // checked when it was read
+	}
+	for _, d := range wire.DiscordDomains() {
+		if host := strings.ToLower(u.Hostname()); host == d || strings.HasSuffix(host, "."+d) {
+			return "discord.com"
+		}
+	}
+	return strings.ToLower(u.Host)
 }
 
 // AsksAPI reports whether the API has to be asked, or may be. With an address of the gateway and

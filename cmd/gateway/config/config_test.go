@@ -75,6 +75,30 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestServer: whom sessions belong to, and whether the API may be asked.
+func TestServer(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, tc := range []struct {
+		env  string // with spaces
+		host string
+		asks bool
+	}{
+		{"", "discord.com", true},
+		{"DISCORD_API_HOST=Canary.Discord.com", "discord.com", true},
+		{"DISCORD_API_HOST=Rest-Proxy:8080", "rest-proxy:8080", true},
+		{"DISCORD_GATEWAY_URL=wss://gateway.discord.gg", "discord.com", true},
+		{"DISCORD_GATEWAY_URL=wss://gateway.discord.gg DISCORD_SHARD_COUNT=1", "discord.com", false},
+		{"DISCORD_GATEWAY_URL=wss://gw.example.com:8443/a DISCORD_SHARD_COUNT=1", "gw.example.com:8443", false},
+		{"DISCORD_GATEWAY_URL=wss://gw.example.com DISCORD_SHARD_COUNT=1 DISCORD_API_HOST=discord.com", "gw.example.com", true},
+		{"DISCORD_GATEWAY_URL=wss://evildiscord.gg", "evildiscord.gg", true},
+	} {
+		c := mustLoad(t, Sources{Environ: append(strings.Fields(tc.env), "DISCORD_TOKEN="+token)})
+		if c.ServerHost() != tc.host || c.AsksAPI() != tc.asks {
+			t.Errorf("%s: %s, asks %v", tc.env, c.ServerHost(), c.AsksAPI())
+		}
+	}
+}
+
 // TestDefaultFile: gateway.toml in the working directory is read unless
 // another is named, and then that one has to be there.
 func TestDefaultFile(t *testing.T) {
