@@ -128,7 +128,7 @@ func (e *Engine) mainURL(info wire.GatewayBot) (*url.URL, error) {
 			err = wire.CheckURL(base, api, append(wire.DiscordDomains(), e.opts.GatewayHosts...))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("engine: the gateway's address is refused: %w", err)
+			return nil, fmt.Errorf("engine: the address that the API names is refused, unless gateway.hosts allows it: %w", err)
 		}
 	}
 	return wire.GatewayURL(base, e.opts.Version, e.opts.Compression)

@@ -43,7 +43,7 @@ func (d *Dialer) For(target *url.URL) (*url.URL, error) {
 	p, err := d.Proxy(u)
 	if err != nil {
 		// The cause quotes the address, and so may have the password.
-		return nil, errors.New("proxy: the address of the proxy, as in HTTPS_PROXY or HTTP_PROXY, cannot be understood")
+		return nil, errors.New("proxy: the address of the proxy, as in HTTPS_PROXY or HTTP_PROXY, cannot be understood; correct it, or set proxy")
 	}
 	if p == nil {
 		return nil, nil

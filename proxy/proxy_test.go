@@ -266,3 +266,41 @@ func TestFor(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// script is a proxy that has answered before it was asked.
+type script struct{ *bytes.Reader }
+
+func (script) Write(p []byte) (int, error) { return len(p), nil }
+
+// FuzzProxy: whatever a proxy answers, no more of it is read than is its own, and an error is a
+// short line that quotes nothing of it.
+func FuzzProxy(f *testing.F) {
+	for _, s := range []string{
+		"HTTP/1.1 200 OK\r\n\r\nmarker", "HTTP/1.1 407 marker\r\nProxy-Authenticate: Basic\r\n\r\n", "HTTP/1.1 100 x\r\n\r\nHTTP/1.1 200 x\n\nmarker",
+		"\x05\x00\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00marker", "\x05\x02\x01\x00\x05\x00\x00\x03\x04test\x00\x00", "\x05\x02\x01\x00\x05\x05\x00\x01",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		check := func(err error, left int) {
+			if used := len(answer) - left; used > maxHead+1 {
+				t.Errorf("%d bytes read", used)
+			}
+			if err == nil {
+				return
+			}
+			if text := err.Error(); len(text) > 300 || strings.ContainsAny(text, "\r\n") || strings.Contains(text, "secret") || strings.Contains(text, "marker") {
+				t.Errorf("error %q", text)
+			}
+		}
+		user := url.UserPassword("user", password)
+		r := script{bytes.NewReader(answer)}
+		err := connect(r, user, "gateway.discord.gg:443", "x")
+		check(err, r.Len())
+		if used := answer[:len(answer)-r.Len()]; err == nil && !bytes.HasSuffix(used, []byte("\n\r\n")) && !bytes.HasSuffix(used, []byte("\n\n")) {
+			t.Errorf("read %q", used)
+		}
+		r = script{bytes.NewReader(answer)}
+		check(socks5(r, user, "gateway.discord.gg:443"), r.Len())
+	})
+}

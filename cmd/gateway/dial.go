@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -15,26 +14,38 @@ import (
 	"sluice/wire"
 )
 
+// newDialer returns what connects to the API, as the engine connects to the gateway.
+func newDialer(cfg *config.Config, secure *tls.Config) (*proxy.Dialer, error) {
+	dialer := &proxy.Dialer{Proxy: cfg.ProxyFunc(), TLS: secure, UserAgent: userAgent()}
+	targets := []string{cfg.Gateway.URL}
+	if cfg.AsksAPI() {
+		targets = append(targets, cfg.APIBase())
+	}
+	for _, target := range targets {
+		u, err := url.Parse(target)
+		if err == nil && target != "" {
+			_, err = dialer.For(u)
+		}
+		if err != nil {
+			return nil, settingError{err}
+		}
+	}
+	return dialer, nil
+}
+
 // newAPI returns the REST API of the settings, which goes through the same proxy, by the same
 // certificates, as the gateway's connections; nil if it must not be asked.
 func newAPI(cfg *config.Config, secure *tls.Config) (*wire.API, error) {
-	if !cfg.AsksAPI() {
-		return nil, nil
-	}
-	dialer := &proxy.Dialer{Proxy: cfg.ProxyFunc(), TLS: secure, UserAgent: userAgent()}
-	base, err := url.Parse(cfg.APIBase())
-	if err != nil {
+	dialer, err := newDialer(cfg, secure)
+	if err != nil || !cfg.AsksAPI() {
 		return nil, err
-	}
-	if _, err := dialer.For(base); err != nil {
-		return nil, settingError{fmt.Errorf("%w; set it right, or proxy", err)}
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = secure
 	transport.MaxResponseHeaderBytes = 64 << 10
 	transport.Proxy = nil // the dialer knows
 	transport.DialContext = func(ctx context.Context, _, address string) (net.Conn, error) {
-		return dialer.Dial(ctx, &url.URL{Scheme: base.Scheme, Host: address})
+		return dialer.Dial(ctx, &url.URL{Scheme: cfg.API.Scheme, Host: address})
 	}
 	return &wire.API{
 		Base:      cfg.APIBase(),
