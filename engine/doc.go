@@ -26,6 +26,8 @@
 //
 //   - A shard's state is changed by shard.to alone, along the table in state.go.
 //   - What follows the end of a connection is decided by decide alone.
+//   - The token goes to the main URL, and to what a peer or a store names only if
+//     wire.CheckURL lets it.
 //   - Nothing is written to a socket that the send limiter has not counted.
 //   - An Identify is sent only by the shard that holds its bucket's turn, after
 //     the bucket's window has passed and the daily budget was counted down.

@@ -135,6 +135,9 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		env.identify.assume(count, time.Now())
 	}
 
+	if p, err := e.proxy.For(u); err == nil && p != nil {
+		e.opts.Log.Info("connecting through a proxy", "proxy", p.Scheme+"://"+p.Host)
+	}
 	e.opts.Log.Info("starting", "shards", len(ids), "of", count, "max_concurrency", len(env.identify.buckets))
 	f := &fleet{env: env, byID: make(map[int]*shard, len(ids))}
 	for _, id := range ids {

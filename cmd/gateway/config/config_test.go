@@ -5,6 +5,7 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -95,6 +96,25 @@ func TestServer(t *testing.T) {
 		c := mustLoad(t, Sources{Environ: append(strings.Fields(tc.env), "DISCORD_TOKEN="+token)})
 		if c.ServerHost() != tc.host || c.AsksAPI() != tc.asks {
 			t.Errorf("%s: %s, asks %v", tc.env, c.ServerHost(), c.AsksAPI())
+		}
+	}
+}
+
+// TestProxyFunc: the proxy of the settings is for every host, none is none.
+func TestProxyFunc(t *testing.T) {
+	t.Chdir(t.TempDir())
+	load := func(env ...string) *Config { return mustLoad(t, Sources{Environ: append(env, "DISCORD_TOKEN="+token)}) }
+	if load().ProxyFunc() == nil {
+		t.Error("the environment is not asked")
+	}
+	if load("DISCORD_PROXY=none").ProxyFunc() != nil {
+		t.Error("none is one")
+	}
+	const address = "socks5h://user:pass%20word@[::1]:1080"
+	for _, host := range []string{"localhost", "discord.com"} {
+		p, err := load("DISCORD_PROXY=" + address).ProxyFunc()(&url.URL{Scheme: "https", Host: host})
+		if err != nil || p.String() != address {
+			t.Errorf("%s: %v, %v", host, p, err)
 		}
 	}
 }

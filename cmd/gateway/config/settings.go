@@ -235,7 +235,7 @@ var settings = slices.Concat([]Setting{
 	},
 	{
 		Key: "proxy", Env: "DISCORD_PROXY", Takes: "address", Default: "that of the environment",
-		Doc:  "Proxy to the REST API and the gateway: `http://`, `https://` or `socks5://`, as in `http://user:password@host:3128`; `none` for none. In the environment, `HTTPS_PROXY` is for https and wss, `HTTP_PROXY` for http and ws, and `NO_PROXY` names hosts without one. Behind an `https://` proxy each connection is read by a goroutine.",
+		Doc:  "Proxy to the REST API and the gateway: `http://`, `https://` or `socks5://`, as in `http://user:password@host:3128`; `none` for none. It is for every host. In the environment, `HTTPS_PROXY` is for https and wss, `HTTP_PROXY` for http and ws, and `NO_PROXY` names hosts without one. Behind an `https://` proxy each connection is read by a goroutine.",
 		read: func(c *Config, in input) { in.proxy(&c.Proxy) },
 		show: func(c *Config) string { return quoteUnlessEmpty(c.Proxy.String()) },
 	},
