@@ -3,6 +3,7 @@
 package engine_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -145,4 +146,44 @@ func TestNoAPI(t *testing.T) {
 		w.ready(1)
 		w.end()
 	})
+}
+
+// A refusal that is not surely Discord's own is waited out; Discord's own ends the engine.
+func TestAPIRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		status int
+		body   string
+		exit   int // 0: asked again
+	}{
+		{403, `{"message":"internal network error","code":40333}`, 0},
+		{403, `{"message":"denied by policy"}`, 0},
+		{403, "<html>", 0},
+		{401, `{"error":"login required"}`, 0},
+		{302, "", 0},
+		{403, `{"message":"403: Forbidden","code":0}`, 3},
+		{401, `{"message":"401: Unauthorized","code":0}`, 4},
+	} {
+		t.Run(fmt.Sprintf("%d %s", tt.status, tt.body), func(t *testing.T) {
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				asked := 0
+				api := &wire.API{Base: "http://api/api/v10", Token: simToken, Client: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+					status, body := tt.status, tt.body
+					if asked++; asked > 3 {
+						status, body = 200, `{"url":"ws://gateway:80","shards":1,"session_start_limit":{"total":1000,"remaining":900,"reset_after":1,"max_concurrency":1}}`
+					}
+					return &http.Response{StatusCode: status, Header: http.Header{"Location": {"http://elsewhere"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+				})}}
+				w := newWorld(t, reader, sim.Options{}, engine.Options{API: api})
+				if tt.exit == 0 {
+					w.ready(1)
+					w.end()
+					return
+				}
+				var fatal *engine.FatalError
+				if err := <-w.ended; !errors.As(err, &fatal) || fatal.ExitCode() != tt.exit || asked != 1 {
+					t.Errorf("Run = %v after %d questions", err, asked)
+				}
+			})
+		})
+	}
 }
