@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"sluice/engine/failpoint"
-	"sluice/proxy"
+	"sluice/internal/proxy"
 	"sluice/wire"
 )
 

@@ -24,7 +24,7 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
-	"sluice/proxy/proxytest"
+	"sluice/internal/proxy/proxytest"
 	"sluice/wire"
 )
 

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"sluice/bench/sim"
-	"sluice/proxy/proxytest"
+	"sluice/internal/proxy/proxytest"
 )
 
 // counter is a listener that counts who comes, and closes.

@@ -10,7 +10,7 @@ import (
 	"net/url"
 
 	"sluice/cmd/gateway/config"
-	"sluice/proxy"
+	"sluice/internal/proxy"
 	"sluice/wire"
 )
 

@@ -19,7 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sluice/proxy/proxytest"
+	"sluice/internal/proxy/proxytest"
 )
 
 const password = "very secret:pass@word/"
