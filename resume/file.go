@@ -68,9 +68,9 @@ func (e *InUseError) Error() string {
 }
 
 // OpenFile opens the store in a directory, which it creates if it is not there, and
-// locks it until Close. A file that cannot be read whole is told to log and kept
-// beside as sessions.bad; what could be read of it counts. If another process has
-// the directory, the error is an *InUseError.
+// locks it until Close. A file that cannot be read whole is logged and kept
+// beside as sessions.bad; what could be read of it counts, before the damage and behind it.
+// If another process has the directory, the error is an *InUseError.
 func OpenFile(dir string, log *slog.Logger) (*File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("resume: %w", err)
@@ -129,16 +129,23 @@ func openFile(d disk, log *slog.Logger) (*File, error) {
 		return nil, fmt.Errorf("resume: %w", err)
 	}
 	rest, known := strings.CutPrefix(string(text), magic)
-	whole := 0
+	left := damage{bytes: len(rest)}
 	if known {
-		f.state, whole = parseFile([]byte(rest))
+		f.state, left = parseFile([]byte(rest))
 	}
-	if left := len(rest) - whole; left > 0 {
-		why := "the file of the stored sessions is none of ours; it is set aside"
-		if known {
+	if !left.none() {
+		why := "the file of the stored sessions is none of ours; it is discarded"
+		switch {
+		case known && (left.inside || len(left.errs) > 0):
+			why = "some of the stored sessions cannot be read; the others count"
+		case known:
 			why = "the end of the stored sessions cannot be read, as after a power cut; those before it count"
 		}
-		log.Warn(why, "bytes", left, "sessions", len(f.state.Checkpoints), "kept_as", badName)
+		attrs := []any{"bytes", left.bytes, "records", len(left.errs), "sessions", len(f.state.Checkpoints), "kept_as", badName}
+		if len(left.errs) > 0 {
+			attrs = append(attrs, "error", left.errs[0]) // the first; there may be thousands
+		}
+		log.Warn(why, attrs...)
 		// A copy: whatever happens now, the file is there until the new one is.
 		if err := writeFile(d, badName, text); err != nil {
 			log.Warn("it could not be kept", "error", err)
@@ -161,7 +168,11 @@ func ReadFile(dir string) (State, error) {
 	if !known && len(text) > 0 {
 		return State{}, fmt.Errorf("resume: %s is no file of sessions", filepath.Join(dir, fileName))
 	}
-	s, _ := parseFile([]byte(rest))
+	s, left := parseFile([]byte(rest))
+	s.Unreadable = left.errs
+	if left.bytes > 0 {
+		s.Unreadable = append(s.Unreadable, fmt.Errorf("%s has %d bytes that are no record", filepath.Join(dir, fileName), left.bytes))
+	}
 	return s, nil
 }
 
@@ -176,6 +187,7 @@ func (f *File) Load(context.Context) (State, error) {
 // at least once in a second in which something is saved.
 func (f *File) Save(_ context.Context, changes State) error {
 	f.buf = f.buf[:0]
+	changes = changes.checked()
 	for shard, c := range changes.Checkpoints {
 		c.At = c.At.Truncate(time.Millisecond)
 		was, has := f.state.Checkpoints[shard]

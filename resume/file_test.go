@@ -311,8 +311,8 @@ func TestFileInUse(t *testing.T) {
 	again.Close()
 }
 
-// FuzzParseFile reads anything as a file: it ends, and what it takes for whole reads the
-// same again.
+// FuzzParseFile reads anything as a file: it ends, and what it has found there can be written,
+// and read again.
 func FuzzParseFile(f *testing.F) {
 	all := appendCheckpoint(nil, 3, checkpoint("a", 7))
 	all = appendAdvance(all, 3, checkpoint("a", 9))
@@ -320,24 +320,27 @@ func FuzzParseFile(f *testing.F) {
 	f.Add(all)
 	f.Add(appendRemoval(all, 3))
 	f.Add(all[:len(all)-3])
+	f.Add(append(append(bytes.Clone(all), 0, 0, 1), all...))
+	long := checkpoint("a", 7)
+	long.ResumeURL = strings.Repeat("u", 5_000)
+	f.Add(appendCheckpoint(all, 4, long))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, whole := parseFile(b)
-		if whole < 0 || whole > len(b) {
-			t.Fatalf("%d bytes of %d are whole", whole, len(b))
-		}
-		again, n := parseFile(b[:whole])
-		if n != whole || !same(s, again) {
-			t.Fatalf("read again: %d of %d bytes, %+v, want %+v", n, whole, again, s)
+		s, d := parseFile(b)
+		if d.bytes < 0 || d.bytes > len(b) {
+			t.Fatalf("%d bytes of %d are no record", d.bytes, len(b))
 		}
 		var text []byte
 		for shard, c := range s.Checkpoints {
 			text = appendCheckpoint(text, shard, c)
+			if len(text) > (maxRecord+recordHead)*len(s.Checkpoints) {
+				t.Fatalf("a record of shard %d is too long", shard)
+			}
 		}
 		if s.Starts != (engine.Starts{}) {
 			text = appendStarts(text, s.Starts)
 		}
-		if written, n := parseFile(text); n != len(text) || !same(s, written) {
-			t.Fatalf("written and read: %+v, want %+v", written, s)
+		if written, d := parseFile(text); !d.none() || !same(s, written) {
+			t.Fatalf("written and read: %+v, %+v, want %+v", written, d, s)
 		}
 	})
 }

@@ -33,14 +33,20 @@ type Keeper struct {
 	failing time.Time     // since when it takes nothing; zero: it does
 	tried   time.Time     // when it was last asked to
 	told    time.Time
+	refused map[int]string // the sessions that cannot be stored, by shard
 }
 
-// retryAfter is how long a store that fails is left alone.
-const retryAfter = time.Second
+const (
+	// retryAfter is how long a store that fails is left alone.
+	retryAfter = time.Second
+	// startsWindow is the longest that a count of session starts may last: Discord's day, and
+	// an hour for clocks that differ.
+	startsWindow = 25 * time.Hour
+)
 
 // Load returns the sessions in the store that can be resumed, and the count of Identifies,
-// for engine.Options. What belongs to another bot or other intents, or is too old, is set
-// aside with a word; but for another bot's it is a gap.
+// for engine.Options. What belongs to another bot or other intents, or is too old, is logged
+// and discarded; but for another bot's it is a gap.
 func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Starts, error) {
 	state, err := k.Store.Load(ctx)
 	if err != nil {
@@ -49,6 +55,13 @@ func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Start
 	k.saved, k.wake = state, make(chan struct{}, 1)
 	if k.MaxAge == 0 {
 		k.MaxAge = time.Hour
+	}
+	if n := len(state.Unreadable); n > 0 {
+		k.Log.Warn("some of the stored sessions cannot be read; the others count", "records", n, "error", state.Unreadable[0])
+	}
+	if until := time.Until(state.Starts.Until); until > startsWindow {
+		k.Log.Warn("the stored count of session starts ends later than in a day; it is discarded", "count", state.Starts.Count, "until", state.Starts.Until.Format(time.RFC3339))
+		state.Starts = engine.Starts{}
 	}
 	sessions := make(map[int]engine.Session)
 	why := make(map[string][]int)
@@ -112,23 +125,44 @@ func (k *Keeper) Run(ctx context.Context, e Engine) {
 				k.Save(ctx, e)
 			}
 		case <-k.wake:
-			k.Save(ctx, e)
+			k.save(ctx, e, true)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// Save writes the checkpoints that have changed. After an error, which is told, those
+// Save writes the checkpoints that have changed. After an error, which is logged, those
 // that were not written are written the next time.
-func (k *Keeper) Save(ctx context.Context, e Engine) error {
+func (k *Keeper) Save(ctx context.Context, e Engine) error { return k.save(ctx, e, false) }
+
+// save is Save. If the engine waits for a session to be stored, it hears of those that have
+// been already: a session may come with the id, and the seq, of the one before it.
+func (k *Keeper) save(ctx context.Context, e Engine, waits bool) error {
 	changes := State{}
 	now := time.Now()
+	type session struct {
+		shard int
+		id    string
+	}
+	var stored []session // once this is over
+	defer func() {       // also after a failure: a store must not stop events
+		for _, s := range stored {
+			e.Stored(s.shard, s.id)
+		}
+	}()
 	for shard, s := range e.Sessions() {
+		id := s.ID
+		s = k.storable(shard, s)
 		was := k.saved.Checkpoints[shard]
 		// One without events gets old only when its process has ended.
-		current := was.Bot == k.Bot && was.Intents == k.Intents && now.Sub(was.At) < k.MaxAge/4
-		if was.Session == s && (current || s == (engine.Session{})) {
+		age := now.Sub(was.At)
+		current := was.Bot == k.Bot && was.Intents == k.Intents && age >= 0 && age < k.MaxAge/4
+		same := was.Session == s && (current || s == (engine.Session{}))
+		if id != "" && (waits || !same) {
+			stored = append(stored, session{shard, id})
+		}
+		if same {
 			continue
 		}
 		if changes.Checkpoints == nil {
@@ -148,27 +182,38 @@ func (k *Keeper) Save(ctx context.Context, e Engine) error {
 	}
 	k.tried = now
 	failpoint.Hit("store")
-	defer func() { // also after a failure: a store must not stop events
-		for shard, c := range changes.Checkpoints {
-			if c.ID != "" {
-				e.Stored(shard, c.ID)
-			}
-		}
-	}()
 	if err := k.Store.Save(ctx, changes); err != nil {
 		if k.failing.IsZero() {
 			k.failing = now
 		}
-		if now.Sub(k.told) >= time.Minute {
+		if now.Sub(k.told) >= time.Minute && ctx.Err() == nil { // or it was called off, and comes again
 			k.told = now
 			k.Log.Warn("the sessions can't be stored: after a crash, events since then come again or are lost", "error", err, "since", k.failing.Format(time.RFC3339))
 		}
 		return err
 	}
-	k.saved.apply(changes)
+	k.saved.apply(changes) // as the store has them
 	if !k.failing.IsZero() {
 		k.Log.Info("the sessions are stored again", "after", now.Sub(k.failing).Round(time.Millisecond))
 		k.failing, k.told = time.Time{}, time.Time{}
 	}
 	return nil
+}
+
+// storable returns a session of the engine as a store takes it. One that no store takes is
+// logged, once: its shard then has nothing stored.
+func (k *Keeper) storable(shard int, s engine.Session) engine.Session {
+	c, err := check(shard, Checkpoint{Session: s})
+	if err == nil {
+		delete(k.refused, shard)
+		return c.Session
+	}
+	if k.refused[shard] != s.ID {
+		if k.refused == nil {
+			k.refused = make(map[int]string)
+		}
+		k.refused[shard] = s.ID
+		k.Log.Warn("a session cannot be stored: the next process can't resume it", "shard", shard, "session", s.ID[:min(len(s.ID), 64)], "error", err)
+	}
+	return c.Session
 }

@@ -4,6 +4,8 @@ package resume
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"hash/crc32"
 	"time"
 
@@ -33,7 +35,7 @@ const (
 
 const (
 	recordHead = 8
-	// maxRecord bounds a record: a session id has 32 bytes, an address less than 100.
+	// maxRecord bounds a record that is written; see check.
 	maxRecord = 4 << 10
 )
 
@@ -55,7 +57,7 @@ func appendCheckpoint(dst []byte, shard int, c Checkpoint) []byte {
 	start := len(dst)
 	dst = beginRecord(dst, recordCheckpoint)
 	for _, n := range [...]uint64{
-		uint64(shard), uint64(c.Seq), uint64(c.Shards), uint64(c.Intents), c.Bot, uint64(c.At.UnixMilli()),
+		uint64(shard), uint64(c.Seq), uint64(c.Shards), uint64(c.Intents), c.Bot, millis(c.At),
 		uint64(c.Gaps[0].Seq), uint64(c.Gaps[0].At), uint64(c.Gaps[1].Seq), uint64(c.Gaps[1].At),
 	} {
 		dst = binary.AppendUvarint(dst, n)
@@ -70,7 +72,7 @@ func appendCheckpoint(dst []byte, shard int, c Checkpoint) []byte {
 // appendAdvance appends a checkpoint that differs from the last of its shard in seq
 // and time alone.
 func appendAdvance(dst []byte, shard int, c Checkpoint) []byte {
-	return appendNumbers(dst, recordAdvance, uint64(shard), uint64(c.Seq), uint64(c.At.UnixMilli()))
+	return appendNumbers(dst, recordAdvance, uint64(shard), uint64(c.Seq), millis(c.At))
 }
 
 func appendRemoval(dst []byte, shard int) []byte {
@@ -78,7 +80,15 @@ func appendRemoval(dst []byte, shard int) []byte {
 }
 
 func appendStarts(dst []byte, s engine.Starts) []byte {
-	return appendNumbers(dst, recordStarts, uint64(s.Count), uint64(s.Until.UnixMilli()))
+	return appendNumbers(dst, recordStarts, uint64(s.Count), millis(s.Until))
+}
+
+// millis returns a time as it is stored; 0 is the zero Time.
+func millis(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(t.UnixMilli())
 }
 
 func appendNumbers(dst []byte, kind byte, numbers ...uint64) []byte {
@@ -90,29 +100,87 @@ func appendNumbers(dst []byte, kind byte, numbers ...uint64) []byte {
 	return endRecord(dst, start)
 }
 
-// parseFile returns what the records of a file without its magic come to, and how many of
-// its bytes are whole records. What follows those was torn, or damaged later.
-func parseFile(b []byte) (s State, whole int) {
-	s.Checkpoints = make(map[int]Checkpoint)
-	for {
-		rest := b[whole:]
-		if len(rest) < recordHead {
-			return s, whole
-		}
-		n := int(binary.BigEndian.Uint32(rest))
-		if n < 1 || n > maxRecord || n > len(rest)-recordHead {
-			return s, whole
-		}
-		body := rest[recordHead : recordHead+n]
-		if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(rest[4:]) || !parseRecord(&s, body) {
-			return s, whole
-		}
-		whole += recordHead + n
-	}
+// damage is what could not be read of a file.
+type damage struct {
+	bytes  int     // that are in no record
+	errs   []error // of the records that hold what is not stored; their shards have nothing
+	inside bool    // there are records behind the bytes
 }
 
-// parseRecord applies a record to s. It reports whether it is one.
-func parseRecord(s *State, body []byte) bool {
+func (d *damage) none() bool { return d.bytes == 0 && len(d.errs) == 0 }
+
+// scanBudget bounds what is read to find the next record behind damage.
+const scanBudget = 64 << 20
+
+// parseFile returns what the records of a file without its magic come to, and what is no
+// record. A record that holds what cannot be stored costs its shard alone. Behind bytes that
+// were torn, or damaged later, the next record counts again; but for those that advance a
+// session, since what began it may be lost.
+func parseFile(b []byte) (s State, d damage) {
+	s.Checkpoints = make(map[int]Checkpoint)
+	var begun map[int]bool // by a record behind the damage; nil: there is none
+	budget := scanBudget
+	for len(b) > 0 {
+		n := recordSize(b, len(b))
+		if n == 0 {
+			skipped := nextRecord(b, &budget)
+			b, d.bytes, d.inside = b[skipped:], d.bytes+skipped, skipped < len(b)
+			begun = make(map[int]bool)
+			continue
+		}
+		body := b[recordHead:n]
+		b = b[n:]
+		r := fields{rest: body[1:]}
+		shard := r.count() // but for Starts
+		if begun != nil && !r.bad {
+			if body[0] == recordAdvance && !begun[shard] {
+				continue // it is at least as far as before
+			}
+			begun[shard] = begun[shard] || body[0] == recordCheckpoint
+		}
+		if err := parseRecord(&s, body); err != nil {
+			if body[0] != recordStarts {
+				delete(s.Checkpoints, shard)
+			}
+			d.errs = append(d.errs, err)
+		}
+	}
+	return s, d
+}
+
+// recordSize returns the size of the record that b begins with; 0: it begins with none.
+func recordSize(b []byte, most int) int {
+	if len(b) <= recordHead {
+		return 0
+	}
+	n := binary.BigEndian.Uint32(b)
+	if n < 1 || uint64(n) > uint64(min(most, len(b)-recordHead)) {
+		return 0
+	}
+	body := b[recordHead : recordHead+int(n)]
+	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(b[4:]) {
+		return 0
+	}
+	return recordHead + int(n)
+}
+
+// nextRecord returns how many bytes come before the next record.
+func nextRecord(b []byte, budget *int) int {
+	for i := 1; i < len(b); i++ {
+		if rest := b[i:]; len(rest) > recordHead && rest[0] == 0 && rest[1] == 0 && rest[recordHead] >= recordCheckpoint && rest[recordHead] <= recordStarts {
+			if *budget -= min(int(binary.BigEndian.Uint32(rest)), maxRecord); *budget < 0 {
+				break
+			}
+			if recordSize(rest, maxRecord) > 0 {
+				return i
+			}
+		}
+	}
+	return len(b)
+}
+
+// parseRecord applies a record to s. The error says why it is none that could be written.
+func parseRecord(s *State, body []byte) error {
 	r := fields{rest: body[1:]}
 	switch body[0] {
 	case recordCheckpoint:
@@ -125,29 +193,45 @@ func parseRecord(s *State, body []byte) bool {
 		for i := range c.Gaps {
 			c.Gaps[i].Session, c.Gaps[i].Reason = r.text(), r.text()
 		}
-		if r.done() && !c.empty() {
-			s.Checkpoints[shard] = c
-			return true
+		if !r.done() {
+			return fmt.Errorf("a field of the record of shard %d is damaged", shard)
 		}
+		c, err := check(shard, c)
+		if err != nil {
+			return fmt.Errorf("shard %d: %w", shard, err)
+		}
+		if c.empty() {
+			return fmt.Errorf("shard %d has a record of nothing", shard)
+		}
+		s.Checkpoints[shard] = c
 	case recordAdvance:
 		shard, seq, at := r.count(), r.seq(), r.time()
-		if c, ok := s.Checkpoints[shard]; ok && r.done() {
+		if !r.done() {
+			return fmt.Errorf("a field of the record of shard %d is damaged", shard)
+		}
+		if c, ok := s.Checkpoints[shard]; ok {
 			c.Seq, c.At = seq, at
 			s.Checkpoints[shard] = c
-			return true
-		}
+		} // or its session could not be stored
 	case recordRemoval:
-		if shard := r.count(); r.done() {
-			delete(s.Checkpoints, shard)
-			return true
+		shard := r.count()
+		if !r.done() {
+			return fmt.Errorf("a field of the record of shard %d is damaged", shard)
 		}
+		delete(s.Checkpoints, shard)
 	case recordStarts:
-		if starts := (engine.Starts{Count: r.count(), Until: r.time()}); r.done() {
-			s.Starts = starts
-			return true
+		starts := engine.Starts{Count: r.count(), Until: r.time()}
+		if !r.done() {
+			return errors.New("the count of session starts is damaged")
 		}
+		if err := checkStarts(starts); err != nil {
+			return err
+		}
+		s.Starts = starts
+	default:
+		return fmt.Errorf("a record of a kind that is not known, %d", body[0])
 	}
-	return false
+	return nil
 }
 
 // fields reads the fields of a record. After one that is broken bad is set.
@@ -182,6 +266,9 @@ func (f *fields) seq() int64 {
 func (f *fields) time() time.Time {
 	n := f.number()
 	f.bad = f.bad || n > 1<<62
+	if n == 0 {
+		return time.Time{}
+	}
 	return time.UnixMilli(int64(n))
 }
 

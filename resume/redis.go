@@ -4,9 +4,11 @@ package resume
 
 import (
 	"context"
-	"errors"
+	"crypto/rand"
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -19,7 +21,7 @@ import (
 //
 //	{<prefix>sluice}:shards    a set: the shards of which there is a checkpoint
 //	{<prefix>sluice}:shard:<n> a hash: the checkpoint of shard n
-//	{<prefix>sluice}:starts    a hash: the count of Identifies
+//	{<prefix>sluice}:starts    a hash: the count of Identifies, of all processes together
 //
 // all of one hash tag, so that they lie in one slot of a Cluster. They expire a week after
 // they were last written, when no session of theirs can be resumed any more.
@@ -36,6 +38,20 @@ type Redis struct {
 	Compat bool
 
 	client rueidis.Client // nil: not connected
+	// other has, by shard, the session that the other gateway's keys may name: the one that
+	// was loaded from there, and what was written since.
+	other map[int]string
+	// saved is what was loaded, or last written, of a shard.
+	saved map[int]position
+	// Of Starts: what was loaded, and who adds to it.
+	loaded  engine.Starts
+	process string
+}
+
+// position is a session, and how far it has come.
+type position struct {
+	session string
+	seq     int64
 }
 
 const (
@@ -49,25 +65,50 @@ const (
 
 // saveScript stores a checkpoint, unless there is one of the same session with a higher seq:
 // that of a process which has taken over. Its keys are the hash and the set, its
-// arguments the shard, the expiry in seconds, and the fields: session and seq first.
+// arguments the shard, the expiry in seconds, whether it is stored in any case, and the
+// fields: session and seq first. What is there and is no checkpoint is replaced.
 var saveScript = rueidis.NewLuaScript(`
-local has = redis.call('HMGET', KEYS[1], 'session', 'seq')
-if has[1] == ARGV[4] and has[1] ~= '' and tonumber(has[2] or '0') > tonumber(ARGV[6]) then return 0 end
+local has = redis.pcall('HMGET', KEYS[1], 'session', 'seq')
+if not has.err and ARGV[3] == '0' and has[1] == ARGV[5] and has[1] ~= '' and string.match(has[2] or '', '^%d+$') and tonumber(has[2]) > tonumber(ARGV[7]) then return 0 end
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
-redis.call('SADD', KEYS[2], ARGV[1])
+local added = redis.pcall('SADD', KEYS[2], ARGV[1])
+if type(added) == 'table' and added.err and string.find(added.err, 'WRONGTYPE', 1, true) then
+  redis.call('DEL', KEYS[2])
+  added = redis.call('SADD', KEYS[2], ARGV[1])
+end
+if type(added) == 'table' then return added end
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 return 1`)
 
 // compatScript does what the other gateway does: seq is only ever raised, which is why the
 // new session of a shard must begin with DEL. Its keys are session and seq.
 var compatScript = rueidis.NewLuaScript(`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] or ARGV[3] ~= '0' then
   redis.call('SET', KEYS[1], ARGV[1])
   redis.call('DEL', KEYS[2])
 end
-if tonumber(redis.call('GET', KEYS[2]) or '-1') < tonumber(ARGV[2]) then redis.call('SET', KEYS[2], ARGV[2]) end
+local seq = redis.pcall('GET', KEYS[2])
+if type(seq) ~= 'string' or not string.match(seq, '^%d+$') or tonumber(seq) < tonumber(ARGV[2]) then redis.call('SET', KEYS[2], ARGV[2]) end
+return 1`)
+
+// startsScript adds what a process has counted to the count of all of them. What it adds is
+// the difference to what it has added before, which is in a field of its own: an attempt that
+// is made again counts once. The count begins anew when its time is over, or cannot be. Its
+// key is the hash, its arguments the expiry in seconds, the time, the latest end that a count
+// may have, the field, the process's count, and when that ends; all times in milliseconds.
+var startsScript = rueidis.NewLuaScript(`
+local has = redis.pcall('HMGET', KEYS[1], 'until', 'count', ARGV[4])
+local ends = not has.err and tonumber(has[1] or '')
+if not ends or ends <= tonumber(ARGV[2]) or ends > tonumber(ARGV[3]) or not string.match(has[2] or '', '^%d+$') or #has[2] > 10 then
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[1], 'count', '0', 'until', ARGV[6])
+  has = {}
+end
+redis.call('HINCRBY', KEYS[1], 'count', tonumber(ARGV[5]) - (tonumber(has[3] or '') or 0))
+redis.call('HSET', KEYS[1], ARGV[4], ARGV[5])
+redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 1`)
 
 func (r *Redis) key(name string) string { return "{" + r.Prefix + "sluice}:" + name }
@@ -100,6 +141,7 @@ func (r *Redis) Load(ctx context.Context) (s State, err error) {
 	s.Checkpoints = make(map[int]Checkpoint)
 	err = r.do(ctx, func(ctx context.Context) error {
 		clear(s.Checkpoints)
+		s.Unreadable = nil
 		if err := r.loadOther(ctx, &s); err != nil {
 			return err
 		}
@@ -110,44 +152,98 @@ func (r *Redis) Load(ctx context.Context) (s State, err error) {
 
 func (r *Redis) loadOwn(ctx context.Context, s *State) error {
 	b := r.client.B
-	shards, err := r.client.Do(ctx, b().Smembers().Key(r.key("shards")).Build()).AsIntSlice()
-	if err != nil {
+	members, err := r.client.Do(ctx, b().Smembers().Key(r.key("shards")).Build()).AsStrSlice()
+	if err != nil && !wrongType(err) {
 		return err
+	} else if err != nil {
+		s.unreadable(r.key("shards"), err)
 	}
 	cmds := rueidis.Commands{b().Hgetall().Key(r.key("starts")).Build()}
-	for _, shard := range shards {
-		cmds = append(cmds, b().Hgetall().Key(r.shardKey(int(shard))).Build())
+	var shards []int
+	for _, member := range members {
+		shard, err := strconv.Atoi(member)
+		if err != nil || shard < 0 || shard >= maxShards {
+			s.unreadable(r.key("shards"), fmt.Errorf("%.20q is not a shard", member))
+			continue
+		}
+		shards = append(shards, shard)
+		cmds = append(cmds, b().Hgetall().Key(r.shardKey(shard)).Build())
 	}
-	answers := r.client.DoMulti(ctx, cmds...)
-	starts, err := answers[0].AsStrMap()
+	r.saved = make(map[int]position)
+	for i, answer := range r.client.DoMulti(ctx, cmds...) {
+		key, err := r.key("starts"), error(nil)
+		if i > 0 {
+			key = r.shardKey(shards[i-1])
+		}
+		fields, err := answer.AsStrMap()
+		if err != nil && !wrongType(err) {
+			return err
+		}
+		if err == nil && i == 0 {
+			err = s.loadStarts(fields)
+		} else if err == nil {
+			err = r.loadShard(s, shards[i-1], fields)
+		}
+		if err != nil {
+			s.unreadable(key, err)
+		}
+		if err != nil && i > 0 {
+			r.saved[shards[i-1]] = position{fields["session"], math.MaxInt64} // whatever comes replaces it
+		}
+	}
+	r.loaded = s.Starts
+	for shard, c := range s.Checkpoints {
+		r.saved[shard] = position{c.ID, c.Seq}
+	}
+	return nil
+}
+
+// wrongType reports whether a key has a value that is not ours. All other errors are the
+// server's, or those of the way to it.
+func wrongType(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	return ok && strings.HasPrefix(e.Error(), "WRONGTYPE")
+}
+
+// unreadable notes what is left out.
+func (s *State) unreadable(key string, err error) {
+	s.Unreadable = append(s.Unreadable, fmt.Errorf("%s: %w", key, err))
+}
+
+func (s *State) loadStarts(fields map[string]string) error {
+	h := hash{fields: fields}
+	count, until := h.number("count"), h.time("until")
+	if h.bad != nil {
+		return h.bad
+	}
+	starts := engine.Starts{Count: int(count), Until: until}
+	if err := checkStarts(starts); err != nil {
+		return err
+	}
+	s.Starts = starts
+	return nil
+}
+
+func (r *Redis) loadShard(s *State, shard int, fields map[string]string) error {
+	h := hash{fields: fields}
+	c := Checkpoint{
+		Session: engine.Session{
+			ID: fields["session"], Seq: h.number("seq"), ResumeURL: fields["url"], Shards: int(h.number("shards")),
+			Gaps: [2]engine.Gap{h.gap("gap_"), h.gap("gap2_")},
+		},
+		Intents: wire.Intents(h.number("intents")), Bot: h.unsigned("bot"), At: h.time("at"),
+	}
+	if h.bad != nil {
+		return h.bad
+	}
+	c, err := check(shard, c)
 	if err != nil {
 		return err
 	}
-	h := hash{fields: starts}
-	s.Starts = engine.Starts{Count: int(h.number("count")), Until: h.time("until")}
-	for i, answer := range answers[1:] {
-		text, err := answer.AsStrMap()
-		if err != nil {
-			return err
-		}
-		h := hash{fields: text}
-		c := Checkpoint{
-			Session: engine.Session{
-				ID: text["session"], Seq: h.number("seq"), ResumeURL: text["url"], Shards: int(h.number("shards")),
-				Gaps: [2]engine.Gap{h.gap("gap_"), h.gap("gap2_")},
-			},
-			Intents: wire.Intents(h.number("intents")), Bot: h.unsigned("bot"), At: h.time("at"),
-		}
-		shard := int(shards[i])
-		if h.bad != nil {
-			return fmt.Errorf("%s: %w; remove the key, or let the gateway have another prefix", r.shardKey(shard), h.bad)
-		}
-		other, both := s.Checkpoints[shard]
-		if c.empty() || r.Compat && both && other.ID != c.ID {
-			continue
-		}
-		s.Checkpoints[shard] = c
+	if other, both := s.Checkpoints[shard]; c.empty() || r.Compat && both && other.ID != c.ID {
+		return nil
 	}
+	s.Checkpoints[shard] = c
 	return nil
 }
 
@@ -156,7 +252,7 @@ func (r *Redis) loadOwn(ctx context.Context, s *State) error {
 // is. A seq may be higher than the session has ever come: Discord refuses it then.
 func (r *Redis) loadOther(ctx context.Context, s *State) error {
 	whole := true // the shards from 0 on, without one missing
-	for first := 0; ; first += probe {
+	for first := 0; first < maxShards; first += probe {
 		var keys rueidis.Commands
 		for shard := first; shard < first+probe; shard++ {
 			id := r.Prefix + strconv.Itoa(shard)
@@ -166,19 +262,24 @@ func (r *Redis) loadOther(ctx context.Context, s *State) error {
 		found := false
 		for i := 0; i < len(answers); i += 2 {
 			id, err := text(answers[i])
-			if err != nil {
+			if err != nil && !wrongType(err) {
 				return fmt.Errorf("%s%dsession: %w", r.Prefix, first+i/2, err)
 			}
 			seq, err := text(answers[i+1])
-			if err != nil {
+			if err != nil && !wrongType(err) {
 				return fmt.Errorf("%s%dseq: %w", r.Prefix, first+i/2, err)
 			}
 			n, err := strconv.ParseInt(seq, 10, 64)
 			if id == "" || err != nil || n < 0 {
 				continue // it never had both, or is not that gateway's
 			}
+			c, err := check(first+i/2, Checkpoint{Session: engine.Session{ID: id, Seq: n}})
+			if err != nil {
+				s.unreadable(r.Prefix+strconv.Itoa(first+i/2)+"session", err)
+				continue
+			}
 			found = true
-			s.Checkpoints[first+i/2] = Checkpoint{Session: engine.Session{ID: id, Seq: n}}
+			s.Checkpoints[first+i/2] = c
 		}
 		if !found {
 			break
@@ -187,7 +288,9 @@ func (r *Redis) loadOther(ctx context.Context, s *State) error {
 	for shard := range s.Checkpoints {
 		whole = whole && shard < len(s.Checkpoints)
 	}
+	r.other = make(map[int]string)
 	for shard, c := range s.Checkpoints {
+		r.other[shard] = c.ID
 		if whole {
 			c.Shards = len(s.Checkpoints)
 			s.Checkpoints[shard] = c
@@ -199,28 +302,40 @@ func (r *Redis) loadOther(ctx context.Context, s *State) error {
 // text returns the answer to GET, and nothing for a key that is not there.
 func text(r rueidis.RedisResult) (string, error) {
 	s, err := r.ToString()
-	if rueidis.IsRedisNil(err) {
+	switch {
+	case rueidis.IsRedisNil(err):
 		return "", nil
+	case err != nil:
+		return "", err
 	}
-	return s, err
+	return s, nil
 }
 
-// Save stores the changes, those of each shard in one step.
+// Save stores the changes, those of each shard in one step. What the other gateway would take
+// for a session of today goes, or is replaced, first: a process that is killed between the
+// steps leaves nothing that is older than it seems.
 func (r *Redis) Save(ctx context.Context, changes State) error {
+	changes = changes.checked()
 	return r.do(ctx, func(ctx context.Context) error {
 		seconds := strconv.Itoa(int(expiry.Seconds()))
 		var saves, others []rueidis.LuaExec
-		var removals rueidis.Commands
+		var stale, removals rueidis.Commands // of the other gateway's keys, and of ours
 		b := r.client.B
 		for shard, c := range changes.Checkpoints {
 			id := strconv.Itoa(shard)
 			key, old := r.shardKey(shard), r.Prefix+id
+			// A session that begins anew under its old id has a lower seq than this very
+			// process has written.
+			anew := "0"
+			if was := r.saved[shard]; was.session == c.ID && was.seq > c.Seq {
+				anew = "1"
+			}
 			if c.empty() {
 				removals = append(removals, b().Del().Key(key).Build(), b().Srem().Key(r.key("shards")).Member(id).Build())
 			} else {
 				args := []string{
-					id, seconds, "session", c.ID, "seq", decimal(c.Seq), "url", c.ResumeURL, "shards", strconv.Itoa(c.Shards),
-					"intents", strconv.FormatUint(uint64(c.Intents), 10), "bot", strconv.FormatUint(c.Bot, 10), "at", decimal(c.At.UnixMilli()),
+					id, seconds, anew, "session", c.ID, "seq", decimal(c.Seq), "url", c.ResumeURL, "shards", strconv.Itoa(c.Shards),
+					"intents", strconv.FormatUint(uint64(c.Intents), 10), "bot", strconv.FormatUint(c.Bot, 10), "at", strconv.FormatUint(millis(c.At), 10),
 				}
 				for i, prefix := range [...]string{"gap_", "gap2_"} {
 					g := c.Gaps[i]
@@ -229,32 +344,56 @@ func (r *Redis) Save(ctx context.Context, changes State) error {
 				saves = append(saves, rueidis.LuaExec{Keys: []string{key, r.key("shards")}, Args: args})
 			}
 			switch {
-			case c.ID == "":
-				// Also without Compat: what is given up must not come back from there.
-				removals = append(removals, b().Del().Key(old+"session").Build(), b().Del().Key(old+"seq").Build())
+			case c.ID == "", !r.Compat && c.ID != r.other[shard]:
+				// Also without Compat: what has ended must not come back from there. It does
+				// not depend on whether the shard has been without a session in between.
+				stale = append(stale, b().Del().Key(old+"session").Build(), b().Del().Key(old+"seq").Build())
 			case r.Compat:
-				others = append(others, rueidis.LuaExec{Keys: []string{old + "session", old + "seq"}, Args: []string{c.ID, decimal(c.Seq)}})
+				others = append(others, rueidis.LuaExec{Keys: []string{old + "session", old + "seq"}, Args: []string{c.ID, decimal(c.Seq), anew}})
 			}
 		}
-		if s := changes.Starts; s != (engine.Starts{}) {
-			key := r.key("starts")
-			removals = append(removals, b().Hset().Key(key).FieldValue().FieldValue("count", strconv.Itoa(s.Count)).FieldValue("until", decimal(s.Until.UnixMilli())).Build(),
-				b().Expire().Key(key).Seconds(int64(expiry.Seconds())).Build())
+		var answers []rueidis.RedisResult
+		if len(stale) > 0 {
+			answers = append(answers, r.client.DoMulti(ctx, stale...)...)
 		}
-		answers := saveScript.ExecMulti(ctx, r.client, saves...)
 		answers = append(answers, compatScript.ExecMulti(ctx, r.client, others...)...)
+		answers = append(answers, saveScript.ExecMulti(ctx, r.client, saves...)...)
 		if len(removals) > 0 {
 			answers = append(answers, r.client.DoMulti(ctx, removals...)...)
 		}
-		var errs []error
+		if s := changes.Starts; s != (engine.Starts{}) {
+			answers = append(answers, startsScript.Exec(ctx, r.client, []string{r.key("starts")}, r.startsArgs(seconds, s, time.Now())))
+		}
 		for _, a := range answers {
 			if err := a.Error(); err != nil {
-				errs = append(errs, err)
-				break // the others say the same, and there may be thousands
+				return err // the others say the same, and there may be thousands
 			}
 		}
-		return errors.Join(errs...)
+		if r.saved == nil {
+			r.saved = make(map[int]position)
+		}
+		if r.other == nil {
+			r.other = make(map[int]string)
+		}
+		for shard, c := range changes.Checkpoints {
+			r.saved[shard], r.other[shard] = position{c.ID, c.Seq}, c.ID
+		}
+		return nil
 	})
+}
+
+// startsArgs returns the arguments of startsScript. The process's own count is what has come
+// to the one that was loaded; of the next day, all.
+func (r *Redis) startsArgs(seconds string, s engine.Starts, now time.Time) []string {
+	own := s.Count
+	if s.Until.UnixMilli() == r.loaded.Until.UnixMilli() {
+		own -= r.loaded.Count
+	}
+	if r.process == "" {
+		r.process = rand.Text()
+	}
+	until := strconv.FormatUint(millis(s.Until), 10)
+	return []string{seconds, decimal(now.UnixMilli()), decimal(now.Add(startsWindow).UnixMilli()), r.process + " " + until, strconv.Itoa(own), until}
 }
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }

@@ -6,6 +6,7 @@ package resume
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"strconv"
 	"strings"
@@ -41,6 +42,11 @@ func TestRedis(t *testing.T) {
 	}
 }
 
+func TestRedisHostile(t *testing.T) {
+	srv := redistest.Start(t)
+	testHostile(t, func(t *testing.T) Store { return openRedis(t, srv, t.Name(), false) })
+}
+
 // What a process writes that has been replaced does not lower a checkpoint.
 func TestRedisOnlyRises(t *testing.T) {
 	srv := redistest.Start(t)
@@ -60,15 +66,6 @@ func TestRedisOnlyRises(t *testing.T) {
 			t.Errorf("after %s %d there is %+v, want seq %d", step.c.ID, step.c.Seq, got, step.want)
 		}
 	}
-}
-
-func loaded(t *testing.T, s Store) State {
-	t.Helper()
-	state, err := s.Load(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return state
 }
 
 // The other gateway's keys are read, and kept up to date if that is asked for.
@@ -142,8 +139,172 @@ func TestRedisAway(t *testing.T) {
 			t.Fatal("nothing is saved after the server is back")
 		}
 	}
-	srv.CLI("HSET", "{sluice}:shard:0", "seq", "many")
-	if _, err := s.Load(t.Context()); err == nil || !strings.Contains(err.Error(), "{sluice}:shard:0") || !strings.Contains(err.Error(), "many") {
-		t.Errorf("a damaged checkpoint: %v", err)
+}
+
+// What is in the keys and is none of ours costs its shard alone, and is replaced by the next
+// checkpoint of it.
+func TestRedisUnreadable(t *testing.T) {
+	srv := redistest.Start(t)
+	s := openRedis(t, srv, "", false)
+	all := State{Checkpoints: map[int]Checkpoint{}, Starts: engine.Starts{Count: 5, Until: time.Now().Add(time.Hour).Truncate(time.Millisecond)}}
+	for shard := range 12 {
+		all.Checkpoints[shard] = checkpoint("a", 7)
+	}
+	if err := s.Save(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("x", 5_000)
+	for shard, fields := range [][]string{
+		{"seq", "many"}, {"seq", "-5"}, {"session", long}, {"shards", "-1"}, {"shards", "3", "seq", "8"}, {"gap_seq", "1e9"}, {"at", "now"}, {"bot", "-3"},
+		{"seq", "99999999999999999999"},
+	} {
+		srv.CLI(append([]string{"HSET", "{sluice}:shard:" + strconv.Itoa(shard)}, fields...)...)
+	}
+	srv.CLI("HSET", "{sluice}:shard:4", "shards", "4") // it is shard 4
+	srv.CLI("DEL", "{sluice}:shard:9")
+	srv.CLI("SET", "{sluice}:shard:9", "a string")
+	srv.CLI("SADD", "{sluice}:shards", "not a number", "-1", "99999999")
+	srv.CLI("HSET", "{sluice}:starts", "count", "-1")
+	srv.CLI("SET", "0session", long)
+	srv.CLI("SET", "0seq", "3")
+	srv.CLI("RPUSH", "1session", "a list")
+	srv.CLI("SET", "1seq", "3")
+	srv.CLI("HSET", "{sluice}:shard:11", "url", "wss://"+long)
+	kept := checkpoint("a", 7)
+	kept.ResumeURL = ""
+	next := openRedis(t, srv, "", false)
+	got := loaded(t, next)
+	if want := (State{Checkpoints: map[int]Checkpoint{10: checkpoint("a", 7), 11: kept}}); !same(got, want) {
+		t.Errorf("loaded %+v, want %+v", got, want)
+	}
+	for _, key := range []string{"{sluice}:shard:0: seq is", "{sluice}:shard:9: ", "{sluice}:shards: \"not a number\"", "{sluice}:starts: ", "0session: "} {
+		if !strings.Contains(fmt.Sprint(got.Unreadable), key) {
+			t.Errorf("%s is not among %v", key, got.Unreadable)
+		}
+	}
+	for _, compat := range []bool{false, true} {
+		if compat {
+			srv.CLI("SET", "{sluice}:shards", "a string")
+		}
+		next := openRedis(t, srv, "", compat)
+		loaded(t, next)
+		if err := next.Save(t.Context(), all); err != nil {
+			t.Fatalf("over what is damaged: %v", err)
+		}
+		if got := loaded(t, next); !same(got, all) {
+			t.Errorf("loaded %+v, want %+v", got, all)
+		}
+	}
+}
+
+// A session that the other gateway has left does not outlive its end, whether or not the
+// store is shown the shard without one.
+func TestRedisOfOldGatewayRefused(t *testing.T) {
+	srv := redistest.Start(t)
+	srv.CLI("SET", "gateway0session", "aaaa")
+	srv.CLI("SET", "gateway0seq", "100")
+	e := new(fakeEngine)
+	k := &Keeper{Store: openRedis(t, srv, "gateway", false), Bot: 7, Log: quiet}
+	sessions, _, err := k.Load(t.Context())
+	if err != nil || sessions[0].ID != "aaaa" {
+		t.Fatalf("%+v, %v", sessions, err)
+	}
+	old := func() string { return strings.TrimSpace(srv.CLI("MGET", "gateway0session", "gateway0seq")) }
+	save := func(s engine.Session) {
+		t.Helper()
+		e.set(map[int]engine.Session{0: s}, engine.Starts{})
+		if err := k.Save(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save(engine.Session{ID: "aaaa", Seq: 101, Shards: 1})
+	if old() == "" {
+		t.Error("the keys of a session that goes on are removed")
+	}
+	// Refused, and READY, between two polls.
+	save(engine.Session{ID: "bbbb", Seq: 1, Shards: 1})
+	if got := old(); got != "" {
+		t.Errorf("the keys of the other gateway still have %q", got)
+	}
+	if got := loaded(t, openRedis(t, srv, "gateway", true)); got.Checkpoints[0].ID != "bbbb" {
+		t.Errorf("with compat there is %+v", got)
+	}
+	// A store that could not be loaded does not know what is there.
+	srv.CLI("MSET", "gateway0session", "cccc", "gateway0seq", "5")
+	unloaded := openRedis(t, srv, "gateway", false)
+	if err := unloaded.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{0: checkpoint("dddd", 1)}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := old(); got != "" {
+		t.Errorf("what was not loaded is still there: %q", got)
+	}
+}
+
+// A session whose id Discord gives again begins at its own seq, for the process that has it;
+// for one that another has taken over from, it does not.
+func TestRedisSessionIDAgain(t *testing.T) {
+	srv := redistest.Start(t)
+	for _, compat := range []bool{false, true} {
+		prefix := strconv.FormatBool(compat)
+		s := openRedis(t, srv, prefix, compat)
+		for _, seq := range []int64{1, 500, 1, 2} {
+			if err := s.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{7: checkpoint("a", seq)}}); err != nil {
+				t.Fatal(err)
+			}
+			if got := loaded(t, openRedis(t, srv, prefix, compat)).Checkpoints[7]; got.Seq != seq {
+				t.Errorf("compat %v: there is %+v, want seq %d", compat, got, seq)
+			}
+			if got := strings.TrimSpace(srv.CLI("GET", prefix+"7seq")); compat && got != strconv.FormatInt(seq, 10) {
+				t.Errorf("the other gateway's seq is %s, want %d", got, seq)
+			}
+		}
+		next := openRedis(t, srv, prefix, compat)
+		loaded(t, next) // seq 2
+		if err := next.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{7: checkpoint("a", 1)}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := loaded(t, next).Checkpoints[7]; got.Seq != 1 {
+			t.Errorf("after a restart there is %+v, want seq 1", got)
+		}
+	}
+}
+
+// The session starts of several processes sum up, and an attempt that is made again counts
+// once.
+func TestRedisStartsSumUp(t *testing.T) {
+	srv := redistest.Start(t)
+	until := time.Now().Add(20 * time.Hour).Truncate(time.Millisecond)
+	a, b := openRedis(t, srv, "", false), openRedis(t, srv, "", false)
+	save := func(r *Redis, count int, until time.Time) {
+		t.Helper()
+		if err := r.Save(t.Context(), State{Starts: engine.Starts{Count: count, Until: until}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(count int, until time.Time) {
+		t.Helper()
+		if got := loaded(t, openRedis(t, srv, "", false)).Starts; got.Count != count || !got.Until.Equal(until) {
+			t.Errorf("%d starts until %v, want %d until %v", got.Count, got.Until, count, until)
+		}
+	}
+	save(a, 10, until)
+	want(10, until)
+	loaded(t, b)
+	save(b, 13, until) // 3 of its own
+	save(a, 12, until)
+	save(a, 12, until)
+	save(b, 13, until)
+	want(15, until)
+	// One that has loaded nothing counts in a day of its own, which begins later.
+	c := openRedis(t, srv, "", false)
+	save(c, 4, until.Add(time.Hour))
+	save(c, 5, until.Add(time.Hour))
+	want(20, until)
+	// The day is over, or was never one.
+	for _, bad := range []time.Time{time.Now().Add(-time.Second), time.Now().Add(1000 * time.Hour)} {
+		srv.CLI("HSET", "{sluice}:starts", "until", decimal(bad.UnixMilli()))
+		next := until.Add(2 * time.Hour)
+		save(a, 1, next)
+		want(1, next)
 	}
 }

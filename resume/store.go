@@ -30,15 +30,17 @@ func (c *Checkpoint) empty() bool { return c.ID == "" && c.Gaps == [2]engine.Gap
 type State struct {
 	Checkpoints map[int]Checkpoint // by shard
 	Starts      engine.Starts      // kept to the millisecond
+	Unreadable  []error            // what Load has left out, each with its name
 }
 
 // Store keeps a State. One goroutine at a time calls its methods.
 type Store interface {
-	// Load returns what is stored. The caller owns it.
+	// Load returns what is stored. The caller owns it. A record that cannot be read is left
+	// out, and costs no other.
 	Load(ctx context.Context) (State, error)
 	// Save stores the checkpoints of changes in place of those that their shards
-	// had; the zero Checkpoint removes its shard's. Starts is stored unless
-	// it is zero. After an error any of them may be stored, and Save is called
+	// had; the zero Checkpoint removes its shard's, and so does one that could not be
+	// loaded again. Starts is stored unless it is zero. After an error any of them may be stored, and Save is called
 	// again with all of them, or newer ones.
 	Save(ctx context.Context, changes State) error
 	// Close releases the store.
@@ -61,6 +63,7 @@ func (s *State) apply(changes State) {
 	if s.Checkpoints == nil {
 		s.Checkpoints = make(map[int]Checkpoint)
 	}
+	changes = changes.checked()
 	for shard, c := range changes.Checkpoints {
 		if c.empty() {
 			delete(s.Checkpoints, shard)

@@ -16,7 +16,7 @@ import (
 // checkpoint returns some checkpoint.
 func checkpoint(id string, seq int64) Checkpoint {
 	return Checkpoint{
-		Session: engine.Session{ID: id, ResumeURL: "wss://gateway-us-east1-c.discord.gg", Seq: seq, Shards: 16},
+		Session: engine.Session{ID: id, ResumeURL: "wss://gateway-us-east1-c.discord.gg", Seq: seq, Shards: 128},
 		Intents: 53575421, Bot: Fingerprint("token"), At: time.UnixMilli(1_795_000_000_000 + seq),
 	}
 }
@@ -27,6 +27,15 @@ func same(a, b State) bool {
 		a.At = b.At
 		return at && a == b
 	}) && a.Starts.Count == b.Starts.Count && a.Starts.Until.Equal(b.Starts.Until)
+}
+
+func loaded(t *testing.T, s Store) State {
+	t.Helper()
+	state, err := s.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
 }
 
 // testStore checks a store that open opens, each time anew over what was there.

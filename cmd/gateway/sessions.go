@@ -30,6 +30,9 @@ func sessions(ctx context.Context, cfg *config.Config, forget, yes bool, stdin i
 		setting = "redis.urls"
 	}
 	state, err := readStore(ctx, cfg)
+	for _, u := range state.Unreadable[:min(len(state.Unreadable), 10)] {
+		fmt.Fprintf(stderr, "warning: %s: a stored session cannot be read: %v\n", setting, u)
+	}
 	if err == nil && !forget {
 		listSessions(stdout, state, sessionsOf(cfg), resume.Fingerprint(cfg.Token.Reveal()))
 		return exitOK

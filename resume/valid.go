@@ -1,0 +1,108 @@
+// This file decides what may be stored: the same for what is written and for what is read.
+
+package resume
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"sluice/engine"
+)
+
+// Bounds of what a checkpoint holds, which comes from a peer: all of them together fit into
+// maxRecord. Discord's session ids have 32 bytes, its addresses less than 100.
+const (
+	maxShards = 1 << 16
+	maxID     = 512
+	maxURL    = 1024
+	maxReason = 512
+)
+
+// check returns the checkpoint of a shard as it may be stored and read: without what a
+// session does well without (a reason's end, an address at which to resume, a gap that names
+// nothing). Without an error it is the one given, or less. With an error it can't be kept,
+// and what is returned has no session.
+//
+// Every store writes and reads through it, so that none holds what it would not read.
+func check(shard int, c Checkpoint) (Checkpoint, error) {
+	if shard < 0 || shard >= maxShards {
+		return Checkpoint{}, fmt.Errorf("shard %d is none of 0 to %d", shard, maxShards-1)
+	}
+	var gaps [2]engine.Gap
+	n := 0
+	for _, g := range c.Gaps {
+		if g.Session != "" && len(g.Session) <= maxID && g.Seq >= 0 && g.At >= 0 {
+			g.Reason = shorten(g.Reason)
+			gaps[n] = g
+			n++
+		}
+	}
+	c.Gaps = gaps
+	if len(c.ResumeURL) > maxURL {
+		c.ResumeURL = "" // the main address serves as well
+	}
+	if ms := c.At.UnixMilli(); !c.At.IsZero() && (ms <= 0 || ms > math.MaxInt64/2) {
+		c.At = time.Time{}
+	}
+	if c.ID == "" {
+		c.Session = engine.Session{Gaps: gaps}
+		return c, nil
+	}
+	var err error
+	switch {
+	case len(c.ID) > maxID:
+		err = fmt.Errorf("a session id of %d bytes; at most %d are stored", len(c.ID), maxID)
+	case c.Seq < 0:
+		err = fmt.Errorf("a negative sequence number, %d", c.Seq)
+	case c.Shards < 0 || c.Shards > maxShards:
+		err = fmt.Errorf("a shard count of %d", c.Shards)
+	case c.Shards > 0 && shard >= c.Shards:
+		err = fmt.Errorf("shard %d of %d", shard, c.Shards)
+	}
+	if err != nil {
+		c.Session = engine.Session{Gaps: gaps}
+	}
+	return c, err
+}
+
+// shorten returns at most maxReason bytes of a reason, and no part of a character.
+func shorten(reason string) string {
+	if len(reason) > maxReason {
+		return strings.ToValidUTF8(reason[:maxReason], "")
+	}
+	return reason
+}
+
+// checkStarts reports whether a count of Identifies may be stored, and read.
+func checkStarts(s engine.Starts) error {
+	ms := s.Until.UnixMilli()
+	switch {
+	case s.Count < 0 || s.Count > math.MaxInt32:
+		return fmt.Errorf("a count of %d session starts", s.Count)
+	case !s.Until.IsZero() && (ms < 0 || ms > math.MaxInt64/2):
+		return errors.New("a count of session starts for no time")
+	}
+	return nil
+}
+
+// checked returns changes as they may be stored: what cannot be kept becomes the removal of
+// what its shard had.
+func (s State) checked() State {
+	out := State{}
+	if s.Checkpoints != nil {
+		out.Checkpoints = make(map[int]Checkpoint, len(s.Checkpoints))
+		for shard, c := range s.Checkpoints {
+			c, err := check(shard, c)
+			if err == nil || shard >= 0 && shard < maxShards {
+				out.Checkpoints[shard] = c
+			}
+		}
+	}
+	if checkStarts(s.Starts) == nil {
+		out.Starts = s.Starts
+	}
+	return out
+}
