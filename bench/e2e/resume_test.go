@@ -8,6 +8,7 @@ import (
 	"context"
 	"flag"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -105,19 +106,33 @@ func TestResumedByFile(t *testing.T) {
 // What the old gateway has left in Redis is resumed: a session that lives goes on, one that
 // Discord refuses becomes a new one, and a gap, once.
 func TestResumedFromOldGateway(t *testing.T) {
+	// With the longer one, the store never sees the shard between the two sessions.
+	for _, interval := range []string{"100ms", "2s"} {
+		t.Run(interval, func(t *testing.T) { testResumedFromOldGateway(t, interval) })
+	}
+}
+
+func testResumedFromOldGateway(t *testing.T, interval string) {
 	const shards = 2
 	gateway := buildGateway(t)
 	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, ReadyDelay: 10 * time.Millisecond, Rate: 50, ReplayLimit: 1 << 20, Seed: 1})
 	redis := redistest.Start(t)
 	start := func(env ...string) *program {
 		return startGateway(t, setup{name: gateway}, srv, append([]string{"BROKER_TYPE=redis", "REDIS_URL=" + redis.Addr, "BROKER_ENCODING=json", "REDIS_STREAM=events",
-			"REDIS_FIELDS=event,shard,session,seq", "SHARD_STORE_TYPE=redis", "SHARD_STORE_PREFIX=gateway"}, env...)...)
+			"REDIS_FIELDS=event,shard,session,seq", "SHARD_STORE_TYPE=redis", "SHARD_STORE_PREFIX=gateway", "SHARD_STORE_INTERVAL=" + interval}, env...)...)
 	}
 	// A process that keeps the old keys stands in for the old gateway: of its own there is
 	// nothing left.
 	p := start("SHARD_STORE_COMPAT=true")
 	waitFor(t, "sessions", func() bool { return srv.Ledger().Summary().Sessions == shards && srv.Connected() == shards })
-	time.Sleep(500 * time.Millisecond)
+	waitFor(t, "the old keys", func() bool { // and some events, with a seq above that of READY
+		for _, shard := range []string{"0", "1"} {
+			if n, err := strconv.Atoi(strings.TrimSpace(redis.CLI("GET", "gateway"+shard+"seq"))); err != nil || n < 10 {
+				return false
+			}
+		}
+		return true
+	})
 	p.cmd.Process.Kill()
 	p.cmd.Wait()
 	redis.CLI("DEL", "{gatewaysluice}:shards", "{gatewaysluice}:shard:0", "{gatewaysluice}:shard:1", "{gatewaysluice}:starts")
