@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -37,15 +38,11 @@ func TestUpgrade(t *testing.T) {
 	redis := redistest.Start(t)
 	env := []string{"BROKER_TYPE=redis", "REDIS_URL=" + redis.Addr, "BROKER_ENCODING=json", "REDIS_STREAM=events", "REDIS_FIELDS=event,shard,session,seq"}
 	p := startGateway(t, setup{name: gateway}, srv, env...)
-	ask := func() string {
-		t.Helper()
+	ask := func() (string, error) {
 		cmd := exec.Command(good, "upgrade")
 		cmd.Dir, cmd.Env = p.cmd.Dir, p.cmd.Env
 		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		return string(out)
+		return string(out), err
 	}
 	waitFor(t, "sessions", func() bool { return srv.Ledger().Summary().Sessions == shards && srv.Connected() == shards })
 
@@ -54,21 +51,32 @@ func TestUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	os.WriteFile(gateway, []byte("#!/bin/sh\necho 'error: shards.count: no' >&2\nexit 2\n"), 0o755)
-	ask()
-	waitFor(t, "the refusal", func() bool {
-		return strings.Contains(p.stderr.String(), "this process goes on") && strings.Contains(p.stderr.String(), "shards.count: no")
-	})
+	if out, err := ask(); err == nil || !strings.Contains(out, "goes on as it was") || !strings.Contains(out, "shards.count: no") {
+		t.Errorf("a refused upgrade says %q, %v", out, err)
+	}
+	if log := p.stderr.String(); !strings.Contains(log, "this process goes on") || !strings.Contains(log, "shards.count: no") {
+		t.Errorf("a refused upgrade is logged as %s", log)
+	}
 	if n := srv.Ledger().Summary().Resumes; n > 0 || srv.Connected() != shards {
 		t.Errorf("%d resumes after an upgrade that was refused", n)
 	}
 
 	copyProgram(good)
 	for n := range 3 {
-		if out := ask(); !strings.Contains(out, "hands over") {
-			t.Errorf("upgrade says %q", out)
+		var others sync.WaitGroup
+		if n == 2 { // two at once have one outcome, or one after the other
+			others.Go(func() {
+				if out, err := ask(); err != nil {
+					t.Errorf("the other of two: %v, %s", err, out)
+				}
+			})
 		}
+		if out, err := ask(); err != nil || !strings.Contains(out, "hands over") || !strings.Contains(out, "runs the program") {
+			t.Errorf("upgrade says %q, %v", out, err)
+		}
+		others.Wait()
 		waitFor(t, "the shards", func() bool {
-			return srv.Ledger().Summary().Resumed == (n+1)*shards && srv.Connected() == shards
+			return srv.Ledger().Summary().Resumed >= (n+1)*shards && srv.Connected() == shards
 		})
 	}
 	if s := srv.Ledger().Summary(); s.Identifies != shards {
@@ -81,6 +89,76 @@ func TestUpgrade(t *testing.T) {
 	cmd.Dir, cmd.Env = p.cmd.Dir, p.cmd.Env
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "no process uses the directory") {
 		t.Errorf("without a process: %v, %s", err, out)
+	}
+}
+
+// A process that is asked again and again while it hands over, and before the next program
+// has begun to listen, is not killed by that.
+func TestUpgradeAskedOften(t *testing.T) {
+	const shards = 2
+	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Seed: 1})
+	redis := redistest.Start(t)
+	p := startGateway(t, setup{name: buildGateway(t)}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr)
+	waitFor(t, "sessions", func() bool { return srv.Ledger().Summary().Sessions == shards && srv.Connected() == shards })
+	often := time.NewTicker(500 * time.Microsecond)
+	defer often.Stop()
+	deadline := time.After(patience)
+	for srv.Ledger().Summary().Resumed < 3*shards {
+		if err := p.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+			t.Fatalf("the process has ended: %v\n%s", err, p.stderr.String())
+		}
+		select {
+		case <-often.C:
+		case <-deadline:
+			t.Fatalf("after %v: %v\n%s", patience, srv.Ledger().Summary(), p.stderr.String())
+		}
+	}
+	p.terminate()
+	p.exit(0)
+	if s := srv.Ledger().Summary(); s.Identifies != shards {
+		t.Errorf("%d identifies for %d shards", s.Identifies, shards)
+	}
+}
+
+// A program that takes the settings and does not run ends the process; who has asked is told.
+func TestUpgradeFails(t *testing.T) {
+	good := buildGateway(t)
+	gateway := filepath.Join(t.TempDir(), "gateway")
+	text, err := os.ReadFile(good)
+	if err == nil {
+		err = os.WriteFile(gateway, text, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := startSim(t, sim.Options{TLS: true})
+	redis := redistest.Start(t)
+	p := startGateway(t, setup{name: gateway}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr)
+	waitFor(t, "the shard", func() bool { return srv.Connected() == 1 })
+	os.Remove(gateway)
+	os.WriteFile(gateway, []byte("#!/bin/sh\n[ \"$1\" = check ] || exit 9\n"), 0o755)
+	cmd := exec.Command(good, "upgrade")
+	cmd.Dir, cmd.Env = p.cmd.Dir, p.cmd.Env
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "has ended") {
+		t.Errorf("a failed upgrade says %q, %v", out, err)
+	}
+	p.exit(9)
+}
+
+// The terminal goes away: what is received is written, and the sessions are kept.
+func TestHangup(t *testing.T) {
+	srv := startSim(t, sim.Options{TLS: true})
+	p := startGateway(t, setup{name: buildGateway(t)}, srv)
+	waitFor(t, "the shard", func() bool { return srv.Connected() == 1 })
+	for range 2 { // from the terminal, and from the shell
+		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.exit(0)
+	if log := p.stderr.String(); !strings.Contains(log, "stopped") {
+		t.Errorf("logged %s", log)
 	}
 }
 

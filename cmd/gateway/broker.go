@@ -187,9 +187,9 @@ func newAMQP(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.
 	switch err := sink.Connect(ctx); {
 	case err == nil:
 	case errors.As(err, new(*amqp.ConfigError)):
-		return nil, settingError{err}
+		return nil, errors.Join(settingError{err}, sink.Close())
 	case cfg.Broker.Required:
-		return nil, errRequired(err)
+		return nil, errors.Join(errRequired(err), sink.Close())
 	}
 	return sink, nil
 }

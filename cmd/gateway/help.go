@@ -40,7 +40,7 @@ variable counts as not set. The least that is needed: DISCORD_TOKEN.
 var topics = map[string]string{
 	"run": `gateway [-config file] [-loglevel level]
 
-Runs until a signal comes (SIGINT, SIGTERM) or Discord refuses the bot for good.
+Runs until a signal comes (SIGINT, SIGTERM, SIGHUP) or Discord refuses the bot for good.
 Events go to standard output, or to the broker that broker.type names; commands come
 from standard input, or from the broker; logs go to standard error. The way out keeps the sessions and hands on what was received,
 within shutdown_timeout; a second signal exits at once.
@@ -69,7 +69,8 @@ Asks the process that has shard_store.directory to hand over, as SIGUSR2 does: i
 drains, notes where its shards stand, and puts the program that is now on the disk in
 its own place, which resumes them. No session start is used, no event is lost, and the
 process id stays. It first has the new program check the settings; if that fails it goes
-on as it is. Linux alone.
+on as it is. Waits for the outcome: exit code 0 says that the new program runs, 1 with
+the reason that it does not. Linux alone.
 `,
 	"demo": `gateway demo [-for 60s] [-seed n] [-rate n] [-compression name]
 

@@ -11,8 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"sluice/cmd/gateway/config"
 )
@@ -39,11 +37,11 @@ func realMain(args, environ []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "gateway: %s\nSee gateway help.\n", config.Redact(err.Error()))
 		return exitUsage
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	// With the first signal the way out begins; from then on a signal has its
-	// own effect again, so that a second one exits at once.
-	context.AfterFunc(ctx, stop)
+	if cmd.name == "run" {
+		ignoreUpgrades() // until they can be answered
+	}
+	ctx, release := awaitStop()
+	defer release()
 	switch cmd.name {
 	case "help":
 		return help(cmd.args, stdout, stderr)
@@ -67,18 +65,26 @@ func realMain(args, environ []string, stdout, stderr io.Writer) int {
 		printProblems(stderr, problems, config.Note)
 		return check(ctx, cfg, cmd.online, stdout, stderr)
 	case "upgrade":
-		return upgrade(cfg, stdout, stderr)
+		return upgrade(ctx, cfg, stdout, stderr)
 	case "sessions":
 		return sessions(ctx, cfg, len(cmd.args) > 0, cmd.yes, os.Stdin, stdout, stderr)
 	}
 	log := newLogger(cfg.Log, cfg.Token, stderr)
 	logProblems(ctx, log, problems)
-	ctx = awaitUpgrade(ctx, cmd.settings(), cfg, log)
-	err = run(ctx, cfg, log)
-	if context.Cause(ctx) == errUpgrade {
-		exitCode(err, log) // is told
-		err = succeed(environ)
+	u := newUpgrades(cfg, log)
+	ctx = u.await(ctx, cmd.settings())
+	err = run(ctx, cfg, log, u.started)
+	if context.Cause(ctx) != errUpgrade {
+		u.failed(err)
+		return exitCode(err, log)
 	}
+	exitCode(err, log) // is logged
+	if release() {
+		u.failed(errors.New("a signal has ended the process"))
+		return exitCode(err, log)
+	}
+	err = succeed(environ)
+	u.failed(err)
 	return exitCode(err, log)
 }
 

@@ -21,9 +21,13 @@ import (
 	"sluice/sinks/stdio"
 )
 
+// startTimeout is how long a start may wait for Discord before it counts as one all the same.
+const startTimeout = 10 * time.Second
+
 // run runs the gateway until ctx is done, Discord refuses the bot for good, or
-// nobody reads the events any more.
-func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+// nobody reads the events any more. It calls started once everything has been opened and
+// the shards are known, or Discord has not said for a while how many there are.
+func run(ctx context.Context, cfg *config.Config, log *slog.Logger, started func()) error {
 	tls, err := cfg.TLS()
 	if err != nil {
 		return err
@@ -39,14 +43,24 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	var sink engine.Sink
+	running := false
+	defer func() {
+		if running {
+			return // the engine closes the sink, and keeper.end the store
+		}
+		if sink != nil {
+			sink.Close()
+		}
+		keeper.Store.Close()
+	}()
 	broker, err := newSink(ctx, cfg, log)
 	var full atomic.Pointer[engine.Engine]
-	sink := broker
 	if err == nil {
 		sink, err = withSpool(ctx, cfg, broker, &full, log)
 	}
 	if err != nil {
-		return errors.Join(err, keeper.Store.Close())
+		return err
 	}
 	reader := engine.ReaderGoroutine
 	if cfg.Reader.Type == config.ReaderEpoll {
@@ -109,7 +123,15 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	case config.BrokerAMQP:
 		reading.Go(func() { readAMQP(ctx, broker.(*amqp.Sink), e) })
 	}
+	running = true
 	keeper.start(e)
+	go func() {
+		soon, stop := context.WithTimeout(ctx, startTimeout)
+		defer stop()
+		if _, _, err := e.Shards(soon); err == nil || soon.Err() == context.DeadlineExceeded {
+			started()
+		}
+	}()
 	err = e.Run(ctx)
 	stopReading()
 	reading.Wait() // what has been sent is acknowledged

@@ -16,13 +16,19 @@ import (
 
 var errUpgrade = errors.New("upgrade")
 
-func awaitUpgrade(ctx context.Context, _ []string, _ *config.Config, _ *slog.Logger) context.Context {
-	return ctx
-}
+func ignoreUpgrades() {}
+
+type upgrades struct{}
+
+func newUpgrades(*config.Config, *slog.Logger) *upgrades { return new(upgrades) }
+
+func (*upgrades) await(ctx context.Context, _ []string) context.Context { return ctx }
+func (*upgrades) started()                                              {}
+func (*upgrades) failed(error)                                          {}
 
 func succeed([]string) error { return errUpgrade }
 
-func upgrade(_ *config.Config, _, stderr io.Writer) int {
+func upgrade(_ context.Context, _ *config.Config, _, stderr io.Writer) int {
 	fmt.Fprintln(stderr, "error: upgrade is for Linux alone: end the process, and start the new one")
 	return exitUsage
 }
