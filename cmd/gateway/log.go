@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"sluice/cmd/gateway/config"
+	"sluice/internal/loglimit"
 )
 
 // newLogger returns a logger that writes to w: as text if w is a terminal and
 // as JSON otherwise, unless the format is set. What is the secret, or looks like
-// a token, is masked wherever it stands: a bot's bad command is logged in part.
+// a token, is masked wherever it stands: a bot's bad command is logged in part. Of a message
+// that comes too often lines are left out, and counted: see loglimit.
 func newLogger(c config.LogConfig, secret config.Secret, w io.Writer) *slog.Logger {
 	text := c.Format == config.LogText || c.Format == config.LogAuto && isTerminal(w)
 	options := &slog.HandlerOptions{
@@ -34,9 +36,20 @@ func newLogger(c config.LogConfig, secret config.Secret, w io.Writer) *slog.Logg
 		},
 	}
 	if text {
-		return slog.New(slog.NewTextHandler(w, options))
+		return slog.New(loglimit.New(slog.NewTextHandler(w, options)))
 	}
-	return slog.New(slog.NewJSONHandler(w, options))
+	return slog.New(loglimit.New(slog.NewJSONHandler(w, options)))
+}
+
+// lastLog returns the logger for the line that says why the process ends, which is the last and
+// is never left out. What was left out of the log before is counted first.
+func lastLog(log *slog.Logger) *slog.Logger {
+	h, ok := log.Handler().(*loglimit.Handler)
+	if !ok {
+		return log
+	}
+	h.Flush()
+	return slog.New(h.Unlimited())
 }
 
 // isTerminal reports whether w is a character device, as a terminal is. The

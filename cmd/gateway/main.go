@@ -105,6 +105,7 @@ type exiter interface {
 
 // exitCode logs the error, if there is one, and returns its exit code.
 func exitCode(err error, log *slog.Logger) int {
+	log = lastLog(log)
 	if err == nil {
 		return exitOK
 	}

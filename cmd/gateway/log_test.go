@@ -1,0 +1,52 @@
+// This file tests how much is logged.
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"sluice/cmd/gateway/config"
+	"sluice/engine"
+	"sluice/internal/loglimit"
+	"sluice/sinks/stdio"
+)
+
+// A bot that sends 300,000 bad commands does not fill the disk; all of them are counted, and
+// the last line is why the process ends.
+func TestBadCommandsAreCounted(t *testing.T) {
+	const commands = 300_000
+	var out bytes.Buffer
+	log := newLogger(config.LogConfig{Level: slog.LevelInfo}, "", &out)
+	bad := strings.Repeat(`{"shard":0,"packet":{"op":99,"d":{}}}`+"\n{]\n", commands/2)
+	refuse := func(engine.Command) error { return errors.New("refused") }
+	if err := stdio.ReadCommands(strings.NewReader(bad), refuse, log); err != nil {
+		t.Fatal(err)
+	}
+	exitCode(errors.New("the end"), log)
+	if n := out.Len(); n > 1<<20 {
+		t.Errorf("%d bytes are logged", n)
+	}
+	total, last := 0, ""
+	for line := range strings.Lines(out.String()) {
+		var l struct {
+			Msg     string
+			Omitted int
+		}
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if last = l.Msg; l.Msg == loglimit.Omitted {
+			total += l.Omitted
+		} else {
+			total++
+		}
+	}
+	if total != commands+1 || last != "the end" {
+		t.Errorf("%d lines are logged or counted, want %d; the last is %q", total, commands+1, last)
+	}
+}
