@@ -102,6 +102,36 @@ func redisClient(cfg *config.Config) (rueidis.ClientOption, error) {
 	return client, nil
 }
 
+// connectRedis is redis.Connect, but ends with ctx: a server may take a connection and never
+// answer.
+func connectRedis(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
+	type result struct {
+		client rueidis.Client
+		err    error
+	}
+	connected := make(chan result, 1)
+	go func() {
+		client, err := redis.Connect(ctx, o)
+		connected <- result{client, err}
+	}()
+	select {
+	case r := <-connected:
+		return r.client, r.err
+	case <-ctx.Done():
+		go func() { // which has bounds of its own
+			if r := <-connected; r.err == nil {
+				r.client.Close()
+			}
+		}()
+		return nil, fmt.Errorf("redis: no connection: %w", context.Cause(ctx))
+	}
+}
+
+// logUnavailable logs that a broker is waited for. Its sink does so only once there are events.
+func logUnavailable(log *slog.Logger, cfg *config.Config, err error) {
+	log.Warn("the broker is unavailable at the start; buffering events", "broker", brokerName(cfg), "error", err)
+}
+
 // readRedis gives the commands in Redis to the engine until ctx is done.
 func readRedis(ctx context.Context, cfg *config.Config, e *engine.Engine, log *slog.Logger) {
 	_, shards, err := e.Shards(ctx)
@@ -131,13 +161,15 @@ func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine
 	if err != nil {
 		return nil, err
 	}
-	switch c, err := redis.Connect(ctx, client); {
+	switch c, err := connectRedis(ctx, client); {
 	case err == nil:
 		c.Close()
 	case errors.As(err, new(*redis.ConfigError)):
 		return nil, settingError{err}
 	case cfg.Broker.Required:
 		return nil, errRequired(err)
+	case ctx.Err() == nil:
+		logUnavailable(log, cfg, err)
 	}
 	stream := cfg.Redis.Stream.Append
 	if cfg.Redis.Stream.String() == "{event}" {
@@ -190,6 +222,8 @@ func newAMQP(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.
 		return nil, errors.Join(settingError{err}, sink.Close())
 	case cfg.Broker.Required:
 		return nil, errors.Join(errRequired(err), sink.Close())
+	case ctx.Err() == nil:
+		logUnavailable(log, cfg, err)
 	}
 	return sink, nil
 }

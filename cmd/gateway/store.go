@@ -61,7 +61,7 @@ func openStore(cfg *config.Config, log *slog.Logger) (resume.Store, error) {
 			return nil, err
 		}
 		return &resume.Redis{
-			Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, client) },
+			Connect: func(ctx context.Context) (rueidis.Client, error) { return connectRedis(ctx, client) },
 			Prefix:  cfg.ShardStore.Prefix,
 			Compat:  cfg.ShardStore.Compat,
 		}, nil
@@ -129,15 +129,27 @@ func (k *keeper) hold() func() {
 }
 
 // start writes checkpoints until end.
-func (k *keeper) start(e *engine.Engine) {
+func (k *keeper) start(e resume.Engine) {
 	ctx, stop := context.WithCancel(context.Background())
 	k.stop = stop
 	k.running.Go(func() { k.Run(ctx, e) })
 }
 
+// endTimeout bounds how long the last checkpoints may take: a disk, too, may never answer.
+const endTimeout = 4 * time.Second
+
 // end writes the last checkpoints of an engine that has ended, and closes the store.
-func (k *keeper) end(e *engine.Engine) error {
+func (k *keeper) end(e resume.Engine) error {
 	k.stop()
-	k.running.Wait()
-	return errors.Join(k.Save(context.Background(), e), k.Store.Close())
+	ended := make(chan error, 1)
+	go func() {
+		k.running.Wait()
+		ended <- errors.Join(k.Save(context.Background(), e), k.Store.Close())
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(endTimeout):
+		return fmt.Errorf("shard_store: no answer within %v", endTimeout)
+	}
 }
