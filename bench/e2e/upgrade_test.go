@@ -146,6 +146,26 @@ func TestUpgradeFails(t *testing.T) {
 	p.exit(9)
 }
 
+// A signal that comes while a process hands over ends it: the next program does not begin.
+func TestUpgradeStopped(t *testing.T) {
+	srv := startSim(t, sim.Options{TLS: true, Rate: 500, Seed: 1})
+	p := startGateway(t, setup{name: buildGateway(t)}, srv, "SHUTDOWN_TIMEOUT=5m")
+	// More than the pipe holds: the drain waits for the test to read.
+	waitFor(t, "events", func() bool { return srv.Ledger().Summary().Events > 2_000 })
+	if err := p.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the drain", func() bool { return strings.Contains(p.stderr.String(), "handed over") })
+	p.terminate()
+	p.read(func(int, line) bool {
+		if strings.Count(p.stderr.String(), "msg=starting") > 1 {
+			t.Fatal("the next program has begun")
+		}
+		return true
+	})
+	p.exit(0)
+}
+
 // The terminal goes away: what is received is written, and the sessions are kept.
 func TestHangup(t *testing.T) {
 	srv := startSim(t, sim.Options{TLS: true})
