@@ -212,3 +212,46 @@ func TestKeeperAges(t *testing.T) {
 		}
 	})
 }
+
+// A session that comes with the id and the seq of the one before it is stored already: who
+// waits for it hears so at once.
+func TestKeeperWakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, e := new(failing), new(fakeEngine)
+		k := &Keeper{Store: store, Bot: 7, Log: quiet}
+		if _, _, err := k.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		e.set(map[int]engine.Session{0: {ID: "a", Seq: 1, Shards: 1}}, engine.Starts{})
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go k.Run(ctx, e)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(e.stored) != 1 || store.saves != 1 {
+			t.Fatalf("told %v after %d saves", e.stored, store.saves)
+		}
+		k.Wake()
+		synctest.Wait()
+		if len(e.stored) != 2 || store.saves != 1 {
+			t.Errorf("told %v after %d saves", e.stored, store.saves)
+		}
+	})
+}
+
+// A count of session starts that ends later than in a day is none of Discord's: with it, no
+// shard might identify for years.
+func TestKeeperStartsInAThousandYears(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct {
+			until time.Duration
+			count int
+		}{{24 * time.Hour, 900}, {100 * 365 * 24 * time.Hour, 0}} {
+			store := new(Memory)
+			store.Save(t.Context(), State{Starts: engine.Starts{Count: 900, Until: time.Now().Add(tt.until)}})
+			if _, starts, err := (&Keeper{Store: store, Log: quiet}).Load(t.Context()); err != nil || starts.Count != tt.count {
+				t.Errorf("%d starts until in %v, %v; want %d", starts.Count, tt.until, err, tt.count)
+			}
+		}
+	})
+}

@@ -46,6 +46,9 @@ type Redis struct {
 	// Of Starts: what was loaded, and who adds to it.
 	loaded  engine.Starts
 	process string
+	// denied: the other gateway's keys are none of this user's. Whoever gives so narrow rights
+	// has no such gateway.
+	denied bool
 }
 
 // position is a session, and how far it has come.
@@ -106,8 +109,8 @@ if not ends or ends <= tonumber(ARGV[2]) or ends > tonumber(ARGV[3]) or not stri
   redis.call('HSET', KEYS[1], 'count', '0', 'until', ARGV[6])
   has = {}
 end
-redis.call('HINCRBY', KEYS[1], 'count', tonumber(ARGV[5]) - (tonumber(has[3] or '') or 0))
-redis.call('HSET', KEYS[1], ARGV[4], ARGV[5])
+local count = (tonumber(has[2] or '') or 0) + tonumber(ARGV[5]) - (tonumber(has[3] or '') or 0)
+redis.call('HSET', KEYS[1], 'count', string.format('%d', count), ARGV[4], ARGV[5])
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 1`)
 
@@ -205,6 +208,12 @@ func wrongType(err error) bool {
 	return ok && strings.HasPrefix(e.Error(), "WRONGTYPE")
 }
 
+// denied reports whether the user has no right to a key.
+func denied(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	return ok && strings.HasPrefix(e.Error(), "NOPERM")
+}
+
 // unreadable notes what is left out.
 func (s *State) unreadable(key string, err error) {
 	s.Unreadable = append(s.Unreadable, fmt.Errorf("%s: %w", key, err))
@@ -262,6 +271,10 @@ func (r *Redis) loadOther(ctx context.Context, s *State) error {
 		found := false
 		for i := 0; i < len(answers); i += 2 {
 			id, err := text(answers[i])
+			if r.denied = denied(err); r.denied && !r.Compat {
+				s.unreadable(r.Prefix+"0session", fmt.Errorf("what another gateway has left is not read: %w", err))
+				return nil
+			}
 			if err != nil && !wrongType(err) {
 				return fmt.Errorf("%s%dsession: %w", r.Prefix, first+i/2, err)
 			}
@@ -353,8 +366,11 @@ func (r *Redis) Save(ctx context.Context, changes State) error {
 			}
 		}
 		var answers []rueidis.RedisResult
-		if len(stale) > 0 {
-			answers = append(answers, r.client.DoMulti(ctx, stale...)...)
+		if len(stale) > 0 && !r.denied {
+			answers = r.client.DoMulti(ctx, stale...)
+			if r.denied = !r.Compat && denied(answers[0].Error()); r.denied {
+				answers = nil
+			}
 		}
 		answers = append(answers, compatScript.ExecMulti(ctx, r.client, others...)...)
 		answers = append(answers, saveScript.ExecMulti(ctx, r.client, saves...)...)

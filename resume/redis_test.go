@@ -308,3 +308,44 @@ func TestRedisStartsSumUp(t *testing.T) {
 		want(1, next)
 	}
 }
+
+// The store needs the rights to its own keys, and no others.
+func TestRedisRights(t *testing.T) {
+	srv := redistest.Start(t)
+	rights := strings.Fields("ACL SETUSER narrow reset on >secret ~{sluice}:* +hello +ping +client +script|load" +
+		" +smembers +hgetall +get +del +srem +hset +hmget +expire +sadd +eval +evalsha")
+	if out := srv.CLI(rights...); !strings.Contains(out, "OK") {
+		t.Fatal(out)
+	}
+	open := func() *Redis {
+		o, err := redis.NewClientOption([]string{"redis://narrow:secret@" + srv.Addr}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.ForceSingleClient = true
+		r := &Redis{Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, o) }}
+		t.Cleanup(func() { r.Close() })
+		return r
+	}
+	want := State{
+		Checkpoints: map[int]Checkpoint{0: checkpoint("a", 7)},
+		Starts:      engine.Starts{Count: 3, Until: time.Now().Add(time.Hour).Truncate(time.Millisecond)},
+	}
+	for _, load := range []bool{true, false} {
+		r := open()
+		if load {
+			if got := loaded(t, r); len(got.Unreadable) != 1 || !strings.Contains(got.Unreadable[0].Error(), "0session: what another gateway has left is not read") {
+				t.Errorf("unreadable are %v", got.Unreadable)
+			}
+		}
+		for _, changes := range []State{want, {Checkpoints: map[int]Checkpoint{0: {}}}, want} {
+			if err := r.Save(t.Context(), changes); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := loaded(t, open()); !same(got, want) {
+			t.Errorf("loaded %+v, want %+v", got, want)
+		}
+		srv.CLI("FLUSHALL")
+	}
+}
