@@ -241,7 +241,7 @@ func TestKeeperWakes(t *testing.T) {
 
 // A count of session starts that ends later than in a day is none of Discord's: with it, no
 // shard might identify for years.
-func TestKeeperStartsInAThousandYears(t *testing.T) {
+func TestKeeperStartsOfNoDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, tt := range []struct {
 			until time.Duration

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"sluice/cmd/gateway/config"
@@ -24,9 +25,9 @@ func newLogger(c config.LogConfig, secret config.Secret, w io.Writer) *slog.Logg
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			switch v := a.Value.Any().(type) {
 			case string:
-				a.Value = slog.StringValue(secret.Redact(v))
+				a.Value = slog.StringValue(printable(v, secret))
 			case error:
-				a.Value = slog.StringValue(secret.Redact(v.Error()))
+				a.Value = slog.StringValue(printable(v.Error(), secret))
 			case time.Duration:
 				if !text { // JSON would have nanoseconds
 					a.Value = slog.StringValue(v.String())
@@ -39,6 +40,20 @@ func newLogger(c config.LogConfig, secret config.Secret, w io.Writer) *slog.Logg
 		return slog.New(loglimit.New(slog.NewTextHandler(w, options)))
 	}
 	return slog.New(loglimit.New(slog.NewJSONHandler(w, options)))
+}
+
+// maxLogged bounds a value in the log, which may come from a peer.
+const maxLogged = 4 << 10
+
+// printable returns the text without secrets, and its beginning if it is long.
+func printable(text string, secret config.Secret) string {
+	if len(text) <= maxLogged {
+		return secret.Redact(text)
+	}
+	text = secret.Redact(text[:min(len(text), 4*maxLogged)])
+	// The end of it may be a part of a secret, which is not known by that.
+	text = text[:min(maxLogged, max(0, len(text)-max(256, len(secret.Reveal()))))]
+	return strings.ToValidUTF8(text, "") + "…"
 }
 
 // lastLog returns the logger for the line that says why the process ends, which is the last and

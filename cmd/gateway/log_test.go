@@ -50,3 +50,20 @@ func TestBadCommandsAreCounted(t *testing.T) {
 		t.Errorf("%d lines are logged or counted, want %d; the last is %q", total, commands+1, last)
 	}
 }
+
+// A value that a peer has made long is cut, and no part of a secret is left at its end.
+func TestLongValuesAreCut(t *testing.T) {
+	const secret = "MTk4NjIyNDgzNDcxOTI1MjQ4.secret.part"
+	for _, size := range []int{0, 10, maxLogged - 3, maxLogged, 3 * maxLogged, 4*maxLogged - len(secret)/2, 1 << 20} {
+		for _, value := range []any{strings.Repeat("é", size/2) + secret, errors.New(strings.Repeat(secret, size/len(secret)+1))} {
+			var out bytes.Buffer
+			newLogger(config.LogConfig{Level: slog.LevelInfo}, secret, &out).Info("a line", "error", value)
+			if strings.Contains(out.String(), "MTk4") || strings.Contains(out.String(), "part") {
+				t.Errorf("%d bytes: a secret is logged: %.200q", size, out.String())
+			}
+			if out.Len() > maxLogged+200 {
+				t.Errorf("%d bytes: %d bytes are logged", size, out.Len())
+			}
+		}
+	}
+}
