@@ -153,8 +153,10 @@ func (k *Keeper) save(ctx context.Context, e Engine, waits bool) error {
 	}()
 	for shard, s := range e.Sessions() {
 		id := s.ID
-		s = k.storable(shard, s)
 		was := k.saved.Checkpoints[shard]
+		if was.Session != s { // or it is stored
+			s = k.storable(shard, s)
+		}
 		// One without events gets old only when its process has ended.
 		age := now.Sub(was.At)
 		current := was.Bot == k.Bot && was.Intents == k.Intents && age >= 0 && age < k.MaxAge/4
