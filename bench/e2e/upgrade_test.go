@@ -176,6 +176,7 @@ func TestHangup(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	p.read(func(int, line) bool { return true }) // or the drain would wait
 	p.exit(0)
 	if log := p.stderr.String(); !strings.Contains(log, "stopped") {
 		t.Errorf("logged %s", log)
@@ -192,5 +193,6 @@ func TestUpgradeFromMemory(t *testing.T) {
 	}
 	waitFor(t, "the refusal", func() bool { return strings.Contains(p.stderr.String(), "shard_store.type is memory") })
 	p.terminate()
+	p.read(func(int, line) bool { return true }) // or the drain would wait
 	p.exit(0)
 }

@@ -73,15 +73,17 @@ func upgrade(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) 
 	}
 	dir := cfg.ShardStore.Directory
 	before, _ := readReport(dir)
-	pid, err := resume.Owner(dir)
-	if err == nil {
+	pid, draining, err := owner(dir)
+	if draining {
+		before, _ = readReport(dir) // it is waited for; a signal would come too late
+	} else if err == nil {
 		err = syscall.Kill(pid, syscall.SIGUSR2)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "error: shard_store.directory: %v\n", err)
 		return exitFailure
 	}
-	if before.PID != pid || before.over() {
+	if !draining && (before.PID != pid || before.over()) {
 		before.State = "" // else an attempt is in progress: this process waits for it, too
 	}
 	// The check, the drain, and a start that waits for its store and broker.
@@ -105,6 +107,25 @@ func upgrade(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) 
 	}
 	fmt.Fprintf(stdout, "process %d runs the program that is now on the disk\n", pid)
 	return exitOK
+}
+
+// owner returns the process that has the state directory. One that hands over has let go of
+// it for a moment, and may be about to say that it has it again: draining.
+func owner(dir string) (pid int, draining bool, err error) {
+	for tries := 0; ; tries++ {
+		if pid, err = resume.Owner(dir); err == nil {
+			return pid, false, nil
+		}
+		r, unread := readReport(dir)
+		alive := unread == nil && !hasEnded(r.PID)
+		switch {
+		case alive && r.State == stateDraining:
+			return r.PID, true, nil
+		case !alive || tries == 50:
+			return 0, false, err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // awaitReport waits for the outcome of an attempt after the one before, or of that one if it

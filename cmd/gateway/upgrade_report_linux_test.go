@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -76,6 +77,35 @@ func TestAwaitReport(t *testing.T) {
 			})
 		})
 	}
+}
+
+// One who asks while the directory is nobody's, between the two programs, waits for the
+// outcome, too.
+func TestUpgradeInProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		cfg, problems := config.Load(config.Sources{Environ: []string{"DISCORD_TOKEN=x", "SHARD_STORE_DIRECTORY=" + dir}})
+		if problems.Failed() {
+			t.Fatal(problems)
+		}
+		write := func(state string) {
+			if err := writeReport(dir, report{ID: 1, PID: os.Getpid(), State: state}); err != nil {
+				t.Error(err)
+			}
+		}
+		write(stateDraining)
+		go func() {
+			time.Sleep(time.Second)
+			write(stateDone)
+		}()
+		var stdout, stderr bytes.Buffer
+		if code := upgrade(t.Context(), cfg, &stdout, &stderr); code != exitOK || !strings.Contains(stdout.String(), "runs the program") {
+			t.Errorf("exit code %d, %s%s", code, stdout.String(), stderr.String())
+		}
+		if code := upgrade(t.Context(), cfg, &stdout, &stderr); code != exitFailure || !strings.Contains(stderr.String(), "no process uses the directory") {
+			t.Errorf("without a process: exit code %d, %s", code, stderr.String())
+		}
+	})
 }
 
 // A program knows by the report that it has been put in the place of another, and reports
