@@ -157,12 +157,19 @@ func awaitReport(ctx context.Context, dir string, pid int, before report, draini
 	}
 }
 
-// hasEnded reports whether there is no such process, or nothing but its exit code.
+// hasEnded reports whether there is no such process, or nothing but its exit code. One that
+// becomes another program looks like that for a moment: its first thread ends before another
+// takes its place.
 func hasEnded(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return syscall.Kill(pid, 0) == syscall.ESRCH
+	for range 50 {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return syscall.Kill(pid, 0) == syscall.ESRCH
+		}
+		if _, rest, _ := bytes.Cut(stat, []byte(") ")); !bytes.HasPrefix(rest, []byte("Z")) {
+			return false
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	_, rest, _ := bytes.Cut(stat, []byte(") "))
-	return bytes.HasPrefix(rest, []byte("Z"))
+	return true
 }
