@@ -1,10 +1,11 @@
-// This file holds the commands that wait for a shard: bounded, in order, the
-// newest presence and voice state in place of the older, and paced where
-// Discord drops or refuses what comes too fast.
+// This file holds the commands that wait for a shard: bounded, in order, those that
+// make an earlier one obsolete in its place, equal ones once, and paced where Discord
+// drops or refuses what comes too fast.
 
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,57 +25,164 @@ const (
 	presenceWindow = 21 * time.Second
 	// Requests for all members of a guild are answered once in 30 s.
 	allMembersPause = 31 * time.Second
+
+	// The pending commands of all shards have commandMemory bytes, shared equally. A
+	// shard has minCommandMemory at least.
+	commandMemory    = 128 << 20
+	minCommandMemory = 256 << 10
+	// commandOverhead is what a pending command costs beside its packet.
+	commandOverhead = 192
 )
+
+// commandShare returns the bytes that the commands of one of so many shards may take.
+func commandShare(shards int) int { return max(commandMemory/shards, minCommandMemory) }
 
 // waitingCommand is a command in the queue.
 type waitingCommand struct {
 	wire.Command
-	packet []byte // owned by the queue, then by the caller of next
-	sent   func() // Command.Sent, or nil
+	packet []byte   // owned by the queue, then by the caller of next
+	sent   []func() // Command.Sent of it and of those that were equal to it
+}
+
+// done calls what waits for the command.
+func (w *waitingCommand) done() {
+	for _, f := range w.sent {
+		f()
+	}
 }
 
 // commandQueue is a shard's waiting commands. Any goroutine may add; the
 // reader takes.
 type commandQueue struct {
-	mu      sync.Mutex
-	limit   int
-	waiting []waitingCommand
+	mu       sync.Mutex
+	limit    int // of commands, those counted that were merged and have Sent
+	maxBytes int // zero: no bound
+	waiting  []waitingCommand
+	merged   int
+	bytes    int
+	// idle is until when none of waiting may be sent; zero: it is not known.
+	idle time.Time
 
 	// What was sent lately, for pacing. A reconnect does not reset it: the
 	// limits are Discord's for the bot, or end up with the same session.
-	presences []time.Time // at most presenceLimit, oldest first
-	requested map[string]time.Time
+	presences []time.Time          // at most presenceLimit, oldest first
+	requested map[uint64]time.Time // at most what is sent in allMembersPause
 }
 
-// add appends a command, or puts it in the place of a waiting one that it makes
-// obsolete. It keeps packet.
+// add appends a command, or merges it with one that waits:
+//
+//   - A presence replaces the pending one (last write wins).
+//   - A voice state replaces the last pending one of its guild if that is a join: a
+//     join or a leave makes it obsolete. A leave is never dropped: Discord ignores a join of the
+//     channel in which the bot is.
+//   - Any command but a presence that is equal to a pending one, byte for byte, is sent
+//     once with it; a voice state only to the last one of its guild.
+//
+// It keeps packet.
 func (q *commandQueue) add(c wire.Command, packet []byte, sent func()) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if c.Op == wire.OpPresenceUpdate || c.Op == wire.OpVoiceStateUpdate {
-		for i := range q.waiting {
-			if w := &q.waiting[i]; w.Op == c.Op && w.Guild == c.Guild {
-				if w.sent != nil {
-					w.sent()
+	w := waitingCommand{Command: c, packet: packet}
+	if sent != nil {
+		w.sent = []func(){sent}
+	}
+	replaced := -1
+	switch c.Op {
+	case wire.OpPresenceUpdate:
+		replaced = slices.IndexFunc(q.waiting, func(o waitingCommand) bool { return o.Op == c.Op })
+	case wire.OpVoiceStateUpdate:
+		last := q.lastVoice(c.Guild, len(q.waiting))
+		if last >= 0 && bytes.Equal(q.waiting[last].packet, packet) {
+			return q.merge(last, sent)
+		}
+		if last >= 0 && !q.waiting[last].Leave {
+			replaced = last
+			before := q.lastVoice(c.Guild, last)
+			if c.Leave && before >= 0 && bytes.Equal(q.waiting[before].packet, packet) {
+				// Leave, join, leave: the second leave is the first.
+				if err := q.merge(before, sent); err != nil {
+					return err
 				}
-				w.packet, w.sent = packet, sent
+				q.remove(last).done()
 				return nil
 			}
 		}
+	default:
+		same := slices.IndexFunc(q.waiting, func(o waitingCommand) bool {
+			return o.Op == c.Op && bytes.Equal(o.packet, packet)
+		})
+		if same >= 0 {
+			return q.merge(same, sent)
+		}
 	}
-	if len(q.waiting) >= q.limit {
-		return fmt.Errorf("%w: %d commands wait", ErrQueueFull, len(q.waiting))
+	count, size := len(q.waiting)+q.merged, len(packet)+commandOverhead
+	if replaced >= 0 {
+		old := &q.waiting[replaced]
+		count -= max(len(old.sent), 1)
+		size -= len(old.packet) + commandOverhead
 	}
-	q.waiting = append(q.waiting, waitingCommand{c, packet, sent})
+	if count >= q.limit || q.maxBytes > 0 && size > 0 && q.bytes+size > q.maxBytes {
+		return fmt.Errorf("%w: %d commands of %d bytes wait", ErrQueueFull, len(q.waiting)+q.merged, q.bytes)
+	}
+	q.bytes += size
+	q.idle = time.Time{}
+	if replaced < 0 {
+		q.waiting = append(q.waiting, w)
+		return nil
+	}
+	q.merged -= max(len(q.waiting[replaced].sent)-1, 0)
+	q.waiting[replaced].done()
+	q.waiting[replaced] = w
 	return nil
 }
 
-// next removes and returns the first command that may be sent now, and what to call
-// when it is. Without one it returns nil and when to ask again; the zero time
+// lastVoice returns the last voice state of a guild among the first n, or -1.
+func (q *commandQueue) lastVoice(guild uint64, n int) int {
+	for i := n - 1; i >= 0; i-- {
+		if w := &q.waiting[i]; w.Op == wire.OpVoiceStateUpdate && w.Guild == guild {
+			return i
+		}
+	}
+	return -1
+}
+
+// merge has sent called with what the command at i has.
+func (q *commandQueue) merge(i int, sent func()) error {
+	if sent == nil {
+		return nil
+	}
+	w := &q.waiting[i]
+	if len(w.sent) > 0 {
+		if len(q.waiting)+q.merged >= q.limit {
+			return fmt.Errorf("%w: %d commands wait, %d of them for equal ones", ErrQueueFull, len(q.waiting)+q.merged, q.merged)
+		}
+		q.merged++
+	}
+	w.sent = append(w.sent, sent)
+	return nil
+}
+
+// remove takes the command at i out of the queue.
+func (q *commandQueue) remove(i int) *waitingCommand {
+	w := q.waiting[i]
+	q.waiting = slices.Delete(q.waiting, i, i+1)
+	q.bytes -= len(w.packet) + commandOverhead
+	q.merged -= max(len(w.sent)-1, 0)
+	if len(q.waiting) == 0 {
+		q.waiting = nil // a flood's memory is given back
+	}
+	return &w
+}
+
+// next removes and returns the first command that may be sent now, to be followed by
+// done when it is. Without one it returns nil and when to ask again; the zero time
 // means not before another add.
-func (q *commandQueue) next(now time.Time) (packet []byte, sent func(), again time.Time) {
+func (q *commandQueue) next(now time.Time) (w *waitingCommand, again time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if now.Before(q.idle) {
+		return nil, q.idle
+	}
 	for i := range q.waiting {
 		w := &q.waiting[i]
 		at := q.notBefore(w, now)
@@ -85,11 +193,10 @@ func (q *commandQueue) next(now time.Time) (packet []byte, sent func(), again ti
 			continue
 		}
 		q.note(w, now)
-		packet, sent = w.packet, w.sent
-		q.waiting = slices.Delete(q.waiting, i, i+1)
-		return packet, sent, time.Time{}
+		return q.remove(i), time.Time{}
 	}
-	return nil, nil, again
+	q.idle = again
+	return nil, again
 }
 
 // notBefore returns the earliest moment for w by its own pacing.
@@ -120,7 +227,7 @@ func (q *commandQueue) note(w *waitingCommand, now time.Time) {
 			}
 		}
 		if q.requested == nil {
-			q.requested = make(map[string]time.Time)
+			q.requested = make(map[uint64]time.Time)
 		}
 		q.requested[w.Guild] = now
 	}

@@ -142,6 +142,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	f := &fleet{env: env, byID: make(map[int]*shard, len(ids))}
 	for _, id := range ids {
 		s := newShard(id, env)
+		s.commands.maxBytes = commandShare(len(ids))
 		f.shards = append(f.shards, s)
 		f.byID[id] = s
 	}
@@ -230,10 +231,11 @@ func (e *Engine) shardIDs(info wire.GatewayBot) (count int, ids []int, err error
 }
 
 // Send gives a command to its shard. It is sent in its turn: after the shard is
-// ready, in order with the shard's other commands, within Discord's limits; a
-// presence and a voice state of a guild replace one that still waits. Send waits
-// until Run has learnt of its shards, or ctx is done. The error says why a command
-// is refused. Send does not keep c.Packet.
+// ready, in order with the shard's other commands, within Discord's limits; one that
+// is equal to a pending one, or makes it obsolete, is merged with it. Send waits
+// until Run has learnt of its shards, or ctx is done, and for no shard. The error says why
+// a command is refused: with ErrQueueFull it may be sent again later. Send does not keep
+// c.Packet.
 func (e *Engine) Send(ctx context.Context, c Command) error {
 	select {
 	case <-e.started:
@@ -266,11 +268,29 @@ func (e *Engine) Send(ctx context.Context, c Command) error {
 		// Discord ends the session over it.
 		return errors.New("all members of a guild are given only to a bot with the intent GUILD_MEMBERS")
 	}
+	if err := checkRoute(parsed, id, f.env.shards); err != nil {
+		return err
+	}
 	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...), c.Sent); err != nil {
 		return fmt.Errorf("shard %d: %w", id, err)
 	}
 	s.post(mailCommands)
 	return nil
+}
+
+// checkRoute returns an error for a command about guilds that its shard does not serve.
+// Of several guilds one must be the shard's: Discord does not answer for the others.
+func checkRoute(c wire.Command, id, shards int) error {
+	guilds := c.Guilds
+	if c.Guild != 0 {
+		guilds = []uint64{c.Guild}
+	}
+	served := func(guild uint64) bool { return wire.ShardOf(guild, shards) == id }
+	if len(guilds) == 0 || slices.ContainsFunc(guilds, served) {
+		return nil
+	}
+	return fmt.Errorf("op %d: the packet goes to shard %d, and guild %d in it belongs to shard %d",
+		c.Op, id, guilds[0], wire.ShardOf(guilds[0], shards))
 }
 
 // Shards returns the shard count and the ids of the shards that this engine runs, in

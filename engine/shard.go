@@ -511,15 +511,13 @@ func (s *shard) sendCommands(now time.Time) {
 			s.commandAt = at
 			return
 		}
-		packet, sent, again := s.commands.next(now)
-		if packet == nil {
+		w, again := s.commands.next(now)
+		if w == nil {
 			s.commandAt = again
 			return
 		}
-		s.send(now, packet)
-		if sent != nil {
-			sent()
-		}
+		s.send(now, w.packet)
+		w.done()
 	}
 }
 

@@ -4,7 +4,6 @@
 package wire
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,20 +20,22 @@ const MaxSend = 4096
 // Command is what has to be known of a payload to send it in its turn.
 type Command struct {
 	Op         Opcode
-	Guild      string // of op 4, 8 and 43: a snowflake
-	AllMembers bool   // op 8 for every member of Guild
+	Guild      uint64   // of op 4, 8 and 43
+	Guilds     []uint64 // of op 31
+	AllMembers bool     // op 8 for every member of Guild
+	Leave      bool     // op 4 with no channel
 }
 
 // ParseCommand checks a payload that a bot wants to send: {"op":…,"d":{…}} with
 // one of the opcodes 3, 4, 8, 31 and 43 and the fields without which Discord
-// closes the connection (4001). The error says what is wrong and what would be
-// right.
+// closes the connection (4001), in JSON that Discord can decode (4002; see
+// CheckIJSON). The error says what is wrong and what would be right.
 func ParseCommand(packet []byte) (Command, error) {
 	if len(packet) > MaxSend {
 		return Command{}, fmt.Errorf("the packet has %d bytes; Discord takes at most %d", len(packet), MaxSend)
 	}
-	if !json.Valid(packet) { // fastjson takes more than JSON
-		return Command{}, errors.New("the packet is not JSON")
+	if err := CheckIJSON(packet); err != nil { // fastjson takes more than JSON
+		return Command{}, fmt.Errorf("Discord does not decode the packet: %w", err)
 	}
 	v, err := fastjson.ParseBytes(packet)
 	if err != nil {
@@ -54,12 +55,6 @@ func ParseCommand(packet []byte) (Command, error) {
 	if d == nil || d.Type() != fastjson.TypeObject {
 		return Command{}, errors.New("the packet's d is missing or not an object")
 	}
-	// What is checked here must be what Discord reads.
-	for _, object := range []*fastjson.Value{v, d} {
-		if key := repeatedKey(object); key != "" {
-			return Command{}, fmt.Errorf("the key %q stands twice in the packet", key)
-		}
-	}
 	c := Command{Op: Opcode(op)}
 	switch c.Op {
 	case OpPresenceUpdate:
@@ -68,14 +63,14 @@ func ParseCommand(packet []byte) (Command, error) {
 		}
 	case OpVoiceStateUpdate:
 		if c.Guild, err = guildOf(d); err == nil {
-			err = checkVoice(d)
+			c.Leave, err = checkVoice(d)
 		}
 	case OpRequestGuildMembers:
 		if c.Guild, err = guildOf(d); err == nil {
 			c.AllMembers, err = allMembers(d)
 		}
 	case OpRequestSoundboardSounds:
-		err = requireSnowflakes(d, "guild_ids")
+		c.Guilds, err = snowflakes(d, "guild_ids")
 	case OpRequestChannelInfo:
 		if c.Guild, err = guildOf(d); err == nil {
 			err = requireStrings(d, "fields")
@@ -87,18 +82,6 @@ func ParseCommand(packet []byte) (Command, error) {
 		return Command{}, fmt.Errorf("op %d: %w", op, err)
 	}
 	return c, nil
-}
-
-// repeatedKey returns a key that an object holds twice, or "".
-func repeatedKey(object *fastjson.Value) (repeated string) {
-	seen := make(map[string]bool)
-	object.GetObject().Visit(func(key []byte, _ *fastjson.Value) {
-		if seen[string(key)] {
-			repeated = string(key)
-		}
-		seen[string(key)] = true
-	})
-	return repeated
 }
 
 // require returns an error for the first key that d lacks.
@@ -125,18 +108,21 @@ func requireStrings(d *fastjson.Value, key string) error {
 	return nil
 }
 
-// requireSnowflakes returns an error unless d's key holds a list of snowflakes in
+// snowflakes returns what d's key holds, which must be a list of snowflakes in
 // strings.
-func requireSnowflakes(d *fastjson.Value, key string) error {
+func snowflakes(d *fastjson.Value, key string) ([]uint64, error) {
 	if err := requireStrings(d, key); err != nil {
-		return err
+		return nil, err
 	}
+	var ids []uint64
 	for _, item := range d.GetArray(key) {
-		if _, err := ParseSnowflake(string(item.GetStringBytes())); err != nil {
-			return fmt.Errorf("%s: %w", key, err)
+		id, err := ParseSnowflake(string(item.GetStringBytes()))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
 		}
+		ids = append(ids, id)
 	}
-	return nil
+	return ids, nil
 }
 
 // optional returns an error if d has the key with a value of none of the types.
@@ -179,27 +165,29 @@ func checkPresence(d *fastjson.Value) error {
 	return nil
 }
 
-// checkVoice checks the types of op 4.
-func checkVoice(d *fastjson.Value) error {
+// checkVoice checks the types of op 4, and reports whether it leaves.
+func checkVoice(d *fastjson.Value) (leave bool, err error) {
 	if err := require(d, "channel_id"); err != nil {
-		return err
+		return false, err
 	}
-	if channel := d.Get("channel_id"); channel.Type() != fastjson.TypeNull {
+	channel := d.Get("channel_id")
+	leave = channel.Type() == fastjson.TypeNull
+	if !leave {
 		if _, err := ParseSnowflake(string(channel.GetStringBytes())); err != nil {
-			return errors.New("channel_id is neither null nor a snowflake in a string")
+			return false, errors.New("channel_id is neither null nor a snowflake in a string")
 		}
 	}
 	if err := optional(d, "self_mute", fastjson.TypeTrue, fastjson.TypeFalse); err != nil {
-		return err
+		return false, err
 	}
-	return optional(d, "self_deaf", fastjson.TypeTrue, fastjson.TypeFalse)
+	return leave, optional(d, "self_deaf", fastjson.TypeTrue, fastjson.TypeFalse)
 }
 
 // guildOf returns guild_id, which must be a snowflake in a string.
-func guildOf(d *fastjson.Value) (string, error) {
-	id := string(d.GetStringBytes("guild_id"))
-	if _, err := ParseSnowflake(id); err != nil {
-		return "", errors.New("guild_id is missing or not a snowflake in a string")
+func guildOf(d *fastjson.Value) (uint64, error) {
+	id, err := ParseSnowflake(string(d.GetStringBytes("guild_id")))
+	if err != nil {
+		return 0, errors.New("guild_id is missing or not a snowflake in a string")
 	}
 	return id, nil
 }
@@ -224,7 +212,8 @@ func allMembers(d *fastjson.Value) (bool, error) {
 			if n := len(users.GetArray()); n > 100 {
 				return false, fmt.Errorf("user_ids holds %d ids; Discord takes at most 100", n)
 			}
-			return false, requireSnowflakes(d, "user_ids")
+			_, err := snowflakes(d, "user_ids")
+			return false, err
 		}
 		return false, errors.New("user_ids must be a snowflake or a list of them")
 	}

@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -14,15 +15,15 @@ var commandTests = []struct {
 	wrong  string
 }{
 	{`{"op":3,"d":{"since":null,"activities":[{"name":"x","type":0}],"status":"online","afk":false}}`, Command{Op: 3}, ""},
-	{`{"op":4,"d":{"guild_id":"41771983423143937","channel_id":null,"self_mute":false,"self_deaf":false}}`, Command{4, "41771983423143937", false}, ""},
-	{`{"op":8,"d":{"guild_id":"41771983423143937","query":"","limit":0}}`, Command{8, "41771983423143937", true}, ""},
-	{`{"op":8,"d":{"guild_id":"41771983423143937","query":"a","limit":0}}`, Command{8, "41771983423143937", false}, ""},
-	{`{"op":8,"d":{"guild_id":"41771983423143937","query":"","limit":1}}`, Command{8, "41771983423143937", false}, ""},
-	{`{"op":8,"d":{"guild_id":"41771983423143937","user_ids":"1"}}`, Command{8, "41771983423143937", false}, ""},
-	{`{"op":8,"d":{"guild_id":"41771983423143937","user_ids":["1","2"],"nonce":"12345678901234567890123456789012"}}`, Command{8, "41771983423143937", false}, ""},
-	{`{"op":31,"d":{"guild_ids":["1","2"]}}`, Command{Op: 31}, ""},
-	{`{"op":43,"d":{"guild_id":"7","fields":["status","voice_start_time"]}}`, Command{43, "7", false}, ""},
-	{" {\n\"d\" : {\"guild_id\":\"\\u0037\",\"fields\":[]}, \"x\":1, \"op\" : 43 } ", Command{43, "7", false}, ""},
+	{`{"op":4,"d":{"guild_id":"41771983423143937","channel_id":null,"self_mute":false,"self_deaf":false}}`, Command{Op: 4, Guild: 41771983423143937, Leave: true}, ""},
+	{`{"op":8,"d":{"guild_id":"41771983423143937","query":"","limit":0}}`, Command{Op: 8, Guild: 41771983423143937, AllMembers: true}, ""},
+	{`{"op":8,"d":{"guild_id":"41771983423143937","query":"a","limit":0}}`, Command{Op: 8, Guild: 41771983423143937}, ""},
+	{`{"op":8,"d":{"guild_id":"41771983423143937","query":"","limit":1}}`, Command{Op: 8, Guild: 41771983423143937}, ""},
+	{`{"op":8,"d":{"guild_id":"41771983423143937","user_ids":"1"}}`, Command{Op: 8, Guild: 41771983423143937}, ""},
+	{`{"op":8,"d":{"guild_id":"41771983423143937","user_ids":["1","2"],"nonce":"12345678901234567890123456789012"}}`, Command{Op: 8, Guild: 41771983423143937}, ""},
+	{`{"op":31,"d":{"guild_ids":["1","2"]}}`, Command{Op: 31, Guilds: []uint64{1, 2}}, ""},
+	{`{"op":43,"d":{"guild_id":"7","fields":["status","voice_start_time"]}}`, Command{Op: 43, Guild: 7}, ""},
+	{" {\n\"d\" : {\"guild_id\":\"\\u0037\",\"fields\":[]}, \"x\":1, \"op\" : 43 } ", Command{Op: 43, Guild: 7}, ""},
 
 	{``, Command{}, "not JSON"},
 	{`{"op":3`, Command{}, "not JSON"},
@@ -78,6 +79,14 @@ var commandTests = []struct {
 	{`{"op":8,"d":{"guild_id":"7","user_ids":"abc"}}`, Command{}, "not a snowflake"},
 	{`{"op":31,"d":{"guild_ids":["abc"]}}`, Command{}, "guild_ids: "},
 	{`{"op":43,"d":{"guild_id":"7"}}`, Command{}, `lacks "fields"`},
+	{`{"op":3,"d":{"since":null,"activities":[{"name":"\ud83d","type":0}],"status":"online","afk":false}}`, Command{}, "half of a surrogate pair"},
+	{`{"op":3,"d":{"since":1e999,"activities":[],"status":"online","afk":false}}`, Command{}, "beyond a double"},
+	{`{"op":3,"d":{"since":18446744073709551616,"activities":[],"status":"online","afk":false}}`, Command{}, "beyond 64 bits"},
+	{`{"op":3,"d":{"since":0,"activities":[{"name":"a","name":"b","type":0}],"status":"online","afk":false}}`, Command{}, `"name" stands twice`},
+	{`{"op":8,"d":{"guild_id":"7","query":"\u0000","limit":0}}`, Command{}, "NUL"},
+	{`{"op":43,"d":{"guild_id":"7","fields":[]},"\udc00":1}`, Command{}, "half of a surrogate pair"},
+	{"{\"op\":8,\"d\":{\"guild_id\":\"7\",\"query\":\"\xff\",\"limit\":1}}", Command{}, "UTF-8"},
+	{`{"op":43,"d":{"guild_id":"7","fields":[]},"x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`, Command{}, "nested more than 100"},
 	{`{"op":43,"d":{"guild_id":"7","fields":[]}}` + strings.Repeat(" ", 4096), Command{}, "4138 bytes"},
 }
 
@@ -85,7 +94,7 @@ func TestParseCommand(t *testing.T) {
 	for _, c := range commandTests {
 		got, err := ParseCommand([]byte(c.packet))
 		switch {
-		case c.wrong == "" && (err != nil || got != c.want):
+		case c.wrong == "" && (err != nil || !reflect.DeepEqual(got, c.want)):
 			t.Errorf("%s: %+v, %v; want %+v", c.packet, got, err, c.want)
 		case c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)):
 			t.Errorf("%.200s: error %v, want one with %q", c.packet, err, c.wrong)

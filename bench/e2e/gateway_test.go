@@ -211,9 +211,9 @@ func testSecondSignal(t *testing.T, g setup) {
 func testCommands(t *testing.T, g setup) {
 	srv := startSim(t, sim.Options{TLS: true, Shards: 2})
 	p := startGateway(t, g, srv, "DISCORD_EVENTS=READY")
-	fmt.Fprintln(p.stdin, `{"shard":1,"packet":{"op":31,"d":{"guild_ids":["1"]}}}`)
+	fmt.Fprintln(p.stdin, `{"shard":1,"packet":{"op":31,"d":{"guild_ids":["4194305"]}}}`)
 	fmt.Fprintln(p.stdin, `{"shard":1,"packet":`)
-	fmt.Fprintln(p.stdin, `{"guild_id":"4194304","packet":{"op":31,"d":{"guild_ids":["2"]}}}`)
+	fmt.Fprintln(p.stdin, `{"guild_id":"4194304","packet":{"op":31,"d":{"guild_ids":["4194306"]}}}`)
 	fmt.Fprintln(p.stdin, `{"event":"0","data":{"op":31,"d":{"guild_ids":["3"]}}}`)
 	fmt.Fprintln(p.stdin, `{"event":"SEND","data":{"guild_id":"8388608","packet":{"op":31,"d":{"guild_ids":["4"]}}}}`)
 	p.stdin.Close()
@@ -228,7 +228,7 @@ func testCommands(t *testing.T, g setup) {
 	}
 	waitFor(t, "commands", func() bool { return len(sent()) == 4 })
 	for i, shard := range []int{1, 1, 0, 0} {
-		raw := fmt.Sprintf(`{"op":31,"d":{"guild_ids":["%d"]}}`, i+1)
+		raw := fmt.Sprintf(`{"op":31,"d":{"guild_ids":["%d"]}}`, shard<<22+i+1)
 		if got, ok := sent()[raw]; !ok || got != shard {
 			t.Errorf("%s went to shard %d, want %d", raw, got, shard)
 		}

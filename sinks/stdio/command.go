@@ -10,22 +10,23 @@ import (
 	"unicode/utf8"
 
 	"sluice/engine"
+	"sluice/wire"
 )
 
 // parseCommand makes a command of text, a JSON object. The command's packet may
-// be a part of text. intGuild allows guild_id as a number: one in MessagePack
-// has all its digits, while one in JSON has been through JavaScript's or
-// another language's floating point.
+// be a part of text. A guild_id is a string: as a number in JSON it has been through
+// JavaScript's or another language's floating point. One in MessagePack has all its
+// digits, and has been made a string by appendJSONOf.
 //
 // The errors say what is wrong and what would be right.
-func parseCommand(text []byte, intGuild bool) (engine.Command, error) {
+func parseCommand(text []byte) (engine.Command, error) {
 	fields, err := parseObject("a command", text)
 	if err != nil {
 		return engine.Command{}, err
 	}
 	rawEvent, isEvent := fields["event"]
 	if !isEvent {
-		return routed(fields, intGuild)
+		return routed(fields)
 	}
 
 	var event string
@@ -41,14 +42,14 @@ func parseCommand(text []byte, intGuild bool) (engine.Command, error) {
 		if err := json.Unmarshal(data, &inner); err != nil {
 			return engine.Command{}, fmt.Errorf("data: %w", err)
 		}
-		data, intGuild = json.RawMessage(inner), false
+		data = json.RawMessage(inner)
 	}
 	if event == "SEND" {
 		fields, err := parseObject("data", data)
 		if err != nil {
 			return engine.Command{}, err
 		}
-		return routed(fields, intGuild)
+		return routed(fields)
 	}
 	shard, err := strconv.ParseUint(event, 10, 31)
 	if err != nil {
@@ -61,7 +62,7 @@ func parseCommand(text []byte, intGuild bool) (engine.Command, error) {
 }
 
 // routed makes a command of an object with packet and either shard or guild_id.
-func routed(fields map[string]json.RawMessage, intGuild bool) (c engine.Command, err error) {
+func routed(fields map[string]json.RawMessage) (c engine.Command, err error) {
 	packet, ok := fields["packet"]
 	if !ok {
 		return c, errors.New(`packet is missing; a command is {"shard":0,"packet":{…}}, {"guild_id":"…","packet":{…}} or {"event":"SEND","data":{…}}`)
@@ -76,7 +77,7 @@ func routed(fields map[string]json.RawMessage, intGuild bool) (c engine.Command,
 	case hasGuild && hasShard:
 		return c, errors.New("guild_id and shard are both given; one of them decides where the packet goes")
 	case hasGuild:
-		c.Guild, err = parseGuild(guild, intGuild)
+		c.Guild, err = parseGuild(guild)
 	case hasShard:
 		var n uint64
 		if n, err = strconv.ParseUint(string(shard), 10, 31); err != nil {
@@ -90,15 +91,13 @@ func routed(fields map[string]json.RawMessage, intGuild bool) (c engine.Command,
 }
 
 // parseGuild returns the snowflake in raw, a JSON value.
-func parseGuild(raw json.RawMessage, intGuild bool) (uint64, error) {
+func parseGuild(raw json.RawMessage) (uint64, error) {
 	var digits string
 	switch {
 	case raw[0] == '"':
 		if err := json.Unmarshal(raw, &digits); err != nil {
 			return 0, fmt.Errorf("guild_id: %w", err)
 		}
-	case intGuild:
-		digits = string(raw)
 	case raw[0] == '-' || '0' <= raw[0] && raw[0] <= '9':
 		return 0, fmt.Errorf("guild_id is the number %.40s, which may have lost digits; send it as a string", raw)
 	}
@@ -109,9 +108,9 @@ func parseGuild(raw json.RawMessage, intGuild bool) (uint64, error) {
 	return guild, nil
 }
 
-// parseObject returns the fields of text, which must be a JSON object in UTF-8
-// and is called name in errors. The values are valid JSON, with no white space
-// around.
+// parseObject returns the fields of text, which must be a JSON object that every
+// decoder reads alike (wire.CheckIJSON) and is called name in errors. The values have no
+// white space around.
 func parseObject(name string, text []byte) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(text) {
 		return nil, fmt.Errorf("%s is not UTF-8, in which JSON is written", name)
@@ -124,6 +123,9 @@ func parseObject(name string, text []byte) (map[string]json.RawMessage, error) {
 		return nil, fmt.Errorf("%s is not JSON: %w, at byte %d", name, err, syntax.Offset)
 	case err != nil || fields == nil: // another type, or null
 		return nil, fmt.Errorf("%s is not a JSON object {…}", name)
+	}
+	if err := wire.CheckIJSON(text); err != nil {
+		return nil, fmt.Errorf("%s is refused: %w", name, err)
 	}
 	return fields, nil
 }

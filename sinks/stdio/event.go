@@ -55,7 +55,7 @@ func ParseEvent(name string, value []byte) (engine.Command, error) {
 		return parseDiscordjs(item)
 	}
 	quoted := strconv.AppendQuoteToASCII(nil, name)
-	return parseCommand(fmt.Appendf(nil, `{"event":%s,"data":%s}`, quoted, item), true)
+	return parseCommand(fmt.Appendf(nil, `{"event":%s,"data":%s}`, quoted, item))
 }
 
 // parseDiscordjs makes a command of what RedisGateway sends.
@@ -71,5 +71,5 @@ func parseDiscordjs(item []byte) (c engine.Command, err error) {
 	if shard, ok := fields["shardId"]; ok {
 		routes["shard"] = shard
 	}
-	return routed(routes, true)
+	return routed(routes)
 }

@@ -4,11 +4,13 @@
 package stdio
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -115,14 +117,26 @@ func beginsCommand(b []byte) bool {
 // appendJSONOf appends to dst the JSON of value, one whole MessagePack value
 // nested no deeper than maxDepth. Bytes (bin) count as strings. A floating-point
 // number without a fraction is written as an integer as long as it is exact,
-// since some encoders know no other numbers, and with an exponent above.
+// since some encoders know no other numbers, and with an exponent above. Whole numbers
+// where Discord wants snowflakes become strings.
 func appendJSONOf(dst, value []byte) ([]byte, error) {
-	dst, _, err := appendValue(dst, value)
+	dst, _, err := appendValue(dst, value, false)
 	return dst, err
 }
 
-// appendValue appends the first value of b and returns what follows it.
-func appendValue(dst, b []byte) (out, rest []byte, err error) {
+// holdsSnowflakes reports whether the value of a key, in JSON, is a snowflake or a list of
+// them in every command.
+func holdsSnowflakes(key []byte) bool {
+	switch string(key) {
+	case `"guild_id"`, `"channel_id"`, `"guild_ids"`, `"user_ids"`:
+		return true
+	}
+	return false
+}
+
+// appendValue appends the first value of b and returns what follows it. Whole numbers in
+// it are quoted if they are ids.
+func appendValue(dst, b []byte, ids bool) (out, rest []byte, err error) {
 	c, b := b[0], b[1:]
 	sh := shapeOf(c)
 	n := sh.n
@@ -136,7 +150,7 @@ func appendValue(dst, b []byte) (out, rest []byte, err error) {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			if dst, b, err = appendValue(dst, b); err != nil {
+			if dst, b, err = appendValue(dst, b, ids); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -150,11 +164,13 @@ func appendValue(dst, b []byte) (out, rest []byte, err error) {
 			if !isKey(b[0]) {
 				return nil, nil, errKey
 			}
-			if dst, b, err = appendValue(dst, b); err != nil {
+			key := len(dst)
+			if dst, b, err = appendValue(dst, b, false); err != nil {
 				return nil, nil, err
 			}
+			ids := holdsSnowflakes(dst[key:])
 			dst = append(dst, ':')
-			if dst, b, err = appendValue(dst, b); err != nil {
+			if dst, b, err = appendValue(dst, b, ids); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -164,6 +180,7 @@ func appendValue(dst, b []byte) (out, rest []byte, err error) {
 	}
 
 	body, rest := b[:n], b[n:]
+	start := len(dst)
 	switch sh.kind {
 	case kindNil:
 		dst = append(dst, "null"...)
@@ -191,7 +208,15 @@ func appendValue(dst, b []byte) (out, rest []byte, err error) {
 		quoted, _ := json.Marshal(string(body)) // a string has no error
 		dst = append(dst, quoted...)
 	}
+	if ids && err == nil && isWhole(dst[start:]) {
+		dst = append(slices.Insert(dst, start, '"'), '"')
+	}
 	return dst, rest, err
+}
+
+// isWhole reports whether a JSON value is a number of digits alone.
+func isWhole(value []byte) bool {
+	return !bytes.ContainsFunc(value, func(r rune) bool { return r < '0' || '9' < r })
 }
 
 // appendFloat appends the number in body, 4 or 8 bytes of IEEE 754.

@@ -120,7 +120,7 @@ func (r *reader) jsonLine() error {
 	}
 	if r.size > maxItem {
 		r.refuse("line", line, tooLong(r.size), r.item)
-	} else if c, bad := parseCommand(r.item, false); bad != nil {
+	} else if c, bad := parseCommand(r.item); bad != nil {
 		r.refuse("line", line, bad, r.item)
 	} else if bad := r.send(c); bad != nil {
 		r.refuse("line", line, bad, r.item)
@@ -150,7 +150,7 @@ func (r *reader) msgPackItem() error {
 	text, bad := appendJSONOf(nil, r.item)
 	if bad == nil {
 		var c engine.Command
-		if c, bad = parseCommand(text, true); bad == nil {
+		if c, bad = parseCommand(text); bad == nil {
 			bad = r.send(c)
 		}
 	}

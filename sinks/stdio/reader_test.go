@@ -202,7 +202,7 @@ func TestBadItems(t *testing.T) {
 		{"NaN", "\x81\xa4data\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00", "the MessagePack number NaN has no form in JSON"},
 		{"infinity", "\x81\xa4data\xca\xff\x80\x00\x00", "the MessagePack number -Inf has no form in JSON"},
 		{"not UTF-8", "\x81\xa4data\xa1\xff", "a MessagePack string is not UTF-8, in which JSON is written"},
-		{"guild as a rounded float", "\x82\xa8guild_id\xcb\x43\x72\x12\x34\x56\x78\x9a\xbc\xa6packet\x80", `guild_id is 8.138504926617082e+16; it must be`},
+		{"guild as a rounded float", "\x82\xa8guild_id\xcb\x43\x72\x12\x34\x56\x78\x9a\xbc\xa6packet\x80", `guild_id is the number 8.138504926617082e+16, which may have lost digits; send it as a string`},
 		{"guild as a number in JSON", "\x82\xa5event\xa4SEND\xa4data\xd9\x1c" + `{"guild_id":123,"packet":{}}`, "guild_id is the number 123, which may have lost digits; send it as a string"},
 		{"c1", "\x81\xa4data\xc1", "broken MessagePack: c1 begins no value"},
 		{"c1 and more", "\x81\xa4data\xc1\x00\x82\xa5even\x82\x82{}\xff\xa5event", "broken MessagePack: c1 begins no value"},
