@@ -134,7 +134,7 @@ func logUnavailable(log *slog.Logger, cfg *config.Config, err error) {
 
 // readRedis gives the commands in Redis to the engine until ctx is done.
 func readRedis(ctx context.Context, cfg *config.Config, e *engine.Engine, log *slog.Logger) {
-	_, shards, err := e.Shards(ctx)
+	total, shards, err := e.Shards(ctx)
 	if err != nil {
 		return // the gateway ends before it has begun
 	}
@@ -149,6 +149,7 @@ func readRedis(ctx context.Context, cfg *config.Config, e *engine.Engine, log *s
 		// restart.
 		Consumer:  fmt.Sprintf("sluice-%d", shards[0]),
 		Shards:    shards,
+		Total:     total,
 		Discordjs: cfg.Broker.Encoding == sinks.Discordjs,
 		Timeout:   cfg.Broker.MessageTimeout,
 		Send:      e.Send,

@@ -18,6 +18,7 @@ import (
 	"sluice/sinks"
 	"sluice/sinks/msgpack"
 	"sluice/sinks/stdio"
+	"sluice/wire"
 )
 
 // CommandOptions are the settings of ReadCommands. All are required but
@@ -28,23 +29,40 @@ type CommandOptions struct {
 	// process has another, and the same process the same after a restart, since
 	// what it had not done by then is waiting under that name.
 	Group, Consumer string
-	// Shards are the ids that this process runs. The streams are SEND and these
-	// numbers.
+	// Shards are the ids that this process runs, of Total that the bot has. The streams
+	// are SEND and these numbers.
 	Shards []int
+	Total  int
 	// Discordjs reads the stream gateway_send, too.
 	Discordjs bool
 	// Timeout is how long a command may lie with another consumer before it is
 	// taken over.
 	Timeout time.Duration
-	// Send takes a command; an error means that it is refused for good, unless it
-	// is engine.ErrQueueFull, which passes.
+	// Send takes a command, and does not wait for its shard; an error means that it is
+	// refused for good, unless it is engine.ErrQueueFull, which passes.
 	Send func(ctx context.Context, c engine.Command) error
 	Log  *slog.Logger
 }
 
 const (
-	// prefetch bounds the commands that are read and not acknowledged.
+	// prefetch bounds the commands of a stream that are claimed at once.
 	prefetch = 256
+	// readCount bounds those that are read at once, which may be a megabyte each: after
+	// a read of more than readBytes fewer are read.
+	readCount = 64
+	readBytes = 4 << 20
+	// maxHeld bounds the commands that are read and not acknowledged, of all shards, which
+	// share it equally: up to maxShardHeld for one, minShardHeld at least.
+	maxHeld      = 100_000
+	maxShardHeld = 1000
+	minShardHeld = 100
+	// maxLeft bounds what is left with Redis for shards that hold no more. What comes
+	// for them then is refused.
+	maxLeft = 100_000
+	// repassPause is the least time between two passes over what was left.
+	repassPause = 100 * time.Millisecond
+	// retryPause is how long a command waits that could not be handed on.
+	retryPause = 2 * time.Second
 	// readBlock is how long a read waits for a command, and so how long the end
 	// of the context may take to be noticed.
 	readBlock = 500 * time.Millisecond
@@ -62,15 +80,27 @@ type commandReader struct {
 	client  rueidis.Client
 	outage  sinks.Outage
 	streams []string
+	count   int64     // entries to read at once
 	claimed time.Time // when others' commands were last looked for
 	// While it is not nil, what this consumer was given before and has not done is
 	// read: each stream from the entry after this one.
 	undone map[string]string
+	// A shard that holds as much as it may must not hold up the others. What comes for it
+	// is left where it is, pending with this consumer, and so is all that
+	// follows, to keep the order. Once the shard has room, everything that is pending is
+	// passed over again.
+	left      map[int]bool // by shard
+	leftCount int          // entries
+	passed    time.Time    // the beginning of the last pass
+	repass    time.Time    // when the next may begin
+	perShard  int          // the bound of holds
 
 	mu    sync.Mutex
-	held  map[entryID]struct{} // read and not yet acknowledged
+	held  map[entryID]int // the shard of what is read and not yet acknowledged; -1: none
+	holds map[int]int     // how many, by shard
 	acks  []entryID
-	acked chan struct{} // room in held
+	// What was acknowledged since the last read began, which may still give it.
+	acked map[entryID]struct{}
 }
 
 // entryID is an entry of a stream.
@@ -79,10 +109,12 @@ type entryID struct{ stream, id string }
 // ReadCommands reads commands until ctx is done, through whatever happens to Redis. A
 // command is acknowledged when it is on its way to Discord, or at once when it is
 // none: what is wrong with it is told. One for a shard that another process runs is
-// handed on in the stream of the shard's number.
+// handed on in the stream of the shard's number. A shard that takes no more commands
+// does not hold up those of others.
 func ReadCommands(ctx context.Context, o CommandOptions) {
 	r := &commandReader{CommandOptions: o, outage: sinks.Outage{Log: o.Log, Broker: "redis", Commands: true},
-		undone: make(map[string]string), held: make(map[entryID]struct{}), acked: make(chan struct{}, 1)}
+		count: readCount / 4, undone: make(map[string]string), left: make(map[int]bool),
+		perShard: shardHeld(len(o.Shards)), held: make(map[entryID]int), holds: make(map[int]int), acked: make(map[entryID]struct{})}
 	r.streams = []string{"SEND"}
 	if o.Discordjs {
 		r.streams = append(r.streams, stdio.DiscordjsCommands)
@@ -133,62 +165,116 @@ func (r *commandReader) join(ctx context.Context) error {
 	return nil
 }
 
+// shardHeld returns how many commands one of so many shards may hold.
+func shardHeld(shards int) int {
+	return min(max(maxHeld/max(shards, 1), minShardHeld), maxShardHeld)
+}
+
 // readOnce reads what there is, or waits shortly for it, and hands it on.
 func (r *commandReader) readOnce(ctx context.Context) error {
-	for r.room() == 0 {
-		select {
-		case <-r.acked:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-	if time.Since(r.claimed) >= r.Timeout/2 {
+	if now := time.Now(); r.undone == nil && now.Sub(r.claimed) >= r.Timeout/3 {
 		if err := r.claim(ctx); err != nil {
 			return err
 		}
-		r.claimed = time.Now()
+		if r.pending() {
+			r.pass() // which tells Redis that this consumer lives, for other processes to see
+		}
+		r.claimed = now
 	}
+	if r.undone == nil && r.hasRoom() {
+		r.pass()
+	}
+	r.mu.Lock()
+	clear(r.acked)
+	r.mu.Unlock()
 	got, err := r.read(ctx)
 	if err != nil {
 		return err
 	}
 	r.outage.Over()
-	any := false
+	n := 0
+	size := 0
 	for _, s := range r.streams {
 		for _, e := range got[s] {
-			any = true
+			n++
+			size += len(e.FieldValues["data"])
 			if r.undone != nil {
 				r.undone[s] = e.ID
 			}
-			if r.hold(entryID{s, e.ID}) {
-				r.handle(ctx, entryID{s, e.ID}, e.FieldValues)
+			if at := (entryID{s, e.ID}); !r.holding(at) {
+				r.handle(ctx, at, e.FieldValues)
 			}
 		}
 	}
-	if !any {
+	switch {
+	case size > readBytes:
+		r.count = max(r.count/8, 1)
+	case int64(n) >= r.count:
+		r.count = min(r.count*2, readCount)
+	}
+	if n == 0 && r.undone != nil {
 		r.undone = nil
+		if next := time.Now().Add(max(10*time.Since(r.passed), repassPause)); next.After(r.repass) {
+			r.repass = next
+		}
 	}
 	return nil
 }
 
-// from returns the id from which a stream is read.
-func (r *commandReader) from(stream string) string {
-	if r.undone == nil {
-		return ">"
+// pass begins to read again all that is pending with this consumer.
+func (r *commandReader) pass() {
+	r.undone = make(map[string]string)
+	clear(r.left)
+	r.leftCount = 0
+	r.passed = time.Now()
+}
+
+// hasRoom reports whether a shard for which commands were left can hold a good deal of
+// them, and it is time to look.
+func (r *commandReader) hasRoom() bool {
+	if len(r.left) == 0 || time.Now().Before(r.repass) {
+		return false
 	}
-	return cmp.Or(r.undone[stream], "0")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for shard := range r.left {
+		if r.holds[shard] <= r.perShard/2 {
+			return true
+		}
+	}
+	return false
+}
+
+// from returns the id from which a stream is read; "": it is not, for now, since its shard
+// holds as much as it may.
+func (r *commandReader) from(stream string) string {
+	if r.undone != nil {
+		return cmp.Or(r.undone[stream], "0")
+	}
+	if shard, err := strconv.Atoi(stream); err == nil && r.full(shard) {
+		return ""
+	}
+	return ">"
+}
+
+// full reports whether a shard takes no more for now.
+func (r *commandReader) full(shard int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.left[shard] || r.holds[shard] >= r.perShard
 }
 
 // read reads entries of all streams.
 func (r *commandReader) read(ctx context.Context) (map[string][]rueidis.XRangeEntry, error) {
-	count := int64(r.room())
-	if r.client.Mode() != rueidis.ClientModeCluster {
-		ids := make([]string, len(r.streams))
-		for i, s := range r.streams {
-			ids[i] = r.from(s)
+	var streams, ids []string
+	for _, s := range r.streams {
+		if id := r.from(s); id != "" {
+			streams, ids = append(streams, s), append(ids, id)
 		}
-		got, err := r.client.Do(ctx, r.client.B().Xreadgroup().Group(r.Group, r.Consumer).Count(count).Block(readBlock.Milliseconds()).
-			Streams().Key(r.streams...).Id(ids...).Build()).AsXRead()
+	}
+	if r.client.Mode() != rueidis.ClientModeCluster {
+		got, err := r.client.Do(ctx, r.client.B().Xreadgroup().Group(r.Group, r.Consumer).Count(r.count).Block(readBlock.Milliseconds()).
+			Streams().Key(streams...).Id(ids...).Build()).AsXRead()
 		if rueidis.IsRedisNil(err) {
 			err = nil
 		}
@@ -196,8 +282,8 @@ func (r *commandReader) read(ctx context.Context) (map[string][]rueidis.XRangeEn
 	}
 	// In a cluster the streams lie on different servers.
 	var cmds []rueidis.Completed
-	for _, s := range r.streams {
-		cmds = append(cmds, r.client.B().Xreadgroup().Group(r.Group, r.Consumer).Count(count).Streams().Key(s).Id(r.from(s)).Build())
+	for i, s := range streams {
+		cmds = append(cmds, r.client.B().Xreadgroup().Group(r.Group, r.Consumer).Count(r.count).Streams().Key(s).Id(ids[i]).Build())
 	}
 	all := make(map[string][]rueidis.XRangeEntry)
 	for _, a := range r.client.DoMulti(ctx, cmds...) {
@@ -229,15 +315,16 @@ func (r *commandReader) claim(ctx context.Context) error {
 			return fmt.Errorf("XAUTOCLAIM: %w", err)
 		}
 		if ids, _ := answer[1].AsStrSlice(); len(ids) > 0 {
-			r.undone = make(map[string]string)
+			r.pass()
 		}
 	}
 	return nil
 }
 
-// handle hands a command on, or gives it up.
+// handle hands a command on, leaves it with Redis, or gives it up.
 func (r *commandReader) handle(ctx context.Context, at entryID, fields map[string]string) {
 	if fields == nil {
+		r.hold(at, -1)
 		r.done(at) // it has been trimmed
 		return
 	}
@@ -252,23 +339,38 @@ func (r *commandReader) handle(ctx context.Context, at entryID, fields map[strin
 		return
 	}
 	c.Sent = func() { r.done(at) }
-	for {
-		err := r.Send(ctx, c)
-		var elsewhere *engine.ElsewhereError
-		switch {
-		case err == nil:
-			return
-		case errors.Is(err, engine.ErrQueueFull):
-			if pause(ctx, 100*time.Millisecond); ctx.Err() == nil {
-				continue
-			}
-		case errors.As(err, &elsewhere):
-			r.handOn(ctx, at, elsewhere.Shard, c.Packet)
-		case ctx.Err() == nil && !errors.Is(err, engine.ErrStopped):
-			r.refuse(at, err)
-		}
+	shard := c.Shard
+	if c.Guild != 0 {
+		shard = wire.ShardOf(c.Guild, r.Total)
+	}
+	if r.full(shard) {
+		r.leave(at, shard)
 		return
 	}
+	r.hold(at, shard)
+	err = r.Send(ctx, c)
+	var elsewhere *engine.ElsewhereError
+	switch {
+	case err == nil:
+	case errors.Is(err, engine.ErrQueueFull):
+		r.release(at)
+		r.leave(at, shard)
+	case errors.As(err, &elsewhere):
+		r.handOn(ctx, at, elsewhere.Shard, c.Packet)
+	case ctx.Err() == nil && !errors.Is(err, engine.ErrStopped):
+		r.refuse(at, err)
+	}
+}
+
+// leave leaves a command with Redis until its shard has room, and refuses it when too
+// many lie there.
+func (r *commandReader) leave(at entryID, shard int) {
+	if r.leftCount >= maxLeft && r.undone == nil {
+		r.refuse(at, fmt.Errorf("%d commands wait for shards that take no more; this one for shard %d", r.leftCount, shard))
+		return
+	}
+	r.left[shard] = true
+	r.leftCount++
 }
 
 // handOn puts a packet into the stream of a shard that another process runs.
@@ -277,45 +379,65 @@ func (r *commandReader) handOn(ctx context.Context, at entryID, shard int, packe
 	since := strconv.FormatInt(time.Now().Add(-handedOnFor).UnixMilli(), 10)
 	err := r.client.Do(ctx, r.client.B().Xadd().Key(strconv.Itoa(shard)).Minid().Almost().Threshold(since).Id("*").
 		FieldValue().FieldValue("data", rueidis.BinaryString(value)).Build()).Error()
-	if err != nil {
-		r.release(at) // it stays with this consumer, and is read again
-		r.undone = make(map[string]string)
-		pause(ctx, r.outage.Failed(err, remedyFor(err)))
+	if err == nil {
+		r.done(at)
 		return
 	}
-	r.done(at)
+	r.release(at) // it stays with this consumer, and is read again
+	if _, refused := rueidis.IsRedisErr(err); refused {
+		// Perhaps it is this stream alone, and no reason to hold up the others.
+		r.Log.Warn("command not handed on; it is tried again", "stream", strconv.Itoa(shard), "entry", at.id, "error", err)
+		r.leave(at, shard)
+		r.repass = time.Now().Add(retryPause)
+		return
+	}
+	r.pass()
+	pause(ctx, r.outage.Failed(err, remedyFor(err)))
 }
 
 // refuse tells of a command that is none, and is done with it.
 func (r *commandReader) refuse(at entryID, err error) {
 	r.Log.Warn("command refused", "stream", at.stream, "entry", at.id, "error", err)
+	r.hold(at, -1)
 	r.done(at)
 }
 
-// room returns how many more commands may be read.
-func (r *commandReader) room() int {
+// pending reports whether anything is held or left.
+func (r *commandReader) pending() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return prefetch - len(r.held)
+	return len(r.held) > 0 || r.leftCount > 0
 }
 
-// hold notes that an entry was read. It returns false for one that is held already.
-func (r *commandReader) hold(at entryID) bool {
+// holding reports whether an entry was read, and was not yet acknowledged when the last
+// read began.
+func (r *commandReader) holding(at entryID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, ok := r.held[at]
-	r.held[at] = struct{}{}
-	return !ok
+	_, held := r.held[at]
+	_, acked := r.acked[at]
+	return held || acked
+}
+
+// hold notes that an entry was read, for a shard.
+func (r *commandReader) hold(at entryID, shard int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.held[at]; !ok {
+		r.held[at] = shard
+		r.holds[shard]++
+	}
 }
 
 // release notes that an entry is not held any more.
 func (r *commandReader) release(at entryID) {
 	r.mu.Lock()
-	delete(r.held, at)
-	r.mu.Unlock()
-	select {
-	case r.acked <- struct{}{}:
-	default:
+	defer r.mu.Unlock()
+	if shard, ok := r.held[at]; ok {
+		delete(r.held, at)
+		if r.holds[shard]--; r.holds[shard] == 0 {
+			delete(r.holds, shard)
+		}
 	}
 }
 
@@ -349,6 +471,9 @@ func (r *commandReader) acknowledge(ctx context.Context) {
 		answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
 		for i, a := range r.client.DoMulti(answering, cmds...) {
 			if _, refused := rueidis.IsRedisErr(a.Error()); a.Error() == nil || refused {
+				r.mu.Lock()
+				r.acked[acks[i]] = struct{}{}
+				r.mu.Unlock()
 				r.release(acks[i]) // without its group there is nothing to acknowledge
 			} else {
 				r.done(acks[i])

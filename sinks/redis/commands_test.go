@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,10 +24,12 @@ import (
 
 // fakeEngine takes commands of the shards 0 to 3 of 8.
 type fakeEngine struct {
-	mu   sync.Mutex
-	got  map[int][]string // packets by shard
-	late bool             // Sent is not called
-	full int              // so many times the queue is full
+	mu    sync.Mutex
+	got   map[int][]string // packets by shard
+	late  bool             // Sent is not called
+	stuck map[int]bool     // nor is it for these shards
+	sents []func()         // what has not been called for them
+	full  int              // so many times the queue is full
 }
 
 func (f *fakeEngine) send(_ context.Context, c engine.Command) error {
@@ -49,7 +52,10 @@ func (f *fakeEngine) send(_ context.Context, c engine.Command) error {
 		f.got = make(map[int][]string)
 	}
 	f.got[shard] = append(f.got[shard], string(c.Packet))
-	if !f.late {
+	switch {
+	case f.stuck[shard]:
+		f.sents = append(f.sents, c.Sent)
+	case !f.late:
 		c.Sent()
 	}
 	return nil
@@ -93,7 +99,7 @@ func (w *commandWorld) read(f *fakeEngine, consumer string, timeout time.Duratio
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		ReadCommands(ctx, CommandOptions{Client: option, Group: "gateway", Consumer: consumer, Shards: []int{0, 1, 2, 3}, Discordjs: true,
+		ReadCommands(ctx, CommandOptions{Client: option, Group: "gateway", Consumer: consumer, Shards: []int{0, 1, 2, 3}, Total: 8, Discordjs: true,
 			Timeout: timeout, Send: f.send, Log: slog.New(slog.NewTextHandler(&w.log, nil))})
 	}()
 	stop = func() { cancel(); <-done }
@@ -178,10 +184,10 @@ func TestCommands(t *testing.T) {
 			before[shard] = len(p)
 		}
 		f.mu.Unlock()
-		w.wait("a full house", func() bool { return f.count() == late+prefetch })
+		w.wait("a full house", func() bool { return f.count() == late+4*maxShardHeld })
 		stop()
-		for shard, n := range before {
-			f.got[shard] = f.got[shard][:n]
+		for shard, packets := range f.got {
+			f.got[shard] = packets[:before[shard]]
 		}
 		take(f)
 	}
@@ -280,4 +286,133 @@ func TestDeadConsumer(t *testing.T) {
 	w.wait("groups", func() bool { return strings.Contains(w.srv.CLI("EXISTS", "SEND"), "1") })
 	w.add("2", rawString(packet(8)))
 	w.wait("another", func() bool { return f.count() == 602 })
+}
+
+// shardCommand is command n for a guild of a shard, which goes to SEND.
+func shardCommand(shard, n int) string {
+	return rawString(fmt.Sprintf(`{"guild_id":"%d","packet":%s}`, (shard+8)<<22, packet(n)))
+}
+
+// inOrder reports whether the packets are from, from+1 and so on.
+func inOrder(t *testing.T, packets []string, from int) {
+	t.Helper()
+	for i, p := range packets {
+		if p != packet(from+i) {
+			t.Fatalf("command %d is %s, want %s", i, p, packet(from+i))
+		}
+	}
+}
+
+// take returns what a shard has got so far.
+func (f *fakeEngine) take(shard int) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.got[shard])
+}
+
+// free has what waits for stuck shards sent.
+func (f *fakeEngine) free() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, sent := range f.sents {
+		sent()
+	}
+	f.sents = nil
+}
+
+// 2,500 commands for a shard that is not ready hold up no other, in SEND, in its own stream
+// or in gateway_send. What it does not hold stays with Redis, over a restart too, and
+// comes in order when it is ready.
+func TestCommandsOfAStuckShard(t *testing.T) {
+	w := newCommandWorld(t)
+	const all = 2500
+	for i := range all {
+		w.add("SEND", shardCommand(1, i))
+	}
+	w.add("1", rawString(packet(9999)))
+	f := &fakeEngine{stuck: map[int]bool{1: true}}
+	stop := w.read(f, "sluice-0", time.Minute)
+	for i := range 100 {
+		w.add("SEND", shardCommand(2, i))
+		w.add("3", rawString(packet(i)))
+		w.add("gateway_send", fmt.Sprintf(`{"shardId":0,"payload":%s}`, packet(i)))
+	}
+	for _, shard := range []int{0, 2, 3} {
+		w.wait("commands of other shards", func() bool { return len(f.take(shard)) == 100 })
+		inOrder(t, f.take(shard), 0)
+	}
+	if n := len(f.take(1)); n > maxShardHeld {
+		t.Errorf("the shard was given %d, want at most %d", n, maxShardHeld)
+	}
+	w.wait("acknowledgements of the others", func() bool { return w.pending("SEND", "gateway_send", "3", "1") <= all+1 })
+	if n := w.pending("SEND"); n != all {
+		t.Errorf("%d commands are pending, want %d", n, all)
+	}
+	stop() // nothing of it was sent
+
+	f = &fakeEngine{stuck: map[int]bool{1: true}}
+	w.read(f, "sluice-0", time.Minute)
+	w.add("SEND", shardCommand(2, 0))
+	w.wait("a command of another shard", func() bool { return len(f.take(2)) == 1 })
+	w.wait("as much as the shard holds", func() bool { return len(f.take(1)) == maxShardHeld })
+	for len(f.take(1)) < all+1 {
+		n := len(f.take(1))
+		f.free()
+		w.wait("more", func() bool { return len(f.take(1)) >= min(n+maxShardHeld/2, all+1) })
+	}
+	f.free()
+	got := slices.DeleteFunc(f.take(1), func(p string) bool { return p == packet(9999) })
+	inOrder(t, got, 0)
+	if len(got) != all {
+		t.Errorf("%d commands, want %d", len(got), all)
+	}
+	w.wait("acknowledgements", func() bool { return w.pending(allStreams...) == 0 })
+}
+
+// What a living process holds for long is not taken over by another, which would send
+// it twice.
+func TestHeldCommandsAreNotClaimed(t *testing.T) {
+	w := newCommandWorld(t)
+	f := &fakeEngine{stuck: map[int]bool{1: true}}
+	const timeout = 600 * time.Millisecond
+	w.read(f, "sluice-0", timeout)
+	w.add("SEND", shardCommand(1, 0))
+	w.wait("a command", func() bool { return f.count() == 1 })
+	other := new(fakeEngine)
+	w.read(other, "sluice-4", timeout)
+	idle := func() string { return w.srv.CLI("XPENDING", "SEND", "gateway", "-", "+", "10") }
+	for i := range 8 {
+		// The command for shard 2 says that a process looks for what it might claim.
+		w.add("SEND", shardCommand(2, i))
+		w.wait("another", func() bool { return f.count()+other.count() == 2+i })
+		for end := time.Now().Add(timeout / 3); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if !strings.Contains(idle(), "sluice-0") {
+				t.Fatalf("taken over: %s", idle())
+			}
+		}
+	}
+	f.free()
+	w.wait("acknowledgements", func() bool { return w.pending("SEND") == 0 })
+	if got := len(f.take(1)) + len(other.take(1)); got != 1 {
+		t.Errorf("it was sent %d times", got)
+	}
+}
+
+// A stream in which nothing can be put is no reason to hold up other shards.
+func TestHandOnRefused(t *testing.T) {
+	w := newCommandWorld(t)
+	w.srv.CLI("SET", "5", "no stream")
+	f := new(fakeEngine)
+	w.read(f, "sluice-0", time.Minute)
+	w.add("SEND", shardCommand(5, 0))
+	w.add("SEND", shardCommand(2, 0))
+	w.add("SEND", shardCommand(5, 1))
+	w.wait("a command of another shard", func() bool { return f.count() == 1 })
+	w.wait("a word", func() bool { return strings.Contains(w.log.String(), "command not handed on") })
+	w.srv.CLI("DEL", "5")
+	w.wait("both", func() bool { return strings.Count(w.srv.CLI("XRANGE", "5", "-", "+"), "data") == 2 })
+	if got := w.srv.CLI("XRANGE", "5", "-", "+"); strings.Index(got, packet(0)) > strings.Index(got, packet(1)) {
+		t.Errorf("out of order: %s", got)
+	}
+	w.wait("acknowledgements", func() bool { return w.pending("SEND") == 0 })
 }
