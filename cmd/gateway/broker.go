@@ -236,11 +236,11 @@ func errRequired(err error) error {
 
 // readAMQP gives the commands in RabbitMQ to the engine until ctx is done.
 func readAMQP(ctx context.Context, sink *amqp.Sink, e *engine.Engine) {
-	_, shards, err := e.Shards(ctx)
+	total, shards, err := e.Shards(ctx)
 	if err != nil {
 		return // the gateway ends before it has begun
 	}
-	sink.Relay(ctx, shards, e.Send)
+	sink.Relay(ctx, shards, total, e.Send)
 }
 
 // deadLetters returns what keeps the events that a broker will never take.

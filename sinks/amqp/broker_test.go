@@ -50,6 +50,7 @@ func TestBroker(t *testing.T) {
 		{"forward", testForward},
 		{"commands cut", testCommandsCut},
 		{"relay", testRelay},
+		{"stuck shard", testStuckShard},
 		{"silent", testSilent},
 		{"alarm", testAlarm},
 		{"blocked write", testBlockedWrite},

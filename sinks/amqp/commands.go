@@ -17,12 +17,18 @@ import (
 	"sluice/sinks/msgpack"
 )
 
+// consumerTimeout is how long, in milliseconds, RabbitMQ lets a command be unacknowledged:
+// one that waits for its shard may take longer than the 30 minutes after which it
+// closes a channel by default. Before 3.11.15 it does not look at it.
+const consumerTimeout = int64(24 * time.Hour / time.Millisecond)
+
 // command is a message from a bot.
 type command struct {
 	key      string // SEND, or the number of a shard
 	body     []byte // as the bot sent it; the handler's own
 	delivery amqp091.Delivery
 	answers  *answers
+	gone     <-chan struct{} // closed with the connection
 }
 
 // done has the broker told that the command is dealt with, and the bot, if it waits
@@ -87,7 +93,7 @@ func appendReply(dst []byte, err error) []byte {
 	return msgpack.AppendString(append(dst, "\x82\xa2ok\xc2\xa5error"...), []byte(err.Error()))
 }
 
-// commands calls handle, on one goroutine at a time, for each message in the
+// commands calls handle, on one goroutine for each queue, for each message in the
 // queues <exchange>:SEND and <exchange>:<shard>, until ctx ends or the sink is
 // closed, and through whatever happens to the broker. Within a queue the order is
 // kept. The queues are durable, and bound to the exchange with SEND and the shard's
@@ -134,7 +140,7 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 			}
 			if err == nil {
 				var d <-chan amqp091.Delivery
-				d, err = ch.Consume(queue, "", false, false, false, false, nil)
+				d, err = ch.Consume(queue, "", false, false, false, false, amqp091.Table{"x-consumer-timeout": consumerTimeout})
 				queues = append(queues, d)
 			}
 			if err != nil {
@@ -153,17 +159,14 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 	defer stop()
 	var answerer sync.WaitGroup
 	answerer.Go(func() { an.send(answering, ch) })
-	var handling sync.Mutex
 	var readers sync.WaitGroup
 	ended := make(chan string, len(queues))
 	for i, q := range queues {
 		readers.Go(func() {
 			for d := range q {
-				handling.Lock()
-				if ctx.Err() == nil {
-					handle(&command{keys[i], d.Body, d, an})
+				if answering.Err() == nil && ctx.Err() == nil {
+					handle(&command{keys[i], d.Body, d, an, answering.Done()})
 				}
-				handling.Unlock()
 			}
 			ended <- keys[i]
 		})
@@ -190,16 +193,26 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 var errUnroutable = errors.New("amqp: no queue takes the message")
 
 // forward publishes a command with the routing key key: the number of a shard that
-// another process runs. body is what the bot sent, and may be kept. It takes the
-// connection of the events, through amqp091-go. It returns once the broker has
-// confirmed the command, and so waits while there is no connection; after a failure
-// it sends it again. It fails with errUnroutable, with ErrClosed, and at the end of
-// ctx, when the command may still be on its way.
+// another process runs. body is what the bot sent, and may be kept.
 func (s *Sink) forward(ctx context.Context, key string, body []byte) error {
+	return s.publish(ctx, key, s.forwarded(body))
+}
+
+// forwarded returns the message of a command that is forwarded.
+func (s *Sink) forwarded(body []byte) amqp091.Publishing {
 	p := amqp091.Publishing{Body: body, Expiration: s.o.expiration()}
 	if s.o.Persistent {
 		p.DeliveryMode = amqp091.Persistent
 	}
+	return p
+}
+
+// publish publishes a message that is no event. It takes the
+// connection of the events, through amqp091-go. It returns once the broker has
+// confirmed the message, and so waits while there is no connection; after a failure
+// it sends it again. It fails with errUnroutable, with ErrClosed, and at the end of
+// ctx, when the message may still be on its way.
+func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing) error {
 	s.mu.Lock()
 	s.start()
 	s.mu.Unlock()

@@ -158,11 +158,14 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tr.Relay(ctx, []int{0}, func(_ context.Context, c engine.Command) error {
+		tr.Relay(ctx, []int{0}, 16, func(_ context.Context, c engine.Command) error {
 			mu.Lock()
 			defer mu.Unlock()
-			switch full--; {
-			case full >= 0:
+			if c.Guild == 0 {
+				full--
+			}
+			switch {
+			case full >= 0 && c.Guild == 0:
 				return engine.ErrQueueFull
 			case c.Guild == 9<<22:
 				return &engine.ElsewhereError{Shard: 9}
@@ -192,7 +195,7 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 		return err == nil && q.Consumers == 1
 	})
 	for _, c := range []struct{ key, body string }{
-		{"SEND", send(5 << 22)},
+		{"SEND", send(16 << 22)},
 		{"SEND", "nonsense"},
 		{"SEND", send(9 << 22)},
 		{"SEND", send(8 << 22)},
@@ -209,12 +212,13 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 		return len(got) == 2 && tr.log.count("command refused") == 2
 	})
 	slices.Sort(got)
-	if want := []string{"0 0 " + packet, fmt.Sprint(5<<22) + " 0 " + packet}; !slices.Equal(got, want) {
+	// The second has been through the queue of its shard, which was full at first.
+	if want := []string{"0 0 " + packet, "0 0 " + packet}; !slices.Equal(got, want) {
 		t.Errorf("commands %q, want %q", got, want)
 	}
 	for range 5 {
 		d := <-replied
-		good := d.CorrelationId == packet || d.CorrelationId == send(5<<22) || d.CorrelationId == send(9<<22)
+		good := d.CorrelationId == packet || d.CorrelationId == send(16<<22) || d.CorrelationId == send(9<<22)
 		if text := string(d.Body); good != (text == "\x81\xa2ok\xc3") || !good && !strings.HasPrefix(text, "\x82\xa2ok\xc2\xa5error") {
 			t.Errorf("%s: the reply is %q", d.CorrelationId, text)
 		}
@@ -223,6 +227,143 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 		t.Errorf("forwarded: %v", all)
 	}
 	for _, key := range []string{"SEND", "0"} {
+		until(t, "acknowledgements", func() bool { q, err := tr.inspect(key); return err == nil && q.Messages == 0 })
+	}
+}
+
+// stuckEngine takes commands of the shards 0 to 2 of 4, and sends none of shard 1's
+// until it is told to. It holds 40 of them.
+type stuckEngine struct {
+	mu    sync.Mutex
+	got   map[int][]string
+	sents []func()
+}
+
+func (e *stuckEngine) send(_ context.Context, c engine.Command) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	shard := c.Shard
+	if c.Guild != 0 {
+		shard = int(c.Guild >> 22 % 4)
+	}
+	if shard == 1 {
+		if len(e.sents) >= 40 {
+			return fmt.Errorf("shard 1: %w", engine.ErrQueueFull)
+		}
+		e.sents = append(e.sents, c.Sent)
+	} else {
+		c.Sent()
+	}
+	e.got[shard] = append(e.got[shard], string(c.Packet))
+	return nil
+}
+
+// free has what waits for shard 1 sent.
+func (e *stuckEngine) free() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, sent := range e.sents {
+		sent()
+	}
+	e.sents = nil
+}
+
+func (e *stuckEngine) take(shard int) []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.got[shard])
+}
+
+// testStuckShard has hundreds of commands for a shard that is not ready: they hold up no
+// other, outlive the relay, and come once and in order, each with its reply.
+func testStuckShard(t *testing.T, node *rabbitmq.Node) {
+	tr := try(t, node, Options{Prefetch: 16})
+	relay := func() (e *stuckEngine, stop func()) {
+		e = &stuckEngine{got: make(map[int][]string)}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			tr.Relay(ctx, []int{0, 1, 2}, 4, e.send)
+		}()
+		stop = func() { cancel(); <-done }
+		t.Cleanup(stop)
+		return e, stop
+	}
+	e, stop := relay()
+	ch := channel(t, dial(t, node.URL()))
+	replies, err := ch.QueueDeclare("", false, true, true, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replied, err := ch.Consume(replies.Name, "", true, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the queues", func() bool {
+		q, err := tr.inspect("2")
+		return err == nil && q.Consumers == 1
+	})
+	packet := func(n int) string { return fmt.Sprintf(`{"op":8,"d":%d}`, n) }
+	publish := func(key, body string) {
+		t.Helper()
+		p := amqp091.Publishing{Body: appendRaw(nil, []byte(body)), ReplyTo: replies.Name, CorrelationId: body}
+		if err := ch.Publish(tr.o.Exchange, key, false, false, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send := func(shard, n int) {
+		t.Helper()
+		publish("SEND", fmt.Sprintf(`{"guild_id":"%d","packet":%s}`, (shard+4)<<22, packet(n)))
+	}
+	inOrder := func(packets []string) {
+		t.Helper()
+		for i, p := range packets {
+			if p != packet(i) {
+				t.Fatalf("command %d is %s", i, p)
+			}
+		}
+	}
+	const all = 300
+	for i := range all {
+		send(1, i)
+	}
+	for i := range 50 {
+		send(2, i)
+		publish("0", packet(i))
+	}
+	for _, shard := range []int{0, 2} {
+		until(t, "commands of other shards", func() bool { return len(e.take(shard)) == 50 })
+		inOrder(e.take(shard))
+	}
+	for range 100 {
+		if d := <-replied; string(d.Body) != "\x81\xa2ok\xc3" {
+			t.Errorf("%s: the reply is %q", d.CorrelationId, d.Body)
+		}
+	}
+	stop() // nothing of shard 1 was sent
+
+	e, _ = relay()
+	send(2, 0)
+	until(t, "a command of another shard", func() bool { return len(e.take(2)) == 1 })
+	<-replied
+	for sent := 0; sent < all; {
+		until(t, "more", func() bool { return len(e.take(1)) > sent })
+		sent = len(e.take(1))
+		e.free()
+	}
+	inOrder(e.take(1))
+	corr := map[string]int{}
+	for range all {
+		d := <-replied
+		if corr[d.CorrelationId]++; string(d.Body) != "\x81\xa2ok\xc3" {
+			t.Errorf("%s: the reply is %q", d.CorrelationId, d.Body)
+		}
+	}
+	if len(corr) != all || len(e.take(1)) != all {
+		t.Errorf("%d commands and %d replies, want %d", len(e.take(1)), len(corr), all)
+	}
+	for _, key := range []string{"SEND", "0", "1", "2"} {
 		until(t, "acknowledgements", func() bool { q, err := tr.inspect(key); return err == nil && q.Messages == 0 })
 	}
 }
