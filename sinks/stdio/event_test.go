@@ -3,10 +3,14 @@
 package stdio
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"sluice/sinks/msgpack"
+	"sluice/wire"
 )
 
 func TestParseEvent(t *testing.T) {
@@ -65,9 +69,43 @@ func FuzzParseEvent(f *testing.F) {
 	f.Add("SEND", []byte("\xa2{}"))
 	f.Add("3", []byte("\x81\xa2op\x03"))
 	f.Add("gateway_send", []byte(`{"shardId":1,"payload":{"op":3}}`))
+	f.Add("SEND", []byte("\x82\xa8guild_id\x07\xa6packet\x82\xa2op\x04\xa1d\x82\xa8guild_id\x07\xaachannel_id\xc0"))
+	f.Add("3", []byte(`{"op":31,"d":{"guild_ids":["7","\u0037"]}}`))
+	f.Add("3", []byte(`{"op":8,"d":{"guild_id":"7","query":"\ud83d\ude00","limit":1e3}}`))
 	f.Fuzz(func(t *testing.T, name string, value []byte) {
-		if c, err := ParseEvent(name, value); err == nil && (len(c.Packet) == 0 || c.Packet[0] != '{') {
+		c, err := ParseEvent(name, value)
+		if err != nil {
+			return
+		}
+		if len(c.Packet) == 0 || c.Packet[0] != '{' {
 			t.Errorf("the packet is %q", c.Packet)
 		}
+		if err := wire.CheckIJSON(c.Packet); err != nil {
+			t.Errorf("the packet is %q: %v", c.Packet, err)
+		}
+		if parsed, err := wire.ParseCommand(c.Packet); err == nil {
+			checkPacket(t, c.Packet, parsed)
+		}
 	})
+}
+
+// checkPacket reports what encoding/json says against a packet that is sent.
+func checkPacket(t *testing.T, packet []byte, c wire.Command) {
+	t.Helper()
+	var p map[string]any
+	if err := json.Unmarshal(packet, &p); err != nil {
+		t.Errorf("%q: %v", packet, err)
+		return
+	}
+	d, _ := p["d"].(map[string]any)
+	switch {
+	case p["op"] != float64(c.Op) || d == nil:
+		t.Errorf("%q: op %d was read", packet, c.Op)
+	case len(packet) > wire.MaxSend || !utf8.Valid(packet):
+		t.Errorf("%q is too long or no UTF-8", packet)
+	case c.Guild != 0:
+		if id, err := wire.ParseSnowflake(fmt.Sprint(d["guild_id"])); err != nil || id != c.Guild {
+			t.Errorf("%q: guild %d was read", packet, c.Guild)
+		}
+	}
 }

@@ -179,10 +179,14 @@ func decode(text []byte) (v any, ok bool) {
 	return v, json.Unmarshal(text, &floats) == nil
 }
 
-// same reports whether a and b are the same values, numbers by what they mean.
-func same(a, b any) bool {
+// same reports whether a has come back as b, numbers by what they mean. Those that are ids
+// are strings then.
+func same(b, a any) bool {
 	switch a := a.(type) {
 	case json.Number:
+		if s, ok := b.(string); ok {
+			b = json.Number(s)
+		}
 		b, ok := b.(json.Number)
 		x, _ := a.Float64()
 		y, _ := b.Float64()
@@ -193,7 +197,7 @@ func same(a, b any) bool {
 			return false
 		}
 		for i := range a {
-			if !same(a[i], b[i]) {
+			if !same(b[i], a[i]) {
 				return false
 			}
 		}
@@ -204,7 +208,7 @@ func same(a, b any) bool {
 			return false
 		}
 		for key := range a {
-			if other, ok := b[key]; !ok || !same(a[key], other) {
+			if other, ok := b[key]; !ok || !same(other, a[key]) {
 				return false
 			}
 		}
