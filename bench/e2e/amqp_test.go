@@ -27,6 +27,7 @@ func TestAMQP(t *testing.T) {
 	}{
 		{"mistakes", testAMQPMistakes},
 		{"commands", testAMQPCommands},
+		{"hostile commands", testAMQPHostileCommands},
 		{"blocked", testAMQPBlocked},
 		{"restarts", testAMQPRestarts},
 		{"late", testAMQPLate},
