@@ -12,8 +12,8 @@ type Command struct {
 	// Packet is the payload to send, {"op":…,"d":…} as JSON. The engine
 	// copies what it keeps.
 	Packet []byte
-	// Sent, if set, is called once the command, or an equal one that was pending, is on
-	// its way to Discord, or a newer one has made it obsolete: whoever has it from a broker can
+	// Sent, if set, is called once the command, or an equal one that was pending, is
+	// written to the connection, or a newer one has made it obsolete: whoever has it from a broker can
 	// acknowledge it then. It is not called for one that Send has refused, nor
 	// when the engine ends before. It must not wait; any goroutine may call it.
 	Sent func()

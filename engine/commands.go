@@ -174,6 +174,24 @@ func (q *commandQueue) remove(i int) *waitingCommand {
 	return &w
 }
 
+// putBack takes commands again that next has returned and that were not written: they
+// go before the others.
+func (q *commandQueue) putBack(unwritten []*waitingCommand) {
+	if len(unwritten) == 0 {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	waiting := make([]waitingCommand, 0, len(unwritten)+len(q.waiting))
+	for _, w := range unwritten {
+		waiting = append(waiting, *w)
+		q.bytes += len(w.packet) + commandOverhead
+		q.merged += max(len(w.sent)-1, 0)
+	}
+	q.waiting = append(waiting, q.waiting...)
+	q.idle = time.Time{}
+}
+
 // next removes and returns the first command that may be sent now, to be followed by
 // done when it is. Without one it returns nil and when to ask again; the zero time
 // means not before another add.

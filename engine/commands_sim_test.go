@@ -136,3 +136,44 @@ func TestGuildOfAnotherShard(t *testing.T) {
 		}
 	})
 }
+
+// A command that is not written when its connection ends has not been sent: it is sent
+// over the next one, and acknowledged then; by an engine that stops it is not.
+func TestCommandNotWritten(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{}, engine.Options{ShutdownTimeout: 5 * time.Second})
+		w.ready(1)
+		w.quiet()
+		var acked atomic.Int32
+		send := func(n int) {
+			t.Helper()
+			packet := fmt.Appendf(nil, `{"op":31,"d":{"guild_ids":["%d"]}}`, n)
+			if err := w.engine.Send(t.Context(), engine.Command{Packet: packet, Sent: func() { acked.Add(1) }}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.stalled.Store(true)
+		send(1)
+		send(2)
+		time.Sleep(2 * time.Second)
+		if n := acked.Load(); n != 0 {
+			t.Errorf("%d acknowledged while the peer does not read", n)
+		}
+		w.srv.Cut(0, false)
+		time.Sleep(time.Second)
+		w.stalled.Store(false)
+		w.wait("both", func() bool { return acked.Load() == 2 })
+		w.wait("both at Discord", func() bool { return len(w.sentOps(0, wire.OpRequestSoundboardSounds)) >= 2 })
+		if got := w.sentOps(0, wire.OpRequestSoundboardSounds); !strings.Contains(got[0], `"1"`) || !strings.Contains(got[1], `"2"`) {
+			t.Errorf("sent %q", got)
+		}
+		w.stalled.Store(true)
+		send(3)
+		time.Sleep(2 * time.Second)
+		w.stop()
+		<-w.ended
+		if n := acked.Load(); n != 2 {
+			t.Errorf("%d acknowledged, want 2", n)
+		}
+	})
+}

@@ -192,7 +192,9 @@ func (r *goroutineReader) flush(s *shard, l *goroutineLink) {
 	if err != nil {
 		s.disconnected(time.Now(), err)
 		r.flush(s, l)
+		return
 	}
+	s.written()
 }
 
 // farewell writes the last bytes of a connection, the close frame among them, and

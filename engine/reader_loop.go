@@ -229,6 +229,9 @@ func (l *loop) ready(e *loopShard, what readiness) {
 			l.settle(e)
 			return
 		}
+		if len(e.sock.out) == 0 {
+			e.s.written()
+		}
 	}
 	if what&readable != 0 && !e.unread {
 		l.read(e)
@@ -282,6 +285,9 @@ func (l *loop) settle(e *loopShard) {
 		if len(s.out) > 0 {
 			_, err = e.conn.Write(s.out)
 			s.out = s.out[:0]
+			if err == nil && len(e.sock.out) == 0 {
+				s.written()
+			}
 		}
 		if s.hangup {
 			l.hangUp(e)

@@ -97,6 +97,9 @@ type shard struct {
 	resumeBy   time.Time
 	commandAt  time.Time // when the next command may be sent; zero: when one is added
 	readyAt    time.Time
+
+	// Commands that are in out, or that the system has not yet taken.
+	unwritten []*waitingCommand
 }
 
 // shardCounters are written by the owner and read by any goroutine.
@@ -451,6 +454,8 @@ func (s *shard) forget(now time.Time, reason string) {
 // leave lets go of what belongs to a connection or to the wait for one.
 func (s *shard) leave() {
 	s.env.identify.leave(s)
+	s.commands.putBack(s.unwritten)
+	s.unwritten = nil
 	if s.inflater != nil {
 		s.inflater.Close()
 		s.inflater = nil
@@ -517,8 +522,17 @@ func (s *shard) sendCommands(now time.Time) {
 			return
 		}
 		s.send(now, w.packet)
+		s.unwritten = append(s.unwritten, w)
+	}
+}
+
+// written notes that the system has taken all that was in out.
+func (s *shard) written() {
+	for _, w := range s.unwritten {
 		w.done()
 	}
+	clear(s.unwritten)
+	s.unwritten = s.unwritten[:0]
 }
 
 // send appends a payload to out and counts it.
