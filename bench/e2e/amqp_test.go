@@ -28,6 +28,7 @@ func TestAMQP(t *testing.T) {
 		{"mistakes", testAMQPMistakes},
 		{"commands", testAMQPCommands},
 		{"hostile commands", testAMQPHostileCommands},
+		{"head of line", testAMQPHeadOfLine},
 		{"blocked", testAMQPBlocked},
 		{"restarts", testAMQPRestarts},
 		{"late", testAMQPLate},

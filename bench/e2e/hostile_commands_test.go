@@ -354,3 +354,72 @@ func testAMQPHostileCommands(t *testing.T, node *rabbitmq.Node, gateway string) 
 	}
 	checkHostile(t, srv, p, before)
 }
+
+// headOfLine publishes 300 equal requests for all members, of which Discord answers one in
+// 30 s, 1,200 others for another shard, which sends 120 in a minute, and then a
+// presence for a third: it does not wait.
+func headOfLine(t *testing.T, srv *sim.Server, publish func(name, value string)) {
+	t.Helper()
+	for range 300 {
+		publish("SEND", `{"guild_id":"16777216","packet":{"op":8,"d":{"guild_id":"16777216","query":"","limit":0}}}`)
+	}
+	for i := range 1200 {
+		guild := (i*hostileShards + 1) << 22
+		publish("SEND", fmt.Sprintf(`{"guild_id":"%d","packet":{"op":8,"d":{"guild_id":"%d","query":"a","limit":1}}}`, guild, guild))
+	}
+	publish("SEND", `{"shard":2,"packet":{"op":3,"d":{"since":null,"activities":[],"status":"idle","afk":false}}}`)
+	count := func(shard int, op wire.Opcode) (n int) {
+		for _, c := range srv.Ledger().Commands() {
+			if c.Shard == shard && c.Op == op {
+				n++
+			}
+		}
+		return n
+	}
+	waitFor(t, "the presence", func() bool { return count(2, wire.OpPresenceUpdate) == 1 })
+	waitFor(t, "the request", func() bool { return count(0, wire.OpRequestGuildMembers) >= 1 })
+	if n := count(0, wire.OpRequestGuildMembers); n > 2 {
+		t.Errorf("%d equal requests were sent, want at most 2", n)
+	}
+}
+
+func TestHeadOfLineRedis(t *testing.T) {
+	redis := redistest.Start(t)
+	bot, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{redis.Addr}, DisableCache: true, ForceSingleClient: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bot.Close()
+	srv, p, _ := startHostile(t, buildGateway(t), "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr, "DISCORD_INTENTS=GUILDS,GUILD_MEMBERS")
+	headOfLine(t, srv, func(name, value string) {
+		if err := bot.Do(context.Background(), bot.B().Xadd().Key(name).Id("*").FieldValue().FieldValue("data", value).Build()).Error(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	p.terminate()
+	p.exit(0)
+	// What was not sent is pending.
+	if left := redis.CLI("XPENDING", "SEND", "gateway"); strings.HasPrefix(left, "0") {
+		t.Errorf("pending: %s", left)
+	}
+}
+
+func testAMQPHeadOfLine(t *testing.T, node *rabbitmq.Node, gateway string) {
+	srv, p, _ := startHostile(t, gateway, "BROKER_TYPE=amqp", "AMQP_URL="+node.URL(), "BROKER_GROUP=line", "DISCORD_INTENTS=GUILDS,GUILD_MEMBERS")
+	ch := amqpChannel(t, node)
+	waitFor(t, "the queues", func() bool {
+		q, err := amqpChannel(t, node).QueueDeclarePassive("line:3", true, false, false, false, nil)
+		return err == nil && q.Consumers == 1
+	})
+	headOfLine(t, srv, func(name, value string) {
+		if err := ch.Publish("line", name, false, false, amqp091.Publishing{Body: []byte(value)}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	p.terminate()
+	p.exit(0)
+	waitFor(t, "what was not sent, with the broker", func() bool {
+		q, err := amqpChannel(t, node).QueueDeclarePassive("line:1", true, false, false, false, nil)
+		return err == nil && q.Messages > 900
+	})
+}
