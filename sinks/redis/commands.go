@@ -89,11 +89,11 @@ type commandReader struct {
 	// is left where it is, pending with this consumer, and so is all that
 	// follows, to keep the order. Once the shard has room, everything that is pending is
 	// passed over again.
-	left      map[int]bool // by shard
-	leftCount int          // entries
-	passed    time.Time    // the beginning of the last pass
-	repass    time.Time    // when the next may begin
-	perShard  int          // the bound of holds
+	left      map[int]int // by shard: how many it may hold for that to be of use
+	leftCount int         // entries
+	passed    time.Time   // the beginning of the last pass
+	repass    time.Time   // when the next may begin
+	perShard  int         // the bound of holds
 
 	mu    sync.Mutex
 	held  map[entryID]int // the shard of what is read and not yet acknowledged; -1: none
@@ -113,7 +113,7 @@ type entryID struct{ stream, id string }
 // does not hold up those of others.
 func ReadCommands(ctx context.Context, o CommandOptions) {
 	r := &commandReader{CommandOptions: o, outage: sinks.Outage{Log: o.Log, Broker: "redis", Commands: true},
-		count: readCount / 4, undone: make(map[string]string), left: make(map[int]bool),
+		count: readCount / 4, undone: make(map[string]string), left: make(map[int]int),
 		perShard: shardHeld(len(o.Shards)), held: make(map[entryID]int), holds: make(map[int]int), acked: make(map[entryID]struct{})}
 	r.streams = []string{"SEND"}
 	if o.Discordjs {
@@ -237,8 +237,8 @@ func (r *commandReader) hasRoom() bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for shard := range r.left {
-		if r.holds[shard] <= r.perShard/2 {
+	for shard, most := range r.left {
+		if r.holds[shard] <= most {
 			return true
 		}
 	}
@@ -261,7 +261,8 @@ func (r *commandReader) from(stream string) string {
 func (r *commandReader) full(shard int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.left[shard] || r.holds[shard] >= r.perShard
+	_, left := r.left[shard]
+	return left || r.holds[shard] >= r.perShard
 }
 
 // read reads entries of all streams.
@@ -369,7 +370,11 @@ func (r *commandReader) leave(at entryID, shard int) {
 		r.refuse(at, fmt.Errorf("%d commands wait for shards that take no more; this one for shard %d", r.leftCount, shard))
 		return
 	}
-	r.left[shard] = true
+	if _, ok := r.left[shard]; !ok {
+		r.mu.Lock()
+		r.left[shard] = r.holds[shard] / 2
+		r.mu.Unlock()
+	}
 	r.leftCount++
 }
 
