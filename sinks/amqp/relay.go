@@ -219,6 +219,11 @@ func (r *relay) forward(ctx, publishing context.Context) {
 	for ctx.Err() == nil {
 		select {
 		case f := <-r.forwards:
+			select {
+			case <-f.command.gone:
+				continue // the broker hands it out again
+			default:
+			}
 			for try := 1; ; try++ {
 				err := r.sink.publish(publishing, strconv.Itoa(f.shard), r.message(f))
 				if errors.Is(err, errUnroutable) && f.order != "" && try < unroutableTries && ctx.Err() == nil {
