@@ -61,7 +61,7 @@ const (
 	maxLeft = 100_000
 	// repassPause is the least time between two passes over what was left.
 	repassPause = 100 * time.Millisecond
-	// retryPause is how long a command waits that could not be handed on.
+	// retryPause is how long a command waits that could not be forwarded.
 	retryPause = 2 * time.Second
 	// readBlock is how long a read waits for a command, and so how long the end
 	// of the context may take to be noticed.
@@ -391,7 +391,7 @@ func (r *commandReader) handOn(ctx context.Context, at entryID, shard int, packe
 	r.release(at) // it stays with this consumer, and is read again
 	if _, refused := rueidis.IsRedisErr(err); refused {
 		// Perhaps it is this stream alone, and no reason to hold up the others.
-		r.Log.Warn("command not handed on; it is tried again", "stream", strconv.Itoa(shard), "entry", at.id, "error", err)
+		r.Log.Warn("command not forwarded; retrying", "stream", strconv.Itoa(shard), "entry", at.id, "error", err)
 		r.leave(at, shard)
 		r.repass = time.Now().Add(retryPause)
 		return

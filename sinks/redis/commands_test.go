@@ -408,7 +408,7 @@ func TestHandOnRefused(t *testing.T) {
 	w.add("SEND", shardCommand(2, 0))
 	w.add("SEND", shardCommand(5, 1))
 	w.wait("a command of another shard", func() bool { return f.count() == 1 })
-	w.wait("a word", func() bool { return strings.Contains(w.log.String(), "command not handed on") })
+	w.wait("a word", func() bool { return strings.Contains(w.log.String(), "command not forwarded") })
 	w.srv.CLI("DEL", "5")
 	w.wait("both", func() bool { return strings.Count(w.srv.CLI("XRANGE", "5", "-", "+"), "data") == 2 })
 	if got := w.srv.CLI("XRANGE", "5", "-", "+"); strings.Index(got, packet(0)) > strings.Index(got, packet(1)) {
