@@ -22,17 +22,16 @@ import (
 
 // Relay reads commands from the queues <exchange>:SEND and <exchange>:<shard>, and
 // gives them to send, which is the engine's, until ctx ends, through whatever happens
-// to the broker. total is the shard count of the bot. A command is acknowledged when it is
-// on its way to Discord, or at once
-// when it is none: what is wrong with it is told. One for a shard that another process
-// runs is forwarded under the shard's number. A bot that wants a reply gets it at the
-// acknowledgement.
+// to the broker. total is the shard count of the bot. A command is acknowledged when it
+// is on its way to Discord, or at once when it is none: what is wrong with it is logged.
+// One for a shard that another process runs is forwarded under the shard's number. A bot
+// that wants a reply gets it at the acknowledgement.
 //
 // The queue SEND is for all shards, and Options.Prefetch bounds what it gives out. So that a
 // shard that takes no commands does not hold up the others, what it does not hold is
 // forwarded to the shard's own queue, too. There it waits for as long as it has to, and
-// what follows for the shard in SEND goes the same way, to keep the order,
-// until that queue has given the last of it.
+// what follows for the shard in SEND goes the same way, to keep the order, until that
+// queue has given the last of it.
 //
 // Those that wait for Discord while the connection to the broker is lost are handed out
 // again: the engine merges them with those that it still has.
@@ -48,7 +47,7 @@ func (s *Sink) Relay(ctx context.Context, shards []int, total int, send func(con
 	// Forwarding waits while the broker takes nothing, and must not hold up the
 	// other commands. Only the queue SEND has some to forward, and gives out no more
 	// than this before they are done, on each of its connections.
-	r := &relay{sink: s, total: total, send: send, forwards: make(chan forward, s.o.Prefetch), process: rand.Text(),
+	r := &relay{sink: s, total: max(total, len(shards), 1), send: send, forwards: make(chan forward, s.o.Prefetch), process: rand.Text(),
 		behind: make(map[int]string), holds: make(map[int]int)}
 	for _, id := range shards {
 		// An earlier process may have left some in the shard's queue.

@@ -21,7 +21,7 @@ import (
 	"sluice/wire"
 )
 
-// CommandOptions are the settings of ReadCommands. All are required but
+// CommandOptions are the settings of ReadCommands. All are required but Total and
 // Discordjs.
 type CommandOptions struct {
 	Client rueidis.ClientOption
@@ -29,8 +29,8 @@ type CommandOptions struct {
 	// process has another, and the same process the same after a restart, since
 	// what it had not done by then is waiting under that name.
 	Group, Consumer string
-	// Shards are the ids that this process runs, of Total that the bot has. The streams
-	// are SEND and these numbers.
+	// Shards are the ids that this process runs, of Total that the bot has (at least as
+	// many). The streams are SEND and these numbers.
 	Shards []int
 	Total  int
 	// Discordjs reads the stream gateway_send, too.
@@ -115,6 +115,7 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 	r := &commandReader{CommandOptions: o, outage: sinks.Outage{Log: o.Log, Broker: "redis", Commands: true},
 		count: readCount / 4, undone: make(map[string]string), left: make(map[int]int),
 		perShard: shardHeld(len(o.Shards)), held: make(map[entryID]int), holds: make(map[int]int), acked: make(map[entryID]struct{})}
+	r.Total = max(r.Total, len(o.Shards), 1)
 	r.streams = []string{"SEND"}
 	if o.Discordjs {
 		r.streams = append(r.streams, stdio.DiscordjsCommands)
