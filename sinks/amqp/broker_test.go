@@ -59,6 +59,7 @@ func TestBroker(t *testing.T) {
 		{"queue deleted", testQueueDeleted},
 		{"binding removed", testBindingRemoved},
 		{"forward refused", testForwardRefused},
+		{"hostile", testHostile},
 		{"silent", testSilent},
 		{"alarm", testAlarm},
 		{"blocked write", testBlockedWrite},

@@ -47,16 +47,14 @@ func (e *closedError) Error() string {
 
 // tooLarge reports whether the channel was closed for the size of a message. RabbitMQ
 // says PRECONDITION_FAILED - message size 400009 is larger than configured max size
-// 400000; AMQP 0-9-1 has the code CONTENT_TOO_LARGE for it.
+// 400000. AMQP's own CONTENT_TOO_LARGE is about what it takes at present, and so is no
+// reason to give up an event.
 func (e *closedError) tooLarge() bool {
-	if e.method != classBasic<<16|basicPublish {
-		return false
-	}
-	return e.code == amqp091.ContentTooLarge || e.code == amqp091.PreconditionFailed && strings.Contains(e.text, "message size")
+	return e.method == classBasic<<16|basicPublish && e.code == amqp091.PreconditionFailed && strings.Contains(e.text, "message size")
 }
 
 // about reports whether what tooLarge has found can be about a message of size bytes: the
-// first number of the text is its size, and the second, if any, the broker's limit.
+// first number of the text is its size, and the second the broker's limit.
 func (e *closedError) about(size int) bool {
 	var said []int
 	for _, word := range strings.FieldsFunc(e.text, func(c rune) bool { return c < '0' || c > '9' }) {
@@ -66,13 +64,7 @@ func (e *closedError) about(size int) bool {
 		}
 		said = append(said, n)
 	}
-	switch len(said) {
-	case 0:
-		return e.code == amqp091.ContentTooLarge
-	case 1:
-		return said[0] == size
-	}
-	return said[0] == size && said[1] < size
+	return len(said) == 2 && said[0] == size && said[1] < size
 }
 
 // remedyFor returns what somebody could do about err, empty if nothing is known.

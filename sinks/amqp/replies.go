@@ -36,23 +36,40 @@ type botReply struct {
 	err             error
 }
 
-// answer publishes replies until ctx ends, and then those that wait already. They go
+// answer publishes replies until ctx ends, and then, for a moment, those that wait. They go
 // over the connection of the events: a broker that is short of memory reads nothing
 // more from a connection that publishes, and commands have to be acknowledged then. One at a
 // time, so that one which closes the channel is the only one lost.
 func (s *Sink) answer(ctx context.Context) {
+	var last context.Context // the moment; nil before ctx ends
 	for {
 		var r botReply
 		select {
 		case r = <-s.replies:
-		case <-ctx.Done():
-			select {
-			case r = <-s.replies:
-			default:
+		default:
+			if last != nil {
 				return
 			}
+			select {
+			case r = <-s.replies:
+			case <-ctx.Done():
+			}
 		}
-		err := s.publishReply(r)
+		if last == nil && ctx.Err() != nil {
+			var cancel context.CancelFunc
+			last, cancel = context.WithTimeout(s.ctx, closeTimeout)
+			defer cancel()
+		}
+		if r.to == "" {
+			continue
+		}
+		publishing := last
+		if last == nil {
+			publishing = s.ctx
+		} else if last.Err() != nil {
+			return
+		}
+		err := s.publishReply(publishing, r)
 		var broker *amqp091.Error
 		switch {
 		case err == nil:
@@ -67,8 +84,8 @@ func (s *Sink) answer(ctx context.Context) {
 
 // publishReply publishes a reply to the default exchange, over the present connection or
 // the next.
-func (s *Sink) publishReply(r botReply) error {
-	ctx, cancel := context.WithTimeout(s.ctx, replyTimeout)
+func (s *Sink) publishReply(ctx context.Context, r botReply) error {
+	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
 	p := amqp091.Publishing{CorrelationId: r.correlation, Body: appendReply(nil, r.err)}
 	s.mu.Lock()
