@@ -90,7 +90,8 @@ func TestTap(t *testing.T) {
 	body := frame(frameBody, 2, string(make([]byte, 40_000)))
 	const size = "\x00\x3c\x00\x00\x00\x00\x00\x00\x00\x00\x9c\x40"
 	others := []struct{ sent, handedOn string }{
-		{frame(frameMethod, 0, "\x00\x0a\x00\x3c\x00"), frame(frameMethod, 0, "\x00\x0a\x00\x3c\x00")},
+		{frame(frameMethod, 0, "\x00\x0a\x00\x3c\x00"), ""},
+		{frame(frameMethod, 0, "\x00\x0a\x00\x32\x00"), frame(frameMethod, 0, "\x00\x0a\x00\x32\x00")},
 		// Of the properties those that a reply needs are kept.
 		{deliver + frame(frameHeader, 2, size+"\xf6\x08\x04json\x00\x00\x00\x00\x04\x01hZZ\x02\x02id\x02to\x01u") + body,
 			deliver + frame(frameHeader, 2, size+"\x06\x00\x02id\x02to") + body},

@@ -118,7 +118,8 @@ func (g *guard) asks(channel uint16, method uint32) {
 	}
 }
 
-// method checks a method. It reports whether amqp091-go is to have it.
+// method checks a method. It reports whether amqp091-go is to have it; what it is not to
+// have is for press.
 func (g *guard) method(channel uint16, b []byte) (keep bool, err error) {
 	if len(b) < 4 {
 		return false, errShort
@@ -136,8 +137,10 @@ func (g *guard) method(channel uint16, b []byte) (keep bool, err error) {
 	a.content = 0
 	if channel == 0 {
 		switch method {
-		case classConnection<<16 | connectionClose, classConnection<<16 | connectionBlocked, classConnection<<16 | connectionUnblocked:
+		case classConnection<<16 | connectionClose:
 			return true, nil
+		case classConnection<<16 | connectionBlocked, classConnection<<16 | connectionUnblocked:
+			return false, nil
 		}
 	} else {
 		switch method {

@@ -77,8 +77,6 @@ func (a *assault) channel() uint16 {
 	return []uint16{0, 0, 1, 2, 3, 2047, 65535}[a.rng.IntN(7)]
 }
 
-func short(s string) string { return string(append([]byte{byte(len(s))}, s...)) }
-
 func long(s string) string {
 	return string(binary.BigEndian.AppendUint32(nil, uint32(len(s)))) + s
 }

@@ -25,11 +25,9 @@ type link struct {
 	conn    *amqp091.Connection
 	tap     *tap
 	enc     *encoder
-	blocked atomic.Bool // the broker asks that nothing be published (connection.blocked)
-	stopped atomic.Bool // the same, by channel.flow
+	blocked atomic.Bool // the broker asks that nothing be published
 
 	forwards side // commands for other processes
-	replies  side // to commands
 
 	once   sync.Once
 	err    error         // why it failed; set before failed is closed
@@ -39,10 +37,7 @@ type link struct {
 
 // newLink connects to a broker, declares the exchange, and makes the channel ready.
 func newLink(ctx context.Context, b *brokers, w *window, blocked func(bool, string)) (*link, error) {
-	l := &link{
-		forwards: side{busy: make(chan struct{}, 1)}, replies: side{busy: make(chan struct{}, 1)},
-		failed: make(chan struct{}),
-	}
+	l := &link{forwards: side{busy: make(chan struct{}, 1)}, failed: make(chan struct{})}
 	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, t *tap) error {
 		ch, err := declareExchange(b.o, a, conn)
 		if err != nil {
@@ -61,10 +56,6 @@ func newLink(ctx context.Context, b *brokers, w *window, blocked func(bool, stri
 			return nil
 		}
 		t.closed = func(err *closedError) { l.fail(err) }
-		t.flow = func(active bool) {
-			l.stopped.Store(!active)
-			blocked(!active, "channel.flow")
-		}
 		l.enc = newEncoder(b.o, t.takeOut(), conn.Config.FrameSize)
 		return nil
 	})
@@ -73,16 +64,16 @@ func newLink(ctx context.Context, b *brokers, w *window, blocked func(bool, stri
 	}
 	l.conn, l.tap = conn, t
 	closes := conn.NotifyClose(make(chan *amqp091.Error, 1))
-	blocks := conn.NotifyBlocked(make(chan amqp091.Blocking, 16))
+	t.onPress(func(active bool, reason string) {
+		l.blocked.Store(active)
+		blocked(active, reason)
+	})
 	l.ended.Go(func() {
-		for b := range blocks { // until the connection ends
-			l.blocked.Store(b.Active)
-			blocked(b.Active, b.Reason)
-		}
+		err, ok := <-closes // until the connection ends
 		if fault := t.guard.failed(); fault != nil {
 			l.fail(fault) // which amqp091-go makes a text of
 		}
-		if err, ok := <-closes; ok {
+		if ok {
 			l.fail(err)
 		}
 		l.fail(amqp091.ErrClosed)

@@ -114,7 +114,7 @@ func testRights(t *testing.T, node *rabbitmq.Node) {
 	if _, err := b.ch.QueueDelete("rights:1", false, false, false); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the queue to be declared again", func() bool { return tr.log.count("declared, bound and read again") == 1 })
+	newBot(tr).routed("1")
 	if got := b.ask("1", "afterwards"); got != okReply {
 		t.Errorf("the reply is %q", got)
 	}
@@ -218,8 +218,8 @@ func testOddCommands(t *testing.T, node *rabbitmq.Node) {
 	if got := l.got["SEND"]; len(got) != want+1 || !slices.Contains(got, "properties") {
 		t.Errorf("%d commands %.40q, want %d", len(got), got, want+1)
 	}
-	if tr.log.count("gives no commands") != 0 {
-		t.Errorf("the connection was lost")
+	if tr.log.count("gives no commands") != 0 || tr.Stats().Reconnects != 0 {
+		t.Errorf("a connection was lost: %+v", tr.Stats())
 	}
 }
 

@@ -5,7 +5,6 @@ package amqp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
@@ -36,87 +35,86 @@ type botReply struct {
 	err             error
 }
 
-// answer publishes replies until ctx ends, and then, for a moment, those that wait. They go
-// over the connection of the events: a broker that is short of memory reads nothing
-// more from a connection that publishes, and commands have to be acknowledged then. One at a
-// time, so that one which closes the channel is the only one lost.
+// replier publishes replies over a connection of its own, which is there from the first
+// reply on: RabbitMQ closes a connection with INTERNAL_ERROR for a reply_to that looks like
+// one of its direct replies and is none, and it reads nothing more from a connection that
+// publishes while it is short of memory. One at a time, so that a reply which is refused
+// is the only one lost.
+type replier struct {
+	*Sink
+	brokers brokers
+	conn    *amqp091.Connection // nil: there is none
+	tap     *tap
+	side    side
+	retry   time.Duration
+}
+
+// answer publishes replies until ctx ends, and then, for a moment, those that wait.
 func (s *Sink) answer(ctx context.Context) {
-	var last context.Context // the moment; nil before ctx ends
+	r := &replier{Sink: s, brokers: brokers{o: &s.o, addresses: s.addresses}, retry: firstRetry}
+	defer r.hangUp()
 	for {
-		var r botReply
 		select {
-		case r = <-s.replies:
-		default:
-			if last != nil {
-				return
-			}
-			select {
-			case r = <-s.replies:
-			case <-ctx.Done():
-			}
-		}
-		if last == nil && ctx.Err() != nil {
-			var cancel context.CancelFunc
-			last, cancel = context.WithTimeout(s.ctx, closeTimeout)
-			defer cancel()
-		}
-		if r.to == "" {
+		case reply := <-s.replies:
+			r.publish(s.ctx, reply)
 			continue
+		case <-ctx.Done():
 		}
-		publishing := last
-		if last == nil {
-			publishing = s.ctx
-		} else if last.Err() != nil {
-			return
-		}
-		err := s.publishReply(publishing, r)
-		var broker *amqp091.Error
-		switch {
-		case err == nil:
-		case errors.As(err, &broker) && broker.Server && broker.Code == amqp091.AccessRefused:
-			s.lines.warn("amqp: a reply to a command is refused", "reply_to", r.to, "error", err,
-				"remedy", "grant the user write on amq.default, the default exchange, with rabbitmqctl set_permissions")
+		break
+	}
+	last, cancel := context.WithTimeout(s.ctx, closeTimeout)
+	defer cancel()
+	for last.Err() == nil {
+		select {
+		case reply := <-s.replies:
+			r.publish(last, reply)
 		default:
-			s.lines.warn("amqp: a reply to a command is lost", "reply_to", r.to, "error", err)
+			return
 		}
 	}
 }
 
-// publishReply publishes a reply to the default exchange, over the present connection or
-// the next.
-func (s *Sink) publishReply(ctx context.Context, r botReply) error {
+// publish publishes a reply, or logs why it is lost.
+func (r *replier) publish(ctx context.Context, reply botReply) {
+	if ctx.Err() != nil {
+		return
+	}
+	err := r.try(ctx, reply)
+	if err == nil || errors.Is(err, errUnroutable) { // the bot has gone, or names a queue that does not exist
+		r.retry = firstRetry
+		return
+	}
+	if isCode(err, amqp091.AccessRefused) && r.conn != nil && !r.conn.IsClosed() {
+		r.lines.warn("amqp: a reply to a command is refused", "reply_to", reply.to, "error", err,
+			"remedy", "grant the user write on amq.default, the default exchange, with rabbitmqctl set_permissions")
+		return
+	}
+	r.lines.warn("amqp: a reply to a command is lost", "reply_to", reply.to, "error", err)
+	r.hangUp()
+	pause(ctx, r.retry)
+	r.retry = min(2*r.retry, lastRetry)
+}
+
+// try publishes a reply to the default exchange.
+func (r *replier) try(ctx context.Context, reply botReply) error {
 	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
-	p := amqp091.Publishing{CorrelationId: r.correlation, Body: appendReply(nil, r.err)}
-	s.mu.Lock()
-	s.start()
-	s.mu.Unlock()
-	for {
-		s.mu.Lock()
-		l, changed := s.link, s.changed
-		s.mu.Unlock()
-		if l == nil {
-			select {
-			case <-changed:
-				continue
-			case <-ctx.Done():
-				return fmt.Errorf("amqp: publish a reply: there is no connection: %w", context.Cause(ctx))
-			}
-		}
-		if l.blocked.Load() || l.stopped.Load() {
-			return errors.New("amqp: publish a reply: the broker takes nothing")
-		}
-		said := make(chan error, 1)
-		// amqp091-go's calls know no contexts; they end with the connection.
-		go func() { said <- l.replies.say(ctx, l.conn, "", r.to, p) }()
-		select {
-		case err := <-said:
-			if errors.Is(err, errUnroutable) {
-				err = nil // the bot has gone, or names a queue that does not exist: its own affair
-			}
+	if r.conn == nil || r.conn.IsClosed() {
+		r.hangUp()
+		conn, t, err := r.brokers.connect(ctx, func(*address, *amqp091.Connection, *tap) error { return nil })
+		if err != nil {
 			return err
-		case <-ctx.Done():
-			return fmt.Errorf("amqp: publish a reply: the broker does not answer: %w", context.Cause(ctx))
 		}
+		r.conn, r.tap, r.side = conn, t, side{busy: make(chan struct{}, 1)}
+	}
+	// amqp091-go's calls know no contexts; they end with the connection.
+	defer context.AfterFunc(ctx, func() { r.tap.Close() })()
+	return r.side.say(ctx, r.conn, "", reply.to, amqp091.Publishing{CorrelationId: reply.correlation, Body: appendReply(nil, reply.err)})
+}
+
+func (r *replier) hangUp() {
+	if r.conn != nil {
+		hangUp(r.conn, r.tap)
+		r.conn = nil
 	}
 }

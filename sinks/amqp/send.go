@@ -63,7 +63,7 @@ func (r *runner) serve(l *link) error {
 		case p.tail == p.poisoned && p.sent == p.tail:
 			r.putAside()
 			continue
-		case l.blocked.Load() || l.stopped.Load():
+		case l.blocked.Load():
 		case p.tail < r.single && p.sent > p.tail:
 		default:
 			most := maxBatch
@@ -97,7 +97,7 @@ func (r *runner) stuck(l *link, p places, still bool) {
 	_, n, since := r.window.oldest()
 	at := r.blockedAt.Load()
 	switch {
-	case at != 0 && (l.blocked.Load() || l.stopped.Load()):
+	case at != 0 && l.blocked.Load():
 		r.o.Log.Warn("amqp still takes no events, for the broker is short of something; they wait",
 			"for", time.Since(time.Unix(0, at)).Round(time.Second), "waiting", n)
 	case still && p.sent > p.tail:

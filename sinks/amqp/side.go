@@ -50,7 +50,8 @@ func (s *side) say(ctx context.Context, conn *amqp091.Connection, exchange, key 
 	confirmed, err := c.WaitContext(ctx) // false if the channel ends
 	if err != nil {
 		// Its confirm must not be taken for that of the next one.
-		s.ch.Close()
+		go s.ch.Close() // which may wait for the broker
+		s.ch = nil
 		return err
 	}
 	if !confirmed {

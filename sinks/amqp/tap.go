@@ -6,6 +6,7 @@ package amqp
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -49,7 +50,9 @@ type tap struct {
 	replies func([]reply) error // takes what Read found, before it waits for more
 	closed  func(*closedError)  // takes the reason of a channel.close
 
-	flow func(active bool) // takes a channel.flow on our channel
+	pressing sync.Mutex         // of what follows
+	pressure map[uint16]string  // by channel, why nothing must be published; 0 is the connection
+	pressed  func(bool, string) // takes a change of it
 
 	writing sync.Mutex
 	partial []byte // of amqp091-go's frames: it may write one in pieces
@@ -70,6 +73,7 @@ type tap struct {
 func newTap(conn net.Conn, silence time.Duration) *tap {
 	t := &tap{Conn: conn, silence: silence, in: make([]byte, tapBuffer)}
 	t.guard.init()
+	t.pressure = make(map[uint16]string)
 	return t
 }
 
@@ -254,7 +258,7 @@ func (t *tap) parse() (more bool, err error) {
 				t.pass = size
 				return false, nil
 			}
-			if err := t.flowOk(channel, payload); err != nil { // the only one that is not handed on
+			if err := t.press(channel, payload); err != nil {
 				return false, err
 			}
 			t.r += size
@@ -262,16 +266,58 @@ func (t *tap) parse() (more bool, err error) {
 	}
 }
 
+// press takes connection.blocked and unblocked, and channel.flow, by which a broker asks
+// that nothing be published, or allows it again.
+func (t *tap) press(channel uint16, b []byte) error {
+	reason, active := "channel.flow", false
+	switch binary.BigEndian.Uint32(b) {
+	case classConnection<<16 | connectionBlocked:
+		var err error
+		if reason, err = shortString(b[4:]); err != nil {
+			return err
+		}
+		active = true
+	case classChannel<<16 | channelFlow:
+		if len(b) < 5 {
+			return errShort
+		}
+		active = b[4]&1 == 0
+		if err := t.flowOk(channel, b[4]&1); err != nil {
+			return err
+		}
+	}
+	t.pressing.Lock()
+	defer t.pressing.Unlock()
+	if active {
+		t.pressure[channel] = reason
+	} else {
+		delete(t.pressure, channel)
+	}
+	if t.pressed != nil {
+		t.pressed(len(t.pressure) > 0, reason)
+	}
+	return nil
+}
+
+// onPress has f called when the broker asks that nothing be published, as it may have done
+// already, and when it allows it again.
+func (t *tap) onPress(f func(active bool, reason string)) {
+	t.pressing.Lock()
+	defer t.pressing.Unlock()
+	t.pressed = f
+	for _, reason := range t.pressure {
+		f(true, reason)
+		break
+	}
+}
+
 // flowOk answers a channel.flow. The reader must not wait for a broker that does not
 // read, and so it is written elsewhere.
-func (t *tap) flowOk(channel uint16, payload []byte) error {
-	if len(payload) < 5 {
-		return errShort
-	}
+func (t *tap) flowOk(channel uint16, active byte) error {
 	if t.flowOks.Add(1) > maxFlowOks {
-		return fmt.Errorf("the broker sends channel.flow, and does not read the replies")
+		return errors.New("the broker sends channel.flow, and does not read the replies")
 	}
-	frame := endFrame([]byte{frameMethod, byte(channel >> 8), byte(channel), 0, 0, 0, 0, 0, classChannel, 0, channelFlowOk, payload[4] & 1}, 0)
+	frame := endFrame([]byte{frameMethod, byte(channel >> 8), byte(channel), 0, 0, 0, 0, 0, classChannel, 0, channelFlowOk, active}, 0)
 	go func() {
 		t.publish(frame)
 		t.flowOks.Add(-1)
@@ -314,10 +360,7 @@ func (t *tap) method(b []byte) error {
 		}
 		t.closed(c)
 	case class == classChannel && method == channelFlow:
-		if err := t.flowOk(uint16(t.own.Load()), b); err != nil {
-			return err
-		}
-		t.flow(args[0]&1 != 0)
+		return t.press(uint16(t.own.Load()), b)
 	default:
 		return fmt.Errorf("the broker sent method %d.%d on the channel that publishes", class, method)
 	}
