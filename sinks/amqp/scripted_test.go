@@ -298,8 +298,8 @@ func TestNothing(t *testing.T) {
 		againArgs  string
 	}{
 		{"no confirms", "confirms nothing", 0, false, "", 0, ""},
-		{"blocked", "still takes no events", 10<<16 | 60, false, short("low on memory"), 10<<16 | 61, ""},
-		{"flow", "still takes no events", 20<<16 | 20, true, "\x00", 20<<16 | 20, "\x01"},
+		{"blocked", "still blocked", 10<<16 | 60, false, short("low on memory"), 10<<16 | 61, ""},
+		{"flow", "still blocked", 20<<16 | 20, true, "\x00", 20<<16 | 20, "\x01"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -98,10 +98,10 @@ func (r *runner) stuck(l *link, p places, still bool) {
 	at := r.blockedAt.Load()
 	switch {
 	case at != 0 && l.blocked.Load():
-		r.o.Log.Warn("amqp still takes no events, for the broker is short of something; they wait",
+		r.o.Log.Warn("amqp: still blocked by the broker; buffering events",
 			"for", time.Since(time.Unix(0, at)).Round(time.Second), "waiting", n)
 	case still && p.sent > p.tail:
-		r.o.Log.Warn("amqp: the broker confirms nothing; the events wait", "for", time.Since(since).Round(time.Second), "waiting", n)
+		r.o.Log.Warn("amqp: the broker confirms nothing; buffering events", "for", time.Since(since).Round(time.Second), "waiting", n)
 	}
 }
 
