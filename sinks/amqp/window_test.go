@@ -144,8 +144,23 @@ func TestWindowIncredible(t *testing.T) {
 			t.Errorf("%+v is believed; %d acknowledged", r, acked)
 		}
 	}
-	// Nothing is in flight that all could be about.
+	// On a later connection the last tag would be that of a place in the past.
 	w := newWindow(10)
+	acked := 0
+	w.add(make([]engine.Event, 9), func(n int) { acked += n })
+	w.begin(nil)
+	w.sending(6)
+	if !w.confirm(nil, []reply{{tag: 6, multiple: true}}) || acked != 6 {
+		t.Fatalf("%d acknowledged", acked)
+	}
+	w.begin(nil)
+	w.sending(3)
+	if w.confirm(nil, []reply{{tag: math.MaxUint64}, {tag: 1}}) || acked != 6 {
+		t.Errorf("the last tag is believed; %d acknowledged", acked)
+	}
+
+	// Nothing is in flight that all could be about.
+	w = newWindow(10)
 	w.begin(nil)
 	w.add(make([]engine.Event, 3), func(n int) { t.Error("acknowledged") })
 	w.confirm(nil, []reply{{multiple: true}, {kind: nack, multiple: true}})
