@@ -126,7 +126,7 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, t *tap) (err error) {
 		queues = queues[:0]
 		topology.at, topology.conn = a, conn
-		t.guard.allow(2 * s.o.Prefetch * len(keys)) // a queue that is declared again has a second consumer
+		t.guard.allow(2*s.o.Prefetch*len(keys), s.maxCommand) // a queue that is declared again has a second consumer
 		if ch, err = declareExchange(b.o, a, conn); err != nil {
 			return err
 		}
@@ -169,8 +169,9 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 				for d := range q {
 					handling.Lock()
 					if size := t.guard.tooLarge(d.DeliveryTag); size > 0 {
-						s.lines.warn("amqp: a command is refused, for it is too large", "queue", s.o.Exchange+":"+keys[i], "bytes", size, "limit", maxCommand)
-						(&command{keys[i], nil, d, an}).done(fmt.Errorf("the command has %d bytes, and %d are allowed", size, maxCommand))
+						err := fmt.Errorf("a command of %d bytes is too long; it may have up to %d", size, s.maxCommand)
+						s.lines.warn("command refused", "queue", s.o.Exchange+":"+keys[i], "error", err)
+						(&command{keys[i], nil, d, an}).done(err)
 					} else if ctx.Err() == nil {
 						handle(&command{keys[i], d.Body, d, an})
 					}

@@ -124,7 +124,7 @@ func TestTap(t *testing.T) {
 		tp.own.Store(1)
 		tp.guard.asks(2, classChannel<<16|channelOpen)
 		tp.guard.channels[2].reply = 0
-		tp.guard.allow(40)
+		tp.guard.allow(40, maxCommand)
 		got := make([]int, 4)
 		tp.replies = func(replies []reply) error {
 			for _, r := range replies {

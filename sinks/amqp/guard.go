@@ -15,8 +15,8 @@ import (
 const (
 	// maxFrame is the largest frame that is agreed on, RabbitMQ's own bound.
 	maxFrame = 128 << 10
-	// maxCommand bounds the body of a command. Discord takes payloads of 4 KiB.
-	maxCommand = 64 << 10
+	// maxCommand bounds the body of a command, as that of other ways to bring one.
+	maxCommand = 1 << 20
 )
 
 // guard follows what amqp091-go asks on each channel. Its methods return an error for
@@ -25,6 +25,7 @@ type guard struct {
 	mu       sync.Mutex // of what follows
 	channels map[uint16]*asked
 	capacity int              // deliveries that may be unacknowledged on a channel
+	largest  uint64           // bytes of a body that is handed on
 	large    map[uint64]int64 // bodies that were left out, by delivery tag
 	fault    error            // the first
 }
@@ -68,11 +69,12 @@ func (g *guard) failed() error {
 	return g.fault
 }
 
-// allow sets how many deliveries may be unacknowledged on a channel.
-func (g *guard) allow(deliveries int) {
+// allow sets how many deliveries may be unacknowledged on a channel, and how large one
+// may be: the body of a larger one is left out.
+func (g *guard) allow(deliveries, largest int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.capacity = deliveries
+	g.capacity, g.largest = deliveries, uint64(largest)
 }
 
 // tooLarge returns how large the body of a delivery is that was left out, or 0.
@@ -203,7 +205,7 @@ func (g *guard) header(dst []byte, channel uint16, b []byte) ([]byte, error) {
 	}
 	a.begun = true
 	a.left = binary.BigEndian.Uint64(b[4:])
-	a.cut = a.left > maxCommand || a.content != classBasic<<16|basicDeliver
+	a.cut = a.left > g.largest || a.content != classBasic<<16|basicDeliver
 	size := a.left
 	if a.cut {
 		size = 0

@@ -173,6 +173,7 @@ func testReplyRefused(t *testing.T, node *rabbitmq.Node) {
 // testOddCommands has messages that a bot should not send, among others of another bot.
 func testOddCommands(t *testing.T, node *rabbitmq.Node) {
 	tr := try(t, node, Options{})
+	tr.maxCommand = 64 << 10
 	l, _ := tr.listen([]int{0}, false)
 	until(t, "the consumers", func() bool { q, err := tr.inspect("0"); return err == nil && q.Consumers == 1 })
 	b := newBot(tr)
@@ -184,7 +185,7 @@ func testOddCommands(t *testing.T, node *rabbitmq.Node) {
 	for i := range 9000 { // more than amqp091-go reads
 		many[fmt.Sprint(i)] = nil
 	}
-	large := strings.Repeat("x", maxCommand+1)
+	large := strings.Repeat("x", tr.maxCommand+1)
 	odd := []amqp091.Publishing{
 		{Body: []byte("nowhere"), ReplyTo: "no such queue", CorrelationId: "1"},
 		{Body: []byte("long"), ReplyTo: strings.Repeat("r", 255), CorrelationId: strings.Repeat("c", 255)},
