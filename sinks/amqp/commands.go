@@ -45,6 +45,7 @@ func (c *command) done(err error) {
 // answers are what is to be said about commands of one connection: those who are done
 // with a command, the engine's readers among them, must not wait for the broker.
 type answers struct {
+	sink    *Sink
 	mu      sync.Mutex
 	waiting []answer
 	wake    chan struct{} // holds one
@@ -55,7 +56,7 @@ type answer struct {
 	err      error
 }
 
-// send sends answers until ctx ends, and then what is left.
+// send acknowledges commands until ctx ends, and then what is left.
 func (a *answers) send(ctx context.Context, ch *amqp091.Channel) {
 	var sending []answer
 	for {
@@ -66,9 +67,7 @@ func (a *answers) send(ctx context.Context, ch *amqp091.Channel) {
 		for _, an := range sending {
 			// What can't be sent is of a connection that is gone, whose end is seen elsewhere.
 			an.delivery.Ack(false)
-			if to := an.delivery.ReplyTo; to != "" && an.delivery.CorrelationId != "" {
-				ch.Publish("", to, false, false, amqp091.Publishing{CorrelationId: an.delivery.CorrelationId, Body: appendReply(nil, an.err)})
-			}
+			a.sink.reply(&an.delivery, an.err)
 		}
 		clear(sending)
 		if len(sending) > 0 {
@@ -110,10 +109,15 @@ func (s *Sink) commands(ctx context.Context, shards []int, handle func(*command)
 	for _, id := range shards {
 		keys = append(keys, strconv.Itoa(id))
 	}
-	outage := sinks.Outage{Log: s.o.Log, Broker: "amqp", Commands: true}
+	var replying sync.WaitGroup
+	defer replying.Wait()
+	answering, stop := context.WithCancel(context.Background())
+	defer stop()
+	replying.Go(func() { s.answer(answering) })
+	outage := recovery{Outage: sinks.Outage{Log: s.o.Log, Broker: "amqp", Commands: true}}
 	b := &brokers{o: &s.o, addresses: s.addresses}
 	for ctx.Err() == nil {
-		err := s.consume(ctx, b, keys, handle, outage.Over)
+		err := s.consume(ctx, b, keys, handle, outage.up)
 		if ctx.Err() == nil {
 			pause(ctx, outage.Failed(err, remedyFor(err)))
 		}
@@ -121,11 +125,14 @@ func (s *Sink) commands(ctx context.Context, shards []int, handle func(*command)
 }
 
 // consume reads commands over one connection until it fails or ctx ends.
-func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle func(*command), connected func(...any)) error {
+func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle func(*command), up func(context.Context)) error {
 	var queues []<-chan amqp091.Delivery
 	var ch *amqp091.Channel
-	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, _ *tap) (err error) {
+	topology := &topology{sink: s, keys: keys}
+	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, t *tap) (err error) {
 		queues = queues[:0]
+		topology.at, topology.conn = a, conn
+		t.guard.allow(2*s.o.Prefetch*len(keys), s.maxCommand) // a queue that is declared again has a second consumer
 		if ch, err = declareExchange(b.o, a, conn); err != nil {
 			return err
 		}
@@ -133,42 +140,62 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 			return explainOpen(a, s.o.External, err)
 		}
 		for _, key := range keys {
-			queue := s.o.Exchange + ":" + key
-			_, err := ch.QueueDeclare(queue, true, false, false, false, nil)
-			if err == nil {
-				err = ch.QueueBind(queue, key, s.o.Exchange, false, nil)
+			queue, err := declareQueue(b.o, a, ch, key)
+			if err != nil {
+				return err
 			}
-			if err == nil {
-				var d <-chan amqp091.Delivery
-				d, err = ch.Consume(queue, "", false, false, false, false, amqp091.Table{"x-consumer-timeout": consumerTimeout})
-				queues = append(queues, d)
-			}
+			d, err := ch.Consume(queue, "", false, false, false, false, amqp091.Table{"x-consumer-timeout": consumerTimeout})
 			if err != nil {
 				return explainDeclare(a, "queue", queue, err)
 			}
+			queues = append(queues, d)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	connected()
 	closes := conn.NotifyClose(make(chan *amqp091.Error, 1))
-	an := &answers{wake: make(chan struct{}, 1)}
+	an := &answers{sink: s, wake: make(chan struct{}, 1)}
 	answering, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var answerer sync.WaitGroup
 	answerer.Go(func() { an.send(answering, ch) })
+	watching, unwatch := context.WithCancel(ctx)
+	defer unwatch()
 	var readers sync.WaitGroup
-	ended := make(chan string, len(queues))
+	readers.Go(func() { topology.watch(watching) })
+	readers.Go(func() { up(watching) })
+	ended := make(chan error, len(queues))
 	for i, q := range queues {
 		readers.Go(func() {
-			for d := range q {
-				if answering.Err() == nil && ctx.Err() == nil {
-					handle(&command{keys[i], d.Body, d, an, answering.Done()})
+			retry, repaired := firstRetry, time.Time{}
+			for {
+				for d := range q {
+					if size := t.guard.tooLarge(d.DeliveryTag); size > 0 {
+						err := fmt.Errorf("a command of %d bytes is too long; it may have up to %d", size, s.maxCommand)
+						s.lines.warn("command refused", "queue", s.o.Exchange+":"+keys[i], "error", err)
+						(&command{keys[i], nil, d, an, answering.Done()}).done(err)
+					} else if answering.Err() == nil && ctx.Err() == nil {
+						handle(&command{keys[i], d.Body, d, an, answering.Done()})
+					}
+				}
+				if ch.IsClosed() || watching.Err() != nil {
+					ended <- fmt.Errorf("amqp: the channel that reads %q was closed", s.o.Exchange+":"+keys[i])
+					return
+				}
+				// The queue was deleted. The commands of the others are not disturbed.
+				if time.Since(repaired) > logEvery {
+					retry = firstRetry
+				}
+				pause(watching, retry)
+				retry, repaired = min(2*retry, lastRetry), time.Now()
+				var err error
+				if q, err = topology.repair(ch, keys[i]); err != nil {
+					ended <- err
+					return
 				}
 			}
-			ended <- keys[i]
 		})
 	}
 	select {
@@ -176,21 +203,21 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 		err = context.Cause(ctx)
 	case e := <-closes:
 		err = fmt.Errorf("amqp: the connection for commands: %w", withDefault(e, amqp091.ErrClosed))
-	case key := <-ended:
-		err = fmt.Errorf("amqp: the queue %q was deleted, or its channel closed", s.o.Exchange+":"+key)
+	case err = <-ended:
 	}
 	// What is done is still acknowledged, by a broker that listens.
 	late := time.AfterFunc(closeTimeout, func() { t.Close() })
+	unwatch()
 	stop()
 	answerer.Wait()
 	late.Stop()
 	hangUp(conn, t)
 	readers.Wait()
+	if fault := t.guard.failed(); fault != nil {
+		err = fmt.Errorf("amqp: the connection for commands: %w", fault)
+	}
 	return err
 }
-
-// errUnroutable is what forward returns when no queue takes the message.
-var errUnroutable = errors.New("amqp: no queue takes the message")
 
 // forward publishes a command with the routing key key: the number of a shard that
 // another process runs. body is what the bot sent, and may be kept.
@@ -217,26 +244,39 @@ func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing) er
 	s.start()
 	s.mu.Unlock()
 	said := make(chan error, 1)
+	retry := firstRetry
+	waits := time.NewTicker(logEvery)
+	defer waits.Stop()
 	for {
 		s.mu.Lock()
 		l, changed := s.link, s.changed
 		s.mu.Unlock()
 		if l != nil {
 			// amqp091-go's calls know no contexts; they end with the connection.
-			go func() { said <- l.say(ctx, s.o.Exchange, key, p) }()
+			go func() { said <- l.forwards.say(ctx, l.conn, s.o.Exchange, key, p) }()
 		}
-		select {
-		case err := <-said:
-			if err == nil || errors.Is(err, errUnroutable) {
-				return err
+		for waiting := true; waiting; {
+			waiting = false
+			select {
+			case err := <-said:
+				if err == nil || errors.Is(err, errUnroutable) {
+					return err
+				}
+				if ctx.Err() == nil {
+					s.lines.warn("amqp: a command for another process can't be published; it is tried again", "shard", key, "error", err)
+				}
+				pause(ctx, retry)
+				retry = min(2*retry, lastRetry)
+			case <-changed:
+				if l != nil {
+					<-said // its connection is gone
+				}
+			case <-waits.C:
+				s.lines.warn("amqp: a command for another process waits for the broker to confirm it", "shard", key)
+				waiting = true
+			case <-ctx.Done():
+			case <-s.ctx.Done():
 			}
-			pause(ctx, firstRetry)
-		case <-changed:
-			if l != nil {
-				<-said // its connection is gone
-			}
-		case <-ctx.Done():
-		case <-s.ctx.Done():
 		}
 		if s.ctx.Err() != nil {
 			return ErrClosed
@@ -245,40 +285,4 @@ func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing) er
 			return fmt.Errorf("amqp: publish to %q: %w", key, context.Cause(ctx))
 		}
 	}
-}
-
-// say publishes a message and waits for its confirm, unless ctx ends before it is
-// its turn.
-func (l *link) say(ctx context.Context, exchange, key string, p amqp091.Publishing) error {
-	l.saying.Lock()
-	defer l.saying.Unlock()
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if l.side == nil || l.side.IsClosed() {
-		side, err := l.conn.Channel()
-		if err != nil {
-			return err
-		}
-		if err := side.Confirm(false); err != nil {
-			return err
-		}
-		l.side, l.returns = side, side.NotifyReturn(make(chan amqp091.Return, 1))
-	}
-	c, err := l.side.PublishWithDeferredConfirm(exchange, key, true, false, p)
-	if err != nil {
-		return err
-	}
-	confirmed := c.Wait() // false if the channel ends
-	select {
-	case _, ok := <-l.returns: // comes before the confirm; closed with the channel
-		if ok {
-			return errUnroutable
-		}
-	default:
-	}
-	if !confirmed {
-		return errors.New("amqp: the broker did not confirm the message")
-	}
-	return nil
 }

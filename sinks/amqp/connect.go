@@ -71,9 +71,13 @@ func (b *brokers) open(ctx context.Context, a *address, setUp func(*address, *am
 	defer stop()
 	conn, err := amqp091.Open(t, b.config(a))
 	if err != nil {
-		t.Close()             // ends amqp091-go's goroutines
-		if ctx.Err() != nil { // amqp091-go makes something else of it
+		t.Close() // ends amqp091-go's goroutines
+		// amqp091-go makes something else of these, such as a wrong password.
+		if ctx.Err() != nil {
 			err = fmt.Errorf("the broker does not answer: %w", context.Cause(ctx))
+		}
+		if fault := t.guard.failed(); fault != nil {
+			err = fault
 		}
 		return nil, nil, explainOpen(a, b.o.External, err)
 	}
@@ -117,7 +121,7 @@ func (b *brokers) config(a *address) amqp091.Config {
 		SASL:       []amqp091.Authentication{login},
 		Vhost:      a.uri.Vhost,
 		Heartbeat:  a.heartbeat,
-		FrameSize:  128 << 10, // RabbitMQ's own bound
+		FrameSize:  maxFrame,
 		Locale:     "en_US",
 		Properties: amqp091.Table{"product": "sluice", "connection_name": "sluice"},
 	}
@@ -127,24 +131,4 @@ func (b *brokers) config(a *address) amqp091.Config {
 func hangUp(conn *amqp091.Connection, t *tap) {
 	defer time.AfterFunc(closeTimeout, func() { t.Close() }).Stop()
 	conn.Close()
-}
-
-// declareExchange declares the exchange on a new channel, which it returns.
-func declareExchange(o *Options, a *address, conn *amqp091.Connection) (*amqp091.Channel, error) {
-	ch, err := conn.Channel()
-	if err == nil {
-		err = ch.ExchangeDeclare(o.Exchange, o.Kind, true, false, false, false, nil)
-	}
-	if err == nil {
-		return ch, nil
-	}
-	var broker *amqp091.Error
-	if errors.As(err, &broker) && broker.Server && broker.Code == amqp091.AccessRefused {
-		// Who may not declare it may still use one that exists.
-		again, e := conn.Channel()
-		if e == nil && again.ExchangeDeclarePassive(o.Exchange, o.Kind, true, false, false, false, nil) == nil {
-			return again, nil
-		}
-	}
-	return nil, explainDeclare(a, "exchange", o.Exchange, err)
 }

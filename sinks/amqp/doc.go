@@ -14,6 +14,10 @@
 //     (send.go), and starts again after a failure.
 //   - A link (link.go) is one connection; its goroutine, amqp091-go's reader,
 //     brings the broker's confirms to the window.
+//   - The tap (tap.go) stands between a connection and amqp091-go, and its guard
+//     (guard.go) refuses what that library would take for true.
+//   - Exchange, queues and bindings are declared, and again when somebody has removed
+//     them, in topology.go.
 //
 // An event is acknowledged to the engine when the broker has confirmed it and all
 // before it. Whatever goes wrong, what was not acknowledged is sent again in

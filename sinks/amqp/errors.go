@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
@@ -35,12 +36,35 @@ var ErrClosed = errors.New("amqp: the sink is closed")
 
 // closedError is a channel.close on the channel that publishes.
 type closedError struct {
-	code uint16
-	text string
+	code   uint16
+	text   string
+	method uint32 // that it is about, class and number; 0: not said
 }
 
 func (e *closedError) Error() string {
 	return fmt.Sprintf("the broker closed the channel: %s (%d)", e.text, e.code)
+}
+
+// tooLarge reports whether the channel was closed for the size of a message. RabbitMQ
+// says PRECONDITION_FAILED - message size 400009 is larger than configured max size
+// 400000. AMQP's own CONTENT_TOO_LARGE is about what it takes at present, and so is no
+// reason to give up an event.
+func (e *closedError) tooLarge() bool {
+	return e.method == classBasic<<16|basicPublish && e.code == amqp091.PreconditionFailed && strings.Contains(e.text, "message size")
+}
+
+// about reports whether what tooLarge has found can be about a message of size bytes: the
+// first number of the text is its size, and the second the broker's limit.
+func (e *closedError) about(size int) bool {
+	var said []int
+	for _, word := range strings.FieldsFunc(e.text, func(c rune) bool { return c < '0' || c > '9' }) {
+		n, err := strconv.Atoi(word)
+		if err != nil {
+			return false
+		}
+		said = append(said, n)
+	}
+	return len(said) == 2 && said[0] == size && said[1] < size
 }
 
 // remedyFor returns what somebody could do about err, empty if nothing is known.
@@ -48,6 +72,15 @@ func remedyFor(err error) string {
 	var c *ConfigError
 	if errors.As(err, &c) {
 		return c.Remedy
+	}
+	var closed *closedError
+	if errors.As(err, &closed) {
+		switch closed.code {
+		case amqp091.NotFound:
+			return "none is needed if the exchange was deleted: it is declared again"
+		case amqp091.AccessRefused:
+			return "grant the user write on the exchange, with rabbitmqctl set_permissions"
+		}
 	}
 	return ""
 }

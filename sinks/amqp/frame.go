@@ -14,27 +14,51 @@ import (
 
 // Of AMQP 0-9-1.
 const (
-	frameMethod = 1
-	frameHeader = 2
-	frameBody   = 3
-	frameEnd    = 0xce
-	frameHead   = 7             // bytes of type, channel and size
-	frameOver   = frameHead + 1 // and of the end
-	maxShort    = 255           // bytes of a short string
+	frameMethod    = 1
+	frameHeader    = 2
+	frameBody      = 3
+	frameHeartbeat = 8
+	frameEnd       = 0xce
+	frameHead      = 7             // bytes of type, channel and size
+	frameOver      = frameHead + 1 // and of the end
+	maxShort       = 255           // bytes of a short string
 
-	classChannel = 20
-	channelOpen  = 10
-	channelClose = 40
+	classConnection     = 10
+	connectionStart     = 10
+	connectionStartOk   = 11
+	connectionTune      = 30
+	connectionTuneOk    = 31
+	connectionOpen      = 40
+	connectionClose     = 50
+	connectionCloseOk   = 51
+	connectionBlocked   = 60
+	connectionUnblocked = 61
 
-	classBasic   = 60
-	basicPublish = 40
-	basicReturn  = 50
-	basicAck     = 80
-	basicNack    = 120
+	classChannel   = 20
+	channelOpen    = 10
+	channelFlow    = 20
+	channelFlowOk  = 21
+	channelClose   = 40
+	channelCloseOk = 41
 
-	flagHeaders    = 0x2000
-	flagDelivery   = 0x1000
-	flagExpiration = 0x0100
+	classBasic    = 60
+	basicConsume  = 20
+	basicCancel   = 30
+	basicCancelOk = 31
+	basicPublish  = 40
+	basicReturn   = 50
+	basicDeliver  = 60
+	basicAck      = 80
+	basicNack     = 120
+	classConfirm  = 85
+	confirmSelect = 10
+
+	flagHeaders     = 0x2000
+	flagDelivery    = 0x1000
+	flagCorrelation = 0x0400
+	flagReplyTo     = 0x0200
+	flagExpiration  = 0x0100
+	flagMessageID   = 0x0080
 )
 
 // encoder turns events into frames for one channel. What is the same for every
@@ -49,6 +73,7 @@ type encoder struct {
 	header    []byte // the header frame up to the properties
 	headers   bool
 	tail      []byte // the properties after the headers
+	size      int    // of the last body
 }
 
 func newEncoder(o *Options, channel uint16, frameMax int) *encoder {
@@ -111,6 +136,9 @@ func (e *encoder) append(dst []byte, ev *engine.Event) ([]byte, error) {
 		dst = appendHeaders(dst, ev)
 	}
 	dst = endFrame(append(dst, e.tail...), header)
+	if n := len(dst) - header; e.frameMax > 0 && n > e.frameMax {
+		return dst[:start], fmt.Errorf("its headers have %d bytes, and the broker takes frames of %d", n, e.frameMax)
+	}
 
 	body := len(dst)
 	dst = append(dst, frameBody, dst[start+1], dst[start+2], 0, 0, 0, 0)
@@ -123,6 +151,7 @@ func (e *encoder) append(dst []byte, ev *engine.Event) ([]byte, error) {
 		}
 	}
 	size := len(dst) - body - frameHead
+	e.size = size
 	binary.BigEndian.PutUint64(dst[header+frameHead+4:], uint64(size))
 	if size == 0 {
 		return dst[:body], nil // a message without a body has no body frame

@@ -86,7 +86,17 @@ func TestTap(t *testing.T) {
 		frame(frameMethod, 1, "\x00\x3c\x00\x32\x01\x38\x08NO_ROUTE\x01x\x01A") + frame(frameHeader, 1, "header") + frame(frameBody, 1, string(make([]byte, 50_000))),
 		frame(frameMethod, 1, "\x00\x14\x00\x28\x01\x96\x04text\x00\x3c\x00\x28"),
 	}
-	others := []string{frame(frameMethod, 0, "\x00\x0a\x00\x3c"), frame(frameBody, 2, string(make([]byte, 40_000))), heartbeat}
+	deliver := frame(frameMethod, 2, "\x00\x3c\x00\x3c\x01c"+tag+"\x00\x01x\x01A")
+	body := frame(frameBody, 2, string(make([]byte, 40_000)))
+	const size = "\x00\x3c\x00\x00\x00\x00\x00\x00\x00\x00\x9c\x40"
+	others := []struct{ sent, handedOn string }{
+		{frame(frameMethod, 0, "\x00\x0a\x00\x3c\x00"), ""},
+		{frame(frameMethod, 0, "\x00\x0a\x00\x32\x00"), frame(frameMethod, 0, "\x00\x0a\x00\x32\x00")},
+		// Of the properties the plain ones are kept.
+		{deliver + frame(frameHeader, 2, size+"\xf6\x08\x04json\x00\x00\x00\x00\x04\x01hZZ\x02\x02id\x02to\x01u") + body,
+			deliver + frame(frameHeader, 2, size+"\x16\x00\x02\x02id\x02to") + body},
+		{heartbeat, ""},
+	}
 	for seed := range uint64(50) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		var stream, want []byte
@@ -98,7 +108,7 @@ func TestTap(t *testing.T) {
 				stream = append(stream, ours[i]...)
 			} else {
 				f := others[rng.IntN(len(others))]
-				stream, want = append(stream, f...), append(want, f...)
+				stream, want = append(stream, f.sent...), append(want, f.handedOn...)
 			}
 		}
 		from, to := net.Pipe()
@@ -112,6 +122,9 @@ func TestTap(t *testing.T) {
 		}()
 		tp := newTap(to, time.Minute)
 		tp.own.Store(1)
+		tp.guard.asks(2, classChannel<<16|channelOpen)
+		tp.guard.channels[2].reply = 0
+		tp.guard.allow(40, maxCommand)
 		got := make([]int, 4)
 		tp.replies = func(replies []reply) error {
 			for _, r := range replies {
@@ -122,10 +135,10 @@ func TestTap(t *testing.T) {
 			}
 			return nil
 		}
-		tp.closed = func(code uint16, text string) {
+		tp.closed = func(err *closedError) {
 			got[3]++
-			if code != 406 || text != "text" {
-				t.Errorf("closed: %d %q", code, text)
+			if *err != (closedError{406, "text", classBasic<<16 | basicPublish}) {
+				t.Errorf("closed: %+v", err)
 			}
 		}
 		passed, err := io.ReadAll(tp)

@@ -27,9 +27,7 @@ type link struct {
 	enc     *encoder
 	blocked atomic.Bool // the broker asks that nothing be published
 
-	saying  sync.Mutex       // held for one message at a time that is no event
-	side    *amqp091.Channel // that they are published on
-	returns chan amqp091.Return
+	forwards side // commands for other processes
 
 	once   sync.Once
 	err    error         // why it failed; set before failed is closed
@@ -39,7 +37,7 @@ type link struct {
 
 // newLink connects to a broker, declares the exchange, and makes the channel ready.
 func newLink(ctx context.Context, b *brokers, w *window, blocked func(bool, string)) (*link, error) {
-	l := &link{failed: make(chan struct{})}
+	l := &link{forwards: side{busy: make(chan struct{}, 1)}, failed: make(chan struct{})}
 	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, t *tap) error {
 		ch, err := declareExchange(b.o, a, conn)
 		if err != nil {
@@ -50,14 +48,14 @@ func newLink(ctx context.Context, b *brokers, w *window, blocked func(bool, stri
 		}
 		t.replies = func(r []reply) error {
 			if !w.confirm(l, r) {
-				return errors.New("the broker confirmed a message that was not sent")
+				return errors.New("it replies to a message that was not sent, or twice")
 			}
 			if w.patient() {
 				time.Sleep(confirmPause)
 			}
 			return nil
 		}
-		t.closed = func(code uint16, text string) { l.fail(&closedError{code, text}) }
+		t.closed = func(err *closedError) { l.fail(err) }
 		l.enc = newEncoder(b.o, t.takeOut(), conn.Config.FrameSize)
 		return nil
 	})
@@ -66,13 +64,16 @@ func newLink(ctx context.Context, b *brokers, w *window, blocked func(bool, stri
 	}
 	l.conn, l.tap = conn, t
 	closes := conn.NotifyClose(make(chan *amqp091.Error, 1))
-	blocks := conn.NotifyBlocked(make(chan amqp091.Blocking, 16))
+	t.onPress(func(active bool, reason string) {
+		l.blocked.Store(active)
+		blocked(active, reason)
+	})
 	l.ended.Go(func() {
-		for b := range blocks { // until the connection ends
-			l.blocked.Store(b.Active)
-			blocked(b.Active, b.Reason)
+		err, ok := <-closes // until the connection ends
+		if fault := t.guard.failed(); fault != nil {
+			l.fail(fault) // which amqp091-go makes a text of
 		}
-		if err, ok := <-closes; ok {
+		if ok {
 			l.fail(err)
 		}
 		l.fail(amqp091.ErrClosed)

@@ -67,13 +67,9 @@ func (s *Sink) Relay(ctx context.Context, shards []int, total int, send func(con
 	forwarding.Wait()
 }
 
-const (
-	// orderHeader is on commands from SEND that wait in the queue of a shard of this
-	// process; its value is the process and a number that counts up.
-	orderHeader = "x-sluice-order"
-	// unroutableTries is how often the queue of such a shard may be gone.
-	unroutableTries = 3
-)
+// unroutableTries is how often the queue of a shard of this process may be gone when a command
+// is forwarded to it.
+const unroutableTries = 3
 
 type relay struct {
 	sink     *Sink
@@ -97,7 +93,7 @@ type forward struct {
 	command *command
 	shard   int
 	packet  []byte
-	order   string // for later
+	order   string // for later: the message's id, the process and a number that counts up
 }
 
 // handle hands a command on, or gives it up. For SEND it waits for no shard. Any goroutine
@@ -161,7 +157,7 @@ func (r *relay) handleOwn(ctx context.Context, c *command, command engine.Comman
 		}
 		break
 	}
-	if order, ok := c.delivery.Headers[orderHeader].(string); ok {
+	if order := c.delivery.MessageId; order != "" {
 		r.mu.Lock()
 		if r.behind[command.Shard] == order {
 			r.behind[command.Shard] = ""
@@ -250,7 +246,7 @@ func (r *relay) message(f forward) amqp091.Publishing {
 	p := r.sink.forwarded(append(msgpack.AppendRawHeader(nil, len(f.packet)), f.packet...))
 	if f.order != "" {
 		d := &f.command.delivery
-		p.Headers = amqp091.Table{orderHeader: f.order}
+		p.MessageId = f.order
 		p.Expiration = d.Expiration // the bot's, if any: it waits as it would in SEND
 		p.DeliveryMode = cmp.Or(p.DeliveryMode, d.DeliveryMode)
 		p.ReplyTo, p.CorrelationId = d.ReplyTo, d.CorrelationId

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"time"
 
-	amqp091 "github.com/rabbitmq/amqp091-go"
-
 	"sluice/engine"
 	"sluice/sinks"
 )
@@ -28,7 +26,7 @@ const (
 // runner is the state of run, which owns it.
 type runner struct {
 	*Sink
-	outage  sinks.Outage
+	outage  recovery
 	waited  int // events, when the outage was noticed
 	away    bool
 	scratch []*engine.Event
@@ -37,13 +35,14 @@ type runner struct {
 	refused   int    // times in a row that the broker closed the channel for an event
 	refusedAt uint64 // the first place not acknowledged at the last of them
 	single    uint64 // events before this place are sent one at a time
+	largest   int    // bytes of the largest message of the last write
 	reason    error  // why the poisoned event must be set aside
 }
 
 // run publishes what the window holds until Close.
 func (s *Sink) run() {
 	defer close(s.ended)
-	r := &runner{Sink: s, outage: sinks.Outage{Log: s.o.Log, Broker: "amqp"}}
+	r := &runner{Sink: s, outage: recovery{Outage: sinks.Outage{Log: s.o.Log, Broker: "amqp"}}}
 	b := &brokers{o: &s.o, addresses: s.addresses}
 	s.mu.Lock()
 	l := s.begin
@@ -59,9 +58,12 @@ func (s *Sink) run() {
 		if !first {
 			s.reconnects.Add(1)
 		}
-		first = false
 		s.window.begin(l)
 		s.setLink(l)
+		if !first {
+			signal(s.rebind) // who has deleted the exchange has deleted its bindings
+		}
+		first = false
 		err := r.serve(l)
 		s.setLink(nil)
 		l.close()
@@ -90,12 +92,13 @@ func (r *runner) failed(err error) {
 	pause(r.ctx, r.outage.Failed(err, remedyFor(err)))
 }
 
-// recovered ends an outage, if there is one.
-func (r *runner) recovered() {
-	if r.away {
+// recovered ends an outage, if there is one, after the connection has been good for
+// a time.
+func (r *runner) recovered(lasted time.Duration) {
+	if r.away && r.outage.due(lasted) {
 		r.away = false
 		p := r.window.look(false)
-		r.outage.Over("waiting", max(r.waited, int(p.head-p.tail)))
+		r.outage.end("waiting", max(r.waited, int(p.head-p.tail)))
 	}
 }
 
@@ -110,10 +113,11 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // suspect draws the conclusions from a failure that may be an event's fault: the
-// broker closes the channel for a message that is too large for it.
+// broker closes the channel for a message that is too large for it. Any other failure
+// is the broker's, and the events wait.
 func (r *runner) suspect(err error) {
 	var closed *closedError
-	if !errors.As(err, &closed) || closed.code != amqp091.PreconditionFailed {
+	if !errors.As(err, &closed) || !closed.tooLarge() {
 		return
 	}
 	p := r.window.look(false)
@@ -124,7 +128,7 @@ func (r *runner) suspect(err error) {
 	r.refusedAt = p.tail
 	alone := p.tail < r.single && p.sent-p.tail == 1
 	switch {
-	case alone && r.refused >= maxTries:
+	case alone && r.refused >= maxTries && closed.about(r.largest):
 		r.refused, r.reason = 0, err
 		r.window.poison(p.tail)
 	case r.refused >= suspicion:

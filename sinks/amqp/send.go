@@ -23,6 +23,9 @@ func (r *runner) serve(l *link) error {
 	since := time.Now()
 	lasted := time.NewTimer(steady)
 	defer lasted.Stop()
+	tick := time.NewTicker(r.stuckAfter)
+	defer tick.Stop()
+	stuck := before // the first place not acknowledged at the last tick
 	retry, refusedAt := firstRetry, uint64(none)
 	again := func(at uint64) { // waits, longer each time at the same event
 		if at != refusedAt {
@@ -45,13 +48,15 @@ func (r *runner) serve(l *link) error {
 			p = r.window.look(true)
 		}
 		if p.tail > before || time.Since(since) >= steady {
-			r.recovered()
+			r.recovered(time.Since(since))
 		}
 		switch {
 		case p.rejected != none:
 			// What was behind it may have been taken. One at a time, what is sent again
 			// gets no more out of order.
 			r.single = p.tried
+			r.lines.warn("amqp: the broker refuses an event (basic.nack), as a queue with overflow reject-publish does; it is sent again, "+
+				"and those behind it wait", "waiting", p.head-p.tail)
 			again(p.tail)
 			r.window.rewind()
 			continue
@@ -76,9 +81,27 @@ func (r *runner) serve(l *link) error {
 		select {
 		case <-r.window.wake:
 		case <-lasted.C:
+		case <-tick.C:
+			p := r.window.look(watch)
+			r.stuck(l, p, p.tail == stuck)
+			stuck = p.tail
 		case <-l.failed:
 		case <-r.ctx.Done():
 		}
+	}
+}
+
+// stuck logs that the broker takes nothing, or confirms nothing of what was sent a
+// while ago.
+func (r *runner) stuck(l *link, p places, still bool) {
+	_, n, since := r.window.oldest()
+	at := r.blockedAt.Load()
+	switch {
+	case at != 0 && l.blocked.Load():
+		r.o.Log.Warn("amqp: still blocked by the broker; buffering events",
+			"for", time.Since(time.Unix(0, at)).Round(time.Second), "waiting", n)
+	case still && p.sent > p.tail:
+		r.o.Log.Warn("amqp: the broker confirms nothing; buffering events", "for", time.Since(since).Round(time.Second), "waiting", n)
 	}
 }
 
@@ -100,6 +123,7 @@ func (r *runner) send(l *link, most int) (n int, err error) {
 		return 0, nil
 	}
 	buf := r.buf[:0]
+	r.largest = 0
 	for n < len(r.scratch) && len(buf) < maxWrite {
 		var err error
 		if buf, err = l.enc.append(buf, r.scratch[n]); err != nil {
@@ -107,6 +131,7 @@ func (r *runner) send(l *link, most int) (n int, err error) {
 			r.window.poison(r.window.look(true).sent + uint64(n))
 			break
 		}
+		r.largest = max(r.largest, l.enc.size)
 		n++
 	}
 	clear(r.scratch)

@@ -5,6 +5,7 @@ package amqp
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,14 @@ type Sink struct {
 	link    *link         // the present one, nil if there is none
 	changed chan struct{} // closed when link is set
 	ended   chan struct{} // closed when run has returned
+
+	lines   limiter
+	replies chan botReply // to commands
+	rebind  chan struct{} // wakes the check of the topology; holds one
+	every   time.Duration // how often that happens otherwise
+
+	stuckAfter time.Duration // how often the log says that the broker takes nothing
+	maxCommand int           // bytes
 
 	setAside, reconnects atomic.Int64
 	blockedAt            atomic.Int64 // since when the broker blocks, in nanoseconds since 1970; 0: it does not
@@ -63,6 +72,8 @@ func New(o Options) (*Sink, error) {
 	return &Sink{
 		o: o, addresses: addresses, window: newWindow(o.Window), ctx: ctx, cancel: cancel,
 		changed: make(chan struct{}), ended: make(chan struct{}),
+		lines: limiter{log: o.Log}, replies: make(chan botReply, maxReplies),
+		rebind: make(chan struct{}, 1), every: checkEvery, stuckAfter: logEvery, maxCommand: maxCommand,
 	}, nil
 }
 
@@ -184,11 +195,11 @@ func (s *Sink) Stats() Stats {
 // block notes that the broker blocks, or that it does so no more.
 func (s *Sink) block(active bool, reason string) {
 	if active && s.blockedAt.CompareAndSwap(0, time.Now().UnixNano()) {
-		s.o.Log.Warn("amqp takes no events for now, for the broker is short of something; they wait", "reason", reason)
+		s.lines.warn("amqp takes no events for now, for the broker is short of something; they wait", "reason", reason)
 	}
 	if !active {
 		if d := s.unblock(); d > 0 {
-			s.o.Log.Info("amqp takes events again", "after", d.Round(time.Millisecond))
+			s.lines.say(slog.LevelInfo, "amqp takes events again", "after", d.Round(time.Millisecond))
 		}
 	}
 	signal(s.window.wake)

@@ -6,6 +6,7 @@ package amqp
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -13,9 +14,12 @@ import (
 	"time"
 )
 
-// tapBuffer bounds the methods that a tap can take out. Those of basic.ack have 21
-// bytes, the longest, channel.close and basic.return, less than 1 KiB.
-const tapBuffer = 16 << 10
+const (
+	// tapBuffer is what a tap reads at once; it grows for a longer method or header.
+	tapBuffer = 16 << 10
+	// maxFlowOks bounds the replies that a broker which does not read can have waiting.
+	maxFlowOks = 16
+)
 
 // reply is what the broker says about published messages.
 type reply struct {
@@ -43,23 +47,34 @@ type tap struct {
 	own atomic.Uint32 // the channel whose frames are taken out, 0 for none yet
 
 	// Called by Read; set before takeOut.
-	replies func([]reply) error            // takes what Read found, before it waits for more
-	closed  func(code uint16, text string) // takes the reason of a channel.close
+	replies func([]reply) error // takes what Read found, before it waits for more
+	closed  func(*closedError)  // takes the reason of a channel.close
+
+	pressing sync.Mutex         // of what follows
+	pressure map[uint16]string  // by channel, why nothing must be published; 0 is the connection
+	pressed  func(bool, string) // takes a change of it
 
 	writing sync.Mutex
 	partial []byte // of amqp091-go's frames: it may write one in pieces
 	opened  uint16 // the channel that amqp091-go opened last, whose number it keeps to itself
 
+	guard   guard        // what the broker may send to amqp091-go
+	flowOks atomic.Int32 // replies to channel.flow that are being written
+
 	// of Read
 	in    []byte // what was read and not handed on is in[r:w]
 	r, w  int
-	pass  int // bytes of a frame of amqp091-go's that are still to come
-	skip  int // bytes of a frame of ours that are still to come, not looked at
+	out   []byte // a frame in the place of one that was read
+	pass  int    // bytes of a frame of amqp091-go's that are still to come
+	skip  int    // bytes of a frame that are still to come, not looked at
 	found []reply
 }
 
 func newTap(conn net.Conn, silence time.Duration) *tap {
-	return &tap{Conn: conn, silence: silence, in: make([]byte, tapBuffer)}
+	t := &tap{Conn: conn, silence: silence, in: make([]byte, tapBuffer)}
+	t.guard.init()
+	t.pressure = make(map[uint16]string)
+	return t
 }
 
 // SetReadDeadline does nothing. amqp091-go wants to put off the deadline at each frame
@@ -104,8 +119,12 @@ func (t *tap) Write(b []byte) (int, error) {
 		if len(rest) < n {
 			break
 		}
-		if rest[0] == frameMethod && n >= frameOver+4 && binary.BigEndian.Uint32(rest[frameHead:]) == classChannel<<16|channelOpen {
-			t.opened = binary.BigEndian.Uint16(rest[1:])
+		if rest[0] == frameMethod && n >= frameOver+4 {
+			channel, method := binary.BigEndian.Uint16(rest[1:]), binary.BigEndian.Uint32(rest[frameHead:])
+			if method == classChannel<<16|channelOpen {
+				t.opened = channel
+			}
+			t.guard.asks(channel, method)
 		}
 		whole += n
 	}
@@ -123,6 +142,11 @@ func (t *tap) Write(b []byte) (int, error) {
 // Read returns what the broker sends to amqp091-go.
 func (t *tap) Read(p []byte) (int, error) {
 	for {
+		if len(t.out) > 0 {
+			n := copy(p, t.out)
+			t.out = t.out[n:]
+			return n, nil
+		}
 		if n := min(t.pass, t.w-t.r); n > 0 {
 			n = copy(p, t.in[t.r:t.r+n])
 			t.r += n
@@ -135,7 +159,7 @@ func (t *tap) Read(p []byte) (int, error) {
 				err = t.settle()
 			}
 			if err != nil {
-				return 0, err
+				return 0, t.guard.fail(err)
 			}
 			if !more {
 				continue
@@ -162,21 +186,44 @@ func (t *tap) parse() (more bool, err error) {
 			t.r += n
 		}
 		b := t.in[t.r:t.w]
-		if len(b) < frameHead {
+		if t.skip > 0 || len(b) < frameHead {
 			return true, nil
 		}
 		channel := binary.BigEndian.Uint16(b[1:])
-		size := int(binary.BigEndian.Uint32(b[3:])) + frameOver
-		if channel == 0 || uint32(channel) != t.own.Load() {
-			t.pass = size
-			return false, nil
+		ours := channel != 0 && uint32(channel) == t.own.Load()
+		// Compared before it becomes an int, which may have 32 bits.
+		if n := binary.BigEndian.Uint32(b[3:]); n > maxFrame-frameOver {
+			return false, fmt.Errorf("a frame of %d bytes came on channel %d, and %d are agreed on at most", n, channel, maxFrame)
 		}
-		if b[0] != frameMethod {
-			t.skip = size // of a returned message
+		size := int(binary.BigEndian.Uint32(b[3:])) + frameOver
+		switch b[0] {
+		case frameBody:
+			if ours {
+				t.skip = size // of a returned message
+				continue
+			}
+			pass, err := t.guard.body(channel, size-frameOver)
+			if err != nil {
+				return false, err
+			}
+			if pass {
+				t.pass = size
+				return false, nil
+			}
+			t.skip = size
 			continue
+		case frameHeader:
+			if ours {
+				t.skip = size
+				continue
+			}
+		case frameMethod, frameHeartbeat:
+		default:
+			return false, fmt.Errorf("a frame of the unknown type %d came on channel %d", b[0], channel)
 		}
 		if size > len(t.in) {
-			return false, fmt.Errorf("a method of %d bytes came on the channel that publishes", size)
+			t.in = append(make([]byte, 0, size), b...)[:size]
+			t.r, t.w = 0, len(b)
 		}
 		if len(b) < size {
 			return true, nil
@@ -184,11 +231,98 @@ func (t *tap) parse() (more bool, err error) {
 		if b[size-1] != frameEnd {
 			return false, fmt.Errorf("a frame ends with %#x", b[size-1])
 		}
-		if err := t.method(b[frameHead : size-1]); err != nil {
-			return false, err
+		payload := b[frameHead : size-1]
+		switch {
+		case b[0] == frameHeartbeat:
+			if channel != 0 || len(payload) > 0 {
+				return false, fmt.Errorf("a heartbeat of %d bytes came on channel %d", len(payload), channel)
+			}
+			t.r += size // the deadline is put off by Read
+		case b[0] == frameHeader:
+			if t.out, err = t.guard.header(t.out[:0], channel, payload); err != nil {
+				return false, err
+			}
+			t.r += size
+			return false, nil
+		case ours:
+			if err := t.method(payload); err != nil {
+				return false, err
+			}
+			t.r += size
+		default:
+			keep, err := t.guard.method(channel, payload)
+			if err != nil {
+				return false, err
+			}
+			if keep {
+				t.pass = size
+				return false, nil
+			}
+			if err := t.press(channel, payload); err != nil {
+				return false, err
+			}
+			t.r += size
 		}
-		t.r += size
 	}
+}
+
+// press takes connection.blocked and unblocked, and channel.flow, by which a broker asks
+// that nothing be published, or allows it again.
+func (t *tap) press(channel uint16, b []byte) error {
+	reason, active := "channel.flow", false
+	switch binary.BigEndian.Uint32(b) {
+	case classConnection<<16 | connectionBlocked:
+		var err error
+		if reason, err = shortString(b[4:]); err != nil {
+			return err
+		}
+		active = true
+	case classChannel<<16 | channelFlow:
+		if len(b) < 5 {
+			return errShort
+		}
+		active = b[4]&1 == 0
+		if err := t.flowOk(channel, b[4]&1); err != nil {
+			return err
+		}
+	}
+	t.pressing.Lock()
+	defer t.pressing.Unlock()
+	if active {
+		t.pressure[channel] = reason
+	} else {
+		delete(t.pressure, channel)
+	}
+	if t.pressed != nil {
+		t.pressed(len(t.pressure) > 0, reason)
+	}
+	return nil
+}
+
+// onPress has f called when the broker asks that nothing be published, as it may have done
+// already, and when it allows it again.
+func (t *tap) onPress(f func(active bool, reason string)) {
+	t.pressing.Lock()
+	defer t.pressing.Unlock()
+	t.pressed = f
+	for _, reason := range t.pressure {
+		f(true, reason)
+		break
+	}
+}
+
+// flowOk answers a channel.flow. The reader must not wait for a broker that does not
+// read, and so it is written elsewhere.
+func (t *tap) flowOk(channel uint16, active byte) error {
+	if t.flowOks.Add(1) > maxFlowOks {
+		return errors.New("the broker sends channel.flow, and does not read the replies")
+	}
+	frame := endFrame([]byte{frameMethod, byte(channel >> 8), byte(channel), 0, 0, 0, 0, 0, classChannel, 0, channelFlowOk, active}, 0)
+	go func() {
+		t.publish(frame)
+		t.flowOks.Add(-1)
+	}()
+	return nil
 }
 
 // method takes a method that the broker sent on our channel.
@@ -220,7 +354,13 @@ func (t *tap) method(b []byte) error {
 		if err := t.settle(); err != nil {
 			return err
 		}
-		t.closed(binary.BigEndian.Uint16(args), text)
+		c := &closedError{code: binary.BigEndian.Uint16(args), text: text}
+		if of := args[3+len(text):]; len(of) >= 4 {
+			c.method = binary.BigEndian.Uint32(of)
+		}
+		t.closed(c)
+	case class == classChannel && method == channelFlow:
+		return t.press(uint16(t.own.Load()), b)
 	default:
 		return fmt.Errorf("the broker sent method %d.%d on the channel that publishes", class, method)
 	}

@@ -158,8 +158,8 @@ func (w *window) confirm(owner *link, replies []reply) bool {
 	w.mu.Lock()
 	before, credible := w.tail, true
 	if w.owner == owner {
-		for _, r := range replies {
-			credible = w.reply(r) && credible
+		for i := 0; i < len(replies) && credible; i++ {
+			credible = w.reply(replies[i])
 		}
 	}
 	w.published.Add(int64(w.tail - before))
@@ -176,21 +176,27 @@ func (w *window) reply(r reply) bool {
 	case nack:
 		w.nacked.Add(1)
 	}
-	if r.multiple && r.tag == 0 { // all there are
+	switch {
+	case r.multiple && r.tag == 0: // all there are
 		r.tag = w.baseTag + w.sent - w.base - 1
+	case r.tag == 0: // tags are counted from 1
+		return false
 	}
 	if r.tag < w.baseTag {
 		return true
 	}
-	last := w.base + (r.tag - w.baseTag)
-	if last >= w.sent {
+	if r.tag-w.baseTag >= w.sent-w.base {
 		return false
 	}
+	last := w.base + (r.tag - w.baseTag)
 	first := last
 	if r.multiple {
 		first = w.tail
 	}
 	if r.kind == nack {
+		if last < w.tail || w.confirmed[last&w.mask] {
+			return false // it was confirmed
+		}
 		for first < last && w.confirmed[first&w.mask] {
 			first++
 		}

@@ -4,6 +4,7 @@
 package amqp
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -122,13 +123,48 @@ func TestWindow(t *testing.T) {
 func newTestLink() *link { return &link{failed: make(chan struct{})} }
 
 func TestWindowIncredible(t *testing.T) {
-	w := newWindow(10)
-	w.begin(nil)
-	w.add(make([]engine.Event, 3), func(int) { t.Error("acknowledged") })
-	w.sending(2)
-	for _, r := range []reply{{tag: 3}, {tag: 3, multiple: true}, {tag: 1 << 63}, {kind: nack, tag: 4}} {
-		if w.confirm(nil, []reply{r}) {
-			t.Errorf("%+v is believed", r)
+	for _, r := range []reply{
+		{tag: 3}, {tag: 3, multiple: true}, {tag: 1 << 63}, {kind: nack, tag: 4},
+		{tag: 0},              // tags are counted from 1
+		{tag: math.MaxUint64}, // whose place would be in the past
+		{kind: nack, tag: 1},  // which was confirmed
+		{kind: nack, tag: 0},  //
+		{kind: nack, multiple: true, tag: math.MaxUint64 - 1},
+	} {
+		w := newWindow(10)
+		w.begin(nil)
+		acked := 0
+		w.add(make([]engine.Event, 3), func(n int) { acked += n })
+		w.sending(2)
+		if !w.confirm(nil, []reply{{tag: 1}}) || acked != 1 {
+			t.Fatalf("%d acknowledged", acked)
 		}
+		// What comes behind an answer that can't be true does not count either.
+		if w.confirm(nil, []reply{r, {tag: 2}}) || acked != 1 {
+			t.Errorf("%+v is believed; %d acknowledged", r, acked)
+		}
+	}
+	// On a later connection the last tag would be that of a place in the past.
+	w := newWindow(10)
+	acked := 0
+	w.add(make([]engine.Event, 9), func(n int) { acked += n })
+	w.begin(nil)
+	w.sending(6)
+	if !w.confirm(nil, []reply{{tag: 6, multiple: true}}) || acked != 6 {
+		t.Fatalf("%d acknowledged", acked)
+	}
+	w.begin(nil)
+	w.sending(3)
+	if w.confirm(nil, []reply{{tag: math.MaxUint64}, {tag: 1}}) || acked != 6 {
+		t.Errorf("the last tag is believed; %d acknowledged", acked)
+	}
+
+	// Nothing is in flight that all could be about.
+	w = newWindow(10)
+	w.begin(nil)
+	w.add(make([]engine.Event, 3), func(n int) { t.Error("acknowledged") })
+	w.confirm(nil, []reply{{multiple: true}, {kind: nack, multiple: true}})
+	if p := w.look(false); p.tail != 0 || p.rejected != none && p.rejected != 0 {
+		t.Errorf("%+v", p)
 	}
 }
