@@ -56,8 +56,8 @@ func TestTurns(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if most.Load() > 2 || len(turns.medium)+len(turns.large) > 0 {
-				t.Errorf("%d at a time; %d and %d turns are not given back", most.Load(), len(turns.medium), len(turns.large))
+			if most.Load() > 2 || len(turns.medium) != 2 || len(turns.large) != 1 {
+				t.Errorf("%d at a time; %d of 2 and %d of 1 turns are there", most.Load(), len(turns.medium), len(turns.large))
 			}
 		})
 	}

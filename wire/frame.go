@@ -55,26 +55,30 @@ type FrameReader struct {
 	lent       bool
 	own        []byte // while lent: the reader's own buffer
 
-	fragments  []byte // of the message under way
-	fragmented bool
-	opcode     ws.OpCode // of the message under way
-	returned   bool      // fragments were returned by the last Next
+	// A message that comes in fragments, or in a large frame that is not there at once, is
+	// gathered.
+	gathered   slabs
+	fragmented bool      // a message is under way
+	opcode     ws.OpCode // of it
+	inFrame    bool      // a frame of it is, of which left bytes are to come
+	left       int64
+	fin        bool   // that frame is the last
+	whole      []byte // the gathered message, returned by the last Next
 }
 
 // Reset prepares the reader for a new connection and gives up its buffers if
 // they are large.
 func (r *FrameReader) Reset() {
-	if r.lent {
-		r.buf = r.own
-	}
 	buf := r.buf
+	if r.lent {
+		buf = r.own
+	}
 	if cap(buf) > keptBuffer {
-		putSlab(buf)
 		buf = nil
 	}
-	putSlab(r.fragments)
+	r.gathered.reset()
 	r.share.Hold(0)
-	*r = FrameReader{MaxMessage: r.MaxMessage, Budget: r.Budget, buf: buf}
+	*r = FrameReader{MaxMessage: r.MaxMessage, Budget: r.Budget, buf: buf, gathered: r.gathered}
 }
 
 // Space returns room for at least min bytes to be read into. It is valid until
@@ -83,7 +87,6 @@ func (r *FrameReader) Space(min int) []byte {
 	if r.start == r.end {
 		r.start, r.end = 0, 0
 		if cap(r.buf) > keptBuffer {
-			putSlab(r.buf)
 			r.buf = nil
 		}
 	}
@@ -92,24 +95,8 @@ func (r *FrameReader) Space(min int) []byte {
 		r.start = 0
 	}
 	if len(r.buf)-r.end < min {
-		// In steps, and only as bytes arrive: the length that a frame announces is not
-		// allocated on its word, but it says where to stop.
-		size := 4 * r.end
-		if h, header := parseHeader(r.buf[r.start:r.end]); header == 0 || h.Length < 0 || int64(size) < h.Length {
-			size = 2 * r.end
-		} else {
-			size = header + int(h.Length)
-		}
-		size = max(size, r.end+min)
-		var buf []byte
-		if size <= keptBuffer {
-			buf = make([]byte, size)
-		} else {
-			buf = getSlab(size)
-			buf = buf[:cap(buf)]
-		}
+		buf := make([]byte, max(2*r.end, r.end+min))
 		copy(buf, r.buf[:r.end])
-		putSlab(r.buf)
 		r.buf = buf
 	}
 	return r.buf[r.end:]
@@ -139,33 +126,8 @@ func (r *FrameReader) Keep() {
 		}
 	}
 	if r.start == r.end {
-		putSlab(r.buf)
 		r.buf, r.start, r.end = nil, 0, 0
 	}
-	if r.share.taken > 0 {
-		r.count() // less than before
-	}
-}
-
-// count tells the budget what the reader holds, if that is much. It fails if it is too much.
-func (r *FrameReader) count() error {
-	buf, held := r.buf, 0
-	if r.lent {
-		buf = r.own
-	}
-	for _, n := range [...]int{cap(buf), cap(r.fragments)} {
-		if n > keptBuffer {
-			held += n
-		}
-	}
-	if held == int(r.share.taken) {
-		return nil
-	}
-	r.share.Budget = r.Budget
-	if err := r.share.Hold(held); err != nil {
-		return &ProtocolError{CloseTooBig, err.Error()}
-	}
-	return nil
 }
 
 // Advance tells that n bytes were read into the slice that Space returned.
@@ -174,52 +136,68 @@ func (r *FrameReader) Advance(n int) { r.end += n }
 // Next returns the next message, or ok false when it has not arrived in full. An
 // error is a *ProtocolError, after which the connection cannot be read further.
 func (r *FrameReader) Next() (m Message, ok bool, err error) {
-	if r.returned {
-		r.returned = false
-		r.fragments = r.fragments[:0]
-		if cap(r.fragments) > keptBuffer {
-			putSlab(r.fragments)
-			r.fragments = nil
+	if r.whole != nil {
+		if r.whole = r.whole[:0]; cap(r.whole) > keptBuffer {
+			r.whole = nil
 		}
 	}
 	for {
+		if r.inFrame {
+			if m, ok, err := r.gather(); ok || err != nil || r.inFrame {
+				return m, ok, err
+			}
+		}
 		h, size := parseHeader(r.buf[r.start:r.end])
 		if size == 0 {
-			return Message{}, false, r.count()
+			return Message{}, false, nil
 		}
 		if err := r.check(h); err != nil {
 			return Message{}, false, err
 		}
-		if int64(r.end-r.start-size) < h.Length {
-			return Message{}, false, r.count()
+		here := int64(r.end - r.start - size)
+		single := h.Fin && !r.fragmented
+		if here < h.Length && (h.OpCode.IsControl() || single && h.Length <= keptBuffer) {
+			return Message{}, false, nil
 		}
 		from := r.start + size
-		to := from + int(h.Length)
-		r.start = to
-		payload := r.buf[from:to:to]
-		switch {
-		case h.OpCode.IsControl():
-			return Message{h.OpCode, payload}, true, nil
-		case h.Fin && !r.fragmented:
-			return Message{h.OpCode, payload}, true, nil
+		if here >= h.Length && (h.OpCode.IsControl() || single) {
+			to := from + int(h.Length)
+			r.start = to
+			return Message{h.OpCode, r.buf[from:to:to]}, true, nil
 		}
 		if !r.fragmented {
 			r.fragmented, r.opcode = true, h.OpCode
 		}
-		if need := len(r.fragments) + len(payload); need > max(cap(r.fragments), keptBuffer) {
-			grown := append(getSlab(need), r.fragments...)
-			putSlab(r.fragments)
-			r.fragments = grown
-		}
-		r.fragments = append(r.fragments, payload...)
-		if err := r.count(); err != nil {
-			return Message{}, false, err
-		}
-		if h.Fin {
-			r.fragmented, r.returned = false, true
-			return Message{r.opcode, r.fragments}, true, nil
-		}
+		r.start = from
+		r.inFrame, r.left, r.fin = true, h.Length, h.Fin
 	}
+}
+
+// gather takes what has arrived of the frame under way. The message is whole with the end of its
+// last frame.
+func (r *FrameReader) gather() (m Message, ok bool, err error) {
+	n := int(min(r.left, int64(r.end-r.start)))
+	r.gathered.append(r.buf[r.start : r.start+n])
+	r.start += n
+	r.left -= int64(n)
+	r.share.Budget = r.Budget
+	if err := r.share.Hold(r.gathered.held()); err != nil {
+		return Message{}, false, &ProtocolError{CloseTooBig, err.Error()}
+	}
+	if r.left > 0 {
+		return Message{}, false, nil
+	}
+	if r.inFrame = false; !r.fin {
+		return Message{}, false, nil
+	}
+	if r.gathered.size > cap(r.whole) {
+		r.whole = make([]byte, 0, r.gathered.size)
+	}
+	r.whole = r.gathered.appendTo(r.whole[:0])
+	r.gathered.reset()
+	r.share.Hold(0)
+	r.fragmented = false
+	return Message{r.opcode, r.whole}, true, nil
 }
 
 // check applies the RFC's rules and the bound to a header.
@@ -238,9 +216,9 @@ func (r *FrameReader) check(h ws.Header) error {
 	if h.Length < 0 {
 		return &ProtocolError{CloseProtocolError, "a frame's length has its highest bit set"}
 	}
-	if !h.OpCode.IsControl() && h.Length > int64(limit-len(r.fragments)) {
+	if !h.OpCode.IsControl() && h.Length > int64(limit-r.gathered.size) {
 		return &ProtocolError{CloseTooBig, fmt.Sprintf("a message of at least %d bytes, more than the %d allowed",
-			int64(len(r.fragments))+h.Length, limit)}
+			int64(r.gathered.size)+h.Length, limit)}
 	}
 	return nil
 }

@@ -2,7 +2,10 @@
 
 package wire
 
-import "fmt"
+import (
+	"fmt"
+	"weak"
+)
 
 const (
 	// smallMessage is what a message may be inflated to without waiting for a turn, in bytes: a
@@ -19,11 +22,22 @@ const (
 // Turns bounds how many goroutines inflate large messages at a time, and so what these hold
 // together: two or so, of which one may inflate one above an eighth of the bound. The others wait
 // for some milliseconds. nil: there is no bound. Any goroutine may use it.
-type Turns struct{ medium, large chan struct{} }
+type Turns struct{ medium, large chan turn }
+
+// turn is one of Turns. It goes on with the buffer that it was used for last, as long as the
+// garbage collector has not taken that.
+type turn = weak.Pointer[buffer]
+
+type buffer struct{ b []byte }
 
 // NewTurns returns turns for n goroutines.
 func NewTurns(n int) *Turns {
-	return &Turns{medium: make(chan struct{}, n), large: make(chan struct{}, 1)}
+	t := &Turns{medium: make(chan turn, n), large: make(chan turn, 1)}
+	for range n {
+		t.medium <- turn{}
+	}
+	t.large <- turn{}
+	return t
 }
 
 // output is where an Inflater's messages go. It belongs to the inflater's goroutine.
@@ -31,8 +45,8 @@ type output struct {
 	limit int // the most that a message may be
 	turns *Turns
 
-	medium, large bool     // the turns that it has
-	slabs         [][]byte // that it has, the one in use last
+	medium, large bool    // the turns that it has
+	last, before  *buffer // that it has grown to with these
 
 	// of the message at hand
 	packed int   // its size
@@ -71,43 +85,45 @@ func (o *output) grow(buf []byte, n, slack int) ([]byte, bool) {
 	case need > limit/64:
 		size = limit / 8
 	}
+	var used *buffer // by whoever had the turn before
 	if o.turns != nil && size > smallMessage {
 		if !o.medium {
-			o.turns.medium <- struct{}{}
+			used = (<-o.turns.medium).Value()
 			o.medium = true
 		}
 		if size > o.limit/8+slack && !o.large {
-			o.turns.large <- struct{}{}
-			o.large = true
+			used = (<-o.turns.large).Value()
+			o.large, o.before = true, o.last
 		}
 	}
-	if size <= smallMessage {
-		return append(make([]byte, 0, size), buf...), true
+	if used == nil || cap(used.b) < size {
+		used = &buffer{make([]byte, 0, size)}
 	}
-	grown := append(getSlab(size), buf...)
-	o.slabs = append(o.slabs, grown) // zstd may still look into the one before
-	return grown, true
+	if o.medium {
+		o.last = used
+	}
+	return append(used.b[:0], buf...), true
 }
 
 // forget gives the buffer in use up, to somebody else.
-func (o *output) forget() {
-	if last := len(o.slabs) - 1; last >= 0 {
-		o.slabs[last] = nil
-	}
-}
+func (o *output) forget() { o.last = nil }
 
-// release gives the turns and the buffers back.
+// release gives the turns back, with their buffers.
 func (o *output) release() {
-	for _, b := range o.slabs {
-		putSlab(b)
-	}
-	clear(o.slabs)
-	o.slabs = o.slabs[:0]
 	if o.large {
-		<-o.turns.large
+		o.turns.large <- o.last.turn()
+		o.last = o.before
 	}
 	if o.medium {
-		<-o.turns.medium
+		o.turns.medium <- o.last.turn()
 	}
-	o.large, o.medium = false, false
+	o.large, o.medium, o.last, o.before = false, false, nil, nil
+}
+
+// turn returns the turn of whoever comes next.
+func (b *buffer) turn() turn {
+	if b == nil {
+		return turn{}
+	}
+	return weak.Make(b)
 }

@@ -1,33 +1,59 @@
-// This file recycles large buffers.
+// This file recycles the pieces in which large messages arrive.
 
 package wire
 
-import (
-	"math/bits"
-	"sync"
-)
+import "sync"
 
-// A slab is a buffer of a power of two of bytes, from 64 KiB on. What a peer makes us use again and
-// again is recycled: as garbage it would come to many times what is in use at a time. What lies
-// unused for two cycles of the garbage collector is given up.
-const minSlab = 16 // bits
+// slabSize is the size of a piece in bytes. What a peer makes us use again and again is recycled:
+// as garbage it would come to many times what is in use at a time.
+const slabSize = 64 << 10
 
-var slabs [48]sync.Pool
+var slabPool = sync.Pool{New: func() any { return new([slabSize]byte) }}
 
-// getSlab returns an empty slab of at least n bytes.
-func getSlab(n int) []byte {
-	class := max(minSlab, bits.Len(uint(max(n, 1)-1)))
-	if b, ok := slabs[class].Get().(*[]byte); ok {
-		return (*b)[:0]
-	}
-	return make([]byte, 0, 1<<class)
+// slabs is a message as it arrives: in pieces, since one buffer would leave as much behind as it
+// grows. The zero value is empty.
+type slabs struct {
+	pieces []*[slabSize]byte
+	size   int // bytes in all
 }
 
-// putSlab recycles a slab, which must not be used any more. Any other buffer is left to the
-// garbage collector.
-func putSlab(b []byte) {
-	if class := bits.Len(uint(cap(b))) - 1; class >= minSlab && cap(b) == 1<<class {
-		slab := b // allocated here alone
-		slabs[class].Put(&slab)
+// append copies b behind what is there.
+func (s *slabs) append(b []byte) {
+	for len(b) > 0 {
+		at := s.size % slabSize
+		if at == 0 {
+			s.pieces = append(s.pieces, slabPool.Get().(*[slabSize]byte))
+		}
+		n := copy(s.pieces[len(s.pieces)-1][at:], b)
+		s.size += n
+		b = b[n:]
+	}
+}
+
+// held is what the pieces take, in bytes.
+func (s *slabs) held() int { return len(s.pieces) * slabSize }
+
+// piece returns the bytes of a piece; they are borrowed until reset.
+func (s *slabs) piece(i int) []byte {
+	return s.pieces[i][:min(slabSize, s.size-i*slabSize)]
+}
+
+// appendTo appends all of it to dst.
+func (s *slabs) appendTo(dst []byte) []byte {
+	for i := range s.pieces {
+		dst = append(dst, s.piece(i)...)
+	}
+	return dst
+}
+
+// reset empties it.
+func (s *slabs) reset() {
+	for _, p := range s.pieces {
+		slabPool.Put(p)
+	}
+	clear(s.pieces)
+	s.pieces, s.size = s.pieces[:0], 0
+	if cap(s.pieces) > 16 {
+		s.pieces = nil
 	}
 }

@@ -28,23 +28,18 @@ type zlibInflater struct {
 	next func() (error, bool) // runs the coroutine until it has used up in
 	stop func()
 
-	pending [][]byte // of the message, while its marker has not arrived
-	size    int      // of pending
-	tail    [4]byte  // the last bytes of pending
-	held    Share    // for pending
-	begun   bool     // the stream's header was seen
+	pending slabs   // of the message, while its marker has not arrived
+	tail    [4]byte // the last bytes of pending
+	held    Share   // for pending
+	begun   bool    // the stream's header was seen
 
-	in       []byte   // what is left of the message
-	rest     [][]byte // behind in
-	buf      []byte   // what was inflated, behind the caller's
-	inflated int      // of the message so far
+	in       []byte // what is left of the message, or of its piece before next
+	piece    int    // of pending, that comes next
+	buf      []byte // what was inflated, behind the caller's
+	inflated int    // of the message so far
 	out      output
 	err      error
 }
-
-// firstChunk is the least size of the first piece of a message that is not whole, in bytes. The
-// others are slabs.
-const firstChunk = 4 << 10
 
 var errClosed = errors.New("inflater closed")
 
@@ -92,8 +87,9 @@ type zlibSource struct {
 
 func (s zlibSource) Read(p []byte) (int, error) {
 	for len(s.z.in) == 0 {
-		if len(s.z.rest) > 0 {
-			s.z.in, s.z.rest = s.z.rest[0], s.z.rest[1:]
+		if s.z.piece < len(s.z.pending.pieces) {
+			s.z.in = s.z.pending.piece(s.z.piece)
+			s.z.piece++
 		} else if !s.yield(nil) {
 			return 0, errClosed
 		}
@@ -108,23 +104,22 @@ func (z *zlibInflater) Inflate(dst, msg []byte) (out []byte, complete bool, err 
 		return dst, false, z.err
 	}
 	packed := len(msg)
-	if z.size > 0 || !bytes.HasSuffix(msg, syncMarker) {
+	if z.pending.size > 0 || !bytes.HasSuffix(msg, syncMarker) {
 		if z.err = z.gather(msg); z.err != nil {
 			return dst, false, z.err
 		}
-		if !bytes.Equal(z.tail[:], syncMarker) || z.size < len(syncMarker) {
+		if !bytes.Equal(z.tail[:], syncMarker) || z.pending.size < len(syncMarker) {
 			return dst, false, nil
 		}
-		packed, msg = z.size, nil
-		z.rest = z.pending
+		packed, msg = z.pending.size, nil
 	} else if z.err = z.header(msg); z.err != nil {
 		return dst, false, z.err
 	}
-	z.in, z.buf, z.inflated = msg, dst, 0
+	z.in, z.piece, z.buf, z.inflated = msg, 0, dst, 0
 	z.out.begin(packed)
 	err, running := z.next()
 	out = z.buf
-	z.in, z.buf, z.rest = nil, nil, nil
+	z.in, z.buf = nil, nil
 	z.forget()
 	if err != nil || !running {
 		if err == io.EOF || !running {
@@ -139,39 +134,22 @@ func (z *zlibInflater) Inflate(dst, msg []byte) (out []byte, complete bool, err 
 	return out, true, nil
 }
 
-// gather keeps what arrives of a message that is not whole, in pieces: one buffer would leave as
-// much behind as it grows.
+// gather keeps what arrives of a message that is not whole.
 func (z *zlibInflater) gather(msg []byte) error {
-	for len(msg) > 0 {
-		last := len(z.pending) - 1
-		if last < 0 || len(z.pending[last]) == cap(z.pending[last]) {
-			if last++; last == 0 {
-				z.pending = append(z.pending, make([]byte, 0, firstChunk))
-			} else {
-				z.pending = append(z.pending, getSlab(0))
-			}
-		}
-		free := cap(z.pending[last]) - len(z.pending[last])
-		n := min(free, len(msg))
-		z.pending[last] = append(z.pending[last], msg[:n]...)
-		z.size += n
-		for _, c := range msg[max(0, n-len(z.tail)):n] {
-			z.tail = [4]byte{z.tail[1], z.tail[2], z.tail[3], c}
-		}
-		msg = msg[n:]
+	z.pending.append(msg)
+	for _, c := range msg[max(0, len(msg)-len(z.tail)):] {
+		z.tail = [4]byte{z.tail[1], z.tail[2], z.tail[3], c}
 	}
-	switch {
-	case z.size > z.out.limit:
+	if z.pending.size > z.out.limit {
 		return fmt.Errorf("wire: inflate: %w: more than %d bytes have come of it", ErrTooBig, z.out.limit)
-	case z.size > keptBuffer:
-		if err := z.held.Hold(z.size); err != nil {
-			return err
-		}
 	}
-	if len(z.pending) > 0 {
-		return z.header(z.pending[0])
+	if err := z.held.Hold(z.pending.held()); err != nil {
+		return err
 	}
-	return nil
+	if z.pending.size == 0 {
+		return nil
+	}
+	return z.header(z.pending.piece(0))
 }
 
 // header checks how the stream begins: what is not zlib at all shows at once, and not when no
@@ -189,15 +167,13 @@ func (z *zlibInflater) header(b []byte) error {
 
 // forget drops what is pending.
 func (z *zlibInflater) forget() {
-	for _, b := range z.pending {
-		putSlab(b)
-	}
-	z.pending, z.size, z.tail = nil, 0, [4]byte{}
+	z.pending.reset()
+	z.tail, z.piece = [4]byte{}, 0
 	z.held.Hold(0)
 }
 
 func (z *zlibInflater) Limit(n int)  { z.out.limit = n }
-func (z *zlibInflater) Pending() int { return z.size }
+func (z *zlibInflater) Pending() int { return z.pending.size }
 func (z *zlibInflater) Forget()      { z.out.forget() }
 func (z *zlibInflater) Release()     { z.out.release() }
 

@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	hostileShards = 64
-	goodShards    = 2
-	hostileBeat   = time.Second // of the good shards
+	serverShards = 64
+	servedShards = 2
+	hostileBeat  = time.Second // of the good shards
 )
 
 // attack is what the server does on a connection of a shard that it attacks, after the shard
@@ -35,12 +35,12 @@ type attack struct {
 	// hello comes in the place of Hello, and ready in that of the answer to Identify or Resume;
 	// nil: as usual. They send until they have sent all or the connection ends.
 	hello, ready func(c *hostileConn)
-	// settings of the gateway beside the usual ones
-	env []string
+	// memory is what it may cost; 0: hostileMemory.
+	memory int64
 }
 
-// hostile is the server. After begin its attack is on.
-type hostile struct {
+// hostileServer is the server. After begin its attack is on.
+type hostileServer struct {
 	attack attack
 	http   *http.Server
 	addr   string
@@ -51,22 +51,22 @@ type hostile struct {
 	connections int                   // that were made while the attack was on
 	ready       int                   // shards that were ready once
 	beats       map[int]time.Time     // the last heartbeat of each good shard
-	during      [goodShards]int       // of their heartbeats came while the attack was on
+	during      [servedShards]int     // of their heartbeats came while the attack was on
 	latest      time.Duration         // the longest pause between two of them
 	sent        map[int]int           // events for good shards
 }
 
-func newHostile(t *testing.T, a attack) *hostile {
+func newHostileServer(t *testing.T, a attack) *hostileServer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &hostile{attack: a, addr: listener.Addr().String(), conns: map[*hostileConn]bool{}, beats: map[int]time.Time{}, sent: map[int]int{}}
+	h := &hostileServer{attack: a, addr: listener.Addr().String(), conns: map[*hostileConn]bool{}, beats: map[int]time.Time{}, sent: map[int]int{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/v10/gateway/bot", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"url":"ws://%s","shards":%d,"session_start_limit":{"total":100000,"remaining":100000,"reset_after":1000,"max_concurrency":%d}}`,
-			h.addr, hostileShards, hostileShards)
+			h.addr, serverShards, serverShards)
 	})
 	mux.HandleFunc("/", h.serve)
 	h.http = &http.Server{Handler: mux}
@@ -75,16 +75,16 @@ func newHostile(t *testing.T, a attack) *hostile {
 	return h
 }
 
-func (h *hostile) APIURL() string  { return "http://" + h.addr + "/api/v10" }
-func (h *hostile) CertPEM() []byte { return nil }
+func (h *hostileServer) APIURL() string  { return "http://" + h.addr + "/api/v10" }
+func (h *hostileServer) CertPEM() []byte { return nil }
 
 // begin cuts the shards that are to be attacked, and attacks them when they come again.
-func (h *hostile) begin() {
+func (h *hostileServer) begin() {
 	h.on.Store(true)
 	h.cut()
 }
 
-func (h *hostile) cut() {
+func (h *hostileServer) cut() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for c := range h.conns {
@@ -94,7 +94,7 @@ func (h *hostile) cut() {
 
 // figures returns how many connections were attacked, how many heartbeats of each good shard came
 // meanwhile, and the longest pause between two of them.
-func (h *hostile) figures() (connections int, beats [goodShards]int, latest time.Duration) {
+func (h *hostileServer) figures() (connections int, beats [servedShards]int, latest time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, at := range h.beats {
@@ -105,7 +105,7 @@ func (h *hostile) figures() (connections int, beats [goodShards]int, latest time
 
 // hostileConn is a connection. It is written to by one goroutine at a time.
 type hostileConn struct {
-	h      *hostile
+	h      *hostileServer
 	conn   net.Conn
 	mu     sync.Mutex
 	packed bytes.Buffer
@@ -132,7 +132,7 @@ func (c *hostileConn) raw(b []byte) error {
 	return wsutil.WriteServerBinary(c.conn, b)
 }
 
-func (h *hostile) serve(w http.ResponseWriter, r *http.Request) {
+func (h *hostileServer) serve(w http.ResponseWriter, r *http.Request) {
 	conn, _, _, err := ws.UpgradeHTTP(r, w)
 	if err != nil {
 		return
@@ -179,7 +179,7 @@ func (h *hostile) serve(w http.ResponseWriter, r *http.Request) {
 				go h.attack.ready(c)
 				continue
 			}
-			if shard < goodShards {
+			if shard < servedShards {
 				h.mu.Lock()
 				delete(h.conns, c) // it is not cut
 				h.mu.Unlock()
@@ -188,7 +188,7 @@ func (h *hostile) serve(w http.ResponseWriter, r *http.Request) {
 			h.mu.Lock()
 			h.ready++
 			h.mu.Unlock()
-			if shard < goodShards {
+			if shard < servedShards {
 				go h.events(c, shard)
 			}
 		case 6:
@@ -205,8 +205,8 @@ func (h *hostile) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // beat notes a heartbeat.
-func (h *hostile) beat(shard int) {
-	if shard < 0 || shard >= goodShards {
+func (h *hostileServer) beat(shard int) {
+	if shard < 0 || shard >= servedShards {
 		return
 	}
 	h.mu.Lock()
@@ -222,7 +222,7 @@ func (h *hostile) beat(shard int) {
 }
 
 // events sends a good shard an event now and then, for as long as its connection lasts.
-func (h *hostile) events(c *hostileConn, shard int) {
+func (h *hostileServer) events(c *hostileConn, shard int) {
 	for seq := 2; ; seq++ {
 		time.Sleep(20 * time.Millisecond)
 		if c.send(fmt.Sprintf(`{"t":"GOOD","s":%d,"op":0,"d":{"n":%d}}`, seq, seq)) != nil {
