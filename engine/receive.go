@@ -270,7 +270,9 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 	if s.session != nil && s.session.id == r.SessionID {
 		return nil
 	}
-	s.setSession(newSession(r.SessionID, r.ResumeURL, e.Seq-1))
+	ses := newSession(r.SessionID, r.ResumeURL, e.Seq-1)
+	ses.began = now.UnixNano()
+	s.setSession(ses)
 	s.hostFailures, s.resumeFailures, s.doubtful = 0, 0, 0
 	s.counters.sessions.Add(1)
 	s.log.Info("ready", "guilds", r.Guilds)
@@ -312,7 +314,7 @@ func (s *shard) emit(e *wire.Envelope) {
 		s.session.queued.Store(e.Seq)
 	}
 	s.session.seen = true
-	s.push(Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, origin: s.session}, e.Type, e.Data)
+	s.push(Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began, origin: s.session}, e.Type, e.Data)
 }
 
 // push leaves an event with copies of its name and data in the outlet.

@@ -58,7 +58,7 @@ const (
 	handedOnFor = time.Hour
 	// leastRound is how long a read takes on average at the least, when quickRounds before it
 	// have brought nothing.
-	leastRound  = 50 * time.Millisecond
+	leastRound  = 60 * time.Millisecond
 	quickRounds = 3
 	// reconnectAfter is how many failures in a row a client is kept for.
 	reconnectAfter = 5

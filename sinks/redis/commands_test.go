@@ -297,7 +297,9 @@ func TestGroupDestroyed(t *testing.T) {
 	w.srv.CLI("XGROUP", "DESTROY", "SEND", "gateway")
 	w.srv.CLI("DEL", "2", "3")
 	for _, s := range []string{"SEND", "2", "3"} {
-		w.wait("group of "+s, func() bool { return strings.Contains(w.srv.CLI("EXISTS", s), "1") && strings.Contains(w.srv.CLI("XINFO", "GROUPS", s), "gateway") })
+		w.wait("group of "+s, func() bool {
+			return strings.Contains(w.srv.CLI("EXISTS", s), "1") && strings.Contains(w.srv.CLI("XINFO", "GROUPS", s), "gateway")
+		})
 	}
 	w.add("SEND", rawString(fmt.Sprintf(`{"shard":1,"packet":%s}`, packet(5))))
 	w.add("2", rawString(packet(5)))

@@ -70,6 +70,8 @@ type fence struct {
 	// owned by the writer
 	written int64
 	ahead   int64 // in the commands that are on their way
+	sent    int64 // where it has ever been sent to; it is nowhere beyond
+	mended  int   // round in which it, or the marks, was last repaired
 	marks   map[int]*shardMarks
 }
 
