@@ -129,6 +129,7 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 		if ctx.Err() != nil {
 			return
 		}
+		r.undone = make(map[string]string) // the answer may be lost that gave entries to this consumer
 		pause(ctx, r.outage.Failed(err, remedyFor(err)))
 		if failed++; failed%reconnectAfter == 0 {
 			r.disconnect() // what it has found out of the server may be wrong
@@ -190,11 +191,12 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 	}
 	r.outage.Over()
 	any, fresh := false, false
+	newest := strconv.FormatInt(began.Add(24*time.Hour).UnixMilli(), 10) + "-0" // beyond, an id is none that Redis has made
 	for _, s := range r.streams {
 		for _, e := range got[s] {
 			any = true
 			switch {
-			case r.undone == nil && laterID(e.ID, r.last[s]):
+			case r.undone == nil && laterID(e.ID, r.last[s]) && !laterID(e.ID, newest):
 				r.last[s] = e.ID
 			case r.undone != nil && laterID(e.ID, r.undone[s]):
 				r.undone[s] = e.ID

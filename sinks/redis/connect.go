@@ -86,6 +86,8 @@ func Connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error
 	if o.Dialer.KeepAlive == 0 {
 		o.Dialer.KeepAlive = time.Second // also how often an idle connection is tried
 	}
+	o.ClusterOption.MaxMovedRedirections = 5 // a server may send one round in a circle
+	guard(&o)
 	client, err := rueidis.NewClient(o)
 	if err == nil {
 		if err = client.Do(ctx, client.B().Ping().Build()).Error(); err != nil {

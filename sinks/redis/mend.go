@@ -5,6 +5,7 @@ package redis
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -43,18 +44,28 @@ func (w *writer) setFence(ctx context.Context, f *fence) {
 	}
 }
 
-// mendMarks removes a key that is no hash. The fence still keeps this process from
-// repeating events; those of the process before are not known any more.
+// mendMarks removes a key that is no hash, as TYPE must confirm. The fence still keeps this
+// process from repeating events; those of the process before are not known any more.
 func (w *writer) mendMarks(ctx context.Context, f *fence) {
-	if w.mends(f) && w.repairs.allow() {
-		w.s.o.Log.Error("redis: the key of the dedup positions is no hash; it is removed, and made anew", "key", f.marksKey)
+	if !w.mends(f) {
+		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	if err := w.client.Do(ctx, w.client.B().Del().Key(f.marksKey).Build()).Error(); err != nil {
+	typ, err := w.client.Do(ctx, w.client.B().Type().Key(f.marksKey).Build()).ToString()
+	if err == nil && slices.Contains(types, typ) && typ != "hash" {
+		if w.repairs.allow() {
+			w.s.o.Log.Error("redis: the key of the dedup positions is no hash; it is removed, and made anew", "key", f.marksKey, "type", typ)
+		}
+		err = w.client.Do(ctx, w.client.B().Del().Key(f.marksKey).Build()).Error()
+	}
+	if err != nil {
 		w.mendErr = err
 	}
 }
+
+// types are what TYPE may say of a key that is no stream.
+var types = []string{"string", "list", "set", "zset", "hash"}
 
 // mends notes that a fence, or its marks, is repaired, and returns false if it was in this round.
 func (w *writer) mends(f *fence) bool {

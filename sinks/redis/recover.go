@@ -128,7 +128,7 @@ func (w *writer) refusedEntry(ctx context.Context, err error) {
 		case e != nil:
 			pause(ctx, w.outage.Failed(fmt.Errorf("redis: TYPE of stream %s: %w", name, e), remedyFor(e)))
 			return
-		case !slices.Contains([]string{"string", "list", "set", "zset", "hash"}, typ):
+		case !slices.Contains(types, typ):
 			pause(ctx, w.outage.Failed(err, "")) // it is a stream now, or something that refuses for other reasons
 			return
 		}
