@@ -437,7 +437,7 @@ func (r *commandReader) acknowledge(ctx context.Context) {
 		for i, a := range client.DoMulti(answering, cmds...) {
 			// What cannot be acknowledged stays held: given up, it would be carried out again
 			// by the next process. Without its group XACK answers 0.
-			if err := a.Error(); err == nil || strings.HasPrefix(err.Error(), "WRONGTYPE") {
+			if _, err := a.ToInt64(); err == nil || strings.HasPrefix(err.Error(), "WRONGTYPE") {
 				r.release(acks[i])
 			} else {
 				r.done(acks[i])

@@ -9,6 +9,7 @@ package redis
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -21,8 +22,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"context"
 
 	"sluice/engine"
 	"sluice/sinks/sinktest/redistest"
@@ -45,6 +44,7 @@ type hostile struct {
 
 	mu     sync.Mutex
 	attack attack
+	cutAt  []byte         // a command with this in it ends its connection
 	turns  map[string]int // commands that came after a wait, as the first of what was sent together
 	conns  map[net.Conn]bool
 }
@@ -118,8 +118,12 @@ func (s *hostile) serve(conn net.Conn, r *rand.Rand) {
 		if turn {
 			s.turns[command[0]]++
 		}
+		end := s.cutAt != nil && bytes.Contains(raw, s.cutAt)
 		s.mu.Unlock()
 		reply, pass := []byte(nil), true
+		if end {
+			return
+		}
 		if a != nil {
 			reply, pass = a(r, command)
 		}
