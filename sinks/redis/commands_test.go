@@ -66,14 +66,16 @@ func (f *fakeEngine) count() (n int) {
 
 // commandWorld is a server, a reader of commands, and a bot that sends them.
 type commandWorld struct {
-	t   *testing.T
-	srv *redistest.Server
-	bot rueidis.Client
-	log syncBuffer
+	t       *testing.T
+	srv     *redistest.Server
+	address string // as read reaches it
+	bot     rueidis.Client
+	log     syncBuffer
 }
 
 func newCommandWorld(t *testing.T) *commandWorld {
 	w := &commandWorld{t: t, srv: redistest.Start(t)}
+	w.address = w.srv.Addr
 	var err error
 	w.bot, err = rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{w.srv.Addr}, DisableCache: true, ForceSingleClient: true})
 	if err != nil {
@@ -85,7 +87,7 @@ func newCommandWorld(t *testing.T) *commandWorld {
 
 // read runs a reader until stop is called.
 func (w *commandWorld) read(f *fakeEngine, consumer string, timeout time.Duration) (stop func()) {
-	option, err := NewClientOption([]string{w.srv.Addr}, nil)
+	option, err := NewClientOption([]string{w.address}, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
