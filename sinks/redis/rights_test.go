@@ -69,6 +69,18 @@ func TestRightsOfSink(t *testing.T) {
 	if out := replica.CLI("XLEN", "MESSAGE_CREATE"); strings.TrimSpace(out) != "1000" {
 		t.Errorf("the replica has %s", out)
 	}
+	trimmed := start(t, Options{MaxLen: 100}, address)
+	trimmed.publish(3000, "TRIMMED")
+	trimmed.settled()
+	if n := len(entries(t, srv.Addr, "TRIMMED")); n > 1500 {
+		t.Errorf("%d entries with a bound of 100", n)
+	}
+	srv.CLI("ACL", "SETUSER", "sink", "-xtrim")
+	trimmed.publish(3000, "TRIMMED")
+	trimmed.settled()
+	if !strings.Contains(trimmed.log.String(), "does not trim") {
+		t.Error("that a stream is not trimmed is not logged")
+	}
 	srv.CLI("SET", "WRONG", "no stream")
 	h := start(t, Options{Bot: "bot 2"}, address)
 	h.publish(100, "GUILD_CREATE", "WRONG")

@@ -20,8 +20,8 @@ import (
 // start and next are what the fence holds before and after the batch: the number
 // of entries written so far; bound is the highest that it can be now. marks is a hash of the last
 // events that are written, by shard (seen.go); order says which shard and seq an entry has. The
-// answer is where the fence stands as far as this batch goes, start to next, and, if that is not
-// next, why:
+// answer is where the fence stands as far as this batch goes, start to next, and, if there is
+// something to say about that, what:
 //
 //	gap                the batch before this one has not been written
 //	part               a part was written before
@@ -29,6 +29,7 @@ import (
 //	fence, its value   the fence is not what anybody has written
 //	marks              that key is no hash
 //	entry, the error   of Redis, which refuses the entry that is next
+//	untrimmed, the error of a trim; the entries are written
 //
 // The streams are trimmed first: that needs no memory and may free some. The entries come last:
 // each step before them is undone if one after it fails, which no user who may do the step is
@@ -62,9 +63,12 @@ if shards > 0 then
     set[2 * s - 1], set[2 * s] = A[7 + s], A[after + s]
   end
 end
+local untrimmed
 for t = n + 3, #K do
-  if A[4] ~= '' then pcall('XTRIM', K[t], 'MINID', '~', A[4]) end
-  if A[5] ~= '' then pcall('XTRIM', K[t], 'MAXLEN', '~', A[5]) end
+  local r
+  if A[4] ~= '' then r = pcall('XTRIM', K[t], 'MINID', '~', A[4]) end
+  if A[5] ~= '' then r = pcall('XTRIM', K[t], 'MAXLEN', '~', A[5]) end
+  if type(r) == 'table' then untrimmed = r.err end
 end
 local err = pcall('SET', K[1], A[2], 'EX', 86400).err
 if err then return redis.error_reply(err) end
@@ -84,7 +88,10 @@ while not err and i < n do
   err = type(r) == 'table' and r.err
   if not err then i = i + 1 end
 end
-if not err then return {start + n} end
+if not err then
+  if untrimmed then return {start + n, 'untrimmed', untrimmed} end
+  return {start + n}
+end
 call('SET', K[1], string.format('%%.0f', start + i), 'EX', 86400)
 if marked then
   for s = 1, shards do set[2 * s] = A[before + s] end

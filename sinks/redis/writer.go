@@ -60,7 +60,7 @@ type writer struct {
 
 	wrong map[string]time.Time // streams of which an entry was set aside, and when
 
-	repairs, forgotten, duplicates, suspects limit
+	repairs, forgotten, duplicates, suspects, untrimmed limit
 }
 
 // sentGroup is what a command was made of.
@@ -342,6 +342,10 @@ func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResu
 		} else {
 			note(refused, errors.New(text))
 		}
+	case "untrimmed":
+		if text, _ := detail.ToString(); w.untrimmed.allow() {
+			w.s.o.Log.Error("redis does not trim a stream, which grows", "error", text, "remedy", remedyFor(errors.New(text)))
+		}
 	}
 }
 
@@ -371,7 +375,7 @@ func parseAnswer(sent sentGroup, parts []rueidis.RedisMessage) (n int, why strin
 	if len(parts) == 1 {
 		return n, "", nil, n == sent.n
 	}
-	if why, err = parts[1].ToString(); err != nil || n == sent.n {
+	if why, err = parts[1].ToString(); err != nil || (n == sent.n) != (why == "untrimmed") {
 		return 0, "", nil, false
 	}
 	if len(parts) == 3 {
@@ -386,7 +390,7 @@ func parseAnswer(sent sentGroup, parts []rueidis.RedisMessage) (n int, why strin
 		return n, why, detail, detail != nil && n == 0 && detail.IsString()
 	case "seen":
 		return n, why, detail, detail != nil && n == 0 && (detail.IsArray() || detail.IsMap())
-	case "entry":
+	case "entry", "untrimmed":
 		return n, why, detail, detail != nil && detail.IsString()
 	}
 	return 0, "", nil, false
