@@ -72,6 +72,10 @@ func (o *Outage) Failed(err error, remedy string) time.Duration {
 	return wait/2 + rand.N(wait/2)
 }
 
+// Progress notes that something got through, though there is no end yet: the waits begin
+// anew.
+func (o *Outage) Progress() { o.tries = 0 }
+
 // Over notes that the broker is back. attrs, as slog's, are added to what
 // is told.
 func (o *Outage) Over(attrs ...any) {

@@ -198,12 +198,12 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 			switch {
 			case r.undone == nil && laterID(e.ID, r.last[s]) && !laterID(e.ID, newest):
 				r.last[s] = e.ID
+				fresh = true
 			case r.undone != nil && laterID(e.ID, r.undone[s]):
 				r.undone[s] = e.ID
 				fresh = true
 			}
 			if r.hold(entryID{s, e.ID}) {
-				fresh = true
 				r.handle(ctx, entryID{s, e.ID}, e.FieldValues)
 			}
 		}

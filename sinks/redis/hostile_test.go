@@ -33,7 +33,8 @@ var (
 )
 
 // attack is what a hostile server does with a command: it answers with these bytes, and
-// ends the connection if they are nil. It passes on what it has no attack for.
+// ends the connection if they are nil. If it passes the command on it answers with what comes back,
+// unless there is a reply instead.
 type attack func(r *rand.Rand, command []string) (reply []byte, pass bool)
 
 // hostile is a server that attacks, and is honest while its attack is nil.
@@ -131,8 +132,12 @@ func (s *hostile) serve(conn net.Conn, r *rand.Rand) {
 			if _, err := up.Write(raw); err != nil {
 				return
 			}
-			if reply, err = readReply(back, nil); err != nil {
+			honest, err := readReply(back, nil)
+			if err != nil {
 				return
+			}
+			if reply == nil {
+				reply = honest
 			}
 		}
 		if reply == nil {
@@ -277,6 +282,8 @@ func mixed(r *rand.Rand, command []string) ([]byte, bool) {
 		return nil, false
 	case 1: // more than one
 		return []byte(anything(r, 0) + anything(r, 0)), false
+	case 2, 3, 4: // it is done, and not told
+		return []byte(anything(r, 0)), true
 	}
 	return []byte(anything(r, 0)), false
 }

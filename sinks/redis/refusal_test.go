@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -107,6 +108,28 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// An error in the place of the answer to a batch that is written, while those after it are
+// answered: the batch is neither repeated, nor are later events taken for it.
+func TestAnswerReplaced(t *testing.T) {
+	srv := redistest.Start(t)
+	s := newHostile(t, srv.Addr, 1)
+	h := start(t, Options{}, s.Addr().String())
+	var calls atomic.Int64
+	s.use(func(_ *rand.Rand, c []string) ([]byte, bool) {
+		if c[0] != "EVALSHA" {
+			return nil, true
+		}
+		if n := calls.Add(1); n%23 == 0 {
+			return []byte([]string{"-ERR upstream timeout\r\n", "*0\r\n", ":1\r\n"}[n%3]), true
+		}
+		return nil, true
+	})
+	h.publish(30_000, "A", "B")
+	s.use(nil)
+	h.settled()
+	whole(t, srv.Addr, 30_000, "A", "B")
+}
+
 // A connection that ends whenever the script is called is no fault of an event that any Redis
 // would take.
 func TestCutForever(t *testing.T) {
@@ -136,6 +159,7 @@ var readerAnswers = map[string][2]string{
 	"foreign stream":    {"XREADGROUP", "%1\r\n" + blobs("foreign") + "*1\r\n*2\r\n" + blobs("1-1") + "*2\r\n" + blobs("data", "{}")},
 	"nothing":           {"XREADGROUP", "*-1\r\n"},
 	"empty":             {"XREADGROUP", "%0\r\n"},
+	"a refused command": {"XREADGROUP", "%1\r\n" + blobs("SEND") + "*1\r\n*2\r\n" + blobs("99-1") + "*2\r\n" + blobs("data", "none")},
 	"the same again":    {"XREADGROUP", "%1\r\n" + blobs("SEND") + "*1\r\n*2\r\n" + blobs("1-1") + "*2\r\n" + blobs("other", "{}")},
 	"no ids":            {"XREADGROUP", "%1\r\n" + blobs("SEND") + "*1\r\n*2\r\n" + blobs("x") + "*-1\r\n"},
 	"number":            {"XREADGROUP", ":1\r\n"},

@@ -303,12 +303,19 @@ func failureOfAnswer(err error) failure {
 // answer goes through the answer to one command.
 func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResult, note func(failure, error)) {
 	g, f := sent.g, sent.g.fence
+	if f.unsure == w.round {
+		return // one before this has no answer to go by: both are sent again, and the fence has them
+	}
 	parts, err := r.ToArray()
 	if err != nil {
+		f.unsure = w.round
 		note(failureOfAnswer(err), err)
 		return
 	}
 	n, why, detail, ok := parseAnswer(sent, parts)
+	if n < sent.n {
+		f.unsure = w.round
+	}
 	if !ok {
 		note(odd, fmt.Errorf("redis: the answer to EVALSHA is not the script's, but %s", shape(parts)))
 		return
@@ -422,7 +429,10 @@ func (w *writer) written(g *group, n int) {
 }
 
 // progress notes that less is pending than before.
-func (w *writer) progress() { w.fruitless = 0 }
+func (w *writer) progress() {
+	w.fruitless = 0
+	w.outage.Progress()
+}
 
 // drop takes the first n entries out of a group.
 func (w *writer) drop(g *group, n int) {
