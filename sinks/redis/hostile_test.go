@@ -291,7 +291,10 @@ func mixed(r *rand.Rand, command []string) ([]byte, bool) {
 // always has one command answered in one way.
 func always(command, reply string) attack {
 	return func(_ *rand.Rand, c []string) ([]byte, bool) {
-		return []byte(reply), !strings.EqualFold(c[0], command)
+		if c[0] != command {
+			return nil, true
+		}
+		return []byte(reply), false
 	}
 }
 
