@@ -108,7 +108,7 @@ func classify(err error) error {
 	var alert tls.AlertError
 	var dns *net.DNSError
 	switch {
-	case strings.HasPrefix(text, "WRONGPASS"), strings.HasPrefix(text, "NOAUTH"), strings.HasPrefix(text, "ERR AUTH"):
+	case strings.HasPrefix(text, "WRONGPASS"), strings.HasPrefix(text, "NOAUTH"), strings.HasPrefix(text, "AUTH "), strings.HasPrefix(text, "ERR AUTH"):
 		return &ConfigError{"redis.urls", err, "user and password must be those of the server, as in redis://user:password@host:6379"}
 	case strings.HasPrefix(text, "NOPERM"):
 		return &ConfigError{"redis.urls", err, rights}

@@ -31,7 +31,7 @@ func failureOf(text string) failure {
 		return unknown
 	case word == "READONLY":
 		return replica
-	case strings.HasPrefix(text, "ERR Protocol error"):
+	case strings.HasPrefix(text, "Protocol error"): // without ERR, which rueidis leaves out
 		return cut // which follows
 	}
 	return refused
