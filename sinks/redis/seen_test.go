@@ -217,3 +217,31 @@ func TestSeen(t *testing.T) {
 		t.Error("that is not what was to be tested")
 	}
 }
+
+// Whatever is stored as a mark reads back as it was written, and what is no mark covers nothing.
+func FuzzMark(f *testing.F) {
+	for _, text := range []string{"", "a:5", "a:gap:b,c", "a:5::2s", "a%3Ab:1:x:1", "garbage", "a:9000000000000000000", ":::"} {
+		f.Add(text, "a", int64(5), int64(100))
+	}
+	f.Fuzz(func(t *testing.T, text, session string, seq, began int64) {
+		m := parseMark(text)
+		if got := string(m.append(nil)); got != text {
+			t.Fatalf("%q comes back as %q", text, got)
+		}
+		ev := &engine.Event{Session: session, Seq: seq, Began: max(began, 0)}
+		if m.raw != "" && m.covers(ev) {
+			t.Errorf("%q covers %+v", text, ev)
+		}
+		seq, ok := markSeq(ev)
+		if !ok || m.covers(ev) {
+			return
+		}
+		next := m.next(ev, seq)
+		if got := parseMark(string(next.append(nil))); got != next {
+			t.Errorf("%+v comes back as %+v", next, got)
+		}
+		if !next.covers(ev) {
+			t.Errorf("%+v, which %+v left, does not cover it", next, ev)
+		}
+	})
+}
