@@ -19,6 +19,7 @@ type Event struct {
 	Seq     int64  // Discord's sequence number within the session
 	Type    []byte // the dispatch's name, such as MESSAGE_CREATE
 	Data    []byte // the payload's d, byte for byte as Discord sent it
+	Began   int64  // when this process began the session by an Identify, in nanoseconds of Unix time; 0: one before it has
 	Gap     bool   // a GapEvent, which is the engine's own: Session and Seq are those of the session that has ended
 
 	origin *session     // takes the acknowledgement

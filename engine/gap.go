@@ -87,5 +87,9 @@ func (s *shard) tellGap(g *gap) {
 		At      string `json:"at"`
 		Reason  string `json:"reason"`
 	}{s.id, s.env.shards, g.Session, g.Seq, time.UnixMilli(g.At).UTC().Format("2006-01-02T15:04:05.000Z"), g.Reason})
-	s.push(Event{Shard: s.id, Session: g.Session, Seq: g.Seq, Gap: true, origin: &g.end}, []byte(GapEvent), data)
+	ev := Event{Shard: s.id, Session: g.Session, Seq: g.Seq, Gap: true, origin: &g.end}
+	if g.of != nil {
+		ev.Began = g.of.began
+	}
+	s.push(ev, []byte(GapEvent), data)
 }

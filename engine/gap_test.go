@@ -77,6 +77,41 @@ func TestGap(t *testing.T) {
 	}
 }
 
+// Events say when their session began, a gap that of the session which has ended; those of a session
+// that an engine before this one began say nothing.
+func TestBegan(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{ReplayLimit: 10_000}, engine.Options{Gaps: true})
+		start := time.Now().UnixNano()
+		w.ready(1)
+		first := w.sessions()[0]
+		w.srv.Do(0, sim.Action{Kind: sim.InvalidSession})
+		w.wait("the gap", func() bool { return w.sink.count("READY") == 2 })
+		w.srv.Cut(0, true)
+		w.wait("a resume", func() bool { return w.sink.count("RESUMED") == 1 })
+		second := w.sessions()[0]
+		w.sink.mu.Lock()
+		if a, b := w.sink.began[first.ID], w.sink.began[second.ID]; a < start-int64(time.Hour) || b <= a {
+			t.Errorf("the sessions began at %d and %d, the test at %d", a, b, start)
+		}
+		w.sink.mu.Unlock()
+		w.stop()
+		if err := <-w.ended; err != nil {
+			t.Fatalf("Run = %v", err)
+		}
+		stored := w.sessions()
+		w.sink = new(recorder)
+		w.start(engine.Options{Gaps: true, Sessions: stored})
+		w.wait("a resume", func() bool { return w.sink.count("RESUMED") == 1 })
+		w.sink.mu.Lock()
+		if began, ok := w.sink.began[second.ID]; !ok || began != 0 {
+			t.Errorf("a session of the engine before began at %d", began)
+		}
+		w.sink.mu.Unlock()
+		w.end()
+	})
+}
+
 func TestGapsOff(t *testing.T) {
 	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 		w := newWorld(t, reader, sim.Options{}, engine.Options{})

@@ -312,7 +312,9 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 		}
 		s.forget(now, "Resume was answered with another session")
 	}
-	s.setSession(newSession(r.SessionID, s.resumeURL(r.ResumeURL), e.Seq-1))
+	ses := newSession(r.SessionID, s.resumeURL(r.ResumeURL), e.Seq-1)
+	ses.began = now.UnixNano()
+	s.setSession(ses)
 	s.hostFailures, s.resumeFailures, s.doubtful, s.repeats = 0, 0, 0, 0
 	s.sessionAt = now
 	s.counters.sessions.Add(1)
@@ -355,7 +357,7 @@ func (s *shard) emit(e *wire.Envelope) {
 		s.session.queued.Store(e.Seq)
 	}
 	s.session.seen = true
-	s.push(Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, origin: s.session}, e.Type, e.Data)
+	s.push(Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began, origin: s.session}, e.Type, e.Data)
 }
 
 // push leaves an event with copies of its name and data in the outlet. One that fills a large

@@ -26,6 +26,7 @@ const simToken = "sim-token"
 type recorder struct {
 	mu       sync.Mutex
 	received []sim.Received
+	began    map[string]int64 // Event.Began of the last event of each session
 	gaps     []toldGap
 	gate     chan struct{} // if set, Publish waits for it to be closed
 	closed   bool
@@ -45,6 +46,10 @@ func (r *recorder) Publish(ctx context.Context, batch []engine.Event, acked func
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, ev := range batch {
+		if r.began == nil {
+			r.began = make(map[string]int64)
+		}
+		r.began[ev.Session] = ev.Began
 		if ev.Gap {
 			r.gaps = append(r.gaps, toldGap{string(ev.Type), string(ev.Data), ev.Session, len(r.received)})
 			continue

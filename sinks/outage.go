@@ -13,6 +13,9 @@ const (
 	firstWait = 100 * time.Millisecond
 	longest   = 2 * time.Second
 	tellEvery = time.Minute
+	// tellMost is how many outages are logged in a minute: a broker may come and go all the
+	// time.
+	tellMost = 5
 )
 
 // Outage follows a broker's failures: it tells the first, one each minute after
@@ -25,8 +28,12 @@ type Outage struct {
 	Commands bool
 
 	since time.Time // of the first failure; zero: there is no outage
-	told  time.Time
+	told  time.Time // zero: this outage is not logged
 	tries int
+
+	minute  time.Time // when it began
+	logged  int       // outages in it
+	skipped int       // outages since the last line that were not logged
 }
 
 // Failed notes a failure and returns how long to wait before the next try: 0.1 s
@@ -38,9 +45,19 @@ func (o *Outage) Failed(err error, remedy string) time.Duration {
 	if o.since.IsZero() {
 		o.since, o.tries, o.told = now, 0, time.Time{}
 	}
-	if now.Sub(o.told) >= tellEvery {
+	if now.Sub(o.minute) >= tellEvery {
+		o.minute, o.logged = now, 0
+	}
+	if o.told.IsZero() && o.logged < tellMost || !o.told.IsZero() && now.Sub(o.told) >= tellEvery {
+		if o.told.IsZero() {
+			o.logged++
+		}
 		o.told = now
 		attrs := []any{"error", err, "for", now.Sub(o.since).Round(time.Second)}
+		if o.skipped > 0 {
+			attrs = append(attrs, "outages_not_logged", o.skipped)
+			o.skipped = 0
+		}
 		if remedy != "" {
 			attrs = append(attrs, "remedy", remedy)
 		}
@@ -55,10 +72,19 @@ func (o *Outage) Failed(err error, remedy string) time.Duration {
 	return wait/2 + rand.N(wait/2)
 }
 
+// Progress notes that something got through, though there is no end yet: the waits begin
+// anew.
+func (o *Outage) Progress() { o.tries = 0 }
+
 // Over notes that the broker is back. attrs, as slog's, are added to what
 // is told.
 func (o *Outage) Over(attrs ...any) {
 	if o.since.IsZero() {
+		return
+	}
+	defer func() { o.since = time.Time{} }()
+	if o.told.IsZero() {
+		o.skipped++
 		return
 	}
 	attrs = append([]any{"after", time.Since(o.since).Round(time.Millisecond)}, attrs...)
@@ -67,5 +93,4 @@ func (o *Outage) Over(attrs ...any) {
 	} else {
 		o.Log.Info(o.Broker+" takes events again", attrs...)
 	}
-	o.since = time.Time{}
 }

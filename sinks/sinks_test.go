@@ -117,6 +117,33 @@ func TestOutage(t *testing.T) {
 	})
 }
 
+// A broker that comes and goes is logged a few times a minute, with how often besides.
+func TestOutageFlaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		o := Outage{Log: slog.New(slog.NewTextHandler(&log, nil)), Broker: "redis"}
+		for range 600 { // in two minutes
+			time.Sleep(o.Failed(errors.New("refused"), ""))
+			o.Over()
+			time.Sleep(200*time.Millisecond - firstWait)
+		}
+		began, ended := strings.Count(log.String(), "takes no events"), strings.Count(log.String(), "takes events again")
+		if began < 6 || began > 3*tellMost || ended != began {
+			t.Errorf("%d and %d lines", began, ended)
+		}
+		if !strings.Contains(log.String(), "outages_not_logged=") {
+			t.Error("what is left out is not logged")
+		}
+		time.Sleep(time.Minute)
+		for began := time.Now(); time.Since(began) < 30*time.Second; {
+			time.Sleep(o.Failed(errors.New("refused"), ""))
+		}
+		if n := strings.Count(log.String(), "takes no events"); n != began+1 {
+			t.Errorf("%d lines after an outage that lasts, want %d", n, began+1)
+		}
+	})
+}
+
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestFormats holds each format against a file, which other programs' decoders are

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,22 +68,30 @@ const (
 	// readBlock is how long a read waits for a command, and so how long the end
 	// of the context may take to be noticed.
 	readBlock = 500 * time.Millisecond
-	// ackPause gathers acknowledgements.
+	// ackPause gathers acknowledgements; ackRetry follows those that failed.
 	ackPause = 20 * time.Millisecond
+	ackRetry = time.Second
 	// handedOnFor is how long a command for another process stays in its stream, as
 	// with the old gateway.
 	handedOnFor = time.Hour
+	// leastRound is how long a read takes on average at the least, when quickRounds before it
+	// have brought nothing.
+	leastRound  = 60 * time.Millisecond
+	quickRounds = 3
+	// reconnectAfter is how many failures in a row a client is kept for.
+	reconnectAfter = 5
 )
 
 // commandReader is the state of one ReadCommands. But for what mu guards it belongs to
 // its goroutine.
 type commandReader struct {
 	CommandOptions
-	client  rueidis.Client
+	client  rueidis.Client // nil: not connected; written with mu held
 	outage  sinks.Outage
 	streams []string
 	count   int64     // entries to read at once
 	claimed time.Time // when others' commands were last looked for
+	claims  bool      // that has failed, and comes before all else
 	// While it is not nil, what this consumer was given before and has not done is
 	// read: each stream from the entry after this one.
 	undone map[string]string
@@ -94,6 +104,10 @@ type commandReader struct {
 	passed    time.Time   // the beginning of the last pass
 	repass    time.Time   // when the next may begin
 	perShard  int         // the bound of holds
+	// The newest entry that each stream's group has given out, and the rounds in a row that came
+	// back at once with nothing new.
+	last map[string]string
+	idle int
 
 	mu    sync.Mutex
 	held  map[entryID]int // the shard of what is read and not yet acknowledged; -1: none
@@ -113,7 +127,7 @@ type entryID struct{ stream, id string }
 // does not hold up those of others.
 func ReadCommands(ctx context.Context, o CommandOptions) {
 	r := &commandReader{CommandOptions: o, outage: sinks.Outage{Log: o.Log, Broker: "redis", Commands: true},
-		count: readCount / 4, undone: make(map[string]string), left: make(map[int]int),
+		count: readCount / 4, undone: make(map[string]string), last: make(map[string]string), left: make(map[int]int),
 		perShard: shardHeld(len(o.Shards)), held: make(map[entryID]int), holds: make(map[int]int), acked: make(map[entryID]struct{})}
 	r.Total = max(r.Total, len(o.Shards), 1)
 	r.streams = []string{"SEND"}
@@ -128,40 +142,65 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 	defer func() {
 		stop()
 		acker.Wait()
-		if r.client != nil {
-			r.client.Close()
-		}
+		r.disconnect()
 	}()
-	for ctx.Err() == nil {
+	acker.Go(func() { r.acknowledge(acking) })
+	for failed := 0; ctx.Err() == nil; {
 		if r.client == nil {
 			client, err := Connect(ctx, o.Client)
 			if err != nil {
 				pause(ctx, r.outage.Failed(err, remedyFor(err)))
 				continue
 			}
+			r.mu.Lock()
 			r.client = client
-			acker.Go(func() { r.acknowledge(acking) })
+			r.mu.Unlock()
 		}
 		err := r.join(ctx)
 		for err == nil && ctx.Err() == nil {
-			err = r.readOnce(ctx)
+			if err = r.readOnce(ctx); err == nil {
+				failed = 0
+			}
 		}
-		if ctx.Err() == nil {
-			pause(ctx, r.outage.Failed(err, remedyFor(err)))
+		if ctx.Err() != nil {
+			return
+		}
+		r.pass() // the answer may be lost that gave entries to this consumer
+		pause(ctx, r.outage.Failed(err, remedyFor(err)))
+		if failed++; failed%reconnectAfter == 0 {
+			r.disconnect() // what it has found out of the server may be wrong
 		}
 	}
 }
 
-// join makes the groups, where they are missing.
+// disconnect gives up the client.
+func (r *commandReader) disconnect() {
+	r.mu.Lock()
+	client := r.client
+	r.client = nil
+	r.mu.Unlock()
+	if client != nil {
+		client.Close()
+	}
+}
+
+// join makes the groups, where they are missing. One that was destroyed begins where it stood:
+// what it has given out before is not carried out again. That of a stream which is gone, too,
+// begins anew.
 func (r *commandReader) join(ctx context.Context) error {
 	var cmds []rueidis.Completed
 	for _, s := range r.streams {
+		if last := r.last[s]; last != "" {
+			cmds = append(cmds, r.client.B().XgroupCreate().Key(s).Group(r.Group).Id(last).Build())
+		}
 		cmds = append(cmds, r.client.B().XgroupCreate().Key(s).Group(r.Group).Id("0").Mkstream().Build())
 	}
 	for _, a := range r.client.DoMulti(ctx, cmds...) {
-		if err := a.Error(); err != nil && !rueidis.IsRedisBusyGroup(err) {
-			return fmt.Errorf("XGROUP CREATE: %w", err)
+		err := a.Error()
+		if err == nil || rueidis.IsRedisBusyGroup(err) || strings.Contains(err.Error(), "requires the key to exist") {
+			continue
 		}
+		return fmt.Errorf("XGROUP CREATE: %w", err)
 	}
 	return nil
 }
@@ -173,10 +212,12 @@ func shardHeld(shards int) int {
 
 // readOnce reads what there is, or waits shortly for it, and hands it on.
 func (r *commandReader) readOnce(ctx context.Context) error {
-	if now := time.Now(); r.undone == nil && now.Sub(r.claimed) >= r.Timeout/3 {
+	if now := time.Now(); (r.undone == nil || r.claims) && now.Sub(r.claimed) >= r.Timeout/3 {
+		r.claims = true
 		if err := r.claim(ctx); err != nil {
 			return err
 		}
+		r.claims = false
 		if r.pending() {
 			r.pass() // which tells Redis that this consumer lives, for other processes to see
 		}
@@ -188,19 +229,25 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 	r.mu.Lock()
 	clear(r.acked)
 	r.mu.Unlock()
+	began := time.Now()
 	got, err := r.read(ctx)
 	if err != nil {
 		return err
 	}
 	r.outage.Over()
-	n := 0
-	size := 0
+	n, size, fresh := 0, 0, false
+	newest := strconv.FormatInt(began.Add(24*time.Hour).UnixMilli(), 10) + "-0" // beyond, an id is none that Redis has made
 	for _, s := range r.streams {
 		for _, e := range got[s] {
 			n++
 			size += len(e.FieldValues["data"])
-			if r.undone != nil {
+			switch {
+			case r.undone == nil && laterID(e.ID, r.last[s]) && !laterID(e.ID, newest):
+				r.last[s] = e.ID
+				fresh = true
+			case r.undone != nil && laterID(e.ID, r.undone[s]):
 				r.undone[s] = e.ID
+				fresh = true
 			}
 			if at := (entryID{s, e.ID}); !r.holding(at) {
 				r.handle(ctx, at, e.FieldValues)
@@ -219,7 +266,32 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 			r.repass = next
 		}
 	}
+	// A server that does not wait for commands, or gives the same ones again, is not asked
+	// without a pause.
+	if r.idle++; fresh || time.Since(began) >= leastRound {
+		r.idle = 0
+	} else if r.idle > quickRounds {
+		pause(ctx, leastRound)
+	}
 	return nil
+}
+
+// laterID reports whether an entry's id, milliseconds-number, is valid and later than another,
+// which may be empty.
+func laterID(id, than string) bool {
+	ms, n, ok := parseID(id)
+	if !ok {
+		return false
+	}
+	thanMS, thanN, ok := parseID(than)
+	return !ok || ms > thanMS || ms == thanMS && n > thanN
+}
+
+func parseID(id string) (ms, n uint64, ok bool) {
+	first, second, ok := strings.Cut(id, "-")
+	ms, err1 := strconv.ParseUint(first, 10, 64)
+	n, err2 := strconv.ParseUint(second, 10, 64)
+	return ms, n, ok && err1 == nil && err2 == nil
 }
 
 // pass begins to read again all that is pending with this consumer.
@@ -278,9 +350,17 @@ func (r *commandReader) read(ctx context.Context) (map[string][]rueidis.XRangeEn
 		got, err := r.client.Do(ctx, r.client.B().Xreadgroup().Group(r.Group, r.Consumer).Count(r.count).Block(readBlock.Milliseconds()).
 			Streams().Key(streams...).Id(ids...).Build()).AsXRead()
 		if rueidis.IsRedisNil(err) {
-			err = nil
+			return nil, nil
 		}
-		return got, err
+		if err != nil {
+			return nil, fmt.Errorf("XREADGROUP: %w", err)
+		}
+		for s := range got {
+			if !slices.Contains(streams, s) {
+				return nil, fmt.Errorf("XREADGROUP: entries of %.40q, which was not asked for", s)
+			}
+		}
+		return got, nil
 	}
 	// In a cluster the streams lie on different servers.
 	var cmds []rueidis.Completed
@@ -288,13 +368,17 @@ func (r *commandReader) read(ctx context.Context) (map[string][]rueidis.XRangeEn
 		cmds = append(cmds, r.client.B().Xreadgroup().Group(r.Group, r.Consumer).Count(r.count).Streams().Key(s).Id(ids[i]).Build())
 	}
 	all := make(map[string][]rueidis.XRangeEntry)
-	for _, a := range r.client.DoMulti(ctx, cmds...) {
+	for i, a := range r.client.DoMulti(ctx, cmds...) {
 		got, err := a.AsXRead()
 		if err != nil && !rueidis.IsRedisNil(err) {
-			return nil, err
+			return nil, fmt.Errorf("XREADGROUP: %w", err)
 		}
-		for s, entries := range got {
-			all[s] = entries
+		s := streams[i]
+		if len(got) > 1 || len(got) == 1 && got[s] == nil {
+			return nil, fmt.Errorf("XREADGROUP: not only entries of %q, which were asked for", s)
+		}
+		if got != nil {
+			all[s] = got[s]
 		}
 	}
 	if len(all) == 0 && r.undone == nil {
@@ -315,6 +399,9 @@ func (r *commandReader) claim(ctx context.Context) error {
 		answer, err := a.ToArray()
 		if err != nil {
 			return fmt.Errorf("XAUTOCLAIM: %w", err)
+		}
+		if len(answer) < 2 {
+			return fmt.Errorf("XAUTOCLAIM: an answer of %d parts, not of 2 or 3", len(answer))
 		}
 		if ids, _ := answer[1].AsStrSlice(); len(ids) > 0 {
 			r.pass()
@@ -457,34 +544,44 @@ func (r *commandReader) done(at entryID) {
 // acknowledge acknowledges what is done, a few at a time, until ctx is done and then
 // what is left.
 func (r *commandReader) acknowledge(ctx context.Context) {
+	wait := ackPause
 	for last := false; !last; {
 		select {
-		case <-time.After(ackPause):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			last = true
 		}
 		r.mu.Lock()
-		acks := r.acks
-		r.acks = nil
+		client, acks := r.client, r.acks
+		if client != nil {
+			r.acks = nil
+		}
 		r.mu.Unlock()
-		if len(acks) == 0 {
+		if client == nil || len(acks) == 0 {
 			continue
 		}
 		var cmds []rueidis.Completed
 		for _, at := range acks {
-			cmds = append(cmds, r.client.B().Xack().Key(at.stream).Group(r.Group).Id(at.id).Build())
+			cmds = append(cmds, client.B().Xack().Key(at.stream).Group(r.Group).Id(at.id).Build())
 		}
 		answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
-		for i, a := range r.client.DoMulti(answering, cmds...) {
-			if _, refused := rueidis.IsRedisErr(a.Error()); a.Error() == nil || refused {
+		failed := false
+		for i, a := range client.DoMulti(answering, cmds...) {
+			// What cannot be acknowledged stays held: given up, it would be carried out again
+			// by the next process. Without its group XACK answers 0.
+			if _, err := a.ToInt64(); err == nil || strings.HasPrefix(err.Error(), "WRONGTYPE") {
 				r.mu.Lock()
 				r.acked[acks[i]] = struct{}{}
 				r.mu.Unlock()
-				r.release(acks[i]) // without its group there is nothing to acknowledge
+				r.release(acks[i])
 			} else {
 				r.done(acks[i])
+				failed = true
 			}
 		}
 		cancel()
+		if wait = ackPause; failed {
+			wait = ackRetry
+		}
 	}
 }

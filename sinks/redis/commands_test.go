@@ -72,14 +72,16 @@ func (f *fakeEngine) count() (n int) {
 
 // commandWorld is a server, a reader of commands, and a bot that sends them.
 type commandWorld struct {
-	t   *testing.T
-	srv *redistest.Server
-	bot rueidis.Client
-	log syncBuffer
+	t       *testing.T
+	srv     *redistest.Server
+	address string // as read reaches it
+	bot     rueidis.Client
+	log     syncBuffer
 }
 
 func newCommandWorld(t *testing.T) *commandWorld {
 	w := &commandWorld{t: t, srv: redistest.Start(t)}
+	w.address = w.srv.Addr
 	var err error
 	w.bot, err = rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{w.srv.Addr}, DisableCache: true, ForceSingleClient: true})
 	if err != nil {
@@ -91,7 +93,7 @@ func newCommandWorld(t *testing.T) *commandWorld {
 
 // read runs a reader until stop is called.
 func (w *commandWorld) read(f *fakeEngine, consumer string, timeout time.Duration) (stop func()) {
-	option, err := NewClientOption([]string{w.srv.Addr}, nil)
+	option, err := NewClientOption([]string{w.address}, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -415,4 +417,35 @@ func TestHandOnRefused(t *testing.T) {
 		t.Errorf("out of order: %s", got)
 	}
 	w.wait("acknowledgements", func() bool { return w.pending("SEND") == 0 })
+}
+
+// Groups and streams that are deleted while they are read are made again, and no command is
+// carried out twice.
+func TestGroupDestroyed(t *testing.T) {
+	w := newCommandWorld(t)
+	f := new(fakeEngine)
+	w.read(f, "sluice-0", time.Minute)
+	for i := range 5 {
+		w.add("SEND", rawString(fmt.Sprintf(`{"shard":1,"packet":%s}`, packet(i))))
+		w.add("2", rawString(packet(i)))
+	}
+	w.wait("commands", func() bool { return f.count() == 10 })
+	w.wait("acknowledgements", func() bool { return w.pending(allStreams...) == 0 })
+	w.srv.CLI("XGROUP", "DESTROY", "SEND", "gateway")
+	w.srv.CLI("DEL", "2", "3")
+	for _, s := range []string{"SEND", "2", "3"} {
+		w.wait("group of "+s, func() bool {
+			return strings.Contains(w.srv.CLI("EXISTS", s), "1") && strings.Contains(w.srv.CLI("XINFO", "GROUPS", s), "gateway")
+		})
+	}
+	w.add("SEND", rawString(fmt.Sprintf(`{"shard":1,"packet":%s}`, packet(5))))
+	w.add("2", rawString(packet(5)))
+	w.add("3", rawString(packet(5)))
+	w.wait("commands", func() bool { return f.count() >= 13 })
+	w.wait("acknowledgements", func() bool { return w.pending(allStreams...) == 0 })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.got[1]) != 6 || len(f.got[2]) != 6 || len(f.got[3]) != 1 {
+		t.Errorf("%d, %d and %d commands, want 6, 6 and 1", len(f.got[1]), len(f.got[2]), len(f.got[3]))
+	}
 }

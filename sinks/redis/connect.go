@@ -86,6 +86,8 @@ func Connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error
 	if o.Dialer.KeepAlive == 0 {
 		o.Dialer.KeepAlive = time.Second // also how often an idle connection is tried
 	}
+	o.ClusterOption.MaxMovedRedirections = 5 // a server may send one round in a circle
+	guard(&o)
 	client, err := rueidis.NewClient(o)
 	if err == nil {
 		if err = client.Do(ctx, client.B().Ping().Build()).Error(); err != nil {
@@ -106,8 +108,10 @@ func classify(err error) error {
 	var alert tls.AlertError
 	var dns *net.DNSError
 	switch {
-	case strings.HasPrefix(text, "WRONGPASS"), strings.HasPrefix(text, "NOAUTH"), strings.HasPrefix(text, "ERR AUTH"), strings.HasPrefix(text, "NOPERM"):
+	case strings.HasPrefix(text, "WRONGPASS"), strings.HasPrefix(text, "NOAUTH"), strings.HasPrefix(text, "AUTH "), strings.HasPrefix(text, "ERR AUTH"):
 		return &ConfigError{"redis.urls", err, "user and password must be those of the server, as in redis://user:password@host:6379"}
+	case strings.HasPrefix(text, "NOPERM"):
+		return &ConfigError{"redis.urls", err, rights}
 	case strings.Contains(text, "DB index is out of range"), strings.Contains(text, "SELECT is not allowed in cluster mode"):
 		return &ConfigError{"redis.urls", err, "the database number, as in redis://host:6379/0, must be one that the server has; a cluster has only 0"}
 	case errors.As(err, &unknown):

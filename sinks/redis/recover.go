@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
-
-	"github.com/redis/rueidis"
 
 	"sluice/engine"
 )
@@ -22,44 +22,67 @@ func (w *writer) recover(ctx context.Context, f failure, err error) {
 	}
 	switch f {
 	case unknown:
-		if err := w.load(ctx); err != nil {
-			pause(ctx, w.outage.Failed(err, remedyFor(err)))
+		if e := w.load(ctx); e != nil {
+			pause(ctx, w.outage.Failed(e, remedyFor(e)))
+			return
 		}
-	case gap: // a batch overtook one that failed, or the fence is restored
+		w.again(ctx, err, "Redis has the script, and does not run it: it must not be a proxy that sends SCRIPT LOAD and EVALSHA to different servers")
+	case behind: // a batch overtook one that failed, or what Redis has is known now
+		w.again(ctx, err, remedyFor(err))
+	case broken:
+		w.again(ctx, err, "find out who else writes to the keys sluice:*")
 	case replica:
 		w.disconnect() // the address may lead to another server now
 		pause(ctx, w.outage.Failed(err, "let redis.urls lead to the master"))
 	case cut:
 		var dial *net.OpError
-		if !(errors.As(err, &dial) && dial.Op == "dial") && w.answers(ctx) {
+		if !(errors.As(err, &dial) && dial.Op == "dial") && w.runs(ctx) {
 			w.cuts++
 			if w.cuts >= suspicion || w.alone > 0 {
 				w.suspect(err)
 			}
 		}
 		pause(ctx, w.outage.Failed(err, remedyFor(err)))
+	case odd:
+		w.disconnect() // the answers may be out of step
+		pause(ctx, w.outage.Failed(err, "what redis.urls leads to must be Redis, or a proxy that runs scripts as Redis does"))
 	case refused:
 		pause(ctx, w.outage.Failed(err, remedyFor(err)))
-	case poisonous:
+	case entry:
 		w.refusedEntry(ctx, err)
 	}
+	if w.fruitless%reconnectAfter == reconnectAfter-1 {
+		w.disconnect() // what it has found out of the server may be wrong
+	}
+	w.fruitless++
 }
 
-// answers reports whether the server that the oldest group goes to answers: that it
-// does not is no fault of an entry.
-func (w *writer) answers(ctx context.Context) bool {
+// runs reports whether the server that the oldest group goes to runs the script, without entries:
+// that it does not is no fault of an entry.
+func (w *writer) runs(ctx context.Context) bool {
 	g := w.first()
 	if g == nil {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	err := w.client.Do(ctx, w.client.B().Get().Key(g.fence.key).Build()).Error()
-	return err == nil || rueidis.IsRedisNil(err)
+	at := strconv.FormatInt(g.fence.written, 10)
+	parts, err := w.client.Do(ctx, w.client.B().Arbitrary("EVALSHA", w.sha, "2").Keys(g.fence.key, g.fence.marksKey).
+		Args(at, at, "0", "", "", strconv.FormatInt(max(g.fence.written, g.fence.sent), 10), "0", "").Build()).ToArray()
+	if err != nil {
+		return false
+	}
+	_, _, _, ok := parseAnswer(sentGroup{start: g.fence.written}, parts)
+	return ok
 }
 
+// leastLimit is the least that an entry can be too large for: that of proto-max-bulk-len, and
+// of client-query-buffer-limit.
+const leastLimit = 1 << 20
+
 // suspect has the entries sent one at a time, after connections have ended over
-// them, and sets aside the one over which they end then.
+// them, and sets aside the one over which they end then. What is small enough for any Redis is no
+// reason for one to end a connection, so that it waits.
 func (w *writer) suspect(err error) {
 	if w.alone == 0 {
 		for _, b := range w.pending {
@@ -68,14 +91,26 @@ func (w *writer) suspect(err error) {
 		w.cuts = 0
 		return
 	}
-	if w.tries++; w.tries >= maxTries {
+	if w.tries++; w.tries < maxTries {
+		return
+	}
+	g, size := w.first(), 0
+	for _, arg := range g.args[:1+len(w.s.o.Fields)] {
+		size += len(arg)
+	}
+	switch {
+	case size >= leastLimit:
 		w.giveUp(fmt.Errorf("the connection ends when it is sent: %w", err))
+	case w.suspects.allow():
+		ev := &g.batch.events[g.entries[0]]
+		w.s.o.Log.Error("the connection to redis ends when this event is sent; it waits, as it is no larger than Redis takes",
+			"event", string(ev.Type), "shard", ev.Shard, "seq", ev.Seq, "bytes", size, "error", err)
 	}
 }
 
 // refusedEntry waits a moment for an entry that Redis refuses, and sets it aside
-// when it has been tried often enough. When that has happened to the stream
-// before, what else is pending for it is set aside with it: trying each of them would
+// when it has been tried often enough, and the key is indeed no stream. When that has happened to the
+// stream before, what else is pending for it is set aside with it: trying each of them would
 // hold up all others.
 func (w *writer) refusedEntry(ctx context.Context, err error) {
 	w.alone = max(w.alone, 1) // the first of what is pending need not be the one
@@ -88,7 +123,15 @@ func (w *writer) refusedEntry(ctx context.Context, err error) {
 		pause(ctx, 20*time.Millisecond<<w.tries)
 		return
 	}
-	if strings.HasPrefix(err.Error(), "WRONGTYPE") {
+	if strings.HasPrefix(err.Error(), wrongType) {
+		switch typ, e := w.client.Do(ctx, w.client.B().Type().Key(name).Build()).ToString(); {
+		case e != nil:
+			pause(ctx, w.outage.Failed(fmt.Errorf("redis: TYPE of stream %s: %w", name, e), remedyFor(e)))
+			return
+		case !slices.Contains(types, typ):
+			pause(ctx, w.outage.Failed(err, "")) // it is a stream now, or something that refuses for other reasons
+			return
+		}
 		w.wrong[name] = time.Now()
 	}
 	w.giveUp(err)
@@ -119,6 +162,7 @@ func (w *writer) giveUpStream(name string, reason error) {
 		}
 	}
 	w.tries, w.alone = 0, 0
+	w.progress()
 	w.acknowledge()
 }
 
@@ -143,6 +187,7 @@ func (w *writer) filter(g *group, keep func(ev *engine.Event, key string) bool) 
 // giveUp sets aside the first entry that is pending.
 func (w *writer) giveUp(reason error) {
 	w.tries, w.cuts = 0, 0
+	w.progress()
 	g := w.first()
 	w.s.putAside(&g.batch.events[g.entries[0]], fmt.Errorf("stream %s: %w", g.keys[0], reason))
 	w.drop(g, 1)

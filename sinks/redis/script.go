@@ -13,78 +13,109 @@ import (
 //
 // and the arguments
 //
-//	start, next, trims, minid, maxlen,
+//	start, next, trims, minid, maxlen, bound,
 //	shards, their ids…, their marks before…, their marks after…, order,
 //	the value and the fields of each entry…
 //
 // start and next are what the fence holds before and after the batch: the number
-// of entries written so far. marks is a hash of the last events that are written, by
-// shard (seen.go); order says which shard and seq an entry has. The answer is the
-// number of the batch's entries that are written, and, if that is not all, why: an
-// error of Redis, "gap" and the fence when the batch before this one has not been
-// written, "part" when a part was written before, "seen" and the hash when the
-// marks are not what they should be.
+// of entries written so far; bound is the highest that it can be now. marks is a hash of the last
+// events that are written, by shard (seen.go); order says which shard and seq an entry has. The
+// answer is where the fence stands as far as this batch goes, start to next, and, if there is
+// something to say about that, what:
 //
-// The streams are trimmed first: that needs no memory and may free some.
+//	gap                the batch before this one has not been written
+//	part               a part was written before
+//	seen, the hash     the marks are not what they should be
+//	fence, its value   the fence is not what anybody has written
+//	marks              that key is no hash
+//	entry, the error   of Redis, which refuses the entry that is next
+//	untrimmed, the error of a trim; the entries are written
+//
+// The streams are trimmed first: that needs no memory and may free some. The entries come last:
+// each step before them is undone if one after it fails, which no user who may do the step is
+// refused.
 const appendScript = `
-local K, A, call = KEYS, ARGV, redis.call
-local start, trims = tonumber(A[1]), tonumber(A[3])
+local K, A, call, pcall = KEYS, ARGV, redis.call, redis.pcall
+local start, trims, bound = tonumber(A[1]), tonumber(A[3]), tonumber(A[6])
 local n = #K - 2 - trims
-local fence = call('GET', K[1]) or '0'
-local i = tonumber(fence) - start
-if i < 0 then return {0, 'gap ' .. fence} end
-if i >= n then return {n} end
-if i > 0 then return {i, 'part'} end
-local shards = tonumber(A[6])
-local before, after, base = 6 + shards, 6 + 2 * shards, 8 + 3 * shards
+local text = pcall('GET', K[1])
+if type(text) == 'table' then
+  if not string.find(text.err, 'WRONGTYPE', 1, true) then return text end
+  text = 'not a string'
+end
+local fence = tonumber(text or '0')
+if not fence or not (fence >= 0 and fence <= bound) or fence %% 1 ~= 0 then return {start, 'fence', text} end
+local i = fence - start
+if i < 0 then return {start, 'gap', string.format('%%.0f', fence)} end
+if i >= n then return {start + n} end
+if i > 0 then return {start + i, 'part'} end
+local shards = tonumber(A[7])
+local before, after, base = 7 + shards, 7 + 2 * shards, 9 + 3 * shards
 local set = {}
 if shards > 0 then
-  local has = call('HMGET', K[2], unpack(A, 7, before))
+  local has = pcall('HMGET', K[2], unpack(A, 8, before))
+  if has.err then
+    if string.find(has.err, 'WRONGTYPE', 1, true) then return {start, 'marks'} end
+    return has
+  end
   for s = 1, shards do
-    if (has[s] or '') ~= A[before + s] then return {0, 'seen', call('HGETALL', K[2])} end
-    set[2 * s - 1], set[2 * s] = A[6 + s], A[after + s]
+    if (has[s] or '') ~= A[before + s] then return {start, 'seen', call('HGETALL', K[2])} end
+    set[2 * s - 1], set[2 * s] = A[7 + s], A[after + s]
   end
 end
+local untrimmed
 for t = n + 3, #K do
-  if A[4] ~= '' then redis.pcall('XTRIM', K[t], 'MINID', '~', A[4]) end
-  if A[5] ~= '' then redis.pcall('XTRIM', K[t], 'MAXLEN', '~', A[5]) end
+  local r
+  if A[4] ~= '' then r = pcall('XTRIM', K[t], 'MINID', '~', A[4]) end
+  if A[5] ~= '' then r = pcall('XTRIM', K[t], 'MAXLEN', '~', A[5]) end
+  if type(r) == 'table' then untrimmed = r.err end
 end
-local ok, err = pcall(function()
-  while i < n do
-    %s
-    i = i + 1
+local err = pcall('SET', K[1], A[2], 'EX', 86400).err
+if err then return redis.error_reply(err) end
+local marked = false
+if shards > 0 then
+  err = pcall('HSET', K[2], unpack(set))
+  err = type(err) == 'table' and err.err
+  if not err then
+    marked = true
+    err = pcall('EXPIRE', K[2], 604800)
+    err = type(err) == 'table' and err.err
   end
-end)
-if ok then
-  call('SET', K[1], A[2], 'EX', 86400)
-  if shards > 0 then
-    call('HSET', K[2], unpack(set))
-    call('EXPIRE', K[2], 604800)
-  end
-  return {n}
 end
-if i > 0 then
-  call('SET', K[1], string.format('%%.0f', start + i), 'EX', 86400)
+local entries = not err
+while not err and i < n do
+  %s
+  err = type(r) == 'table' and r.err
+  if not err then i = i + 1 end
+end
+if not err then
+  if untrimmed then return {start + n, 'untrimmed', untrimmed} end
+  return {start + n}
+end
+call('SET', K[1], string.format('%%.0f', start + i), 'EX', 86400)
+if marked then
+  for s = 1, shards do set[2 * s] = A[before + s] end
+  call('HSET', K[2], unpack(set))
   for e = 0, i - 1 do
     local s, seq = struct.unpack('<I2d', A[base - 1], 10 * e + 1)
     if s > 0 then
-      local session, before = string.match(A[after + s], '^([^:]*:)[^:]*(.*)$')
-      call('HSET', K[2], A[6 + s], session .. (seq < 0 and 'gap' or string.format('%%.0f', seq)) .. before)
+      local session, rest = string.match(A[after + s], '^([^:]*:)[^:]*(.*)$')
+      call('HSET', K[2], A[7 + s], session .. (seq < 0 and 'gap' or string.format('%%.0f', seq)) .. rest)
     end
   end
 end
-if type(err) == 'table' then err = err.err end
-return {i, err}
+if not entries then return redis.error_reply(err) end
+return {start + i, 'entry', err}
 `
 
 // newScript returns the script for entries with these fields.
 func newScript(fields []Field) string {
 	var add strings.Builder
 	if len(fields) == 0 {
-		add.WriteString("call('XADD', K[i+3], '*', 'data', A[base+i])")
+		add.WriteString("local r = pcall('XADD', K[i+3], '*', 'data', A[base+i])")
 	} else {
 		width := 1 + len(fields)
-		fmt.Fprintf(&add, "local a = base + i * %d call('XADD', K[i+3], '*', 'data', A[a]", width)
+		fmt.Fprintf(&add, "local a = base + i * %d local r = pcall('XADD', K[i+3], '*', 'data', A[a]", width)
 		for j, f := range fields {
 			fmt.Fprintf(&add, ", '%s', A[a+%d]", f, j+1)
 		}

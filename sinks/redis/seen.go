@@ -4,6 +4,7 @@
 package redis
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -21,49 +22,68 @@ type mark struct {
 	session string
 	seq     int64  // endOfSession: nothing of the session follows
 	before  string // the last sessions whose end was told of before this one, with commas; all of them is written
+	began   int64  // Event.Began of the session, or of the last one before it that has one
+	raw     string // what is stored, if it is no mark: it covers nothing, and is replaced
 }
 
 // keptBefore is how many: a process that was killed may have had as many gaps on their way.
 const keptBefore = 3
 
-// endOfSession is the seq of a gap, which comes after all of its session.
-const endOfSession = math.MaxInt64
+const (
+	// endOfSession is the seq of a gap, which comes after all of its session.
+	endOfSession = math.MaxInt64
+	// maxSeq bounds the seq of a mark, which the script has as a float64.
+	maxSeq = 1 << 53
+)
 
 // markSeq returns the seq of the mark that an event leaves; ok: it leaves one.
 func markSeq(ev *engine.Event) (seq int64, ok bool) {
 	if ev.Gap {
 		return endOfSession, true
 	}
-	return ev.Seq, ev.Seq > 0
+	return ev.Seq, ev.Seq > 0 && ev.Seq <= maxSeq
 }
 
-// next returns the mark after an event of that seq.
-func (m mark) next(session string, seq int64) mark {
-	switch {
-	case session == m.session:
-		return mark{session, seq, m.before}
-	case m.seq == endOfSession:
-		before := m.session
+// next returns the mark after an event with that seq.
+func (m mark) next(ev *engine.Event, seq int64) mark {
+	n := mark{session: ev.Session, seq: seq, before: m.before, began: cmp.Or(ev.Began, m.began)}
+	if m.seq == endOfSession && !m.same(ev) {
+		n.before = escape(m.session)
 		if m.before != "" {
-			before = m.before + "," + before
-			if strings.Count(before, ",") == keptBefore {
-				_, before, _ = strings.Cut(before, ",")
+			n.before = m.before + "," + n.before
+			if strings.Count(n.before, ",") == keptBefore {
+				_, n.before, _ = strings.Cut(n.before, ",")
 			}
 		}
-		return mark{session, seq, before}
 	}
-	return mark{session, seq, m.before}
+	return n
 }
 
-// covers reports whether the event is written, by what the mark says.
+// same reports whether an event is of the mark's session. A server may give the same id to
+// two, which began at different times then.
+func (m mark) same(ev *engine.Event) bool {
+	return ev.Session == m.session && (ev.Began == 0 || ev.Began == m.began)
+}
+
+// covers reports whether the event is written, by what the mark says. Nothing is of a session
+// that began after all that is written, whatever its id.
 func (m mark) covers(ev *engine.Event) bool {
 	seq, ok := markSeq(ev)
-	return ok && (ev.Session == m.session && seq <= m.seq || m.before != "" && contains(m.before, ev.Session))
+	switch {
+	case !ok || ev.Began > m.began:
+		return false
+	case ev.Session != m.session:
+		return m.before != "" && contains(m.before, escape(ev.Session))
+	case seq <= m.seq || !m.same(ev):
+		return true
+	}
+	// The gap before a session with the id of the one that has ended.
+	return ev.Gap && ev.Began == 0 && contains(m.before, escape(ev.Session))
 }
 
 // contains reports whether session is in a list with commas.
 func contains(list, session string) bool {
-	for more := true; more; {
+	for more := list != ""; more; {
 		var first string
 		if first, list, more = strings.Cut(list, ","); first == session {
 			return true
@@ -72,32 +92,53 @@ func contains(list, session string) bool {
 	return false
 }
 
-// append appends the mark as it is stored: the session, a colon, the seq or "gap", and, if
-// there are some, a colon and the sessions before.
-func (m mark) append(dst []byte) []byte {
-	if m == (mark{}) {
-		return dst
+// Session ids are escaped in marks, of which they must not end a part; Discord's are of
+// hexadecimal digits.
+var (
+	escaper   = strings.NewReplacer("%", "%25", ":", "%3A", ",", "%2C")
+	unescaper = strings.NewReplacer("%25", "%", "%3A", ":", "%2C", ",")
+)
+
+func escape(session string) string {
+	if strings.ContainsAny(session, "%:,") {
+		return escaper.Replace(session)
 	}
-	dst = append(append(dst, m.session...), ':')
+	return session
+}
+
+// append appends the mark as it is stored: the session, a colon, the seq or "gap", and, if
+// there are some, a colon and the sessions before, a colon and when the session began.
+func (m mark) append(dst []byte) []byte {
+	if m == (mark{raw: m.raw}) {
+		return append(dst, m.raw...)
+	}
+	dst = append(append(dst, escape(m.session)...), ':')
 	if m.seq == endOfSession {
 		dst = append(dst, "gap"...)
 	} else {
 		dst = strconv.AppendInt(dst, m.seq, 10)
 	}
-	if m.before != "" {
+	if m.before != "" || m.began != 0 {
 		dst = append(append(dst, ':'), m.before...)
+	}
+	if m.began != 0 {
+		dst = strconv.AppendInt(append(dst, ':'), m.began, 36)
 	}
 	return dst
 }
 
-// parseMark returns what is stored. What is no mark is one that covers nothing.
+// parseMark returns what is stored. What no mark would be stored as is raw.
 func parseMark(text string) (m mark) {
-	m.session, text, _ = strings.Cut(text, ":")
-	text, m.before, _ = strings.Cut(text, ":")
-	if text == "gap" {
-		m.seq = endOfSession
-	} else {
-		m.seq, _ = strconv.ParseInt(text, 10, 64)
+	session, rest, _ := strings.Cut(text, ":")
+	seq, rest, _ := strings.Cut(rest, ":")
+	before, began, _ := strings.Cut(rest, ":")
+	m = mark{session: unescaper.Replace(session), before: before, seq: endOfSession}
+	if seq != "gap" {
+		m.seq, _ = strconv.ParseInt(seq, 10, 64)
+	}
+	m.began, _ = strconv.ParseInt(cmp.Or(began, "0"), 36, 64)
+	if m.seq < 1 || m.seq > maxSeq && m.seq != endOfSession || m.began < 0 || string(m.append(nil)) != text {
+		return mark{raw: text}
 	}
 	return m
 }
@@ -169,14 +210,14 @@ func (w *writer) mark(g *group, n, from int) (count int, fresh bool) {
 			}
 			if s.command != command {
 				s.command, s.index = command, len(w.marked)-from
-				w.marked = append(w.marked, marked{ev.Shard, s, s.ahead, s.ahead.next(ev.Session, seq)})
+				w.marked = append(w.marked, marked{ev.Shard, s, s.ahead, s.ahead.next(ev, seq)})
 			}
 		}
 		at := &w.marked[from+s.index]
 		if at.before.covers(ev) {
 			return 0, false
 		}
-		if ev.Session != at.after.session {
+		if !at.after.same(ev) {
 			return i, true
 		}
 		at.after.seq = seq
@@ -233,35 +274,39 @@ func (w *writer) done(sent sentGroup, n int) {
 		ev := &sent.g.batch.events[sent.g.entries[i]]
 		if seq, ok := markSeq(ev); ok {
 			s := sent.g.fence.marks[ev.Shard]
-			s.stored = s.stored.next(ev.Session, seq)
+			s.stored = s.stored.next(ev, seq)
 		}
 	}
 }
 
-// learn takes the marks that Redis has.
-func (w *writer) learn(f *fence, has []rueidis.RedisMessage) error {
+// learn takes the marks that Redis has. What is no mark is logged; the next event of its shard
+// replaces it.
+func (w *writer) learn(f *fence, has []rueidis.RedisMessage) {
 	for _, s := range f.marks {
 		s.stored = mark{}
 	}
+	bad, example := 0, ""
 	for i := 0; i+1 < len(has); i += 2 {
-		field, err := has[i].ToString()
-		if err != nil {
-			return err
+		field, err1 := has[i].ToString()
+		value, err2 := has[i+1].ToString()
+		shard, err3 := strconv.Atoi(field)
+		if err1 != nil || err2 != nil || err3 != nil {
+			bad, example = bad+1, field
+			continue
 		}
-		value, err := has[i+1].ToString()
-		if err != nil {
-			return err
-		}
-		shard, err := strconv.Atoi(field)
-		if err != nil {
-			return fmt.Errorf("the field %.20q is no shard", field)
+		m := parseMark(value)
+		if m.raw != "" {
+			bad, example = bad+1, field+": "+value
 		}
 		if f.marks[shard] == nil {
 			f.marks[shard] = new(shardMarks)
 		}
-		f.marks[shard].stored = parseMark(value)
+		f.marks[shard].stored = m
 	}
-	return nil
+	if bad > 0 && w.repairs.allow() {
+		w.s.o.Log.Error("redis: what is no dedup position is in the hash of them; it is not trusted, and replaced with the next event",
+			"key", f.marksKey, "fields", bad, "example", fmt.Sprintf("%.80q", example))
+	}
 }
 
 // leaveOut takes the entries out of a group that are written already.
@@ -276,6 +321,12 @@ func (w *writer) leaveOut(g *group) {
 		}
 		return !s.ahead.covers(ev)
 	})
-	w.s.repeated.Add(int64(n))
+	if n == 0 {
+		return
+	}
+	w.progress()
 	w.alone = max(w.alone-n, 0)
+	if all := w.s.repeated.Add(int64(n)); w.duplicates.allow() {
+		w.s.o.Log.Info("duplicate events are left out: redis has them already", "so_far", all)
+	}
 }

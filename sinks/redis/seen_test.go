@@ -7,7 +7,6 @@ package redis
 import (
 	"fmt"
 	"log/slog"
-	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -19,7 +18,8 @@ import (
 )
 
 func TestMark(t *testing.T) {
-	for _, m := range []mark{{}, {"a", 1, ""}, {"a", math.MaxInt64 - 1, "b"}, {"a", endOfSession, ""}, {"a", endOfSession, "b"}} {
+	for _, m := range []mark{{}, {"a", 1, "", 0, ""}, {"a", maxSeq, "b", 0, ""}, {"a", endOfSession, "", 0, ""}, {"a", endOfSession, "b", 0, ""},
+		{"a:b,c%3A", 7, "", 0, ""}, {"", 7, "", 1, ""}, {"a", 7, "b,c", 1_764_000_000_000_000_000, ""}, {raw: "garbage"}, {raw: "a:0"}, {raw: "a:1:"}, {raw: "a:b:1"}, {raw: "a:9000000000000000000"}} {
 		if got := parseMark(string(m.append(nil))); got != m {
 			t.Errorf("%+v comes back as %+v", m, got)
 		}
@@ -44,6 +44,17 @@ func TestMark(t *testing.T) {
 		{"d:1:a,b,c", engine.Event{Session: "a,b", Gap: true}, false},
 		{"nonsense", engine.Event{Session: "nonsense", Seq: 1}, false},
 		{"a:b", engine.Event{Session: "a", Seq: 1}, false},
+		{"a:9000000000000000000", engine.Event{Session: "a", Seq: 1}, false},
+		{"a%3Ab:5", engine.Event{Session: "a:b", Seq: 5}, true},
+		{"c:5:a%2Cb", engine.Event{Session: "a,b", Seq: 5}, true},
+		{"a:5::2s", engine.Event{Session: "a", Seq: 5, Began: 100}, true},
+		{"a:5::2s", engine.Event{Session: "a", Seq: 5}, true},              // of the next process, which resumed
+		{"a:5::2s", engine.Event{Session: "a", Seq: 5, Began: 101}, false}, // the same id for another session
+		{"a:5::2s", engine.Event{Session: "a", Seq: 6, Began: 99}, true},   // of the one before
+		{"a:5", engine.Event{Session: "a", Seq: 5, Began: 100}, false},
+		{"b:5:a:2s", engine.Event{Session: "a", Seq: 1, Began: 101}, false},
+		{"a:5:a:2s", engine.Event{Session: "a", Seq: 6}, false},
+		{"a:5:a:2s", engine.Event{Session: "a", Seq: 9, Gap: true}, true},
 	} {
 		if got := parseMark(tt.text).covers(&tt.ev); got != tt.want {
 			t.Errorf("%q covers %+v: %v, want %v", tt.text, tt.ev, got, tt.want)
@@ -61,7 +72,7 @@ func TestMarkNext(t *testing.T) {
 		{"a", 1, "a:1"}, {"a", 2, "a:2"}, {"a", endOfSession, "a:gap"}, {"b", 1, "b:1:a"}, {"b", endOfSession, "b:gap:a"},
 		{"c", endOfSession, "c:gap:a,b"}, {"d", endOfSession, "d:gap:a,b,c"}, {"e", 1, "e:1:b,c,d"}, {"f", 1, "f:1:b,c,d"},
 	} {
-		if m = m.next(step.session, step.seq); string(m.append(nil)) != step.want {
+		if m = m.next(&engine.Event{Session: step.session}, step.seq); string(m.append(nil)) != step.want {
 			t.Errorf("after %s %d: %s, want %s", step.session, step.seq, m.append(nil), step.want)
 		}
 	}
@@ -205,4 +216,32 @@ func TestSeen(t *testing.T) {
 	if repeated == 0 || lost > shards*each/20 {
 		t.Error("that is not what was to be tested")
 	}
+}
+
+// Whatever is stored as a mark reads back as it was written, and what is no mark covers nothing.
+func FuzzMark(f *testing.F) {
+	for _, text := range []string{"", "a:5", "a:gap:b,c", "a:5::2s", "a%3Ab:1:x:1", "garbage", "a:9000000000000000000", ":::"} {
+		f.Add(text, "a", int64(5), int64(100))
+	}
+	f.Fuzz(func(t *testing.T, text, session string, seq, began int64) {
+		m := parseMark(text)
+		if got := string(m.append(nil)); got != text {
+			t.Fatalf("%q comes back as %q", text, got)
+		}
+		ev := &engine.Event{Session: session, Seq: seq, Began: max(began, 0)}
+		if m.raw != "" && m.covers(ev) {
+			t.Errorf("%q covers %+v", text, ev)
+		}
+		seq, ok := markSeq(ev)
+		if !ok || m.covers(ev) {
+			return
+		}
+		next := m.next(ev, seq)
+		if got := parseMark(string(next.append(nil))); got != next {
+			t.Errorf("%+v comes back as %+v", next, got)
+		}
+		if !next.covers(ev) {
+			t.Errorf("%+v, which %+v left, does not cover it", next, ev)
+		}
+	})
 }

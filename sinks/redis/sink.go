@@ -70,6 +70,9 @@ type fence struct {
 	// owned by the writer
 	written int64
 	ahead   int64 // in the commands that are on their way
+	sent    int64 // where it has ever been sent to; it is nowhere beyond
+	mended  int   // round in which it, or the marks, was last repaired
+	unsure  int   // round in which it was last unknown whether all of a command is written
 	marks   map[int]*shardMarks
 }
 

@@ -5,10 +5,10 @@ package redis
 
 import (
 	"context"
+	"crypto/sha1" // as Redis names scripts
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -30,6 +30,8 @@ const (
 	pinned = 1 << 20
 	// wrongFor is how long a stream counts as one that takes nothing.
 	wrongFor = 10 * time.Second
+	// quickTries is how many rounds in a row may write nothing and follow without a pause.
+	quickTries = 3
 )
 
 // writer sends the batches to Redis and acknowledges them in order. It belongs to
@@ -53,14 +55,20 @@ type writer struct {
 	cuts  int // connections in a row that ended without an answer
 	alone int // entries that are still to be sent one at a time
 
+	fruitless int   // rounds in a row in which nothing was written
+	mendErr   error // of this round's repairs
+
 	wrong map[string]time.Time // streams of which an entry was set aside, and when
+
+	repairs, forgotten, duplicates, suspects, untrimmed limit
 }
 
 // sentGroup is what a command was made of.
 type sentGroup struct {
 	g        *group
-	n        int // entries
-	from, to int // its list of shards in marked
+	n        int   // entries
+	start    int64 // of the fence
+	from, to int   // its list of shards in marked
 }
 
 // replicaTimeout is how long the replicas have for a batch before it is sent again.
@@ -70,6 +78,7 @@ func (w *writer) init(s *Sink) {
 	w.s = s
 	w.outage = sinks.Outage{Log: s.o.Log, Broker: "redis"}
 	w.wrong = make(map[string]time.Time)
+	w.sha = fmt.Sprintf("%x", sha1.Sum([]byte(s.script)))
 }
 
 // run sends what Publish fills until ctx is done.
@@ -109,10 +118,15 @@ func (w *writer) connect(ctx context.Context) error {
 	if err := w.load(ctx); err != nil {
 		return err
 	}
+	cluster := client.Mode() == rueidis.ClientModeCluster
 	w.s.begin.Do(func() {
-		w.s.cluster = client.Mode() == rueidis.ClientModeCluster
+		w.s.cluster = cluster
 		close(w.s.begun)
 	})
+	if cluster && !w.s.cluster {
+		w.disconnect()
+		return errors.New("redis: the server is part of a cluster now, and was none when the gateway began: restart the gateway")
+	}
 	return nil
 }
 
@@ -125,18 +139,22 @@ func (w *writer) disconnect() {
 
 // load makes the script known to Redis, to each node of a cluster.
 func (w *writer) load(ctx context.Context) error {
+	err := errors.New("no node of the cluster answers")
+	loaded := false
 	for _, node := range w.client.Nodes() {
-		sha, err := node.Do(ctx, node.B().ScriptLoad().Script(w.s.script).Build()).ToString()
-		if err == nil {
-			w.sha = sha
-		} else if w.client.Mode() != rueidis.ClientModeCluster {
-			w.disconnect()
-			return fmt.Errorf("redis: SCRIPT LOAD: %w", err)
+		sha, e := node.Do(ctx, node.B().ScriptLoad().Script(w.s.script).Build()).ToString()
+		switch {
+		case e == nil && sha == w.sha:
+			loaded = true
+		case e == nil:
+			err = fmt.Errorf("the answer is %.50q, not the script's SHA-1", sha)
+		default:
+			err = e
 		}
 	}
-	if w.sha == "" {
+	if !loaded {
 		w.disconnect()
-		return errors.New("redis: SCRIPT LOAD: no node of the cluster answers")
+		return fmt.Errorf("redis: SCRIPT LOAD: %w", err)
 	}
 	return nil
 }
@@ -180,6 +198,7 @@ func (w *writer) send(ctx context.Context) {
 	failpoint.Hit("written")
 	for _, sent := range w.sent {
 		sent.g.fence.ahead = 0
+		sent.g.fence.sent = max(sent.g.fence.sent, sent.start+int64(sent.n))
 	}
 	if waits {
 		n, err := answers[len(answers)-1].AsInt64()
@@ -188,7 +207,7 @@ func (w *writer) send(ctx context.Context) {
 			err = fmt.Errorf("WAIT: %d of %d replicas have the last events", n, w.s.o.Replicas)
 			note(refused, err)
 		} else if err != nil {
-			note(cut, err)
+			note(failureOfAnswer(err), fmt.Errorf("WAIT: %w", err))
 		}
 		if err != nil {
 			answers = nil // all comes again, and the fence knows what is written
@@ -207,7 +226,7 @@ func (w *writer) send(ctx context.Context) {
 	}
 	w.acknowledge()
 	if worst == none {
-		w.cuts = 0
+		w.cuts, w.fruitless = 0, 0
 		w.outage.Over()
 		return
 	}
@@ -251,10 +270,11 @@ func (w *writer) build() {
 				}
 			}
 			start := g.fence.written + g.fence.ahead
+			bound := max(start, g.fence.sent)
 			g.fence.ahead += int64(n)
 			c := w.client.B().Arbitrary("EVALSHA", w.sha, strconv.Itoa(2+n+len(g.trims))).
 				Keys(g.fence.key, g.fence.marksKey).Keys(g.keys[:n]...).Keys(g.trims...).
-				Args(strconv.FormatInt(start, 10), strconv.FormatInt(start+int64(n), 10), strconv.Itoa(len(g.trims)), minid, maxlen).
+				Args(strconv.FormatInt(start, 10), strconv.FormatInt(start+int64(n), 10), strconv.Itoa(len(g.trims)), minid, maxlen, strconv.FormatInt(bound, 10)).
 				Args(w.arguments(from)...).Args(rueidis.BinaryString(w.order[order:])).
 				Args(g.args[:n*width]...)
 			command := c.Build()
@@ -262,7 +282,7 @@ func (w *writer) build() {
 				command = command.Pin()
 			}
 			w.commands = append(w.commands, command)
-			w.sent = append(w.sent, sentGroup{g, n, from, len(w.marked)})
+			w.sent = append(w.sent, sentGroup{g, n, start, from, len(w.marked)})
 			if w.alone > 0 || n < all {
 				return // what follows waits for the answer
 			}
@@ -270,46 +290,117 @@ func (w *writer) build() {
 	}
 }
 
+// failureOfAnswer classifies an answer that is not of the type it should be.
+func failureOfAnswer(err error) failure {
+	if answer, ok := rueidis.IsRedisErr(err); ok && !answer.IsNil() {
+		return failureOf(answer.Error())
+	} else if ok || rueidis.IsParseErr(err) {
+		return odd
+	}
+	return cut
+}
+
 // answer goes through the answer to one command.
 func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResult, note func(failure, error)) {
-	g := sent.g
+	g, f := sent.g, sent.g.fence
+	if f.unsure == w.round {
+		return // one before this has no answer to go by: both are sent again, and the fence has them
+	}
 	parts, err := r.ToArray()
 	if err != nil {
-		if text, ok := rueidis.IsRedisErr(err); ok {
-			note(failureOf(text.Error()), err)
+		f.unsure = w.round
+		note(failureOfAnswer(err), err)
+		return
+	}
+	n, why, detail, ok := parseAnswer(sent, parts)
+	if n < sent.n {
+		f.unsure = w.round
+	}
+	if !ok {
+		note(odd, fmt.Errorf("redis: the answer to EVALSHA is not the script's, but %s", shape(parts)))
+		return
+	}
+	w.done(sent, n)
+	w.written(g, n)
+	switch why {
+	case "gap":
+		note(behind, errForgotten)
+		if w.isFirst(g) { // nothing before it is under way: Redis has forgotten
+			had, _ := detail.ToString()
+			w.restore(ctx, f, had)
+		}
+	case "part":
+		note(behind, errPart)
+	case "seen":
+		has, _ := detail.ToArray()
+		w.learn(f, has)
+		note(behind, errSeen)
+	case "fence":
+		value, _ := detail.ToString()
+		note(broken, errFence)
+		w.mendFence(ctx, f, value)
+	case "marks":
+		note(broken, errMarks)
+		w.mendMarks(ctx, f)
+	case "entry":
+		text, _ := detail.ToString()
+		if ownOfEntry(text) {
+			note(entry, errors.New(text))
 		} else {
-			note(cut, err)
+			note(refused, errors.New(text))
 		}
-		return
-	}
-	n, err := parts[0].AsInt64()
-	if err != nil || n < 0 || n > int64(sent.n) {
-		note(cut, fmt.Errorf("redis: the script answers %v, %w", n, err))
-		return
-	}
-	w.done(sent, int(n))
-	w.written(g, int(n))
-	if len(parts) > 1 {
-		text, _ := parts[1].ToString()
-		f := failureOf(text)
-		if text == "seen" && len(parts) > 2 {
-			has, err := parts[2].ToArray()
-			if err == nil {
-				err = w.learn(g.fence, has)
-			}
-			if err != nil {
-				note(refused, fmt.Errorf("redis: %s: %w", g.fence.marksKey, err))
-				return
-			}
+	case "untrimmed":
+		if text, _ := detail.ToString(); w.untrimmed.allow() {
+			w.s.o.Log.Error("redis does not trim a stream, which grows", "error", text, "remedy", remedyFor(errors.New(text)))
 		}
-		if f == gap && strings.HasPrefix(text, "gap") && w.isFirst(g) {
-			// Nothing before it is under way: Redis has forgotten.
-			note(gap, errForgotten)
-			w.restore(ctx, g.fence, text)
-			return
-		}
-		note(f, errors.New(text))
 	}
+}
+
+// shape describes an answer in a few words.
+func shape(parts []rueidis.RedisMessage) string {
+	if len(parts) == 0 {
+		return "an empty array"
+	}
+	first, err := parts[0].ToInt64()
+	if err != nil {
+		return fmt.Sprintf("an array of %d without a number at its beginning", len(parts))
+	}
+	return fmt.Sprintf("an array of %d that begins with %d", len(parts), first)
+}
+
+// parseAnswer returns how many of the entries are written, and, if not all, why. It returns
+// false for what the script does not answer: a reply to another command, or of another server.
+func parseAnswer(sent sentGroup, parts []rueidis.RedisMessage) (n int, why string, detail *rueidis.RedisMessage, ok bool) {
+	if len(parts) == 0 || len(parts) > 3 {
+		return 0, "", nil, false
+	}
+	at, err := parts[0].ToInt64()
+	if err != nil || at < sent.start || at > sent.start+int64(sent.n) {
+		return 0, "", nil, false
+	}
+	n = int(at - sent.start)
+	if len(parts) == 1 {
+		return n, "", nil, n == sent.n
+	}
+	if why, err = parts[1].ToString(); err != nil || (n == sent.n) != (why == "untrimmed") {
+		return 0, "", nil, false
+	}
+	if len(parts) == 3 {
+		detail = &parts[2]
+	}
+	switch why {
+	case "part":
+		return n, why, nil, detail == nil && n > 0
+	case "marks":
+		return n, why, nil, detail == nil && n == 0
+	case "gap", "fence":
+		return n, why, detail, detail != nil && n == 0 && detail.IsString()
+	case "seen":
+		return n, why, detail, detail != nil && n == 0 && (detail.IsArray() || detail.IsMap())
+	case "entry", "untrimmed":
+		return n, why, detail, detail != nil && detail.IsString()
+	}
+	return 0, "", nil, false
 }
 
 // isFirst reports whether g is the oldest group of its fence that is not written.
@@ -324,29 +415,23 @@ func (w *writer) isFirst(g *group) bool {
 	return false
 }
 
-// restore sets a fence that Redis has in an older state to what it was.
-func (w *writer) restore(ctx context.Context, f *fence, text string) {
-	var had int64
-	fmt.Sscanf(text, "gap %d", &had)
-	if had > 0 {
-		w.s.undone.Add(f.written - had)
-		w.s.o.Log.Error("redis has lost entries that it had acknowledged; they are not sent again: a replica that lagged behind took over", "entries", f.written-had)
-	} else {
-		w.s.o.Log.Warn("redis does not know what has been written: it was emptied or restarted without its data, or has had no event for a day")
-	}
-	w.client.Do(ctx, w.client.B().Set().Key(f.key).Value(strconv.FormatInt(f.written, 10)).ExSeconds(86400).Build()) // else again
-}
-
 // written notes that the first n entries of a group are.
 func (w *writer) written(g *group, n int) {
 	if n == 0 {
 		return
 	}
+	w.progress()
 	w.s.published.Add(int64(n))
 	g.fence.written += int64(n)
 	w.drop(g, n)
 	w.alone = max(w.alone-n, 0)
 	w.tries = 0
+}
+
+// progress notes that less is pending than before.
+func (w *writer) progress() {
+	w.fruitless = 0
+	w.outage.Progress()
 }
 
 // drop takes the first n entries out of a group.

@@ -15,13 +15,16 @@ import (
 //
 //	4 bytes   length of the rest, big-endian
 //	4 bytes   CRC-32C of the rest
-//	1 byte    1: the event is a gap; else 0
-//	…         shard and seq as uvarints; session and name with their length as a
-//	          uvarint before them; what is left is the data
+//	1 byte    flags: 1 the event is a gap, 2 it says when its session began
+//	…         shard and seq as uvarints, with flag 2 followed by when the session began;
+//	          session and name with their length as a uvarint before them; what is left is
+//	          the data
 const (
 	magic       = "sluice spool 1\n"
 	segmentHead = len(magic) + 8
 	recordHead  = 8
+	flagGap     = 1
+	flagBegan   = 2
 	// maxRecord bounds a record: max_message may be 1 GiB.
 	maxRecord = 1<<30 + 1<<20
 )
@@ -43,13 +46,19 @@ func parseSegmentHead(b []byte) (number uint64, ok bool) {
 // appendRecord appends an event's record.
 func appendRecord(dst []byte, ev *engine.Event) []byte {
 	start := len(dst)
-	gap := byte(0)
+	flags := byte(0)
 	if ev.Gap {
-		gap = 1
+		flags |= flagGap
 	}
-	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0, gap)
+	if ev.Began != 0 {
+		flags |= flagBegan
+	}
+	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0, flags)
 	dst = binary.AppendUvarint(dst, uint64(ev.Shard))
 	dst = binary.AppendUvarint(dst, uint64(ev.Seq))
+	if ev.Began != 0 {
+		dst = binary.AppendUvarint(dst, uint64(ev.Began))
+	}
 	dst = append(binary.AppendUvarint(dst, uint64(len(ev.Session))), ev.Session...)
 	dst = append(binary.AppendUvarint(dst, uint64(len(ev.Type))), ev.Type...)
 	dst = append(dst, ev.Data...)
@@ -82,14 +91,17 @@ func parseRecord(b []byte) (ev engine.Event, size int, err error) {
 		return ev, size, errShort
 	}
 	body := b[recordHead:size]
-	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(b[4:]) || body[0] > 1 {
+	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(b[4:]) || body[0] > flagGap|flagBegan {
 		return ev, 0, errDamaged
 	}
 	f := fields{rest: body[1:]}
-	shard, seq := f.number(), f.number()
-	ev = engine.Event{Gap: body[0] == 1, Shard: int(shard), Seq: int64(seq), Session: string(f.text()), Type: f.text()}
+	shard, seq, began := f.number(), f.number(), uint64(0)
+	if body[0]&flagBegan != 0 {
+		began = f.number()
+	}
+	ev = engine.Event{Gap: body[0]&flagGap != 0, Shard: int(shard), Seq: int64(seq), Began: int64(began), Session: string(f.text()), Type: f.text()}
 	ev.Data = f.rest
-	if f.bad || shard > math.MaxInt32 || seq > math.MaxInt64 {
+	if f.bad || shard > math.MaxInt32 || seq > math.MaxInt64 || began > math.MaxInt64 {
 		return ev, 0, errDamaged
 	}
 	return ev, size, nil

@@ -252,7 +252,7 @@ func (s *Sink) add(events []engine.Event, acked func(int)) {
 		b.text = append(append(b.text, ev.Type...), ev.Data...)
 		name := start + len(ev.Type)
 		b.events = append(b.events, engine.Event{
-			Shard: ev.Shard, Session: ev.Session, Seq: ev.Seq, Gap: ev.Gap, Type: b.text[start:name:name], Data: b.text[name:len(b.text):len(b.text)],
+			Shard: ev.Shard, Session: ev.Session, Seq: ev.Seq, Began: ev.Began, Gap: ev.Gap, Type: b.text[start:name:name], Data: b.text[name:len(b.text):len(b.text)],
 		})
 	}
 	b.left, b.acked = len(events), acked

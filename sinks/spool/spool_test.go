@@ -87,7 +87,7 @@ func (b *broker) Close() error { return nil }
 // numbered returns event n, in which everything follows from n.
 func numbered(n int64) engine.Event {
 	return engine.Event{
-		Shard: int(n % 7), Session: fmt.Sprintf("session %d", n%7), Seq: n, Gap: n%100 == 0, Type: []byte(fmt.Sprintf("EVENT_%d", n%5)),
+		Shard: int(n % 7), Session: fmt.Sprintf("session %d", n%7), Seq: n, Began: n % 3 << 60, Gap: n%100 == 0, Type: []byte(fmt.Sprintf("EVENT_%d", n%5)),
 		Data: bytes.Repeat([]byte(strconv.FormatInt(n, 10)), 1+int(n%60)),
 	}
 }
@@ -95,7 +95,7 @@ func numbered(n int64) engine.Event {
 // check returns the number of an event.
 func check(ev *engine.Event) (int64, error) {
 	want := numbered(ev.Seq)
-	if ev.Shard != want.Shard || ev.Session != want.Session || ev.Gap != want.Gap || !bytes.Equal(ev.Type, want.Type) || !bytes.Equal(ev.Data, want.Data) {
+	if ev.Shard != want.Shard || ev.Session != want.Session || ev.Gap != want.Gap || ev.Began != want.Began || !bytes.Equal(ev.Type, want.Type) || !bytes.Equal(ev.Data, want.Data) {
 		return ev.Seq, fmt.Errorf("event %d is not what was sent: %+v", ev.Seq, ev)
 	}
 	return ev.Seq, nil

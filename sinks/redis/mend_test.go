@@ -1,0 +1,140 @@
+//go:build unix
+
+// This file tests what becomes of the sink's own keys when somebody else writes to them.
+
+package redis
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"sluice/engine"
+	"sluice/sinks/sinktest/redistest"
+)
+
+// foreignKey publishes 1,000 events, has f change the fence's key or that of the marks, publishes
+// 1,000 more, and checks that all are there, once, and that no event was set aside.
+func foreignKey(t *testing.T, f func(srv *redistest.Server, fence, marks string)) *harness {
+	t.Helper()
+	srv := redistest.Start(t)
+	h := start(t, Options{Bot: "bot"}, srv.Addr)
+	h.publish(1000, "A", "B")
+	h.settled()
+	f(srv, strings.TrimSpace(srv.CLI("KEYS", "sluice:fence:*")), "sluice:seen:bot")
+	h.publish(1000, "A", "B")
+	h.settled()
+	whole(t, srv.Addr, 2000, "A", "B")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.aside) > 0 {
+		t.Errorf("%d events set aside, the first: %s", len(h.aside), h.aside[0])
+	}
+	return h
+}
+
+// A fence that nobody of ours has written is logged and repaired: no event counts as written by
+// it, and none is given up.
+func TestForeignFence(t *testing.T) {
+	for _, value := range []string{"abc", "", "1001", "5000000", "9223372036854775807", "1e300", "inf", "nan", "-1", "1000.5"} {
+		t.Run(value, func(t *testing.T) {
+			h := foreignKey(t, func(srv *redistest.Server, fence, _ string) { srv.CLI("SET", fence, value) })
+			if n := strings.Count(h.log.String(), "was changed by somebody else"); n != 1 {
+				t.Errorf("logged %d times", n)
+			}
+		})
+	}
+	t.Run("hash", func(t *testing.T) {
+		foreignKey(t, func(srv *redistest.Server, fence, _ string) {
+			srv.CLI("DEL", fence)
+			srv.CLI("HSET", fence, "a", "b")
+		})
+	})
+}
+
+// Marks that nobody of ours has written are logged and replaced.
+func TestForeignMarks(t *testing.T) {
+	for _, value := range []string{"garbage", "", ":", "s:0", "s:9000000000000000000", "s:5:::::", "a:b:c:d", "%zz:%3a"} {
+		t.Run(value, func(t *testing.T) {
+			h := foreignKey(t, func(srv *redistest.Server, _, marks string) { srv.CLI("HSET", marks, "0", value) })
+			if value != "" && !strings.Contains(h.log.String(), "no dedup position") {
+				t.Error("not logged")
+			}
+		})
+	}
+	t.Run("another field", func(t *testing.T) {
+		foreignKey(t, func(srv *redistest.Server, _, marks string) { srv.CLI("HSET", marks, "0", "x", "shard one", "s:1") })
+	})
+	t.Run("gone", func(t *testing.T) {
+		foreignKey(t, func(srv *redistest.Server, _, marks string) { srv.CLI("DEL", marks) })
+	})
+	t.Run("string", func(t *testing.T) {
+		h := foreignKey(t, func(srv *redistest.Server, _, marks string) { srv.CLI("SET", marks, "text") })
+		if !strings.Contains(h.log.String(), "is no hash") {
+			t.Error("not logged")
+		}
+	})
+}
+
+// Session ids with the characters that separate the parts of a mark.
+func TestForeignSession(t *testing.T) {
+	srv := redistest.Start(t)
+	sessions := []string{":", ",", "%", "", "a:b", "a,b", "%3A", "a:gap:b"}
+	for i := range 2 {
+		h := start(t, Options{Bot: "bot"}, srv.Addr)
+		for _, session := range sessions[4*i:] { // so many the marks know: the second sink finds them written
+			for seq := range 20 {
+				h.sent++
+				ev := engine.Event{Session: session, Seq: int64(seq + 1), Type: []byte("A"), Data: fmt.Append(nil, h.sent)}
+				if seq == 19 {
+					ev.Gap = true
+				}
+				if err := h.sink.Publish(t.Context(), []engine.Event{ev}, h.ack); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		h.settled()
+		h.sink.Close()
+	}
+	if got := entries(t, srv.Addr, "A"); len(got) != 8*20 {
+		t.Errorf("%d entries, want %d", len(got), 8*20)
+	}
+}
+
+// A server may give the same id to a new session: nothing of it is left out, and what is sent
+// again of it is.
+func TestSessionIDReused(t *testing.T) {
+	srv := redistest.Start(t)
+	next := 0
+	publish := func(repeated int64, events ...engine.Event) {
+		t.Helper()
+		h := start(t, Options{Bot: "bot"}, srv.Addr)
+		for i := range events {
+			next++
+			events[i].Session, events[i].Type, events[i].Data = "s", []byte("A"), fmt.Append(nil, next)
+		}
+		if err := h.sink.Publish(t.Context(), events, h.ack); err != nil {
+			t.Fatal(err)
+		}
+		h.sent = len(events)
+		h.settled()
+		h.sink.Close()
+		if got := h.sink.Stats().Repeated; got != repeated {
+			t.Errorf("%d events left out, want %d", got, repeated)
+		}
+		if repeated > 0 != strings.Contains(h.log.String(), "duplicate events are left out") {
+			t.Errorf("the log: %s", h.log.String())
+		}
+	}
+	publish(0, engine.Event{Seq: 1, Began: 10}, engine.Event{Seq: 2, Began: 10}, engine.Event{Seq: 3, Began: 10})
+	publish(2, engine.Event{Seq: 2}, engine.Event{Seq: 3}, engine.Event{Seq: 4})                                                                   // resumed
+	publish(0, engine.Event{Seq: 1, Began: 20}, engine.Event{Seq: 2, Began: 20})                                                                   // identified
+	publish(4, engine.Event{Seq: 3, Began: 10}, engine.Event{Seq: 4, Began: 10}, engine.Event{Seq: 1, Began: 20}, engine.Event{Seq: 2, Began: 20}) // a spool's
+	publish(1, engine.Event{Seq: 1}, engine.Event{Seq: 3}, engine.Event{Seq: 3, Gap: true})
+	publish(0, engine.Event{Seq: 1, Began: 30}, engine.Event{Seq: 2, Began: 30})                                     // both in one process
+	publish(2, engine.Event{Gap: true}, engine.Event{Seq: 2}, engine.Event{Seq: 3}, engine.Event{Seq: 1, Began: 40}) // both in one batch
+	if got, want := len(entries(t, srv.Addr, "A")), 3+1+2+2+2+2; got != want {
+		t.Errorf("%d entries, want %d", got, want)
+	}
+}

@@ -1,0 +1,187 @@
+//go:build unix
+
+// This file tests that the rights which docs/redis.md lists are enough.
+
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"sluice/engine"
+	"sluice/resume"
+	"sluice/sinks/sinktest/redistest"
+)
+
+// The lines of the documentation, in its order.
+const (
+	baseRights = iota
+	eventRights
+	commandRights
+	storeRights
+)
+
+// user gives a user of that name the rights of some of the documentation's lines, and returns the
+// server's address with it.
+func user(t *testing.T, srv *redistest.Server, name string, more string, lines ...int) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "ACL SETUSER gateway "); ok {
+			all = append(all, rest)
+		}
+	}
+	if len(all) != storeRights+1 {
+		t.Fatalf("docs/redis.md has %d lines of rights, want %d", len(all), storeRights+1)
+	}
+	for _, n := range lines {
+		if out := srv.CLI(append([]string{"ACL", "SETUSER", name}, strings.Fields(all[n]+" "+more)...)...); !strings.HasPrefix(out, "OK") {
+			t.Fatalf("ACL SETUSER %s: %s", all[n], out)
+		}
+	}
+	return fmt.Sprintf("redis://%s:password@%s", name, srv.Addr)
+}
+
+func TestRightsOfSink(t *testing.T) {
+	srv := redistest.Start(t)
+	host, port, _ := net.SplitHostPort(srv.Addr)
+	replica := redistest.Start(t, "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
+	address := user(t, srv, "sink", "+wait", baseRights, eventRights)
+	for range 2 {
+		h := start(t, Options{Bot: "bot", Retention: time.Hour, MaxLen: 100_000, Replicas: 1}, address)
+		h.publish(2000, "MESSAGE_CREATE", "TYPING_START")
+		h.settled()
+		h.sink.Close()
+	}
+	whole(t, srv.Addr, 2000, "MESSAGE_CREATE", "TYPING_START")
+	if out := replica.CLI("XLEN", "MESSAGE_CREATE"); strings.TrimSpace(out) != "1000" {
+		t.Errorf("the replica has %s", out)
+	}
+	trimmed := start(t, Options{MaxLen: 100}, address)
+	trimmed.publish(3000, "TRIMMED")
+	trimmed.settled()
+	if n := len(entries(t, srv.Addr, "TRIMMED")); n > 1500 {
+		t.Errorf("%d entries with a bound of 100", n)
+	}
+	srv.CLI("ACL", "SETUSER", "sink", "-xtrim")
+	trimmed.publish(3000, "TRIMMED")
+	trimmed.settled()
+	if !strings.Contains(trimmed.log.String(), "does not trim") {
+		t.Error("that a stream is not trimmed is not logged")
+	}
+	srv.CLI("SET", "WRONG", "no stream")
+	h := start(t, Options{Bot: "bot 2"}, address)
+	h.publish(100, "GUILD_CREATE", "WRONG")
+	h.settled()
+	srv.CLI("SET", "sluice:seen:bot 2", "no hash")
+	srv.CLI("SCRIPT", "FLUSH")
+	for fence := range strings.Lines(srv.CLI("KEYS", "sluice:fence:*")) {
+		srv.CLI("SET", strings.TrimSpace(fence), "abc")
+	}
+	h.publish(100, "GUILD_CREATE")
+	h.settled()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if got := len(entries(t, srv.Addr, "GUILD_CREATE")); got != 150 || len(h.aside) != 50 {
+		t.Errorf("%d entries and %d set aside, want 150 and 50", got, len(h.aside))
+	}
+	if strings.Contains(h.log.String(), "NOPERM") {
+		t.Error("a right is missing")
+	}
+}
+
+func TestRightsOfCommands(t *testing.T) {
+	w := newCommandWorld(t)
+	w.address = user(t, w.srv, "commands", "", baseRights, commandRights)
+	w.add("SEND", rawString(fmt.Sprintf(`{"shard":1,"packet":%s}`, packet(1))))
+	w.srv.CLI("XGROUP", "CREATE", "SEND", "gateway", "0")
+	w.srv.CLI("XREADGROUP", "GROUP", "gateway", "dead", "STREAMS", "SEND", ">")
+	f := new(fakeEngine)
+	w.read(f, "sluice-0", 50*time.Millisecond)
+	w.add("SEND", rawString(fmt.Sprintf(`{"shard":5,"packet":%s}`, packet(2)))) // of another process
+	w.add("3", rawString(packet(3)))
+	w.wait("commands", func() bool { return f.count() == 2 && strings.Contains(w.srv.CLI("XRANGE", "5", "-", "+"), packet(2)) })
+	w.wait("acknowledgements", func() bool { return w.pending(allStreams...) == 0 })
+	if strings.Contains(w.log.String(), "NOPERM") {
+		t.Errorf("a right is missing: %s", w.log.String())
+	}
+}
+
+func TestRightsOfStore(t *testing.T) {
+	srv := redistest.Start(t)
+	o, err := NewClientOption([]string{user(t, srv, "store", "", baseRights, storeRights)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.CLI("SET", "3session", "old")
+	srv.CLI("SET", "3seq", "7")
+	for _, compat := range []bool{false, true} {
+		s := &resume.Redis{Compat: compat, Connect: func(ctx context.Context) (rueidis.Client, error) { return Connect(ctx, o) }}
+		load := func() resume.State {
+			t.Helper()
+			state, err := s.Load(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return state
+		}
+		save := func(c resume.Checkpoint) {
+			t.Helper()
+			if err := s.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{3: c}, Starts: engine.Starts{Count: 1, Until: time.Now()}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		load()
+		save(resume.Checkpoint{Session: engine.Session{ID: "new", Seq: 8, Shards: 4}})
+		if got := load().Checkpoints[3]; got.ID != "new" || got.Seq != 8 {
+			t.Errorf("%+v", got)
+		}
+		save(resume.Checkpoint{})
+		if got := load().Checkpoints; len(got) > 0 {
+			t.Errorf("after all is given up: %+v", got)
+		}
+		s.Close()
+	}
+}
+
+// What a user may not do is told as that, and not as a wrong password.
+func TestNoRights(t *testing.T) {
+	srv := redistest.Start(t)
+	srv.CLI("ACL", "SETUSER", "nobody", "on", ">password")
+	o, err := NewClientOption([]string{"redis://nobody:password@" + srv.Addr}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Connect(t.Context(), o)
+	var mistake *ConfigError
+	if !errors.As(err, &mistake) || mistake.Remedy != rights || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("Connect: %v", err)
+	}
+	// Rights that are taken away later make everything wait.
+	h := start(t, Options{}, user(t, srv, "sink", "", baseRights, eventRights))
+	h.publish(100, "A")
+	h.settled()
+	for _, right := range []string{"-set", "-xadd", "-hset", "-expire", "-hmget", "-get", "-evalsha"} {
+		srv.CLI("ACL", "SETUSER", "sink", right)
+		h.publish(100, "A")
+		h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "takes no events") })
+		srv.CLI("ACL", "SETUSER", "sink", "+"+right[1:])
+		h.settled()
+	}
+	whole(t, srv.Addr, 800, "A")
+	if len(h.aside) > 0 || !strings.Contains(h.log.String(), rights) {
+		t.Errorf("set aside: %q", h.aside)
+	}
+}
