@@ -324,6 +324,7 @@ func (c *conn) noteCloseLocked(fromClient bool, code wire.CloseCode, reason stri
 	}
 	l := c.srv.ledger
 	l.with(func() { l.closes.add(e) })
+	c.srv.opt.Log.Info("closed", "conn", c.id, "shard", c.shard, "by_client", fromClient, "code", int(code), "reason", reason)
 }
 
 // drop ends the connection at once, without a close frame.

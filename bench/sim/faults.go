@@ -205,4 +205,5 @@ func (srv *Server) Calm() {
 func (srv *Server) noteFault(conn int64, shard int, k Kind) {
 	l := srv.ledger
 	l.with(func() { l.faults.add(Fault{Time: time.Now(), Conn: conn, Shard: shard, Kind: k}) })
+	srv.opt.Log.Info("fault", "conn", conn, "shard", shard, "kind", k.String())
 }

@@ -22,7 +22,7 @@ type identifyData struct {
 	Token      *string           `json:"token"`
 	Intents    *json.Number      `json:"intents"`
 	Properties map[string]any    `json:"properties"`
-	Compress   bool              `json:"compress"`
+	Compress   json.RawMessage   `json:"compress"`
 	Shard      []json.RawMessage `json:"shard"`
 }
 
@@ -33,6 +33,7 @@ func (c *conn) identify(d json.RawMessage) {
 	record := func(outcome string) {
 		note.Outcome = outcome
 		srv.ledger.with(func() { srv.ledger.identifies.add(note) })
+		srv.opt.Log.Info("Identify", "conn", c.id, "shard", note.Shard, "shards", note.Count, "intents", uint64(note.Intents), "outcome", outcome)
 	}
 	refuse := func(code wire.CloseCode, reason string) {
 		record(strconv.Itoa(int(code)))
@@ -72,6 +73,7 @@ func (c *conn) identify(d json.RawMessage) {
 		refuse(wire.CloseDisallowedIntents, "Disallowed intent(s).")
 		return
 	}
+	payload := string(id.Compress) == "true" // anything else is false: libraries send "zlib-stream"
 	guilds := srv.guildsOf(shard, count)
 	if len(guilds) > srv.opt.MaxGuildsPerShard {
 		refuse(wire.CloseShardingRequired, "Sharding required.")
@@ -91,7 +93,7 @@ func (c *conn) identify(d json.RawMessage) {
 
 	c.mu.Lock()
 	c.state, c.shard = stateWaiting, shard
-	c.payload = id.Compress
+	c.payload = payload
 	c.mu.Unlock()
 	srv.numberConn(c, shard)
 	delay := srv.delay(srv.opt.ReadyDelay, 100*time.Millisecond, 500*time.Millisecond)
@@ -108,7 +110,7 @@ func (c *conn) identify(d json.RawMessage) {
 	record("ready")
 	c.later(delay+wish.delay, func() {
 		s := srv.newSession(note.Session, c, shard, count, intents, guilds)
-		s.payload = id.Compress
+		s.payload = payload
 		c.ready(s, len(id.Shard) > 0)
 	})
 }
@@ -162,14 +164,14 @@ func (s *session) appendReady(b []byte, version int, sharded bool) []byte {
 	w.raw("user_settings", "{}")
 	w.open("user", '{')
 	w.raw("verified", "true")
-	w.str("username", "Simulated")
+	w.str("username", botName)
 	w.raw("primary_guild", "null")
 	w.raw("mfa_enabled", "true")
 	w.id("id", botID)
 	w.raw("global_name", "null")
 	w.int("flags", 0)
 	w.raw("email", "null")
-	w.str("discriminator", "8597")
+	w.str("discriminator", botDiscriminator)
 	w.raw("clan", "null")
 	w.raw("bot", "true")
 	w.raw("avatar", "null")

@@ -40,6 +40,8 @@ func (c *conn) resume(d json.RawMessage) {
 				info.CutResumes++
 			}
 		})
+		srv.opt.Log.Info("Resume", "conn", c.id, "host", c.host, "shard", note.Shard, "session", note.Session, "seq", note.Seq,
+			"replayed", note.Replayed, "outcome", outcome)
 	}
 	c.mu.Lock()
 	st := c.state

@@ -190,5 +190,6 @@ func (s *session) endLocked(reason EndReason) {
 	}
 	s.replay, s.play = nil, nil
 	s.srv.ledger.end(s.log, reason)
+	s.srv.opt.Log.Info("session ended", "shard", s.shard, "session", s.id, "seq", s.seq, "reason", string(reason))
 	s.srv.forget(s)
 }

@@ -3,8 +3,11 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,5 +75,36 @@ func TestRun(t *testing.T) {
 	}
 	if pem, err := os.ReadFile(ca); err != nil || !bytes.HasPrefix(pem, []byte("-----BEGIN CERTIFICATE-----")) {
 		t.Errorf("%q %v", pem, err)
+	}
+}
+
+// With -v the simulated Discord says what happens while it happens.
+func TestSimVerbose(t *testing.T) {
+	for verbose, want := range map[string]string{"-v": "msg=REST method=GET path=/api/v10/gateway", "-v=false": ""} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		out, stdout := io.Pipe()
+		var stderr bytes.Buffer
+		ended := make(chan int)
+		go func() {
+			code := run(ctx, []string{"sim", "-tls=false", verbose}, stdout, &stderr)
+			stdout.Close()
+			ended <- code
+		}()
+		lines := bufio.NewScanner(out)
+		if !lines.Scan() {
+			t.Fatal(lines.Err())
+		}
+		api := strings.TrimPrefix(lines.Text(), "api ")
+		go io.Copy(io.Discard, out)
+		resp, err := http.Get(api + "/gateway")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		cancel()
+		if code := <-ended; code != 0 || !strings.Contains(stderr.String(), want) || want == "" && stderr.Len() > 0 {
+			t.Errorf("%s: exit code %d\n%s", verbose, code, &stderr)
+		}
 	}
 }
