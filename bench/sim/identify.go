@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -98,12 +99,18 @@ func (c *conn) identify(d json.RawMessage) {
 	srv.numberConn(c, shard)
 	delay := srv.delay(srv.opt.ReadyDelay, 100*time.Millisecond, 500*time.Millisecond)
 	wish := c.moment(OnIdentify)
+	olds := srv.holders(shard, count)
+	if len(olds) > 0 {
+		again := c.moment(OnIdentifyAgain)
+		wish.invalid, wish.old = cmp.Or(again.invalid, wish.invalid), again.old
+		wish.delay += again.delay
+	}
 	if wish.invalid != nil {
 		record("fault")
 		c.mu.Lock()
 		c.state = stateNew
 		c.mu.Unlock()
-		c.send(invalidMessage)
+		c.send(opNine(*wish.invalid))
 		return
 	}
 	note.Session = newSessionID()
@@ -111,7 +118,15 @@ func (c *conn) identify(d json.RawMessage) {
 	c.later(delay+wish.delay, func() {
 		s := srv.newSession(note.Session, c, shard, count, intents, guilds)
 		s.payload = payload
-		c.ready(s, len(id.Shard) > 0)
+		if !c.ready(s, len(id.Shard) > 0) || wish.old == nil {
+			return
+		}
+		for old, s := range olds {
+			if wish.old.Kind == OldInvalid {
+				old.invalidate(s, false)
+			}
+			old.yield(wish.old)
+		}
 	})
 }
 
@@ -134,14 +149,23 @@ func parseIntents(n *json.Number) (wire.Intents, bool) {
 	return wire.Intents(v), err == nil && wire.Intents(v)&^knownIntents == 0
 }
 
-// ready attaches a new session to c and sends READY.
-func (c *conn) ready(s *session, sharded bool) {
+// opNine returns op 9.
+func opNine(resumable bool) string {
+	if resumable {
+		return invalidResumable
+	}
+	return invalidMessage
+}
+
+// ready attaches a new session to c and sends READY. It reports false when the
+// connection is over or about to be.
+func (c *conn) ready(s *session, sharded bool) bool {
 	s.mu.Lock()
 	c.mu.Lock()
 	if c.closing || c.over {
 		c.mu.Unlock()
 		s.mu.Unlock()
-		return
+		return false
 	}
 	// Before the reader can see s: a heartbeat writes into its log.
 	s.log = c.srv.ledger.newSession(SessionInfo{ID: s.id, Shard: s.shard, Count: s.count, Intents: s.intents, Created: time.Now()})
@@ -149,11 +173,12 @@ func (c *conn) ready(s *session, sharded bool) {
 	c.planFaultsLocked()
 	c.mu.Unlock()
 	c.srv.keepSession(s)
-	s.attachLocked(c)
+	s.attachLocked(c, nil)
 	s.dispatchLocked("READY", s.appendReady(nil, c.version, sharded))
 	s.startLocked()
 	s.mu.Unlock()
 	c.moment(AfterReady)
+	return true
 }
 
 // appendReady appends d of READY.
