@@ -1,4 +1,4 @@
-// This file runs twilight against the simulated Discord, where Rust is.
+// This file runs twilight and serenity against the simulated Discord, where Rust is.
 
 package e2e
 
@@ -25,6 +25,13 @@ func TestForeignTwilight(t *testing.T) {
 			foreignProgram{command: []string{buildRust(t, "twilight", features...)}, host: sim.RoleResume}.run(t, compression)
 		})
 	}
+}
+
+// TestForeignSerenity: its only compression is that of single messages, and it can't
+// be told whom to trust. It resumes at the main gateway.
+func TestForeignSerenity(t *testing.T) {
+	foreignOnly(t)
+	foreignProgram{command: []string{buildRust(t, "serenity")}, host: sim.RoleGateway, plain: true}.run(t, "zlib-payload")
 }
 
 // cargoFault matches the errors of cargo that are not about getting packages.
