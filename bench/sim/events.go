@@ -212,7 +212,7 @@ func (gen *generator) message(w *jsonWriter, rng *rand.Rand, g, i int, channel u
 	}
 	w.open("mentions", '[')
 	if mention {
-		appendUser(w, "", g, 0)
+		appendUserWith(w, "", g, 0, !dm)
 	}
 	w.end(']')
 	w.raw("mention_roles", "[]")

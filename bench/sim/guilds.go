@@ -86,11 +86,18 @@ func userName(g, i int) string {
 }
 
 // appendUser writes member i of guild g as a user.
-func appendUser(w *jsonWriter, key string, g, i int) {
+func appendUser(w *jsonWriter, key string, g, i int) { appendUserWith(w, key, g, i, false) }
+
+// appendUserWith writes a user, with what makes it a member of the guild if asked
+// for, as in the mentions of a message.
+func appendUserWith(w *jsonWriter, key string, g, i int, member bool) {
 	w.open(key, '{')
 	w.str("username", userName(g, i))
 	w.int("public_flags", 0)
 	w.raw("primary_guild", "null")
+	if member {
+		appendMember(w, "member", g, i, false)
+	}
 	w.id("id", userID(g, i))
 	if i == 0 {
 		w.raw("global_name", "null")

@@ -83,6 +83,32 @@ func TestNaive24Interaction(t *testing.T) {
 	})
 }
 
+// TestNaive24Mentions: whom a message in a guild mentions is there as a member too.
+func TestNaive24Mentions(t *testing.T) {
+	bubble(t, quick(Options{Rate: 1000, LargeEvery: -1, LargeEvents: -1, ReplayLimit: 1}), func(t *testing.T, d dialer, srv *Server) {
+		c, _ := d.start(t, plainQuery, 0, 1, allIntents)
+		seen := map[bool]bool{}
+		for len(seen) < 2 {
+			var m struct {
+				Guild    string `json:"guild_id"`
+				Mentions []struct {
+					Member *struct{ Roles []string }
+				}
+			}
+			if err := json.Unmarshal(c.want(0, "MESSAGE_CREATE").D, &m); err != nil {
+				t.Fatal(err)
+			}
+			for _, user := range m.Mentions {
+				if guild := m.Guild != ""; (user.Member != nil && len(user.Member.Roles) > 0) != guild {
+					t.Fatalf("%+v", m)
+				} else {
+					seen[guild] = true
+				}
+			}
+		}
+	})
+}
+
 // TestNaive24Compress: in Identify, compress is true or anything else, which is
 // false and no reason to close.
 func TestNaive24Compress(t *testing.T) {
