@@ -48,6 +48,9 @@ func ParseScript(r io.Reader) ([]Rule, error) {
 	return rules, nil
 }
 
+// ScriptNames returns the names of moments and kinds, the values of when and do.
+func ScriptNames() (when, do []string) { return momentNames[:], kindNames[:] }
+
 // scriptFields splits a line into keys and values.
 func scriptFields(line string) ([][2]string, error) {
 	var out [][2]string

@@ -34,7 +34,7 @@ func TestRun(t *testing.T) {
 			[]string{"api https://127.0.0.1:", "gateway wss://127.0.0.1:", "resume wss://", "ca " + ca, "DISCORD_TOKEN=tok", "connections 0"}, nil},
 		{"plain", []string{"sim", "-tls=false"}, 0, []string{"api http://", "gateway ws://", "DISCORD_API_PROTOCOL=http "}, nil},
 		{"recording", []string{"sim", "-tls=false", "-record", "10", "-record-compress", "none"}, 0, []string{"api"}, nil},
-		{"flags", []string{"sim", "-h"}, 0, nil, []string{"-fault-seed", "-record", "-listen"}},
+		{"flags", []string{"sim", "-h"}, 0, nil, []string{"-fault-seed", "-record", "-listen", "-lone-surrogates", "resume-live", "old-starved"}},
 		{"bad flag", []string{"sim", "-nope"}, 2, nil, []string{"-nope"}},
 		{"bad kind", []string{"sim", "-fault-kinds", "cut-fin,x"}, 2, nil, []string{`"x" is none of`}},
 		{"bad script", []string{"sim", "-script", script}, 2, nil, []string{"script line 1"}},

@@ -68,7 +68,7 @@ func simFlagSet(o *sim.Options, f *simFlags, stderr io.Writer) *flag.FlagSet {
 	fs.StringVar(&f.compression, "record-compress", "zstd-stream", "compression of the recording: zstd-stream, zlib-stream or none")
 	fs.Uint64Var(&f.denied, "deny-intents", 0, "intents answered by 4014, as a number")
 	fs.IntVar(&o.ShardMultiple, "shard-multiple", 1, "what a shard count must be a multiple of (4010)")
-	fs.StringVar(&f.script, "script", "", "`file` of faults, one a line, such as:\nwhen=events n=100 shards=0 do=close code=4000")
+	fs.StringVar(&f.script, "script", "", "`file` of faults, one a line, such as:\nwhen=events n=100 shards=0 do=close code=4000"+scriptNames())
 	fs.Uint64Var(&o.Faults.Seed, "fault-seed", 1, "of the random faults")
 	fs.IntVar(&o.Faults.EveryEvents, "fault-events", 0, "mean number of events on a connection before a random fault; 0 for none")
 	fs.DurationVar(&o.Faults.EveryPeriod, "fault-every", 0, "mean time between random faults of a connection; 0 for none")
@@ -76,6 +76,26 @@ func simFlagSet(o *sim.Options, f *simFlags, stderr io.Writer) *flag.FlagSet {
 	fs.StringVar(&f.kinds, "fault-kinds", "", "comma list of the random faults' kinds (default: all but invalid-session)")
 	fs.BoolVar(&f.verbose, "v", false, "log REST calls, connections, Identifies, Resumes, commands, heartbeats, closes and faults to standard error")
 	return fs
+}
+
+// scriptNames lists what a script can name, on lines of a usual length.
+func scriptNames() string {
+	var b strings.Builder
+	list := func(key string, names []string) {
+		line := 0
+		for i, name := range names {
+			if i == 0 || line+len(name) > 90 {
+				b.WriteString("\n" + key)
+				line, key = 0, "    "
+			}
+			line += len(name) + 1
+			b.WriteString(" " + name)
+		}
+	}
+	when, do := sim.ScriptNames()
+	list("when:", when)
+	list("do:", do)
+	return b.String()
 }
 
 func runSim(ctx context.Context, args []string, stdout, stderr io.Writer) error {
