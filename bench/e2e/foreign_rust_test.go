@@ -35,7 +35,7 @@ func TestForeignSerenity(t *testing.T) {
 }
 
 // cargoFault matches the errors of cargo that are not about getting packages.
-var cargoFault = regexp.MustCompile(`(?m)^error(\[E\d+\])?: (could not compile|the lock file .* needs to be updated|failed to parse)`)
+var cargoFault = regexp.MustCompile(`(?m)^error(\[E\d+\])?: (could not compile|the lock file .* needs to be updated|failed to parse lock file)`)
 
 // buildRust builds the program in a folder and returns its file. What the programs
 // have in common is built once, and kept for the next time: in CARGO_TARGET_DIR, or
