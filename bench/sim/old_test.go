@@ -152,6 +152,7 @@ func TestResumeOfLiveSession(t *testing.T) {
 				if res := srv.Ledger().Resumes(); res[0].Outcome != test.outcome {
 					t.Errorf("%+v", res)
 				}
+				synctest.Wait()
 				if s := srv.Ledger().Sessions(); len(s) != 1 || s[0].End != EndNone {
 					t.Errorf("%+v", s)
 				}
@@ -234,6 +235,7 @@ func TestSecondIdentify(t *testing.T) {
 				c.want(10, "")
 				c.send(identify(0, 1, 0))
 				test.see(t, srv, old, c)
+				synctest.Wait() // a session ends after its close frame
 				if alive := srv.Ledger().Summary().Alive; alive != test.alive {
 					t.Errorf("%d sessions", alive)
 				}
