@@ -48,8 +48,8 @@ seeds: ## SEEDS=1000 seeds of faults; one again: make seeds SEED=17
 crash: ## kill the gateway KILLS=1000 times: CRASH='-sink redis -store redis', with -faults whatever else can go wrong
 	$(GO) run ./cmd/gateway-bench crash -kills $(KILLS) $(CRASH)
 
-test-foreign: ## clients written by others against the simulated Discord
-	cd $(E2E) && $(GO) test -count=1 -v -run 'TestForeign' ./...
+test-foreign: ## clients written by others, in every language that is here, against the simulated Discord
+	cd $(E2E) && $(GO) test -count=1 -v -timeout 60m -run 'TestForeign' ./... -foreign
 
 fuzz: ## each fuzz target for FUZZTIME=10s
 	@set -e; for module in . $(E2E); do for pkg in $$(cd $$module && $(GO) list ./...); do \

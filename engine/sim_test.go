@@ -133,6 +133,7 @@ func newWorld(t *testing.T, reader engine.ReaderKind, so sim.Options, eo engine.
 	if so.LargeEvery == 0 {
 		so.LargeEvery = -1
 	}
+	so.LoneSurrogates, so.Undocumented = true, true // whatever comes is handed on as it is
 	var err error
 	if w.srv, err = sim.New(so); err != nil {
 		t.Fatal(err)

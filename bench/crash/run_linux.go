@@ -85,6 +85,7 @@ func (r *run) start() error {
 		TLS: true, Shards: r.o.Shards, MaxConcurrency: r.o.Shards, IdentifyWindow: time.Millisecond, IdentifyTotal: 1 << 30, RESTLimit: 1 << 20,
 		ReadyDelay: 20 * time.Millisecond, InvalidSessionDelay: time.Millisecond,
 		Rate: r.o.Rate, ReplayLimit: 1 << 20, Seed: r.o.Seed, LargeEvery: -1, LogLimit: 1 << 20,
+		LoneSurrogates: true, Undocumented: true,
 	}
 	var err error
 	if r.srv, err = sim.New(so); err != nil {

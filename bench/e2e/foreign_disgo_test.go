@@ -37,7 +37,7 @@ func TestForeignDisgo(t *testing.T) {
 
 // testDisgo runs disgo with its own shard manager.
 func testDisgo(t *testing.T, compression gateway.CompressionType) {
-	srv, config := foreignServer(t)
+	srv, config := foreignServer(t, true)
 	var log foreignLog
 	client, err := disgo.New(foreignToken,
 		bot.WithLogger(slog.New(slog.DiscardHandler)),

@@ -4,11 +4,14 @@
 package e2e
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
+	"flag"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,17 +20,29 @@ import (
 	"sluice/wire"
 )
 
+// foreignAll has the clients in Python, Rust and Java run as well, and each through
+// every fault. It is for make test-foreign: they fetch and build a few hundred
+// packages, which is not what somebody waits for who wants to run the tests.
+var foreignAll = flag.Bool("foreign", false, "run foreign clients of every language through every fault")
+
+// foreignOnly leaves a test out that is for make test-foreign.
+func foreignOnly(t *testing.T) {
+	t.Helper()
+	if !*foreignAll {
+		t.Skip("run by make test-foreign")
+	}
+}
+
 // foreignShards is the number of shards of each of the clients.
 const foreignShards = 2
 
 // foreignToken is one that disgo can take the bot's id from.
 var foreignToken = base64.RawStdEncoding.EncodeToString([]byte("795240038400004096")) + ".x.y"
 
-// foreignServer starts a simulated Discord with TLS and live traffic that
-// forgets nothing.
-func foreignServer(t *testing.T) (*sim.Server, *tls.Config) {
+// foreignServer starts a simulated Discord with live traffic that forgets nothing.
+func foreignServer(t *testing.T, secure bool) (*sim.Server, *tls.Config) {
 	t.Helper()
-	srv := startSim(t, sim.Options{TLS: true, Token: foreignToken, Shards: foreignShards,
+	srv := startSim(t, sim.Options{TLS: secure, Token: foreignToken, Shards: foreignShards,
 		Guilds: 20, Rate: 100, ReplayLimit: 100_000, Seed: 1})
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -66,11 +81,35 @@ func (l *foreignLog) last(shard int) int64 {
 	return 0
 }
 
-// foreignSurvives cuts each of the client's connections and sends each op 7. It
-// expects that the client resumes every time, at the host of that name, receives
-// what comes then, and in the end has had every event once, in order and
-// unchanged.
-func foreignSurvives(t *testing.T, srv *sim.Server, log *foreignLog, host string) {
+// foreignFault is what a shard meets, and whether the client has to resume after it.
+type foreignFault struct {
+	name    string
+	resumes bool
+	do      func(srv *sim.Server, shard int) int
+}
+
+// foreignFaults are the faults, of which each of the shards meets all, or the first few.
+var foreignFaults = []foreignFault{
+	{"op 7", true, func(srv *sim.Server, shard int) int { return srv.Reconnect(shard) }},
+	{"RST", true, func(srv *sim.Server, shard int) int { return srv.Cut(shard, true) }},
+	{"ping", false, func(srv *sim.Server, shard int) int { return srv.Do(shard, sim.Action{Kind: sim.PingFrame}) }},
+	{"split frames", false, func(srv *sim.Server, shard int) int { return srv.Do(shard, sim.Action{Kind: sim.SplitFrames}) }},
+	{"close 4000", true, func(srv *sim.Server, shard int) int {
+		return srv.CloseShard(shard, wire.CloseUnknownError, "Unknown error.")
+	}},
+	{"FIN", true, func(srv *sim.Server, shard int) int { return srv.Cut(shard, false) }},
+	{"op 9 true", true, func(srv *sim.Server, shard int) int { return srv.InvalidSession(shard, true) }},
+	{"close 1001", true, func(srv *sim.Server, shard int) int { return srv.CloseShard(shard, wire.CloseGoingAway, "going away") }},
+}
+
+// foreignFew is the number of faults without -foreign.
+const foreignFew = 2
+
+// foreignSurvives does the faults to each of the client's shards. It expects that
+// the client resumes every time, at the host of that name, receives what comes
+// then, and in the end has had every event once, in order and unchanged. After the
+// faults named by anew it identifies instead: that is how this client is.
+func foreignSurvives(t *testing.T, srv *sim.Server, log *foreignLog, host string, anew ...string) {
 	t.Helper()
 	more := func() {
 		t.Helper()
@@ -82,50 +121,95 @@ func foreignSurvives(t *testing.T, srv *sim.Server, log *foreignLog, host string
 	}
 	waitFor(t, "session of each shard", func() bool { return srv.Connected() == foreignShards })
 	more()
-	const rounds = 2
-	for round := range rounds {
-		cut, asked := round, 1-round
-		if srv.Cut(cut, true) != 1 || srv.Reconnect(asked) != 1 {
-			t.Fatalf("a shard without a connection before round %d", round+1)
+	var resumes, sessions [foreignShards]int
+	for shard := range foreignShards {
+		sessions[shard] = 1
+	}
+	faults := foreignFaults
+	if !*foreignAll {
+		faults = faults[:foreignFew]
+	}
+	for round := range faults {
+		for shard := range foreignShards {
+			fault := faults[(round+shard*len(faults)/foreignShards)%len(faults)]
+			switch {
+			case slices.Contains(anew, fault.name):
+				sessions[shard]++
+			case fault.resumes:
+				resumes[shard]++
+			}
+			if fault.do(srv, shard) != 1 {
+				t.Fatalf("%s: shard %d has no connection", fault.name, shard)
+			}
 		}
-		waitFor(t, "resume after a cut and one after op 7", func() bool {
-			s := srv.Ledger().Sessions()
-			return s[0].Resumes == round+1 && s[1].Resumes == round+1
+		waitFor(t, fmt.Sprintf("%v resumes and %v sessions after round %d", resumes, sessions, round+1), func() bool {
+			var did, began [foreignShards]int
+			for _, s := range srv.Ledger().Sessions() {
+				did[s.Shard] += s.Resumes
+				began[s.Shard]++
+			}
+			return did == resumes && began == sessions && srv.Connected() == foreignShards
 		})
 		more()
 	}
 
+	total := func(n [foreignShards]int) (sum int) {
+		for _, n := range n {
+			sum += n
+		}
+		return sum
+	}
 	s := srv.Ledger().Summary()
-	if s.Identifies != foreignShards || s.Sessions != foreignShards || s.Resumes != rounds*foreignShards || s.QueryMissing > 0 {
-		t.Errorf("wanted %d identifies and %d resumes:\n%v", foreignShards, rounds*foreignShards, s)
+	if s.Identifies != total(sessions) || s.Sessions != total(sessions) || s.Resumes != total(resumes) || s.QueryMissing > 0 {
+		t.Errorf("wanted %v identifies and %v resumes:\n%v", sessions, resumes, s)
 	}
 	for _, r := range srv.Ledger().Resumes() {
 		if r.Outcome != "resumed" || r.Host != host {
 			t.Errorf("wanted resumes at host %q: %+v", host, r)
 		}
 	}
-	for _, session := range srv.Ledger().Sessions() {
-		waitFor(t, "last events", func() bool { return log.last(session.Shard) >= session.Last })
-		foreignCompare(t, session.Shard, srv.Ledger().Events(session.ID), log)
+	for shard := range foreignShards {
+		foreignCompare(t, srv, shard, log)
 	}
 }
 
-// foreignCompare reports the first difference between what a shard was sent and
-// what its client handed on.
-func foreignCompare(t *testing.T, shard int, sent []sim.Event, log *foreignLog) {
+// foreignCompare reports the first difference between what the sessions of a shard
+// were sent and what its client handed on, and waits for the end of the last one.
+func foreignCompare(t *testing.T, srv *sim.Server, shard int, log *foreignLog) {
 	t.Helper()
+	var sessions []sim.SessionInfo
+	for _, s := range srv.Ledger().Sessions() {
+		if s.Shard == shard {
+			sessions = append(sessions, s)
+		}
+	}
+	last := sessions[len(sessions)-1].Last
+	waitFor(t, "last events", func() bool { return log.last(shard) >= last })
 	log.mu.Lock()
 	defer log.mu.Unlock()
+	var sent []sim.Event
+	session, next := -1, 0
 	for i, got := range log.events[shard] {
-		if i == len(sent) {
+		if got.Type == "READY" {
+			if session++; session == len(sessions) {
+				t.Errorf("shard %d: more READY than sessions", shard)
+				return
+			}
+			sent, next = srv.Ledger().Events(sessions[session].ID), 0
+		}
+		if next == len(sent) {
 			return // it came since sent was asked for
 		}
-		want := sent[i]
+		want := sent[next]
+		next++
 		if got.Seq != want.Seq || got.Type != want.Type || got.Hash != want.Hash && got.Hash != 0 {
 			t.Errorf("shard %d: event %d is %d %s, hash %x; wanted %d %s, hash %x",
 				shard, i, got.Seq, got.Type, got.Hash, want.Seq, want.Type, want.Hash)
 			return
 		}
+	}
+	if session != len(sessions)-1 {
+		t.Errorf("shard %d: %d READY for %d sessions", shard, session+1, len(sessions))
 	}
 }
 
@@ -142,8 +226,17 @@ func foreignCompression(t *testing.T, srv *sim.Server, compression string) {
 		}
 	}
 	for _, c := range srv.Ledger().Commands() {
-		if c.Op == wire.OpIdentify && bytes.Contains(c.Raw, []byte(`"compress":true`)) != (compression == "zlib-payload") {
+		if c.Op == wire.OpIdentify && stream == "" && identifiesCompressed(c.Raw) != (compression == "zlib-payload") {
 			t.Errorf("shard %d identified for another compression", c.Shard)
 		}
 	}
+}
+
+// identifiesCompressed reports whether an Identify asks for compressed messages. Under
+// a compressed stream that means nothing, and some ask for it all the same.
+func identifiesCompressed(raw []byte) bool {
+	var identify struct {
+		D struct{ Compress any }
+	}
+	return json.Unmarshal(raw, &identify) == nil && identify.D.Compress == true
 }

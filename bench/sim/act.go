@@ -24,6 +24,7 @@ type planned struct {
 type wish struct {
 	delay   time.Duration // SlowReady
 	invalid *bool         // refuse with op 9, resumable or not
+	old     *Action       // what becomes of the old connection
 }
 
 // moment applies the faults of a moment.
@@ -44,7 +45,10 @@ func (c *conn) moment(m Moment) (w wish) {
 		case a.Kind == SlowReady:
 			c.srv.noteFault(c.id, shard, a.Kind)
 			w.delay += a.Delay
-		case (a.Kind == InvalidSession || a.Kind == InvalidResumable) && (m == OnIdentify || m == OnResume):
+		case aboutOld.Has(a.Kind):
+			c.srv.noteFault(c.id, shard, a.Kind)
+			w.old = &a
+		case (a.Kind == InvalidSession || a.Kind == InvalidResumable) && m >= OnIdentify && m <= OnResumeLive:
 			c.srv.noteFault(c.id, shard, a.Kind)
 			resumable := a.Kind == InvalidResumable
 			w.invalid = &resumable
@@ -201,10 +205,7 @@ func (c *conn) actLocked(a Action) {
 	case InvalidSession, InvalidResumable:
 		c.soon(func() { c.invalidate(s, a.Kind == InvalidResumable) })
 	case CloseFrame:
-		c.closeLocked(a.Code, a.Reason)
-		if s != nil && endsSession(a.Code) {
-			c.soon(func() { s.endFor(c, EndServer) })
-		}
+		c.closeForLocked(a.Code, a.Reason)
 	default:
 		last := a.Kind == CutFIN || a.Kind == CutRST || a.Kind == Truncate
 		c.pushLocked(item{action: &a, last: last})

@@ -184,8 +184,7 @@ func (s *session) requestMembers(d json.RawMessage) bool {
 			limit = 100
 		}
 		for i := 0; i < total && len(members) < limit; i++ {
-			name := fmt.Sprintf("user%d.%d", g, i)
-			if strings.HasPrefix(name, strings.ToLower(*r.Query)) {
+			if strings.HasPrefix(strings.ToLower(userName(g, i)), strings.ToLower(*r.Query)) {
 				members = append(members, i)
 			}
 		}

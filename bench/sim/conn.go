@@ -41,6 +41,8 @@ type conn struct {
 
 	mute  atomic.Bool // half-open: nothing is written, nothing read is looked at
 	noACK atomic.Bool
+	// starved: no event is written, whatever the session gets.
+	starved atomic.Bool
 
 	mu      sync.Mutex
 	queue   []item
@@ -92,7 +94,7 @@ func (c *conn) push(it item) {
 }
 
 func (c *conn) pushLocked(it item) {
-	if c.closing || c.over {
+	if c.closing || c.over || it.seq != 0 && c.starved.Load() {
 		return
 	}
 	c.queue = append(c.queue, it)
@@ -312,6 +314,15 @@ func (c *conn) closeLocked(code wire.CloseCode, reason string) {
 	c.pushLocked(item{frame: appendClose(nil, code, reason), last: true})
 }
 
+// closeForLocked queues a close frame and ends the session that the connection is
+// about, if the code is one that ends sessions.
+func (c *conn) closeForLocked(code wire.CloseCode, reason string) {
+	c.closeLocked(code, reason)
+	if s := c.about; s != nil && endsSession(code) {
+		c.soon(func() { s.endFor(c, EndServer) })
+	}
+}
+
 // noteCloseLocked writes the first close of the connection into the ledger.
 func (c *conn) noteCloseLocked(fromClient bool, code wire.CloseCode, reason string) {
 	if c.closed {
@@ -324,6 +335,7 @@ func (c *conn) noteCloseLocked(fromClient bool, code wire.CloseCode, reason stri
 	}
 	l := c.srv.ledger
 	l.with(func() { l.closes.add(e) })
+	c.srv.opt.Log.Info("closed", "conn", c.id, "shard", c.shard, "by_client", fromClient, "code", int(code), "reason", reason)
 }
 
 // drop ends the connection at once, without a close frame.

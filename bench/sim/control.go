@@ -16,7 +16,7 @@ func (srv *Server) connsOf(shard int) (out []*conn) {
 		}
 		s.mu.Lock()
 		if s.conn != nil {
-			out = append(out, s.conn)
+			out = append(append(out, s.also...), s.conn)
 		}
 		s.mu.Unlock()
 	}
@@ -148,7 +148,7 @@ func (srv *Server) Connected() (n int) {
 	for _, s := range srv.all() {
 		s.mu.Lock()
 		if s.conn != nil {
-			n++
+			n += 1 + len(s.also)
 		}
 		s.mu.Unlock()
 	}

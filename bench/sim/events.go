@@ -12,8 +12,9 @@ import (
 
 // generator makes events; it holds what one leaves for the next.
 type generator struct {
-	buf []byte
-	n   uint64 // events made, for ids that rise
+	buf        []byte
+	n          uint64 // events made, for ids that rise
+	surrogates bool   // Options.LoneSurrogates
 }
 
 // event is an event of the mix. d is valid until the next.
@@ -24,18 +25,28 @@ type event struct {
 }
 
 // texts are contents of messages, as JSON strings: plain, beyond ASCII, with
-// escapes of every kind, with a lone half of a surrogate pair.
+// escapes of every kind.
 var texts = []string{
 	`"hello there"`,
 	`"ok"`,
 	`"did you see \"that\"?\nsecond line\twith a tab and a back\\slash"`,
 	`"日本語のメッセージ、長さは普通です。"`,
 	`"😀😀 emoji 👨‍👩‍👧‍👦 and Ünïcödé"`,
-	`"lone \ud83d surrogate and \udc00 the other half"`,
 	`"\u003cscript\u003e\u2028 \u0000 \u001f"`,
 	`"</t\":\"FAKE\",\"s\":999,\"op\":7,\"d\":null}"`,
 	`"العربية من اليمين إلى اليسار"`,
 	`"a longer message that goes on and on, as some people's messages do, about nothing in particular, with a link to https://example.com/path?query=1&other=2 in it and <@189600000000> mentions, and **markdown** and ` + "```code```" + `"`,
+}
+
+// loneSurrogates is one more text: the halves of a pair, each alone.
+const loneSurrogates = `"lone \ud83d surrogate and \udc00 the other half"`
+
+// text returns one of the texts.
+func (gen *generator) text(rng *rand.Rand) string {
+	if gen.surrogates && rng.IntN(len(texts)+1) == 0 {
+		return loneSurrogates
+	}
+	return texts[rng.IntN(len(texts))]
 }
 
 func (gen *generator) id(now time.Time) uint64 {
@@ -83,11 +94,11 @@ func (gen *generator) next(rng *rand.Rand, typ string, g int, dm bool, intents w
 			i, e.always = 0, true
 		}
 		appendUser(&w, "user", g, i)
-		appendMemberFields(&w, g, i, true)
+		appendMemberFields(&w, g, i, memberInEvent)
 	case "GUILD_MEMBER_ADD":
 		e.hidden = false
 		appendUser(&w, "user", g, i)
-		appendMemberFields(&w, g, i, true)
+		appendMemberFields(&w, g, i, memberInEvent)
 	case "GUILD_MEMBER_REMOVE", "GUILD_BAN_ADD":
 		e.hidden = false
 		appendUser(&w, "user", g, i)
@@ -201,7 +212,7 @@ func (gen *generator) message(w *jsonWriter, rng *rand.Rand, g, i int, channel u
 	}
 	w.open("mentions", '[')
 	if mention {
-		appendUser(w, "", g, 0)
+		appendUserWith(w, "", g, 0, !dm)
 	}
 	w.end(']')
 	w.raw("mention_roles", "[]")
@@ -226,7 +237,7 @@ func (gen *generator) message(w *jsonWriter, rng *rand.Rand, g, i int, channel u
 		w.raw("edited_timestamp", "null")
 	}
 	if open {
-		w.raw("content", texts[rng.IntN(len(texts))])
+		w.raw("content", gen.text(rng))
 	} else {
 		w.raw("content", `""`)
 	}
@@ -250,7 +261,10 @@ func (gen *generator) interaction(w *jsonWriter, rng *rand.Rand, g, i int, chann
 	w.int("version", 1)
 	w.int("type", 2)
 	w.str("token", fmt.Sprintf("aW50ZXJhY3Rpb246%032x%032x%032x", rng.Uint64(), rng.Uint64(), rng.Uint64()))
-	appendMember(w, "member", g, i, true)
+	w.open("member", '{')
+	appendUser(w, "user", g, i)
+	appendMemberFields(w, g, i, memberInInteraction)
+	w.end('}')
 	w.str("locale", "en-US")
 	w.id("id", gen.id(now))
 	w.str("guild_locale", "en-US")
@@ -264,7 +278,7 @@ func (gen *generator) interaction(w *jsonWriter, rng *rand.Rand, g, i int, chann
 	w.open("data", '{')
 	w.int("type", 1)
 	w.open("options", '[')
-	w.raw("", `{"value":`+texts[rng.IntN(len(texts))]+`,"type":3,"name":"text"}`)
+	w.raw("", `{"value":`+gen.text(rng)+`,"type":3,"name":"text"}`)
 	w.end(']')
 	w.str("name", "command")
 	w.id("id", 1<<60+uint64(g))
@@ -275,5 +289,5 @@ func (gen *generator) interaction(w *jsonWriter, rng *rand.Rand, g, i int, chann
 	w.raw("authorizing_integration_owners", `{"0":"`+fmt.Sprint(guildID(g))+`"}`)
 	w.int("attachment_size_limit", 10485760)
 	w.id("application_id", botID)
-	w.str("app_permissions", "2248473465835073")
+	w.str("app_permissions", allowed)
 }

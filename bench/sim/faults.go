@@ -23,7 +23,7 @@ const (
 	InvalidSession               // op 9 false; the session ends
 	InvalidResumable             // op 9 true; the session can be resumed
 	CloseFrame                   // close with Action.Code and Action.Reason
-	SlowReady                    // READY comes later by Action.Delay
+	SlowReady                    // READY, or what follows a Resume, comes later by Action.Delay; the session can expire meanwhile
 	RefuseUpgrade                // the upgrade is answered by Action.Status (503)
 	RefuseDial                   // the connection is reset as soon as it is accepted
 	SilentDial                   // the connection is accepted and nothing follows, not even TLS
@@ -37,13 +37,20 @@ const (
 	SplitWrites                  // from now on writes are cut at random places
 	PingFrame                    // a WebSocket PING
 	AskHeartbeat                 // op 1
+
+	// What becomes of the connection that a session or a shard already has; only
+	// at OnResumeLive and OnIdentifyAgain. Sessions end as the code says.
+	OldClosed  // it is closed with Action.Code (4000) and Action.Reason
+	OldStarved // it stays open and its heartbeats are acknowledged, but events go only to the new one
+	OldInvalid // it gets op 9 false; at OnIdentifyAgain its session ends
+	OldKept    // both get every event, for Action.Delay if it is not 0; then the old one is closed like OldClosed
 	numKinds
 )
 
 var kindNames = [numKinds]string{
 	"cut-fin", "cut-rst", "half-open", "swallow-acks", "reconnect", "invalid-session", "invalid-resumable", "close",
 	"slow-ready", "refuse-upgrade", "refuse-dial", "silent-dial", "429-json", "429-html", "5xx", "garbage", "bad-frame",
-	"truncate", "split-frames", "split-writes", "ping", "ask-heartbeat",
+	"truncate", "split-frames", "split-writes", "ping", "ask-heartbeat", "old-closed", "old-starved", "old-invalid", "old-kept",
 }
 
 // String returns the name that scripts use.
@@ -68,6 +75,9 @@ func Kinds(kinds ...Kind) (set KindSet) {
 // Has reports whether k is in the set.
 func (set KindSet) Has(k Kind) bool { return set&(1<<k) != 0 }
 
+// aboutOld are the kinds that say what becomes of the old connection.
+const aboutOld = KindSet(1<<OldClosed | 1<<OldStarved | 1<<OldInvalid | 1<<OldKept)
+
 // AllKinds are all faults that a client survives.
 const AllKinds KindSet = 1<<numKinds - 1
 
@@ -75,23 +85,25 @@ const AllKinds KindSet = 1<<numKinds - 1
 type Moment uint8
 
 const (
-	OnREST       Moment = iota // a REST call
-	OnDial                     // a connection is accepted
-	OnUpgrade                  // a WebSocket upgrade is asked for
-	BeforeHello                // before HELLO is sent
-	AfterHello                 // after HELLO
-	OnIdentify                 // a good Identify has come
-	OnResume                   // a Resume of a known session has come
-	OnHeartbeat                // a heartbeat has come; Rule.N is which one on the connection, 0 any
-	AfterReady                 // after READY
-	AfterResumed               // after RESUMED
-	AfterEvents                // after Rule.N dispatches on the connection, replayed ones and READY included
-	DuringReplay               // after Rule.N replayed events
+	OnREST          Moment = iota // a REST call
+	OnDial                        // a connection is accepted
+	OnUpgrade                     // a WebSocket upgrade is asked for
+	BeforeHello                   // before HELLO is sent
+	AfterHello                    // after HELLO
+	OnIdentify                    // a good Identify has come
+	OnIdentifyAgain               // a good Identify has come for a shard that has a connection; after OnIdentify
+	OnResume                      // a Resume of a known session has come
+	OnResumeLive                  // a Resume of a session whose connection is open has come; after OnResume
+	OnHeartbeat                   // a heartbeat has come; Rule.N is which one on the connection, 0 any
+	AfterReady                    // after READY
+	AfterResumed                  // after RESUMED
+	AfterEvents                   // after Rule.N dispatches on the connection, replayed ones and READY included
+	DuringReplay                  // after Rule.N replayed events
 	numMoments
 )
 
 var momentNames = [numMoments]string{
-	"rest", "dial", "upgrade", "before-hello", "after-hello", "identify", "resume", "heartbeat", "ready", "resumed", "events", "replay",
+	"rest", "dial", "upgrade", "before-hello", "after-hello", "identify", "identify-again", "resume", "resume-live", "heartbeat", "ready", "resumed", "events", "replay",
 }
 
 // String returns the name that scripts use.
@@ -105,10 +117,10 @@ func (m Moment) String() string {
 // Action is what a fault does.
 type Action struct {
 	Kind   Kind
-	Code   wire.CloseCode // of CloseFrame; 1005 for a close frame without a code
+	Code   wire.CloseCode // of CloseFrame, OldClosed and OldKept; 1005 for a close frame without a code
 	Reason string
 	Status int           // of RefuseUpgrade and ServerError
-	Delay  time.Duration // of SlowReady; Retry-After of the 429s
+	Delay  time.Duration // of SlowReady and OldKept; Retry-After of the 429s
 }
 
 // Rule is one line of a script: at that moment, on those connections, do that.
@@ -205,4 +217,5 @@ func (srv *Server) Calm() {
 func (srv *Server) noteFault(conn int64, shard int, k Kind) {
 	l := srv.ledger
 	l.with(func() { l.faults.add(Fault{Time: time.Now(), Conn: conn, Shard: shard, Kind: k}) })
+	srv.opt.Log.Info("fault", "conn", conn, "shard", shard, "kind", k.String())
 }

@@ -77,7 +77,7 @@ func TestSeeds(t *testing.T) {
 	}
 	for k := range numKinds {
 		switch k {
-		case RefuseUpgrade, RefuseDial, SilentDial, RateLimitJSON, RateLimitHTML, ServerError:
+		case RefuseUpgrade, RefuseDial, SilentDial, RateLimitJSON, RateLimitHTML, ServerError, OldClosed, OldStarved, OldInvalid, OldKept:
 		default:
 			if kinds[k] == 0 {
 				t.Errorf("no %v among %v", k, kinds)
@@ -337,6 +337,7 @@ func TestParseScriptErrors(t *testing.T) {
 		"\nwhen=ready do=x":             `line 2: "x" is none of`,
 		"when=ready":                    "when and do are required",
 		"when=ready do=close":           "needs a code",
+		"when=resume do=old-kept":       "do=old-kept needs when=identify-again or when=resume-live",
 		"when=ready do=ping n=x":        "n: ",
 		"when=ready do=ping after=1":    "after: ",
 		"when=ready do=ping color=1":    `unknown key "color"`,

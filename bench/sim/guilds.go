@@ -18,6 +18,13 @@ const (
 	botID     = 189_600_000_000<<22 | 1<<12
 )
 
+// The bot is the same user wherever it is seen: in READY, in guilds, in messages
+// and at the REST API.
+const (
+	botName          = "Simulated"
+	botDiscriminator = "8597"
+)
+
 func guildID(g int) uint64      { return (guildBase+uint64(g))<<22 | 7 }
 func channelID(g, i int) uint64 { return (guildBase+uint64(g))<<22 | uint64(1000+i) }
 func roleID(g, i int) uint64    { return (guildBase+uint64(g))<<22 | uint64(2000+i) }
@@ -70,20 +77,43 @@ var joined = time.Date(2021, 3, 4, 5, 6, 7, 891_000_000, time.UTC)
 
 var names = []string{"mira", "Ødegaard", "tom", "小林", "Zoë", "ivan\\_", "quote\"d", "😀 party", "لينا", "x"}
 
+// userName is the name of member i of guild g.
+func userName(g, i int) string {
+	if i == 0 {
+		return botName
+	}
+	return fmt.Sprintf("user%d.%d", g, i)
+}
+
 // appendUser writes member i of guild g as a user.
-func appendUser(w *jsonWriter, key string, g, i int) {
-	name := names[(g*7+i)%len(names)]
+func appendUser(w *jsonWriter, key string, g, i int) { appendUserWith(w, key, g, i, false) }
+
+// appendUserWith writes a user, with what makes it a member of the guild if asked
+// for, as in the mentions of a message.
+func appendUserWith(w *jsonWriter, key string, g, i int, member bool) {
 	w.open(key, '{')
-	w.str("username", fmt.Sprintf("user%d.%d", g, i))
+	w.str("username", userName(g, i))
 	w.int("public_flags", 0)
 	w.raw("primary_guild", "null")
+	if member {
+		appendMember(w, "member", g, i, false)
+	}
 	w.id("id", userID(g, i))
-	w.str("global_name", name)
-	w.str("discriminator", "0")
+	if i == 0 {
+		w.raw("global_name", "null")
+		w.str("discriminator", botDiscriminator)
+	} else {
+		w.str("global_name", names[(g*7+i)%len(names)])
+		w.str("discriminator", "0")
+	}
 	w.raw("clan", "null")
 	w.bool("bot", i == 0)
 	w.raw("avatar_decoration_data", "null")
-	w.raw("avatar", `"a_5b9a7d1c33f0e2b1d1f6b0a7c9e4d8f2"`)
+	if i == 0 {
+		w.raw("avatar", "null")
+	} else {
+		w.raw("avatar", `"a_5b9a7d1c33f0e2b1d1f6b0a7c9e4d8f2"`)
+	}
 	w.end('}')
 }
 
@@ -93,16 +123,31 @@ func appendMember(w *jsonWriter, key string, g, i int, user bool) {
 	if user {
 		appendUser(w, "user", g, i)
 	}
-	appendMemberFields(w, g, i, false)
+	appendMemberFields(w, g, i, memberOfGuild)
 	w.end('}')
 }
 
-// appendMemberFields writes a member's own fields, with guild_id as in events.
-func appendMemberFields(w *jsonWriter, g, i int, withGuild bool) {
+// memberForm is where a member stands, which decides what fields it has.
+type memberForm int
+
+const (
+	memberOfGuild       memberForm = iota
+	memberInEvent                  // with guild_id
+	memberInInteraction            // with permissions
+)
+
+// allowed is every permission that a member has.
+const allowed = "2248473465835073"
+
+// appendMemberFields writes a member's own fields.
+func appendMemberFields(w *jsonWriter, g, i int, form memberForm) {
 	w.open("roles", '[')
 	w.id("", roleID(g, 1+i%(guildRoles-1)))
 	w.end(']')
 	w.raw("premium_since", "null")
+	if form == memberInInteraction {
+		w.str("permissions", allowed)
+	}
 	w.raw("pending", "false")
 	if i%5 == 0 {
 		w.str("nick", "nick "+names[(g+i)%len(names)])
@@ -111,7 +156,7 @@ func appendMemberFields(w *jsonWriter, g, i int, withGuild bool) {
 	}
 	w.raw("mute", "false")
 	w.time("joined_at", joined.Add(time.Duration(g%977+i)*time.Minute))
-	if withGuild {
+	if form == memberInEvent {
 		w.id("guild_id", guildID(g))
 	}
 	w.int("flags", 0)
@@ -127,7 +172,7 @@ func appendRole(w *jsonWriter, key string, g, i int) {
 	w.raw("unicode_emoji", "null")
 	w.raw("tags", "{}")
 	w.int("position", int64(i))
-	w.str("permissions", "2248473465835073")
+	w.str("permissions", allowed)
 	w.str("name", [...]string{"@everyone", "Mods", "Rôle \"A\"", "四"}[i%guildRoles])
 	w.raw("mentionable", "false")
 	w.raw("managed", "false")
@@ -260,7 +305,11 @@ func (srv *Server) appendGuild(b []byte, g int, intents wire.Intents, size int) 
 	w.raw("rules_channel_id", "null")
 	w.str("preferred_locale", "en-US")
 	w.raw("version", "1693000000000")
-	w.raw("description", `"A \"quoted\" description, \u00fcber alles \ud83d cut"`)
+	if srv.opt.LoneSurrogates {
+		w.raw("description", `"A \"quoted\" description, \u00fcber alles \ud83d cut"`)
+	} else {
+		w.raw("description", `"A \"quoted\" description, \u00fcber alles"`)
+	}
 	w.raw("embedded_activities", "[]")
 	w.int("explicit_content_filter", 0)
 	w.raw("banner", "null")

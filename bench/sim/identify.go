@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -22,7 +23,7 @@ type identifyData struct {
 	Token      *string           `json:"token"`
 	Intents    *json.Number      `json:"intents"`
 	Properties map[string]any    `json:"properties"`
-	Compress   bool              `json:"compress"`
+	Compress   json.RawMessage   `json:"compress"`
 	Shard      []json.RawMessage `json:"shard"`
 }
 
@@ -33,6 +34,7 @@ func (c *conn) identify(d json.RawMessage) {
 	record := func(outcome string) {
 		note.Outcome = outcome
 		srv.ledger.with(func() { srv.ledger.identifies.add(note) })
+		srv.opt.Log.Info("Identify", "conn", c.id, "shard", note.Shard, "shards", note.Count, "intents", uint64(note.Intents), "outcome", outcome)
 	}
 	refuse := func(code wire.CloseCode, reason string) {
 		record(strconv.Itoa(int(code)))
@@ -72,6 +74,7 @@ func (c *conn) identify(d json.RawMessage) {
 		refuse(wire.CloseDisallowedIntents, "Disallowed intent(s).")
 		return
 	}
+	payload := string(id.Compress) == "true" // anything else is false: libraries send "zlib-stream"
 	guilds := srv.guildsOf(shard, count)
 	if len(guilds) > srv.opt.MaxGuildsPerShard {
 		refuse(wire.CloseShardingRequired, "Sharding required.")
@@ -91,25 +94,39 @@ func (c *conn) identify(d json.RawMessage) {
 
 	c.mu.Lock()
 	c.state, c.shard = stateWaiting, shard
-	c.payload = id.Compress
+	c.payload = payload
 	c.mu.Unlock()
 	srv.numberConn(c, shard)
 	delay := srv.delay(srv.opt.ReadyDelay, 100*time.Millisecond, 500*time.Millisecond)
 	wish := c.moment(OnIdentify)
+	olds := srv.holders(shard, count)
+	if len(olds) > 0 {
+		again := c.moment(OnIdentifyAgain)
+		wish.invalid, wish.old = cmp.Or(again.invalid, wish.invalid), again.old
+		wish.delay += again.delay
+	}
 	if wish.invalid != nil {
 		record("fault")
 		c.mu.Lock()
 		c.state = stateNew
 		c.mu.Unlock()
-		c.send(invalidMessage)
+		c.send(opNine(*wish.invalid))
 		return
 	}
 	note.Session = newSessionID()
 	record("ready")
 	c.later(delay+wish.delay, func() {
 		s := srv.newSession(note.Session, c, shard, count, intents, guilds)
-		s.payload = id.Compress
-		c.ready(s, len(id.Shard) > 0)
+		s.payload = payload
+		if !c.ready(s, len(id.Shard) > 0) || wish.old == nil {
+			return
+		}
+		for old, s := range olds {
+			if wish.old.Kind == OldInvalid {
+				old.invalidate(s, false)
+			}
+			old.yield(wish.old)
+		}
 	})
 }
 
@@ -132,14 +149,23 @@ func parseIntents(n *json.Number) (wire.Intents, bool) {
 	return wire.Intents(v), err == nil && wire.Intents(v)&^knownIntents == 0
 }
 
-// ready attaches a new session to c and sends READY.
-func (c *conn) ready(s *session, sharded bool) {
+// opNine returns op 9.
+func opNine(resumable bool) string {
+	if resumable {
+		return invalidResumable
+	}
+	return invalidMessage
+}
+
+// ready attaches a new session to c and sends READY. It reports false when the
+// connection is over or about to be.
+func (c *conn) ready(s *session, sharded bool) bool {
 	s.mu.Lock()
 	c.mu.Lock()
 	if c.closing || c.over {
 		c.mu.Unlock()
 		s.mu.Unlock()
-		return
+		return false
 	}
 	// Before the reader can see s: a heartbeat writes into its log.
 	s.log = c.srv.ledger.newSession(SessionInfo{ID: s.id, Shard: s.shard, Count: s.count, Intents: s.intents, Created: time.Now()})
@@ -147,11 +173,12 @@ func (c *conn) ready(s *session, sharded bool) {
 	c.planFaultsLocked()
 	c.mu.Unlock()
 	c.srv.keepSession(s)
-	s.attachLocked(c)
+	s.attachLocked(c, nil)
 	s.dispatchLocked("READY", s.appendReady(nil, c.version, sharded))
 	s.startLocked()
 	s.mu.Unlock()
 	c.moment(AfterReady)
+	return true
 }
 
 // appendReady appends d of READY.
@@ -162,14 +189,14 @@ func (s *session) appendReady(b []byte, version int, sharded bool) []byte {
 	w.raw("user_settings", "{}")
 	w.open("user", '{')
 	w.raw("verified", "true")
-	w.str("username", "Simulated")
+	w.str("username", botName)
 	w.raw("primary_guild", "null")
 	w.raw("mfa_enabled", "true")
 	w.id("id", botID)
 	w.raw("global_name", "null")
 	w.int("flags", 0)
 	w.raw("email", "null")
-	w.str("discriminator", "8597")
+	w.str("discriminator", botDiscriminator)
 	w.raw("clan", "null")
 	w.raw("bot", "true")
 	w.raw("avatar", "null")

@@ -4,6 +4,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -335,8 +336,9 @@ type Summary struct {
 	Alive         int
 	Resumes       int
 	Resumed       int
-	OnResumeHost  int // Resumes that came to the resume host
-	QueryMissing  int // Resumes that did not repeat the query
+	Refused       map[string]int // Resumes that did not succeed, by Resume.Outcome, among the kept
+	OnResumeHost  int            // Resumes that came to the resume host
+	QueryMissing  int            // Resumes that did not repeat the query
 	Events        int64
 	Heartbeats    int
 	Commands      int
@@ -355,7 +357,7 @@ func (l *Ledger) Summary() Summary {
 		Connects: l.connects.total, Identifies: l.identifies.total, Sessions: len(l.sessions),
 		Resumes: l.resumes.total, Events: l.dispatched, Heartbeats: l.heartbeats.total,
 		Commands: l.commands.total, RateLimited: l.violations, MaxSends: l.maxSends, Faults: l.faults.total,
-		DroppedPresences: l.droppedPresences,
+		DroppedPresences: l.droppedPresences, Refused: make(map[string]int),
 	}
 	for _, i := range l.identifies.items {
 		if i.Outcome == "bucket" {
@@ -370,6 +372,8 @@ func (l *Ledger) Summary() Summary {
 	for _, r := range l.resumes.items {
 		if r.Outcome == "resumed" {
 			s.Resumed++
+		} else {
+			s.Refused[r.Outcome]++
 		}
 		if r.Host == "resume" {
 			s.OnResumeHost++
@@ -388,6 +392,9 @@ func (s Summary) String() string {
 		s.Connects, s.Identifies, s.BucketRefused, s.Sessions, s.Alive)
 	fmt.Fprintf(&b, "resumes %d (%d resumed, %d on the resume host, %d without the query)\n",
 		s.Resumes, s.Resumed, s.OnResumeHost, s.QueryMissing)
+	for _, outcome := range slices.Sorted(maps.Keys(s.Refused)) {
+		fmt.Fprintf(&b, "resumes not done %d: %s\n", s.Refused[outcome], outcome)
+	}
 	fmt.Fprintf(&b, "events %d, heartbeats %d, commands %d, faults %d\n", s.Events, s.Heartbeats, s.Commands, s.Faults)
 	fmt.Fprintf(&b, "most sends in a window %d, closed for it %d", s.MaxSends, s.RateLimited)
 	return b.String()

@@ -1,5 +1,5 @@
 // This file has a test for each thing that naive simulators get wrong, items 19
-// to 24.
+// to 23 and 25.
 
 package sim
 
@@ -163,10 +163,11 @@ func TestNaive22Parallel(t *testing.T) {
 	})
 }
 
-// TestNaive23Sizes: tiny events and large ones, beyond ASCII, escapes, lone
-// surrogates, ids of 64 bits.
+// TestNaive23Sizes: tiny events and large ones, beyond ASCII, escapes, and with
+// the options for them lone surrogates and events that no documentation has.
 func TestNaive23Sizes(t *testing.T) {
-	bubble(t, quick(Options{Rate: 500, LargeBytes: 3 << 20, LargeEvents: 1000, ReplayLimit: 1}), func(t *testing.T, d dialer, srv *Server) {
+	bubble(t, quick(Options{Rate: 500, LargeBytes: 3 << 20, LargeEvents: 1000, ReplayLimit: 1,
+		LoneSurrogates: true, Undocumented: true}), func(t *testing.T, d dialer, srv *Server) {
 		c, _ := d.start(t, zstdQuery, 0, 1, allIntents)
 		least, most := 1<<30, 0
 		found := map[string]bool{}
@@ -191,8 +192,8 @@ func TestNaive23Sizes(t *testing.T) {
 	})
 }
 
-// TestNaive24SlowReady: READY takes its time, sometimes a lot, and outages exist.
-func TestNaive24SlowReady(t *testing.T) {
+// TestNaive25SlowReady: READY takes its time, sometimes a lot, and outages exist.
+func TestNaive25SlowReady(t *testing.T) {
 	script := []Rule{
 		{When: OnIdentify, Conn: 2, Do: Action{Kind: SlowReady, Delay: 20 * time.Second}},
 		{When: OnIdentify, Conn: 3, Do: Action{Kind: InvalidSession}},

@@ -85,6 +85,14 @@ type Options struct {
 	LargeBytes  int
 	// GuildPace lies between two guilds of the stream after READY. Default 20 ms.
 	GuildPace time.Duration
+	// LoneSurrogates puts halves of surrogate pairs, as escapes, into the
+	// description of every guild and into a part of the messages. Nothing says
+	// that Discord sends them, and parsers such as serde_json and orjson take no
+	// payload with one.
+	LoneSurrogates bool
+	// Undocumented adds events that no documentation has to the live ones: one
+	// with numbers beyond what a double holds, one whose d is an array.
+	Undocumented bool
 	// UnavailableEvery makes every so manieth guild of the stream unavailable
 	// (GUILD_DELETE first, GUILD_CREATE some seconds later). Default 20.
 	UnavailableEvery int
@@ -121,7 +129,8 @@ type Options struct {
 	// refused with 4011. Default 2500.
 	MaxGuildsPerShard int
 
-	// TLS serves https and wss with a certificate made at start.
+	// TLS serves https and wss with a certificate made at start, signed by an
+	// authority made at start.
 	TLS bool
 	// Listen gives the listener of a role: "api", "gateway" and "resume", the
 	// host of resume_gateway_url. The listener's address is the one in the URLs.
@@ -142,7 +151,8 @@ type Options struct {
 	// each; older ones go first and are no longer checked. Default 4,000,000.
 	EventLimit int
 
-	// Log gets what happens at debug and info. Default: nothing is logged.
+	// Log gets connections, sessions, faults and REST calls at info, and commands
+	// and heartbeats at debug. Default: nothing is logged.
 	Log *slog.Logger
 }
 

@@ -63,7 +63,7 @@ func (c *conn) recorded() bool {
 // connection lives.
 func (c *conn) writeRecorded() (more, ok bool) {
 	s := c.current()
-	if s == nil {
+	if s == nil || c.starved.Load() {
 		return false, true
 	}
 	if c.srv.opt.Recording == nil {

@@ -5,8 +5,10 @@ package sim
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -211,6 +213,7 @@ func (c *conn) receive(raw []byte) {
 	l := c.srv.ledger
 	if op != wire.OpHeartbeat {
 		l.with(func() { l.commands.add(Command{Time: now, Conn: c.id, Shard: shard, Op: op, Raw: raw}) })
+		c.srv.opt.Log.Debug("command", "conn", c.id, "shard", shard, "op", int(op), "bytes", len(raw))
 	}
 	switch op {
 	case wire.OpHeartbeat:
@@ -289,6 +292,9 @@ func (c *conn) heartbeat(d json.RawMessage) {
 			s.log.info.Claimed = max(s.log.info.Claimed, min(seq, s.log.info.Last))
 		}
 	})
+	if log := c.srv.opt.Log; log.Enabled(context.Background(), slog.LevelDebug) {
+		log.Debug("heartbeat", "conn", c.id, "shard", shard, "seq", seq, "acknowledged", acked)
+	}
 	if acked {
 		c.send(ackMessage)
 	}

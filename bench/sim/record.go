@@ -50,7 +50,7 @@ func Record(seed uint64, n int, compress string) (*Recording, error) {
 		return nil, err
 	}
 	for i := range n {
-		k := pickShare(rng.IntN(1000))
+		k := pickShare(rng.IntN(1000), false)
 		e := gen.next(rng, k.typ, rng.IntN(8), false, wire.AllIntents)
 		segment = append(segment, appendDispatch(nil, k.typ, int64(i+2), e.d))
 		r.types = append(r.types, k.typ)
@@ -298,11 +298,11 @@ func (r *Recording) messages(seg int) ([][]byte, error) {
 	return out, nil
 }
 
-// EventNames returns the types of the events in the usual mix, in guild streams
-// and at the beginning of a session.
+// EventNames returns the types of the events in the usual mix, undocumented ones
+// included, in guild streams and at the beginning of a session.
 func EventNames() []string {
 	names := []string{"READY", "RESUMED", "GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"}
-	for _, m := range mix {
+	for _, m := range slices.Concat(mix, undocumented) {
 		names = append(names, m.typ)
 	}
 	return names

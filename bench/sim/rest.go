@@ -17,6 +17,7 @@ import (
 // rest answers one call.
 func (srv *Server) rest(w http.ResponseWriter, r *http.Request) {
 	io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20))
+	srv.opt.Log.Info("REST", "method", r.Method, "path", r.URL.Path)
 	for _, rule := range srv.rules(OnREST, RoleAPI, -1, 0, 0) {
 		srv.noteFault(0, -1, rule.Do.Kind)
 		switch a := rule.Do; a.Kind {
@@ -58,6 +59,9 @@ func (srv *Server) rest(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, `{"url":`+strconv.Quote(srv.GatewayURL())+`}`)
 		return
 	}
+	if srv.byToken(w, r, path) {
+		return
+	}
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bot ")
 	if !ok || !srv.tokenIs(token) {
 		jsonError(w, http.StatusUnauthorized, "401: Unauthorized")
@@ -75,10 +79,10 @@ func (srv *Server) rest(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-RateLimit-Reset-After", strconv.FormatFloat(reset.Seconds(), 'f', 3, 64))
 	h.Set("X-RateLimit-Bucket", "41f9cd5d28af77da04563bcb1d67fdfd")
 
-	user := fmt.Sprintf(`{"verified":true,"username":"Simulated","mfa_enabled":true,"id":"%d","global_name":null,"flags":0,`+
-		`"email":null,"discriminator":"8597","bot":true,"avatar":null}`, botID)
-	app := fmt.Sprintf(`{"verify_key":"00","summary":"","name":"Simulated","id":"%d","icon":null,"flags":41975808,"description":"",`+
-		`"bot_require_code_grant":false,"bot_public":false,"bot":%s,"owner":%s}`, botID, user, user)
+	user := fmt.Sprintf(`{"verified":true,"username":%q,"mfa_enabled":true,"id":"%d","global_name":null,"flags":0,`+
+		`"email":null,"discriminator":%q,"bot":true,"avatar":null}`, botName, botID, botDiscriminator)
+	app := fmt.Sprintf(`{"verify_key":"00","summary":"","name":%q,"id":"%d","icon":null,"flags":41975808,"description":"",`+
+		`"bot_require_code_grant":false,"bot_public":false,"bot":%s,"owner":%s}`, botName, botID, user, user)
 	switch {
 	case r.Method == http.MethodGet && path == "/gateway/bot":
 		writeJSON(w, http.StatusOK, srv.gatewayBot())
@@ -88,8 +92,6 @@ func (srv *Server) rest(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, app)
 	case strings.HasPrefix(path, "/applications/") && strings.HasSuffix(path, "/commands"):
 		writeJSON(w, http.StatusOK, `[]`)
-	case r.Method == http.MethodPost && strings.HasPrefix(path, "/interactions/"):
-		w.WriteHeader(http.StatusNoContent)
 	default:
 		jsonError(w, http.StatusNotFound, "404: Not Found")
 	}

@@ -4,6 +4,7 @@ package sim
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +41,8 @@ func (c *conn) resume(d json.RawMessage) {
 				info.CutResumes++
 			}
 		})
+		srv.opt.Log.Info("Resume", "conn", c.id, "host", c.host, "shard", note.Shard, "session", note.Session, "seq", note.Seq,
+			"replayed", note.Replayed, "outcome", outcome)
 	}
 	c.mu.Lock()
 	st := c.state
@@ -81,7 +84,8 @@ func (c *conn) resume(d json.RawMessage) {
 	c.payload = s.payload
 	c.mu.Unlock()
 	srv.numberConn(c, s.shard)
-	if wish := c.moment(OnResume); wish.invalid != nil {
+	wish := c.moment(OnResume)
+	if wish.invalid != nil {
 		if *wish.invalid {
 			record("op 9 true")
 			c.send(invalidResumable)
@@ -93,16 +97,41 @@ func (c *conn) resume(d json.RawMessage) {
 		c.send(invalidMessage)
 		return
 	}
+	if s.isLive(c) {
+		live := c.moment(OnResumeLive)
+		if live.invalid != nil { // the session goes on where it is
+			record(fmt.Sprintf("op 9 %t, the session has a connection", *live.invalid))
+			c.send(opNine(*live.invalid))
+			return
+		}
+		wish.old = live.old
+		wish.delay += live.delay
+	}
+	c.mu.Lock()
+	c.state = stateWaiting
+	c.mu.Unlock()
+	c.later(wish.delay, func() { c.resumeAt(s, seq, err != nil || seq < 0, wish.old, &note, record) })
+}
 
+// resumeAt goes on with a Resume of s after its seq, which may be bad. What becomes
+// of the session's old connection is said by old, which may be nil.
+func (c *conn) resumeAt(s *session, seq int64, bad bool, old *Action, note *Resume, record func(outcome string)) {
+	srv := c.srv
+	refuse := func() {
+		c.mu.Lock()
+		c.state = stateNew
+		c.mu.Unlock()
+		c.send(invalidMessage)
+	}
 	s.mu.Lock()
 	switch {
 	case s.ended: // since it was looked up
 		s.mu.Unlock()
 		srv.ledger.refuse(s.id, seq, "expired")
 		record("expired")
-		c.send(invalidMessage)
+		refuse()
 		return
-	case err != nil || seq < 0 || seq > s.seq:
+	case bad || seq > s.seq:
 		s.endLocked(EndBadSeq)
 		s.mu.Unlock()
 		record(strconv.Itoa(int(wire.CloseInvalidSeq)))
@@ -115,7 +144,7 @@ func (c *conn) resume(d json.RawMessage) {
 		s.endLocked(EndOverrun)
 		s.mu.Unlock()
 		record(string(EndOverrun))
-		c.send(invalidMessage)
+		refuse()
 		return
 	}
 	note.Replayed = len(missed)
@@ -128,7 +157,7 @@ func (c *conn) resume(d json.RawMessage) {
 	}
 	c.sess, c.state = s, stateReady
 	c.mu.Unlock()
-	s.attachLocked(c)
+	s.attachLocked(c, old)
 	cut := c.replay(s, missed)
 	c.mu.Lock()
 	c.planFaultsLocked()

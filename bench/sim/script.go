@@ -19,6 +19,9 @@ import (
 //	when=events n=100 shards=0,2 conn=1 do=close code=4000 reason="Unknown error."
 //	when=resume times=3 do=cut-rst
 //	when=ready after=30s do=reconnect
+//	when=resume-live do=old-starved
+//	when=identify-again times=-1 do=invalid-session
+//	when=identify shards=3 do=slow-ready delay=5m
 //
 // Keys are those of Rule and Action in lower case: when, do (both required, with
 // the names of Moment and Kind), shards, conn, host, n, after, times, code,
@@ -44,6 +47,9 @@ func ParseScript(r io.Reader) ([]Rule, error) {
 	}
 	return rules, nil
 }
+
+// ScriptNames returns the names of moments and kinds, the values of when and do.
+func ScriptNames() (when, do []string) { return momentNames[:], kindNames[:] }
 
 // scriptFields splits a line into keys and values.
 func scriptFields(line string) ([][2]string, error) {
@@ -139,6 +145,9 @@ func parseRule(fields [][2]string) (Rule, error) {
 	}
 	if r.Do.Kind == CloseFrame && r.Do.Code == 0 {
 		return r, fmt.Errorf("do=close needs a code")
+	}
+	if aboutOld.Has(r.Do.Kind) && r.When != OnIdentifyAgain && r.When != OnResumeLive {
+		return r, fmt.Errorf("do=%v needs when=%v or when=%v", r.Do.Kind, OnIdentifyAgain, OnResumeLive)
 	}
 	return r, nil
 }

@@ -182,7 +182,8 @@ func (srv *Server) url(scheme, role string) string {
 	return scheme + "://" + srv.gates[role].Addr().String()
 }
 
-// CertPEM returns the certificate that clients have to trust, nil without TLS.
+// CertPEM returns the certificate of the authority that clients have to trust,
+// nil without TLS.
 func (srv *Server) CertPEM() []byte { return srv.ca }
 
 // serve answers a request to one of the listeners.
@@ -256,6 +257,7 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, role string) 
 	srv.ledger.with(func() {
 		srv.ledger.connects.add(Connect{Time: time.Now(), Conn: c.id, Host: role, Query: r.URL.RawQuery, Compress: q.Get("compress")})
 	})
+	srv.opt.Log.Info("connected", "conn", c.id, "host", role, "query", r.URL.RawQuery)
 	// On a goroutine of its own, so that what net/http keeps for a request is freed.
 	go c.run(shrink(rw.Reader, nc))
 }
@@ -373,5 +375,6 @@ func (srv *Server) newSession(id string, c *conn, shard, count int, intents wire
 	if rec := srv.opt.Recording; rec != nil {
 		s.play = newPlayer(rec)
 	}
+	s.gen.surrogates = srv.opt.LoneSurrogates
 	return s
 }

@@ -28,7 +28,8 @@ type session struct {
 	mu     sync.Mutex
 	seq    int64 // of the last dispatch
 	replay []replayed
-	conn   *conn // nil while nobody is attached
+	conn   *conn   // nil while nobody is attached
+	also   []*conn // old connections that get every event beside conn
 	ended  bool
 	ttl    *time.Timer // runs while conn is nil
 
@@ -77,9 +78,7 @@ func (s *session) dispatchLocked(typ string, d []byte) int64 {
 	body := appendDispatch(make([]byte, 0, len(d)+len(typ)+40), typ, s.seq, d)
 	s.srv.ledger.event(s.log, typ, Hash(d))
 	s.keep(body)
-	if s.conn != nil {
-		s.conn.push(item{msg: body, seq: s.seq, log: s.log})
-	}
+	s.sendLocked(item{msg: body, seq: s.seq, log: s.log})
 	return s.seq
 }
 
@@ -119,11 +118,11 @@ func (s *session) after(seq int64) ([]replayed, bool) {
 	return missed, true
 }
 
-// attachLocked makes c the session's connection; the one before is dropped
-// without a word.
-func (s *session) attachLocked(c *conn) {
+// attachLocked makes c the session's connection. What becomes of the one before
+// is said by a, which may be nil.
+func (s *session) attachLocked(c *conn, a *Action) {
 	if old := s.conn; old != nil && old != c {
-		old.drop()
+		s.replaceLocked(old, a)
 	}
 	s.conn = c
 	if s.ttl != nil {
@@ -137,6 +136,7 @@ func (s *session) attachLocked(c *conn) {
 func (s *session) detach(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.leaveLocked(c)
 	if s.conn == c && !s.ended {
 		s.detachLocked()
 	}
@@ -144,6 +144,10 @@ func (s *session) detach(c *conn) {
 
 func (s *session) detachLocked() {
 	s.conn = nil
+	if n := len(s.also); n > 0 { // one is left
+		s.conn, s.also = s.also[n-1], s.also[:n-1]
+		return
+	}
 	s.ttl = time.AfterFunc(s.srv.opt.SessionTTL, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -182,7 +186,7 @@ func (s *session) endLocked(reason EndReason) {
 		return
 	}
 	s.ended = true
-	s.conn = nil
+	s.conn, s.also = nil, nil
 	for _, t := range []*time.Timer{s.ttl, s.stream, s.tick} {
 		if t != nil {
 			t.Stop()
@@ -190,5 +194,6 @@ func (s *session) endLocked(reason EndReason) {
 	}
 	s.replay, s.play = nil, nil
 	s.srv.ledger.end(s.log, reason)
+	s.srv.opt.Log.Info("session ended", "shard", s.shard, "session", s.id, "seq", s.seq, "reason", string(reason))
 	s.srv.forget(s)
 }

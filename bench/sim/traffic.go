@@ -37,16 +37,23 @@ var mix = []share{
 	{"WEBHOOKS_UPDATE", 1, wire.IntentGuildWebhooks, 0},
 	{"INVITE_DELETE", 1, wire.IntentGuildInvites, 0},
 	{"MESSAGE_POLL_VOTE_ADD", 1, wire.IntentGuildMessagePolls, wire.IntentDirectMessagePolls},
-	{"EMBEDDED_ACTIVITY_UPDATE", 1, 0, 0}, // no documentation has it
-	{"PRESENCES_REPLACE", 1, 0, 0},        // d is an array
+}
+
+// undocumented are the last two thousandths, which are messages otherwise.
+var undocumented = []share{
+	{"EMBEDDED_ACTIVITY_UPDATE", 1, 0, 0},
+	{"PRESENCES_REPLACE", 1, 0, 0}, // d is an array
 }
 
 // pickShare returns the kind of event at a place between 0 and 999.
-func pickShare(at int) share {
+func pickShare(at int, odd bool) share {
 	for _, m := range mix {
 		if at -= m.part; at < 0 {
 			return m
 		}
+	}
+	if odd {
+		return undocumented[at]
 	}
 	return mix[0]
 }
@@ -140,7 +147,7 @@ func (s *session) liveLocked() {
 		s.dispatchLocked("GUILD_UPDATE", s.srv.appendGuild(nil, g, 0, s.rng.IntN(s.srv.opt.LargeBytes+1)))
 		return
 	}
-	k := pickShare(s.rng.IntN(1000))
+	k := pickShare(s.rng.IntN(1000), s.srv.opt.Undocumented)
 	dm := s.shard == 0 && k.dm != 0 && s.rng.IntN(100) < dmParts
 	e := s.gen.next(s.rng, k.typ, g, dm, s.intents)
 	need := k.intent

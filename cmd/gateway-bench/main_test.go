@@ -3,8 +3,11 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,7 +34,7 @@ func TestRun(t *testing.T) {
 			[]string{"api https://127.0.0.1:", "gateway wss://127.0.0.1:", "resume wss://", "ca " + ca, "DISCORD_TOKEN=tok", "connections 0"}, nil},
 		{"plain", []string{"sim", "-tls=false"}, 0, []string{"api http://", "gateway ws://", "DISCORD_API_PROTOCOL=http "}, nil},
 		{"recording", []string{"sim", "-tls=false", "-record", "10", "-record-compress", "none"}, 0, []string{"api"}, nil},
-		{"flags", []string{"sim", "-h"}, 0, nil, []string{"-fault-seed", "-record", "-listen"}},
+		{"flags", []string{"sim", "-h"}, 0, nil, []string{"-fault-seed", "-record", "-listen", "-lone-surrogates", "resume-live", "old-starved"}},
 		{"bad flag", []string{"sim", "-nope"}, 2, nil, []string{"-nope"}},
 		{"bad kind", []string{"sim", "-fault-kinds", "cut-fin,x"}, 2, nil, []string{`"x" is none of`}},
 		{"bad script", []string{"sim", "-script", script}, 2, nil, []string{"script line 1"}},
@@ -72,5 +75,36 @@ func TestRun(t *testing.T) {
 	}
 	if pem, err := os.ReadFile(ca); err != nil || !bytes.HasPrefix(pem, []byte("-----BEGIN CERTIFICATE-----")) {
 		t.Errorf("%q %v", pem, err)
+	}
+}
+
+// With -v the simulated Discord says what happens while it happens.
+func TestSimVerbose(t *testing.T) {
+	for verbose, want := range map[string]string{"-v": "msg=REST method=GET path=/api/v10/gateway", "-v=false": ""} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		out, stdout := io.Pipe()
+		var stderr bytes.Buffer
+		ended := make(chan int)
+		go func() {
+			code := run(ctx, []string{"sim", "-tls=false", verbose}, stdout, &stderr)
+			stdout.Close()
+			ended <- code
+		}()
+		lines := bufio.NewScanner(out)
+		if !lines.Scan() {
+			t.Fatal(lines.Err())
+		}
+		api := strings.TrimPrefix(lines.Text(), "api ")
+		go io.Copy(io.Discard, out)
+		resp, err := http.Get(api + "/gateway")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		cancel()
+		if code := <-ended; code != 0 || !strings.Contains(stderr.String(), want) || want == "" && stderr.Len() > 0 {
+			t.Errorf("%s: exit code %d\n%s", verbose, code, &stderr)
+		}
 	}
 }

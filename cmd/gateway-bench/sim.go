@@ -42,7 +42,7 @@ func simFlagSet(o *sim.Options, f *simFlags, stderr io.Writer) *flag.FlagSet {
 	}
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:0", "`address` of the REST listener; the gateway and the resume host take the next two ports,\nor any three free ones with port 0")
 	fs.BoolVar(&o.TLS, "tls", true, "serve https and wss, with a certificate made at start")
-	fs.StringVar(&f.ca, "ca", "", "`file` to write the certificate to (default: one in the directory for temporary files)")
+	fs.StringVar(&f.ca, "ca", "", "`file` to write the certificate of the authority to, for clients to trust\n(default: one in the directory for temporary files)")
 	fs.StringVar(&o.Token, "token", "sim-token", "the bot's token; some libraries read an id from its first part, in base64")
 	fs.Uint64Var(&o.Seed, "seed", 1, "of everything random")
 	fs.IntVar(&o.Shards, "shards", 1, "recommended number of shards")
@@ -58,6 +58,8 @@ func simFlagSet(o *sim.Options, f *simFlags, stderr io.Writer) *flag.FlagSet {
 	fs.IntVar(&o.GuildMembers, "members", 8, "members of an ordinary guild")
 	fs.IntVar(&o.LargeEvery, "large-every", 16, "every so manieth guild is large; -1 for none")
 	fs.IntVar(&o.LargeBytes, "large-bytes", 384<<10, "size of a large guild's GUILD_CREATE in bytes")
+	fs.BoolVar(&o.LoneSurrogates, "lone-surrogates", false, "halves of surrogate pairs in every guild and in some messages: serde_json and orjson\ntake no payload with one")
+	fs.BoolVar(&o.Undocumented, "undocumented", false, "now and then events that no documentation has, one with an array as its d")
 	fs.IntVar(&o.MaxPayload, "max-payload", 4096, "largest message of a client in bytes")
 	fs.IntVar(&o.SendLimit, "send-limit", 120, "messages of a client in 60 s")
 	fs.Float64Var(&o.Rate, "rate", 5, "events per second and shard; negative: as many as the client reads")
@@ -66,14 +68,34 @@ func simFlagSet(o *sim.Options, f *simFlags, stderr io.Writer) *flag.FlagSet {
 	fs.StringVar(&f.compression, "record-compress", "zstd-stream", "compression of the recording: zstd-stream, zlib-stream or none")
 	fs.Uint64Var(&f.denied, "deny-intents", 0, "intents answered by 4014, as a number")
 	fs.IntVar(&o.ShardMultiple, "shard-multiple", 1, "what a shard count must be a multiple of (4010)")
-	fs.StringVar(&f.script, "script", "", "`file` of faults, one a line, such as:\nwhen=events n=100 shards=0 do=close code=4000")
+	fs.StringVar(&f.script, "script", "", "`file` of faults, one a line, such as:\nwhen=events n=100 shards=0 do=close code=4000"+scriptNames())
 	fs.Uint64Var(&o.Faults.Seed, "fault-seed", 1, "of the random faults")
 	fs.IntVar(&o.Faults.EveryEvents, "fault-events", 0, "mean number of events on a connection before a random fault; 0 for none")
 	fs.DurationVar(&o.Faults.EveryPeriod, "fault-every", 0, "mean time between random faults of a connection; 0 for none")
 	fs.Float64Var(&o.Faults.Early, "fault-early", 0, "part of connections, 0 to 1, that fail before READY or RESUMED")
 	fs.StringVar(&f.kinds, "fault-kinds", "", "comma list of the random faults' kinds (default: all but invalid-session)")
-	fs.BoolVar(&f.verbose, "v", false, "log to standard error")
+	fs.BoolVar(&f.verbose, "v", false, "log REST calls, connections, Identifies, Resumes, commands, heartbeats, closes and faults to standard error")
 	return fs
+}
+
+// scriptNames lists what a script can name, on lines of a usual length.
+func scriptNames() string {
+	var b strings.Builder
+	list := func(key string, names []string) {
+		line := 0
+		for i, name := range names {
+			if i == 0 || line+len(name) > 90 {
+				b.WriteString("\n" + key)
+				line, key = 0, "    "
+			}
+			line += len(name) + 1
+			b.WriteString(" " + name)
+		}
+	}
+	when, do := sim.ScriptNames()
+	list("when:", when)
+	list("do:", do)
+	return b.String()
 }
 
 func runSim(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -165,7 +187,7 @@ func (f *simFlags) apply(o *sim.Options, stderr io.Writer) error {
 	return nil
 }
 
-// writeCA writes the certificate and returns its path, "" without TLS.
+// writeCA writes the authority's certificate and returns its path, "" without TLS.
 func writeCA(srv *sim.Server, path string) (string, error) {
 	pem := srv.CertPEM()
 	if pem == nil {
