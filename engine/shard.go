@@ -4,10 +4,8 @@
 package engine
 
 import (
-	"context"
 	crand "crypto/rand"
 	"encoding/binary"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
@@ -323,132 +321,15 @@ func (s *shard) bound(n int) {
 	}
 }
 
-// incomplete returns an error if the peer has sent compressed messages without an end.
-func (s *shard) incomplete() error {
-	if s.inflater == nil || s.inflater.Pending() == 0 {
-		return nil
-	}
-	return fmt.Errorf("%d bytes came that do not end as a message of compression = %q does", s.inflater.Pending(), s.env.opts.Compression)
-}
-
 // compressedBound returns the most that a message of n bytes has compressed: JSON of that size is
 // compressed to less than a quarter.
 func compressedBound(n int) int { return n/4 + handshakeMessage }
-
-// end ends the connection, or the attempt to make one, and plans the next by
-// decide. err, if any, is the reader's or the protocol's.
-func (s *shard) end(now time.Time, c cause, err error) {
-	state := s.state()
-	s.count(now, state, c)
-	o := decide(c, s.history)
-	if state.connected() {
-		if o.closeWith != 0 {
-			s.out = wire.AppendClose(s.out, o.closeWith, "", s.mask())
-		}
-		s.hangup = true
-	}
-	s.leave()
-
-	if s.session != nil && now.Sub(s.sessionAt) >= sessionHeld {
-		s.fruitless = 0
-	}
-	wait := s.wait(now, o)
-	s.plan, s.mainHost = o.next, o.mainHost
-	s.tell(c, err, wait)
-	switch o.next {
-	case nextStop:
-		s.to(Stopped)
-		s.env.fail(fatalClose(s.id, s.env.shards, c.code, s.env.opts.Intents))
-		return
-	case nextIdentify:
-		s.forget(now, c.reason())
-	}
-	s.retryAt = now.Add(wait)
-	s.to(Backoff)
-}
-
-// count notes in the history what the end of a connection in this state says
-// about the session, its host and the connections to come.
-func (s *shard) count(now time.Time, state State, c cause) {
-	s.history.session = s.session != nil
-	if c.kind == causeClosed && c.code.Action() == wire.ActionResumeOnce {
-		s.doubtful++
-	}
-	switch {
-	case state == Ready && now.Sub(s.readyAt) >= livedAfter:
-		s.failures = 0
-	default:
-		s.failures++
-	}
-	switch state {
-	case Connecting, Hello:
-		if s.toResume {
-			s.hostFailures++
-		}
-		if !s.toResume && s.failures%3 == 0 {
-			s.env.gateway.refresh()
-		}
-	case Resuming:
-		s.resumeFailures++
-	}
-}
-
-// wait returns how long to wait before the next connection.
-func (s *shard) wait(now time.Time, o outcome) time.Duration {
-	wait := backoff(s.failures, s.rand)
-	switch o.pause {
-	case pauseInvalid:
-		wait = max(wait, between(time.Second, 5*time.Second, s.rand))
-	case pauseBlocked:
-		wait = max(wait, between(30*time.Second, 60*time.Second, s.rand))
-	}
-	if o.next == nextIdentify {
-		wait = max(wait, s.startedAt.Add(identifyPause(s.fruitless, s.rand)).Sub(now))
-	}
-	if wait == 0 {
-		// Shards that are cut in one moment do not dial in one moment.
-		wait = between(0, min(time.Duration(s.env.shards)*time.Millisecond, 5*time.Second), s.rand)
-	}
-	return wait
-}
-
-// tell logs the end of a connection.
-func (s *shard) tell(c cause, err error, wait time.Duration) {
-	attrs := []any{"cause", c.kind.String()}
-	if c.code != 0 {
-		attrs = append(attrs, "code", uint16(c.code), "meaning", c.code.String())
-	}
-	if err != nil {
-		attrs = append(attrs, "error", err)
-	}
-	next := [...]string{nextResume: "resume", nextIdentify: "identify", nextStop: "stop"}[s.plan]
-	attrs = append(attrs, "next", next, "wait", wait.Round(time.Millisecond))
-	level := slog.LevelWarn
-	if c.kind == causeReconnect {
-		level = slog.LevelInfo // Discord asks for it every few hours
-	}
-	s.log.Log(context.Background(), level, "connection ended", attrs...)
-}
 
 // setSession is the one place that changes the session; nil: there is none.
 func (s *shard) setSession(ses *session) {
 	s.session = ses
 	s.unstored = ses != nil && s.env.opts.Hold != nil
 	s.current.Store(ses)
-}
-
-// forget gives up the session, if there is one.
-func (s *shard) forget(now time.Time, reason string) {
-	if s.session == nil {
-		return
-	}
-	// Before the session goes: whoever stores either finds it or the gap.
-	s.lose(Gap{s.session.id, s.session.seq.Load(), now.UnixMilli(), reason}, s.session)
-	s.log.Warn("session lost: events since its last one that Discord does not send again are lost",
-		"after_seq", s.session.seq.Load(), "reason", reason)
-	s.counters.lost.Add(1)
-	s.setSession(nil)
-	s.resumeFailures, s.hostFailures, s.doubtful, s.repeats = 0, 0, 0, 0
 }
 
 // leave lets go of what belongs to a connection or to the wait for one.

@@ -1,0 +1,102 @@
+// This file knows which commands are held, and has those acknowledged that are done.
+
+package redis
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// pending reports whether anything is held or left.
+func (r *commandReader) pending() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.held) > 0 || r.leftCount > 0
+}
+
+// holding reports whether an entry was read, and was not yet acknowledged when the last
+// read began.
+func (r *commandReader) holding(at entryID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, held := r.held[at]
+	_, acked := r.acked[at]
+	return held || acked
+}
+
+// hold notes that an entry was read, for a shard.
+func (r *commandReader) hold(at entryID, shard int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.held[at]; !ok {
+		r.held[at] = shard
+		r.holds[shard]++
+	}
+}
+
+// release notes that an entry is not held any more.
+func (r *commandReader) release(at entryID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if shard, ok := r.held[at]; ok {
+		delete(r.held, at)
+		if r.holds[shard]--; r.holds[shard] == 0 {
+			delete(r.holds, shard)
+		}
+	}
+}
+
+// done has an entry acknowledged. Any goroutine may call it.
+func (r *commandReader) done(at entryID) {
+	r.mu.Lock()
+	r.acks = append(r.acks, at)
+	r.mu.Unlock()
+}
+
+// acknowledge acknowledges what is done, a few at a time, until ctx is done and then
+// what is left.
+func (r *commandReader) acknowledge(ctx context.Context) {
+	wait := ackPause
+	for last := false; !last; {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			last = true
+		}
+		r.mu.Lock()
+		client, acks := r.client, r.acks
+		if client != nil {
+			r.acks = nil
+		}
+		r.mu.Unlock()
+		if client == nil || len(acks) == 0 {
+			continue
+		}
+		var cmds []rueidis.Completed
+		for _, at := range acks {
+			cmds = append(cmds, client.B().Xack().Key(at.stream).Group(r.Group).Id(at.id).Build())
+		}
+		answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+		failed := false
+		for i, a := range client.DoMulti(answering, cmds...) {
+			// What cannot be acknowledged stays held: given up, it would be carried out again
+			// by the next process. Without its group XACK answers 0.
+			if _, err := a.ToInt64(); err == nil || strings.HasPrefix(err.Error(), "WRONGTYPE") {
+				r.mu.Lock()
+				r.acked[acks[i]] = struct{}{}
+				r.mu.Unlock()
+				r.release(acks[i])
+			} else {
+				r.done(acks[i])
+				failed = true
+			}
+		}
+		cancel()
+		if wait = ackPause; failed {
+			wait = ackRetry
+		}
+	}
+}
