@@ -23,7 +23,7 @@ import (
 const (
 	serverShards = 64
 	servedShards = 2
-	hostileBeat = 300 * time.Millisecond // of the good shards
+	hostileBeat  = 300 * time.Millisecond // of the good shards
 )
 
 // attack is what the server does on a connection of a shard that it attacks, after the shard
