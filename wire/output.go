@@ -12,11 +12,11 @@ const (
 	// whole zstd block with room to spare. Nearly every message fits.
 	smallMessage = 512 << 10
 
-	// A message may be inflated to maxRatio times its size and freeRatio bytes: small ones
-	// repeat what came before them. Discord's are inflated to five to thirty times; a thousand
-	// times is an attack.
+	// A message may be inflated to maxRatio times its size and freeRatio bytes. Discord's are
+	// inflated to five to thirty times, and more where they repeat what came before them; many
+	// megabytes out of a few kilobytes are an attack.
 	maxRatio  = 100
-	freeRatio = 1 << 20
+	freeRatio = 8 << 20
 )
 
 // Turns bounds how many goroutines inflate large messages at a time, and so what these hold
