@@ -172,7 +172,7 @@ func TestIdentifyQueueBudget(t *testing.T) {
 		q.onReset = func() {
 			answer := wire.SessionStartLimit{Total: 10, Remaining: 10, ResetAfter: 24 * time.Hour}
 			if asked++; asked == 1 { // the own count is used up, and Discord says the same
-				answer.Remaining, answer.ResetAfter = 0, start.Add(time.Hour).Sub(time.Now())
+				answer.Remaining, answer.ResetAfter = 0, time.Until(start.Add(time.Hour))
 			}
 			go q.setLimit(answer, time.Now())
 		}

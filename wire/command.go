@@ -35,7 +35,7 @@ func ParseCommand(packet []byte) (Command, error) {
 		return Command{}, fmt.Errorf("the packet has %d bytes; Discord takes at most %d", len(packet), MaxSend)
 	}
 	if err := CheckIJSON(packet); err != nil { // fastjson takes more than JSON
-		return Command{}, fmt.Errorf("Discord does not decode the packet: %w", err)
+		return Command{}, fmt.Errorf("the packet cannot be decoded by Discord: %w", err)
 	}
 	v, err := fastjson.ParseBytes(packet)
 	if err != nil {

@@ -72,7 +72,7 @@ func TestFlood(t *testing.T) {
 			log.Warn("something else")
 			time.Sleep(1001 * time.Millisecond) // not at the moment of a count
 		}
-		lines, omitted := c.of("command refused")
+		lines, _ := c.of("command refused")
 		if want := Burst + 59*PerSecond; lines != want {
 			t.Errorf("%d lines of a flood in a minute, want %d", lines, want)
 		}
@@ -83,7 +83,7 @@ func TestFlood(t *testing.T) {
 			t.Errorf("%d of 60 other lines", lines)
 		}
 		time.Sleep(time.Minute)
-		if lines, omitted = c.of("command refused"); lines+omitted != 300_000 {
+		if lines, omitted := c.of("command refused"); lines+omitted != 300_000 {
 			t.Errorf("%d lines and %d left out, want 300,000 in all", lines, omitted)
 		}
 		time.Sleep(time.Hour)

@@ -177,11 +177,9 @@ func answerHTTP(w io.Writer, connected bool) {
 
 func (s *Server) askSOCKS(r *bufio.Reader, w io.Writer) (target string, err error) {
 	text := func() string {
-		n, err := r.ReadByte()
+		n, _ := r.ReadByte()
 		b := make([]byte, n)
-		if err == nil {
-			_, err = io.ReadFull(r, b)
-		}
+		io.ReadFull(r, b) // what is cut short is refused for its zeros
 		return string(b)
 	}
 	if version, err := r.ReadByte(); err != nil || version != 5 {
