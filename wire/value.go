@@ -37,20 +37,28 @@ func validDepthLen(b []byte, most int) int {
 		c := b[i]
 		if c == '"' {
 			i++
-			if len(b)-i >= 8 {
-				x := binary.LittleEndian.Uint64(b[i:])
-				q, s := x^'"'*ones, x^'\\'*ones
-				m := ((q-ones)&^q | (s-ones)&^s | (x-' '*ones)&^x | x) & high
-				j := bits.TrailingZeros64(m)
-				if m != 0 && byte(q>>(j&0x38)) == 0 {
-					i += j/8 + 1
-					goto ended
+			for from := i; ; {
+				if len(b)-i >= 8 {
+					// See validString.
+					x := binary.LittleEndian.Uint64(b[i:])
+					q, s := x^'"'*ones, x^'\\'*ones
+					m := ((q-ones)&^q | (s-ones)&^s | (x-' '*ones)&^x | x) & high
+					if m == 0 {
+						i += 8
+						continue
+					}
+					j := bits.TrailingZeros64(m)
+					i += j / 8
+					if byte(q>>(j&0x38)) == 0 {
+						i++
+						break
+					}
 				}
+				if i = validString(b, from-1, i); i == 0 {
+					return 0
+				}
+				break
 			}
-			if i = validString(b, i-1); i == 0 {
-				return 0
-			}
-		ended:
 			if key {
 				if i == len(b) {
 					return 0
@@ -91,7 +99,13 @@ func validDepthLen(b []byte, most int) int {
 			}
 			i++
 		} else if c-'0' <= 9 || c == '-' {
-			if i = validNumber(b, i); i == 0 {
+			j := i + 1
+			for j < len(b) && b[j]-'0' <= 9 {
+				j++
+			}
+			if c-'1' <= 8 && j < len(b) && (b[j] == ',' || b[j] == '}') {
+				i = j
+			} else if i = validNumber(b, i); i == 0 {
 				return 0
 			}
 		} else if c == 'n' && len(b)-i >= 4 && string(b[i:i+4]) == "null" || c == 't' && len(b)-i >= 4 && string(b[i:i+4]) == "true" {
@@ -184,14 +198,14 @@ func validNumber(b []byte, i int) int {
 	return i
 }
 
-// validString returns where the string that begins at b[i] ends, behind its quote, or 0.
-func validString(b []byte, i int) int {
+// validString returns where the string that begins at b[start] ends, behind its quote, or 0.
+// All before b[i] is known to be plain.
+func validString(b []byte, start, i int) int {
 	const (
 		ones = 0x0101010101010101
 		high = 0x80 * ones
 	)
-	i++
-	from := i
+	from := start + 1
 	ascii := true
 	for {
 		for len(b)-i >= 8 {
@@ -252,7 +266,7 @@ func fields(object []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		i := skipSpace(object, 1)
 		for object[i] != '}' {
-			end := validString(object, i)
+			end := validString(object, i, i+1)
 			key := unescape(object[i:end])
 			i = skipSpace(object, end)
 			i = skipSpace(object, i+1) // the colon
