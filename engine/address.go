@@ -89,10 +89,15 @@ func (e *Engine) askGateway(ctx context.Context, main *url.URL) (info wire.Gatew
 			}
 		}
 		e.opts.Log.Warn("GET /gateway/bot failed", "error", err, "wait", wait.Round(time.Millisecond))
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return info, nil, ctx.Err()
+		for left := wait; left > 0; left -= watchEvery { // an answer may ask for a day
+			select {
+			case <-time.After(min(left, watchEvery)):
+			case <-ctx.Done():
+				return info, nil, ctx.Err()
+			}
+			if left > watchEvery {
+				e.opts.Log.Info("GET /gateway/bot waits to be asked again", "wait", (left - watchEvery).Round(time.Second))
+			}
 		}
 	}
 }

@@ -26,12 +26,13 @@ const (
 	causeNoHello                         // connected, and no Hello in time
 	causeSilentResume                    // Resume sent, and nothing replayed in time
 	causeNoReady                         // Identify sent, and no READY in time
+	causeOddSeq                          // sequence numbers that cannot be Discord's
 )
 
 var causeNames = [...]string{
 	"reconnect asked for", "invalid session (resumable)", "invalid session", "zombie connection",
 	"connection lost", "closed by Discord", "protocol broken", "connect failed", "connect refused (429)",
-	"no hello", "no answer to resume", "no READY",
+	"no hello", "no answer to resume", "no READY", "odd sequence numbers",
 }
 
 func (k causeKind) String() string { return causeNames[k] }
@@ -62,6 +63,9 @@ type history struct {
 	// doubtful counts the close codes 1000 and 4005 since the last new event:
 	// Discord does not say whether the session outlived them, one Resume asks.
 	doubtful int
+	// oddSeqs counts the connections that odd sequence numbers ended, since one lived
+	// without.
+	oddSeqs int
 }
 
 // Bounds of patience with a session that does not come back.
@@ -72,6 +76,8 @@ const (
 	// maxResumeFailures fruitless Resumes give up the session. The later ones
 	// go through the main host.
 	maxResumeFailures = 5
+	// maxOddSeqs connections with odd sequence numbers give up the session.
+	maxOddSeqs = 3
 )
 
 // nextStep is what the next connection is for.
@@ -115,6 +121,11 @@ func decide(c cause, h history) outcome {
 		o.pause = pauseInvalid
 	case causeBroken:
 		o.closeWith = c.code
+	case causeOddSeq:
+		o.closeWith = wire.CloseInvalidPayload
+		if h.oddSeqs >= maxOddSeqs {
+			o.next = nextIdentify
+		}
 	case causeConnectRefused:
 		o.pause = pauseBlocked
 	case causeClosed:

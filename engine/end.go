@@ -61,9 +61,12 @@ func (s *shard) count(now time.Time, state State, c cause) {
 	}
 	switch {
 	case state == Ready && now.Sub(s.readyAt) >= livedAfter:
-		s.failures = 0
+		s.failures, s.oddSeqs = 0, 0
 	default:
 		s.failures++
+	}
+	if c.kind == causeOddSeq {
+		s.oddSeqs++
 	}
 	switch state {
 	case Connecting, Hello:
@@ -126,5 +129,5 @@ func (s *shard) forget(now time.Time, reason string) {
 		"after_seq", s.session.seq.Load(), "reason", reason)
 	s.counters.lost.Add(1)
 	s.setSession(nil)
-	s.resumeFailures, s.hostFailures, s.doubtful, s.repeats = 0, 0, 0, 0
+	s.resumeFailures, s.hostFailures, s.doubtful, s.oddSeqs, s.repeats = 0, 0, 0, 0, 0
 }

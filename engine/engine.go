@@ -100,8 +100,6 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		opts:     &e.opts,
 		shards:   count,
 		reader:   reader,
-		turns:    wire.NewTurns(max(e.opts.Readers, runtime.GOMAXPROCS(0))),
-		arriving: wire.NewBudget(e.opts.MaxMessage),
 		identify: newIdentifyQueue(min(info.Limit.MaxConcurrency, count)),
 		gateway:  &gatewayAddress{main: u},
 		fail: func(err error) {
@@ -116,8 +114,15 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		},
 	}
 	var asking sync.WaitGroup
+	arriving := e.opts.MaxMessage
 	if e.opts.Compression != wire.CompressionNone {
-		env.arriving = wire.NewBudget(compressedBound(e.opts.MaxMessage))
+		arriving = compressedBound(arriving)
+	}
+	env.arriving = wire.NewBudget(arriving, len(ids))
+	env.bounds = wire.Bounds{
+		Turns:    wire.NewTurns(max(e.opts.Readers, runtime.GOMAXPROCS(0))),
+		Arriving: env.arriving,
+		Windows:  wire.NewBudget(4<<20, 0),
 	}
 	env.identify.grant = func(s *shard) { s.post(mailTurn) }
 	env.identify.onEmpty = func(until time.Time) {

@@ -176,6 +176,71 @@ func TestSeqJumps(t *testing.T) {
 	}
 }
 
+// The same behind each RESUMED, which is an event like others.
+func TestSeqJumpsBehindResumed(t *testing.T) {
+	p, _ := loggedPath(t, wire.CompressionNone)
+	p.event(2)
+	for seq := int64(3); p.s.session != nil; seq++ {
+		if p.event(1 << 60); p.s.state() != Backoff || seq > 20 {
+			t.Fatalf("the shard is %v after %d connections", p.s.state(), seq-2)
+		}
+		if p.s.plan == nextResume {
+			p.again()
+			p.text(helloText)
+			p.text(fmt.Sprintf(`{"t":"RESUMED","s":%d,"op":0,"d":{}}`, seq))
+		}
+	}
+	if p.s.plan != nextIdentify || p.s.counters.resumes.Load() != maxOddSeqs-1 {
+		t.Errorf("%d resumes", p.s.counters.resumes.Load())
+	}
+}
+
+// An event's name becomes a stream, a key, a routing key.
+func TestEventNames(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"A": true, "MESSAGE_CREATE": true, "X_1": true, strings.Repeat("A", 64): true,
+		"": false, strings.Repeat("A", 65): false, "message": false, "A B": false, "A:B": false, "É": false, `A\u0000`: false,
+	} {
+		p, log := loggedPath(t, wire.CompressionNone)
+		p.text(fmt.Sprintf(`{"t":"%s","s":2,"op":0,"d":{}}`, name))
+		if p.drain(); (p.s.state() == Ready) != ok || (p.sink.events == 2) != ok {
+			t.Errorf("%q: the shard is %v, %d events: %s", name, p.s.state(), p.sink.events, log)
+		}
+	}
+}
+
+// A READY that waits for the store counts against the budget, until it does not.
+func TestHeldCounts(t *testing.T) {
+	for _, stored := range []bool{true, false} {
+		p, _ := loggedPath(t, wire.CompressionNone)
+		p.s.env.opts.Hold = func() {}
+		p.s.heldShare.Budget = wire.NewBudget(0, 0) // 8 MiB
+		free := func() bool {
+			all := wire.Share{Budget: p.s.heldShare.Budget}
+			defer all.Hold(0)
+			return all.Hold(8<<20) == nil
+		}
+		p.text(`{"op":9,"d":false}`)
+		p.now = p.s.retryAt
+		p.s.step(p.now)
+		p.again2()
+		p.text(`{"t":"READY","s":1,"op":0,"d":{"session_id":"b","x":"` + words(1<<20) + `"}}`)
+		if p.s.held == nil || free() {
+			t.Fatal("the event is not held, or not counted")
+		}
+		if stored {
+			p.s.session.stored.Store(true)
+			p.s.post(mailStored)
+			p.s.step(p.now)
+		} else {
+			p.s.disconnected(p.now, nil)
+		}
+		if p.s.held != nil || !free() {
+			t.Errorf("stored %v: the event is held, or counted", stored)
+		}
+	}
+}
+
 // Numbers that have begun anew drop every event; not for ever, and not in silence.
 func TestSeqRepeats(t *testing.T) {
 	p, log := loggedPath(t, wire.CompressionNone)
@@ -281,7 +346,7 @@ func TestTurnWork(t *testing.T) {
 // An event that fills a large buffer takes it along; nothing of it stays counted.
 func TestLargeEventTaken(t *testing.T) {
 	p, log := loggedPath(t, wire.CompressionZlib)
-	p.s.env.turns = wire.NewTurns(1)
+	p.s.env.bounds.Turns = wire.NewTurns(1)
 	p.s.disconnected(p.now, nil)
 	p.again()
 	p.text(helloText)
@@ -302,6 +367,15 @@ func TestLargeEventTaken(t *testing.T) {
 		p.binary(packed.Bytes())
 		p.s.outlet.publish()
 		events := p.lane.take()
+		// Another's turn has come, while the event is still the sink's.
+		other, err := wire.NewInflater(wire.CompressionZlib, 0, p.s.env.bounds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, complete, err := other.Inflate(nil, large); err != nil || !complete || len(out) != 30<<20 {
+			t.Fatalf("behind an event of %d bytes: %v", n, err)
+		}
+		other.Close()
 		if len(events) != 1 || !bytes.Equal(events[0].Data, data) || string(events[0].Type) != "A" {
 			t.Fatalf("%d bytes: %d events; the shard is %v: %s", n, len(events), p.s.state(), log)
 		}
@@ -310,15 +384,6 @@ func TestLargeEventTaken(t *testing.T) {
 		}
 		p.lane.lend(t.Context(), events)
 		p.s.step(p.now) // one of 60 MiB has filled the queue
-		// Another's turn has come.
-		other, err := wire.NewInflater(wire.CompressionZlib, 0, p.s.env.turns, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if out, complete, err := other.Inflate(nil, large); err != nil || !complete || len(out) != 30<<20 {
-			t.Fatalf("behind an event of %d bytes: %v", n, err)
-		}
-		other.Close()
 	}
 }
 

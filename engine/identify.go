@@ -226,7 +226,7 @@ func (q *identifyQueue) unlockAndGrant() {
 				}
 				// The budget is asked for again rather than taken as full:
 				// other processes draw on it too.
-				q.timer = time.AfterFunc(max(time.Until(q.resetAt), time.Second), q.reset)
+				q.timer = time.AfterFunc(max(time.Until(q.resetAt), time.Minute), q.reset)
 			}
 			break
 		}

@@ -4,12 +4,18 @@
 package engine
 
 import (
+	"bytes"
+	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gobwas/ws"
+	"github.com/klauspost/compress/zlib"
+
+	"sluice/wire"
 )
 
 // scriptedConn is a connection whose reads follow a script.
@@ -118,6 +124,38 @@ func TestHeartbeatBetweenLongReads(t *testing.T) {
 		l.read(l.shards[0])
 		if other.wrote == 0 {
 			t.Error("no heartbeat")
+		}
+	})
+}
+
+// A few bytes that inflate to much are a long read, too.
+func TestHeartbeatBetweenInflatedReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		other := &scriptedConn{}
+		l := newLoop(t, other, &scriptedConn{})
+		stream := record(t, wire.CompressionZlib, 0)
+		p := newPath(t, wire.CompressionZlib, &stream)
+		t.Cleanup(p.close)
+		var packed bytes.Buffer
+		z := zlib.NewWriter(&packed)
+		fmt.Fprintf(z, `{"t":"A","s":2,"op":0,"d":"%s"}`, strings.Repeat("x", 3<<20))
+		z.Flush()
+		frame, err := ws.CompileFrame(ws.NewBinaryFrame(packed.Bytes()[2:]))
+		if err != nil || len(frame) >= longRead {
+			t.Fatal(len(frame), err)
+		}
+		slow := l.shards[1]
+		slow.s, p.s.outlet = p.s, l.outlet
+		slow.conn.(*scriptedConn).read = func(b []byte) (int, error) {
+			time.Sleep(time.Second) // as inflating megabytes does
+			return copy(b, frame), nil
+		}
+		e := l.shards[0]
+		e.s.beat.interval, e.s.beat.at = time.Minute, l.now.Add(time.Second/2)
+		l.timers.set(e, e.s.due())
+		l.read(slow)
+		if other.wrote == 0 || p.s.state() != Ready {
+			t.Errorf("no heartbeat; the other shard is %v", p.s.state())
 		}
 	})
 }

@@ -20,8 +20,10 @@ const (
 	// turnBytes is what a shard may read before the others have their turn.
 	turnBytes = 256 << 10
 	// longRead is what a shard may read before the loop looks at the clock
-	// again: inflated, so much takes milliseconds.
+	// again: inflated, so much takes milliseconds. longWork is the same for what was
+	// read of all shards since, inflated.
 	longRead = 8 << 10
+	longWork = 256 << 10
 	// burst is what arrives on one socket when there is more behind it: it is
 	// more than an event or two.
 	burst = 4 << 10
@@ -123,6 +125,7 @@ type loop struct {
 	buf     []byte
 	now     time.Time // as of the last look at the clock
 	timers  timers
+	worked  int          // bytes, inflated, since the last look at the clock
 	busy    bool         // a socket had a burst since the last wait
 	again   []*loopShard // that have more to be read than their turn allowed
 	running int          // shards that have not stopped
@@ -271,7 +274,10 @@ func (l *loop) read(e *loopShard) {
 	l.busy = l.busy || total >= burst
 	// What was read may have made something due: timers, commands.
 	l.turn(e)
-	if total >= longRead || e.s.more {
+	l.worked += e.s.worked
+	e.s.worked = 0
+	if total >= longRead || l.worked >= longWork || e.s.more {
+		l.worked = 0
 		l.now = time.Now()
 		l.tick()
 	}

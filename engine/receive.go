@@ -78,6 +78,7 @@ func (s *shard) received(now time.Time) {
 			work += len(m.Payload)
 			*buf = s.message(now, m, (*buf)[:0])
 			work += len(*buf)
+			s.worked += len(m.Payload) + len(*buf)
 		case ws.OpPing:
 			s.out = wire.AppendFrame(s.out, ws.OpPong, m.Payload, s.mask())
 		case ws.OpClose:
@@ -240,6 +241,10 @@ func (s *shard) hello(now time.Time, e *wire.Envelope) {
 
 // dispatch handles an event.
 func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
+	if !validName(e.Type) {
+		s.broken(now, fmt.Errorf("an event is called %.80q; a name is up to %d capital letters, digits and _", e.Type, maxName))
+		return
+	}
 	state := s.state()
 	switch state {
 	case Ready:
@@ -261,11 +266,11 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	case e.HasSeq && e.Seq <= s.session.seq.Load():
 		s.counters.repeated.Add(1)
 		if s.repeats++; s.repeats > maxRepeats {
-			s.broken(now, fmt.Errorf("%d events in a row with sequence numbers up to that of the last one, %d", s.repeats, s.session.seq.Load()))
+			s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("%d events in a row with sequence numbers up to that of the last one, %d", s.repeats, s.session.seq.Load()))
 			return
 		}
 	case e.HasSeq && e.Seq-s.session.seq.Load() > maxSeqJump:
-		s.broken(now, fmt.Errorf("the sequence number jumps from %d to %d", s.session.seq.Load(), e.Seq))
+		s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("the sequence number jumps from %d to %d", s.session.seq.Load(), e.Seq))
 		return
 	case s.unstored && s.hold(now, e):
 		return
@@ -294,6 +299,19 @@ const (
 	// a few events at most that had been handed on.
 	maxRepeats = 10_000
 )
+
+// maxName bounds an event's name in bytes. Sinks make streams and keys of it, and remember them.
+const maxName = 64
+
+// validName reports whether an event may be called so.
+func validName(name []byte) bool {
+	for _, c := range name {
+		if (c < 'A' || c > 'Z') && c != '_' && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return 1 <= len(name) && len(name) <= maxName
+}
 
 // ready begins a session. The sequence number before Ready's own is where it
 // starts, so that Ready is an event like others. A Ready that is replayed into

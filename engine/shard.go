@@ -33,7 +33,7 @@ type environment struct {
 	shards   int
 	reader   reader
 	arriving *wire.Budget // of the messages that have not arrived whole
-	turns    *wire.Turns  // to inflate large ones
+	bounds   wire.Bounds  // of what is inflated; Arriving is arriving
 	identify *identifyQueue
 	gateway  *gatewayAddress
 	fail     func(error) // ends the engine
@@ -77,6 +77,7 @@ type shard struct {
 	frames     wire.FrameReader
 	inflater   wire.Inflater
 	more       bool           // received has stopped before it was done
+	worked     int            // bytes that it has worked through, inflated, since the reader looked
 	whole      []byte         // the buffer of the message at hand, if an event may take it
 	taken      bool           // it has
 	out        []byte         // to be written by the reader
@@ -296,7 +297,7 @@ func (s *shard) connected(now time.Time, rest []byte) {
 	s.helloBy = now.Add(helloTimeout)
 	s.commandAt = time.Time{}
 	if s.env.opts.Compression != wire.CompressionNone {
-		inflater, err := wire.NewInflater(s.env.opts.Compression, s.env.opts.MaxMessage, s.env.turns, s.env.arriving)
+		inflater, err := wire.NewInflater(s.env.opts.Compression, s.env.opts.MaxMessage, s.env.bounds)
 		if err != nil {
 			s.connectFailed(now, err)
 			s.hangup = true

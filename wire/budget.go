@@ -12,16 +12,17 @@ import (
 var ErrBudget = errors.New("the messages of all connections that have not arrived whole are too big together")
 
 // Budget bounds the bytes that connections hold together for messages that have not arrived
-// whole, where one holds more than 64 KiB. A nil Budget has no bound. Any goroutine may use it.
+// whole, in pieces of 64 KiB. A nil Budget has no bound. Any goroutine may use it.
 type Budget struct {
 	max  int64
 	used atomic.Int64
 }
 
-// NewBudget returns a Budget for connections each of whose messages may have up to maxMessage
-// bytes as they arrive: one of that size has room while the others' are small.
-func NewBudget(maxMessage int) *Budget {
-	return &Budget{max: int64(maxMessage) + int64(maxMessage)/4 + 8<<20}
+// NewBudget returns a Budget for so many connections, each of whose messages may have up to
+// maxMessage bytes as they arrive: one of that size has room, and one of a quarter of a MiB for each
+// of the others.
+func NewBudget(maxMessage, connections int) *Budget {
+	return &Budget{max: int64(maxMessage) + int64(maxMessage)/4 + 8<<20 + int64(connections)<<18}
 }
 
 // take counts n bytes more, unless they are too many.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,7 +26,7 @@ func TestTurns(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range 12 {
 				wg.Go(func() {
-					inf, err := NewInflater(c, limit, turns, nil)
+					inf, err := NewInflater(c, limit, Bounds{Turns: turns})
 					if err != nil {
 						t.Error(err)
 						return
@@ -67,7 +68,7 @@ func TestTurns(t *testing.T) {
 // messages are is not.
 func TestRatio(t *testing.T) {
 	for _, c := range compressions {
-		inf, err := NewInflater(c, 0, nil, nil)
+		inf, err := NewInflater(c, 0, Bounds{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,12 +89,14 @@ func TestRatio(t *testing.T) {
 // A zlib message of which no end comes is counted as it was sent, in however many pieces.
 func TestBudgetPending(t *testing.T) {
 	const limit = 1 << 20
-	b := NewBudget(limit)
+	b := NewBudget(limit, 0)
 	packed := newCompressor(t, CompressionZlib).message(t, noise(limit))
 	packed = packed[:len(packed)-len(syncMarker)]
 	var held int
+	var all []Inflater
 	for range 30 {
-		inf, _ := NewInflater(CompressionZlib, limit, nil, b)
+		inf, _ := NewInflater(CompressionZlib, limit, Bounds{Arriving: b})
+		all = append(all, inf)
 		var err error
 		for piece := range bytes.SplitSeq(packed, []byte{0}) {
 			var out []byte
@@ -111,6 +114,12 @@ func TestBudgetPending(t *testing.T) {
 		if used := b.used.Load(); used > b.max {
 			t.Fatalf("%d bytes are counted of %d", used, b.max)
 		}
+	}
+	for _, inf := range all {
+		inf.Close()
+	}
+	if used := b.used.Load(); used != 0 {
+		t.Errorf("%d bytes are counted behind Close", used)
 	}
 	if int64(held) > b.max+30*keptBuffer {
 		t.Errorf("%d bytes are held", held)
@@ -131,7 +140,7 @@ func TestBudgetFrames(t *testing.T) {
 		sent []byte
 		lent bool
 	}{{"frame", whole[:len(whole)-1], false}, {"frame, lent", whole[:len(whole)-1], true}, {"fragments, lent", pieces, true}} {
-		b := NewBudget(limit)
+		b := NewBudget(limit, 0)
 		refused := 0
 		var all []*FrameReader
 		for range 20 {
@@ -173,7 +182,7 @@ func TestBudgetFrames(t *testing.T) {
 		}
 	}
 	// A whole message is not counted behind it.
-	b := NewBudget(limit)
+	b := NewBudget(limit, 0)
 	r := &FrameReader{MaxMessage: limit, Budget: b}
 	for chunk := range slices.Chunk(append(whole, serverFrame(nil, true, ws.OpText, []byte("x"))...), 16<<10) {
 		r.Feed(chunk)
@@ -188,5 +197,72 @@ func TestBudgetFrames(t *testing.T) {
 	}
 	if used := b.used.Load(); used != 0 {
 		t.Errorf("%d bytes are counted behind a message", used)
+	}
+}
+
+// A connection that ends in the middle of a large message gives its turn back.
+func TestTurnsClosed(t *testing.T) {
+	const limit = 4 << 20
+	turns := NewTurns(1)
+	for _, c := range compressions {
+		for _, broken := range []bool{false, true} {
+			inf, err := NewInflater(c, limit, Bounds{Turns: turns})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := limit - 1
+			if broken {
+				n = limit + 1
+			}
+			if _, _, err := inf.Inflate(nil, newCompressor(t, c).message(t, like(n))); (err != nil) != broken {
+				t.Fatal(err)
+			}
+			inf.Close()
+			if len(turns.medium) != 1 || len(turns.large) != 1 {
+				t.Fatalf("%v, broken %v: %d and %d turns are there", c, broken, len(turns.medium), len(turns.large))
+			}
+		}
+	}
+}
+
+// The windows of many connections are bounded together; Discord's are free.
+func TestWindows(t *testing.T) {
+	b := NewBudget(0, 0) // 8 MiB
+	run := func(window string) (refused int) {
+		var all []Inflater
+		for range 64 {
+			inf, err := NewInflater(CompressionZstd, 0, Bounds{Windows: b})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, inf)
+			msg := []byte("\x28\xb5\x2f\xfd\x00" + window)
+			for range 8 {
+				for range 8 {
+					msg = append(msg, zstdRun(zstdBlock, 'x')...)
+				}
+				if _, _, err := inf.Inflate(nil, msg); err != nil {
+					if !strings.Contains(err.Error(), "compression") {
+						t.Error(err)
+					}
+					refused++
+					break
+				}
+				msg = msg[:0]
+			}
+		}
+		for _, inf := range all {
+			inf.Close()
+		}
+		if used := b.used.Load(); used != 0 {
+			t.Errorf("%d bytes are counted behind Close", used)
+		}
+		return refused
+	}
+	if n := run("\x40"); n != 0 {
+		t.Errorf("%d of Discord's windows were refused", n)
+	}
+	if n := run("\x68"); n < 60 || n == 64 { // 8 MiB
+		t.Errorf("%d of 64 windows of 8 MiB were refused", n)
 	}
 }

@@ -62,21 +62,27 @@ type Inflater interface {
 	Close()
 }
 
+// Bounds bound what the inflaters of all connections hold together. What is nil has no bound.
+type Bounds struct {
+	Turns    *Turns  // to inflate large messages
+	Arriving *Budget // of messages that are not whole
+	Windows  *Budget // of what was decoded before and is still referred to, above Discord's 256 KiB
+}
+
 // NewInflater returns an inflater for a new connection with the compression,
 // which must not be CompressionNone. limit bounds a message's inflated size in
-// bytes; 0 is DefaultMaxMessage. What is kept of messages until they are whole counts
-// against the budget; Inflate waits for a turn before it inflates a large one. Both may be nil.
-func NewInflater(c Compression, limit int, turns *Turns, arriving *Budget) (Inflater, error) {
+// bytes; 0 is DefaultMaxMessage. The bounds are those of all connections.
+func NewInflater(c Compression, limit int, b Bounds) (Inflater, error) {
 	if limit == 0 {
 		limit = DefaultMaxMessage
 	}
 	switch c {
 	case CompressionZstd:
-		return newZstdInflater(limit, turns), nil
+		return newZstdInflater(limit, b), nil
 	case CompressionZlib:
-		return newZlibInflater(limit, turns, arriving), nil
+		return newZlibInflater(limit, b), nil
 	case CompressionPayload:
-		return &payloadInflater{out: output{limit: limit, turns: turns}}, nil
+		return &payloadInflater{out: output{limit: limit, turns: b.Turns}}, nil
 	}
 	return nil, fmt.Errorf("wire: no inflater for compression %q", c)
 }

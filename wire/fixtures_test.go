@@ -92,7 +92,7 @@ func (s *compressor) message(tb testing.TB, msg []byte) []byte {
 
 func newInflater(tb testing.TB, c Compression, limit int) Inflater {
 	tb.Helper()
-	inf, err := NewInflater(c, limit, nil, nil)
+	inf, err := NewInflater(c, limit, Bounds{})
 	if err != nil {
 		tb.Fatal(err)
 	}

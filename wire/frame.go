@@ -139,6 +139,7 @@ func (r *FrameReader) Next() (m Message, ok bool, err error) {
 	if r.whole != nil {
 		if r.whole = r.whole[:0]; cap(r.whole) > keptBuffer {
 			r.whole = nil
+			r.share.Hold(r.gathered.held())
 		}
 	}
 	for {
@@ -190,12 +191,15 @@ func (r *FrameReader) gather() (m Message, ok bool, err error) {
 	if r.inFrame = false; !r.fin {
 		return Message{}, false, nil
 	}
-	if r.gathered.size > cap(r.whole) {
-		r.whole = make([]byte, 0, r.gathered.size)
+	size := r.gathered.size
+	if size > cap(r.whole) {
+		r.whole = make([]byte, 0, size)
 	}
-	r.whole = r.gathered.appendTo(r.whole[:0])
-	r.gathered.reset()
-	r.share.Hold(0)
+	r.whole = r.gathered.moveTo(r.whole[:0])
+	if size <= keptBuffer {
+		size = 0
+	}
+	r.share.Hold(size) // until the next Next
 	r.fragmented = false
 	return Message{r.opcode, r.whole}, true, nil
 }

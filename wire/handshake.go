@@ -47,6 +47,24 @@ func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("wire: websocket handshake refused with HTTP status %d", e.Status)
 }
 
+// maxHead bounds the answer to a handshake with what has arrived behind it, in bytes.
+const maxHead = 16 << 10
+
+// boundedConn is a connection of which left bytes may be read.
+type boundedConn struct {
+	net.Conn
+	left int
+}
+
+func (c *boundedConn) Read(p []byte) (int, error) {
+	if c.left <= 0 {
+		return 0, fmt.Errorf("the server's answer has more than %d bytes", maxHead)
+	}
+	n, err := c.Conn.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
+}
+
 // Handshake upgrades a connection to the WebSocket at u (RFC 6455, 4.1). userAgent is
 // sent unless it is empty. rest is what arrived behind the answer; it belongs to the
 // caller. Deadlines are the caller's. A server that refuses is reported by a
@@ -56,7 +74,7 @@ func Handshake(conn net.Conn, u *url.URL, userAgent string) (rest []byte, err er
 	if userAgent != "" {
 		d.Header = ws.HandshakeHeaderHTTP{"User-Agent": {userAgent}}
 	}
-	br, _, err := d.Upgrade(conn, u)
+	br, _, err := d.Upgrade(&boundedConn{conn, maxHead}, u)
 	if err != nil {
 		var status ws.StatusError
 		if errors.As(err, &status) {

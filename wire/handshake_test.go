@@ -118,3 +118,28 @@ func TestHandshakeDeadline(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// What the server answers has a bound.
+func TestHandshakeBound(t *testing.T) {
+	client, server := net.Pipe()
+	defer client.Close()
+	sent := make(chan int)
+	go func() {
+		n := 0
+		io.ReadFull(server, make([]byte, 100))
+		go io.Copy(io.Discard, server)
+		server.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nX: "))
+		for line := []byte(strings.Repeat("a", 1024)); n < 1<<20; n += len(line) {
+			if _, err := server.Write(line); err != nil {
+				break
+			}
+		}
+		sent <- n
+	}()
+	u, _ := url.Parse("ws://gateway/")
+	_, err := Handshake(client, u, "")
+	client.Close()
+	if n := <-sent; err == nil || !strings.Contains(err.Error(), "more than 16384 bytes") || n > 20<<10 {
+		t.Errorf("%d bytes were read: %v", n, err)
+	}
+}

@@ -317,7 +317,7 @@ func TestInflaterClose(t *testing.T) {
 		msg := newCompressor(t, c).message(t, payload(t, "hello"))
 		for _, feed := range [][]byte{nil, msg, msg[:len(msg)-2], []byte("garbage")} {
 			for range 100 {
-				inf, err := NewInflater(c, 0, nil, nil)
+				inf, err := NewInflater(c, 0, Bounds{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -348,7 +348,7 @@ func TestCompressionNames(t *testing.T) {
 		t.Errorf("String = %q", got)
 	}
 	for _, c := range []Compression{CompressionNone, 9} {
-		if inf, err := NewInflater(c, 0, nil, nil); err == nil || inf != nil {
+		if inf, err := NewInflater(c, 0, Bounds{}); err == nil || inf != nil {
 			t.Errorf("NewInflater(%v) = %v, %v", c, inf, err)
 		}
 	}

@@ -20,7 +20,7 @@ const (
 )
 
 // Turns bounds how many goroutines inflate large messages at a time, and so what these hold
-// together: two or so, of which one may inflate one above an eighth of the bound. The others wait
+// together: of these one may inflate one above an eighth of the bound. The others wait
 // for some milliseconds. nil: there is no bound. Any goroutine may use it.
 type Turns struct{ medium, large chan turn }
 

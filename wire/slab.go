@@ -38,11 +38,16 @@ func (s *slabs) piece(i int) []byte {
 	return s.pieces[i][:min(slabSize, s.size-i*slabSize)]
 }
 
-// appendTo appends all of it to dst.
-func (s *slabs) appendTo(dst []byte) []byte {
-	for i := range s.pieces {
+// moveTo appends all of it to dst, which has room, and is empty then: a piece is another's as
+// soon as it has been copied.
+func (s *slabs) moveTo(dst []byte) []byte {
+	for i, p := range s.pieces {
 		dst = append(dst, s.piece(i)...)
+		slabPool.Put(p)
 	}
+	clear(s.pieces)
+	s.pieces = s.pieces[:0]
+	s.reset()
 	return dst
 }
 

@@ -43,8 +43,8 @@ type zlibInflater struct {
 
 var errClosed = errors.New("inflater closed")
 
-func newZlibInflater(limit int, turns *Turns, arriving *Budget) *zlibInflater {
-	z := &zlibInflater{out: output{limit: limit, turns: turns}, held: Share{Budget: arriving}}
+func newZlibInflater(limit int, b Bounds) *zlibInflater {
+	z := &zlibInflater{out: output{limit: limit, turns: b.Turns}, held: Share{Budget: b.Arriving}}
 	z.next, z.stop = iter.Pull(z.run)
 	return z
 }

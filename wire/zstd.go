@@ -15,13 +15,17 @@ const zstdSlack = 320 << 10
 // zstdInflater decodes the blocks of a frame that never ends, a message at a time.
 // Discord promises that a message never ends inside a block.
 type zstdInflater struct {
-	dec zstd.Decoder
-	out output
-	err error
+	dec    zstd.Decoder
+	out    output
+	window Share
+	err    error
 }
 
-func newZstdInflater(limit int, turns *Turns) *zstdInflater {
-	z := &zstdInflater{out: output{limit: limit, turns: turns}}
+// discordWindow is the window of Discord's streams, in bytes.
+const discordWindow = 256 << 10
+
+func newZstdInflater(limit int, b Bounds) *zstdInflater {
+	z := &zstdInflater{out: output{limit: limit, turns: b.Turns}, window: Share{Budget: b.Windows}}
 	z.dec.Grow = func(buf []byte, n int) []byte {
 		grown, _ := z.out.grow(buf, n, zstdSlack)
 		return grown
@@ -36,6 +40,8 @@ func (z *zstdInflater) Inflate(dst, msg []byte) (out []byte, complete bool, err 
 	z.out.begin(len(msg))
 	out, err = z.dec.Decode(dst, msg, z.out.most)
 	switch {
+	case err == nil && z.dec.Held() > discordWindow && z.window.Hold(z.dec.Held()) != nil:
+		z.err = fmt.Errorf("wire: inflate zstd: a window of %d bytes; those of all connections are too big together (compression = %q)", z.dec.Held(), CompressionZstd)
 	case err == nil:
 		// What holds nothing, such as the frame's header alone, is no payload.
 		return out, len(out) > len(dst), nil
@@ -53,4 +59,8 @@ func (z *zstdInflater) Limit(n int)  { z.out.limit = n }
 func (z *zstdInflater) Pending() int { return 0 }
 func (z *zstdInflater) Forget()      { z.out.forget() }
 func (z *zstdInflater) Release()     { z.out.release() }
-func (z *zstdInflater) Close()       { z.out.release() }
+func (z *zstdInflater) Close() {
+	z.out.release()
+	z.window.Hold(0)
+	z.dec = zstd.Decoder{}
+}

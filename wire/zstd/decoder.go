@@ -98,6 +98,10 @@ func (d *Decoder) Decode(dst, msg []byte, limit int) ([]byte, error) {
 	return out, nil
 }
 
+// Held returns how much the decoder keeps of what was decoded, for later messages to refer to, in
+// bytes: up to the window's size.
+func (d *Decoder) Held() int { return len(d.history.buf) }
+
 // errLimit says that a message decodes to more than the limit.
 var errLimit = errors.New("limit")
 
