@@ -30,6 +30,13 @@ func newZstdInflater(limit int, b Bounds) *zstdInflater {
 		grown, _ := z.out.grow(buf, n, zstdSlack)
 		return grown
 	}
+	z.dec.Keep = func(n int) bool {
+		if n <= discordWindow || z.window.Hold(n) == nil {
+			return true
+		}
+		z.out.err = fmt.Errorf("wire: inflate zstd: a window of %d bytes; those of all connections are too big together (compression = %q)", n, CompressionZstd)
+		return false
+	}
 	return z
 }
 
@@ -40,8 +47,6 @@ func (z *zstdInflater) Inflate(dst, msg []byte) (out []byte, complete bool, err 
 	z.out.begin(len(msg))
 	out, err = z.dec.Decode(dst, msg, z.out.most)
 	switch {
-	case err == nil && z.dec.Held() > discordWindow && z.window.Hold(z.dec.Held()) != nil:
-		z.err = fmt.Errorf("wire: inflate zstd: a window of %d bytes; those of all connections are too big together (compression = %q)", z.dec.Held(), CompressionZstd)
 	case err == nil:
 		// What holds nothing, such as the frame's header alone, is no payload.
 		return out, len(out) > len(dst), nil

@@ -58,6 +58,9 @@ type Decoder struct {
 	// Grow, if set, makes the larger buffers: a new one with what is in buf, and a
 	// capacity of n bytes more at least. nil: the message is refused with ErrNoRoom.
 	Grow func(buf []byte, n int) []byte
+	// Keep, if set, is asked before n bytes of what was decoded are kept for later messages to
+	// refer to: more than before, up to the window's size. false: ErrNoRoom.
+	Keep func(n int) bool
 
 	begun    bool // the frame's header was read, and its last block was not
 	checksum bool // a checksum follows the last block
@@ -98,14 +101,10 @@ func (d *Decoder) Decode(dst, msg []byte, limit int) ([]byte, error) {
 	return out, nil
 }
 
-// Held returns how much the decoder keeps of what was decoded, for later messages to refer to, in
-// bytes: up to the window's size.
-func (d *Decoder) Held() int { return len(d.history.buf) }
-
 // errLimit says that a message decodes to more than the limit.
 var errLimit = errors.New("limit")
 
-// ErrNoRoom is wrapped by the error for a message for which Decoder.Grow has no room.
+// ErrNoRoom is wrapped by the error for a message for which Decoder.Grow or Keep has no room.
 var ErrNoRoom = errors.New("no room")
 
 func (d *Decoder) decode(dst, msg []byte, limit int) ([]byte, error) {
@@ -129,6 +128,9 @@ func (d *Decoder) decode(dst, msg []byte, limit int) ([]byte, error) {
 	out := o.buf[:o.n]
 	if d.begun {
 		d.total += uint64(o.n - o.frame)
+		if n := d.history.size(o.n-o.frame, d.window); n > len(d.history.buf) && d.Keep != nil && !d.Keep(n) {
+			return nil, ErrNoRoom
+		}
 		d.history.append(out[o.frame:], d.window)
 	}
 	return out, nil

@@ -16,21 +16,30 @@ type ring struct {
 	held int // how many bytes it holds
 }
 
+// size returns the size of the ring when n bytes more are added.
+func (r *ring) size(n, window int) int {
+	// A ring below the window's size has not gone round yet.
+	need := r.next + n
+	switch {
+	case len(r.buf) >= window || need <= len(r.buf):
+		return len(r.buf)
+	case n >= window:
+		return window
+	}
+	return min(window, max(firstRing, 1<<bits.Len(uint(need-1))))
+}
+
 // append adds p. window is the same in every call.
 func (r *ring) append(p []byte, window int) {
+	if size := r.size(len(p), window); size > len(r.buf) {
+		buf := make([]byte, size)
+		copy(buf, r.buf[:r.next])
+		r.buf = buf
+	}
 	if len(p) >= window {
-		if len(r.buf) < window {
-			r.buf = make([]byte, window)
-		}
 		copy(r.buf, p[len(p)-window:])
 		r.next, r.held = 0, window
 		return
-	}
-	// A ring below the window's size has not gone round yet.
-	if need := r.next + len(p); need > len(r.buf) && len(r.buf) < window {
-		buf := make([]byte, min(window, max(firstRing, 1<<bits.Len(uint(need-1)))))
-		copy(buf, r.buf[:r.next])
-		r.buf = buf
 	}
 	n := copy(r.buf[r.next:], p)
 	if r.next += n; n < len(p) || r.next == window {
