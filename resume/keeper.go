@@ -46,16 +46,19 @@ const (
 
 // Load returns the sessions in the store that can be resumed, and the count of Identifies,
 // for engine.Options. What belongs to another bot or other intents, or is too old, is logged
-// and discarded; but for another bot's it is a gap.
+// and discarded; but for another bot's it is a gap. After an error the Keeper may be run all the same.
 func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Starts, error) {
+	if k.wake == nil { // also for who goes on without what is stored
+		k.wake = make(chan struct{}, 1)
+	}
+	if k.MaxAge == 0 {
+		k.MaxAge = time.Hour
+	}
 	state, err := k.Store.Load(ctx)
 	if err != nil {
 		return nil, engine.Starts{}, fmt.Errorf("resume: %w", err)
 	}
-	k.saved, k.wake = state, make(chan struct{}, 1)
-	if k.MaxAge == 0 {
-		k.MaxAge = time.Hour
-	}
+	k.saved = state
 	if n := len(state.Unreadable); n > 0 {
 		k.Log.Warn("some of the stored sessions cannot be read; the others count", "records", n, "error", state.Unreadable[0])
 	}
@@ -101,7 +104,7 @@ type Engine interface {
 }
 
 // Wake has Run write at once: it is engine.Options.Hold. Any goroutine may call it, once
-// Load has returned.
+// Load has returned, with whatever error.
 func (k *Keeper) Wake() {
 	select {
 	case k.wake <- struct{}{}:

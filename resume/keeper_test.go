@@ -25,6 +25,14 @@ type failing struct {
 	lock  sync.Mutex
 	err   error
 	saves int
+	loads error // what Load returns
+}
+
+func (f *failing) Load(ctx context.Context) (State, error) {
+	if f.loads != nil {
+		return State{}, f.loads
+	}
+	return f.Memory.Load(ctx)
 }
 
 func (f *failing) fail(err error) {
@@ -235,6 +243,37 @@ func TestKeeperWakes(t *testing.T) {
 		synctest.Wait()
 		if len(e.stored) != 2 || store.saves != 1 {
 			t.Errorf("told %v after %d saves", e.stored, store.saves)
+		}
+	})
+}
+
+// A store that could not be loaded is written to like any other: what does not change, once, and
+// who waits for a session is notified.
+func TestKeeperAfterFailedLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, e := &failing{loads: errors.New("connection refused")}, new(fakeEngine)
+		k := &Keeper{Store: store, Bot: 7, Log: quiet}
+		if _, _, err := k.Load(t.Context()); !errors.Is(err, store.loads) {
+			t.Fatal(err)
+		}
+		sessions := make(map[int]engine.Session)
+		for shard := range 100 {
+			sessions[shard] = engine.Session{ID: "a", Seq: 1, Shards: 100}
+		}
+		e.set(sessions, engine.Starts{})
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go k.Run(ctx, e)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if store.saves != 1 || len(e.stored) != 100 {
+			t.Errorf("%d saves of 100 sessions that do not change, and %d notified", store.saves, len(e.stored))
+		}
+		notified := len(e.stored)
+		k.Wake()
+		synctest.Wait()
+		if n := len(e.stored) - notified; n != 100 {
+			t.Errorf("%d sessions notified after Wake, want 100", n)
 		}
 	})
 }
