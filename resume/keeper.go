@@ -68,12 +68,12 @@ func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Start
 	}
 	sessions := make(map[int]engine.Session)
 	why := make(map[string][]int)
-	setAside := func(shard int, reason string) { why[reason] = append(why[reason], shard) }
+	discard := func(shard int, reason string) { why[reason] = append(why[reason], shard) }
 	for shard, c := range state.Checkpoints {
 		reason := ""
 		switch {
 		case c.Bot != 0 && c.Bot != k.Bot && c.Bot != k.OldBot:
-			setAside(shard, "another token or server")
+			discard(shard, "another token or server")
 			continue
 		case c.ID == "": // a gap alone
 		case c.Bot != 0 && c.Intents != k.Intents:
@@ -82,8 +82,8 @@ func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Start
 			reason = "too old"
 		}
 		if reason != "" {
-			setAside(shard, reason)
-			c.AddGap(engine.Gap{Session: c.ID, Seq: c.Seq, At: time.Now().UnixMilli(), Reason: "the stored session was set aside: " + reason})
+			discard(shard, reason)
+			c.AddGap(engine.Gap{Session: c.ID, Seq: c.Seq, At: time.Now().UnixMilli(), Reason: "the stored session was discarded: " + reason})
 			c.Session = engine.Session{Gaps: c.Gaps}
 		}
 		sessions[shard] = c.Session
@@ -91,7 +91,7 @@ func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Start
 	for _, reason := range slices.Sorted(maps.Keys(why)) {
 		shards := why[reason]
 		slices.Sort(shards)
-		k.Log.Warn("stored sessions set aside: these shards identify", "reason", reason, "shards", len(shards), "first", shards[0])
+		k.Log.Warn("stored sessions discarded: these shards identify", "reason", reason, "shards", len(shards), "first", shards[0])
 	}
 	return sessions, state.Starts, nil
 }

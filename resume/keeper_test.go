@@ -179,7 +179,7 @@ func TestKeeper(t *testing.T) {
 			s := load(k)
 			gap := s[0].Gaps[0]
 			gap.At = 0
-			want := engine.Gap{Session: "a", Seq: 10, Reason: "the stored session was set aside: " + tt.why}
+			want := engine.Gap{Session: "a", Seq: 10, Reason: "the stored session was discarded: " + tt.why}
 			if tt.why == "another token or server" {
 				want = engine.Gap{}
 			}
@@ -214,7 +214,7 @@ func TestKeeperAges(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 		time.Sleep(40 * time.Minute)
-		want[0] = engine.Session{Gaps: [2]engine.Gap{gap, {Session: "quiet", Seq: 1, At: time.Now().UnixMilli(), Reason: "the stored session was set aside: too old"}}}
+		want[0] = engine.Session{Gaps: [2]engine.Gap{gap, {Session: "quiet", Seq: 1, At: time.Now().UnixMilli(), Reason: "the stored session was discarded: too old"}}}
 		if got, _, err := newKeeper().Load(t.Context()); err != nil || !maps.Equal(got, want) {
 			t.Errorf("when it is too old: %+v, %v", got, err)
 		}
