@@ -197,7 +197,7 @@ func TestKeeperAges(t *testing.T) {
 		store := new(Memory)
 		gap := engine.Gap{Session: "older", Seq: 7, At: 1, Reason: "too old"}
 		quiet := engine.Session{ID: "quiet", Seq: 1, Shards: 1, Gaps: [2]engine.Gap{gap}}
-		store.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{1: {Session: engine.Session{ID: "of another gateway"}}}})
+		store.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{1: {Session: engine.Session{ID: "of-another-gateway"}}}})
 		newKeeper := func() *Keeper { return &Keeper{Store: store, Bot: 7, Log: slog.New(slog.DiscardHandler)} }
 		k, e := newKeeper(), new(fakeEngine)
 		e.set(map[int]engine.Session{0: quiet}, engine.Starts{})
@@ -209,7 +209,7 @@ func TestKeeperAges(t *testing.T) {
 			k.Save(t.Context(), e)
 		}
 		time.Sleep(40 * time.Minute)
-		want := map[int]engine.Session{0: quiet, 1: {ID: "of another gateway"}}
+		want := map[int]engine.Session{0: quiet, 1: {ID: "of-another-gateway"}}
 		if got, _, err := newKeeper().Load(t.Context()); err != nil || !maps.Equal(got, want) {
 			t.Errorf("%+v, %v", got, err)
 		}
