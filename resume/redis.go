@@ -166,7 +166,7 @@ func (r *Redis) loadOwn(ctx context.Context, s *State) error {
 	var shards []int
 	for _, member := range members {
 		shard, err := strconv.Atoi(member)
-		if err != nil || shard < 0 || shard >= maxShards {
+		if err != nil || shard < 0 || shard >= maxShards || strconv.Itoa(shard) != member { // 01 and +1 would ask for shard 1 again
 			s.unreadable(r.key("shards"), fmt.Errorf("%.20q is not a shard", member))
 			continue
 		}

@@ -204,6 +204,26 @@ func TestRedisUnreadable(t *testing.T) {
 	}
 }
 
+// A shard is asked for once, whatever else is in the set: a number has one spelling.
+func TestRedisShardSpellings(t *testing.T) {
+	srv := redistest.Start(t)
+	s := openRedis(t, srv, "", false)
+	want := State{Checkpoints: map[int]Checkpoint{0: checkpoint("a", 1), 1: checkpoint("b", 2)}}
+	if err := s.Save(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	spellings := []string{"01", "+1", "-0", "00", "0001", "65536", "1.0", " 1"}
+	srv.CLI(append([]string{"SADD", "{sluice}:shards"}, spellings...)...)
+	srv.CLI("CONFIG", "RESETSTAT")
+	got := loaded(t, s)
+	if !same(got, want) || len(got.Unreadable) != len(spellings) {
+		t.Errorf("loaded %+v, want %+v", got, want)
+	}
+	if stat := srv.CLI("INFO", "commandstats"); !strings.Contains(stat, "cmdstat_hgetall:calls=3,") { // two shards, and the starts
+		t.Errorf("the commands are %s", stat)
+	}
+}
+
 // A seq that was raised beyond what a session can have does not stop the writes of the process
 // that has the session.
 func TestRedisSeqRaised(t *testing.T) {
