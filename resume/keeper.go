@@ -22,7 +22,7 @@ import (
 type Keeper struct {
 	Store   Store
 	Bot     uint64        // FingerprintAt of the bot's token and server
-	OldBot  uint64        // that earlier versions stored, and counts as Bot: Fingerprint of the token; 0: none
+	OldBot  uint64        // that earlier versions stored, and counts as Bot: Fingerprint of the token; 0: nothing does
 	Intents wire.Intents  // that its sessions have
 	MaxAge  time.Duration // of a checkpoint that is resumed; 0: 1 h. Discord keeps sessions for minutes.
 	Every   time.Duration // how often checkpoints are written; 0: 100 ms
