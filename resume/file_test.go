@@ -164,7 +164,7 @@ func TestPowerCut(t *testing.T) {
 					c = old[len(old)-1]
 				}
 				if c.ID == "" || r.IntN(10) == 0 {
-					c = checkpoint(fmt.Sprintf("%d of %d", round, shard), 0)
+					c = checkpoint(fmt.Sprintf("%d-of-%d", round, shard), 0)
 					begun[shard] = true
 				}
 				c.Seq++

@@ -22,7 +22,7 @@ import (
 type Keeper struct {
 	Store   Store
 	Bot     uint64        // FingerprintAt of the bot's token and server
-	OldBot  uint64        // that earlier versions stored, and counts as Bot: Fingerprint of the token; 0: none
+	OldBot  uint64        // that earlier versions stored, and counts as Bot: Fingerprint of the token; 0: nothing does
 	Intents wire.Intents  // that its sessions have
 	MaxAge  time.Duration // of a checkpoint that is resumed; 0: 1 h. Discord keeps sessions for minutes.
 	Every   time.Duration // how often checkpoints are written; 0: 100 ms
@@ -46,16 +46,19 @@ const (
 
 // Load returns the sessions in the store that can be resumed, and the count of Identifies,
 // for engine.Options. What belongs to another bot or other intents, or is too old, is logged
-// and discarded; but for another bot's it is a gap.
+// and discarded; but for another bot's it is a gap. After an error the Keeper may be run all the same.
 func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Starts, error) {
+	if k.wake == nil { // also for who goes on without what is stored
+		k.wake = make(chan struct{}, 1)
+	}
+	if k.MaxAge == 0 {
+		k.MaxAge = time.Hour
+	}
 	state, err := k.Store.Load(ctx)
 	if err != nil {
 		return nil, engine.Starts{}, fmt.Errorf("resume: %w", err)
 	}
-	k.saved, k.wake = state, make(chan struct{}, 1)
-	if k.MaxAge == 0 {
-		k.MaxAge = time.Hour
-	}
+	k.saved = state
 	if n := len(state.Unreadable); n > 0 {
 		k.Log.Warn("some of the stored sessions cannot be read; the others count", "records", n, "error", state.Unreadable[0])
 	}
@@ -65,12 +68,12 @@ func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Start
 	}
 	sessions := make(map[int]engine.Session)
 	why := make(map[string][]int)
-	setAside := func(shard int, reason string) { why[reason] = append(why[reason], shard) }
+	discard := func(shard int, reason string) { why[reason] = append(why[reason], shard) }
 	for shard, c := range state.Checkpoints {
 		reason := ""
 		switch {
 		case c.Bot != 0 && c.Bot != k.Bot && c.Bot != k.OldBot:
-			setAside(shard, "another token or server")
+			discard(shard, "another token or server")
 			continue
 		case c.ID == "": // a gap alone
 		case c.Bot != 0 && c.Intents != k.Intents:
@@ -79,8 +82,8 @@ func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Start
 			reason = "too old"
 		}
 		if reason != "" {
-			setAside(shard, reason)
-			c.AddGap(engine.Gap{Session: c.ID, Seq: c.Seq, At: time.Now().UnixMilli(), Reason: "the stored session was set aside: " + reason})
+			discard(shard, reason)
+			c.AddGap(engine.Gap{Session: c.ID, Seq: c.Seq, At: time.Now().UnixMilli(), Reason: "the stored session was discarded: " + reason})
 			c.Session = engine.Session{Gaps: c.Gaps}
 		}
 		sessions[shard] = c.Session
@@ -88,7 +91,7 @@ func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Start
 	for _, reason := range slices.Sorted(maps.Keys(why)) {
 		shards := why[reason]
 		slices.Sort(shards)
-		k.Log.Warn("stored sessions set aside: these shards identify", "reason", reason, "shards", len(shards), "first", shards[0])
+		k.Log.Warn("stored sessions discarded: these shards identify", "reason", reason, "shards", len(shards), "first", shards[0])
 	}
 	return sessions, state.Starts, nil
 }
@@ -101,7 +104,7 @@ type Engine interface {
 }
 
 // Wake has Run write at once: it is engine.Options.Hold. Any goroutine may call it, once
-// Load has returned.
+// Load has returned, with whatever error.
 func (k *Keeper) Wake() {
 	select {
 	case k.wake <- struct{}{}:

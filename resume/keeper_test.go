@@ -25,6 +25,14 @@ type failing struct {
 	lock  sync.Mutex
 	err   error
 	saves int
+	loads error // what Load returns
+}
+
+func (f *failing) Load(ctx context.Context) (State, error) {
+	if f.loads != nil {
+		return State{}, f.loads
+	}
+	return f.Memory.Load(ctx)
 }
 
 func (f *failing) fail(err error) {
@@ -171,7 +179,7 @@ func TestKeeper(t *testing.T) {
 			s := load(k)
 			gap := s[0].Gaps[0]
 			gap.At = 0
-			want := engine.Gap{Session: "a", Seq: 10, Reason: "the stored session was set aside: " + tt.why}
+			want := engine.Gap{Session: "a", Seq: 10, Reason: "the stored session was discarded: " + tt.why}
 			if tt.why == "another token or server" {
 				want = engine.Gap{}
 			}
@@ -189,7 +197,7 @@ func TestKeeperAges(t *testing.T) {
 		store := new(Memory)
 		gap := engine.Gap{Session: "older", Seq: 7, At: 1, Reason: "too old"}
 		quiet := engine.Session{ID: "quiet", Seq: 1, Shards: 1, Gaps: [2]engine.Gap{gap}}
-		store.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{1: {Session: engine.Session{ID: "of another gateway"}}}})
+		store.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{1: {Session: engine.Session{ID: "of-another-gateway"}}}})
 		newKeeper := func() *Keeper { return &Keeper{Store: store, Bot: 7, Log: slog.New(slog.DiscardHandler)} }
 		k, e := newKeeper(), new(fakeEngine)
 		e.set(map[int]engine.Session{0: quiet}, engine.Starts{})
@@ -201,12 +209,12 @@ func TestKeeperAges(t *testing.T) {
 			k.Save(t.Context(), e)
 		}
 		time.Sleep(40 * time.Minute)
-		want := map[int]engine.Session{0: quiet, 1: {ID: "of another gateway"}}
+		want := map[int]engine.Session{0: quiet, 1: {ID: "of-another-gateway"}}
 		if got, _, err := newKeeper().Load(t.Context()); err != nil || !maps.Equal(got, want) {
 			t.Errorf("%+v, %v", got, err)
 		}
 		time.Sleep(40 * time.Minute)
-		want[0] = engine.Session{Gaps: [2]engine.Gap{gap, {Session: "quiet", Seq: 1, At: time.Now().UnixMilli(), Reason: "the stored session was set aside: too old"}}}
+		want[0] = engine.Session{Gaps: [2]engine.Gap{gap, {Session: "quiet", Seq: 1, At: time.Now().UnixMilli(), Reason: "the stored session was discarded: too old"}}}
 		if got, _, err := newKeeper().Load(t.Context()); err != nil || !maps.Equal(got, want) {
 			t.Errorf("when it is too old: %+v, %v", got, err)
 		}
@@ -235,6 +243,37 @@ func TestKeeperWakes(t *testing.T) {
 		synctest.Wait()
 		if len(e.stored) != 2 || store.saves != 1 {
 			t.Errorf("told %v after %d saves", e.stored, store.saves)
+		}
+	})
+}
+
+// A store that could not be loaded is written to like any other: what does not change, once, and
+// who waits for a session is notified.
+func TestKeeperAfterFailedLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, e := &failing{loads: errors.New("connection refused")}, new(fakeEngine)
+		k := &Keeper{Store: store, Bot: 7, Log: quiet}
+		if _, _, err := k.Load(t.Context()); !errors.Is(err, store.loads) {
+			t.Fatal(err)
+		}
+		sessions := make(map[int]engine.Session)
+		for shard := range 100 {
+			sessions[shard] = engine.Session{ID: "a", Seq: 1, Shards: 100}
+		}
+		e.set(sessions, engine.Starts{})
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go k.Run(ctx, e)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if store.saves != 1 || len(e.stored) != 100 {
+			t.Errorf("%d saves of 100 sessions that do not change, and %d notified", store.saves, len(e.stored))
+		}
+		notified := len(e.stored)
+		k.Wake()
+		synctest.Wait()
+		if n := len(e.stored) - notified; n != 100 {
+			t.Errorf("%d sessions notified after Wake, want 100", n)
 		}
 	})
 }

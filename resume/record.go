@@ -211,6 +211,10 @@ func parseRecord(s *State, body []byte) error {
 		}
 		if c, ok := s.Checkpoints[shard]; ok {
 			c.Seq, c.At = seq, at
+			c, err := check(shard, c)
+			if err != nil {
+				return fmt.Errorf("shard %d: %w", shard, err)
+			}
 			s.Checkpoints[shard] = c
 		} // or its session could not be stored
 	case recordRemoval:

@@ -72,7 +72,7 @@ const (
 // fields: session and seq first. What is there and is no checkpoint is replaced.
 var saveScript = rueidis.NewLuaScript(`
 local has = redis.pcall('HMGET', KEYS[1], 'session', 'seq')
-if not has.err and ARGV[3] == '0' and has[1] == ARGV[5] and has[1] ~= '' and string.match(has[2] or '', '^%d+$') and tonumber(has[2]) > tonumber(ARGV[7]) then return 0 end
+if not has.err and ARGV[3] == '0' and has[1] == ARGV[5] and has[1] ~= '' and string.match(has[2] or '', '^%d+$') and tonumber(has[2]) > tonumber(ARGV[7]) and tonumber(has[2]) <= 2^53 then return 0 end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], unpack(ARGV, 4))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
@@ -86,14 +86,15 @@ redis.call('EXPIRE', KEYS[2], ARGV[2])
 return 1`)
 
 // compatScript does what the other gateway does: seq is only ever raised, which is why the
-// new session of a shard must begin with DEL. Its keys are session and seq.
+// new session of a shard must begin with DEL. What is no seq is replaced. Its keys are session
+// and seq.
 var compatScript = rueidis.NewLuaScript(`
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] or ARGV[3] ~= '0' then
   redis.call('SET', KEYS[1], ARGV[1])
   redis.call('DEL', KEYS[2])
 end
 local seq = redis.pcall('GET', KEYS[2])
-if type(seq) ~= 'string' or not string.match(seq, '^%d+$') or tonumber(seq) < tonumber(ARGV[2]) then redis.call('SET', KEYS[2], ARGV[2]) end
+if type(seq) ~= 'string' or not string.match(seq, '^%d+$') or tonumber(seq) < tonumber(ARGV[2]) or tonumber(seq) > 2^53 then redis.call('SET', KEYS[2], ARGV[2]) end
 return 1`)
 
 // startsScript adds what a process has counted to the count of all of them. What it adds is
@@ -165,7 +166,7 @@ func (r *Redis) loadOwn(ctx context.Context, s *State) error {
 	var shards []int
 	for _, member := range members {
 		shard, err := strconv.Atoi(member)
-		if err != nil || shard < 0 || shard >= maxShards {
+		if err != nil || shard < 0 || shard >= maxShards || strconv.Itoa(shard) != member { // 01 and +1 would ask for shard 1 again
 			s.unreadable(r.key("shards"), fmt.Errorf("%.20q is not a shard", member))
 			continue
 		}

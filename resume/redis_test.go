@@ -147,7 +147,7 @@ func TestRedisUnreadable(t *testing.T) {
 	srv := redistest.Start(t)
 	s := openRedis(t, srv, "", false)
 	all := State{Checkpoints: map[int]Checkpoint{}, Starts: engine.Starts{Count: 5, Until: time.Now().Add(time.Hour).Truncate(time.Millisecond)}}
-	for shard := range 12 {
+	for shard := range 16 {
 		all.Checkpoints[shard] = checkpoint("a", 7)
 	}
 	if err := s.Save(t.Context(), all); err != nil {
@@ -163,6 +163,12 @@ func TestRedisUnreadable(t *testing.T) {
 	srv.CLI("HSET", "{sluice}:shard:4", "shards", "4") // it is shard 4
 	srv.CLI("DEL", "{sluice}:shard:9")
 	srv.CLI("SET", "{sluice}:shard:9", "a string")
+	srv.CLI("HSET", "{sluice}:shard:12", "seq", "9000000000000000000")
+	srv.CLI("HSET", "{sluice}:shard:13", "session", "a b")
+	for shard, old := range map[string][2]string{"14": {"a b", "3"}, "15": {"a", "9000000000000000000"}} {
+		srv.CLI("DEL", "{sluice}:shard:"+shard)
+		srv.CLI("MSET", shard+"session", old[0], shard+"seq", old[1])
+	}
 	srv.CLI("SADD", "{sluice}:shards", "not a number", "-1", "99999999")
 	srv.CLI("HSET", "{sluice}:starts", "count", "-1")
 	srv.CLI("SET", "0session", long)
@@ -177,7 +183,8 @@ func TestRedisUnreadable(t *testing.T) {
 	if want := (State{Checkpoints: map[int]Checkpoint{10: checkpoint("a", 7), 11: kept}}); !same(got, want) {
 		t.Errorf("loaded %+v, want %+v", got, want)
 	}
-	for _, key := range []string{"{sluice}:shard:0: seq is", "{sluice}:shard:9: ", "{sluice}:shards: \"not a number\"", "{sluice}:starts: ", "0session: "} {
+	for _, key := range []string{"{sluice}:shard:0: seq is", "{sluice}:shard:9: ", "{sluice}:shards: \"not a number\"", "{sluice}:starts: ", "0session: ",
+		"{sluice}:shard:12: sequence number", "{sluice}:shard:13: session id", "14session: session id", "15session: sequence number"} {
 		if !strings.Contains(fmt.Sprint(got.Unreadable), key) {
 			t.Errorf("%s is not among %v", key, got.Unreadable)
 		}
@@ -194,6 +201,45 @@ func TestRedisUnreadable(t *testing.T) {
 		if got := loaded(t, next); !same(got, all) {
 			t.Errorf("loaded %+v, want %+v", got, all)
 		}
+	}
+}
+
+// A shard is asked for once, whatever else is in the set: a number has one spelling.
+func TestRedisShardSpellings(t *testing.T) {
+	srv := redistest.Start(t)
+	s := openRedis(t, srv, "", false)
+	want := State{Checkpoints: map[int]Checkpoint{0: checkpoint("a", 1), 1: checkpoint("b", 2)}}
+	if err := s.Save(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	spellings := []string{"01", "+1", "-0", "00", "0001", "65536", "1.0", " 1"}
+	srv.CLI(append([]string{"SADD", "{sluice}:shards"}, spellings...)...)
+	srv.CLI("CONFIG", "RESETSTAT")
+	got := loaded(t, s)
+	if !same(got, want) || len(got.Unreadable) != len(spellings) {
+		t.Errorf("loaded %+v, want %+v", got, want)
+	}
+	if stat := srv.CLI("INFO", "commandstats"); !strings.Contains(stat, "cmdstat_hgetall:calls=3,") { // two shards, and the starts
+		t.Errorf("the commands are %s", stat)
+	}
+}
+
+// A seq that was raised beyond what a session can have does not stop the writes of the process
+// that has the session.
+func TestRedisSeqRaised(t *testing.T) {
+	srv := redistest.Start(t)
+	s := openRedis(t, srv, "", true)
+	for seq := range int64(3) {
+		if err := s.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{7: checkpoint("a", seq)}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, get := range [][]string{{"HGET", "{sluice}:shard:7", "seq"}, {"GET", "7seq"}} {
+			if got := strings.TrimSpace(srv.CLI(get...)); got != decimal(seq) {
+				t.Errorf("%v is %s, want %d", get, got, seq)
+			}
+		}
+		srv.CLI("HSET", "{sluice}:shard:7", "seq", "9000000000000000000")
+		srv.CLI("SET", "7seq", "9000000000000000000")
 	}
 }
 

@@ -63,7 +63,7 @@ func testStore(t *testing.T, open func(t *testing.T) Store) {
 				case 0:
 					changes.Checkpoints[shard] = Checkpoint{}
 				case 1:
-					changes.Checkpoints[shard] = checkpoint(fmt.Sprintf("session %d", r.Int()), r.Int64N(10))
+					changes.Checkpoints[shard] = checkpoint(fmt.Sprintf("session-%d", r.Int()), r.Int64N(10))
 				default:
 					if c.ID != "" {
 						c.Seq += r.Int64N(1000)

@@ -10,15 +10,17 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/wire"
 )
 
-// Bounds of what a checkpoint holds, which comes from a peer: all of them together fit into
-// maxRecord. Discord's session ids have 32 bytes, its addresses less than 100.
+// Bounds of what a checkpoint holds, which comes from a peer: all of them together, and
+// wire.MaxSessionID, fit into maxRecord. Discord's addresses have less than 100 bytes.
 const (
 	maxShards = 1 << 16
-	maxID     = 512
 	maxURL    = 1024
 	maxReason = 512
+	maxSeq    = 1 << 53         // the largest that Lua has exactly; no session comes so far
+	maxGapAt  = 253402300799999 // in milliseconds, the end of the year 9999: RFC 3339 has no later one
 )
 
 // check returns the checkpoint of a shard as it may be stored and read: without what a
@@ -34,7 +36,7 @@ func check(shard int, c Checkpoint) (Checkpoint, error) {
 	var gaps [2]engine.Gap
 	n := 0
 	for _, g := range c.Gaps {
-		if g.Session != "" && len(g.Session) <= maxID && g.Seq >= 0 && g.At >= 0 {
+		if wire.ValidSessionID(g.Session) && g.Seq >= 0 && g.Seq <= maxSeq && g.At >= 0 && g.At <= maxGapAt {
 			g.Reason = shorten(g.Reason)
 			gaps[n] = g
 			n++
@@ -53,10 +55,10 @@ func check(shard int, c Checkpoint) (Checkpoint, error) {
 	}
 	var err error
 	switch {
-	case len(c.ID) > maxID:
-		err = fmt.Errorf("a session id of %d bytes; at most %d are stored", len(c.ID), maxID)
-	case c.Seq < 0:
-		err = fmt.Errorf("a negative sequence number, %d", c.Seq)
+	case !wire.ValidSessionID(c.ID):
+		err = fmt.Errorf("session id %.40q is not up to %d printable characters of ASCII", c.ID, wire.MaxSessionID)
+	case c.Seq < 0 || c.Seq > maxSeq:
+		err = fmt.Errorf("sequence number %d is none of 0 to %d", c.Seq, int64(maxSeq))
 	case c.Shards < 0 || c.Shards > maxShards:
 		err = fmt.Errorf("a shard count of %d", c.Shards)
 	case c.Shards > 0 && shard >= c.Shards:

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/wire"
 )
 
 // hostile returns checkpoints of a peer that means harm, by name, and what is kept of each.
@@ -41,6 +42,16 @@ func hostile() map[string][2]Checkpoint {
 		"a negative seq":      {of(func(c *Checkpoint) { c.Seq = -1 }), alone},
 		"a seq of 0":          {of(func(c *Checkpoint) { c.Seq = 0 }), of(func(c *Checkpoint) { c.Seq = 0 })},
 		"the lowest seq":      {of(func(c *Checkpoint) { c.Seq = -1 << 63 }), alone},
+		"the highest seq":     {of(func(c *Checkpoint) { c.Seq = 1 << 53 }), of(func(c *Checkpoint) { c.Seq = 1 << 53 })},
+		"a seq beyond":        {of(func(c *Checkpoint) { c.Seq = 1<<53 + 1 }), alone},
+		"a seq of 9e18":       {of(func(c *Checkpoint) { c.Seq = 9e18 }), alone},
+		"an id with a space":  {of(func(c *Checkpoint) { c.ID = "a b" }), alone},
+		"an id with a line":   {of(func(c *Checkpoint) { c.ID = "a\nb" }), alone},
+		"an id not of ASCII":  {of(func(c *Checkpoint) { c.ID = "é" }), alone},
+		"an id too long by 1": {of(func(c *Checkpoint) { c.ID = long[:wire.MaxSessionID+1] }), alone},
+		"a gap of such an id": {of(gaps(with(func(g *engine.Gap) { g.Session = "a b" }), gap)), of(gaps(gap, engine.Gap{}))},
+		"a gap at 9e18":       {of(gaps(gap, with(func(g *engine.Gap) { g.Seq = 9e18 }))), of(gaps(gap, engine.Gap{}))},
+		"a gap after 9999":    {of(gaps(gap, with(func(g *engine.Gap) { g.At = 253402300800000 }))), of(gaps(gap, engine.Gap{}))},
 		"a negative count":    {of(func(c *Checkpoint) { c.Shards = -1 }), alone},
 		"a count too high":    {of(func(c *Checkpoint) { c.Shards = 1 << 40 }), alone},
 		"a shard beyond":      {of(func(c *Checkpoint) { c.Shards = 3 }), alone},
@@ -56,14 +67,14 @@ func hostile() map[string][2]Checkpoint {
 		},
 		"all at their bounds": {
 			of(func(c *Checkpoint) {
-				c.ID, c.ResumeURL = long[:maxID], long[:maxURL]
+				c.ID, c.ResumeURL = long[:wire.MaxSessionID], long[:maxURL]
 				c.Gaps[1] = gap
-				c.Gaps[0].Session, c.Gaps[1].Session, c.Gaps[0].Reason, c.Gaps[1].Reason = long[:maxID], long[:maxID], long[:maxReason], long[:maxReason]
+				c.Gaps[0].Session, c.Gaps[1].Session, c.Gaps[0].Reason, c.Gaps[1].Reason = long[:wire.MaxSessionID], long[:wire.MaxSessionID], long[:maxReason], long[:maxReason]
 			}),
 			of(func(c *Checkpoint) {
-				c.ID, c.ResumeURL = long[:maxID], long[:maxURL]
+				c.ID, c.ResumeURL = long[:wire.MaxSessionID], long[:maxURL]
 				c.Gaps[1] = gap
-				c.Gaps[0].Session, c.Gaps[1].Session, c.Gaps[0].Reason, c.Gaps[1].Reason = long[:maxID], long[:maxID], long[:maxReason], long[:maxReason]
+				c.Gaps[0].Session, c.Gaps[1].Session, c.Gaps[0].Reason, c.Gaps[1].Reason = long[:wire.MaxSessionID], long[:wire.MaxSessionID], long[:maxReason], long[:maxReason]
 			}),
 		},
 		"all too much": {of(func(c *Checkpoint) {
@@ -135,8 +146,8 @@ func TestFileHostile(t *testing.T) {
 func TestFileUnreadable(t *testing.T) {
 	long := checkpoint("a", 7)
 	long.ID = strings.Repeat("x", 5_000)
-	negative := checkpoint("a", 7)
-	negative.Seq = -1
+	negative, high := checkpoint("a", 7), checkpoint("a", 7)
+	negative.Seq, high.Seq = -1, 9e18
 	good := checkpoint("good", 9)
 	flipped := appendCheckpoint(nil, 3, checkpoint("new", 1))
 	flipped[len(flipped)-5] ^= 1
@@ -149,6 +160,9 @@ func TestFileUnreadable(t *testing.T) {
 		{"a long session id", appendCheckpoint(before, 3, long), map[int]Checkpoint{4: good}},
 		{"a negative seq", appendCheckpoint(before, 3, negative), map[int]Checkpoint{4: good}},
 		{"an advance to a negative seq", appendAdvance(before, 3, negative), map[int]Checkpoint{4: good}},
+		{"a seq of 9e18", appendCheckpoint(before, 3, high), map[int]Checkpoint{4: good}},
+		{"an advance to a seq of 9e18", appendAdvance(before, 3, high), map[int]Checkpoint{4: good}},
+		{"an id with a space", appendCheckpoint(before, 3, checkpoint("a b", 7)), map[int]Checkpoint{4: good}},
 		{"an advance of what was refused", appendAdvance(appendCheckpoint(before, 3, long), 3, good), map[int]Checkpoint{4: good}},
 		{"a kind that is not known", endRecord(append(beginRecord(bytes.Clone(before), 9), 3), len(before)), map[int]Checkpoint{4: good}},
 		{"starts that are damaged", appendNumbers(bytes.Clone(before), recordStarts, 1<<63, 5), map[int]Checkpoint{3: checkpoint("old", 5), 4: good}},

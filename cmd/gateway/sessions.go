@@ -34,7 +34,7 @@ func sessions(ctx context.Context, cfg *config.Config, forget, yes bool, stdin i
 		fmt.Fprintf(stderr, "warning: %s: a stored session cannot be read: %v\n", setting, u)
 	}
 	if err == nil && !forget {
-		listSessions(stdout, state, sessionsOf(cfg), resume.Fingerprint(cfg.Token.Reveal()))
+		listSessions(stdout, state, sessionsOf(cfg), oldSessionsOf(cfg))
 		return exitOK
 	}
 	if err == nil {

@@ -86,8 +86,8 @@ func testSessions(t *testing.T, environ ...string) {
 	}
 }
 
-// A session belongs to the server that has it: the next process resumes it there alone, also one
-// that an earlier version has stored, which did not know the server.
+// A session belongs to the server that has it: the next process resumes it there alone. One that
+// an earlier version has stored, which did not say where, is resumed at Discord alone.
 func TestSessionsOfServer(t *testing.T) {
 	t.Chdir(t.TempDir())
 	keeperAt := func(env string) *keeper {
@@ -114,8 +114,12 @@ func TestSessionsOfServer(t *testing.T) {
 		{here, there, false},
 		{here, here + " DISCORD_GATEWAY_URL=ws://127.0.0.1:9000", false},
 		{"", "DISCORD_GATEWAY_URL=wss://gw.example.com DISCORD_SHARD_COUNT=1", false},
-		{"old", here, true},
 		{"old", "", true},
+		{"old", "DISCORD_API_HOST=canary.discord.com", true},
+		{"old", here, false},
+		{"old", "DISCORD_API_HOST=notdiscord.com", false},
+		{"old", "DISCORD_GATEWAY_URL=wss://gw.example.com DISCORD_SHARD_COUNT=1", false},
+		{"old", "DISCORD_GATEWAY_URL=wss://gateway.discord.gg", false},
 	} {
 		var k *keeper
 		bot := resume.Fingerprint("a.b.c")

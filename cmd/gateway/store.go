@@ -38,7 +38,7 @@ func newKeeper(ctx context.Context, cfg *config.Config, log *slog.Logger) (*keep
 		return nil, err
 	}
 	k := &keeper{Keeper: resume.Keeper{
-		Store: store, Bot: sessionsOf(cfg), OldBot: resume.Fingerprint(cfg.Token.Reveal()), Intents: cfg.Intents, Every: cfg.ShardStore.Interval, Log: log,
+		Store: store, Bot: sessionsOf(cfg), OldBot: oldSessionsOf(cfg), Intents: cfg.Intents, Every: cfg.ShardStore.Interval, Log: log,
 	}}
 	if err := k.load(ctx, cfg, log); err != nil {
 		store.Close()
@@ -50,6 +50,15 @@ func newKeeper(ctx context.Context, cfg *config.Config, log *slog.Logger) (*keep
 // sessionsOf returns what tells the sessions of the settings' bot and server from others.
 func sessionsOf(cfg *config.Config) uint64 {
 	return resume.FingerprintAt(cfg.Token.Reveal(), cfg.ServerHost())
+}
+
+// oldSessionsOf returns what earlier versions stored in place of sessionsOf: it does not say which
+// server has the sessions. 0: the server is not Discord, so they are discarded.
+func oldSessionsOf(cfg *config.Config) uint64 {
+	if cfg.Gateway.URL != "" || cfg.ServerHost() != "discord.com" {
+		return 0
+	}
+	return resume.Fingerprint(cfg.Token.Reveal())
 }
 
 // openStore opens the store of the settings.

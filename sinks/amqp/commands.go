@@ -132,7 +132,7 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, t *tap) (err error) {
 		queues = queues[:0]
 		topology.at, topology.conn = a, conn
-		t.guard.allow(2*s.o.Prefetch*len(keys), s.maxCommand) // a queue that is declared again has a second consumer
+		t.guard.allow(2*s.o.Prefetch*len(keys), maxCommand) // a queue that is declared again has a second consumer
 		if ch, err = declareExchange(b.o, a, conn); err != nil {
 			return err
 		}
@@ -173,7 +173,7 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 			for {
 				for d := range q {
 					if size := t.guard.tooLarge(d.DeliveryTag); size > 0 {
-						err := fmt.Errorf("a command of %d bytes is too long; it may have up to %d", size, s.maxCommand)
+						err := fmt.Errorf("a command of %d bytes is too long; it may have up to %d", size, maxCommand)
 						s.lines.warn("command refused", "queue", s.o.Exchange+":"+keys[i], "error", err)
 						(&command{keys[i], nil, d, an, answering.Done()}).done(err)
 					} else if answering.Err() == nil && ctx.Err() == nil {

@@ -15,8 +15,9 @@ import (
 const (
 	// maxFrame is the largest frame that is agreed on, RabbitMQ's own bound.
 	maxFrame = 128 << 10
-	// maxCommand bounds the body of a command, as that of other ways to bring one.
-	maxCommand = 1 << 20
+	// maxCommand bounds the body of a command: a packet has at most 4,096 bytes, and amqp091-go
+	// keeps all that the prefetch allows for each queue while its shard takes none.
+	maxCommand = 64 << 10
 )
 
 // guard follows what amqp091-go asks on each channel. Its methods return an error for

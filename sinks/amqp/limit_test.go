@@ -3,11 +3,15 @@
 package amqp
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"sluice/engine"
 	"sluice/sinks"
 )
 
@@ -48,6 +52,43 @@ func TestRecovery(t *testing.T) {
 		}
 		if !r.due(steady) {
 			t.Error("a connection that lasts does not end the outage")
+		}
+	})
+}
+
+// TestOwnQueuePending has shards that take no commands for minutes: the log says so once a minute,
+// for all of them.
+func TestOwnQueuePending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(syncLog)
+		s, err := New(Options{URLs: []string{"amqp://127.0.0.1"}, Exchange: "gateway", Log: slog.New(slog.NewTextHandler(log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var taken atomic.Bool
+		r := &relay{sink: s, total: 4, behind: make(map[int]string), send: func(_ context.Context, c engine.Command) error {
+			if !taken.Load() {
+				return fmt.Errorf("shard %d: %w", c.Shard, engine.ErrQueueFull)
+			}
+			return nil
+		}}
+		for _, key := range []string{"0", "1"} {
+			go r.handle(t.Context(), &command{key: key, body: []byte(`{"op":3,"d":{"since":null,"activities":[],"status":"dnd","afk":false}}`)})
+		}
+		const line = `msg="amqp: the commands for a shard are pending in its queue" queue=gateway:`
+		for minute := range 4 {
+			synctest.Wait()
+			if n := log.count(line); n != minute+1 || n != log.count("command queue is full") {
+				t.Errorf("%d lines after %d minutes: %s", n, minute, log)
+			}
+			time.Sleep(logEvery + firstRetry)
+		}
+		taken.Store(true)
+		synctest.Wait()
+		lines := log.count("\n")
+		time.Sleep(2 * logEvery)
+		if n := log.count("\n"); n != lines {
+			t.Errorf("%d lines of a shard that takes commands again: %s", n-lines, log)
 		}
 	})
 }

@@ -173,7 +173,6 @@ func testReplyRefused(t *testing.T, node *rabbitmq.Node) {
 // testOddCommands has messages that a bot should not send, among others of another bot.
 func testOddCommands(t *testing.T, node *rabbitmq.Node) {
 	tr := try(t, node, Options{})
-	tr.maxCommand = 64 << 10
 	l, _ := tr.listen([]int{0}, false)
 	until(t, "the consumers", func() bool { q, err := tr.inspect("0"); return err == nil && q.Consumers == 1 })
 	b := newBot(tr)
@@ -185,11 +184,13 @@ func testOddCommands(t *testing.T, node *rabbitmq.Node) {
 	for i := range 9000 { // more than amqp091-go reads
 		many[fmt.Sprint(i)] = nil
 	}
-	large := strings.Repeat("x", tr.maxCommand+1)
+	const most = 64 << 10 // bytes of a command
+	large := strings.Repeat("x", most+1)
 	odd := []amqp091.Publishing{
 		{Body: []byte("nowhere"), ReplyTo: "no such queue", CorrelationId: "1"},
 		{Body: []byte("long"), ReplyTo: strings.Repeat("r", 255), CorrelationId: strings.Repeat("c", 255)},
 		{Body: []byte("token"), ReplyTo: "amq.rabbitmq.reply-to.x.y", CorrelationId: "1"},
+		{Body: []byte(large[:most])},
 		{Body: []byte("deep"), Headers: deep},
 		{Body: []byte("many"), Headers: many},
 		{Body: []byte("types"), Headers: amqp091.Table{"a": []any{int8(1), amqp091.Decimal{}, time.Time{}, 1.5, float32(1), nil, []byte("x")}}},

@@ -100,7 +100,7 @@ type forward struct {
 // may call it, one for each queue.
 func (r *relay) handle(ctx context.Context, c *command) {
 	command, err := stdio.ParseEvent(c.key, c.body)
-	c.body, c.delivery.Body = nil, nil // it may be a megabyte, and the packet is a copy
+	c.body, c.delivery.Body = nil, nil // it may be large, and the packet is a copy
 	if err != nil {
 		r.refuse(c, err)
 		return
@@ -141,10 +141,14 @@ func (r *relay) handle(ctx context.Context, c *command) {
 // has no other's.
 func (r *relay) handleOwn(ctx context.Context, c *command, command engine.Command) {
 	command.Sent = func() { c.done(nil) }
-	for {
+	for logged := (time.Time{}); ; {
 		err := r.send(ctx, command)
 		switch {
 		case errors.Is(err, engine.ErrQueueFull):
+			if time.Since(logged) >= logEvery {
+				logged = time.Now()
+				r.sink.lines.warn("amqp: the commands for a shard are pending in its queue", "queue", r.sink.o.Exchange+":"+c.key, "error", err)
+			}
 			select {
 			case <-time.After(firstRetry):
 				continue

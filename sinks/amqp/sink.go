@@ -38,7 +38,6 @@ type Sink struct {
 	every   time.Duration // how often that happens otherwise
 
 	stuckAfter time.Duration // how often the log says that the broker takes nothing
-	maxCommand int           // bytes
 
 	setAside, reconnects atomic.Int64
 	blockedAt            atomic.Int64 // since when the broker blocks, in nanoseconds since 1970; 0: it does not
@@ -73,7 +72,7 @@ func New(o Options) (*Sink, error) {
 		o: o, addresses: addresses, window: newWindow(o.Window), ctx: ctx, cancel: cancel,
 		changed: make(chan struct{}), ended: make(chan struct{}),
 		lines: limiter{log: o.Log}, replies: make(chan botReply, maxReplies),
-		rebind: make(chan struct{}, 1), every: checkEvery, stuckAfter: logEvery, maxCommand: maxCommand,
+		rebind: make(chan struct{}, 1), every: checkEvery, stuckAfter: logEvery,
 	}, nil
 }
 
