@@ -110,6 +110,9 @@ type commandReader struct {
 	passed    time.Time   // the beginning of the last pass
 	repass    time.Time   // when the next may begin
 	perShard  int         // the bound of holds
+	// Since when shards take no more, when that was looked at last, and when it was logged.
+	stalled               map[int]time.Time
+	looked, stalledLogged time.Time
 	// The newest entry that each stream's group has given out, and the rounds in a row that came
 	// back at once with nothing new.
 	last   map[string]string
@@ -284,6 +287,9 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 		if next := time.Now().Add(max(10*time.Since(r.passed), repassPause)); next.After(r.repass) {
 			r.repass = next
 		}
+	}
+	if r.undone == nil {
+		r.logStalled(time.Now())
 	}
 	// A server that does not wait for commands, or gives the same ones again, is not asked
 	// without a pause.
