@@ -251,11 +251,9 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 	n, size, fresh := 0, 0, false
 	newest := strconv.FormatInt(began.Add(24*time.Hour).UnixMilli(), 10) + "-0" // beyond, an id is none that Redis has made
 	for _, s := range r.streams {
+		size += sizeOf(got[s])
 		for _, e := range got[s] {
 			n++
-			for field, value := range e.FieldValues {
-				size += len(field) + len(value)
-			}
 			switch {
 			case r.undone == nil && laterID(e.ID, r.last[s]) && !laterID(e.ID, newest):
 				r.last[s] = e.ID

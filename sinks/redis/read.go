@@ -100,6 +100,19 @@ func (r *commandReader) tooLarge(ctx context.Context, asked []string, err error)
 	return nil
 }
 
+// readPart is how many entries are asked for at once in a cluster, or those of one stream.
+const readPart = 128
+
+// sizeOf returns the bytes of entries.
+func sizeOf(entries []rueidis.XRangeEntry) (size int) {
+	for _, e := range entries {
+		for field, value := range e.FieldValues {
+			size += len(field) + len(value)
+		}
+	}
+	return size
+}
+
 // read reads entries of streams.
 func (r *commandReader) read(ctx context.Context, streams []string, count int64) (map[string][]rueidis.XRangeEntry, error) {
 	ids := make([]string, len(streams))
@@ -122,23 +135,30 @@ func (r *commandReader) read(ctx context.Context, streams []string, count int64)
 		}
 		return got, nil
 	}
-	// In a cluster the streams lie on different servers.
-	var cmds []rueidis.Completed
-	for i, s := range streams {
-		cmds = append(cmds, r.client.B().Xreadgroup().Group(r.Group, r.Consumer).Count(count).Streams().Key(s).Id(ids[i]).Build())
-	}
-	all := make(map[string][]rueidis.XRangeEntry)
-	for i, a := range r.client.DoMulti(ctx, cmds...) {
-		got, err := a.AsXRead()
-		if err != nil && !rueidis.IsRedisNil(err) {
-			return nil, fmt.Errorf("XREADGROUP: %w", err)
+	// In a cluster the streams lie on different servers. All replies together have the bound of one.
+	all, size := make(map[string][]rueidis.XRangeEntry), 0
+	for n := 0; n < len(streams); {
+		part := streams[n:min(n+max(readPart/int(count), 1), len(streams))]
+		var cmds []rueidis.Completed
+		for i, s := range part {
+			cmds = append(cmds, r.client.B().Xreadgroup().Group(r.Group, r.Consumer).Count(count).Streams().Key(s).Id(ids[n+i]).Build())
 		}
-		s := streams[i]
-		if len(got) > 1 || len(got) == 1 && got[s] == nil {
-			return nil, fmt.Errorf("XREADGROUP: not only entries of %q, which were asked for", s)
+		for i, a := range r.client.DoMulti(ctx, cmds...) {
+			got, err := a.AsXRead()
+			if err != nil && !rueidis.IsRedisNil(err) {
+				return nil, fmt.Errorf("XREADGROUP: %w", err)
+			}
+			s := part[i]
+			if len(got) > 1 || len(got) == 1 && got[s] == nil {
+				return nil, fmt.Errorf("XREADGROUP: not only entries of %q, which were asked for", s)
+			}
+			if got != nil {
+				all[s] = got[s]
+				size += sizeOf(got[s])
+			}
 		}
-		if got != nil {
-			all[s] = got[s]
+		if n += len(part); size > maxReply && n < len(streams) {
+			return nil, &ReplyError{Reason: fmt.Sprintf("and those before it have %d bytes", size), Large: true}
 		}
 	}
 	if len(all) == 0 && r.undone == nil && !r.alone {

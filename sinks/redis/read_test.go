@@ -5,11 +5,19 @@
 package redis
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"sluice/sinks/sinktest"
+	"sluice/sinks/sinktest/redistest"
 )
 
 // addMany adds entries with that many bytes to each of the streams.
@@ -90,5 +98,57 @@ func TestHugeCommandWithoutXPENDING(t *testing.T) {
 	w.wait("another", func() bool { return len(f.take(1)) == 2 })
 	if !strings.Contains(w.log.String(), rights) {
 		t.Errorf("no remedy in the log\n%s", w.log.String())
+	}
+}
+
+// In a cluster each stream has a reply of its own, and all of them together no more room.
+func TestLargeCommandsInCluster(t *testing.T) {
+	w := &commandWorld{t: t, srv: redistest.Start(t, "--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(sinktest.FreePort(t)))}
+	w.srv.CLI("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+	w.wait("cluster", func() bool { return strings.Contains(w.srv.CLI("CLUSTER", "INFO"), "cluster_state:ok") })
+	o, err := NewClientOption([]string{w.srv.Addr}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.bot, err = Connect(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.bot.Close)
+	if w.bot.Mode() != rueidis.ClientModeCluster {
+		t.Fatal("no cluster")
+	}
+	streams := []string{"SEND"}
+	var shards []int
+	for i := range 16 {
+		shards = append(shards, i)
+		streams = append(streams, fmt.Sprint(i))
+	}
+	w.addMany(streams[:8], 15, 5<<20) // as many streams as are asked for at once
+	r := &commandReader{CommandOptions: CommandOptions{Group: "other", Consumer: "sluice-0"}, client: w.bot, streams: streams,
+		last: make(map[string]string), perShard: maxShardHeld}
+	if err := r.join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var bad *ReplyError
+	if _, err := r.read(t.Context(), streams, 16); !errors.As(err, &bad) || !bad.Large {
+		t.Errorf("600 MiB: %v", err)
+	}
+	w.addMany([]string{"3"}, 1, maxBulk+1)
+	for _, s := range []string{"SEND", "0", "3"} {
+		w.add(s, rawString(fmt.Sprintf(`{"shard":1,"packet":%s}`, packet(0))))
+	}
+	f := new(fakeEngine)
+	ctx, cancel := context.WithCancel(t.Context())
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		ReadCommands(ctx, CommandOptions{Client: o, Group: "gateway", Consumer: "sluice-0", Shards: shards, Timeout: time.Minute,
+			Send: f.send, Log: slog.New(slog.NewTextHandler(&w.log, nil))})
+	})
+	defer reader.Wait()
+	defer cancel()
+	w.wait("commands", func() bool { return f.count() == 3 })
+	w.wait("acknowledgements", func() bool { return w.pending(streams...) == 0 })
+	if n := strings.Count(w.log.String(), "command refused"); n != 8*15+1 {
+		t.Errorf("%d commands refused, want %d", n, 8*15+1)
 	}
 }
