@@ -3,12 +3,10 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,10 +47,14 @@ type CommandOptions struct {
 const (
 	// prefetch bounds the commands of a stream that are claimed at once.
 	prefetch = 256
-	// readCount bounds those that are read at once, which may be a megabyte each: after
-	// a read of more than readBytes fewer are read.
-	readCount = 64
-	readBytes = 4 << 20
+	// readCount bounds the entries of a stream that are read at once, and readTotal those of all
+	// streams, but for leastCount of each. After a read of more than readBytes fewer are read.
+	// Whoever may add an entry decides how large it is: what the guard does not let through is
+	// read in another way (read.go).
+	readCount  = 64
+	readTotal  = 512
+	leastCount = 4
+	readBytes  = 4 << 20
 	// maxHeld bounds the commands that are read and not acknowledged, of all shards, which
 	// share it equally: up to maxShardHeld for one, minShardHeld at least.
 	maxHeld      = 100_000
@@ -89,12 +91,16 @@ type commandReader struct {
 	client  rueidis.Client // nil: not connected; written with mu held
 	outage  sinks.Outage
 	streams []string
-	count   int64     // entries to read at once
+	count   int64     // entries of a stream to read at once
 	claimed time.Time // when others' commands were last looked for
 	claims  bool      // that has failed, and comes before all else
 	// While it is not nil, what this consumer was given before and has not done is
-	// read: each stream from the entry after this one.
+	// read: each stream from the entry after this one. A stream that is not in it is through.
 	undone map[string]string
+	// alone has one stream read at a time, after a reply that was too large: next is the place of
+	// the next one in streams, and round the bytes of this round over all of them.
+	alone       bool
+	next, round int
 	// A shard that holds as much as it may must not hold up the others. What comes for it
 	// is left where it is, pending with this consumer, and so is all that
 	// follows, to keep the order. Once the shard has room, everything that is pending is
@@ -104,10 +110,14 @@ type commandReader struct {
 	passed    time.Time   // the beginning of the last pass
 	repass    time.Time   // when the next may begin
 	perShard  int         // the bound of holds
+	// Since when shards take no more, when that was looked at last, and when it was logged.
+	stalled               map[int]time.Time
+	looked, stalledLogged time.Time
 	// The newest entry that each stream's group has given out, and the rounds in a row that came
 	// back at once with nothing new.
-	last map[string]string
-	idle int
+	last   map[string]string
+	idle   int
+	unread limit // the lines about what XPENDING refuses
 
 	mu    sync.Mutex
 	held  map[entryID]int // the shard of what is read and not yet acknowledged; -1: none
@@ -127,7 +137,7 @@ type entryID struct{ stream, id string }
 // does not hold up those of others.
 func ReadCommands(ctx context.Context, o CommandOptions) {
 	r := &commandReader{CommandOptions: o, outage: sinks.Outage{Log: o.Log, Broker: "redis", Commands: true},
-		count: readCount / 4, undone: make(map[string]string), last: make(map[string]string), left: make(map[int]int),
+		count: readCount / 4, last: make(map[string]string), left: make(map[int]int),
 		perShard: shardHeld(len(o.Shards)), held: make(map[entryID]int), holds: make(map[int]int), acked: make(map[entryID]struct{})}
 	r.Total = max(r.Total, len(o.Shards), 1)
 	r.streams = []string{"SEND"}
@@ -137,6 +147,7 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 	for _, id := range o.Shards {
 		r.streams = append(r.streams, strconv.Itoa(id))
 	}
+	r.pass()
 	acking, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var acker sync.WaitGroup
 	defer func() {
@@ -230,17 +241,19 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 	clear(r.acked)
 	r.mu.Unlock()
 	began := time.Now()
-	got, err := r.read(ctx)
+	asked := r.asks()
+	count := r.countOf(len(asked))
+	got, err := r.read(ctx, asked, count)
 	if err != nil {
-		return err
+		return r.tooLarge(ctx, asked, err)
 	}
 	r.outage.Over()
 	n, size, fresh := 0, 0, false
 	newest := strconv.FormatInt(began.Add(24*time.Hour).UnixMilli(), 10) + "-0" // beyond, an id is none that Redis has made
 	for _, s := range r.streams {
+		size += sizeOf(got[s])
 		for _, e := range got[s] {
 			n++
-			size += len(e.FieldValues["data"])
 			switch {
 			case r.undone == nil && laterID(e.ID, r.last[s]) && !laterID(e.ID, newest):
 				r.last[s] = e.ID
@@ -257,19 +270,31 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 	switch {
 	case size > readBytes:
 		r.count = max(r.count/8, 1)
-	case int64(n) >= r.count:
+	case int64(n) >= count:
 		r.count = min(r.count*2, readCount)
 	}
-	if n == 0 && r.undone != nil {
+	if r.endRound(size); r.undone != nil {
+		for _, s := range asked {
+			if len(got[s]) == 0 {
+				delete(r.undone, s)
+			}
+		}
+	}
+	if r.undone != nil && len(r.undone) == 0 {
 		r.undone = nil
 		if next := time.Now().Add(max(10*time.Since(r.passed), repassPause)); next.After(r.repass) {
 			r.repass = next
 		}
 	}
+	if r.undone == nil {
+		r.logStalled(time.Now())
+	}
 	// A server that does not wait for commands, or gives the same ones again, is not asked
 	// without a pause.
 	if r.idle++; fresh || time.Since(began) >= leastRound {
 		r.idle = 0
+	} else if r.alone && n == 0 {
+		r.idle-- // there are as many such reads as streams
 	} else if r.idle > quickRounds {
 		pause(ctx, leastRound)
 	}
@@ -296,7 +321,10 @@ func parseID(id string) (ms, n uint64, ok bool) {
 
 // pass begins to read again all that is pending with this consumer.
 func (r *commandReader) pass() {
-	r.undone = make(map[string]string)
+	r.undone = make(map[string]string, len(r.streams))
+	for _, s := range r.streams {
+		r.undone[s] = "0"
+	}
 	clear(r.left)
 	r.leftCount = 0
 	r.passed = time.Now()
@@ -318,11 +346,11 @@ func (r *commandReader) hasRoom() bool {
 	return false
 }
 
-// from returns the id from which a stream is read; "": it is not, for now, since its shard
-// holds as much as it may.
+// from returns the id from which a stream is read; "": it is not, for now, since it is through or
+// its shard holds as much as it may.
 func (r *commandReader) from(stream string) string {
 	if r.undone != nil {
-		return cmp.Or(r.undone[stream], "0")
+		return r.undone[stream]
 	}
 	if shard, err := strconv.Atoi(stream); err == nil && r.full(shard) {
 		return ""
@@ -336,55 +364,6 @@ func (r *commandReader) full(shard int) bool {
 	defer r.mu.Unlock()
 	_, left := r.left[shard]
 	return left || r.holds[shard] >= r.perShard
-}
-
-// read reads entries of all streams.
-func (r *commandReader) read(ctx context.Context) (map[string][]rueidis.XRangeEntry, error) {
-	var streams, ids []string
-	for _, s := range r.streams {
-		if id := r.from(s); id != "" {
-			streams, ids = append(streams, s), append(ids, id)
-		}
-	}
-	if r.client.Mode() != rueidis.ClientModeCluster {
-		got, err := r.client.Do(ctx, r.client.B().Xreadgroup().Group(r.Group, r.Consumer).Count(r.count).Block(readBlock.Milliseconds()).
-			Streams().Key(streams...).Id(ids...).Build()).AsXRead()
-		if rueidis.IsRedisNil(err) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("XREADGROUP: %w", err)
-		}
-		for s := range got {
-			if !slices.Contains(streams, s) {
-				return nil, fmt.Errorf("XREADGROUP: entries of %.40q, which was not asked for", s)
-			}
-		}
-		return got, nil
-	}
-	// In a cluster the streams lie on different servers.
-	var cmds []rueidis.Completed
-	for i, s := range streams {
-		cmds = append(cmds, r.client.B().Xreadgroup().Group(r.Group, r.Consumer).Count(r.count).Streams().Key(s).Id(ids[i]).Build())
-	}
-	all := make(map[string][]rueidis.XRangeEntry)
-	for i, a := range r.client.DoMulti(ctx, cmds...) {
-		got, err := a.AsXRead()
-		if err != nil && !rueidis.IsRedisNil(err) {
-			return nil, fmt.Errorf("XREADGROUP: %w", err)
-		}
-		s := streams[i]
-		if len(got) > 1 || len(got) == 1 && got[s] == nil {
-			return nil, fmt.Errorf("XREADGROUP: not only entries of %q, which were asked for", s)
-		}
-		if got != nil {
-			all[s] = got[s]
-		}
-	}
-	if len(all) == 0 && r.undone == nil {
-		pause(ctx, readBlock/5)
-	}
-	return all, nil
 }
 
 // claim takes over what lies with consumers that do nothing any more. It is read with

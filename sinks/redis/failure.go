@@ -81,9 +81,9 @@ func remedyFor(err error) string {
 
 // What the script says of its own keys.
 var (
-	errForgotten = errors.New("redis: the fence is not where it was")
+	errForgotten = errors.New("redis: the offset is not where it was")
 	errPart      = errors.New("redis: part of a batch was written before")
 	errSeen      = errors.New("redis: the dedup positions are not where they were")
-	errFence     = errors.New("redis: the fence is not what was written")
+	errFence     = errors.New("redis: the offset is not what was written")
 	errMarks     = errors.New("redis: the key of the dedup positions is no hash")
 )

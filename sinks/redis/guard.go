@@ -79,7 +79,10 @@ type guardedConn struct {
 }
 
 // ReplyError is a reply that is no RESP, or larger than any that Redis gives to the gateway.
-type ReplyError struct{ Reason string }
+type ReplyError struct {
+	Reason string
+	Large  bool // it is larger than the bounds; it may be one of Redis
+}
 
 func (e *ReplyError) Error() string { return "redis: the server's reply " + e.Reason }
 
@@ -106,7 +109,7 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 		bad = "is to no command"
 	}
 	if bad != "" {
-		c.err = &ReplyError{bad}
+		c.err = &ReplyError{Reason: bad, Large: c.replies.large}
 		c.Conn.Close()
 		return 0, c.err
 	}
@@ -156,7 +159,8 @@ func (c *commands) feed(p []byte) (begun int, subscribes bool) {
 }
 
 // Bounds of one reply. Of those that the gateway asks for, the largest are entries with
-// commands, 256 at most, and the dedup positions of all shards.
+// commands, 512 or 4 of each stream, which may be of 512 MiB each: a bot decides that. What is
+// beyond the bounds is read in smaller parts, or refused unread (read.go).
 const (
 	maxBulk     = 64 << 20
 	maxReply    = 512 << 20
@@ -181,6 +185,7 @@ type replies struct {
 	elements int            // of the reply
 	bytes    int
 	push     bool // the reply is none, but a message of the server's own
+	large    bool // the reply is beyond the bounds, and is nothing worse as far as is known
 
 	prefix [16]byte // of a line
 	spaces int
@@ -312,6 +317,7 @@ func (r *replies) header(pubsub bool) (ended bool, bad string) {
 		return false, "has a length below zero"
 	case r.typ == '$' || r.typ == '=':
 		if r.bytes += r.number; r.number > maxBulk || r.bytes > maxReply {
+			r.large = true
 			return false, fmt.Sprintf("has a string of %d bytes, %d in all", r.number, r.bytes)
 		}
 		if r.state = inBulk; r.number == 0 {
@@ -321,12 +327,14 @@ func (r *replies) header(pubsub bool) (ended bool, bad string) {
 	case r.push && !pubsub:
 		return false, "is a message of the server's own, which nobody has asked for"
 	case r.number > maxElements:
+		r.large = true
 		return false, fmt.Sprintf("has %d elements", r.number)
 	}
 	if r.typ == '%' || r.typ == '|' {
 		r.number *= 2
 	}
 	if r.elements += r.number; r.elements > maxElements {
+		r.large = true
 		return false, fmt.Sprintf("has %d elements", r.elements)
 	}
 	if r.number == 0 {

@@ -4,6 +4,7 @@ package redis
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,6 +61,7 @@ func (r *commandReader) done(at entryID) {
 // what is left.
 func (r *commandReader) acknowledge(ctx context.Context) {
 	wait := ackPause
+	var unacknowledged limit
 	for last := false; !last; {
 		select {
 		case <-time.After(wait):
@@ -80,23 +82,70 @@ func (r *commandReader) acknowledge(ctx context.Context) {
 			cmds = append(cmds, client.B().Xack().Key(at.stream).Group(r.Group).Id(at.id).Build())
 		}
 		answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
-		failed := false
+		failed := 0
+		var failure error
 		for i, a := range client.DoMulti(answering, cmds...) {
 			// What cannot be acknowledged stays held: given up, it would be carried out again
 			// by the next process. Without its group XACK answers 0.
-			if _, err := a.ToInt64(); err == nil || strings.HasPrefix(err.Error(), "WRONGTYPE") {
+			_, err := a.ToInt64()
+			if err == nil || strings.HasPrefix(err.Error(), "WRONGTYPE") {
 				r.mu.Lock()
 				r.acked[acks[i]] = struct{}{}
 				r.mu.Unlock()
 				r.release(acks[i])
 			} else {
 				r.done(acks[i])
-				failed = true
+				failed, failure = failed+1, err
 			}
 		}
 		cancel()
-		if wait = ackPause; failed {
-			wait = ackRetry
+		if wait = ackPause; failed == 0 {
+			continue
+		}
+		wait = ackRetry
+		if unacknowledged.allow() {
+			r.Log.Warn("redis: XACK of commands fails; it is retried, and a shard with too many of them gets no more", "error", failure,
+				"commands", failed, "remedy", remedyFor(failure))
 		}
 	}
+}
+
+// logStalled logs, once a minute, that shards have taken no more commands for at least as long.
+func (r *commandReader) logStalled(now time.Time) {
+	if now.Sub(r.looked) < time.Second {
+		return
+	}
+	r.looked = now
+	since := make(map[int]time.Time)
+	note := func(shard int) {
+		if since[shard] = now; !r.stalled[shard].IsZero() {
+			since[shard] = r.stalled[shard]
+		}
+	}
+	var shards []int
+	held := 0
+	r.mu.Lock()
+	for shard, n := range r.holds {
+		if n >= r.perShard {
+			note(shard)
+		}
+	}
+	for shard := range r.left {
+		note(shard)
+	}
+	for shard, at := range since {
+		if now.Sub(at) >= time.Minute {
+			shards = append(shards, shard)
+			held += r.holds[shard]
+		}
+	}
+	r.mu.Unlock()
+	r.stalled = since
+	if len(shards) == 0 || now.Sub(r.stalledLogged) < time.Minute {
+		return
+	}
+	r.stalledLogged = now
+	slices.Sort(shards)
+	r.Log.Warn("commands stay in redis: their shards take no more", "commands", r.leftCount, "held", held,
+		"shards", len(shards), "first_shards", shards[:min(len(shards), 5)])
 }

@@ -45,7 +45,8 @@ type hostile struct {
 
 	mu     sync.Mutex
 	attack attack
-	cutAt  []byte         // a command with this in it ends its connection
+	cutAt  []byte         // a command with this in it ends its connection,
+	last   []byte         // after this reply
 	turns  map[string]int // commands that came after a wait, as the first of what was sent together
 	conns  map[net.Conn]bool
 }
@@ -119,10 +120,11 @@ func (s *hostile) serve(conn net.Conn, r *rand.Rand) {
 		if turn {
 			s.turns[command[0]]++
 		}
-		end := s.cutAt != nil && bytes.Contains(raw, s.cutAt)
+		end, last := s.cutAt != nil && bytes.Contains(raw, s.cutAt), s.last
 		s.mu.Unlock()
 		reply, pass := []byte(nil), true
 		if end {
+			conn.Write(last)
 			return
 		}
 		if a != nil {

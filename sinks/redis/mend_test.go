@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redis/rueidis"
+
 	"sluice/engine"
 	"sluice/sinks/sinktest/redistest"
 )
@@ -33,6 +35,19 @@ func foreignKey(t *testing.T, f func(srv *redistest.Server, fence, marks string)
 	return h
 }
 
+// hugeValue has a server do a command with a value that no reply may have in it.
+func hugeValue(t *testing.T, srv *redistest.Server, command func(rueidis.Builder, string) rueidis.Completed) {
+	t.Helper()
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{srv.Addr}, DisableCache: true, ForceSingleClient: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.Do(t.Context(), command(client.B(), strings.Repeat("x", maxBulk+1))).Error(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A fence that nobody of ours has written is logged and repaired: no event counts as written by
 // it, and none is given up.
 func TestForeignFence(t *testing.T) {
@@ -44,6 +59,13 @@ func TestForeignFence(t *testing.T) {
 			}
 		})
 	}
+	t.Run("huge", func(t *testing.T) {
+		foreignKey(t, func(srv *redistest.Server, fence, _ string) {
+			hugeValue(t, srv, func(c rueidis.Builder, value string) rueidis.Completed {
+				return c.Set().Key(fence).Value(value).Build()
+			})
+		})
+	})
 	t.Run("hash", func(t *testing.T) {
 		foreignKey(t, func(srv *redistest.Server, fence, _ string) {
 			srv.CLI("DEL", fence)
@@ -65,6 +87,19 @@ func TestForeignMarks(t *testing.T) {
 	t.Run("another field", func(t *testing.T) {
 		foreignKey(t, func(srv *redistest.Server, _, marks string) { srv.CLI("HSET", marks, "0", "x", "shard one", "s:1") })
 	})
+	for _, field := range []string{"x", "1"} {
+		t.Run("huge "+field, func(t *testing.T) {
+			h := foreignKey(t, func(srv *redistest.Server, _, marks string) {
+				srv.CLI("HSET", marks, "0", "garbage")
+				hugeValue(t, srv, func(c rueidis.Builder, value string) rueidis.Completed {
+					return c.Hset().Key(marks).FieldValue().FieldValue(field, value).Build()
+				})
+			})
+			if log := h.log.String(); !strings.Contains(log, "no dedup position") || strings.Contains(log, "takes no events") {
+				t.Errorf("the log: %.2000s", log)
+			}
+		})
+	}
 	t.Run("gone", func(t *testing.T) {
 		foreignKey(t, func(srv *redistest.Server, _, marks string) { srv.CLI("DEL", marks) })
 	})

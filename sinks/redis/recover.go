@@ -36,6 +36,12 @@ func (w *writer) recover(ctx context.Context, f failure, err error) {
 		pause(ctx, w.outage.Failed(err, "let redis.urls lead to the master"))
 	case cut:
 		var dial *net.OpError
+		var bad *ReplyError
+		if errors.As(err, &bad) { // of what Redis has, or of a server that is none: no fault of an event
+			w.cuts = 0
+			pause(ctx, w.outage.Failed(err, "what redis.urls leads to must be Redis, and nobody else write to the keys sluice:*"))
+			break
+		}
 		if !(errors.As(err, &dial) && dial.Op == "dial") && w.runs(ctx) {
 			w.cuts++
 			if w.cuts >= suspicion || w.alone > 0 {

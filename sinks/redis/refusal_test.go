@@ -6,6 +6,7 @@
 package redis
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -151,6 +152,41 @@ func TestCutForever(t *testing.T) {
 	whole(t, srv.Addr, 6, "A")
 	if len(h.aside) > 0 {
 		t.Errorf("set aside: %q", h.aside)
+	}
+}
+
+// Nor is a reply that the guard does not let through the fault of an event, whatever its size.
+func TestReplyIsNoFaultOfEvent(t *testing.T) {
+	srv := redistest.Start(t)
+	s := newHostile(t, srv.Addr, 1)
+	h := start(t, Options{}, s.Addr().String())
+	h.publish(1, "A")
+	h.settled()
+	large := bytes.Repeat([]byte("x"), leastLimit)
+	s.mu.Lock()
+	s.cutAt, s.last = large, fmt.Appendf(nil, "$%d\r\n", maxBulk+1)
+	clear(s.turns)
+	s.mu.Unlock()
+	if err := h.sink.Publish(t.Context(), []engine.Event{{Type: []byte("A"), Data: large}}, h.ack); err != nil {
+		t.Fatal(err)
+	}
+	h.sent++
+	h.wait("tries", func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return s.count("EVALSHA") > 2*(suspicion+maxTries) || len(h.aside) > 0
+	})
+	s.mu.Lock()
+	s.cutAt = nil
+	s.mu.Unlock()
+	h.settled()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.aside) > 0 {
+		t.Errorf("set aside: %.200q", h.aside)
+	}
+	if got := len(entries(t, srv.Addr, "A")); got != 2 {
+		t.Errorf("%d entries, want 2", got)
 	}
 }
 

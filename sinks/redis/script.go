@@ -25,7 +25,7 @@ import (
 //
 //	gap                the batch before this one has not been written
 //	part               a part was written before
-//	seen, the hash     the marks are not what they should be
+//	seen, the marks    of these shards, in their order, which are not what they should be
 //	fence, its value   the fence is not what anybody has written
 //	marks              that key is no hash
 //	entry, the error   of Redis, which refuses the entry that is next
@@ -33,7 +33,8 @@ import (
 //
 // The streams are trimmed first: that needs no memory and may free some. The entries come last:
 // each step before them is undone if one after it fails, which no user who may do the step is
-// refused.
+// refused. No answer is as long as what somebody else may have put into the keys: a value that is
+// longer than a mark can be is replaced.
 const appendScript = `
 local K, A, call, pcall = KEYS, ARGV, redis.call, redis.pcall
 local start, trims, bound = tonumber(A[1]), tonumber(A[3]), tonumber(A[6])
@@ -44,7 +45,7 @@ if type(text) == 'table' then
   text = 'not a string'
 end
 local fence = tonumber(text or '0')
-if not fence or not (fence >= 0 and fence <= bound) or fence %% 1 ~= 0 then return {start, 'fence', text} end
+if not fence or not (fence >= 0 and fence <= bound) or fence %% 1 ~= 0 then return {start, 'fence', string.sub(text, 1, 100)} end
 local i = fence - start
 if i < 0 then return {start, 'gap', string.format('%%.0f', fence)} end
 if i >= n then return {start + n} end
@@ -58,10 +59,19 @@ if shards > 0 then
     if string.find(has.err, 'WRONGTYPE', 1, true) then return {start, 'marks'} end
     return has
   end
+  local same = true
   for s = 1, shards do
-    if (has[s] or '') ~= A[before + s] then return {start, 'seen', call('HGETALL', K[2])} end
+    if (has[s] or '') ~= A[before + s] then
+      same = false
+      if has[s] and #has[s] > %[2]d then
+        has[s] = 'too long: ' .. string.sub(has[s], 1, 50)
+        local e = pcall('HSET', K[2], A[7 + s], has[s])
+        if type(e) == 'table' and e.err then return e end
+      end
+    end
     set[2 * s - 1], set[2 * s] = A[7 + s], A[after + s]
   end
+  if not same then return {start, 'seen', has} end
 end
 local untrimmed
 for t = n + 3, #K do
@@ -84,7 +94,7 @@ if shards > 0 then
 end
 local entries = not err
 while not err and i < n do
-  %s
+  %[1]s
   err = type(r) == 'table' and r.err
   if not err then i = i + 1 end
 end
@@ -121,5 +131,5 @@ func newScript(fields []Field) string {
 		}
 		add.WriteString(")")
 	}
-	return fmt.Sprintf(appendScript, add.String())
+	return fmt.Sprintf(appendScript, add.String(), maxMark)
 }

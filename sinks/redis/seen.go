@@ -34,6 +34,8 @@ const (
 	endOfSession = math.MaxInt64
 	// maxSeq bounds the seq of a mark, which the script has as a float64.
 	maxSeq = 1 << 53
+	// maxMark bounds what is read as a mark. Discord's session ids have 32 bytes.
+	maxMark = 64 << 10
 )
 
 // markSeq returns the seq of the mark that an event leaves; ok: it leaves one.
@@ -279,29 +281,20 @@ func (w *writer) done(sent sentGroup, n int) {
 	}
 }
 
-// learn takes the marks that Redis has. What is no mark is logged; the next event of its shard
-// replaces it.
-func (w *writer) learn(f *fence, has []rueidis.RedisMessage) {
-	for _, s := range f.marks {
-		s.stored = mark{}
-	}
+// learn takes the marks that Redis has of a command's shards. What is no mark is logged; the next
+// event of its shard replaces it.
+func (w *writer) learn(f *fence, shards []marked, has []rueidis.RedisMessage) {
 	bad, example := 0, ""
-	for i := 0; i+1 < len(has); i += 2 {
-		field, err1 := has[i].ToString()
-		value, err2 := has[i+1].ToString()
-		shard, err3 := strconv.Atoi(field)
-		if err1 != nil || err2 != nil || err3 != nil {
-			bad, example = bad+1, field
-			continue
+	for i, s := range shards {
+		value, err := has[i].ToString() // null: there is none
+		if err != nil {
+			value = ""
 		}
 		m := parseMark(value)
 		if m.raw != "" {
-			bad, example = bad+1, field+": "+value
+			bad, example = bad+1, strconv.Itoa(s.shard)+": "+value
 		}
-		if f.marks[shard] == nil {
-			f.marks[shard] = new(shardMarks)
-		}
-		f.marks[shard].stored = m
+		s.marks.stored = m
 	}
 	if bad > 0 && w.repairs.allow() {
 		w.s.o.Log.Error("redis: what is no dedup position is in the hash of them; it is not trusted, and replaced with the next event",

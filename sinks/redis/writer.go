@@ -333,7 +333,7 @@ func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResu
 		note(behind, errPart)
 	case "seen":
 		has, _ := detail.ToArray()
-		w.learn(f, has)
+		w.learn(f, w.marked[sent.from:sent.to], has)
 		note(behind, errSeen)
 	case "fence":
 		value, _ := detail.ToString()
@@ -396,7 +396,11 @@ func parseAnswer(sent sentGroup, parts []rueidis.RedisMessage) (n int, why strin
 	case "gap", "fence":
 		return n, why, detail, detail != nil && n == 0 && detail.IsString()
 	case "seen":
-		return n, why, detail, detail != nil && n == 0 && (detail.IsArray() || detail.IsMap())
+		if detail == nil || n > 0 || !detail.IsArray() {
+			return n, why, nil, false
+		}
+		has, _ := detail.ToArray()
+		return n, why, detail, len(has) == sent.to-sent.from
 	case "entry", "untrimmed":
 		return n, why, detail, detail != nil && detail.IsString()
 	}

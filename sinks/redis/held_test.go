@@ -1,0 +1,91 @@
+//go:build unix
+
+// This file tests what is logged of commands that are held, and of those that stay in Redis.
+
+package redis
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+// That commands are not acknowledged is logged with what to do about it.
+func TestXACKFails(t *testing.T) {
+	w := newCommandWorld(t)
+	w.address = user(t, w.srv, "commands", "-xack", baseRights, commandRights)
+	f := new(fakeEngine)
+	w.read(f, "sluice-0", time.Minute)
+	w.add("1", rawString(packet(0)))
+	w.wait("a line", func() bool { return strings.Contains(w.log.String(), "XACK of commands fails") })
+	if log := w.log.String(); !strings.Contains(log, "NOPERM") || !strings.Contains(log, rights) || !strings.Contains(log, "commands=1") {
+		t.Errorf("the log: %s", log)
+	}
+	w.srv.CLI("ACL", "SETUSER", "commands", "+xack")
+	w.wait("acknowledgements", func() bool { return w.pending("1") == 0 })
+	if n := strings.Count(w.log.String(), "XACK of commands fails"); n != 1 {
+		t.Errorf("logged %d times", n)
+	}
+	if f.count() != 1 {
+		t.Errorf("%d commands, want 1", f.count())
+	}
+}
+
+// A shard that takes no more for a minute is logged each minute, and no other.
+func TestStalledShardsAreLogged(t *testing.T) {
+	var log syncBuffer
+	r := &commandReader{CommandOptions: CommandOptions{Log: slog.New(slog.NewTextHandler(&log, nil))}, perShard: 100,
+		left: map[int]int{7: 50, 9: 0}, leftCount: 1234, holds: map[int]int{7: 90, 3: 100, 4: 99}}
+	now := time.Now()
+	lines := func() int { return strings.Count(log.String(), "commands stay in redis") }
+	for i := range 60 {
+		r.logStalled(now.Add(time.Duration(i) * time.Second))
+	}
+	if lines() != 0 {
+		t.Fatalf("too soon: %s", log.String())
+	}
+	r.holds[5] = 100 // for a moment
+	for i := range 60 {
+		r.logStalled(now.Add(time.Duration(60+i) * time.Second))
+		delete(r.holds, 5)
+	}
+	if got := log.String(); lines() != 1 || !strings.Contains(got, `commands=1234 held=190 shards=3 first_shards="[3 7 9]"`) {
+		t.Fatalf("the log: %s", got)
+	}
+	r.logStalled(now.Add(2 * time.Minute))
+	if lines() != 2 {
+		t.Errorf("the log after two minutes: %s", log.String())
+	}
+	clear(r.left)
+	clear(r.holds)
+	r.logStalled(now.Add(3 * time.Minute))
+	r.holds[7] = 100
+	r.logStalled(now.Add(4 * time.Minute))
+	if lines() != 2 {
+		t.Errorf("what has ended is logged: %s", log.String())
+	}
+}
+
+// Commands that stay in Redis are looked at while they are read.
+func TestStalledShardsAreLookedAt(t *testing.T) {
+	w := newCommandWorld(t)
+	r := &commandReader{CommandOptions: CommandOptions{Group: "gateway", Consumer: "sluice-0", Timeout: time.Minute, Total: 8,
+		Log: slog.New(slog.NewTextHandler(&w.log, nil)), Send: (&fakeEngine{stuck: map[int]bool{1: true}}).send},
+		client: w.bot, streams: []string{"SEND"}, count: readCount, last: make(map[string]string), left: make(map[int]int), perShard: 1,
+		held: make(map[entryID]int), holds: make(map[int]int), acked: make(map[entryID]struct{}), claimed: time.Now(),
+		stalled: map[int]time.Time{1: time.Now().Add(-time.Hour)}}
+	r.outage.Log = r.Log
+	for i := range 3 {
+		w.add("SEND", shardCommand(1, i))
+	}
+	if err := r.join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.readOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if log := w.log.String(); !strings.Contains(log, "commands stay in redis") || !strings.Contains(log, "commands=2 held=1 shards=1 first_shards=[1]") {
+		t.Errorf("the log: %s", log)
+	}
+}

@@ -1,0 +1,154 @@
+//go:build unix
+
+// This file tests commands that are larger than a reply may be.
+
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"sluice/sinks/sinktest"
+	"sluice/sinks/sinktest/redistest"
+)
+
+// addMany adds entries with that many bytes to each of the streams.
+func (w *commandWorld) addMany(streams []string, each, size int) {
+	w.t.Helper()
+	value := strings.Repeat("x", size)
+	for _, s := range streams {
+		for range each {
+			if err := w.bot.Do(w.t.Context(), w.bot.B().Xadd().Key(s).Id("*").FieldValue().FieldValue("data", rueidis.BinaryString([]byte(value))).Build()).Error(); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A command that the guard does not let through is refused with its id, whether it is there at
+// the start or comes later, and all others come once and in order.
+func TestHugeCommand(t *testing.T) {
+	w := newCommandWorld(t)
+	w.address = user(t, w.srv, "commands", "", baseRights, commandRights)
+	const huge = maxBulk + 1<<20
+	w.addMany([]string{"SEND", "2"}, 1, huge)
+	w.add("SEND", shardCommand(1, 0))
+	w.addMany([]string{"SEND"}, 1, huge)
+	w.add("SEND", shardCommand(1, 1))
+	f := new(fakeEngine)
+	w.read(f, "sluice-0", time.Minute)
+	w.add("3", rawString(packet(0)))
+	w.wait("commands of other shards", func() bool { return len(f.take(1)) == 2 && len(f.take(3)) == 1 })
+	w.addMany([]string{"0"}, 1, huge)
+	for i := range 20 {
+		w.add("SEND", shardCommand(1, 2+i))
+	}
+	w.wait("more commands", func() bool { return len(f.take(1)) == 22 })
+	inOrder(t, f.take(1), 0)
+	w.wait("acknowledgements", func() bool { return w.pending(allStreams...) == 0 })
+	log := w.log.String()
+	if n := strings.Count(log, "command refused"); n != 4 || !strings.Contains(log, "has a string of 68157440 bytes") {
+		t.Errorf("%d commands refused, want 4\n%s", n, log)
+	}
+	id := strings.Fields(w.srv.CLI("XRANGE", "2", "-", "+", "COUNT", "1"))[0]
+	if !strings.Contains(log, "stream=2 entry="+id) {
+		t.Errorf("the entry %s of the stream 2 is not in the log\n%s", id, log)
+	}
+	if strings.Contains(log, "NOPERM") {
+		t.Errorf("a right is missing: %s", log)
+	}
+}
+
+// Commands that the guard lets through, but not all of them in one reply.
+func TestLargeCommands(t *testing.T) {
+	w := newCommandWorld(t)
+	for i := range 3 {
+		w.add("SEND", shardCommand(1, i))
+	}
+	w.addMany(allStreams, 16, 6<<20)
+	w.add("SEND", shardCommand(1, 3))
+	f := new(fakeEngine)
+	w.read(f, "sluice-0", time.Minute)
+	w.wait("commands", func() bool { return len(f.take(1)) == 4 })
+	w.wait("acknowledgements", func() bool { return w.pending(allStreams...) == 0 })
+	inOrder(t, f.take(1), 0)
+	if n := strings.Count(w.log.String(), "command refused"); n != 16*len(allStreams) {
+		t.Errorf("%d commands refused, want %d", n, 16*len(allStreams))
+	}
+}
+
+// Without the right to XPENDING the stream of the huge command waits, and no other.
+func TestHugeCommandWithoutXPENDING(t *testing.T) {
+	w := newCommandWorld(t)
+	w.address = user(t, w.srv, "commands", "-xpending", baseRights, commandRights)
+	w.addMany([]string{"2"}, 1, maxBulk+1)
+	w.add("SEND", shardCommand(1, 0))
+	f := new(fakeEngine)
+	w.read(f, "sluice-0", time.Minute)
+	w.wait("the command of another stream", func() bool { return len(f.take(1)) == 1 })
+	w.add("SEND", shardCommand(1, 1))
+	w.wait("another", func() bool { return len(f.take(1)) == 2 })
+	if !strings.Contains(w.log.String(), rights) {
+		t.Errorf("no remedy in the log\n%s", w.log.String())
+	}
+}
+
+// In a cluster each stream has a reply of its own, and all of them together no more room.
+func TestLargeCommandsInCluster(t *testing.T) {
+	w := &commandWorld{t: t, srv: redistest.Start(t, "--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(sinktest.FreePort(t)))}
+	w.srv.CLI("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+	w.wait("cluster", func() bool { return strings.Contains(w.srv.CLI("CLUSTER", "INFO"), "cluster_state:ok") })
+	o, err := NewClientOption([]string{w.srv.Addr}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.bot, err = Connect(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.bot.Close)
+	if w.bot.Mode() != rueidis.ClientModeCluster {
+		t.Fatal("no cluster")
+	}
+	streams := []string{"SEND"}
+	var shards []int
+	for i := range 16 {
+		shards = append(shards, i)
+		streams = append(streams, fmt.Sprint(i))
+	}
+	w.addMany(streams[:8], 15, 5<<20) // as many streams as are asked for at once
+	r := &commandReader{CommandOptions: CommandOptions{Group: "other", Consumer: "sluice-0"}, client: w.bot, streams: streams,
+		last: make(map[string]string), perShard: maxShardHeld}
+	if err := r.join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var bad *ReplyError
+	if _, err := r.read(t.Context(), streams, 16); !errors.As(err, &bad) || !bad.Large {
+		t.Errorf("600 MiB: %v", err)
+	}
+	w.addMany([]string{"3"}, 1, maxBulk+1)
+	for _, s := range []string{"SEND", "0", "3"} {
+		w.add(s, rawString(fmt.Sprintf(`{"shard":1,"packet":%s}`, packet(0))))
+	}
+	f := new(fakeEngine)
+	ctx, cancel := context.WithCancel(t.Context())
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		ReadCommands(ctx, CommandOptions{Client: o, Group: "gateway", Consumer: "sluice-0", Shards: shards, Timeout: time.Minute,
+			Send: f.send, Log: slog.New(slog.NewTextHandler(&w.log, nil))})
+	})
+	defer reader.Wait()
+	defer cancel()
+	w.wait("commands", func() bool { return f.count() == 3 })
+	w.wait("acknowledgements", func() bool { return w.pending(streams...) == 0 })
+	if n := strings.Count(w.log.String(), "command refused"); n != 8*15+1 {
+		t.Errorf("%d commands refused, want %d", n, 8*15+1)
+	}
+}
