@@ -252,7 +252,7 @@ func TestSeqRepeats(t *testing.T) {
 		t.Fatalf("the shard is %v", p.s.state())
 	}
 	p.event(3)
-	if p.s.state() != Backoff || !strings.Contains(log.String(), "10001 events in a row") {
+	if p.s.state() != Backoff || !strings.Contains(log.String(), "10001 events in a row") || strings.Count(log.String(), "dropped as repeated") != 1 {
 		t.Errorf("the shard is %v: %s", p.s.state(), log)
 	}
 }
@@ -300,6 +300,35 @@ func TestResumeAnsweredWithReady(t *testing.T) {
 	}
 	if p.drain(); p.s.counters.gaps.Load() != 1 || p.s.counters.lost.Load() != 1 {
 		t.Errorf("%d gaps, %d sessions lost", p.s.counters.gaps.Load(), p.s.counters.lost.Load())
+	}
+}
+
+// READY on a connection that is ready begins another session, and is not dropped as repeated; nor
+// is one whose numbers begin anew under the old id.
+func TestReadyAgain(t *testing.T) {
+	for _, id := range []string{"other", "abc"} {
+		p, log := loggedPath(t, wire.CompressionNone)
+		p.s.env.opts.Gaps = true
+		p.event(300)
+		p.text(`{"t":"READY","s":1,"op":0,"d":{"session_id":"` + id + `","guilds":[]}}`)
+		for seq := int64(2); seq <= 20; seq++ {
+			p.event(seq)
+		}
+		if p.drain(); p.s.state() != Ready || p.s.session.id != id || p.s.session.seq.Load() != 20 || p.sink.events != 2+1+20 {
+			t.Errorf("%s: the shard is %v, %d events, seq %d: %s", id, p.s.state(), p.sink.events, p.s.session.seq.Load(), log)
+		}
+		if p.s.counters.gaps.Load() != 1 || !strings.Contains(log.String(), "session lost") {
+			t.Errorf("%s: %d gaps: %s", id, p.s.counters.gaps.Load(), log)
+		}
+	}
+	// One that is replayed is just that.
+	p, log := loggedPath(t, wire.CompressionNone)
+	p.event(2)
+	p.event(3)
+	p.text(`{"t":"READY","s":1,"op":0,"d":{"session_id":"abc","guilds":[]}}`)
+	p.event(4)
+	if p.drain(); p.s.counters.lost.Load() != 0 || p.s.session.seq.Load() != 4 || p.sink.events != 4 {
+		t.Errorf("%d events, %s", p.sink.events, log)
 	}
 }
 

@@ -247,8 +247,7 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	}
 	state := s.state()
 	switch state {
-	case Ready:
-	case Identifying, Resuming:
+	case Ready, Identifying, Resuming:
 		s.resumeBy = now.Add(resumeTimeout)
 		if string(e.Type) == "READY" {
 			if err := s.ready(now, e); err != nil {
@@ -265,7 +264,10 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	switch {
 	case e.HasSeq && e.Seq <= s.session.seq.Load():
 		s.counters.repeated.Add(1)
-		if s.repeats++; s.repeats > maxRepeats {
+		if s.repeats++; s.repeats == replayedEvents {
+			s.log.Warn("events with old sequence numbers are dropped as repeated", "seq", e.Seq, "last_seq", s.session.seq.Load())
+		}
+		if s.repeats > maxRepeats {
 			s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("%d events in a row with sequence numbers up to that of the last one, %d", s.repeats, s.session.seq.Load()))
 			return
 		}
@@ -296,8 +298,9 @@ const (
 	// one. A number that a broken peer makes up would drop all that follows it as repeated.
 	maxSeqJump = 1_000_000
 	// maxRepeats in a row, and the session's numbers have begun anew: Discord's replay holds
-	// a few events at most that had been handed on.
-	maxRepeats = 10_000
+	// a few events at most that had been handed on, replayedEvents of them perhaps.
+	maxRepeats     = 10_000
+	replayedEvents = 100
 )
 
 // maxName bounds an event's name in bytes. Sinks make streams and keys of it, and remember them.
@@ -315,7 +318,8 @@ func validName(name []byte) bool {
 
 // ready begins a session. The sequence number before Ready's own is where it
 // starts, so that Ready is an event like others. A Ready that is replayed into
-// the session that it began is just that.
+// the session that it began is just that; any other ends the session that there is, whose rest
+// will not come.
 func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 	r, err := wire.ParseReady(e.Data)
 	if err != nil {
@@ -325,10 +329,10 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 		return fmt.Errorf("engine: READY has the sequence number %d; a session's begin with 1", e.Seq)
 	}
 	if s.session != nil {
-		if s.session.id == r.SessionID {
+		if s.session.id == r.SessionID && s.session.seq.Load()-e.Seq <= replayedEvents {
 			return nil
 		}
-		s.forget(now, "Resume was answered with another session")
+		s.forget(now, "another session has begun in its place")
 	}
 	ses := newSession(r.SessionID, s.resumeURL(r.ResumeURL), e.Seq-1)
 	ses.began = now.UnixNano()
@@ -337,7 +341,11 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 	s.sessionAt = now
 	s.counters.sessions.Add(1)
 	s.log.Info("ready", "guilds", r.Guilds)
-	s.open(now)
+	if s.state() == Ready {
+		s.readyAt = now
+	} else {
+		s.open(now)
+	}
 	return nil
 }
 

@@ -188,6 +188,9 @@ func (s *Sink) streamOf(ev *engine.Event) *stream {
 	}
 	st := s.streams[string(key)]
 	if st == nil {
+		if len(s.streams) >= maxStreams {
+			clear(s.streams) // names that somebody makes up; the others are trimmed once more
+		}
 		st = &stream{name: string(key)}
 		tag := ""
 		if s.cluster {
@@ -201,6 +204,10 @@ func (s *Sink) streamOf(ev *engine.Event) *stream {
 	}
 	return st
 }
+
+// maxStreams bounds the streams that are remembered, for when they were trimmed. Discord has some
+// hundred events.
+const maxStreams = 4096
 
 // ownKey returns the name of a key of the sink's own, in the slot of the streams with that
 // hash tag.
