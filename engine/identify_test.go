@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,10 +169,10 @@ func TestIdentifyQueueBudget(t *testing.T) {
 		var empty time.Time
 		q.onEmpty = func(until time.Time) { empty = until }
 		start := time.Now()
-		asked := 0
+		var asked atomic.Int32
 		q.onReset = func() {
 			answer := wire.SessionStartLimit{Total: 10, Remaining: 10, ResetAfter: 24 * time.Hour}
-			if asked++; asked == 1 { // the own count is used up, and Discord says the same
+			if asked.Add(1) == 1 { // the own count is used up, and Discord says the same
 				answer.Remaining, answer.ResetAfter = 0, time.Until(start.Add(time.Hour))
 			}
 			go q.setLimit(answer, time.Now())
@@ -204,8 +205,8 @@ func TestIdentifyQueueBudget(t *testing.T) {
 		if fmt.Sprint(granted()) != "[0 1 2 3]" {
 			t.Fatalf("granted %v after the reset", granted())
 		}
-		if asked != 2 {
-			t.Errorf("asked %d times: when the own count was used up, and at the reset", asked)
+		if n := asked.Load(); n != 2 {
+			t.Errorf("asked %d times: when the own count was used up, and at the reset", n)
 		}
 		q.close()
 	})
@@ -215,9 +216,9 @@ func TestIdentifyQueueBudget(t *testing.T) {
 func TestIdentifyQueueAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, granted := recordedQueue(1)
-		asked := 0
+		var asked atomic.Int32
 		q.onReset = func() {
-			asked++
+			asked.Add(1)
 			go q.setLimit(wire.SessionStartLimit{Total: 10, Remaining: 4, ResetAfter: time.Hour}, time.Now())
 		}
 		q.setLimit(wire.SessionStartLimit{Total: 10, Remaining: 1, ResetAfter: 24 * time.Hour}, time.Now())
@@ -226,8 +227,8 @@ func TestIdentifyQueueAsks(t *testing.T) {
 		q.join(second)
 		q.spend(first, time.Now())
 		synctest.Wait()
-		if asked != 1 || fmt.Sprint(granted()) != "[0 1]" {
-			t.Errorf("asked %d times, granted %v", asked, granted())
+		if asked.Load() != 1 || fmt.Sprint(granted()) != "[0 1]" {
+			t.Errorf("asked %d times, granted %v", asked.Load(), granted())
 		}
 		q.close()
 	})
