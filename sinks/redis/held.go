@@ -126,7 +126,7 @@ func (r *commandReader) logStalled(now time.Time) {
 	held := 0
 	r.mu.Lock()
 	for shard, n := range r.holds {
-		if n >= r.perShard {
+		if shard >= 0 && n >= r.perShard { // -1: refused
 			note(shard)
 		}
 	}

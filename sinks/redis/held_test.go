@@ -36,7 +36,7 @@ func TestXACKFails(t *testing.T) {
 func TestStalledShardsAreLogged(t *testing.T) {
 	var log syncBuffer
 	r := &commandReader{CommandOptions: CommandOptions{Log: slog.New(slog.NewTextHandler(&log, nil))}, perShard: 100,
-		left: map[int]int{7: 50, 9: 0}, leftCount: 1234, holds: map[int]int{7: 90, 3: 100, 4: 99}}
+		left: map[int]int{7: 50, 9: 0}, leftCount: 1234, holds: map[int]int{7: 90, 3: 100, 4: 99, -1: 500}}
 	now := time.Now()
 	lines := func() int { return strings.Count(log.String(), "commands stay in redis") }
 	for i := range 60 {
