@@ -43,6 +43,11 @@ type Redis struct {
 	other map[int]string
 	// saved is what was loaded, or last written, of a shard.
 	saved map[int]position
+	// written is what this process has written itself of a shard; checked is when its keys
+	// were last asked for, and next the shard at which that goes on.
+	written map[int]position
+	checked time.Time
+	next    int
 	// Of Starts: what was loaded, and who adds to it.
 	loaded  engine.Starts
 	process string
@@ -68,11 +73,13 @@ const (
 
 // saveScript stores a checkpoint, unless there is one of the same session with a higher seq:
 // that of a process which has taken over. Its keys are the hash and the set, its
-// arguments the shard, the expiry in seconds, whether it is stored in any case, and the
-// fields: session and seq first. What is there and is no checkpoint is replaced.
+// arguments the shard, the expiry in seconds, the mode, and the fields: session and seq first. In
+// mode 1 it is stored in any case, and in mode 2 not over another session: this process has
+// written it before. What is there and is no checkpoint is replaced.
 var saveScript = rueidis.NewLuaScript(`
 local has = redis.pcall('HMGET', KEYS[1], 'session', 'seq')
-if not has.err and ARGV[3] == '0' and has[1] == ARGV[5] and has[1] ~= '' and string.match(has[2] or '', '^%d+$') and tonumber(has[2]) > tonumber(ARGV[7]) and tonumber(has[2]) <= 2^53 then return 0 end
+if not has.err and ARGV[3] == '2' and has[1] and has[1] ~= '' and has[1] ~= ARGV[5] then return 0 end
+if not has.err and ARGV[3] ~= '1' and has[1] == ARGV[5] and has[1] ~= '' and string.match(has[2] or '', '^%d+$') and tonumber(has[2]) > tonumber(ARGV[7]) and tonumber(has[2]) <= 2^53 then return 0 end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], unpack(ARGV, 4))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
@@ -344,11 +351,15 @@ func (r *Redis) Save(ctx context.Context, changes State) error {
 			if was := r.saved[shard]; was.session == c.ID && was.seq > c.Seq {
 				anew = "1"
 			}
+			mode := anew
+			if was, has := r.written[shard]; has && was == (position{c.ID, c.Seq}) && c.ID != "" {
+				mode = "2"
+			}
 			if c.empty() {
 				removals = append(removals, b().Del().Key(key).Build(), b().Srem().Key(r.key("shards")).Member(id).Build())
 			} else {
 				args := []string{
-					id, seconds, anew, "session", c.ID, "seq", decimal(c.Seq), "url", c.ResumeURL, "shards", strconv.Itoa(c.Shards),
+					id, seconds, mode, "session", c.ID, "seq", decimal(c.Seq), "url", c.ResumeURL, "shards", strconv.Itoa(c.Shards),
 					"intents", strconv.FormatUint(uint64(c.Intents), 10), "bot", strconv.FormatUint(c.Bot, 10), "at", strconv.FormatUint(millis(c.At), 10),
 				}
 				for i, prefix := range [...]string{"gap_", "gap2_"} {
@@ -392,10 +403,16 @@ func (r *Redis) Save(ctx context.Context, changes State) error {
 		if r.other == nil {
 			r.other = make(map[int]string)
 		}
+		if r.written == nil {
+			r.written = make(map[int]position)
+		}
 		for shard, c := range changes.Checkpoints {
 			r.saved[shard], r.other[shard] = position{c.ID, c.Seq}, c.ID
+			if r.written[shard] = r.saved[shard]; c.empty() {
+				delete(r.written, shard)
+			}
 		}
-		return nil
+		return r.check(ctx, time.Now())
 	})
 }
 

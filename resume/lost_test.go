@@ -1,0 +1,102 @@
+//go:build unix
+
+// This file tests stores that lose what is in them while a process goes on.
+
+package resume
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/engine"
+	"sluice/sinks/sinktest/redistest"
+)
+
+// quietEngine returns an engine with shards without events.
+func quietEngine(shards int) *fakeEngine {
+	e, sessions := new(fakeEngine), make(map[int]engine.Session)
+	for shard := range shards {
+		sessions[shard] = engine.Session{ID: fmt.Sprint("session-of-", shard), Seq: 7, Shards: shards}
+	}
+	e.set(sessions, engine.Starts{Count: 3, Until: time.Now().Add(time.Hour).Truncate(time.Millisecond)})
+	return e
+}
+
+// missing returns how many sessions of the engine are not in the store.
+func missing(t *testing.T, s Store, e *fakeEngine) (n int) {
+	t.Helper()
+	state := loaded(t, s)
+	for shard, session := range e.sessions {
+		if state.Checkpoints[shard].Session != session {
+			n++
+		}
+	}
+	return n
+}
+
+// What Redis loses is stored again by the last save, and within some seconds for a process that is
+// killed; and a part of it, too.
+func TestRedisLost(t *testing.T) {
+	const shards = checkShards + 100
+	srv := redistest.Start(t)
+	var log bytes.Buffer
+	r, e := openRedis(t, srv, "", false), quietEngine(shards)
+	k := &Keeper{Store: r, Bot: 7, Log: slog.New(slog.NewTextHandler(&log, nil))}
+	if _, _, err := k.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// later is the keeper's next look at the store.
+	later := func() {
+		t.Helper()
+		k.tried, r.checked = k.tried.Add(-checkEvery), r.checked.Add(-checkEvery)
+		if err := k.save(t.Context(), e, changed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := k.save(t.Context(), e, changed); err != nil {
+		t.Fatal(err)
+	}
+	srv.CLI("FLUSHALL")
+	if err := k.Save(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	next := openRedis(t, srv, "", false)
+	if n := missing(t, next, e); n > 0 || loaded(t, next).Starts.Count != 3 {
+		t.Errorf("%d of %d sessions are missing after the last save", n, shards)
+	}
+	later()
+	if log.Len() > 0 {
+		t.Errorf("logged without a loss: %s", &log)
+	}
+	last := fmt.Sprint("{sluice}:shard:", shards-1)
+	for name, lose := range map[string][]string{
+		"all": {"FLUSHALL"}, "the set": {"DEL", "{sluice}:shards"}, "another value": {"SET", "{sluice}:shards", "x"},
+		"a shard": {"DEL", last}, "its seq": {"HSET", last, "seq", "6"}, "a shard's type": {"SET", last, "x"},
+	} {
+		log.Reset()
+		srv.CLI(lose...)
+		later()
+		later() // the second part of the shards
+		if n := missing(t, openRedis(t, srv, "", false), e); n > 0 {
+			t.Errorf("%s: %d of %d sessions are missing in the store", name, n, shards)
+		}
+		if name != "the set" && strings.Count(log.String(), "are missing in the store") != 1 {
+			t.Errorf("%s: logged %q", name, &log)
+		}
+	}
+	// A session that another process has begun since is not lost, and not replaced by the last save.
+	srv.CLI("HSET", last, "session", "of-another-process", "seq", "1")
+	log.Reset()
+	later()
+	later()
+	if err := k.Save(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if c := loaded(t, next).Checkpoints[shards-1]; c.ID != "of-another-process" || log.Len() > 0 {
+		t.Errorf("stored %+v, logged %q", c, &log)
+	}
+}
