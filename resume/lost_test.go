@@ -6,8 +6,11 @@ package resume
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -98,5 +101,90 @@ func TestRedisLost(t *testing.T) {
 	}
 	if c := loaded(t, next).Checkpoints[shards-1]; c.ID != "of-another-process" || log.Len() > 0 {
 		t.Errorf("stored %+v, logged %q", c, &log)
+	}
+}
+
+// A file that is gone, or another, is written again: by the last save, and within some seconds for a
+// process that is killed. The directory is locked as before.
+func TestFileLost(t *testing.T) {
+	for name, lose := range map[string]func(dir string) error{
+		"the directory": os.RemoveAll,
+		"the file":      func(dir string) error { return os.Remove(filepath.Join(dir, fileName)) },
+		"the lock":      func(dir string) error { return os.Remove(filepath.Join(dir, lockName)) },
+		"another file": func(dir string) error {
+			path := filepath.Join(dir, fileName)
+			return errors.Join(os.WriteFile(path+".other", []byte(magic), 0o600), os.Rename(path+".other", path))
+		},
+		"its text": func(dir string) error { return os.Truncate(filepath.Join(dir, fileName), 0) },
+	} {
+		for _, end := range []bool{true, false} {
+			dir, e := filepath.Join(t.TempDir(), "state"), quietEngine(100)
+			var log bytes.Buffer
+			f, err := OpenFile(dir, slog.New(slog.NewTextHandler(&log, nil)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			k := &Keeper{Store: f, Bot: 7, Log: quiet}
+			if err := k.save(t.Context(), e, changed); err != nil {
+				t.Fatal(err)
+			}
+			if err := lose(dir); err != nil {
+				t.Fatal(err)
+			}
+			if end {
+				err = k.Save(t.Context(), e)
+			} else {
+				k.tried = k.tried.Add(-checkEvery) // the keeper's next look at the store
+				err = k.save(t.Context(), e, changed)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := ReadFile(dir); err != nil || len(got.Checkpoints) != 100 || got.Starts.Count != 3 {
+				t.Errorf("%s: %d sessions are stored, want 100: %v", name, len(got.Checkpoints), err)
+			}
+			if logged := strings.Contains(log.String(), "is gone or another"); logged != (name != "the lock") {
+				t.Errorf("%s: logged %q", name, &log)
+			}
+			if _, err := OpenFile(dir, quiet); !errors.As(err, new(*InUseError)) {
+				t.Errorf("%s: the directory is not locked any more: %v", name, err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A directory that another process has locked in the place of the removed one is left to it.
+func TestFileLostToAnother(t *testing.T) {
+	dir, e := filepath.Join(t.TempDir(), "state"), quietEngine(100)
+	f, err := OpenFile(dir, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	k := &Keeper{Store: f, Bot: 7, Log: quiet}
+	if err := errors.Join(k.Save(t.Context(), e), os.RemoveAll(dir)); err != nil {
+		t.Fatal(err)
+	}
+	other, err := OpenFile(dir, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Save(t.Context(), e); !errors.As(err, new(*InUseError)) {
+		t.Errorf("saved in the directory of another process: %v", err)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Save(t.Context(), State{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := missing(t, f, e); n > 0 {
+		t.Errorf("%d sessions are missing", n)
+	}
+	if got, err := ReadFile(dir); err != nil || len(got.Checkpoints) != 100 {
+		t.Errorf("%d sessions are stored after the other has ended: %v", len(got.Checkpoints), err)
 	}
 }

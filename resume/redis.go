@@ -5,6 +5,7 @@ package resume
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -138,7 +139,7 @@ func (r *Redis) do(ctx context.Context, f func(ctx context.Context) error) error
 		r.client = client
 	}
 	err := f(ctx)
-	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered {
+	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered && !errors.Is(err, errLost) {
 		r.Close()
 	}
 	if err != nil {
