@@ -104,6 +104,34 @@ func TestRedisLost(t *testing.T) {
 	}
 }
 
+// The last save leaves the session that another process has begun, also in the other gateway's keys,
+// and writes those that are missing there.
+func TestRedisLastSaveOfReplaced(t *testing.T) {
+	srv := redistest.Start(t)
+	old, next := openRedis(t, srv, "", true), openRedis(t, srv, "", true)
+	e := quietEngine(2)
+	k := &Keeper{Store: old, Bot: 7, Log: quiet}
+	if err := k.save(t.Context(), e, changed); err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{0: checkpoint("of-another-process", 1)}}); err != nil {
+		t.Fatal(err)
+	}
+	srv.CLI("DEL", "1session", "1seq", "{sluice}:shard:1")
+	if err := k.Save(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"0session": "of-another-process", "0seq": "1", "1session": "session-of-1", "1seq": "7"} {
+		if got := strings.TrimSpace(srv.CLI("GET", key)); got != want {
+			t.Errorf("%s is %q, want %q", key, got, want)
+		}
+	}
+	state := loaded(t, next)
+	if a, b := state.Checkpoints[0], state.Checkpoints[1]; a.ID != "of-another-process" || b.ID != "session-of-1" {
+		t.Errorf("stored %+v and %+v", a, b)
+	}
+}
+
 // A file that is gone, or another, is written again: by the last save, and within some seconds for a
 // process that is killed. The directory is locked as before.
 func TestFileLost(t *testing.T) {

@@ -95,9 +95,11 @@ return 1`)
 
 // compatScript does what the other gateway does: seq is only ever raised, which is why the
 // new session of a shard must begin with DEL. What is no seq is replaced. Its keys are session
-// and seq.
+// and seq, its arguments these and the mode of saveScript.
 var compatScript = rueidis.NewLuaScript(`
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] or ARGV[3] ~= '0' then
+local has = redis.pcall('GET', KEYS[1])
+if ARGV[3] == '2' and type(has) == 'string' and has ~= ARGV[1] then return 0 end
+if has ~= ARGV[1] or ARGV[3] == '1' then
   redis.call('SET', KEYS[1], ARGV[1])
   redis.call('DEL', KEYS[2])
 end
@@ -375,7 +377,7 @@ func (r *Redis) Save(ctx context.Context, changes State) error {
 				// not depend on whether the shard has been without a session in between.
 				stale = append(stale, b().Del().Key(old+"session").Build(), b().Del().Key(old+"seq").Build())
 			case r.Compat:
-				others = append(others, rueidis.LuaExec{Keys: []string{old + "session", old + "seq"}, Args: []string{c.ID, decimal(c.Seq), anew}})
+				others = append(others, rueidis.LuaExec{Keys: []string{old + "session", old + "seq"}, Args: []string{c.ID, decimal(c.Seq), mode}})
 			}
 		}
 		var answers []rueidis.RedisResult
