@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -43,6 +44,7 @@ const (
 type File struct {
 	disk disk
 	lock *flock.Flock // nil in tests
+	log  *slog.Logger
 
 	state  State
 	file   diskFile // nil: it must be written anew first
@@ -75,16 +77,10 @@ func OpenFile(dir string, log *slog.Logger) (*File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("resume: %w", err)
 	}
-	lock := flock.New(filepath.Join(dir, lockName))
-	locked, err := lock.TryLock()
+	lock, err := lockDirectory(dir)
 	if err != nil {
-		return nil, fmt.Errorf("resume: %w", err)
+		return nil, err
 	}
-	if !locked {
-		pid, _ := lockedBy(lock)
-		return nil, &InUseError{dir, pid}
-	}
-	os.WriteFile(lock.Path(), fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600) // for the error's text alone
 	f, err := openFile(directory(dir), log)
 	if err != nil {
 		lock.Close()
@@ -94,9 +90,32 @@ func OpenFile(dir string, log *slog.Logger) (*File, error) {
 	return f, nil
 }
 
+// lockDirectory locks a directory.
+func lockDirectory(dir string) (*flock.Flock, error) {
+	path := filepath.Join(dir, lockName)
+	if err := regular(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("resume: %w", err)
+	}
+	lock := flock.New(path)
+	locked, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("resume: %w", err)
+	}
+	if !locked {
+		pid, _ := lockedBy(lock)
+		return nil, &InUseError{dir, pid}
+	}
+	os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600) // for the error's text alone
+	return lock, nil
+}
+
 // Owner returns the process that has the directory.
 func Owner(dir string) (pid int, err error) {
-	lock := flock.New(filepath.Join(dir, lockName), flock.SetFlag(os.O_RDWR))
+	path := filepath.Join(dir, lockName)
+	if err := regular(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("resume: %w", err)
+	}
+	lock := flock.New(path, flock.SetFlag(os.O_RDWR))
 	free, err := lock.TryLock()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("resume: %w", err)
@@ -110,7 +129,7 @@ func Owner(dir string) (pid int, err error) {
 
 // lockedBy returns which process has said that it has the lock.
 func lockedBy(lock *flock.Flock) (pid int, err error) {
-	text, err := os.ReadFile(lock.Path())
+	text, err := readRegular(lock.Path())
 	if err == nil {
 		pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
 	}
@@ -121,10 +140,15 @@ func lockedBy(lock *flock.Flock) (pid int, err error) {
 }
 
 // openFile reads the file and writes it anew: it then has no torn end, and it is known
-// that it can be written.
+// that it can be written. A disk that is full or broken is no reason not to go on with what
+// has been read.
 func openFile(d disk, log *slog.Logger) (*File, error) {
-	f := &File{disk: d}
+	f := &File{disk: d, log: log}
 	text, err := d.read(fileName)
+	if errors.Is(err, errTooLarge) {
+		log.Warn("the file of the stored sessions is none of ours; it is discarded", "error", err, "kept_as", badName)
+		err = d.rename(fileName, badName)
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("resume: %w", err)
 	}
@@ -151,7 +175,12 @@ func openFile(d disk, log *slog.Logger) (*File, error) {
 			log.Warn("it could not be kept", "error", err)
 		}
 	}
-	if err := f.rewrite(); err != nil {
+	err = f.rewrite()
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EIO) {
+		log.Warn("the sessions can be read, but not stored: after a crash, events since then are redelivered or lost", "error", err)
+		err = nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -160,7 +189,7 @@ func openFile(d disk, log *slog.Logger) (*File, error) {
 // ReadFile returns what is stored in a directory, which a process may be using. It changes
 // nothing; nothing is stored where there is no file.
 func ReadFile(dir string) (State, error) {
-	text, err := os.ReadFile(filepath.Join(dir, fileName))
+	text, err := readRegular(filepath.Join(dir, fileName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return State{}, fmt.Errorf("resume: %w", err)
 	}
@@ -211,6 +240,14 @@ func (f *File) Save(_ context.Context, changes State) error {
 		f.synced = time.Time{}
 	}
 	f.state.apply(changes)
+	if f.file != nil && !f.disk.has(fileName, f.file, f.size) {
+		f.log.Warn("the file of the stored sessions is gone or another: it is written again")
+		f.abandon()
+	}
+	if err := f.relock(); err != nil {
+		f.abandon() // the changes are in f.state alone
+		return err
+	}
 	if f.file == nil || f.size+len(f.buf) > f.full {
 		return f.rewrite()
 	}
@@ -229,6 +266,32 @@ func (f *File) Save(_ context.Context, changes State) error {
 		}
 		f.behind, f.synced = false, time.Now()
 	}
+	return nil
+}
+
+// relock locks the directory again after its lock has been removed, perhaps with all of the
+// directory: another process could lock, and write, what has its name now.
+func (f *File) relock() error {
+	if f.lock == nil {
+		return nil
+	}
+	path := f.lock.Path()
+	held, err := f.lock.Stat()
+	if err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	if named, err := os.Stat(path); err == nil && os.SameFile(held, named) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	lock, err := lockDirectory(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	f.lock.Close()
+	f.lock = lock
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"sluice/engine"
@@ -77,6 +78,11 @@ func (d *memDisk) rename(from, to string) error {
 	return nil
 }
 
+func (d *memDisk) has(name string, f diskFile, size int) bool {
+	is := f.(*memHandle).f
+	return d.files[name] == is && len(is.text) == size
+}
+
 func (d *memDisk) sync() error {
 	if err := d.do(); err != nil {
 		return err
@@ -118,7 +124,7 @@ func (h *memHandle) Write(b []byte) (int, error) {
 	}
 	h.f.text = append(h.f.text, b[:n]...)
 	if err == nil && h.d.full {
-		err = errors.New("no space left on device")
+		err = error(syscall.ENOSPC)
 	}
 	return n, err
 }
@@ -238,6 +244,47 @@ func TestDiskFull(t *testing.T) {
 	}
 	if got := stored(); got != 5 {
 		t.Errorf("seq %d, want 5", got)
+	}
+}
+
+// A disk that is full when the process starts: what is stored counts, and Save writes when there is room.
+func TestOpenOnFullDisk(t *testing.T) {
+	for _, damaged := range []bool{false, true} {
+		d := newMemDisk()
+		f, err := openFile(d, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{1: checkpoint("a", 1)}}); err != nil {
+			t.Fatal(err)
+		}
+		if damaged { // and cannot be kept beside, either
+			d.files[fileName].text = append(d.files[fileName].text, "torn"...)
+		}
+		d.full = true
+		var log bytes.Buffer
+		if f, err = openFile(d, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+			t.Fatal(err)
+		}
+		if got := loaded(t, f).Checkpoints[1]; got.ID != "a" || !strings.Contains(log.String(), "not stored") {
+			t.Errorf("loaded %+v, logged %q", got, &log)
+		}
+		next := State{Checkpoints: map[int]Checkpoint{2: checkpoint("b", 2)}}
+		if err := f.Save(t.Context(), next); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("saved on a full disk: %v", err)
+		}
+		d.full = false
+		if err := f.Save(t.Context(), State{}); err != nil {
+			t.Fatal(err)
+		}
+		if f, err = openFile(d, quiet); err != nil || len(loaded(t, f).Checkpoints) != 2 {
+			t.Errorf("stored %+v, %v", f, err)
+		}
+	}
+	d := newMemDisk()
+	d.left = 0
+	if _, err := openFile(d, quiet); !errors.Is(err, errCut) {
+		t.Errorf("another error: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ package resume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -39,6 +40,8 @@ type Keeper struct {
 const (
 	// retryAfter is how long a store that fails is left alone.
 	retryAfter = time.Second
+	// checkEvery is how often a store is asked for what it should have, at least.
+	checkEvery = 5 * time.Second
 	// startsWindow is the longest that a count of session starts may last: Discord's day, and
 	// an hour for clocks that differ.
 	startsWindow = 25 * time.Hour
@@ -125,23 +128,33 @@ func (k *Keeper) Run(ctx context.Context, e Engine) {
 		select {
 		case <-tick.C:
 			if k.failing.IsZero() || time.Since(k.tried) >= retryAfter {
-				k.Save(ctx, e)
+				k.save(ctx, e, changed)
 			}
 		case <-k.wake:
-			k.save(ctx, e, true)
+			k.save(ctx, e, awaited)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// Save writes the checkpoints that have changed. After an error, which is logged, those
-// that were not written are written the next time.
-func (k *Keeper) Save(ctx context.Context, e Engine) error { return k.save(ctx, e, false) }
+// Save writes all checkpoints, as the last of a process: also those that have not changed, which
+// the store may have lost.
+func (k *Keeper) Save(ctx context.Context, e Engine) error { return k.save(ctx, e, all) }
 
-// save is Save. If the engine waits for a session to be stored, it hears of those that have
-// been already: a session may come with the id, and the seq, of the one before it.
-func (k *Keeper) save(ctx context.Context, e Engine, waits bool) error {
+// What save writes.
+type scope int
+
+const (
+	changed scope = iota // what the store does not have yet
+	awaited              // the same; the engine waits for a session to be stored
+	all                  // what it should have, too
+)
+
+// save writes checkpoints. After an error, which is logged, those that were not written are
+// written the next time. If the engine waits for a session to be stored, it hears of those that
+// have been already: a session may come with the id, and the seq, of the one before it.
+func (k *Keeper) save(ctx context.Context, e Engine, what scope) error {
 	changes := State{}
 	now := time.Now()
 	type session struct {
@@ -164,10 +177,10 @@ func (k *Keeper) save(ctx context.Context, e Engine, waits bool) error {
 		age := now.Sub(was.At)
 		current := was.Bot == k.Bot && was.Intents == k.Intents && age >= 0 && age < k.MaxAge/4
 		same := was.Session == s && (current || s == (engine.Session{}))
-		if id != "" && (waits || !same) {
+		if id != "" && (what == awaited || !same) {
 			stored = append(stored, session{shard, id})
 		}
-		if same {
+		if same && (what != all || s == (engine.Session{})) {
 			continue
 		}
 		if changes.Checkpoints == nil {
@@ -179,15 +192,20 @@ func (k *Keeper) save(ctx context.Context, e Engine, waits bool) error {
 			changes.Checkpoints[shard] = Checkpoint{}
 		}
 	}
-	if starts := e.Starts(); starts.Count != k.saved.Starts.Count || !starts.Until.Truncate(time.Millisecond).Equal(k.saved.Starts.Until.Truncate(time.Millisecond)) {
+	if starts := e.Starts(); what == all || starts.Count != k.saved.Starts.Count || !starts.Until.Truncate(time.Millisecond).Equal(k.saved.Starts.Until.Truncate(time.Millisecond)) {
 		changes.Starts = starts
 	}
-	if changes.Checkpoints == nil && changes.Starts == (engine.Starts{}) && k.failing.IsZero() {
+	if changes.Checkpoints == nil && changes.Starts == (engine.Starts{}) && k.failing.IsZero() && now.Sub(k.tried) < checkEvery {
 		return nil
 	}
 	k.tried = now
 	failpoint.Hit("store")
-	if err := k.Store.Save(ctx, changes); err != nil {
+	err := k.Store.Save(ctx, changes)
+	if errors.Is(err, errLost) && what != all {
+		k.Log.Warn("stored sessions are missing in the store: all are stored again", "error", err)
+		return k.save(ctx, e, all)
+	}
+	if err != nil {
 		if k.failing.IsZero() {
 			k.failing = now
 		}

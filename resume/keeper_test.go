@@ -206,7 +206,7 @@ func TestKeeperAges(t *testing.T) {
 		}
 		for range 100 {
 			time.Sleep(5 * time.Minute)
-			k.Save(t.Context(), e)
+			k.save(t.Context(), e, changed)
 		}
 		time.Sleep(40 * time.Minute)
 		want := map[int]engine.Session{0: quiet, 1: {ID: "of-another-gateway"}}

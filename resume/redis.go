@@ -5,6 +5,7 @@ package resume
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -43,6 +44,11 @@ type Redis struct {
 	other map[int]string
 	// saved is what was loaded, or last written, of a shard.
 	saved map[int]position
+	// written is what this process has written itself of a shard; checked is when its keys
+	// were last asked for, and next the shard at which that goes on.
+	written map[int]position
+	checked time.Time
+	next    int
 	// Of Starts: what was loaded, and who adds to it.
 	loaded  engine.Starts
 	process string
@@ -68,11 +74,13 @@ const (
 
 // saveScript stores a checkpoint, unless there is one of the same session with a higher seq:
 // that of a process which has taken over. Its keys are the hash and the set, its
-// arguments the shard, the expiry in seconds, whether it is stored in any case, and the
-// fields: session and seq first. What is there and is no checkpoint is replaced.
+// arguments the shard, the expiry in seconds, the mode, and the fields: session and seq first. In
+// mode 1 it is stored in any case, and in mode 2 not over another session: this process has
+// written it before. What is there and is no checkpoint is replaced.
 var saveScript = rueidis.NewLuaScript(`
 local has = redis.pcall('HMGET', KEYS[1], 'session', 'seq')
-if not has.err and ARGV[3] == '0' and has[1] == ARGV[5] and has[1] ~= '' and string.match(has[2] or '', '^%d+$') and tonumber(has[2]) > tonumber(ARGV[7]) and tonumber(has[2]) <= 2^53 then return 0 end
+if not has.err and ARGV[3] == '2' and has[1] and has[1] ~= '' and has[1] ~= ARGV[5] then return 0 end
+if not has.err and ARGV[3] ~= '1' and has[1] == ARGV[5] and has[1] ~= '' and string.match(has[2] or '', '^%d+$') and tonumber(has[2]) > tonumber(ARGV[7]) and tonumber(has[2]) <= 2^53 then return 0 end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], unpack(ARGV, 4))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
@@ -87,9 +95,11 @@ return 1`)
 
 // compatScript does what the other gateway does: seq is only ever raised, which is why the
 // new session of a shard must begin with DEL. What is no seq is replaced. Its keys are session
-// and seq.
+// and seq, its arguments these and the mode of saveScript.
 var compatScript = rueidis.NewLuaScript(`
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] or ARGV[3] ~= '0' then
+local has = redis.pcall('GET', KEYS[1])
+if ARGV[3] == '2' and type(has) == 'string' and has ~= ARGV[1] then return 0 end
+if has ~= ARGV[1] or ARGV[3] == '1' then
   redis.call('SET', KEYS[1], ARGV[1])
   redis.call('DEL', KEYS[2])
 end
@@ -131,7 +141,7 @@ func (r *Redis) do(ctx context.Context, f func(ctx context.Context) error) error
 		r.client = client
 	}
 	err := f(ctx)
-	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered {
+	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered && !errors.Is(err, errLost) {
 		r.Close()
 	}
 	if err != nil {
@@ -344,11 +354,15 @@ func (r *Redis) Save(ctx context.Context, changes State) error {
 			if was := r.saved[shard]; was.session == c.ID && was.seq > c.Seq {
 				anew = "1"
 			}
+			mode := anew
+			if was, has := r.written[shard]; has && was == (position{c.ID, c.Seq}) && c.ID != "" {
+				mode = "2"
+			}
 			if c.empty() {
 				removals = append(removals, b().Del().Key(key).Build(), b().Srem().Key(r.key("shards")).Member(id).Build())
 			} else {
 				args := []string{
-					id, seconds, anew, "session", c.ID, "seq", decimal(c.Seq), "url", c.ResumeURL, "shards", strconv.Itoa(c.Shards),
+					id, seconds, mode, "session", c.ID, "seq", decimal(c.Seq), "url", c.ResumeURL, "shards", strconv.Itoa(c.Shards),
 					"intents", strconv.FormatUint(uint64(c.Intents), 10), "bot", strconv.FormatUint(c.Bot, 10), "at", strconv.FormatUint(millis(c.At), 10),
 				}
 				for i, prefix := range [...]string{"gap_", "gap2_"} {
@@ -363,7 +377,7 @@ func (r *Redis) Save(ctx context.Context, changes State) error {
 				// not depend on whether the shard has been without a session in between.
 				stale = append(stale, b().Del().Key(old+"session").Build(), b().Del().Key(old+"seq").Build())
 			case r.Compat:
-				others = append(others, rueidis.LuaExec{Keys: []string{old + "session", old + "seq"}, Args: []string{c.ID, decimal(c.Seq), anew}})
+				others = append(others, rueidis.LuaExec{Keys: []string{old + "session", old + "seq"}, Args: []string{c.ID, decimal(c.Seq), mode}})
 			}
 		}
 		var answers []rueidis.RedisResult
@@ -392,10 +406,16 @@ func (r *Redis) Save(ctx context.Context, changes State) error {
 		if r.other == nil {
 			r.other = make(map[int]string)
 		}
+		if r.written == nil {
+			r.written = make(map[int]position)
+		}
 		for shard, c := range changes.Checkpoints {
 			r.saved[shard], r.other[shard] = position{c.ID, c.Seq}, c.ID
+			if r.written[shard] = r.saved[shard]; c.empty() {
+				delete(r.written, shard)
+			}
 		}
-		return nil
+		return r.check(ctx, time.Now())
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"sync"
 	"time"
 
@@ -41,11 +42,16 @@ type Store interface {
 	// Save stores the checkpoints of changes in place of those that their shards
 	// had; the zero Checkpoint removes its shard's, and so does one that could not be
 	// loaded again. Starts is stored unless it is zero. After an error any of them may be stored, and Save is called
-	// again with all of them, or newer ones.
+	// again with all of them, or newer ones. Also without changes it looks, now and then, whether
+	// what it has saved is there, and writes it again, or returns an error that is errLost.
 	Save(ctx context.Context, changes State) error
 	// Close releases the store.
 	Close() error
 }
+
+// errLost says that checkpoints which were saved are not there: somebody has emptied the store, or
+// it came back without them. All are to be saved again.
+var errLost = errors.New("the store has lost checkpoints")
 
 // Fingerprint returns what tells the sessions of one token from those of another. It
 // says nothing about the token, which has 200 bits that nobody can guess.

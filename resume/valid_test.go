@@ -227,8 +227,8 @@ func TestKeeperRefuses(t *testing.T) {
 			t.Helper()
 			e.set(map[int]engine.Session{0: s, 1: other}, engine.Starts{})
 			for range 100 {
-				time.Sleep(100 * time.Millisecond)
-				if err := k.Save(t.Context(), e); err != nil {
+				time.Sleep(10 * time.Millisecond)
+				if err := k.save(t.Context(), e, changed); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -36,8 +36,10 @@ const answerTimeout = 10 * time.Second
 // NewClientOption returns how to reach Redis at the addresses: host:port, or URLs as
 // rueidis.ParseURL takes them (redis, rediss and unix, with user, password, database
 // number; master_set names a Sentinel's master). Several are the nodes of a
-// cluster, or Sentinels. secure, if any, is used for rediss. The error does not
-// contain an address, in which a password may stand.
+// cluster, or Sentinels. secure, if any, is used for rediss, which is that of the Sentinels too:
+// they and the master that they name must each have a certificate for the host that is
+// dialed, or for secure.ServerName. The error does not contain an address, in which a password
+// may stand.
 func NewClientOption(addresses []string, secure *tls.Config) (rueidis.ClientOption, error) {
 	var o rueidis.ClientOption
 	for i, a := range addresses {
@@ -58,10 +60,20 @@ func NewClientOption(addresses []string, secure *tls.Config) (rueidis.ClientOpti
 			}
 			continue
 		}
+		if o.TLSConfig == nil && next.TLSConfig != nil {
+			return o, fmt.Errorf("address %d of Redis is rediss://, but the first is not: all are reached as the first is", i+1)
+		}
 		o.InitAddress = append(o.InitAddress, next.InitAddress...)
 	}
 	if len(o.InitAddress) == 0 {
 		return o, errors.New("no address of Redis")
+	}
+	if o.TLSConfig != nil && o.Sentinel.MasterSet != "" {
+		o.TLSConfig.ServerName = "" // of the first Sentinel; empty, it is the host that is dialed
+		if secure != nil {
+			o.TLSConfig.ServerName = secure.ServerName
+		}
+		o.Sentinel.TLSConfig = o.TLSConfig // rueidis has no default for it
 	}
 	return o, nil
 }
@@ -86,6 +98,7 @@ func Connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error
 	if o.Dialer.KeepAlive == 0 {
 		o.Dialer.KeepAlive = time.Second // also how often an idle connection is tried
 	}
+	o.Sentinel.Dialer = o.Dialer             // rueidis has no default for it
 	o.ClusterOption.MaxMovedRedirections = 5 // a server may send one round in a circle
 	guard(&o)
 	client, err := rueidis.NewClient(o)
