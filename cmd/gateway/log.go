@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -12,7 +13,26 @@ import (
 
 	"sluice/cmd/gateway/config"
 	"sluice/internal/loglimit"
+	"sluice/internal/logwriter"
 )
+
+// logBuffer bounds the log lines that wait for who reads standard error.
+const logBuffer = 1 << 20
+
+// openLog returns newLogger's logger, and what it writes to, which does not block when nobody
+// reads w: a full pipe must stop neither the events nor SIGTERM. The last lines are written by
+// its Close.
+func openLog(c config.LogConfig, secret config.Secret, w io.Writer) (*slog.Logger, *logwriter.Writer) {
+	if c.Format == config.LogAuto && isTerminal(w) {
+		c.Format = config.LogText
+	}
+	out := logwriter.New(w, logBuffer, func(dropped int) []byte {
+		var line bytes.Buffer
+		newLogger(c, secret, &line).Warn(loglimit.Omitted, "omitted", dropped, "reason", "standard error is not read, or too slowly")
+		return line.Bytes()
+	})
+	return newLogger(c, secret, out), out
+}
 
 // newLogger returns a logger that writes to w: as text if w is a terminal and
 // as JSON otherwise, unless the format is set. What is the secret, or looks like

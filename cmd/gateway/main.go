@@ -69,11 +69,13 @@ func realMain(args, environ []string, stdout, stderr io.Writer) int {
 	case "sessions":
 		return sessions(ctx, cfg, len(cmd.args) > 0, cmd.yes, os.Stdin, stdout, stderr)
 	}
-	log := newLogger(cfg.Log, cfg.Token, stderr)
+	log, out := openLog(cfg.Log, cfg.Token, stderr)
+	defer out.Close()
 	logProblems(ctx, log, problems)
 	u := newUpgrades(cfg, log)
 	ctx = u.await(ctx, cmd.settings())
 	err = run(ctx, cfg, log, u.started)
+	out.Flush() // so that there is room for the last line
 	if context.Cause(ctx) != errUpgrade {
 		u.failed(err)
 		return exitCode(err, log)
@@ -83,6 +85,7 @@ func realMain(args, environ []string, stdout, stderr io.Writer) int {
 		u.failed(errors.New("a signal has ended the process"))
 		return exitCode(err, log)
 	}
+	out.Flush()
 	err = succeed(environ)
 	u.failed(err)
 	return exitCode(err, log)
