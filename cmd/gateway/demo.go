@@ -61,7 +61,7 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		defer cancel()
 	}
 	signal.Ignore(syscall.SIGPIPE) // as in run
-	log, out := openLog(config.LogConfig{Level: slog.LevelInfo, Format: config.LogText}, "", stderr)
+	log, out := openLog(config.LogConfig{Level: slog.LevelInfo, Format: config.LogText}, nil, stderr)
 	defer out.Close()
 	err := runDemo(ctx, demoOptions(*seed, *rate), c, stdout, out, log)
 	out.Flush() // so that there is room for the last line

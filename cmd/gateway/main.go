@@ -69,7 +69,7 @@ func realMain(args, environ []string, stdout, stderr io.Writer) int {
 	case "sessions":
 		return sessions(ctx, cfg, len(cmd.args) > 0, cmd.yes, os.Stdin, stdout, stderr)
 	}
-	log, out := openLog(cfg.Log, cfg.Token, stderr)
+	log, out := openLog(cfg.Log, cfg.Secrets(), stderr)
 	defer out.Close()
 	logProblems(ctx, log, problems)
 	u := newUpgrades(cfg, log)

@@ -214,7 +214,7 @@ func TestLogger(t *testing.T) {
 	}
 	lines := func(c config.LogConfig) []string {
 		var out bytes.Buffer
-		log := newLogger(c, "secret-token", &out)
+		log := newLogger(c, config.Secrets{"secret-token"}, &out)
 		logProblems(context.Background(), log, problems)
 		log.Error("an error")
 		return strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
@@ -241,7 +241,7 @@ func TestLogHidesSecrets(t *testing.T) {
 	const shaped = "MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs"
 	for _, format := range []string{config.FormatJSON, config.LogText} {
 		var out bytes.Buffer
-		log := newLogger(config.LogConfig{Format: format}, "secret-token", &out)
+		log := newLogger(config.LogConfig{Format: format}, config.Secrets{"secret-token"}, &out)
 		log.Warn("secret-token", "input", `{"token":"secret-token","x":"`+shaped+`"}`, "reason", errors.New("secret-token"), "wait", 1500*time.Millisecond)
 		if got := out.String(); strings.Contains(got, "secret-token") || strings.Contains(got, shaped) || !strings.Contains(got, "1.5s") {
 			t.Errorf("%s: %s", format, got)

@@ -50,12 +50,21 @@ func (u SecretURL) String() string {
 	if !ok {
 		return mask
 	}
-	if password == "" {
+	scheme, rest, _ := strings.Cut(string(u), "://")
+	login := strings.LastIndexByte(rest, '@') // without a scheme there is none
+	if login < 0 {
 		return string(u)
 	}
-	start := strings.Index(string(u), "://") + len("://")
-	at := start + strings.LastIndexByte(string(u[start:]), '@')
-	user, _, _ := strings.Cut(string(u[start:at]), ":")
+	start := len(scheme) + len("://")
+	at := start + login
+	user, _, set := strings.Cut(string(u[start:at]), ":")
+	switch {
+	case strings.Contains(strings.ToLower(user), "%3a"), // user%3Apassword
+		!set && user != "" && isRedis(strings.ToLower(scheme)): // a lone password
+		return string(u[:start]) + mask + string(u[at:])
+	case password == "":
+		return string(u)
+	}
 	return string(u[:start]) + user + ":" + mask + string(u[at:])
 }
 
