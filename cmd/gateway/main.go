@@ -63,6 +63,12 @@ func realMain(args, environ []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case "check":
 		printProblems(stderr, problems, config.Note)
+		if held, ok := trialOf(environ); ok {
+			if err := tryStart(ctx, cfg, held); err != nil {
+				fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(err.Error()))
+				return exitFailure
+			}
+		}
 		return check(ctx, cfg, cmd.online, stdout, stderr)
 	case "upgrade":
 		return upgrade(ctx, cfg, stdout, stderr)
