@@ -52,7 +52,7 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	c, ok := wire.ParseCompression(*compression)
 	if flags.NArg() > 0 || !ok {
-		fmt.Fprintf(stderr, "gateway demo: %q is not understood; see gateway demo -h\n", append(flags.Args(), *compression))
+		fmt.Fprintf(stderr, "gateway demo: %s is not understood; see gateway demo -h\n", config.RedactArgument(fmt.Sprintf("%q", append(flags.Args(), *compression))))
 		return exitUsage
 	}
 	if *length > 0 {

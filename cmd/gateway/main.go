@@ -34,7 +34,7 @@ func main() {
 func realMain(args, environ []string, stdout, stderr io.Writer) int {
 	cmd, err := parseCommand(args)
 	if err != nil {
-		fmt.Fprintf(stderr, "gateway: %s\nSee gateway help.\n", config.Redact(err.Error()))
+		fmt.Fprintf(stderr, "gateway: %s\nSee gateway help.\n", config.RedactArgument(err.Error()))
 		return exitUsage
 	}
 	if cmd.name == "run" {

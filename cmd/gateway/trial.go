@@ -49,12 +49,13 @@ func tryStart(ctx context.Context, cfg *config.Config, held string) error {
 		if pid, err := resume.Owner(dir); err == nil && pid != os.Getppid() {
 			return fmt.Errorf("shard_store.directory: process %d uses %s", pid, dir)
 		}
-		if err := tryDirectory(dir); err != nil {
+		if err := tryDirectory(dir, 64<<10); err != nil {
 			return fmt.Errorf("shard_store.directory: %w", err)
 		}
 	}
 	if cfg.Spool.Directory != "" && cfg.Broker.Type != config.BrokerStdio {
-		if err := tryDirectory(cfg.Spool.Directory); err != nil {
+		// With a full disk it starts, and waits for the broker.
+		if err := tryDirectory(cfg.Spool.Directory, 0); err != nil {
 			return fmt.Errorf("spool.directory: %w", err)
 		}
 	}
@@ -64,9 +65,9 @@ func tryStart(ctx context.Context, cfg *config.Config, held string) error {
 	return tryBrokers(ctx, cfg)
 }
 
-// tryDirectory writes a file of 64 KiB to the disk, in a directory that is made if need be, and
-// removes it.
-func tryDirectory(dir string) error {
+// tryDirectory writes a file of size bytes to the disk, in a directory that is made if need be,
+// and removes it.
+func tryDirectory(dir string, size int) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func tryDirectory(dir string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(make([]byte, 64<<10))
+	_, err = f.Write(make([]byte, size))
 	if err == nil {
 		err = f.Sync()
 	}

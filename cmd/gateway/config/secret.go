@@ -110,6 +110,13 @@ var tokenShape = regexp.MustCompile(`[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{5,}\.[A-Z
 // for texts that may hold anything, such as an argument in the wrong place.
 func Redact(text string) string { return tokenShape.ReplaceAllString(text, mask) }
 
+// argumentShape is what a part of a token looks like, or one that is not quite Discord's.
+var argumentShape = regexp.MustCompile(`[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{10,}`)
+
+// RedactArgument is Redact for a word of the command line that is not understood. It is
+// stricter: nothing is lost if the word is not shown.
+func RedactArgument(text string) string { return argumentShape.ReplaceAllString(text, mask) }
+
 // Redact returns the text with *** for the secret and for whatever looks like a
 // token of Discord.
 func (s Secret) Redact(text string) string {
