@@ -4,14 +4,17 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
@@ -58,7 +61,20 @@ func quotingServer(t *testing.T) (address string) {
 	return l.Addr().String()
 }
 
+// awaitClients waits for what the Redis client leaves for a second after a login that is refused.
+func awaitClients(t *testing.T) {
+	stacks := make([]byte, 1<<20)
+	for bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("rueidis.(*call).DelayDo")) {
+		select {
+		case <-t.Context().Done():
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
 func TestQuotedPasswordIsNotLogged(t *testing.T) {
+	defer awaitClients(t)
 	t.Chdir(t.TempDir())
 	url := "redis://bob:HUNTER2%2FPASSWORD@" + quotingServer(t)
 	for _, environ := range [][]string{

@@ -15,6 +15,7 @@ import (
 // `gateway check`, as a process that hands over calls it, refuses what would not start, and
 // leaves nothing behind.
 func TestTrial(t *testing.T) {
+	defer awaitClients(t)
 	t.Chdir(t.TempDir())
 	if err := os.WriteFile("file", nil, 0o600); err != nil {
 		t.Fatal(err)
