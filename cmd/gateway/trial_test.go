@@ -1,3 +1,5 @@
+//go:build unix
+
 // This file tests what is found out before a process hands over.
 
 package main

@@ -111,7 +111,12 @@ func TestSecrets(t *testing.T) {
 			}
 		}
 	}
-	c := Config{Redis: RedisConfig{URLs: []SecretURL{"redis://a:abc@h", "localhost:6379"}}, AMQP: AMQPConfig{URLs: []SecretURL{"amqp://guest:guest@h"}}, Proxy: "none"}
+	long := strings.Repeat("0123456789abcdef", 20)
+	c := Config{Redis: RedisConfig{URLs: []SecretURL{SecretURL("redis://a:" + long + "@h")}}}
+	if got := c.Secrets().Redact("args '" + long[:110] + "' '" + long[:40] + "' end"); got != "args '***' '***' end" {
+		t.Errorf("a password that was cut: %s", got)
+	}
+	c = Config{Redis: RedisConfig{URLs: []SecretURL{"redis://a:abc@h", "localhost:6379"}}, AMQP: AMQPConfig{URLs: []SecretURL{"amqp://guest:guest@h"}}, Proxy: "none"}
 	if got := c.Secrets(); len(got) > 0 {
 		t.Errorf("%d secrets are searched for that would hit words: %q", len(got), []string(got))
 	}

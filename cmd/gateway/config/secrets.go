@@ -98,7 +98,34 @@ func (s Secrets) Longest() int {
 }
 
 // Redact returns the text with *** for the secrets and for whatever looks like a token of Discord.
-func (s Secrets) Redact(text string) string { return redactor(s).redact(text) }
+func (s Secrets) Redact(text string) string {
+	text = redactor(s).redact(text)
+	for _, secret := range s {
+		text = redactBeginning(text, secret)
+	}
+	return text
+}
+
+// minBeginning is how much of a long secret tells that more of it follows.
+const minBeginning = 24
+
+// redactBeginning masks a long secret that was cut: Redis quotes 128 bytes of a command.
+func redactBeginning(text, secret string) string {
+	if len(secret) <= minBeginning {
+		return text
+	}
+	for {
+		i := strings.Index(text, secret[:minBeginning])
+		if i < 0 {
+			return text
+		}
+		n := minBeginning
+		for n < len(secret) && i+n < len(text) && text[i+n] == secret[n] {
+			n++
+		}
+		text = text[:i] + mask + text[i+n:]
+	}
+}
 
 // Error returns the error with its text redacted. It is the same error otherwise.
 func (s Secrets) Error(err error) error {
