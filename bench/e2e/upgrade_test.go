@@ -196,3 +196,22 @@ func TestUpgradeFromMemory(t *testing.T) {
 	p.read(func(int, line) bool { return true }) // or the drain would wait
 	p.exit(0)
 }
+
+// A next program that could not start is found out before the drain: the process goes on.
+func TestUpgradeThatWouldNotStart(t *testing.T) {
+	const shards = 2
+	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Seed: 1})
+	redis := redistest.Start(t)
+	p := startGateway(t, setup{name: buildGateway(t)}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr)
+	waitFor(t, "sessions", func() bool { return srv.Ledger().Summary().Sessions == shards && srv.Connected() == shards })
+	redis.CLI("config", "set", "requirepass", "another") // for connections that are made from now on
+	if err := p.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the refusal", func() bool { return strings.Contains(p.stderr.String(), "this process goes on") })
+	if log := p.stderr.String(); !strings.Contains(log, "redis.urls") || srv.Connected() != shards {
+		t.Errorf("%d of %d shards are connected; logged %s", srv.Connected(), shards, log)
+	}
+	p.terminate()
+	p.exit(0)
+}

@@ -249,7 +249,9 @@ func deadLetters(cfg *config.Config, log *slog.Logger) func(ev *engine.Event, re
 		return nil
 	}
 	letters := &sinks.DeadLetters{Path: cfg.Broker.DeadLetters, Max: int64(cfg.Broker.DeadLettersSize)}
+	secrets := cfg.Secrets()
 	return func(ev *engine.Event, reason error) {
+		reason = secrets.Error(reason) // a broker's text
 		if err := letters.Put(ev, reason); err != nil {
 			log.Error("an event is lost: broker.dead_letters takes nothing", "event", string(ev.Type),
 				"shard", ev.Shard, "session", ev.Session, "seq", ev.Seq, "reason", reason, "error", err)

@@ -82,12 +82,12 @@ func checkOnline(ctx context.Context, cfg *config.Config, stdout, stderr io.Writ
 	defer cancel()
 	tls, err := cfg.TLS()
 	if err != nil {
-		fmt.Fprintf(stderr, "error: %s\n", err)
+		fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(err.Error()))
 		return exitUsage
 	}
 	api, err := newAPI(cfg, tls)
 	if err != nil {
-		fmt.Fprintf(stderr, "error: %s\n", err)
+		fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(err.Error()))
 		return exitUsage
 	}
 	if api == nil {
@@ -97,32 +97,32 @@ func checkOnline(ctx context.Context, cfg *config.Config, stdout, stderr io.Writ
 	defer api.Client.CloseIdleConnections()
 	info, err := api.GatewayBot(ctx)
 	if err != nil {
-		return onlineTrouble(err, stderr)
+		return onlineTrouble(cfg.Secrets(), err, stderr)
 	}
 	limit := info.Limit
 	if base, err := url.Parse(cfg.APIBase()); err == nil && cfg.Gateway.URL == "" {
 		if err := wire.CheckURL(info.URL, base, append(wire.DiscordDomains(), cfg.Gateway.Hosts...)); err != nil {
-			fmt.Fprintf(stderr, "error: gateway.hosts: the gateway's address that %s names is refused: %s\n", cfg.API.Host, cfg.Token.Redact(err.Error()))
+			fmt.Fprintf(stderr, "error: gateway.hosts: the gateway's address that %s names is refused: %s\n", cfg.API.Host, cfg.Secrets().Redact(err.Error()))
 			return exitFailure
 		}
 	}
 	fmt.Fprintf(stdout, "Discord: recommends %s; %d of %d session starts left, anew in %s; max_concurrency %d; gateway %s\n",
-		plural(info.Shards, "shard"), limit.Remaining, limit.Total, limit.ResetAfter.Round(time.Second), limit.MaxConcurrency, cfg.Token.Redact(info.URL))
+		plural(info.Shards, "shard"), limit.Remaining, limit.Total, limit.ResetAfter.Round(time.Second), limit.MaxConcurrency, cfg.Secrets().Redact(info.URL))
 	return checkAnswer(cfg, info, stderr)
 }
 
 // onlineTrouble tells why Discord was not asked or did not answer.
-func onlineTrouble(err error, stderr io.Writer) int {
+func onlineTrouble(secrets config.Secrets, err error, stderr io.Writer) int {
 	var refused *wire.APIError
 	if errors.As(err, &refused) && refused.Fatal() {
 		if refused.Status == http.StatusUnauthorized {
 			fmt.Fprintln(stderr, "error: token: Discord refuses the token (401): it is wrong or was reset")
 			return exitUnauthorized
 		}
-		fmt.Fprintf(stderr, "error: token: Discord refuses this bot (%d): %s\n", refused.Status, refused.Message)
+		fmt.Fprintf(stderr, "error: token: Discord refuses this bot (%d): %s\n", refused.Status, secrets.Redact(refused.Message))
 		return exitForbidden
 	}
-	fmt.Fprintf(stderr, "error: Discord was asked in vain: %s\n", config.Redact(err.Error()))
+	fmt.Fprintf(stderr, "error: Discord was asked in vain: %s\n", secrets.Redact(err.Error()))
 	return exitFailure
 }
 

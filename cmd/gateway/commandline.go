@@ -39,7 +39,7 @@ func parseCommand(args []string) (command, error) {
 	if len(rest) > 0 {
 		name := rest[0]
 		if !slices.Contains(subcommands, name) {
-			return cmd, fmt.Errorf("unknown command %.60q%s", name, didYouMean(name, subcommands))
+			return cmd, fmt.Errorf("unknown command %.60q%s", config.RedactArgument(name), didYouMean(name, subcommands))
 		}
 		cmd.name = name
 		if name == "demo" || name == "help" {
@@ -60,7 +60,7 @@ func parseCommand(args []string) (command, error) {
 			}
 			fallthrough
 		case len(rest) > 0:
-			return cmd, fmt.Errorf("%s takes no argument %.60q", name, rest[0])
+			return cmd, fmt.Errorf("%s takes no argument %.60q", name, config.RedactArgument(rest[0]))
 		}
 	}
 	switch {
@@ -138,6 +138,7 @@ func flagTrouble(err error) error {
 	if !unknown {
 		return err
 	}
+	name = config.RedactArgument(name)
 	if n := config.Nearest(name, flagNames); n != "" {
 		return fmt.Errorf("unknown flag -%.60s; did you mean -%s?", name, n)
 	}

@@ -52,7 +52,7 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	c, ok := wire.ParseCompression(*compression)
 	if flags.NArg() > 0 || !ok {
-		fmt.Fprintf(stderr, "gateway demo: %q is not understood; see gateway demo -h\n", append(flags.Args(), *compression))
+		fmt.Fprintf(stderr, "gateway demo: %s is not understood; see gateway demo -h\n", config.RedactArgument(fmt.Sprintf("%q", append(flags.Args(), *compression))))
 		return exitUsage
 	}
 	if *length > 0 {
@@ -61,8 +61,10 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		defer cancel()
 	}
 	signal.Ignore(syscall.SIGPIPE) // as in run
-	log := newLogger(config.LogConfig{Level: slog.LevelInfo, Format: config.LogText}, "", stderr)
-	err := runDemo(ctx, demoOptions(*seed, *rate), c, stdout, stderr, log)
+	log, out := openLog(config.LogConfig{Level: slog.LevelInfo, Format: config.LogText}, nil, stderr)
+	defer out.Close()
+	err := runDemo(ctx, demoOptions(*seed, *rate), c, stdout, out, log)
+	out.Flush() // so that there is room for the last line
 	if stdio.IsClosedPipe(err) {
 		err = nil
 	}

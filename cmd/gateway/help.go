@@ -121,7 +121,7 @@ func help(args []string, stdout, stderr io.Writer) int {
 		text, ok := topics[topic]
 		if !ok {
 			fmt.Fprintf(stderr, "gateway: no help on %s%s\nTopics: %s.\n",
-				config.Redact(fmt.Sprintf("%.60q", topic)), didYouMean(topic, topicNames), strings.Join(topicNames, ", "))
+				fmt.Sprintf("%.60q", config.RedactArgument(topic)), didYouMean(topic, topicNames), strings.Join(topicNames, ", "))
 			return exitUsage
 		}
 		io.WriteString(stdout, text)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -12,22 +13,42 @@ import (
 
 	"sluice/cmd/gateway/config"
 	"sluice/internal/loglimit"
+	"sluice/internal/logwriter"
 )
 
+// logBuffer bounds the log lines that wait for who reads standard error.
+const logBuffer = 1 << 20
+
+// openLog returns newLogger's logger, and what it writes to, which does not block when nobody
+// reads w: a full pipe must stop neither the events nor SIGTERM. The last lines are written by
+// its Close.
+func openLog(c config.LogConfig, secrets config.Secrets, w io.Writer) (*slog.Logger, *logwriter.Writer) {
+	if c.Format == config.LogAuto && isTerminal(w) {
+		c.Format = config.LogText
+	}
+	out := logwriter.New(w, logBuffer, func(dropped int) []byte {
+		var line bytes.Buffer
+		newLogger(c, secrets, &line).Warn(loglimit.Omitted, "omitted", dropped, "reason", "standard error is not read, or too slowly")
+		return line.Bytes()
+	})
+	return newLogger(c, secrets, out), out
+}
+
 // newLogger returns a logger that writes to w: as text if w is a terminal and
-// as JSON otherwise, unless the format is set. What is the secret, or looks like
-// a token, is masked wherever it stands: a bot's bad command is logged in part. Of a message
+// as JSON otherwise, unless the format is set. What is a secret, or looks like
+// a token, is masked wherever it stands: a bot's bad command is logged in part, and a broker may
+// quote the login that it refuses. Of a message
 // that comes too often lines are left out, and counted: see loglimit.
-func newLogger(c config.LogConfig, secret config.Secret, w io.Writer) *slog.Logger {
+func newLogger(c config.LogConfig, secrets config.Secrets, w io.Writer) *slog.Logger {
 	text := c.Format == config.LogText || c.Format == config.LogAuto && isTerminal(w)
 	options := &slog.HandlerOptions{
 		Level: c.Level,
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			switch v := a.Value.Any().(type) {
 			case string:
-				a.Value = slog.StringValue(printable(v, secret))
+				a.Value = slog.StringValue(printable(v, secrets))
 			case error:
-				a.Value = slog.StringValue(printable(v.Error(), secret))
+				a.Value = slog.StringValue(printable(v.Error(), secrets))
 			case time.Duration:
 				if !text { // JSON would have nanoseconds
 					a.Value = slog.StringValue(v.String())
@@ -46,13 +67,13 @@ func newLogger(c config.LogConfig, secret config.Secret, w io.Writer) *slog.Logg
 const maxLogged = 4 << 10
 
 // printable returns the text without secrets, and its beginning if it is long.
-func printable(text string, secret config.Secret) string {
+func printable(text string, secrets config.Secrets) string {
 	if len(text) <= maxLogged {
-		return secret.Redact(text)
+		return secrets.Redact(text)
 	}
-	text = secret.Redact(text[:min(len(text), 4*maxLogged)])
+	text = secrets.Redact(text[:min(len(text), 4*maxLogged)])
 	// The end of it may be a part of a secret, which is not known by that.
-	text = text[:min(maxLogged, max(0, len(text)-max(256, len(secret.Reveal()))))]
+	text = text[:min(maxLogged, max(0, len(text)-max(256, secrets.Longest())))]
 	return strings.ToValidUTF8(text, "") + "…"
 }
 

@@ -21,7 +21,7 @@ import (
 func TestBadCommandsAreCounted(t *testing.T) {
 	const commands = 300_000
 	var out bytes.Buffer
-	log := newLogger(config.LogConfig{Level: slog.LevelInfo}, "", &out)
+	log := newLogger(config.LogConfig{Level: slog.LevelInfo}, nil, &out)
 	bad := strings.Repeat(`{"shard":0,"packet":{"op":99,"d":{}}}`+"\n{]\n", commands/2)
 	refuse := func(engine.Command) error { return errors.New("refused") }
 	if err := stdio.ReadCommands(strings.NewReader(bad), refuse, log); err != nil {
@@ -57,7 +57,7 @@ func TestLongValuesAreCut(t *testing.T) {
 	for _, size := range []int{0, 10, maxLogged - 3, maxLogged, 3 * maxLogged, 4*maxLogged - len(secret)/2, 1 << 20} {
 		for _, value := range []any{strings.Repeat("é", size/2) + secret, errors.New(strings.Repeat(secret, size/len(secret)+1))} {
 			var out bytes.Buffer
-			newLogger(config.LogConfig{Level: slog.LevelInfo}, secret, &out).Info("a line", "error", value)
+			newLogger(config.LogConfig{Level: slog.LevelInfo}, config.Secrets{secret}, &out).Info("a line", "error", value)
 			if strings.Contains(out.String(), "MTk4") || strings.Contains(out.String(), "part") {
 				t.Errorf("%d bytes: a secret is logged: %.200q", size, out.String())
 			}

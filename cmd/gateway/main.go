@@ -34,7 +34,7 @@ func main() {
 func realMain(args, environ []string, stdout, stderr io.Writer) int {
 	cmd, err := parseCommand(args)
 	if err != nil {
-		fmt.Fprintf(stderr, "gateway: %s\nSee gateway help.\n", config.Redact(err.Error()))
+		fmt.Fprintf(stderr, "gateway: %s\nSee gateway help.\n", config.RedactArgument(err.Error()))
 		return exitUsage
 	}
 	if cmd.name == "run" {
@@ -63,17 +63,25 @@ func realMain(args, environ []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case "check":
 		printProblems(stderr, problems, config.Note)
+		if held, ok := trialOf(environ); ok {
+			if err := tryStart(ctx, cfg, held); err != nil {
+				fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(err.Error()))
+				return exitFailure
+			}
+		}
 		return check(ctx, cfg, cmd.online, stdout, stderr)
 	case "upgrade":
 		return upgrade(ctx, cfg, stdout, stderr)
 	case "sessions":
 		return sessions(ctx, cfg, len(cmd.args) > 0, cmd.yes, os.Stdin, stdout, stderr)
 	}
-	log := newLogger(cfg.Log, cfg.Token, stderr)
+	log, out := openLog(cfg.Log, cfg.Secrets(), stderr)
+	defer out.Close()
 	logProblems(ctx, log, problems)
 	u := newUpgrades(cfg, log)
 	ctx = u.await(ctx, cmd.settings())
 	err = run(ctx, cfg, log, u.started)
+	out.Flush() // so that there is room for the last line
 	if context.Cause(ctx) != errUpgrade {
 		u.failed(err)
 		return exitCode(err, log)
@@ -83,6 +91,7 @@ func realMain(args, environ []string, stdout, stderr io.Writer) int {
 		u.failed(errors.New("a signal has ended the process"))
 		return exitCode(err, log)
 	}
+	out.Flush()
 	err = succeed(environ)
 	u.failed(err)
 	return exitCode(err, log)

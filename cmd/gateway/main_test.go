@@ -164,8 +164,14 @@ func TestUsage(t *testing.T) {
 		{"version", exitOK, "gateway dev", ""},
 		{"chekc", exitUsage, "", "gateway: unknown command \"chekc\"; did you mean check?\n"},
 		{shaped, exitUsage, "", "unknown command \"***\""},
-		{"-" + shaped + "=1", exitUsage, "", "unknown flag ***"},
+		{"-" + shaped + "=1", exitUsage, "", "unknown flag -***"},
 		{"help " + shaped, exitUsage, "", "no help on \"***\""},
+		{"AAAA.BBBB.SECRETSECRET", exitUsage, "", "unknown command \"***\""},
+		{"help " + strings.Repeat("A", 60) + shaped, exitUsage, "", "no help on \"***\""},
+		{"check AAAA.BBBB.SECRETSECRET", exitUsage, "", "check takes no argument \"***\""},
+		{"-AAAA.BBBB.SECRETSECRET", exitUsage, "", "unknown flag -***"},
+		{"demo AAAA.BBBB.SECRETSECRET", exitUsage, "", "[\"***\" "},
+		{"help gateway.prod.toml", exitUsage, "", "no help on \"gateway.prod.toml\""},
 		{"-loglevel loud", exitUsage, "", "flag -loglevel: error: log.level: \"loud\" is none of suppress, error, warn, info, debug\n"},
 		{"check -loglevel warning", exitUsage, "", "; did you mean warn?\n"},
 		{"check -config no-such.toml", exitUsage, "", "no-such.toml: error: there is no such file\n"},
@@ -179,6 +185,21 @@ func TestUsage(t *testing.T) {
 	for _, topic := range topicNames {
 		if o := runCommand(nil, "help", topic); o.code != exitOK || len(o.stdout) < 20 {
 			t.Errorf("gateway help %s: %+v", topic, o)
+		}
+	}
+}
+
+// The token may stand in other settings, by mistake or not: it is printed with none.
+func TestConfigHidesTheToken(t *testing.T) {
+	for _, environ := range []string{
+		"DISCORD_GATEWAY_URL=ws://127.0.0.1:1/?token=AAAA.BBBB.SECRETSECRET",
+		"SHARD_STORE_DIRECTORY=/state/AAAA.BBBB.SECRETSECRET",
+		"REDIS_URL=redis://AAAA.BBBB.SECRETSECRET@127.0.0.1",
+		"REDIS_URL=redis://bob%3AAAAA.BBBB.SECRETSECRET@127.0.0.1",
+	} {
+		o := runCommand([]string{"DISCORD_TOKEN=AAAA.BBBB.SECRETSECRET", environ}, "config")
+		if o.code != exitOK || strings.Contains(o.stdout+o.stderr, "SECRETSECRET") {
+			t.Errorf("%s: exit code %d\n%s%s", environ, o.code, o.stdout, o.stderr)
 		}
 	}
 }
@@ -214,7 +235,7 @@ func TestLogger(t *testing.T) {
 	}
 	lines := func(c config.LogConfig) []string {
 		var out bytes.Buffer
-		log := newLogger(c, "secret-token", &out)
+		log := newLogger(c, config.Secrets{"secret-token"}, &out)
 		logProblems(context.Background(), log, problems)
 		log.Error("an error")
 		return strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
@@ -241,7 +262,7 @@ func TestLogHidesSecrets(t *testing.T) {
 	const shaped = "MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs"
 	for _, format := range []string{config.FormatJSON, config.LogText} {
 		var out bytes.Buffer
-		log := newLogger(config.LogConfig{Format: format}, "secret-token", &out)
+		log := newLogger(config.LogConfig{Format: format}, config.Secrets{"secret-token"}, &out)
 		log.Warn("secret-token", "input", `{"token":"secret-token","x":"`+shaped+`"}`, "reason", errors.New("secret-token"), "wait", 1500*time.Millisecond)
 		if got := out.String(); strings.Contains(got, "secret-token") || strings.Contains(got, shaped) || !strings.Contains(got, "1.5s") {
 			t.Errorf("%s: %s", format, got)

@@ -41,7 +41,7 @@ func sessions(ctx context.Context, cfg *config.Config, forget, yes bool, stdin i
 		err = forgetSessions(ctx, cfg, len(state.Checkpoints), yes, stdin, stdout)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "error: %s: %v\n", setting, err)
+		fmt.Fprintf(stderr, "error: %s: %s\n", setting, cfg.Secrets().Redact(err.Error()))
 		return exitFailure
 	}
 	return exitOK

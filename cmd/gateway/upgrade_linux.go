@@ -107,7 +107,7 @@ func (u *upgrades) end(state string, err error) {
 	}
 	r := report{ID: attempt.ID, PID: attempt.PID, State: state}
 	if err != nil {
-		r.Error = u.cfg.Token.Redact(config.Redact(err.Error()))
+		r.Error = u.cfg.Secrets().Redact(err.Error())
 	}
 	u.report(r)
 }
@@ -139,13 +139,14 @@ func checkSuccessor(ctx context.Context, args []string, cfg *config.Config) erro
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, append([]string{"check"}, args...)...)
+	cmd.Env = append(os.Environ(), trialVariable+"="+cfg.Debug.Address)
 	cmd.WaitDelay = time.Second // one of its own children may hold its output
 	out, err := cmd.CombinedOutput()
 	switch {
 	case ctx.Err() == context.DeadlineExceeded:
 		return fmt.Errorf("%s has not checked the settings within %v", name, checkTimeout)
 	case err != nil:
-		return fmt.Errorf("%s does not take the settings: %w: %s", name, err, config.Redact(string(out)))
+		return fmt.Errorf("%s would not start: %w: %s", name, err, cfg.Secrets().Redact(string(out)))
 	}
 	return nil
 }

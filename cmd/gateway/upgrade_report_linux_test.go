@@ -152,3 +152,18 @@ func TestSuccessorReports(t *testing.T) {
 	os.Mkdir(filepath.Join(dir, reportName+".new"), 0o700)
 	start().started()
 }
+
+// What a broker quotes of a login is masked in the report, too.
+func TestReportHidesPasswords(t *testing.T) {
+	dir := t.TempDir()
+	cfg := &config.Config{
+		Redis:      config.RedisConfig{URLs: []config.SecretURL{"redis://bob:HUNTER2@127.0.0.1"}},
+		ShardStore: config.ShardStoreConfig{Type: config.StoreFile, Directory: dir},
+	}
+	u := newUpgrades(cfg, slog.New(slog.DiscardHandler))
+	u.attempt.Store(&report{ID: 1, PID: os.Getpid()})
+	u.failed(errors.New("ERR unknown command `AUTH`, with args beginning with: 'bob' 'HUNTER2'"))
+	if r, err := readReport(dir); err != nil || !strings.Contains(r.Error, "'bob' '***'") {
+		t.Errorf("%+v, %v", r, err)
+	}
+}

@@ -18,11 +18,11 @@ func (c *Config) Format() string {
 	const valueWidth = 24
 	var b strings.Builder
 	for _, s := range settings {
-		origin := "default"
+		origin, value := "default", s.show(c)
 		if o := c.origins[s.Key]; o.Kind != FromDefault {
 			origin = oneLine(o.String())
+			value = c.Token.Redact(value) // which may be in an address or a path
 		}
-		value := s.show(c)
 		line := fmt.Sprintf("%-*s = %s", width, s.Key, value)
 		if value == "" {
 			unset := s.Default

@@ -50,12 +50,21 @@ func (u SecretURL) String() string {
 	if !ok {
 		return mask
 	}
-	if password == "" {
+	scheme, rest, _ := strings.Cut(string(u), "://")
+	login := strings.LastIndexByte(rest, '@') // without a scheme there is none
+	if login < 0 {
 		return string(u)
 	}
-	start := strings.Index(string(u), "://") + len("://")
-	at := start + strings.LastIndexByte(string(u[start:]), '@')
-	user, _, _ := strings.Cut(string(u[start:at]), ":")
+	start := len(scheme) + len("://")
+	at := start + login
+	user, _, set := strings.Cut(string(u[start:at]), ":")
+	switch {
+	case strings.Contains(strings.ToLower(user), "%3a"), // user%3Apassword
+		!set && user != "" && isRedis(strings.ToLower(scheme)): // a lone password
+		return string(u[:start]) + mask + string(u[at:])
+	case password == "":
+		return string(u)
+	}
 	return string(u[:start]) + user + ":" + mask + string(u[at:])
 }
 
@@ -100,6 +109,13 @@ var tokenShape = regexp.MustCompile(`[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{5,}\.[A-Z
 // Redact returns the text with *** for whatever looks like a token of Discord:
 // for texts that may hold anything, such as an argument in the wrong place.
 func Redact(text string) string { return tokenShape.ReplaceAllString(text, mask) }
+
+// argumentShape is what a part of a token looks like, or one that is not quite Discord's.
+var argumentShape = regexp.MustCompile(`[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{10,}`)
+
+// RedactArgument is Redact for a word of the command line that is not understood. It is
+// stricter: nothing is lost if the word is not shown.
+func RedactArgument(text string) string { return argumentShape.ReplaceAllString(text, mask) }
 
 // Redact returns the text with *** for the secret and for whatever looks like a
 // token of Discord.

@@ -53,6 +53,10 @@ func TestSecretURL(t *testing.T) {
 		"amqp://user:pass@localhost:5672/v": "amqp://user:***@localhost:5672/v",
 		"amqp://user:p@ss@localhost":        "amqp://user:***@localhost",
 		"redis://:pass@localhost/0":         "redis://:***@localhost/0",
+		"redis://pass@localhost/0":          "redis://***@localhost/0",
+		"rediss://bob%3apass@localhost":     "rediss://***@localhost",
+		"amqp://bob%3Apass@localhost":       "amqp://***@localhost",
+		"redis://bob%3Apass:x@localhost":    "redis://***@localhost",
 		"redis://localhost?password=pass":   "***",
 		"amqp://user:pa/ss@localhost":       "***",
 		"user:pass@localhost":               "***",
@@ -75,5 +79,45 @@ func TestRedact(t *testing.T) {
 	}})
 	if text := fmt.Sprint(problems); strings.Contains(text, "very.secret") || strings.Contains(text, shaped) {
 		t.Error(text)
+	}
+}
+
+// TestSecrets: whichever setting a password is from, it is masked in what a broker or proxy says,
+// as it is and as it is written in the address.
+func TestSecrets(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://bob:env-pass@proxy:3128")
+	for _, tt := range []struct {
+		what    string
+		config  Config
+		secrets []string
+	}{
+		{"the token", Config{Token: "my.own.token"}, []string{"my.own.token"}},
+		{"redis", Config{Redis: RedisConfig{URLs: []SecretURL{"redis://a:one1@h", "redis://bob:HUNTER2%2FPASS@h"}}},
+			[]string{"one1", "HUNTER2/PASS", "HUNTER2%2FPASS"}},
+		{"a lone user", Config{Redis: RedisConfig{URLs: []SecretURL{"redis://HUNTER2@h"}}}, []string{"HUNTER2"}},
+		{"an escaped colon", Config{Redis: RedisConfig{URLs: []SecretURL{"redis://bob%3AHUNTER2@h"}}}, []string{"HUNTER2"}},
+		{"no scheme", Config{Redis: RedisConfig{URLs: []SecretURL{"bob:HUNTER2@h:6379"}}}, []string{"HUNTER2"}},
+		{"a parameter", Config{Redis: RedisConfig{URLs: []SecretURL{"redis://h?password=HUNTER2"}}}, []string{"HUNTER2"}},
+		{"one in another", Config{Redis: RedisConfig{URLs: []SecretURL{"redis://a:pass@h", "redis://a:passHUNTER2@h"}}}, []string{"passHUNTER2"}},
+		{"amqp", Config{AMQP: AMQPConfig{URLs: []SecretURL{"amqp://u:se%22cret@h", "amqp://u:pw12@h"}}},
+			[]string{`se"cret`, `se\"cret`, "se%22cret", "pw12"}},
+		{"proxy", Config{Proxy: "http://bob:proxy-pass@h:3128"}, []string{"proxy-pass", "Ym9iOnByb3h5LXBhc3M="}},
+		{"the environment's proxy", Config{}, []string{"env-pass"}},
+	} {
+		for _, secret := range tt.secrets {
+			text := "ERR unknown command `AUTH`, with args beginning with: 'bob' '" + secret + "' "
+			if got := tt.config.Secrets().Redact(text); strings.Contains(got, secret) || strings.Contains(got, "HUNTER") || !strings.Contains(got, mask) || !strings.HasPrefix(got, "ERR unknown command `AUTH`") {
+				t.Errorf("%s: %s", tt.what, got)
+			}
+		}
+	}
+	long := strings.Repeat("0123456789abcdef", 20)
+	c := Config{Redis: RedisConfig{URLs: []SecretURL{SecretURL("redis://a:" + long + "@h")}}}
+	if got := c.Secrets().Redact("args '" + long[:110] + "' '" + long[:40] + "' end"); got != "args '***' '***' end" {
+		t.Errorf("a password that was cut: %s", got)
+	}
+	c = Config{Redis: RedisConfig{URLs: []SecretURL{"redis://a:abc@h", "localhost:6379"}}, AMQP: AMQPConfig{URLs: []SecretURL{"amqp://guest:guest@h"}}, Proxy: "none"}
+	if got := c.Secrets(); len(got) > 0 {
+		t.Errorf("%d secrets are searched for that would hit words: %q", len(got), []string(got))
 	}
 }
