@@ -33,6 +33,10 @@
 //     the bucket's window has passed and the daily budget was counted down.
 //   - The checkpoint of a session never passes an event that the Sink has not
 //     acknowledged.
+//   - What a peer sends costs no more than it is worth: before Identify or Resume a message has
+//     64 KiB; what has not arrived whole counts against one budget for all shards, large messages
+//     are inflated in turns (wire.Bounds), and a reader looks at the clock between messages.
+//   - No wait is silent or for ever: watch.go, and warn in it, log them.
 //   - No event of a session is handed on before the session is stored (hold.go),
 //     and the end of one is told, and stored until it is told (gap.go).
 package engine
