@@ -72,6 +72,7 @@ func TestRatio(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer inf.Close()
 		s := newCompressor(t, c)
 		for _, n := range []int{1000, 1 << 20, 30 << 20} {
 			if out, _, err := inf.Inflate(nil, s.message(t, like(n))); err != nil || len(out) != n {

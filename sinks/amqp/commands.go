@@ -128,7 +128,7 @@ func (s *Sink) commands(ctx context.Context, shards []int, handle func(*command)
 func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle func(*command), up func(context.Context)) error {
 	var queues []<-chan amqp091.Delivery
 	var ch *amqp091.Channel
-	topology := &topology{sink: s, keys: keys}
+	topology := &topology{sink: s, keys: keys, unread: make(map[string]time.Time), lost: make(chan error, 1)}
 	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, t *tap) (err error) {
 		queues = queues[:0]
 		topology.at, topology.conn = a, conn
@@ -140,13 +140,13 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 			return explainOpen(a, s.o.External, err)
 		}
 		for _, key := range keys {
-			queue, err := declareQueue(b.o, a, ch, key)
+			q, err := declareQueue(b.o, a, ch, key)
 			if err != nil {
 				return err
 			}
-			d, err := ch.Consume(queue, "", false, false, false, false, amqp091.Table{"x-consumer-timeout": consumerTimeout})
+			d, err := ch.Consume(q.Name, "", false, false, false, false, amqp091.Table{"x-consumer-timeout": consumerTimeout})
 			if err != nil {
-				return explainDeclare(a, "queue", queue, err)
+				return explainDeclare(a, "queue", q.Name, err)
 			}
 			queues = append(queues, d)
 		}
@@ -204,6 +204,7 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 	case e := <-closes:
 		err = fmt.Errorf("amqp: the connection for commands: %w", withDefault(e, amqp091.ErrClosed))
 	case err = <-ended:
+	case err = <-topology.lost:
 	}
 	// What is done is still acknowledged, by a broker that listens.
 	late := time.AfterFunc(closeTimeout, func() { t.Close() })

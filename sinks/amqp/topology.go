@@ -37,17 +37,16 @@ func declareExchange(o *Options, a *address, conn *amqp091.Connection) (*amqp091
 	return nil, explainDeclare(a, "exchange", o.Exchange, err)
 }
 
-// declareQueue declares the queue for commands with the routing key key, and binds it. It returns
-// its name.
-func declareQueue(o *Options, a *address, ch *amqp091.Channel, key string) (queue string, err error) {
-	queue = o.Exchange + ":" + key
-	if _, err = ch.QueueDeclare(queue, true, false, false, false, nil); err == nil {
+// declareQueue declares the queue for commands with the routing key key, and binds it.
+func declareQueue(o *Options, a *address, ch *amqp091.Channel, key string) (q amqp091.Queue, err error) {
+	queue := o.Exchange + ":" + key
+	if q, err = ch.QueueDeclare(queue, true, false, false, false, nil); err == nil {
 		err = ch.QueueBind(queue, key, o.Exchange, false, nil)
 	}
 	if err != nil {
-		return "", explainDeclare(a, "queue", queue, err)
+		return q, explainDeclare(a, "queue", queue, err)
 	}
-	return queue, nil
+	return q, nil
 }
 
 // isCode reports whether err is a refusal by the broker with that code.
@@ -64,7 +63,15 @@ type topology struct {
 	keys []string
 
 	mu sync.Mutex // held by repair: amqp091-go's channels answer one request at a time
+
+	// Queues without a consumer, and since when; owned by watch. RabbitMQ may tell nobody of a
+	// queue that is deleted and declared again at once: the connection is then made anew.
+	unread map[string]time.Time
+	lost   chan error // holds one
 }
+
+// unreadFor is how long a queue may be without a consumer, for its reader to consume again.
+const unreadFor = 5 * time.Second
 
 // watch declares everything again each s.every, and when the publisher has connected
 // again, until ctx ends.
@@ -117,8 +124,21 @@ func (t *topology) check() error {
 	}
 	defer ch.Close()
 	for _, key := range t.keys {
-		if _, err := declareQueue(o, t.at, ch, key); err != nil {
+		q, err := declareQueue(o, t.at, ch, key)
+		if err != nil {
 			return err
+		}
+		since, unread := t.unread[key]
+		switch {
+		case q.Consumers > 0:
+			delete(t.unread, key)
+		case !unread:
+			t.unread[key] = time.Now()
+		case time.Since(since) >= unreadFor:
+			select {
+			case t.lost <- fmt.Errorf("amqp: nobody reads the queue %q any more: it was deleted and declared again", q.Name):
+			default:
+			}
 		}
 	}
 	return nil
@@ -135,14 +155,14 @@ func (t *topology) repair(reader *amqp091.Channel, key string) (<-chan amqp091.D
 		return nil, err
 	}
 	defer ch.Close()
-	queue, err := declareQueue(o, t.at, ch, key)
+	q, err := declareQueue(o, t.at, ch, key)
 	if err != nil {
 		return nil, err
 	}
-	from, err := reader.Consume(queue, "", false, false, false, false, amqp091.Table{"x-consumer-timeout": consumerTimeout})
+	from, err := reader.Consume(q.Name, "", false, false, false, false, amqp091.Table{"x-consumer-timeout": consumerTimeout})
 	if err != nil {
-		return nil, fmt.Errorf("amqp: the queue %q was deleted: %w", queue, err)
+		return nil, fmt.Errorf("amqp: the queue %q was deleted: %w", q.Name, err)
 	}
-	t.sink.lines.warn("amqp: a queue of commands was deleted, with the commands in it; it is declared, bound and read again", "queue", queue)
+	t.sink.lines.warn("amqp: a queue of commands was deleted, with the commands in it; it is declared, bound and read again", "queue", q.Name)
 	return from, nil
 }
