@@ -5,7 +5,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=dev
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /gateway ./cmd/gateway && mkdir /state
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X sluice/cmd/gateway/cli.version=$VERSION" -o /gateway ./cmd/gateway && mkdir /state
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/

@@ -1,0 +1,157 @@
+// This file is `gateway check`: it says what would be started, and asks Discord
+// whether it would be let in.
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"sluice/cmd/gateway/config"
+	"sluice/wire"
+)
+
+// onlineTimeout bounds the question to Discord.
+const onlineTimeout = 20 * time.Second
+
+// check prints a summary of valid settings and, if online, of what Discord says.
+func check(ctx context.Context, cfg *config.Config, online bool, stdout, stderr io.Writer) int {
+	if online {
+		if code := checkOnline(ctx, cfg, stdout, stderr); code != exitOK {
+			return code
+		}
+	}
+	fmt.Fprintln(stdout, "ok: "+summary(cfg))
+	return exitOK
+}
+
+// summary says in a line what would be started.
+func summary(cfg *config.Config) string {
+	token := cfg.Origin("token")
+	if token.Kind == config.FromDefault {
+		token = cfg.Origin("token_file")
+	}
+	events := "all events"
+	if cfg.Events != nil && len(cfg.Events) == 0 {
+		events = "no events"
+	} else if cfg.Events != nil {
+		events = plural(len(cfg.Events), "event")
+	}
+	privileged := "none privileged"
+	if p := cfg.Intents.Privileged(); p != 0 {
+		privileged = "privileged: " + strings.ReplaceAll(p.String(), "|", ", ")
+	}
+	shards := "as many shards as Discord recommends"
+	if cfg.Shards.Count > 0 {
+		shards = plural(cfg.Shards.Count, "shard")
+	}
+	if cfg.Shards.IDs != nil {
+		shards += ", here " + config.FormatShardIDs(cfg.Shards.IDs)
+	}
+	format := cfg.Stdio.Format
+	if cfg.Broker.Type != config.BrokerStdio {
+		format = cfg.Broker.Encoding.String()
+	}
+	return strings.Join([]string{
+		"token from " + token.String(),
+		events,
+		fmt.Sprintf("intents %d (%s)", cfg.Intents, privileged),
+		shards,
+		"compression " + cfg.Compression.String(),
+		fmt.Sprintf("broker %s (%s)", cfg.Broker.Type, format),
+	}, "; ")
+}
+
+func plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+// checkOnline asks Discord for the gateway's address and holds its answer
+// against the settings.
+func checkOnline(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) int {
+	ctx, cancel := context.WithTimeout(ctx, onlineTimeout)
+	defer cancel()
+	tls, err := cfg.TLS()
+	if err != nil {
+		fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(err.Error()))
+		return exitUsage
+	}
+	api, err := newAPI(cfg, tls)
+	if err != nil {
+		fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(err.Error()))
+		return exitUsage
+	}
+	if api == nil {
+		fmt.Fprintln(stdout, "Discord: not asked, since gateway.url and shards.count are set, and api.host is not")
+		return exitOK
+	}
+	defer api.Client.CloseIdleConnections()
+	info, err := api.GatewayBot(ctx)
+	if err != nil {
+		return onlineTrouble(cfg.Secrets(), err, stderr)
+	}
+	limit := info.Limit
+	if base, err := url.Parse(cfg.APIBase()); err == nil && cfg.Gateway.URL == "" {
+		if err := wire.CheckURL(info.URL, base, append(wire.DiscordDomains(), cfg.Gateway.Hosts...)); err != nil {
+			fmt.Fprintf(stderr, "error: gateway.hosts: the gateway's address that %s names is refused: %s\n", cfg.API.Host, cfg.Secrets().Redact(err.Error()))
+			return exitFailure
+		}
+	}
+	fmt.Fprintf(stdout, "Discord: recommends %s; %d of %d session starts left, anew in %s; max_concurrency %d; gateway %s\n",
+		plural(info.Shards, "shard"), limit.Remaining, limit.Total, limit.ResetAfter.Round(time.Second), limit.MaxConcurrency, cfg.Secrets().Redact(info.URL))
+	return checkAnswer(cfg, info, stderr)
+}
+
+// onlineTrouble tells why Discord was not asked or did not answer.
+func onlineTrouble(secrets config.Secrets, err error, stderr io.Writer) int {
+	var refused *wire.APIError
+	if errors.As(err, &refused) && refused.Fatal() {
+		if refused.Status == http.StatusUnauthorized {
+			fmt.Fprintln(stderr, "error: token: Discord refuses the token (401): it is wrong or was reset")
+			return exitUnauthorized
+		}
+		fmt.Fprintf(stderr, "error: token: Discord refuses this bot (%d): %s\n", refused.Status, secrets.Redact(refused.Message))
+		return exitForbidden
+	}
+	fmt.Fprintf(stderr, "error: Discord was asked in vain: %s\n", secrets.Redact(err.Error()))
+	return exitFailure
+}
+
+// checkAnswer holds what Discord recommends against the settings.
+func checkAnswer(cfg *config.Config, info wire.GatewayBot, stderr io.Writer) int {
+	count := cfg.Shards.Count
+	switch at := cfg.Origin("shards.count"); {
+	case count == 0:
+		count = info.Shards
+	case count*5 < info.Shards*2:
+		// The recommendation is about one shard for 1,000 guilds; 2,500 are the most.
+		fmt.Fprintf(stderr, "%s: warning: shards.count: %d is probably refused (4011): at most 2,500 guilds fit on a shard, and Discord recommends %s\n",
+			at, count, plural(info.Shards, "shard"))
+	case info.Limit.MaxConcurrency > 1 && count%info.Limit.MaxConcurrency != 0:
+		fmt.Fprintf(stderr, "%s: warning: shards.count: %d may be refused (4010): large bots need a multiple of the number that Discord gave them, such as %d\n",
+			at, count, info.Limit.MaxConcurrency)
+	}
+	here := count
+	if ids := cfg.Shards.IDs; ids != nil {
+		here = len(ids)
+		if last := ids[len(ids)-1]; last >= count {
+			fmt.Fprintf(stderr, "%s: error: shards.ids: shard %d is not below the shard count, which is %d\n",
+				cfg.Origin("shards.ids"), last, count)
+			return exitUsage
+		}
+	}
+	if here > info.Limit.Remaining {
+		fmt.Fprintf(stderr, "warning: %s to start and %s left: the rest waits %s\n", plural(here, "shard"),
+			plural(info.Limit.Remaining, "session start"), info.Limit.ResetAfter.Round(time.Second))
+	}
+	return exitOK
+}

@@ -1,0 +1,151 @@
+// This file reads the command line.
+
+package cli
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"sluice/cmd/gateway/config"
+)
+
+// command is a command line that has been read.
+type command struct {
+	name   string            // of the subcommand; run if none is named
+	args   []string          // of help, demo and sessions
+	file   string            // -config, or empty
+	flags  map[string]string // flags that are settings, by name without the dash
+	online bool              // check -online
+	yes    bool              // sessions clear -yes
+}
+
+// subcommands are the names that may stand on the command line.
+var subcommands = []string{"run", "check", "config", "demo", "help", "sessions", "upgrade", "version"}
+
+// flagNames are the flags of all subcommands.
+var flagNames = []string{"config", "loglevel", "online", "reader", "help", "require-broker", "version", "yes"}
+
+// parseCommand reads the arguments: flags, a subcommand, more flags.
+func parseCommand(args []string) (command, error) {
+	cmd := command{name: "run"}
+	rest, err := cmd.parseFlags(args)
+	if err != nil || cmd.name != "run" {
+		return cmd, err
+	}
+	if len(rest) > 0 {
+		name := rest[0]
+		if !slices.Contains(subcommands, name) {
+			return cmd, fmt.Errorf("unknown command %.60q%s", config.RedactArgument(name), didYouMean(name, subcommands))
+		}
+		cmd.name = name
+		if name == "demo" || name == "help" {
+			cmd.args = rest[1:]
+			return cmd, nil
+		}
+		rest, err = cmd.parseFlags(rest[1:])
+		switch {
+		case err != nil:
+			return cmd, err
+		case cmd.name == "help":
+			cmd.args = []string{name}
+			return cmd, nil
+		case cmd.name == "sessions" && len(rest) > 0 && rest[0] == "clear":
+			cmd.args = rest[:1]
+			if rest, err = cmd.parseFlags(rest[1:]); err != nil || len(rest) == 0 {
+				break
+			}
+			fallthrough
+		case len(rest) > 0:
+			return cmd, fmt.Errorf("%s takes no argument %.60q", name, config.RedactArgument(rest[0]))
+		}
+	}
+	switch {
+	case cmd.online && cmd.name != "check":
+		return cmd, errors.New("-online belongs to check")
+	case cmd.yes && len(cmd.args) == 0:
+		return cmd, errors.New("-yes belongs to sessions clear")
+	}
+	return cmd, err
+}
+
+// settings returns the arguments that lead another program to the same settings.
+func (cmd *command) settings() (args []string) {
+	if cmd.file != "" {
+		args = append(args, "-config", cmd.file)
+	}
+	for name, value := range cmd.flags {
+		args = append(args, "-"+name+"="+value)
+	}
+	return args
+}
+
+func didYouMean(name string, candidates []string) string {
+	if n := config.Nearest(name, candidates); n != "" {
+		return "; did you mean " + n + "?"
+	}
+	return ""
+}
+
+// parseFlags reads flags, with one dash or two, and returns what follows them.
+func (cmd *command) parseFlags(args []string) ([]string, error) {
+	set := flag.NewFlagSet("gateway", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.StringVar(&cmd.file, "config", cmd.file, "")
+	set.BoolVar(&cmd.online, "online", cmd.online, "")
+	set.BoolVar(&cmd.yes, "yes", cmd.yes, "")
+	version := set.Bool("version", false, "")
+	for _, s := range config.Settings() {
+		if s.Flag != "" {
+			take := func(value string) error {
+				if cmd.flags == nil {
+					cmd.flags = map[string]string{}
+				}
+				cmd.flags[s.Flag] = value
+				return nil
+			}
+			if s.Takes == config.Boolean {
+				set.BoolFunc(s.Flag, "", take)
+			} else {
+				set.Func(s.Flag, "", take)
+			}
+		}
+	}
+	err := set.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		cmd.name = "help"
+		return nil, nil
+	case err != nil:
+		return nil, flagTrouble(err)
+	case *version:
+		cmd.name = "version"
+	}
+	set.Visit(func(f *flag.Flag) {
+		if f.Name == "config" && cmd.file == "" {
+			err = errors.New("-config names no file")
+		}
+	})
+	return set.Args(), err
+}
+
+// flagTrouble adds to an unknown flag what was probably meant.
+func flagTrouble(err error) error {
+	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !unknown {
+		return err
+	}
+	name = config.RedactArgument(name)
+	if n := config.Nearest(name, flagNames); n != "" {
+		return fmt.Errorf("unknown flag -%.60s; did you mean -%s?", name, n)
+	}
+	for _, s := range config.Settings() {
+		if config.Nearest(name, []string{s.Key, s.Env}) != "" {
+			return fmt.Errorf("unknown flag -%.60s; set %s, or %s in the file", name, s.Env, s.Key)
+		}
+	}
+	return fmt.Errorf("unknown flag -%.60s", name)
+}

@@ -1,0 +1,193 @@
+// This file is `gateway demo`: the gateway against a simulated Discord in the
+// same process, with faults, and a count of what was lost.
+
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"sluice/bench/sim"
+	"sluice/cmd/gateway/config"
+	"sluice/engine"
+	"sluice/sinks/stdio"
+	"sluice/wire"
+)
+
+const (
+	demoShards = 4
+	// demoSettle bounds how long the end of the demo waits for what the
+	// simulated Discord has still to send again.
+	demoSettle = 20 * time.Second
+)
+
+// demoFaults are the kinds of trouble that the demo's Discord makes: those that
+// a session survives, but for the ones that take a minute to get over.
+var demoFaults = sim.AllKinds &^ sim.Kinds(sim.InvalidSession, sim.SlowReady, sim.SilentDial,
+	sim.RateLimitJSON, sim.RateLimitHTML, sim.ServerError)
+
+// demo runs the gateway against a simulated Discord and returns the exit code.
+func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("gateway demo", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	length := flags.Duration("for", 0, "how long to run, such as 60s; 0 until Ctrl-C")
+	seed := flags.Uint64("seed", 1, "seed of the events and faults; 0 for no faults")
+	rate := flags.Float64("rate", 5, "live events a second and shard")
+	compression := flags.String("compression", "zstd-stream", "zstd-stream, zlib-stream or none")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return exitOK
+	} else if err != nil {
+		return exitUsage
+	}
+	c, ok := wire.ParseCompression(*compression)
+	if flags.NArg() > 0 || !ok {
+		fmt.Fprintf(stderr, "gateway demo: %s is not understood; see gateway demo -h\n", config.RedactArgument(fmt.Sprintf("%q", append(flags.Args(), *compression))))
+		return exitUsage
+	}
+	if *length > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, *length)
+		defer cancel()
+	}
+	signal.Ignore(syscall.SIGPIPE) // as in run
+	log, out := openLog(config.LogConfig{Level: slog.LevelInfo, Format: config.LogText}, nil, stderr)
+	defer out.Close()
+	err := runDemo(ctx, demoOptions(*seed, *rate), c, stdout, out, log)
+	out.Flush() // so that there is room for the last line
+	if stdio.IsClosedPipe(err) {
+		err = nil
+	}
+	return exitCode(err, log)
+}
+
+// demoOptions are the simulated Discord's: impatient, so that there is
+// something to see within a minute.
+func demoOptions(seed uint64, rate float64) sim.Options {
+	o := sim.Options{
+		Shards:            demoShards,
+		MaxConcurrency:    demoShards,
+		HeartbeatInterval: 5 * time.Second,
+		HeartbeatGrace:    5 * time.Second,
+		ReplayLimit:       100_000,
+		LargeEvery:        -1,
+		Rate:              rate,
+		Seed:              seed,
+		TLS:               true,
+	}
+	if seed != 0 {
+		o.Faults = sim.Faults{Seed: seed, EveryPeriod: 20 * time.Second, Early: 0.1, Kinds: demoFaults}
+	}
+	return o
+}
+
+// demoSink is standard output that remembers what went through it.
+type demoSink struct {
+	*stdio.Sink
+	mu       sync.Mutex
+	received []sim.Received
+}
+
+func (d *demoSink) Publish(ctx context.Context, batch []engine.Event, acked func(int)) error {
+	return d.Sink.Publish(ctx, batch, func(n int) {
+		d.mu.Lock()
+		for i := range batch[:n] {
+			ev := &batch[i]
+			d.received = append(d.received, sim.Received{
+				Shard: ev.Shard, Session: ev.Session, Seq: ev.Seq, Type: string(ev.Type), Hash: sim.Hash(ev.Data),
+			})
+		}
+		d.mu.Unlock()
+		acked(n)
+	})
+}
+
+// report compares what went through with what the simulated Discord sent.
+func (d *demoSink) report(srv *sim.Server) sim.Report {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return srv.Ledger().Check(d.received)
+}
+
+func runDemo(ctx context.Context, o sim.Options, c wire.Compression, stdout, stderr io.Writer, log *slog.Logger) error {
+	srv, err := sim.New(o)
+	if err != nil {
+		return err
+	}
+	defer srv.Close()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(srv.CertPEM())
+	secure := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	transport := &http.Transport{TLSClientConfig: secure}
+	defer transport.CloseIdleConnections()
+	const token = "sim-token"
+	sink := &demoSink{Sink: stdio.NewSink(stdout, stdio.JSON)}
+	e, err := engine.New(engine.Options{
+		Token:       token,
+		API:         &wire.API{Base: srv.APIURL(), Token: token, UserAgent: userAgent(), Client: &http.Client{Transport: transport}},
+		UserAgent:   userAgent(),
+		Compression: c,
+		Intents:     wire.AllIntents,
+		Sink:        sink,
+		TLS:         secure,
+		Log:         log,
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stderr, "A simulated Discord runs at %s. %d shards connect to it over TLS with %s; events follow on standard output.\n"+
+		"It cuts, stalls and garbles connections now and then; the gateway resumes. Ctrl-C ends with a count.\n", srv.APIURL(), demoShards, c)
+
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		err = e.Run(running)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		srv.Calm()
+		srv.Silence()
+		fmt.Fprintln(stderr, "Ending: waiting for the last events. Ctrl-C again exits at once.")
+		settle(sink, srv, ended)
+		stop()
+		<-ended
+	}
+	stats, report := e.Stats(), sink.report(srv)
+	faults := srv.Ledger().Summary().Faults
+	lost := report.Lost + report.Unknown + report.Abandoned
+	if stdio.IsClosedPipe(err) {
+		fmt.Fprintln(stderr, "Standard output was closed by its reader.")
+	} else {
+		lost += report.Pending
+	}
+	fmt.Fprintf(stderr, "events %d, faults %d, resumes %d, identifies %d, repeated %d, out of order %d, lost %d\n",
+		report.Received, faults, stats.Resumes, stats.Identifies, report.Repeated, report.OutOfOrder, lost)
+	return err
+}
+
+// settle waits until everything that the simulated Discord sent has arrived.
+func settle(sink *demoSink, srv *sim.Server, ended <-chan struct{}) {
+	deadline := time.After(demoSettle)
+	for sink.report(srv).Pending > 0 {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ended:
+			return
+		case <-deadline:
+			return
+		}
+	}
+}

@@ -1,0 +1,69 @@
+// This file tests how much is logged.
+
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"sluice/cmd/gateway/config"
+	"sluice/engine"
+	"sluice/internal/loglimit"
+	"sluice/sinks/stdio"
+)
+
+// A bot that sends 300,000 bad commands does not fill the disk; all of them are counted, and
+// the last line is why the process ends.
+func TestBadCommandsAreCounted(t *testing.T) {
+	const commands = 300_000
+	var out bytes.Buffer
+	log := newLogger(config.LogConfig{Level: slog.LevelInfo}, nil, &out)
+	bad := strings.Repeat(`{"shard":0,"packet":{"op":99,"d":{}}}`+"\n{]\n", commands/2)
+	refuse := func(engine.Command) error { return errors.New("refused") }
+	if err := stdio.ReadCommands(strings.NewReader(bad), refuse, log); err != nil {
+		t.Fatal(err)
+	}
+	exitCode(errors.New("the end"), log)
+	if n := out.Len(); n > 1<<20 {
+		t.Errorf("%d bytes are logged", n)
+	}
+	total, last := 0, ""
+	for line := range strings.Lines(out.String()) {
+		var l struct {
+			Msg     string
+			Omitted int
+		}
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if last = l.Msg; l.Msg == loglimit.Omitted {
+			total += l.Omitted
+		} else {
+			total++
+		}
+	}
+	if total != commands+1 || last != "the end" {
+		t.Errorf("%d lines are logged or counted, want %d; the last is %q", total, commands+1, last)
+	}
+}
+
+// A value that a peer has made long is cut, and no part of a secret is left at its end.
+func TestLongValuesAreCut(t *testing.T) {
+	const secret = "MTk4NjIyNDgzNDcxOTI1MjQ4.secret.part"
+	for _, size := range []int{0, 10, maxLogged - 3, maxLogged, 3 * maxLogged, 4*maxLogged - len(secret)/2, 1 << 20} {
+		for _, value := range []any{strings.Repeat("é", size/2) + secret, errors.New(strings.Repeat(secret, size/len(secret)+1))} {
+			var out bytes.Buffer
+			newLogger(config.LogConfig{Level: slog.LevelInfo}, config.Secrets{secret}, &out).Info("a line", "error", value)
+			if strings.Contains(out.String(), "MTk4") || strings.Contains(out.String(), "part") {
+				t.Errorf("%d bytes: a secret is logged: %.200q", size, out.String())
+			}
+			if out.Len() > maxLogged+200 {
+				t.Errorf("%d bytes: %d bytes are logged", size, out.Len())
+			}
+		}
+	}
+}

@@ -1,0 +1,124 @@
+// This file is the way in: it reads the command line and runs what it asks for.
+
+// Package cli is the program gateway: its command line, from the arguments and
+// the environment to the exit code. It is apart from the command, so that tests
+// of the program can import it: what they import, Go's test cache sees.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"sluice/cmd/gateway/config"
+)
+
+// Exit codes. Those of what Discord refuses for good come from the error itself:
+// 3 and 4 for its REST answers 403 and 401, the last two digits of the close
+// code for the rest.
+const (
+	exitOK           = 0
+	exitFailure      = 1
+	exitUsage        = 2 // the command line or a setting is wrong; nothing was started
+	exitForbidden    = 3
+	exitUnauthorized = 4
+)
+
+// Main runs the command line, without the program's name, and returns the exit
+// code. It owns the process's signals while it runs, and stdin.
+func Main(args, environ []string, stdout, stderr io.Writer) int {
+	cmd, err := parseCommand(args)
+	if err != nil {
+		fmt.Fprintf(stderr, "gateway: %s\nSee gateway help.\n", config.RedactArgument(err.Error()))
+		return exitUsage
+	}
+	if cmd.name == "run" {
+		ignoreUpgrades() // until they can be answered
+	}
+	ctx, release := awaitStop()
+	defer release()
+	switch cmd.name {
+	case "help":
+		return help(cmd.args, stdout, stderr)
+	case "version":
+		fmt.Fprintln(stdout, versionLine())
+		return exitOK
+	case "demo":
+		return demo(ctx, cmd.args, stdout, stderr)
+	}
+	cfg, problems := config.Load(config.Sources{File: cmd.file, Environ: environ, Flags: cmd.flags})
+	if problems.Failed() {
+		printProblems(stderr, problems, config.Warning)
+		return exitUsage
+	}
+	switch cmd.name {
+	case "config":
+		printProblems(stderr, problems, config.Note)
+		io.WriteString(stdout, cfg.Format())
+		return exitOK
+	case "check":
+		printProblems(stderr, problems, config.Note)
+		if held, ok := trialOf(environ); ok {
+			if err := tryStart(ctx, cfg, held); err != nil {
+				fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(err.Error()))
+				return exitFailure
+			}
+		}
+		return check(ctx, cfg, cmd.online, stdout, stderr)
+	case "upgrade":
+		return upgrade(ctx, cfg, stdout, stderr)
+	case "sessions":
+		return sessions(ctx, cfg, len(cmd.args) > 0, cmd.yes, os.Stdin, stdout, stderr)
+	}
+	log, out := openLog(cfg.Log, cfg.Secrets(), stderr)
+	defer out.Close()
+	logProblems(ctx, log, problems)
+	u := newUpgrades(cfg, log)
+	ctx = u.await(ctx, cmd.settings())
+	err = run(ctx, cfg, log, u.started)
+	out.Flush() // so that there is room for the last line
+	if context.Cause(ctx) != errUpgrade {
+		u.failed(err)
+		return exitCode(err, log)
+	}
+	exitCode(err, log) // is logged
+	if release() {
+		u.failed(errors.New("a signal has ended the process"))
+		return exitCode(err, log)
+	}
+	out.Flush()
+	err = succeed(environ)
+	u.failed(err)
+	return exitCode(err, log)
+}
+
+// printProblems prints the problems from the severity on, one a line.
+func printProblems(w io.Writer, problems config.Problems, from config.Severity) {
+	for _, p := range problems {
+		if p.Severity >= from {
+			fmt.Fprintln(w, p)
+		}
+	}
+}
+
+// exiter is an error that names the process's exit code.
+type exiter interface {
+	error
+	ExitCode() int
+}
+
+// exitCode logs the error, if there is one, and returns its exit code.
+func exitCode(err error, log *slog.Logger) int {
+	log = lastLog(log)
+	if err == nil {
+		return exitOK
+	}
+	log.Error(err.Error())
+	if e := exiter(nil); errors.As(err, &e) {
+		return e.ExitCode()
+	}
+	return exitFailure
+}

@@ -1,0 +1,196 @@
+// This file runs the gateway with its settings: it wires the engine to its broker.
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"sluice/cmd/gateway/config"
+	"sluice/engine"
+	"sluice/sinks/amqp"
+	"sluice/sinks/stdio"
+)
+
+// startTimeout is how long a start may wait for Discord before it counts as one all the same.
+const startTimeout = 10 * time.Second
+
+// run runs the gateway until ctx is done, Discord refuses the bot for good, or
+// nobody reads the events any more. It calls started once everything has been opened and
+// the shards are known, or Discord has not said for a while how many there are.
+func run(ctx context.Context, cfg *config.Config, log *slog.Logger, started func()) error {
+	tls, err := cfg.TLS()
+	if err != nil {
+		return err
+	}
+	api, err := newAPI(cfg, tls)
+	if err != nil {
+		return err
+	}
+	if api != nil {
+		defer api.Client.CloseIdleConnections()
+	}
+	keeper, err := newKeeper(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	var sink engine.Sink
+	running := false
+	defer func() {
+		if running {
+			return // the engine closes the sink, and keeper.end the store
+		}
+		if sink != nil {
+			sink.Close()
+		}
+		keeper.Store.Close()
+	}()
+	broker, err := newSink(ctx, cfg, log)
+	var full atomic.Pointer[engine.Engine]
+	if err == nil {
+		sink, err = withSpool(ctx, cfg, broker, &full, log)
+	}
+	if err != nil {
+		return err
+	}
+	reader := engine.ReaderGoroutine
+	if cfg.Reader.Type == config.ReaderEpoll {
+		reader = engine.ReaderEpoll
+	}
+	e, err := engine.New(engine.Options{
+		Token:           cfg.Token.Reveal(),
+		API:             api,
+		GatewayURL:      cfg.Gateway.URL,
+		GatewayHosts:    cfg.Gateway.Hosts,
+		UserAgent:       userAgent(),
+		Version:         cfg.GatewayVersion,
+		Compression:     cfg.Compression,
+		MaxMessage:      cfg.MaxMessage,
+		Intents:         cfg.Intents,
+		LargeThreshold:  cfg.LargeThreshold,
+		Presence:        cfg.Presence,
+		Shards:          cfg.Shards.Count,
+		IDs:             cfg.Shards.IDs,
+		Events:          eventSet(cfg.Events),
+		Sink:            sink,
+		Sessions:        keeper.sessions,
+		Hold:            keeper.hold(),
+		Gaps:            cfg.Broker.Gaps,
+		Starts:          keeper.starts,
+		StartReserve:    cfg.Shards.IdentifyReserve,
+		QueueBytes:      cfg.Broker.Buffer,
+		ReadyTimeout:    cfg.ReadyTimeout,
+		ShutdownTimeout: cfg.ShutdownTimeout,
+		Reader:          reader,
+		Readers:         cfg.Reader.Count,
+		Pace:            unlessZero(cfg.Reader.Pace),
+		BatchWait:       unlessZero(cfg.Broker.BatchWait),
+		Proxy:           cfg.ProxyFunc(),
+		TLS:             tls,
+		Log:             log,
+	})
+	if err != nil {
+		return err
+	}
+	full.Store(e)
+	// Without this a write to a pipe that nobody reads would kill the process
+	// before it could close its connections.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stopReading := context.WithCancel(ctx)
+	defer stopReading()
+	if cfg.Debug.Address != "" {
+		if err := serveDebug(ctx, cfg.Debug.Address, log); err != nil {
+			return err
+		}
+	}
+	limitMemory(log)
+	go trimMemory(ctx, e)
+	var reading sync.WaitGroup
+	switch cfg.Broker.Type {
+	case config.BrokerStdio:
+		go readCommands(ctx, os.Stdin, e, log) // a read cannot be called off
+	case config.BrokerRedis:
+		reading.Go(func() { readRedis(ctx, cfg, e, log) })
+	case config.BrokerAMQP:
+		reading.Go(func() { readAMQP(ctx, broker.(*amqp.Sink), e) })
+	}
+	running = true
+	keeper.start(e)
+	go func() {
+		soon, stop := context.WithTimeout(ctx, startTimeout)
+		defer stop()
+		if _, _, err := e.Shards(soon); err == nil || soon.Err() == context.DeadlineExceeded {
+			started()
+		}
+	}()
+	err = e.Run(ctx)
+	stopReading()
+	reading.Wait() // what has been sent is acknowledged
+	if e := keeper.end(e); e != nil {
+		log.Error("the last checkpoints are not stored", "error", e)
+	}
+	if stdio.IsClosedPipe(err) {
+		log.Info("standard output was closed by its reader; the sessions are kept")
+		return nil
+	}
+	stats := e.Stats()
+	if id := (*engine.ShardIDError)(nil); errors.As(err, &id) {
+		return settingError{fmt.Errorf("shards.ids: %w", id)} // nothing was started
+	}
+	if errors.Is(err, engine.ErrDrain) {
+		err = fmt.Errorf("%s did not take every event within shutdown_timeout (%v); it should take them, or shutdown_timeout be longer", brokerName(cfg), cfg.ShutdownTimeout)
+	}
+	log.Info("stopped", "events", stats.Events, "repeated", stats.Repeated, "resumes", stats.Resumes)
+	return err
+}
+
+// unlessZero turns a setting into the engine's option, whose zero is the default.
+func unlessZero(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+// settingError is a mistake in a setting that only Discord's answer shows.
+type settingError struct{ error }
+
+func (settingError) ExitCode() int { return exitUsage }
+
+// brokerName returns what the broker is called in a sentence.
+func brokerName(cfg *config.Config) string {
+	if cfg.Broker.Type == config.BrokerStdio {
+		return "standard output"
+	}
+	return cfg.Broker.Type
+}
+
+// readCommands gives the commands on r to the engine. It returns at the end of r,
+// or not before the process ends.
+func readCommands(ctx context.Context, r io.Reader, e *engine.Engine, log *slog.Logger) {
+	send := func(c engine.Command) error { return e.Send(ctx, c) }
+	if err := stdio.ReadCommands(r, send, log); err != nil {
+		log.Warn("commands are no longer read from standard input", "error", err)
+	}
+}
+
+// eventSet returns the names as a set; nil stays nil, which is all events.
+func eventSet(names []string) map[string]struct{} {
+	if names == nil {
+		return nil
+	}
+	set := make(map[string]struct{}, len(names))
+	for _, name := range names {
+		set[name] = struct{}{}
+	}
+	return set
+}

@@ -1,0 +1,129 @@
+// This file tries whether a start would succeed, for the process that hands over to it.
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"sluice/cmd/gateway/config"
+	"sluice/resume"
+	"sluice/sinks/redis"
+)
+
+// trialVariable has `gateway check` try a start, too. Its value is the debug.address that the
+// process before has. A version that does not know the variable checks the settings alone.
+const trialVariable = "SLUICE_UPGRADE_FROM"
+
+// brokerTrial bounds the login to a broker. One that is away is waited for at the start.
+const brokerTrial = 5 * time.Second
+
+// trialOf returns the debug.address of the process that hands over; ok is false if none asks.
+func trialOf(environ []string) (held string, ok bool) {
+	for _, e := range environ {
+		if name, value, _ := strings.Cut(e, "="); name == trialVariable {
+			held, ok = value, true
+		}
+	}
+	return held, ok
+}
+
+// tryStart opens what a start opens, as far as that can be done while another process has it,
+// and closes it again.
+func tryStart(ctx context.Context, cfg *config.Config, held string) error {
+	tls, err := cfg.TLS()
+	if err != nil {
+		return err
+	}
+	if _, err := newAPI(cfg, tls); err != nil {
+		return err
+	}
+	if cfg.ShardStore.Type == config.StoreFile {
+		dir := cfg.ShardStore.Directory
+		if pid, err := resume.Owner(dir); err == nil && pid != os.Getppid() {
+			return fmt.Errorf("shard_store.directory: process %d uses %s", pid, dir)
+		}
+		if err := tryDirectory(dir, 64<<10); err != nil {
+			return fmt.Errorf("shard_store.directory: %w", err)
+		}
+	}
+	if cfg.Spool.Directory != "" && cfg.Broker.Type != config.BrokerStdio {
+		// With a full disk it starts, and waits for the broker.
+		if err := tryDirectory(cfg.Spool.Directory, 0); err != nil {
+			return fmt.Errorf("spool.directory: %w", err)
+		}
+	}
+	if err := tryListen(cfg.Debug.Address, held); err != nil {
+		return fmt.Errorf("debug.address: %w", err)
+	}
+	return tryBrokers(ctx, cfg)
+}
+
+// tryDirectory writes a file of size bytes to the disk, in a directory that is made if need be,
+// and removes it.
+func tryDirectory(dir string, size int) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".upgrade-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, size))
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close(), os.Remove(f.Name()))
+}
+
+// tryListen listens on the address for a moment, unless the process before has its port.
+func tryListen(address, held string) error {
+	if address == "" || address == held {
+		return nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		return l.Close()
+	}
+	_, port, _ := net.SplitHostPort(address)
+	if _, p, _ := net.SplitHostPort(held); p != "" && p == port {
+		return nil // as of :6060 and 127.0.0.1:6060
+	}
+	return err
+}
+
+// tryBrokers logs in to the brokers of the settings. That one is away is an error only if
+// broker.required is set.
+func tryBrokers(ctx context.Context, cfg *config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, brokerTrial)
+	defer cancel()
+	if cfg.Broker.Type == config.BrokerRedis || cfg.ShardStore.Type == config.StoreRedis {
+		o, err := redisClient(cfg)
+		if err != nil {
+			return err
+		}
+		client, err := connectRedis(ctx, o)
+		switch {
+		case err == nil:
+			client.Close()
+		case errors.As(err, new(*redis.ConfigError)):
+			return err
+		case cfg.Broker.Required && cfg.Broker.Type == config.BrokerRedis:
+			return errRequired(err)
+		}
+	}
+	if cfg.Broker.Type == config.BrokerAMQP {
+		sink, err := newAMQP(ctx, cfg, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return err
+		}
+		return sink.Close()
+	}
+	return nil
+}
