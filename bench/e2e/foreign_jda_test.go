@@ -1,3 +1,5 @@
+//go:build foreign
+
 // This file runs JDA against the simulated Discord, where Java and Maven are.
 
 package e2e
@@ -10,7 +12,6 @@ import (
 )
 
 func TestForeignJDA(t *testing.T) {
-	foreignOnly(t)
 	dir := t.TempDir()
 	install(t, "java", "--version") // which runs a source file by itself
 	install(t, "mvn", "-q", "-B", "-f", filepath.Join("jda", "pom.xml"), "dependency:copy-dependencies", "-DoutputDirectory="+dir)

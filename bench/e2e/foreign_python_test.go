@@ -1,3 +1,5 @@
+//go:build foreign
+
 // This file runs discord.py and hikari against the simulated Discord, where Python
 // is, both with orjson.
 
@@ -17,7 +19,6 @@ func TestForeignHikari(t *testing.T) { testPython(t, "hikari") }
 // testPython runs the bot in a folder. Neither of the two can do without
 // compression, and neither has that of single messages.
 func testPython(t *testing.T, folder string) {
-	foreignOnly(t)
 	dir := t.TempDir()
 	install(t, "python3", "-m", "pip", "install", "-q", "--only-binary", ":all:", "--target", dir, "-r", filepath.Join(folder, "requirements.txt"))
 	for _, compression := range []string{"zstd-stream", "zlib-stream"} {

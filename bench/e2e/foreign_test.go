@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/http"
 	"slices"
@@ -19,19 +18,6 @@ import (
 	"sluice/bench/sim"
 	"sluice/wire"
 )
-
-// foreignAll has the clients in Python, Rust and Java run as well, and each through
-// every fault. It is for make test-foreign: they fetch and build a few hundred
-// packages, which is not what somebody waits for who wants to run the tests.
-var foreignAll = flag.Bool("foreign", false, "run foreign clients of every language through every fault")
-
-// foreignOnly leaves a test out that is for make test-foreign.
-func foreignOnly(t *testing.T) {
-	t.Helper()
-	if !*foreignAll {
-		t.Skip("run by make test-foreign")
-	}
-}
 
 // foreignShards is the number of shards of each of the clients.
 const foreignShards = 2
@@ -102,7 +88,7 @@ var foreignFaults = []foreignFault{
 	{"close 1001", true, func(srv *sim.Server, shard int) int { return srv.CloseShard(shard, wire.CloseGoingAway, "going away") }},
 }
 
-// foreignFew is the number of faults without -foreign.
+// foreignFew is the number of faults without the tag foreign.
 const foreignFew = 2
 
 // foreignSurvives does the faults to each of the client's shards. It expects that
@@ -126,7 +112,7 @@ func foreignSurvives(t *testing.T, srv *sim.Server, log *foreignLog, host string
 		sessions[shard] = 1
 	}
 	faults := foreignFaults
-	if !*foreignAll {
+	if !foreignAll {
 		faults = faults[:foreignFew]
 	}
 	for round := range faults {
