@@ -19,7 +19,7 @@ ifneq ($(shell git status --porcelain >/dev/null 2>&1; echo $$?),0)
 export GOFLAGS := $(shell $(GO) env GOFLAGS) -buildvcs=false
 endif
 
-.PHONY: help run build servers test race poison seeds crash test-foreign fuzz bench quick load peers profile lint vulncheck cross image release clean
+.PHONY: help run build servers test race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint vulncheck cross image release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ race: servers ## every test, three times under the race detector
 	$(GO) test -race -count=3 ./...
 	cd $(E2E) && $(GO) test -race -count=3 ./...
 
+docs: servers ## run the code blocks of README.md and docs, as somebody would who follows them
+	$(GO) test -count=1 -tags docs -timeout 30m ./bench/docs
+
 seeds: ## SEEDS=1000 seeds of faults; one again: make seeds SEED=17
 	$(GO) test ./engine -run 'TestFaultSeeds' -count=1 -timeout 60m -seeds $(SEEDS) $(if $(SEED),-seed $(SEED))
 
@@ -56,6 +59,24 @@ crash: ## kill the gateway KILLS=1000 times: CRASH='-sink redis -store redis', w
 
 test-foreign: ## clients written by others, in every language that is here, against the simulated Discord
 	cd $(E2E) && $(GO) test -count=1 -v -timeout 60m -tags foreign -run 'TestForeign' ./...
+
+# Beside .ci/run, when nobody waits: each part with its bound, six and a half hours in all; on
+# 2 cores it takes some five. A part that fails does not keep the others from running.
+NIGHTLY = race-all:60m poison:10m docs:15m crash-all:90m seeds:40m test-foreign:30m fuzz:110m load:45m
+nightly: ## all that takes long: race detector over everything, kills, fuzzing, seeds, foreign clients, measurements
+	@failed=; for part in $(NIGHTLY); do echo "=== $$part ($$(date +%T))"; \
+	  timeout $${part#*:} $(MAKE) --no-print-directory $${part%:*} SEEDS=20000 FUZZTIME=3m || failed="$$failed $$part"; done; \
+	  [ -z "$$failed" ] || { echo "failed, or not done in time:$$failed"; exit 1; }
+
+race-all: servers # the long tests too
+	$(GO) test -race -count=1 -timeout 60m -tags long ./...
+	cd $(E2E) && $(GO) test -race -count=1 -timeout 60m -tags long ./...
+
+crash-all: servers # each sink and store that promises something else
+	$(MAKE) crash CRASH='-sink redis -store redis'
+	$(MAKE) crash CRASH='-sink amqp -store file'
+	$(MAKE) crash CRASH='-sink file -store file'
+	$(MAKE) crash CRASH='-faults -sink redis -store redis' KILLS=$$(($(KILLS) / 4))
 
 fuzz: ## each fuzz target for FUZZTIME=10s
 	@set -e; for module in . $(E2E); do for pkg in $$(cd $$module && $(GO) list ./...); do \
@@ -83,7 +104,7 @@ profile: build ## where the gateway spends its time: LOAD=flood-1
 
 lint: ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
-	$(GO) vet ./...
+	$(GO) vet ./... && $(GO) vet -tags docs ./bench/docs
 	cd $(E2E) && $(GO) vet ./... && $(GO) vet -tags foreign ./...
 	cd $(PEERS) && $(GO) vet ./...
 	cd docs/consumers/go && $(GO) vet ./...
@@ -93,7 +114,7 @@ vulncheck: ## known vulnerabilities of the dependencies; needs the vulnerability
 	$(GO) run $(GOVULNCHECK) ./...
 
 cross: ## build for every supported system
-	@for p in $(PLATFORMS); do echo "$$p"; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/gateway && \
+	@for p in $(PLATFORMS); do echo "$$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o /dev/null ./cmd/gateway && \
 	  GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
 
 image: ## a container image, sluice:VERSION

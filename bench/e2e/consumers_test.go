@@ -49,7 +49,7 @@ func TestConsumers(t *testing.T) {
 		{"go", func(t *testing.T) string {
 			dir := t.TempDir()
 			for _, name := range []string{"redis", "amqp"} {
-				cmd := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, name), "./"+name)
+				cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", filepath.Join(dir, name), "./"+name)
 				cmd.Dir = filepath.Join(docs, "go")
 				if out, err := cmd.CombinedOutput(); err != nil {
 					t.Fatalf("%v\n%s", err, out)

@@ -60,7 +60,7 @@ func runCrash(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		}
 		defer os.RemoveAll(dir)
 		o.Gateway = filepath.Join(dir, "gateway")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-tags", "failpoints", "-o", o.Gateway, "sluice/cmd/gateway").CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "failpoints", "-o", o.Gateway, "sluice/cmd/gateway").CombinedOutput(); err != nil {
 			return fmt.Errorf("build the gateway: %w; run it inside the repository, or name a file with -gateway\n%s", err, out)
 		}
 	} else if file, err := filepath.Abs(o.Gateway); err == nil {

@@ -182,7 +182,7 @@ func (f *runFlags) apply(ctx context.Context, o *load.Options, scenarios []strin
 		}
 		remove = func() { os.RemoveAll(dir) }
 		o.Gateway = filepath.Join(dir, "gateway")
-		if exec.CommandContext(ctx, "go", "build", "-o", o.Gateway, "sluice/cmd/gateway").Run() != nil { // outside the repository
+		if exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", o.Gateway, "sluice/cmd/gateway").Run() != nil { // outside the repository
 			return nil, usageError{errors.New("no gateway found; build it with `make build`, or name its file with -gateway")}
 		}
 	}

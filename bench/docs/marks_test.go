@@ -1,0 +1,63 @@
+package docs
+
+// mark says how a code block is run, or why it is not.
+type mark struct {
+	doc string // the document,
+	has string // and what the text of its block has, and that of none before it
+
+	// reason is why the block is neither run nor parsed.
+	reason string
+
+	// Otherwise the shell runs it, in the environment that the blocks before it in the
+	// document have left, or by an own way if one is named.
+	way way
+
+	discord bool   // with variables that lead to the simulated Discord
+	anew    bool   // in another terminal: what was exported before is gone
+	before  string // what else the shell runs first
+	until   string // a pattern: once the output has it, Ctrl-C
+	stays   bool   // until the end of the document, instead of Ctrl-C
+	says    string // a pattern of what the output has in the end
+}
+
+// way is how a block is run.
+type way string
+
+const (
+	inShell    way = ""
+	asCommands way = "commands" // each line goes to the gateway's standard input, and reaches Discord
+	byRedis    way = "redis"    // each line goes to redis-cli
+)
+
+var marks = []mark{
+	{doc: "README.md", has: "make run\n", until: `"event":"MESSAGE_CREATE"`, says: `lost 0\n`},
+	{doc: "README.md", has: "make test\n", reason: ".ci/run begins with it"},
+	{doc: "README.md", has: "bin/gateway | python3 -c", discord: true, until: `\S+ writes in \d+`},
+	{doc: "README.md", has: "bin/gateway | jq", until: `\S+ writes in \d+`},
+	{doc: "README.md", has: `{"shard":0,"packet"`, way: asCommands},
+	{doc: "README.md", has: "cat >bin/bot.py", until: `\d+ members in \d+`},
+	{doc: "README.md", has: `{"event":"SEND"`, way: asCommands},
+	{doc: "README.md", has: "gateway-bench sim -listen", until: `(?m)^ca \S+`, stays: true},
+	{doc: "README.md", has: "export DISCORD_TOKEN=sim-token DISCORD_API_PROTOCOL", anew: true, until: `"event":"MESSAGE_CREATE"`},
+	{doc: "README.md", has: `{"event":"TYPING_START"`, reason: "a line with a sign for its end; cmd/gateway/config and sinks/stdio test the format"},
+	{doc: "README.md", has: "82  a5 65 76 65 6e 74", reason: "bytes; sinks/stdio tests the format"},
+
+	{doc: "docs/delivery.md", has: "# /etc/systemd/system/gateway.service", reason: "a unit of systemd, which a container does not run"},
+
+	{doc: "docs/formats.md", has: "XGROUP CREATE MESSAGE_CREATE", way: byRedis},
+
+	{doc: "docs/migrate.md", has: "gateway check -config gateway.toml", discord: true,
+		before: `PATH=$PWD/bin:$PATH; cp testdata/config/accepted/old-readme.toml gateway.toml`,
+		says:   `gateway.toml:39:1: note: redis.pool_size: has no effect`},
+	{doc: "docs/migrate.md", has: "gateway.toml:4:1: warning", reason: "the output of the block before it, of which cmd/gateway/config has a golden file"},
+
+	{doc: "docs/performance.md", has: "make load", reason: "measures for half an hour; .ci/run runs `make quick`"},
+
+	{doc: "docs/rabbitmq.md", has: "AMQP_URL=amqp://localhost", discord: true, until: `"msg":"ready"`},
+	{doc: "docs/rabbitmq.md", has: "rabbitmqctl set_permissions", reason: "sinks/amqp TestBroker/rights runs it"},
+	{doc: "docs/rabbitmq.md", has: "SEND  {", reason: "a table of routing keys and bodies; e2e TestAMQP sends such"},
+
+	{doc: "docs/redis.md", has: "REDIS_URL=localhost:6379", discord: true, until: `"msg":"ready"`},
+	{doc: "docs/redis.md", has: "ACL SETUSER gateway on", way: byRedis},
+	{doc: "docs/redis.md", has: "XADD SEND", way: byRedis},
+}
