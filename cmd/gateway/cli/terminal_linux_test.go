@@ -194,6 +194,28 @@ func TestDemoOnTerminal(t *testing.T) {
 	}
 }
 
+// A crash, whose trace SIGQUIT has Go write, or a kill leaves the terminal as it was: there is no
+// mode to restore, which the played terminal would not take, and what follows begins a row.
+func TestDemoDies(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []os.Signal{syscall.SIGQUIT, syscall.SIGKILL} {
+		p := openPTY(t, 80, 24)
+		cmd := startDemo(t, p.File, p.File, "-seed 0")
+		p.wait("shards 4/4 ready")
+		cmd.Process.Signal(sig)
+		cmd.Wait()
+		p.Write([]byte("$ "))
+		p.output()
+		want := "\n$ "
+		if sig == syscall.SIGQUIT {
+			want = "\nSIGQUIT: quit\n"
+		}
+		if _, after, _ := strings.Cut(p.screen(), " shards 4/4 ready  "); strings.Count(after, want) != 1 || !strings.HasPrefix(after[strings.Index(after, "\n"):], want) {
+			t.Errorf("%v: behind the status there is %.200q, want %q", sig, after, want)
+		}
+	}
+}
+
 // NO_COLOR and TERM=dumb are honoured.
 func TestDemoWithoutColors(t *testing.T) {
 	t.Parallel()
