@@ -136,7 +136,11 @@ func help(args []string, stdout, stderr io.Writer) int {
 	case "intents":
 		io.WriteString(stdout, intentsText())
 	case "events":
-		io.WriteString(stdout, eventsText())
+		columns := 0
+		if t := terminalOf(stdout); t != nil {
+			columns, _ = t.size()
+		}
+		io.WriteString(stdout, eventsText(columns))
 	default:
 		text, ok := topics[topic]
 		if !ok {
@@ -218,15 +222,23 @@ func intentsText() string {
 	return b.String()
 }
 
-// eventsText lists the events with the intents they come with.
-func eventsText() string {
+// eventsText lists the events with the intents they come with, in so many columns; 0 for any number.
+func eventsText(columns int) string {
+	const indent = 41
+	room := columns - indent
+	if columns == 0 {
+		room = 1000
+	}
 	var b strings.Builder
 	for _, name := range config.EventNames() {
 		needs := "-"
 		if intents := config.EventIntents(name); intents != 0 {
 			needs = strings.ReplaceAll(intents.String(), "|", " or ")
 		}
-		fmt.Fprintf(&b, "%-40s %s\n", name, needs)
+		for _, row := range wrap(needs, max(room, len("AUTO_MODERATION_CONFIGURATION"))) {
+			fmt.Fprintf(&b, "%-*s%s\n", indent, name, row)
+			name = ""
+		}
 	}
 	return b.String()
 }

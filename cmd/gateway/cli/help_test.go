@@ -23,6 +23,21 @@ func TestHelpFits(t *testing.T) {
 	}
 }
 
+// So it is with the events, whose names are not cut.
+func TestEventsFit(t *testing.T) {
+	for line := range strings.Lines(eventsText(80)) {
+		if n := columnsIn(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	if words := strings.Join(strings.Fields(eventsText(1)), " "); words != strings.Join(strings.Fields(eventsText(0)), " ") {
+		t.Errorf("what is narrow says something else:\n%s", eventsText(1))
+	}
+	if strings.Count(eventsText(0), "\n") != len(config.EventNames()) {
+		t.Error("what is no terminal gets more than a line for an event")
+	}
+}
+
 // demo -h and help demo are one text, in which every flag is.
 func TestDemoHelp(t *testing.T) {
 	want := runCommand(nil, "help", "demo")
