@@ -21,7 +21,6 @@ import (
 	"sluice/bench/sim"
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
-	"sluice/internal/logwriter"
 	"sluice/sinks/stdio"
 	"sluice/wire"
 )
@@ -126,7 +125,7 @@ func (d *demoSink) all() []sim.Received {
 // report compares what went through with what the simulated Discord sent.
 func (d *demoSink) report(srv *sim.Server) sim.Report { return srv.Ledger().Check(d.all()) }
 
-func runDemo(ctx context.Context, o sim.Options, c wire.Compression, d *display, stderr *logwriter.Writer, log *slog.Logger) error {
+func runDemo(ctx context.Context, o sim.Options, c wire.Compression, d *display, stderr io.Writer, log *slog.Logger) error {
 	defer d.close()
 	srv, err := sim.New(o)
 	if err != nil {
@@ -174,8 +173,6 @@ func runDemo(ctx context.Context, o sim.Options, c wire.Compression, d *display,
 		stop()
 		<-ended
 	}
-	stderr.Flush()
-	d.close()
 	stats, report := e.Stats(), sink.report(srv)
 	faults := srv.Ledger().Summary().Faults
 	lost := lostOf(report)

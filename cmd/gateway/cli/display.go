@@ -5,7 +5,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"sluice/bench/sim"
@@ -15,10 +14,9 @@ import (
 
 // display is where the demo's events and log go.
 type display struct {
-	events  engine.Sink
-	log     io.Writer
-	screen  *screen // nil: nothing stays in its place
-	closing sync.Once
+	events engine.Sink
+	log    io.Writer
+	screen *screen // nil: nothing stays in its place
 }
 
 // newDisplay returns a display on the outputs, each of which is a terminal or not. What is none gets
@@ -48,10 +46,10 @@ func (d *display) start(status func() string) {
 	}
 }
 
-// close ends the status line. It may be called again.
+// close ends the status line.
 func (d *display) close() {
 	if d.screen != nil {
-		d.closing.Do(d.screen.close)
+		d.screen.close()
 	}
 }
 

@@ -218,7 +218,7 @@ func TestScreenResized(t *testing.T) {
 	if !s.resized() {
 		t.Error("the screen does not see that its rows are broken")
 	}
-	s.frame("status")
+	s.frame(s.text)
 	if s.resized() {
 		t.Error("the screen is not drawn anew")
 	}
