@@ -24,7 +24,9 @@ endif
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-run: build ## build, then run the demo: events of a simulated Discord, no token needed
+run: ## build, then run the demo: events of a simulated Discord, no token needed
+	@echo "building; the first time takes a minute or two, with a line for each package" >&2
+	@if [ -t 2 ]; then export GOFLAGS="$$($(GO) env GOFLAGS) -v"; fi; $(MAKE) --no-print-directory build
 	@bin/gateway demo
 
 build: ## bin/gateway and bin/gateway-bench

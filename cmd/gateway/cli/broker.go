@@ -41,7 +41,7 @@ func newSink(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.
 			return nil, fmt.Errorf("standard output: %w", err)
 		}
 	}
-	return stdio.NewSink(os.Stdout, format), nil
+	return eventOutput(os.Stdout, format), nil
 }
 
 // withSpool puts the spool before the broker's sink, if there is one. The engine e, which

@@ -40,14 +40,16 @@ var demoFaults = sim.AllKinds &^ sim.Kinds(sim.InvalidSession, sim.SlowReady, si
 // demo runs the gateway against a simulated Discord and returns the exit code.
 func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("gateway demo", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	length := flags.Duration("for", 0, "how long to run, such as 60s; 0 until Ctrl-C")
-	seed := flags.Uint64("seed", 1, "seed of the events and faults; 0 for no faults")
-	rate := flags.Float64("rate", 5, "live events a second and shard")
-	compression := flags.String("compression", "zstd-stream", "zstd-stream, zlib-stream or none")
+	flags.SetOutput(io.Discard)
+	// What they are says the help's topic.
+	length := flags.Duration("for", 0, "")
+	seed := flags.Uint64("seed", 1, "")
+	rate := flags.Float64("rate", 5, "")
+	compression := flags.String("compression", "zstd-stream", "")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return exitOK
+		return help([]string{"demo"}, stdout, stderr)
 	} else if err != nil {
+		fmt.Fprintf(stderr, "gateway demo: %s; see gateway demo -h\n", config.RedactArgument(err.Error()))
 		return exitUsage
 	}
 	c, ok := wire.ParseCompression(*compression)
@@ -61,9 +63,10 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		defer cancel()
 	}
 	signal.Ignore(syscall.SIGPIPE) // as in run
-	log, out := openLog(config.LogConfig{Level: slog.LevelInfo, Format: config.LogText}, nil, stderr)
+	d := newDisplay(stdout, stderr)
+	log, out := openLog(config.LogConfig{Level: slog.LevelInfo, Format: config.LogText}, nil, d.log)
 	defer out.Close()
-	err := runDemo(ctx, demoOptions(*seed, *rate), c, stdout, out, log)
+	err := runDemo(ctx, demoOptions(*seed, *rate), c, d, out, log)
 	out.Flush() // so that there is room for the last line
 	if stdio.IsClosedPipe(err) {
 		err = nil
@@ -91,9 +94,9 @@ func demoOptions(seed uint64, rate float64) sim.Options {
 	return o
 }
 
-// demoSink is standard output that remembers what went through it.
+// demoSink is a sink that remembers what went through it.
 type demoSink struct {
-	*stdio.Sink
+	engine.Sink
 	mu       sync.Mutex
 	received []sim.Received
 }
@@ -112,14 +115,18 @@ func (d *demoSink) Publish(ctx context.Context, batch []engine.Event, acked func
 	})
 }
 
-// report compares what went through with what the simulated Discord sent.
-func (d *demoSink) report(srv *sim.Server) sim.Report {
+// all returns what went through, which is only read.
+func (d *demoSink) all() []sim.Received {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return srv.Ledger().Check(d.received)
+	return d.received
 }
 
-func runDemo(ctx context.Context, o sim.Options, c wire.Compression, stdout, stderr io.Writer, log *slog.Logger) error {
+// report compares what went through with what the simulated Discord sent.
+func (d *demoSink) report(srv *sim.Server) sim.Report { return srv.Ledger().Check(d.all()) }
+
+func runDemo(ctx context.Context, o sim.Options, c wire.Compression, d *display, stderr io.Writer, log *slog.Logger) error {
+	defer d.close()
 	srv, err := sim.New(o)
 	if err != nil {
 		return err
@@ -131,7 +138,7 @@ func runDemo(ctx context.Context, o sim.Options, c wire.Compression, stdout, std
 	transport := &http.Transport{TLSClientConfig: secure}
 	defer transport.CloseIdleConnections()
 	const token = "sim-token"
-	sink := &demoSink{Sink: stdio.NewSink(stdout, stdio.JSON)}
+	sink := &demoSink{Sink: d.events}
 	e, err := engine.New(engine.Options{
 		Token:       token,
 		API:         &wire.API{Base: srv.APIURL(), Token: token, UserAgent: userAgent(), Client: &http.Client{Transport: transport}},
@@ -148,6 +155,7 @@ func runDemo(ctx context.Context, o sim.Options, c wire.Compression, stdout, std
 	fmt.Fprintf(stderr, "A simulated Discord runs at %s. %d shards connect to it over TLS with %s; events follow on standard output.\n"+
 		"It cuts, stalls and garbles connections now and then; the gateway resumes. Ctrl-C ends with a count.\n", srv.APIURL(), demoShards, c)
 
+	d.start(demoStatus(e, sink, srv, time.Now()))
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	ended := make(chan struct{})
@@ -167,7 +175,7 @@ func runDemo(ctx context.Context, o sim.Options, c wire.Compression, stdout, std
 	}
 	stats, report := e.Stats(), sink.report(srv)
 	faults := srv.Ledger().Summary().Faults
-	lost := report.Lost + report.Unknown + report.Abandoned
+	lost := lostOf(report)
 	if stdio.IsClosedPipe(err) {
 		fmt.Fprintln(stderr, "Standard output was closed by its reader.")
 	} else {

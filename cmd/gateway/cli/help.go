@@ -26,7 +26,7 @@ Usage:
   gateway version            print the version
 
 Flags:
-  -config file       settings in TOML (default gateway.toml, which may be absent)
+  -config file       settings in TOML (default gateway.toml; it may be absent)
   -loglevel level    debug, info, warn, error, or suppress (default info)
   -reader type       epoll or goroutine (default epoll on Linux)
   -require-broker    end if the broker is away at the start, do not wait for it
@@ -40,10 +40,14 @@ variable counts as not set. The least that is needed: DISCORD_TOKEN.
 var topics = map[string]string{
 	"run": `gateway [-config file] [-loglevel level]
 
-Runs until a signal comes (SIGINT, SIGTERM, SIGHUP) or Discord refuses the bot for good.
-Events go to standard output, or to the broker that broker.type names; commands come
-from standard input, or from the broker; logs go to standard error. The way out keeps the sessions and hands on what was received,
-within shutdown_timeout; a second signal exits at once.
+Runs until a signal comes (SIGINT, SIGTERM, SIGHUP) or Discord refuses the bot
+for good. Events go to standard output, or to the broker that broker.type names;
+commands come from standard input, or from the broker; logs go to standard
+error. The shutdown keeps the sessions and publishes what was received, within
+shutdown_timeout; a second signal exits at once.
+
+A terminal shows each event in one row: shard, sequence number, name and what
+fits of the data. A file or a pipe gets whole events: gateway | cat.
 `,
 	"check": `gateway check [-online] [-config file]
 
@@ -59,25 +63,36 @@ file with line and column, environment, flag. Secrets are masked.
 `,
 	"sessions": `gateway sessions [clear [-yes]] [-config file]
 
-Lists what is stored: shard, session, shard count, the last event that is safe, and
-when that was noted. clear forgets all of it, after a question that -yes answers: the
-shards then identify, which counts against the day's session starts.
+Lists what is stored: shard, session, shard count, the last event that is safe,
+and when that was noted. clear forgets all of it, after a question that -yes
+answers: the shards then identify, which counts against the day's session
+starts.
 `,
 	"upgrade": `gateway upgrade [-config file]
 
-Asks the process that has shard_store.directory to hand over, as SIGUSR2 does: it
-drains, notes where its shards stand, and puts the program that is now on the disk in
-its own place, which resumes them. No session start is used, no event is lost, and the
-process id stays. It first has the new program check the settings; if that fails it goes
-on as it is. Waits for the outcome: exit code 0 says that the new program runs, 1 with
-the reason that it does not. Linux alone.
+Asks the process that has shard_store.directory to hand over, as SIGUSR2 does:
+it drains, notes where its shards stand, and puts the program that is now on the
+disk in its own place, which resumes them. No session start is used, no event is
+lost, and the process id stays. It first has the new program check the settings;
+if that fails it goes on as it is. Waits for the outcome: exit code 0 says that
+the new program runs, 1 with the reason that it does not. Linux alone.
 `,
 	"demo": `gateway demo [-for 60s] [-seed n] [-rate n] [-compression name]
 
-Runs four shards against a simulated Discord in the same process, over TLS, and
-prints their events as JSON lines. The simulated Discord cuts, stalls and
-garbles connections (-seed 0: it does not). The last line on standard error
-says how many events came and how many were lost. No token, no network.
+Runs four shards against a simulated Discord in the same process, over TLS. It
+cuts, stalls and garbles connections. No token, no network. The last line on
+standard error says how many events came and how many were lost.
+
+  -for duration      how long to run, such as 60s (default 0s: until Ctrl-C)
+  -seed n            of the events and faults; 0 for no faults (default 1)
+  -rate n            events a second and shard (default 5)
+  -compression name  zstd-stream, zlib-stream or none (default zstd-stream)
+
+A terminal shows each event in one row, cut to its width, and below them the
+last lines of the log and a status line. A file or a pipe gets whole events, one
+JSON line each: gateway demo | cat. There is no status line then, since who
+reads the pipe may write to the same terminal. NO_COLOR=1 leaves out the
+colours, TERM=dumb the status line as well.
 `,
 	"help": `gateway help [topic]
 
@@ -112,11 +127,20 @@ func help(args []string, stdout, stderr io.Writer) int {
 	}
 	switch topic := args[0]; topic {
 	case "settings":
-		io.WriteString(stdout, config.Markdown())
+		if t := terminalOf(stdout); t != nil {
+			columns, _ := t.size()
+			io.WriteString(stdout, settingsPage(columns))
+		} else {
+			io.WriteString(stdout, config.Markdown())
+		}
 	case "intents":
 		io.WriteString(stdout, intentsText())
 	case "events":
-		io.WriteString(stdout, eventsText())
+		columns := 0
+		if t := terminalOf(stdout); t != nil {
+			columns, _ = t.size()
+		}
+		io.WriteString(stdout, eventsText(columns))
 	default:
 		text, ok := topics[topic]
 		if !ok {
@@ -140,6 +164,50 @@ func settingsText() string {
 	return b.String()
 }
 
+// settingsPage is what config.Markdown says, laid out for so many columns: the names of a setting
+// in one, beside them what it is.
+func settingsPage(columns int) string {
+	const (
+		most   = 100 // longer rows are hard to read
+		narrow = 30  // below that the text goes under the names
+	)
+	names := 0
+	for _, s := range config.Settings() {
+		names = max(names, len(s.Key), len(s.Env), len(s.Flag)+len("flag -"))
+	}
+	indent := names + 2
+	if columns < indent+narrow {
+		indent = 2
+	}
+	var b strings.Builder
+	for _, s := range config.Settings() {
+		left := []string{s.Key, s.Env}
+		if s.Flag != "" {
+			left = append(left, "flag -"+s.Flag)
+		}
+		text := fmt.Sprintf("%s (%s; default: %s)", s.Doc, s.Takes, s.Default)
+		right := wrap(text, max(1, min(columns, most)-indent))
+		if indent <= names {
+			for _, name := range left {
+				fmt.Fprintln(&b, strings.Join(wrap(name, columns), "\n"))
+			}
+			left = nil
+		}
+		for i := range max(len(left), len(right)) {
+			row := ""
+			if i < len(left) {
+				row = left[i]
+			}
+			if i < len(right) {
+				row = fmt.Sprintf("%-*s%s", indent, row, right[i])
+			}
+			fmt.Fprintln(&b, row)
+		}
+		fmt.Fprintln(&b)
+	}
+	return b.String()
+}
+
 // intentsText lists the intents.
 func intentsText() string {
 	var b strings.Builder
@@ -154,15 +222,23 @@ func intentsText() string {
 	return b.String()
 }
 
-// eventsText lists the events with the intents they come with.
-func eventsText() string {
+// eventsText lists the events with the intents they come with, in so many columns; 0 for any number.
+func eventsText(columns int) string {
+	const indent = 41
+	room := columns - indent
+	if columns == 0 {
+		room = 1000
+	}
 	var b strings.Builder
 	for _, name := range config.EventNames() {
 		needs := "-"
 		if intents := config.EventIntents(name); intents != 0 {
 			needs = strings.ReplaceAll(intents.String(), "|", " or ")
 		}
-		fmt.Fprintf(&b, "%-40s %s\n", name, needs)
+		for _, row := range wrap(needs, max(room, len("AUTO_MODERATION_CONFIGURATION"))) {
+			fmt.Fprintf(&b, "%-*s%s\n", indent, name, row)
+			name = ""
+		}
 	}
 	return b.String()
 }
