@@ -7,6 +7,7 @@ BUILD        = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 PLATFORMS    = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK  = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+GREMLINS     = github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 FUZZTIME    ?= 10s
 SEEDS       ?= 1000
 KILLS       ?= 1000
@@ -19,7 +20,7 @@ ifneq ($(shell git status --porcelain >/dev/null 2>&1; echo $$?),0)
 export GOFLAGS := $(shell $(GO) env GOFLAGS) -buildvcs=false
 endif
 
-.PHONY: help run build servers test race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint vulncheck cross image release clean
+.PHONY: help run build servers test race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -111,6 +112,15 @@ lint: ## gofmt, go vet, staticcheck
 	cd $(PEERS) && $(GO) vet ./...
 	cd docs/consumers/go && $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+
+# FILES and SKIP make a sample of it: of the code, and of the tests. No vet: what it refuses is
+# not noticed by a test. Gremlins runs with -failfast, and with the timeout of .gremlins.yaml.
+mutation: servers ## changes to the code that no test notices: PKG=./resume, FILES='keeper.go file.go', SKIP='TestCrash|TestSlow'
+	@set -e; for pkg in $(or $(PKG),./engine ./pool ./resume ./sinks ./wire); do \
+	  exclude=; for f in $$(cd $$pkg && find . -name '*.go' ! -name '*_test.go' | cut -c3-); do \
+	    case " $(or $(FILES),$$f) " in *" $$f "*) ;; *) exclude="$$exclude -E ^$$f$$";; esac; done; \
+	  echo "$$pkg"; GOFLAGS='-count=1 -vet=off -short$(if $(SKIP), -skip=$(SKIP))' nice -n 19 \
+	    $(GO) run $(GREMLINS) unleash --config .gremlins.yaml $$exclude $$pkg; done
 
 vulncheck: ## known vulnerabilities of the dependencies; needs the vulnerability database
 	$(GO) run $(GOVULNCHECK) ./...

@@ -42,7 +42,8 @@ func TestDecide(t *testing.T) {
 		{"4005 again", closed(4005), history{session: true, doubtful: 2}, outcome{4005, nextIdentify, false, pauseBackoff}},
 
 		{"op 9 true", cause{kind: causeInvalidKeep}, live, outcome{keep, nextResume, false, pauseInvalid}},
-		{"op 9 true for ever", cause{kind: causeInvalidKeep}, history{session: true, resumeFailures: maxResumeFailures}, outcome{keep, nextIdentify, false, pauseInvalid}},
+		{"op 9 true four times", cause{kind: causeInvalidKeep}, history{session: true, resumeFailures: 4}, outcome{keep, nextResume, true, pauseInvalid}},
+		{"op 9 true for ever", cause{kind: causeInvalidKeep}, history{session: true, resumeFailures: 5}, outcome{keep, nextIdentify, false, pauseInvalid}},
 		{"op 9 false", cause{kind: causeInvalidDrop}, live, outcome{keep, nextIdentify, false, pauseInvalid}},
 		{"bucket refused", cause{kind: causeInvalidDrop}, history{}, outcome{keep, nextIdentify, false, pauseInvalid}},
 
@@ -65,8 +66,16 @@ func TestDecide(t *testing.T) {
 		{"main host failed too", cause{kind: causeConnectFailed}, history{session: true, hostFailures: 2, resumeFailures: 2}, outcome{0, nextResume, true, pauseBackoff}},
 		{"dial failed before a session", cause{kind: causeConnectFailed}, history{}, outcome{0, nextIdentify, false, pauseBackoff}},
 		{"address block", cause{kind: causeConnectRefused}, live, outcome{0, nextResume, false, pauseBlocked}},
+		{"dial failed after a failed resume", cause{kind: causeConnectFailed}, history{session: true, hostFailures: 1, resumeFailures: 2}, outcome{0, nextResume, false, pauseBackoff}},
+		{"resume cut once", cause{kind: causeNetwork}, history{session: true, resumeFailures: 1}, outcome{0, nextResume, false, pauseBackoff}},
+		{"resume cut twice", cause{kind: causeNetwork}, history{session: true, resumeFailures: 2}, outcome{0, nextResume, false, pauseBackoff}},
 		{"resume cut thrice", cause{kind: causeNetwork}, history{session: true, resumeFailures: 3}, outcome{0, nextResume, true, pauseBackoff}},
+		{"resume cut four times", cause{kind: causeNetwork}, history{session: true, resumeFailures: 4}, outcome{0, nextResume, true, pauseBackoff}},
 		{"resume cut five times", cause{kind: causeNetwork}, history{session: true, resumeFailures: 5}, outcome{0, nextIdentify, false, pauseBackoff}},
+		{"no READY", cause{kind: causeNoReady}, history{}, outcome{keep, nextIdentify, false, pauseBackoff}},
+		{"odd numbers once", cause{kind: causeOddSeq}, history{session: true, oddSeqs: 1}, outcome{wire.CloseInvalidPayload, nextResume, false, pauseBackoff}},
+		{"odd numbers twice", cause{kind: causeOddSeq}, history{session: true, oddSeqs: 2}, outcome{wire.CloseInvalidPayload, nextResume, false, pauseBackoff}},
+		{"odd numbers thrice", cause{kind: causeOddSeq}, history{session: true, oddSeqs: 3}, outcome{wire.CloseInvalidPayload, nextIdentify, false, pauseBackoff}},
 		{"resume unanswered", cause{kind: causeSilentResume}, history{session: true, resumeFailures: 1}, outcome{keep, nextResume, false, pauseBackoff}},
 	}
 	seen := map[wire.CloseCode]bool{}

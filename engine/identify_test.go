@@ -81,6 +81,42 @@ func TestIdentifyReserve(t *testing.T) {
 	})
 }
 
+// What is left for others is a tenth of the day's Identifies at most: a reserve as large as a small
+// budget would leave none.
+func TestIdentifyReserveIsATenth(t *testing.T) {
+	for _, tt := range []struct{ reserve, total, remaining, want int }{
+		{100, 1000, 1000, 900},
+		{100, 1000, 101, 1},
+		{100, 1000, 100, 0},
+		{100, 500, 500, 450},
+		{100, 20, 20, 18},
+		{100, 9, 9, 9},
+		{5000, 1000, 1000, 900},
+		{0, 1000, 3, 3},
+		{30, 1000, 1000, 970},
+	} {
+		q, granted := recordedQueue(1)
+		q.reserve = tt.reserve
+		now := time.Unix(1000, 0)
+		q.setLimit(wire.SessionStartLimit{Total: tt.total, Remaining: tt.remaining, ResetAfter: time.Hour}, now)
+		if got := q.left(); got != tt.want {
+			t.Errorf("%+v: %d left", tt, got)
+		}
+		for id := range tt.total + 1 {
+			s := &shard{id: id}
+			q.join(s)
+			if len(granted()) == id {
+				break
+			}
+			q.spend(s, now)
+		}
+		if got := len(granted()); got != tt.want {
+			t.Errorf("%+v: %d granted", tt, got)
+		}
+		q.close()
+	}
+}
+
 func TestIdentifyQueueBuckets(t *testing.T) {
 	q, granted := recordedQueue(2)
 	shards := make([]*shard, 6)

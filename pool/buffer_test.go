@@ -26,6 +26,25 @@ func TestBufferClasses(t *testing.T) {
 	}
 }
 
+// The smallest and the largest are used again, too.
+func TestBuffersReused(t *testing.T) {
+	for _, n := range []int{1, 256, 257, 1 << 20} {
+		var p Buffers
+		again := func() bool {
+			b := p.Get(n)
+			p.Put(b)
+			return p.Get(n) == b
+		}
+		// A collection empties a sync.Pool, and the race detector a part of it.
+		for tries := 0; !again(); tries++ {
+			if tries == 100 {
+				t.Errorf("no buffer for %d bytes was used again", n)
+				break
+			}
+		}
+	}
+}
+
 // What is larger than the largest class is left to the garbage collector.
 func TestLargestBuffer(t *testing.T) {
 	var p Buffers

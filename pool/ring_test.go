@@ -39,7 +39,7 @@ func checkAgainstModel(t *testing.T, ops []byte) {
 	r.Spare = spare
 	size := func(v int) int { return 1 + v*7%50 }
 	dst := make([]int, 5)
-	next := 0
+	next := 1 // a slot that holds none is 0
 	for i, op := range ops[2:] {
 		switch op % 6 {
 		case 0, 1:
@@ -76,6 +76,15 @@ func checkAgainstModel(t *testing.T, ops []byte) {
 			}
 			m.values = slices.Clone(m.values[n:])
 			m.published -= n
+			var kept []int
+			for _, v := range r.slots {
+				if v != 0 {
+					kept = append(kept, v)
+				}
+			}
+			if slices.Sort(kept); !slices.Equal(kept, m.values) {
+				t.Fatalf("step %d: the ring keeps %v; %v is not taken", i, kept, m.values)
+			}
 		case 5:
 			r.Release(int64(m.taken))
 			m.inUse -= m.taken
@@ -280,16 +289,62 @@ func TestRingForgets(t *testing.T) {
 	t.Error("a value that was taken is not freed")
 }
 
+// Put panics rather than write over a value, in the first round through the slots and later.
 func TestRingPutFull(t *testing.T) {
-	r := NewRing[int](2, 100, NewBell(), func() {})
-	r.Put(1, 1)
-	r.Put(2, 1)
-	defer func() {
-		if recover() == nil {
-			t.Error("a value was put over another")
+	for before := range 5 {
+		r := NewRing[int](2, 100, NewBell(), func() {})
+		dst := make([]int, 1)
+		put := func(v int) (err any) {
+			defer func() { err = recover() }()
+			r.Put(v, 1)
+			return nil
 		}
-	}()
-	r.Put(3, 1)
+		for v := range before {
+			if err := put(v); err != nil {
+				t.Fatalf("value %d: %v", v, err)
+			}
+			r.Publish()
+			r.Take(dst)
+			r.Full()
+		}
+		for v := range 2 {
+			if err := put(v); err != nil {
+				t.Errorf("after %d values: slot %d of 2: %v", before, v, err)
+			}
+		}
+		if put(3) == nil {
+			t.Errorf("after %d values: a value was put over another", before)
+		}
+	}
+}
+
+// Put finds out by itself that there is room.
+func TestRingPutWithoutFull(t *testing.T) {
+	r := NewRing[int](2, 100, NewBell(), func() {})
+	dst := make([]int, 2)
+	for v := range 10 {
+		r.Put(v, 1)
+		r.Publish()
+		if n := r.Take(dst); n != 1 || dst[0] != v {
+			t.Fatalf("value %d: took %v", v, dst[:n])
+		}
+	}
+}
+
+// A bell that is rung while nobody sleeps wakes nobody later.
+func TestBellRungWhileAwake(t *testing.T) {
+	b := NewBell()
+	b.Ring()
+	b.Wait(func() bool { b.Ring(); return true }) // asleep by now
+	b.Ring()
+	if len(b.wake) != 0 {
+		t.Error("the next Wait returns without reason")
+	}
+	b.Wait(func() bool { return false })
+	b.Ring()
+	if len(b.wake) != 0 {
+		t.Error("the Wait after one that did not sleep returns without reason")
+	}
 }
 
 func TestRingAllocs(t *testing.T) {
