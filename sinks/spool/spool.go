@@ -441,6 +441,9 @@ func (s *Sink) delivered(n int) {
 		s.log.delivered(at)
 		s.settle()
 	}
+	if len(s.queue) == 0 && !s.spooling {
+		s.diskWorks() // or it is of no account any more
+	}
 	signal(s.room)
 }
 

@@ -437,6 +437,29 @@ func TestDiskFailsAtFirst(t *testing.T) {
 	}
 }
 
+// A disk that takes nothing is of no account once the broker takes events again.
+func TestBrokerIsBackBeforeTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := try(t, Options{})
+		tr.disk.SetRoom(0)
+		for range 2 {
+			tr.inner.set(false)
+			tr.full.Store(true)
+			tr.publish(10)
+			time.Sleep(time.Second)
+			tr.inner.set(true)
+			tr.full.Store(false)
+			tr.settled()
+			time.Sleep(time.Hour)
+		}
+		for _, want := range []string{"takes no events", "takes events again", "for=0s"} {
+			if n := strings.Count(tr.log.String(), want); n != 2 {
+				t.Errorf("%q is logged %d times for two failures:\n%s", want, n, tr.log)
+			}
+		}
+	})
+}
+
 // A disk that cannot be read is tried again; nothing is lost.
 func TestReadFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
