@@ -235,7 +235,7 @@ func (d *Disk) Create(name string) (*File, error) {
 		f = &inode{name: name}
 		d.name(func(names map[string]*inode) { names[name] = f })
 	}
-	return &File{d, f}, nil
+	return &File{d: d, f: f}, nil
 }
 
 // CreateNew is Create for a file that is not there.
@@ -254,7 +254,7 @@ func (d *Disk) Open(name string) (*File, error) {
 	if !ok {
 		return nil, missing("open", name)
 	}
-	return &File{d, f}, nil
+	return &File{d: d, f: f}, nil
 }
 
 // Has reports whether a file is there.
@@ -309,8 +309,9 @@ func (d *Disk) Sync() error {
 
 // File is an open file.
 type File struct {
-	d *Disk
-	f *inode
+	d      *Disk
+	f      *inode
+	closed bool
 }
 
 func (f *inode) change(c change) {
@@ -327,6 +328,9 @@ func (f *File) WriteAt(b []byte, at int64) (int, error) { return f.write(b, int(
 func (f *File) write(b []byte, at int) (n int, err error) {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
+	if f.closed {
+		return 0, fs.ErrClosed
+	}
 	wasCut := f.d.left < 0
 	err = f.d.do(Op{Write, f.f.name, len(b)})
 	switch {
@@ -353,6 +357,9 @@ func (f *File) write(b []byte, at int) (n int, err error) {
 func (f *File) ReadAt(b []byte, at int64) (int, error) {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
+	if f.closed {
+		return 0, fs.ErrClosed
+	}
 	if at >= int64(len(f.f.text)) {
 		return 0, io.EOF
 	}
@@ -368,6 +375,9 @@ func (f *File) ReadAt(b []byte, at int64) (int, error) {
 func (f *File) Sync() error {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
+	if f.closed {
+		return fs.ErrClosed
+	}
 	if err := f.d.do(Op{Sync, f.f.name, 0}); err != nil {
 		f.f.lost = len(f.f.changes)
 		return err
@@ -386,6 +396,9 @@ func (f *File) Sync() error {
 func (f *File) Truncate(size int64) error {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
+	if f.closed {
+		return fs.ErrClosed
+	}
 	if err := f.d.do(Op{Truncate, f.f.name, int(size)}); err != nil {
 		return err
 	}
@@ -407,5 +420,13 @@ func (f *File) Is(name string) bool {
 	return f.d.files[name] == f.f
 }
 
-// Close does nothing: what was not synced stays so.
-func (f *File) Close() error { return nil }
+// Close closes the file: what was not synced stays so.
+func (f *File) Close() error {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if f.closed {
+		return fs.ErrClosed
+	}
+	f.closed = true
+	return nil
+}

@@ -116,6 +116,21 @@ func TestFailedSync(t *testing.T) {
 	has(t, d.Crash(nil), map[string]string{"a": "\x00\x0034"})
 }
 
+// A closed file is neither read nor written.
+func TestClosed(t *testing.T) {
+	f, err := New().Create("a")
+	must(t, err, write(f, "12"), f.Close())
+	_, read := f.ReadAt(make([]byte, 1), 0)
+	for _, err := range []error{read, write(f, "3"), f.Sync(), f.Truncate(0), f.Close()} {
+		if !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("closed: %v", err)
+		}
+	}
+	if f.Size() != 2 {
+		t.Errorf("%d bytes, want 2", f.Size())
+	}
+}
+
 func TestFullAndCut(t *testing.T) {
 	d := New()
 	f, err := d.Create("a")

@@ -160,6 +160,33 @@ func TestFailedAppendIsTakenBack(t *testing.T) {
 	}
 }
 
+// A segment that cannot be begun is not there, and does not keep the next one from being begun, also if it
+// could not be removed.
+func TestFailedBegin(t *testing.T) {
+	for _, stays := range []bool{false, true} {
+		l := openLog(t, newDisk())
+		l.d.Fail(func(op disktest.Op) error {
+			if op.Kind == disktest.SyncDir || stays && op.Kind == disktest.Remove {
+				return syscall.EIO
+			}
+			return nil
+		})
+		for range 2 {
+			if err := l.append(1); !errors.Is(err, syscall.EIO) {
+				t.Errorf("appended: %v", err)
+			}
+			if segments, _ := l.d.segmentFiles(t); (len(segments) > 0) != stays {
+				t.Errorf("segments: %v", segments)
+			}
+		}
+		l.d.Fail(nil)
+		if err := l.append(1); err != nil {
+			t.Error(err)
+		}
+		l.outlived(l.d.crash(nil))
+	}
+}
+
 // What a crash has left of a record at the end is cut off, for good, kept, and logged as what it is.
 func TestTornTail(t *testing.T) {
 	for _, torn := range []int{1, recordHead, recordHead + 5} {

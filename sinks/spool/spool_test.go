@@ -422,6 +422,11 @@ func TestDiskFailsAtFirst(t *testing.T) {
 			tr.full.Store(true)
 			published := tr.publishing(1_000)
 			time.Sleep(5 * time.Second)
+			ops := len(tr.disk.Ops())
+			time.Sleep(10 * time.Second)
+			if n := len(tr.disk.Ops()) - ops; n == 0 || n > 10*10 {
+				t.Errorf("%d operations in 10 s of a full disk", n)
+			}
 			tr.disk.SetRoom(-1)
 			<-published
 			if n := tr.acked.Load(); n != tr.sent {
