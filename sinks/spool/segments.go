@@ -9,10 +9,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,40 +38,29 @@ type position struct {
 type segment struct {
 	number uint64
 	size   int64 // of its head and whole records, which are on the disk
-}
-
-// file is what a segment is written to.
-type file interface {
-	io.WriteCloser
-	Sync() error
-	Truncate(size int64) error
+	torn   bool  // more may be in its file
 }
 
 // segments is the log. Its methods are called by one goroutine at a time, but for read.
 type segments struct {
-	dir   string
+	disk  disk
 	limit int64 // of a segment, after which the next begins
 	log   *slog.Logger
-	open  func(name string) (file, error) // creates one to be appended to; a test has its own
 
 	list     []segment // oldest first
 	total    int64     // their bytes
 	next     uint64    // number of the next one
 	file     file      // the last one's; nil: the next event begins one
-	position *os.File  // of where to begin after a crash
+	position file      // of where to begin after a crash
 	at       position  // what is before it is delivered
 	buf      []byte
 }
 
-func openAppend(name string) (file, error) {
-	return os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_APPEND|os.O_WRONLY, 0o600)
-}
-
 // openSegments looks at what is in a directory. The end of the last segment that is not a whole
 // record is cut off, and told. at is where to begin to read.
-func openSegments(dir string, limit int64, log *slog.Logger) (l *segments, at position, err error) {
-	l = &segments{dir: dir, limit: limit, log: log, open: openAppend}
-	entries, err := os.ReadDir(dir)
+func openSegments(d disk, limit int64, log *slog.Logger) (l *segments, at position, err error) {
+	l = &segments{disk: d, limit: limit, log: log}
+	entries, err := d.entries()
 	if err != nil {
 		return nil, at, err
 	}
@@ -91,7 +78,7 @@ func openSegments(dir string, limit int64, log *slog.Logger) (l *segments, at po
 		if err != nil {
 			return nil, at, err
 		}
-		l.list = append(l.list, segment{number, info.Size()})
+		l.list = append(l.list, segment{number: number, size: info.Size()})
 		l.next = max(l.next, number+1)
 	}
 	slices.SortFunc(l.list, func(a, b segment) int {
@@ -106,7 +93,7 @@ func openSegments(dir string, limit int64, log *slog.Logger) (l *segments, at po
 	for _, s := range l.list {
 		l.total += s.size
 	}
-	if l.position, err = os.OpenFile(filepath.Join(dir, positionName), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+	if l.position, err = d.edit(positionName); err != nil {
 		return nil, at, err
 	}
 	at = l.loadPosition()
@@ -115,9 +102,7 @@ func openSegments(dir string, limit int64, log *slog.Logger) (l *segments, at po
 	return l, at, nil
 }
 
-func (l *segments) name(number uint64) string {
-	return filepath.Join(l.dir, fmt.Sprintf("%016x%s", number, suffix))
-}
+func segmentName(number uint64) string { return fmt.Sprintf("%016x%s", number, suffix) }
 
 // cutTail cuts what follows the last whole record off the last segment: a crash has left it.
 // What is in the middle of the log is looked at when it is read.
@@ -126,7 +111,7 @@ func (l *segments) cutTail() error {
 		return nil
 	}
 	s := &l.list[len(l.list)-1]
-	text, err := os.ReadFile(l.name(s.number))
+	text, err := l.disk.read(segmentName(s.number))
 	if err != nil {
 		return err
 	}
@@ -140,21 +125,35 @@ func (l *segments) cutTail() error {
 			whole += n
 		}
 	}
-	if whole == len(text) {
+	if whole == len(text) && whole > 0 {
 		return nil
 	}
 	l.log.Warn("the end of the spool is not whole, as after a crash, and is cut off: Discord sends its events again",
-		"segment", filepath.Base(l.name(s.number)), "bytes", len(text)-whole, "kept_as", tailName)
+		"segment", segmentName(s.number), "bytes", len(text)-whole, "kept_as", tailName)
 	// In case it was something else than a crash.
-	if err := os.WriteFile(filepath.Join(l.dir, tailName), text[whole:], 0o600); err != nil {
+	if err := l.disk.write(tailName, text[whole:]); err != nil {
 		l.log.Warn("it could not be kept", "error", err)
 	}
 	s.size = int64(whole)
 	if whole == 0 {
 		l.list = l.list[:len(l.list)-1]
-		return os.Remove(l.name(s.number))
+		return l.disk.remove(segmentName(s.number))
 	}
-	return os.Truncate(l.name(s.number), s.size)
+	return l.trim(s)
+}
+
+// trim cuts off what is behind the whole records of a segment. It is synced: once another segment
+// follows, it would be taken for damage.
+func (l *segments) trim(s *segment) error {
+	f, err := l.disk.edit(segmentName(s.number))
+	if err != nil {
+		return err
+	}
+	if err = f.Truncate(s.size); err == nil {
+		err = f.Sync()
+	}
+	s.torn = err != nil
+	return errors.Join(err, f.Close())
 }
 
 // loadPosition returns where to begin to read: at the oldest record that may not have been
@@ -168,13 +167,17 @@ func (l *segments) loadPosition() (at position) {
 		return at
 	}
 	known := position{binary.BigEndian.Uint64(b), int64(binary.BigEndian.Uint64(b[8:]))}
+	l.next = max(l.next, known.segment+1)
 	for _, s := range l.list {
 		if s.number == known.segment && known.offset >= int64(segmentHead) && known.offset <= s.size {
 			return known
 		}
 	}
-	if len(l.list) == 0 || known.segment < l.list[0].number {
-		return position{max(known.segment, at.segment), at.offset}
+	switch {
+	case len(l.list) == 0:
+		return position{known.segment, 0}
+	case known.segment > l.list[len(l.list)-1].number:
+		return l.end() // they could not be removed when they were delivered
 	}
 	return at
 }
@@ -193,7 +196,7 @@ func (l *segments) delivered(at position) {
 			l.file.Close()
 			l.file = nil
 		}
-		if err := os.Remove(l.name(s.number)); err != nil {
+		if err := l.disk.remove(segmentName(s.number)); err != nil {
 			l.log.Warn("a segment of the spool that is delivered cannot be removed", "error", err)
 		}
 		l.total -= s.size
@@ -233,6 +236,11 @@ func (l *segments) append() error {
 		l.file.Close() // which is synced
 		l.file = nil
 	}
+	if n := len(l.list); n > 0 && l.list[n-1].torn {
+		if err := l.trim(&l.list[n-1]); err != nil {
+			return err
+		}
+	}
 	if l.file == nil {
 		if err := l.begin(); err != nil {
 			return err
@@ -250,9 +258,9 @@ func (l *segments) append() error {
 	}
 	if err != nil {
 		// What is on the disk behind its whole records is not known: nothing is added to it.
-		err = errors.Join(err, l.file.Truncate(s.size), l.file.Close())
-		l.file = nil
-		return err
+		err = errors.Join(err, l.file.Close())
+		l.file, s.torn = nil, true
+		return errors.Join(err, l.trim(s))
 	}
 	s.size += int64(len(l.buf))
 	l.total += int64(len(l.buf))
@@ -264,34 +272,27 @@ func (l *segments) append() error {
 
 // begin begins a segment.
 func (l *segments) begin() error {
-	name := l.name(l.next)
-	f, err := l.open(name)
+	name := segmentName(l.next)
+	f, err := l.disk.create(name)
+	if errors.Is(err, fs.ErrExist) { // an earlier try could neither begin it nor remove it
+		if err = l.disk.remove(name); err == nil {
+			f, err = l.disk.create(name)
+		}
+	}
 	if err != nil {
 		return err
 	}
 	if _, err = f.Write(appendSegmentHead(nil, l.next)); err == nil {
-		err = l.sync()
+		err = l.disk.sync()
 	}
 	if err != nil {
-		return errors.Join(err, f.Close(), os.Remove(name))
+		return errors.Join(err, f.Close(), l.disk.remove(name))
 	}
 	l.file = f
-	l.list = append(l.list, segment{l.next, int64(segmentHead)})
+	l.list = append(l.list, segment{number: l.next, size: int64(segmentHead)})
 	l.total += int64(segmentHead)
 	l.next++
 	return nil
-}
-
-// sync makes sure that the directory's entries are on the disk.
-func (l *segments) sync() error {
-	if runtime.GOOS == "windows" {
-		return nil // it has no such thing for directories
-	}
-	d, err := os.Open(l.dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func (l *segments) close() error {
@@ -306,8 +307,8 @@ func (l *segments) close() error {
 type cursor struct {
 	l      *segments
 	at     position
-	opened *os.File // the segment at
-	number uint64   // of opened
+	opened file   // the segment at
+	number uint64 // of opened
 }
 
 // read reads records into b until there are max of them, or chunk bytes of them. from is
@@ -350,7 +351,7 @@ func (c *cursor) read(b *batch, list []segment, max int) (bool, error) {
 func (c *cursor) fill(b *batch, s segment, max int) (bool, error) {
 	if c.opened == nil || c.number != s.number {
 		c.close()
-		f, err := os.Open(c.l.name(s.number))
+		f, err := c.l.disk.open(segmentName(s.number))
 		if err != nil {
 			return false, err
 		}
@@ -399,12 +400,12 @@ func (c *cursor) fill(b *batch, s segment, max int) (bool, error) {
 
 // setAside keeps what is left of a damaged segment, and goes on behind it.
 func (c *cursor) setAside(s segment, err error) {
-	name := c.l.name(s.number)
+	name := segmentName(s.number)
 	c.l.log.Error("a segment of the spool is damaged: what follows in it is lost to the consumers; it is kept",
-		"segment", filepath.Base(name), "offset", c.at.offset, "bytes", s.size-c.at.offset, "kept_as", filepath.Base(name)+".bad", "error", err)
-	if text, err := os.ReadFile(name); err != nil {
+		"segment", name, "offset", c.at.offset, "bytes", s.size-c.at.offset, "kept_as", name+".bad", "error", err)
+	if text, err := c.l.disk.read(name); err != nil {
 		c.l.log.Warn("it could not be kept", "error", err)
-	} else if err := os.WriteFile(name+".bad", text, 0o600); err != nil {
+	} else if err := c.l.disk.write(name+".bad", text); err != nil {
 		c.l.log.Warn("it could not be kept", "error", err)
 	}
 	c.at = position{s.number, max(s.size, int64(segmentHead)+1)}

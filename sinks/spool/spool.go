@@ -70,7 +70,7 @@ type Stats struct {
 type Sink struct {
 	o     Options
 	inner engine.Sink
-	lock  *flock.Flock
+	lock  *flock.Flock // nil in tests
 	stop  context.CancelFunc
 	fed   sync.WaitGroup
 	most  int           // maxMemory; tests have less
@@ -130,13 +130,23 @@ func Open(o Options, inner engine.Sink) (*Sink, error) {
 	} else if !locked {
 		return nil, &InUseError{o.Directory}
 	}
-	log, at, err := openSegments(o.Directory, o.SegmentBytes, o.Log)
+	s, err := open(o, directory(o.Directory), inner)
 	if err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("spool: %w", err)
 	}
+	s.lock = lock
+	return s, nil
+}
+
+// open opens a Sink over a disk that is locked.
+func open(o Options, d disk, inner engine.Sink) (*Sink, error) {
+	log, at, err := openSegments(d, o.SegmentBytes, o.Log)
+	if err != nil {
+		return nil, err
+	}
 	s := &Sink{
-		o: o, inner: inner, lock: lock, most: maxMemory, log: log, progress: time.Now(), cursor: cursor{l: log, at: at},
+		o: o, inner: inner, most: maxMemory, log: log, progress: time.Now(), cursor: cursor{l: log, at: at},
 		room: make(chan struct{}, 1), work: make(chan struct{}, 1),
 	}
 	if s.spooling = at != log.end() && len(log.list) > 0; s.spooling {
@@ -431,6 +441,9 @@ func (s *Sink) delivered(n int) {
 		s.log.delivered(at)
 		s.settle()
 	}
+	if len(s.queue) == 0 && !s.spooling {
+		s.diskWorks() // or it is of no account any more
+	}
 	signal(s.room)
 }
 
@@ -458,7 +471,11 @@ func (s *Sink) Close() error {
 	err := s.inner.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return errors.Join(err, s.log.close(), s.lock.Close())
+	err = errors.Join(err, s.log.close())
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
+	return err
 }
 
 // signal wakes who waits on a channel that holds one.

@@ -15,8 +15,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice/engine"
@@ -101,10 +101,11 @@ func check(ev *engine.Event) (int64, error) {
 	return ev.Seq, nil
 }
 
-// trial is a spool and what is sent through it.
+// trial is a spool and what is sent through it. It runs on fake time, over a disk in memory if it has no directory.
 type trial struct {
 	t     *testing.T
 	sink  *Sink
+	disk  testDisk
 	inner *broker
 	log   *bytes.Buffer
 	full  atomic.Bool
@@ -112,19 +113,30 @@ type trial struct {
 	acked atomic.Int64
 }
 
-func try(t *testing.T, o Options) *trial {
+func try(t *testing.T, o Options) *trial { return tryDisk(t, o, newDisk()) }
+
+func tryDisk(t *testing.T, o Options, d testDisk) *trial {
 	t.Helper()
-	tr := &trial{t: t, inner: &broker{up: true}, log: new(bytes.Buffer)}
-	if o.Directory == "" {
-		o.Directory = t.TempDir()
-	}
+	tr := &trial{t: t, disk: d, inner: &broker{up: true}, log: new(bytes.Buffer)}
 	o.Log = slog.New(slog.NewTextHandler(tr.log, nil))
 	o.Full = tr.full.Load
 	var err error
-	if tr.sink, err = Open(o, tr.inner); err != nil {
+	if o.Directory != "" {
+		tr.sink, err = Open(o, tr.inner)
+	} else {
+		o.Directory = "in memory"
+		if o.MaxBytes == 0 {
+			o.MaxBytes = 1 << 30
+		}
+		if o.SegmentBytes == 0 {
+			o.SegmentBytes = 16 << 10
+		}
+		tr.sink, err = open(o, d, tr.inner)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	tr.sink.most = 256 << 10
+	tr.sink.most = 16 << 10
 	t.Cleanup(func() { tr.sink.Close() })
 	return tr
 }
@@ -132,7 +144,7 @@ func try(t *testing.T, o Options) *trial {
 // publish sends n events in batches of random size.
 func (tr *trial) publish(n int) {
 	tr.t.Helper()
-	ctx, cancel := context.WithTimeout(tr.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(tr.t.Context(), time.Hour)
 	defer cancel()
 	for n > 0 {
 		var batch []engine.Event
@@ -147,21 +159,28 @@ func (tr *trial) publish(n int) {
 	}
 }
 
-// settled waits until the broker has all, and checks that it has it once and in order.
-func (tr *trial) settled() {
+// drained waits until nothing is left on the disk, and returns what the broker has.
+func (tr *trial) drained() []int64 {
 	tr.t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+	for range 10_000 {
 		tr.inner.turn()
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
 		tr.inner.mu.Lock()
 		n := len(tr.inner.got)
 		tr.inner.mu.Unlock()
 		if int64(n) >= tr.sent && tr.acked.Load() == tr.sent && !tr.sink.Stats().Spooling {
-			break
-		}
-		if time.Now().After(end) {
-			tr.t.Fatalf("%d of %d have arrived, %d acknowledged; %+v\n%s", n, tr.sent, tr.acked.Load(), tr.sink.Stats(), tr.log)
+			return tr.inner.got
 		}
 	}
+	tr.t.Fatalf("%d of %d have arrived, %d acknowledged; %+v\n%s", len(tr.inner.got), tr.sent, tr.acked.Load(), tr.sink.Stats(), tr.log)
+	return nil
+}
+
+// settled waits until the broker has all, and checks that it has it once and in order.
+func (tr *trial) settled() {
+	tr.t.Helper()
+	tr.drained()
 	tr.inner.mu.Lock()
 	defer tr.inner.mu.Unlock()
 	if tr.inner.wrong != nil {
@@ -176,290 +195,427 @@ func (tr *trial) settled() {
 
 // files returns the names of the segments.
 func (tr *trial) files() []string {
-	names, _ := filepath.Glob(filepath.Join(tr.sink.o.Directory, "*"+suffix))
-	return names
+	segments, _ := tr.disk.segmentFiles(tr.t)
+	return segments
 }
 
 func TestPassesThrough(t *testing.T) {
-	tr := try(t, Options{})
-	tr.publish(20_000)
-	tr.settled()
-	if s := tr.sink.Stats(); s.Spooled > 0 || len(tr.files()) > 0 {
-		t.Errorf("something is on the disk: %+v, %v", s, tr.files())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		tr := try(t, Options{})
+		tr.publish(5_000)
+		tr.settled()
+		if s := tr.sink.Stats(); s.Spooled > 0 || len(tr.files()) > 0 {
+			t.Errorf("something is on the disk: %+v, %v", s, tr.files())
+		}
+	})
 }
 
 func TestOutages(t *testing.T) {
-	tr := try(t, Options{SegmentBytes: 256 << 10})
-	for range 6 {
-		tr.publish(3_000)
-		tr.inner.set(false)
-		tr.full.Store(true)
-		tr.publish(10_000)
-		if tr.acked.Load() != tr.sent {
-			t.Fatalf("%d of %d are acknowledged while they go to the disk", tr.acked.Load(), tr.sent)
-		}
-		if len(tr.files()) < 3 {
-			t.Errorf("segments: %v", tr.files())
-		}
-		tr.full.Store(false)
-		tr.inner.set(true)
-		tr.publish(rand.IntN(3_000)) // while it is read
-		if rand.IntN(2) == 0 {
-			tr.settled()
-			if len(tr.files()) > 0 || tr.sink.Stats().Bytes != 0 {
-				t.Errorf("left: %v, %+v", tr.files(), tr.sink.Stats())
+	synctest.Test(t, func(t *testing.T) {
+		tr := try(t, Options{SegmentBytes: 32 << 10})
+		for range 6 {
+			tr.publish(500)
+			tr.inner.set(false)
+			tr.full.Store(true)
+			tr.publish(2_000)
+			if tr.acked.Load() != tr.sent {
+				t.Fatalf("%d of %d are acknowledged while they go to the disk", tr.acked.Load(), tr.sent)
+			}
+			if len(tr.files()) < 3 {
+				t.Errorf("segments: %v", tr.files())
+			}
+			tr.full.Store(false)
+			tr.inner.set(true)
+			tr.publish(rand.IntN(1_000)) // while it is read
+			if rand.IntN(2) == 0 {
+				tr.settled()
+				if len(tr.files()) > 0 || tr.sink.Stats().Bytes != 0 {
+					t.Errorf("left: %v, %+v", tr.files(), tr.sink.Stats())
+				}
 			}
 		}
-	}
-	tr.settled()
+		tr.settled()
+	})
+}
+
+// The same in a directory of the operating system, over the end of a process.
+func TestDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made", "by the spool")
+	synctest.Test(t, func(t *testing.T) {
+		tr := try(t, Options{Directory: dir, SegmentBytes: 32 << 10})
+		tr.inner.set(false)
+		tr.full.Store(true)
+		tr.publish(2_000)
+		if err := tr.sink.Close(); err != nil {
+			t.Fatal(err)
+		}
+		names, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
+		if err != nil || len(names) < 3 {
+			t.Fatalf("segments: %v, %v", names, err)
+		}
+		f, err := os.OpenFile(names[len(names)-1], os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.WriteString("torn")
+		f.Close()
+		next := try(t, Options{Directory: dir})
+		if kept, err := os.ReadFile(filepath.Join(dir, tailName)); err != nil || string(kept) != "torn" {
+			t.Errorf("kept %q, %v", kept, err)
+		}
+		next.sent = tr.sent
+		next.acked.Store(tr.sent)
+		next.settled()
+		if names, _ := filepath.Glob(filepath.Join(dir, "*"+suffix)); len(names) > 0 {
+			t.Errorf("left: %v", names)
+		}
+	})
 }
 
 // Without Full memory is used up when nothing has been acknowledged for a second.
 func TestFullByItself(t *testing.T) {
-	tr := try(t, Options{})
-	tr.sink.o.Full = nil
-	tr.inner.set(false)
-	tr.publish(60_000)
-	if !tr.sink.Stats().Spooling {
-		t.Error("nothing goes to the disk")
-	}
-	tr.inner.set(true)
-	tr.settled()
+	synctest.Test(t, func(t *testing.T) {
+		tr := try(t, Options{})
+		tr.sink.o.Full = nil
+		tr.inner.set(false)
+		began := time.Now()
+		tr.publish(2_000)
+		if !tr.sink.Stats().Spooling {
+			t.Error("nothing goes to the disk")
+		}
+		if d := time.Since(began); d < fullAfter || d > fullAfter+2*fullPoll {
+			t.Errorf("it went to the disk after %v", d)
+		}
+		tr.inner.set(true)
+		tr.settled()
+	})
 }
 
 // On the way out nobody waits for the broker: the next process delivers.
 func TestEnding(t *testing.T) {
-	tr := try(t, Options{Ending: func() bool { return true }})
-	tr.inner.set(false)
-	tr.publish(100)
-	for end := time.Now().Add(time.Minute); tr.acked.Load() < tr.sent; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("not acknowledged")
-		}
-	}
-	dir := tr.sink.o.Directory
-	tr.sink.Close()
-	next := try(t, Options{Directory: dir})
-	next.sent = tr.sent
-	next.acked.Store(tr.sent)
-	next.settled()
-}
-
-func TestBound(t *testing.T) {
-	const bound = 4 << 20
-	tr := try(t, Options{MaxBytes: bound, SegmentBytes: 1 << 20})
-	tr.inner.set(false)
-	tr.full.Store(true)
-	published := make(chan struct{})
-	go func() { defer close(published); tr.publish(120_000) }()
-	for range 30 {
-		time.Sleep(20 * time.Millisecond)
-		var size int64
-		for _, name := range tr.files() {
-			if info, err := os.Stat(name); err == nil {
-				size += info.Size()
-			}
-		}
-		if size > bound+2<<20 {
-			t.Fatalf("%d bytes on the disk", size)
-		}
-	}
-	tr.inner.set(true)
-	<-published
-	tr.settled()
-	if !strings.Contains(tr.log.String(), "its bound") {
-		t.Errorf("not told:\n%s", tr.log)
-	}
-}
-
-// fullDisk is a file for which there is room for so many bytes.
-type fullDisk struct {
-	file
-	left *atomic.Int64
-}
-
-func (f fullDisk) Write(b []byte) (int, error) {
-	if n := f.left.Add(-int64(len(b))); n < 0 {
-		part := max(0, int(n)+len(b))
-		f.file.Write(b[:part])
-		return part, syscall.ENOSPC
-	}
-	return f.file.Write(b)
-}
-
-func TestDiskFull(t *testing.T) {
-	tr := try(t, Options{SegmentBytes: 256 << 10})
-	var room atomic.Int64
-	room.Store(1 << 20)
-	tr.sink.log.open = func(name string) (file, error) {
-		f, err := openAppend(name)
-		return fullDisk{f, &room}, err
-	}
-	tr.inner.set(false)
-	tr.full.Store(true)
-	published := make(chan struct{})
-	go func() { defer close(published); tr.publish(60_000) }()
-	time.Sleep(1500 * time.Millisecond)
-	select {
-	case <-published:
-		t.Error("all was taken")
-	default:
-	}
-	room.Store(1 << 40)
-	<-published
-	tr.inner.set(true)
-	tr.settled()
-	for _, want := range []string{"no space left", "takes events again"} {
-		if !strings.Contains(tr.log.String(), want) {
-			t.Errorf("%q is not told:\n%s", want, tr.log)
-		}
-	}
-}
-
-// What is acknowledged is there after a crash at any moment; some of it may come again, in
-// order. A torn record at the end is cut off.
-func TestCrash(t *testing.T) {
-	for seed := range uint64(40) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		tr := try(t, Options{SegmentBytes: 64 << 10})
+	synctest.Test(t, func(t *testing.T) {
+		tr := try(t, Options{Ending: func() bool { return true }})
 		tr.inner.set(false)
-		tr.full.Store(true)
-		published := make(chan struct{})
-		n := 6_000 + r.IntN(8_000)
-		go func() { defer close(published); tr.publish(n) }()
-		if seed%2 == 0 {
-			<-published
+		tr.publish(100)
+		time.Sleep(fullAfter - fullPoll)
+		if n := tr.acked.Load(); n > 0 {
+			t.Errorf("%d acknowledged at once, which the broker may still take", n)
 		}
-		time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
-		tr.inner.set(seed%3 != 0)
-		time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
-
-		dir := t.TempDir()
-		tr.sink.mu.Lock()
-		acked := tr.acked.Load()
-		err := os.CopyFS(dir, os.DirFS(tr.sink.o.Directory))
-		last := tr.sink.log.end()
-		tr.sink.mu.Unlock()
-		if err != nil {
-			t.Fatal(err)
-		}
-		tr.inner.mu.Lock()
-		had := int64(len(tr.inner.got)) // at least what the position says
-		tr.inner.mu.Unlock()
-		tr.inner.set(true)
-		<-published
-		name := filepath.Join(dir, filepath.Base(tr.sink.log.name(last.segment)))
-		if f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0); err == nil {
-			ev := numbered(acked + 1)
-			torn := appendRecord(nil, &ev)
-			f.Write(torn[:r.IntN(len(torn))])
-			f.Close()
-		}
-		next := try(t, Options{Directory: dir, SegmentBytes: 64 << 10})
-		next.inner.set(true)
-		for end := time.Now().Add(time.Minute); next.sink.Stats().Spooling; time.Sleep(time.Millisecond) {
-			next.inner.turn()
-			if time.Now().After(end) {
-				t.Fatalf("%+v", next.sink.Stats())
-			}
-		}
-		got := next.inner.got
-		if next.inner.wrong != nil {
-			t.Fatal(next.inner.wrong)
-		}
-		for i, n := range got {
-			if n != got[0]+int64(i) {
-				t.Fatalf("seed %d: %d after %d", seed, n, got[i-1])
-			}
-		}
-		switch {
-		case len(got) == 0 && acked > had:
-			t.Fatalf("seed %d: %d are acknowledged, %d arrived, and nothing is on the disk", seed, acked, had)
-		case len(got) > 0 && (got[0] > had+1 || got[len(got)-1] < acked):
-			t.Fatalf("seed %d: %d arrived before the crash, %d to %d after it, of %d that are acknowledged", seed, had, got[0], got[len(got)-1], acked)
+		time.Sleep(3 * fullPoll)
+		if n := tr.acked.Load(); n != tr.sent {
+			t.Fatalf("%d of %d are acknowledged", n, tr.sent)
 		}
 		tr.sink.Close()
+		next := tryDisk(t, Options{}, tr.disk.copied())
+		next.sent = tr.sent
+		next.acked.Store(tr.sent)
+		next.settled()
+	})
+}
+
+// publishing publishes in the background.
+func (tr *trial) publishing(n int) (published chan struct{}) {
+	published = make(chan struct{})
+	go func() { defer close(published); tr.publish(n) }()
+	return published
+}
+
+func isOver(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// With so many bytes on the disk as it may have, no more is taken until some are delivered.
+func TestBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bound = 256 << 10
+		tr := try(t, Options{MaxBytes: bound, SegmentBytes: 32 << 10})
+		tr.inner.set(false)
+		tr.full.Store(true)
+		published := tr.publishing(6_000)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		var size int64
+		for _, name := range tr.files() {
+			text, _ := tr.disk.Read(name)
+			size += int64(len(text))
+		}
+		if size > bound || size < bound*3/4 || size != tr.sink.Stats().Bytes || isOver(published) {
+			t.Errorf("%d bytes on the disk, %+v; all is taken: %v", size, tr.sink.Stats(), isOver(published))
+		}
+		if n := strings.Count(tr.log.String(), "its bound"); n != 1 {
+			t.Errorf("logged %d times in 10 s:\n%s", n, tr.log)
+		}
+		time.Sleep(5 * tellEvery)
+		if n := strings.Count(tr.log.String(), "its bound"); n < 5 || n > 7 {
+			t.Errorf("logged %d times in 5 minutes", n)
+		}
+		tr.inner.set(true)
+		<-published
+		tr.settled()
+		if !strings.Contains(tr.log.String(), "takes events again") {
+			t.Errorf("the end is not logged:\n%s", tr.log)
+		}
+	})
+}
+
+// A record that is larger than the bound is taken when it is alone.
+func TestLargerThanBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := try(t, Options{SegmentBytes: 1 << 10})
+		tr.sink.o.MaxBytes = 1000
+		tr.inner.set(false)
+		tr.full.Store(true)
+		published := tr.publishing(500)
+		time.Sleep(10 * time.Second)
+		tr.inner.set(true)
+		<-published
+		tr.settled()
+	})
+}
+
+// A full disk is no end: the events wait, nothing is lost, and it goes on when there is room.
+func TestDiskFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := try(t, Options{SegmentBytes: 32 << 10})
+		tr.disk.SetRoom(100 << 10)
+		tr.inner.set(false)
+		tr.full.Store(true)
+		published := tr.publishing(5_000)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if isOver(published) {
+			t.Error("all was taken")
+		}
+		acked, ops := tr.acked.Load(), len(tr.disk.Ops())
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if n := len(tr.disk.Ops()) - ops; n > 10*10 {
+			t.Errorf("%d operations in 10 s of a full disk", n)
+		}
+		if n := tr.acked.Load(); n != acked || n == 0 {
+			t.Errorf("%d are acknowledged, then %d", acked, n)
+		}
+		tr.disk.SetRoom(-1)
+		<-published
+		tr.inner.set(true)
+		tr.settled()
+		for _, want := range []string{"no space left", "takes events again"} {
+			if strings.Count(tr.log.String(), want) != 1 {
+				t.Errorf("%q is not logged once:\n%s", want, tr.log)
+			}
+		}
+	})
+}
+
+// The disk fails while memory goes to it: what was written then is not written again.
+func TestDiskFailsAtFirst(t *testing.T) {
+	for room := 0; room < 24<<10; room += 3 << 10 {
+		synctest.Test(t, func(t *testing.T) {
+			tr := try(t, Options{SegmentBytes: 4 << 10})
+			tr.disk.SetRoom(room)
+			tr.inner.set(false)
+			tr.full.Store(true)
+			published := tr.publishing(1_000)
+			time.Sleep(5 * time.Second)
+			ops := len(tr.disk.Ops())
+			time.Sleep(10 * time.Second)
+			if n := len(tr.disk.Ops()) - ops; n == 0 || n > 10*10 {
+				t.Errorf("%d operations in 10 s of a full disk", n)
+			}
+			tr.disk.SetRoom(-1)
+			<-published
+			if n := tr.acked.Load(); n != tr.sent {
+				t.Errorf("%d of %d are acknowledged", n, tr.sent)
+			}
+			left := tryDisk(t, Options{}, testDisk{tr.disk.Crash(nil)})
+			left.sent = tr.sent
+			left.acked.Store(tr.sent)
+			left.settled()
+			tr.inner.set(true)
+			tr.settled()
+		})
+	}
+}
+
+// A disk that takes nothing is of no account once the broker takes events again.
+func TestBrokerIsBackBeforeTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := try(t, Options{})
+		tr.disk.SetRoom(0)
+		for range 2 {
+			tr.inner.set(false)
+			tr.full.Store(true)
+			tr.publish(10)
+			time.Sleep(time.Second)
+			tr.inner.set(true)
+			tr.full.Store(false)
+			tr.settled()
+			time.Sleep(time.Hour)
+		}
+		for _, want := range []string{"takes no events", "takes events again", "for=0s"} {
+			if n := strings.Count(tr.log.String(), want); n != 2 {
+				t.Errorf("%q is logged %d times for two failures:\n%s", want, n, tr.log)
+			}
+		}
+	})
+}
+
+// A disk that cannot be read is tried again; nothing is lost.
+func TestReadFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := try(t, Options{})
+		tr.inner.set(false)
+		tr.full.Store(true)
+		tr.publish(3_000)
+		files := tr.files()
+		name := files[len(files)-2]
+		if err := tr.disk.Rename(name, "elsewhere"); err != nil {
+			t.Fatal(err)
+		}
+		tr.inner.set(true)
+		time.Sleep(10 * time.Second)
+		if n := strings.Count(tr.log.String(), "cannot be read"); n < 8 || n > 12 {
+			t.Errorf("logged %d times in 10 s", n)
+		}
+		if err := tr.disk.Rename("elsewhere", name); err != nil {
+			t.Fatal(err)
+		}
+		tr.settled()
+	})
+}
+
+// What is acknowledged is there after a crash at any moment, of the process or of the machine; some of
+// it may come again, in order.
+func TestCrash(t *testing.T) {
+	for seed := range uint64(40) {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			tr := try(t, Options{SegmentBytes: 8 << 10})
+			tr.inner.set(false)
+			tr.full.Store(true)
+			published := tr.publishing(1_000 + r.IntN(1_000))
+			if seed%2 == 0 {
+				<-published
+			}
+			time.Sleep(time.Duration(r.IntN(200)) * time.Millisecond)
+			tr.inner.set(seed%3 != 0)
+			time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
+
+			acked := tr.acked.Load()
+			left := tr.disk.copied()
+			if seed%4 > 1 {
+				left = tr.disk.crash(r)
+			}
+			tr.inner.mu.Lock()
+			had := int64(len(tr.inner.got)) // at least what the position says
+			tr.inner.mu.Unlock()
+			tr.inner.set(true)
+			<-published
+			next := tryDisk(t, Options{SegmentBytes: 8 << 10}, left)
+			got := next.drained()
+			if next.inner.wrong != nil {
+				t.Fatal(next.inner.wrong)
+			}
+			for i, n := range got {
+				if n != got[0]+int64(i) {
+					t.Fatalf("seed %d: %d after %d", seed, n, got[i-1])
+				}
+			}
+			switch {
+			case len(got) == 0 && acked > had:
+				t.Fatalf("seed %d: %d are acknowledged, %d arrived, and nothing is on the disk", seed, acked, had)
+			case len(got) > 0 && (got[0] > had+1 || got[len(got)-1] < acked && acked > had):
+				t.Fatalf("seed %d: %d arrived before the crash, %d to %d after it, of %d that are acknowledged", seed, had, got[0], got[len(got)-1], acked)
+			}
+		})
 	}
 }
 
 // Damage in the middle loses what follows in its segment, which is kept, and nothing else.
 func TestDamage(t *testing.T) {
-	tr := try(t, Options{SegmentBytes: 64 << 10})
-	tr.inner.set(false)
-	tr.full.Store(true)
-	tr.publish(8_000)
-	dir := tr.sink.o.Directory
-	tr.sink.Close()
-	names := tr.files()
-	if len(names) < 4 {
-		t.Fatalf("segments: %v", names)
-	}
-	text, err := os.ReadFile(names[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	text[len(text)/2] ^= 1
-	if err := os.WriteFile(names[1], text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	os.WriteFile(names[2], []byte("something else"), 0o600)
-	os.WriteFile(filepath.Join(dir, "notes"+suffix), nil, 0o600)
-	next := try(t, Options{Directory: dir})
-	for end := time.Now().Add(time.Minute); next.sink.Stats().Spooling; time.Sleep(time.Millisecond) {
-		next.inner.turn()
-		if time.Now().After(end) {
-			t.Fatalf("%+v", next.sink.Stats())
+	synctest.Test(t, func(t *testing.T) {
+		tr := try(t, Options{SegmentBytes: 16 << 10})
+		tr.inner.set(false)
+		tr.full.Store(true)
+		tr.publish(3_000)
+		tr.sink.Close()
+		d := tr.disk.copied()
+		names := tr.files()
+		if len(names) < 5 {
+			t.Fatalf("segments: %v", names)
 		}
-	}
-	got := next.inner.got
-	lost := 0
-	for i := 1; i < len(got); i++ {
-		if got[i] <= got[i-1] {
-			t.Fatalf("%d after %d", got[i], got[i-1])
+		text, err := d.Read(names[1])
+		if err != nil {
+			t.Fatal(err)
 		}
-		if got[i] > got[i-1]+1 {
-			lost++
+		text[len(text)/2] ^= 1
+		d.Put(names[1], text)
+		d.Put(names[2], []byte("something else"))
+		short, _ := d.Read(names[3])
+		d.Put(names[3], short[:segmentHead])
+		d.Put("notes"+suffix, nil)
+		next := tryDisk(t, Options{}, d)
+		got := next.drained()
+		lost := 0
+		for i := 1; i < len(got); i++ {
+			if got[i] <= got[i-1] {
+				t.Fatalf("%d after %d", got[i], got[i-1])
+			}
+			if got[i] > got[i-1]+1 {
+				lost++
+			}
 		}
-	}
-	if got[0] != 1 || got[len(got)-1] != tr.sent || lost < 1 || lost > 2 || next.inner.wrong != nil {
-		t.Errorf("%d to %d with %d gaps, %v", got[0], got[len(got)-1], lost, next.inner.wrong)
-	}
-	for _, want := range []string{filepath.Base(names[1]) + ".bad", filepath.Base(names[2]) + ".bad", "notes" + suffix} {
-		if !strings.Contains(next.log.String(), want) {
-			t.Errorf("%s is not told:\n%s", want, next.log)
+		if got[0] != 1 || got[len(got)-1] != tr.sent || lost != 1 || next.inner.wrong != nil {
+			t.Errorf("%d to %d with %d gaps, %v", got[0], got[len(got)-1], lost, next.inner.wrong)
 		}
-	}
-	if kept, _ := os.ReadFile(names[1] + ".bad"); !bytes.Equal(kept, text) {
-		t.Error("the damaged segment is not kept")
-	}
+		for _, want := range []string{names[1] + ".bad", names[2] + ".bad", "notes" + suffix} {
+			if !strings.Contains(next.log.String(), want) {
+				t.Errorf("%s is not logged:\n%s", want, next.log)
+			}
+		}
+		if kept, _ := d.Read(names[1] + ".bad"); !bytes.Equal(kept, text) {
+			t.Error("the damaged segment is not kept")
+		}
+		if segments, _ := d.segmentFiles(t); len(segments) > 0 {
+			t.Errorf("left: %v", segments)
+		}
+	})
 }
 
 func TestSecondProcess(t *testing.T) {
-	tr := try(t, Options{})
-	_, err := Open(tr.sink.o, new(broker))
-	if err == nil || !errors.As(err, new(*InUseError)) || !strings.Contains(err.Error(), tr.sink.o.Directory) {
-		t.Errorf("a second one: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		tr := try(t, Options{Directory: t.TempDir()})
+		_, err := Open(tr.sink.o, new(broker))
+		if err == nil || !errors.As(err, new(*InUseError)) || !strings.Contains(err.Error(), tr.sink.o.Directory) {
+			t.Errorf("a second one: %v", err)
+		}
+	})
 }
 
 // A failure of the broker's sink for good is one of the spool's.
 func TestInnerFails(t *testing.T) {
-	tr := try(t, Options{})
-	final := errors.New("nobody reads")
-	tr.inner.mu.Lock()
-	tr.inner.err = final
-	tr.inner.mu.Unlock()
-	for end := time.Now().Add(time.Minute); ; {
-		ev := numbered(1)
-		err := tr.sink.Publish(t.Context(), []engine.Event{ev}, func(int) {})
-		if errors.Is(err, final) {
-			return
+	synctest.Test(t, func(t *testing.T) {
+		tr := try(t, Options{})
+		final := errors.New("nobody reads")
+		tr.inner.mu.Lock()
+		tr.inner.err = final
+		tr.inner.mu.Unlock()
+		publish := func() error {
+			return tr.sink.Publish(t.Context(), []engine.Event{numbered(1)}, func(int) {})
 		}
-		if err != nil || time.Now().After(end) {
-			t.Fatalf("Publish: %v", err)
+		if err := publish(); err != nil {
+			t.Fatal(err)
 		}
-	}
+		synctest.Wait()
+		if err := publish(); !errors.Is(err, final) {
+			t.Errorf("Publish: %v", err)
+		}
+	})
 }
 
 // echo acknowledges at once.
@@ -501,51 +657,4 @@ func TestAllocs(t *testing.T) {
 	if n := testing.AllocsPerRun(200, publish); n > 2 {
 		t.Errorf("%v allocations for 256 events", n)
 	}
-}
-
-// Whatever a segment holds, it is opened, and what was written to it is what is read.
-func FuzzSegment(f *testing.F) {
-	var whole []byte
-	whole = appendSegmentHead(whole, 0)
-	for n := range int64(3) {
-		ev := numbered(n + 1)
-		whole = appendRecord(whole, &ev)
-	}
-	f.Add(whole, whole)
-	f.Add(whole[:len(whole)-1], whole[:segmentHead])
-	f.Add([]byte{}, []byte(magic))
-	f.Fuzz(func(t *testing.T, first, second []byte) {
-		dir := t.TempDir()
-		for i, text := range [][]byte{first, second} {
-			if len(text) >= segmentHead {
-				text = append(appendSegmentHead(nil, uint64(i)), text[segmentHead:]...)
-			}
-			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%016x%s", i, suffix)), text, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		l, at, err := openSegments(dir, 1<<20, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.close()
-		c := cursor{l: l, at: at}
-		defer c.close()
-		for {
-			b := new(batch)
-			ok, err := c.read(b, l.list, 2)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !ok {
-				break
-			}
-			for i := range b.events {
-				again, _, err := parseRecord(appendRecord(nil, &b.events[i]))
-				if err != nil || again.Seq != b.events[i].Seq || !bytes.Equal(again.Data, b.events[i].Data) {
-					t.Fatalf("%+v comes back as %+v, %v", b.events[i], again, err)
-				}
-			}
-		}
-	})
 }
