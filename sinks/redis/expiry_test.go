@@ -41,6 +41,7 @@ func fenceOf(srv *redistest.Server) string {
 
 // Each way in which the fence and the marks are written gives them their time anew.
 func TestOwnKeysExpire(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	h := start(t, Options{Bot: "bot"}, srv.Addr)
 	const marks = "sluice:seen:bot"
@@ -90,6 +91,7 @@ func TestOwnKeysExpire(t *testing.T) {
 // What the repairs and the undoing leave behind expires, too, if nothing follows: a sink that ends
 // at once must leave nothing for ever.
 func TestRefusedBatchLeavesKeysThatExpire(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	srv.CLI("SET", "WRONG", "no stream")
 	s := newHostile(t, srv.Addr, 1)
@@ -146,6 +148,7 @@ func publishAll(t *testing.T, h *harness, events []engine.Event) {
 // A batch of which Redis refuses an entry is written up to that one, and that is noted with it: the
 // next process, if this one is killed before it has the answer, repeats none and leaves none out.
 func TestPartialWriteIsNoted(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	srv.CLI("SET", "WRONG", "no stream")
 	s := newHostile(t, srv.Addr, 1)
@@ -183,6 +186,7 @@ func TestPartialWriteIsNoted(t *testing.T) {
 
 // The same where the entry that is refused ends a session: a gap is noted as one.
 func TestPartialWriteOfGapIsNoted(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	srv.CLI("SET", "WRONG", "no stream")
 	s := newHostile(t, srv.Addr, 1)
@@ -203,6 +207,7 @@ func TestPartialWriteOfGapIsNoted(t *testing.T) {
 
 // A batch of which nothing is written leaves the marks as they were.
 func TestRefusedBatchMarksNothing(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	srv.CLI("SET", "WRONG", "no stream")
 	s := newHostile(t, srv.Addr, 1)
@@ -228,6 +233,7 @@ func TestRefusedBatchMarksNothing(t *testing.T) {
 
 // A fence that was repaired expires, too, if nothing is written after it.
 func TestRepairedFenceExpires(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	s := newHostile(t, srv.Addr, 1)
 	h := start(t, Options{Bot: "bot"}, s.Addr().String())

@@ -109,6 +109,7 @@ func (l *life) next() int {
 // way when the next one begins, at what was acknowledged: every event is written once, and in
 // order. Some entries are refused, so that batches end in their middle.
 func TestSeen(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	srv.CLI("SET", "refused", "no stream")
 	const shards, each = 40, 2000
@@ -178,7 +179,14 @@ func TestSeen(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
+		for enough := r.IntN(len(sent) + 1); ; time.Sleep(time.Millisecond) {
+			mu.Lock()
+			n := done
+			mu.Unlock()
+			if n >= enough {
+				break
+			}
+		}
 		s.Close()
 		repeated += s.Stats().Repeated
 		left = shards * each
