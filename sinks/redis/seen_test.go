@@ -112,7 +112,7 @@ func TestSeen(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	srv.CLI("SET", "refused", "no stream")
-	const shards, each = 40, 2000
+	const shards, each = 40, seenEvents
 	r := rand.New(rand.NewPCG(1, 2))
 	lives := make([]life, shards)
 	for id := range lives {

@@ -226,9 +226,9 @@ func TestManyInOrder(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	h := start(t, Options{}, srv.Addr)
-	h.publish(100_000, "A", "B", "C")
+	h.publish(manyEvents, "A", "B", "C")
 	h.settled()
-	whole(t, srv.Addr, 100_000, "A", "B", "C")
+	whole(t, srv.Addr, manyEvents, "A", "B", "C")
 }
 
 func TestTrims(t *testing.T) {
