@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,21 +26,31 @@ var _ engine.Sink = (*Sink)(nil)
 // largest is the node's max_message_size.
 const largest = 400_000
 
-// TestBroker holds all tests that need a node, for it takes seconds to start.
+// A brokerTest is a part of TestBroker.
+type brokerTest struct {
+	name string
+	test func(*testing.T, *rabbitmq.Node)
+}
+
+// TestBroker holds all tests that need a node, for it takes seconds to start. Those that
+// leave it alone run beside each other, and then those that block, stop and kill it.
 func TestBroker(t *testing.T) {
+	t.Parallel()
 	c := newCertificates(t)
 	node := rabbitmq.Start(t, fmt.Sprintf("max_message_size = %d\n%s", largest, c.conf), "rabbitmq_auth_mechanism_ssl")
-	for _, tt := range []struct {
-		name string
-		test func(*testing.T, *rabbitmq.Node)
-	}{
+	run := func(tt brokerTest) bool { return t.Run(tt.name, func(t *testing.T) { tt.test(t, node) }) }
+	var group sync.WaitGroup
+	slots := make(chan struct{}, 8)
+	for _, tt := range []brokerTest{
+		{"silent", testSilent},
+		{"mistakes", testMistakes},
+		{"rights", testRights},
+		{"reply refused", testReplyRefused},
+		{"TLS", c.test},
 		{"contract", testContract},
 		{"bytes", testBytes},
 		{"order", testOrder},
 		{"mandatory", testMandatory},
-		{"mistakes", testMistakes},
-		{"closed", testClosed},
-		{"TLS", c.test},
 		{"too large", testTooLarge},
 		{"not encodable", testNotEncodable},
 		{"nack", testNack},
@@ -51,8 +62,6 @@ func TestBroker(t *testing.T) {
 		{"commands cut", testCommandsCut},
 		{"relay", testRelay},
 		{"stuck shard", testStuckShard},
-		{"rights", testRights},
-		{"reply refused", testReplyRefused},
 		{"odd commands", testOddCommands},
 		{"exchange deleted, commands", testExchangeDeletedCommands},
 		{"exchange deleted, idle", testExchangeDeletedIdle},
@@ -60,16 +69,25 @@ func TestBroker(t *testing.T) {
 		{"queue deleted", testQueueDeleted},
 		{"binding removed", testBindingRemoved},
 		{"forward refused", testForwardRefused},
+		{"closed", testClosed},
+		{"stalled", testStalled},
 		{"hostile", testHostile},
-		{"silent", testSilent},
+	} {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			run(tt)
+		})
+	}
+	group.Wait()
+	for _, tt := range []brokerTest{
 		{"alarm", testAlarm},
 		{"blocked write", testBlockedWrite},
 		{"paused", testPaused},
-		{"stalled", testStalled},
 		{"restart", testRestart},
 		{"kill", testKill},
 	} {
-		t.Run(tt.name, func(t *testing.T) { tt.test(t, node) })
+		run(tt)
 	}
 }
 
@@ -159,8 +177,8 @@ func testBytes(t *testing.T, node *rabbitmq.Node) {
 func testOrder(t *testing.T, node *rabbitmq.Node) {
 	tr := try(t, node, Options{})
 	queue := tr.connect()
-	tr.publish(tr.events(100_000, 16, 100))
-	tr.untilAcked(100_000)
+	tr.publish(tr.events(orderEvents, 16, 100))
+	tr.untilAcked(orderEvents)
 	if n := tr.check(queue); n != 0 {
 		t.Errorf("%d repeated", n)
 	}
@@ -204,6 +222,8 @@ func testMistakes(t *testing.T, node *rabbitmq.Node) {
 		tr.untilAcked(3)
 	})
 
+	var group sync.WaitGroup
+	defer group.Wait()
 	for _, tt := range []struct {
 		name, url, exchange string
 		config              bool
@@ -219,27 +239,29 @@ func testMistakes(t *testing.T, node *rabbitmq.Node) {
 		{"refused", "amqp://guest:s3cret@127.0.0.1:1", "", false, []string{"amqp://guest@127.0.0.1:1", "refused"}},
 		{"no TLS", "amqps://guest:s3cret" + at, "", true, []string{"does not speak TLS"}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel() // RabbitMQ takes seconds to refuse a password
-			tr := try(t, node, Options{URLs: []string{tt.url}, Exchange: tt.exchange})
-			err := tr.Connect(t.Context())
-			var mistake *ConfigError
-			if err == nil || errors.As(err, &mistake) != tt.config {
-				t.Fatalf("Connect: %v; a ConfigError: %t", err, mistake != nil)
-			}
-			for _, w := range tt.want {
-				if !strings.Contains(err.Error(), w) {
-					t.Errorf("%q does not contain %q", err, w)
+		// RabbitMQ takes seconds to refuse a password.
+		group.Go(func() {
+			t.Run(tt.name, func(t *testing.T) {
+				tr := try(t, node, Options{URLs: []string{tt.url}, Exchange: tt.exchange})
+				err := tr.Connect(t.Context())
+				var mistake *ConfigError
+				if err == nil || errors.As(err, &mistake) != tt.config {
+					t.Fatalf("Connect: %v; a ConfigError: %t", err, mistake != nil)
 				}
-			}
-			// What is told while it goes on trying does not hold the password either.
-			if err := tr.Publish(t.Context(), tr.events(1, 1, 1), func(int) {}); err != nil {
-				t.Fatal(err)
-			}
-			until(t, "a warning", func() bool { return tr.log.count("level=WARN") > 0 })
-			if strings.Contains(err.Error()+tr.log.String(), "s3cret") {
-				t.Errorf("the password is told: %v\n%s", err, tr.log)
-			}
+				for _, w := range tt.want {
+					if !strings.Contains(err.Error(), w) {
+						t.Errorf("%q does not contain %q", err, w)
+					}
+				}
+				// What is told while it goes on trying does not hold the password either.
+				if err := tr.Publish(t.Context(), tr.events(1, 1, 1), func(int) {}); err != nil {
+					t.Fatal(err)
+				}
+				until(t, "a warning", func() bool { return tr.log.count("level=WARN") > 0 })
+				if strings.Contains(err.Error()+tr.log.String(), "s3cret") {
+					t.Errorf("the password is told: %v\n%s", err, tr.log)
+				}
+			})
 		})
 	}
 }
@@ -262,16 +284,7 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 		tr.commands(t.Context(), nil, nil)
 	})
 	t.Run("connected", func(t *testing.T) {
-		tr := try(t, node, Options{})
-		before := runtime.NumGoroutine()
-		for range 2 {
-			if err := tr.Connect(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		tr.publish(tr.events(1000, 1, 1))
-		tr.Close()
-		until(t, "the end of all goroutines", func() bool { return runtime.NumGoroutine() <= before })
+		closeConnected(t, try(t, node, Options{}))
 	})
 	t.Run("context", func(t *testing.T) {
 		tr := try(t, node, Options{URLs: []string{"amqp://127.0.0.1:1"}, Window: 10})
@@ -283,10 +296,8 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			for tr.Stats().Unacknowledged < 10 {
-				time.Sleep(time.Millisecond)
-			}
-			cancel()
+			defer cancel()
+			until(t, "a full window", func() bool { return tr.Stats().Unacknowledged == 10 })
 		}()
 		if err := tr.Publish(ctx, tr.events(11, 1, 1), nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("Publish: %v", err)
@@ -298,6 +309,27 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 			t.Errorf("%+v", st)
 		}
 	})
+}
+
+// closeConnected connects a sink twice, and closes it while it publishes.
+func closeConnected(t *testing.T, tr *trial) {
+	t.Helper()
+	for range 2 {
+		if err := tr.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tr.publish(tr.events(1000, 1, 1))
+	tr.Close()
+}
+
+// Close leaves no goroutine behind. The test has no other beside it.
+func TestCloseEndsGoroutines(t *testing.T) {
+	url := fakeBroker(t)
+	tr := try(t, nil, Options{URLs: []string{url}})
+	before := runtime.NumGoroutine()
+	closeConnected(t, tr)
+	until(t, "the end of all goroutines", func() bool { return runtime.NumGoroutine() <= before })
 }
 
 // testTooLarge has events among others that the broker closes the channel for.

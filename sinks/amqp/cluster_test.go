@@ -15,6 +15,7 @@ import (
 // The node that the sink publishes to is killed in the middle of a stream. The queue lives
 // on the other one.
 func TestCluster(t *testing.T) {
+	t.Parallel() // with TestBroker
 	first, second := rabbitmq.StartCluster(t)
 	tr := try(t, second, Options{URLs: []string{first.URL(), second.URL()}, Exchange: "events", Persistent: true})
 	if err := tr.Connect(t.Context()); err != nil {
@@ -30,12 +31,12 @@ func TestCluster(t *testing.T) {
 	published := make(chan struct{})
 	go func() {
 		defer close(published)
-		tr.publish(tr.events(60_000, 4, 100))
+		tr.publish(tr.events(clusterEvents, 4, 100))
 	}()
 	until(t, "a stream under way", func() bool { return tr.acked.Load() > 5_000 })
 	first.Kill()
 	<-published
-	tr.untilAcked(60_000)
+	tr.untilAcked(clusterEvents)
 	repeated := tr.check("queue")
 	t.Logf("%d came twice, %d connections after the first", repeated, tr.Stats().Reconnects)
 	if tr.Stats().Reconnects == 0 {

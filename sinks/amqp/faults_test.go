@@ -62,16 +62,17 @@ func testExchangeDeleted(t *testing.T, node *rabbitmq.Node) {
 }
 
 // stream publishes events while disturb disturbs and a little longer, and checks
-// that nothing is lost.
+// that nothing is lost. No more than ahead of them wait, so that the queue is short.
 func (tr *trial) stream(queue string, disturb func()) (repeated int) {
 	tr.t.Helper()
+	const ahead = 2000
 	var enough atomic.Bool
 	published := make(chan int64)
 	go func() {
 		n := int64(0)
 		for ; !enough.Load(); n += 100 {
 			tr.publish(tr.events(100, 4, 200))
-			time.Sleep(5 * time.Millisecond) // keeps the queue short
+			until(tr.t, "acknowledgements", func() bool { return tr.acked.Load() > n-ahead })
 		}
 		published <- n
 	}()
@@ -88,7 +89,7 @@ func testCut(t *testing.T, node *rabbitmq.Node) {
 	p := newProxy(t, node.Addr)
 	tr := try(t, node, Options{URLs: []string{p.url()}, Window: 500})
 	queue := tr.connect()
-	const each, cuts = 20_000, 8
+	const each, cuts = cutEvents, 8
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -147,7 +148,9 @@ func testAlarm(t *testing.T, node *rabbitmq.Node) {
 	}
 	before := p.copied.Load()
 	tr.publish(tr.events(1000, 4, 100))
-	time.Sleep(300 * time.Millisecond) // in which nothing must happen
+	tr.idle()
+	beats := p.beats.Load()
+	until(t, "a heartbeat", func() bool { return p.beats.Load() > beats }) // of those that are there for a while
 	if n := p.copied.Load() - before; n > 100 {
 		t.Errorf("%d bytes were sent to a broker that asked for none", n)
 	}
@@ -224,13 +227,18 @@ func testKill(t *testing.T, node *rabbitmq.Node) {
 	}
 }
 
+// impatience is how many heartbeats amqp091-go sends in the time that it waits for a sign of
+// life: it sends two in the time that was agreed on, and waits for half as long again.
+const impatience = 3
+
 // testSilent publishes for longer than amqp091-go waits for a sign of life. The
 // broker sends nothing but confirms in that time, which it does not see.
 func testSilent(t *testing.T, node *rabbitmq.Node) {
-	tr := try(t, node, Options{Heartbeat: time.Second})
+	p := newProxy(t, node.Addr)
+	tr := try(t, node, Options{URLs: []string{p.url()}, Heartbeat: 2 * time.Second})
 	tr.connect()
 	sent := int64(0)
-	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); sent += 10 {
+	for ; p.beats.Load() < impatience+1; sent += 10 {
 		tr.publish(tr.events(10, 1, 10))
 		tr.untilAcked(sent + 10)
 	}
@@ -243,7 +251,8 @@ func testSilent(t *testing.T, node *rabbitmq.Node) {
 // amqp091-go waits for a sign of life: while it can't write a heartbeat it does not
 // note those that it reads.
 func testBlockedWrite(t *testing.T, node *rabbitmq.Node) {
-	tr := try(t, node, Options{Heartbeat: time.Second})
+	p := newProxy(t, node.Addr)
+	tr := try(t, node, Options{URLs: []string{p.url()}, Heartbeat: 2 * time.Second})
 	queue := tr.connect()
 	tr.publish(tr.events(10, 1, 10))
 	tr.untilAcked(10)
@@ -252,7 +261,8 @@ func testBlockedWrite(t *testing.T, node *rabbitmq.Node) {
 	defer back()
 	tr.publish(tr.events(100, 1, 300_000))
 	until(t, "the broker to block", func() bool { return tr.Stats().Blocked })
-	time.Sleep(4 * time.Second) // in which nothing must happen
+	answers := p.answers.Load()
+	until(t, "the broker's heartbeats", func() bool { return p.answers.Load() >= answers+impatience+1 })
 	if st := tr.Stats(); st.Reconnects != 0 || !st.Connected {
 		t.Errorf("%+v", st)
 	}

@@ -232,11 +232,12 @@ type proxy struct {
 	addr string // where it listens
 	l    net.Listener
 
-	mu     sync.Mutex
-	conns  map[net.Conn]struct{}
-	gone   bool          // there is no broker, as far as the sink can tell
-	stall  chan struct{} // not nil: nothing is passed on until it is closed
-	copied atomic.Int64  // bytes to the broker
+	mu             sync.Mutex
+	conns          map[net.Conn]struct{}
+	gone           bool          // there is no broker, as far as the sink can tell
+	stall          chan struct{} // not nil: nothing is passed on until it is closed
+	copied         atomic.Int64  // bytes to the broker
+	beats, answers atomic.Int64  // heartbeats to the broker, and from it
 }
 
 func newProxy(t *testing.T, to string) *proxy {
@@ -269,8 +270,8 @@ func newProxy(t *testing.T, to string) *proxy {
 			}
 			p.conns[from], p.conns[broker] = struct{}{}, struct{}{}
 			p.mu.Unlock()
-			go p.copy(broker, from, &p.copied)
-			go p.copy(from, broker, new(atomic.Int64))
+			go p.copy(broker, from, &p.copied, &p.beats)
+			go p.copy(from, broker, new(atomic.Int64), &p.answers)
 		}
 	}()
 	return p
@@ -278,7 +279,10 @@ func newProxy(t *testing.T, to string) *proxy {
 
 func (p *proxy) url() string { return "amqp://guest:guest@" + p.addr + "/" }
 
-func (p *proxy) copy(to, from net.Conn, count *atomic.Int64) {
+// beat is the frame of a heartbeat.
+var beat = []byte{frameHeartbeat, 0, 0, 0, 0, 0, 0, frameEnd}
+
+func (p *proxy) copy(to, from net.Conn, count, beats *atomic.Int64) {
 	defer to.Close()
 	defer from.Close()
 	b := make([]byte, 1000) // frames are cut anywhere
@@ -291,6 +295,7 @@ func (p *proxy) copy(to, from net.Conn, count *atomic.Int64) {
 			<-stall
 		}
 		count.Add(int64(n))
+		beats.Add(int64(bytes.Count(b[:n], beat))) // one that lies in two reads is not seen
 		if _, e := to.Write(b[:n]); e != nil || err != nil {
 			return
 		}
@@ -342,4 +347,13 @@ func canceled() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
+}
+
+// idle waits until the sink has looked at all that was published, and has found nothing to do.
+func (tr *trial) idle() {
+	tr.t.Helper()
+	for range 2 { // of which it may have taken the first at the end of an earlier look
+		signal(tr.window.wake)
+		until(tr.t, "the sink to look at its window", func() bool { return len(tr.window.wake) == 0 })
+	}
 }

@@ -22,7 +22,7 @@ import (
 	"sluice/sinks/sinktest/rabbitmq"
 )
 
-var hostileFor = flag.Duration("hostile", 2*time.Second, "how long the broker of testHostile attacks, in all")
+var hostileFor = flag.Duration("hostile", hostileTime, "how long the broker of testHostile attacks, in all")
 
 // hostileMemory bounds the heap of sinks and attackers together.
 const hostileMemory = 512 << 20
@@ -120,8 +120,8 @@ func (f *front) serve(conn net.Conn) {
 		return
 	}
 	p := &proxy{}
-	f.wg.Go(func() { p.copy(broker, conn, new(atomic.Int64)) })
-	p.copy(conn, broker, new(atomic.Int64))
+	f.wg.Go(func() { p.copy(broker, conn, new(atomic.Int64), new(atomic.Int64)) })
+	p.copy(conn, broker, new(atomic.Int64), new(atomic.Int64))
 }
 
 // testHostile has several sinks attacked at once, for the time that the flag says: nothing

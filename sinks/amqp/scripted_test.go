@@ -190,6 +190,7 @@ func waitUntil(t *testing.T, what string, ok func() bool) {
 // TestRefusals has a broker refuse the first messages in ways that are not an event's fault,
 // often enough for one that is. None is set aside, and all are published in the end.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	const refused = 5
 	for _, tt := range []struct {
 		name, want string // in the log
@@ -241,6 +242,7 @@ func TestRefusals(t *testing.T) {
 // TestImpossible has a broker answer what can't be true, once, and be right on the next
 // connection: the log says so, and nothing of it counts.
 func TestImpossible(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, want string
 		method     uint32
@@ -289,6 +291,7 @@ func TestImpossible(t *testing.T) {
 // TestNothing has brokers that take nothing, or confirm nothing, for ever: the log says so
 // again and again.
 func TestNothing(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, want string
 		method     uint32
@@ -361,6 +364,7 @@ func TestNothing(t *testing.T) {
 // TestHandshake has brokers that offer odd bounds, which must do, and brokers that break off,
 // which is not to be taken for a wrong password.
 func TestHandshake(t *testing.T) {
+	t.Parallel()
 	tune := func(channels uint16, frame uint32, heartbeat uint16) string {
 		b := binary.BigEndian.AppendUint16(nil, channels)
 		b = binary.BigEndian.AppendUint32(b, frame)
@@ -409,6 +413,7 @@ func TestHandshake(t *testing.T) {
 // TestReader has brokers that stop or fill what reads commands in amqp091-go, were it not
 // for the guard: the connection is given up, and the next one works.
 func TestReader(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, want string
 		attack     func(channel uint16, send func(uint16, uint32, string))

@@ -112,7 +112,7 @@ func (w *commandWorld) read(f *fakeEngine, consumer string, timeout time.Duratio
 func (w *commandWorld) add(stream, value string) {
 	w.t.Helper()
 	var err error
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) { // after a restart
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) { // after a restart
 		if err = w.bot.Do(context.Background(), w.bot.B().Xadd().Key(stream).Id("*").FieldValue().FieldValue("data", value).Build()).Error(); err == nil {
 			return
 		}
@@ -135,7 +135,7 @@ func (w *commandWorld) pending(streams ...string) (n int64) {
 
 func (w *commandWorld) wait(what string, holds func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(40 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.t.Fatalf("no %s\n%s", what, w.log.String())
 		}
@@ -151,6 +151,7 @@ var allStreams = []string{"SEND", "gateway_send", "0", "1", "2", "3"}
 // 10,000 commands arrive once and in order, while the process that reads them is
 // started anew twice, each time with some not yet on their way to Discord.
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	w := newCommandWorld(t)
 	const all = 10_000
 	go func() {
@@ -213,6 +214,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestCommandStreams(t *testing.T) {
+	t.Parallel()
 	w := newCommandWorld(t)
 	w.add("3", rawString(packet(1))) // before the group exists
 	f := new(fakeEngine)
@@ -241,6 +243,7 @@ func TestCommandStreams(t *testing.T) {
 
 // What is no command is acknowledged and told, and harms nothing.
 func TestPoisonousCommands(t *testing.T) {
+	t.Parallel()
 	w := newCommandWorld(t)
 	f := new(fakeEngine)
 	w.read(f, "sluice-0", time.Minute)
@@ -264,13 +267,13 @@ func TestPoisonousCommands(t *testing.T) {
 // What a consumer that has died was given is taken over. Redis emptied in between
 // is Redis with groups to be made.
 func TestDeadConsumer(t *testing.T) {
+	t.Parallel()
 	w := newCommandWorld(t)
 	for i := range 600 {
 		w.add("SEND", rawString(fmt.Sprintf(`{"shard":1,"packet":%s}`, packet(i))))
 	}
 	w.srv.CLI("XGROUP", "CREATE", "SEND", "gateway", "0")
 	w.srv.CLI("XREADGROUP", "GROUP", "gateway", "dead", "COUNT", "400", "STREAMS", "SEND", ">")
-	time.Sleep(300 * time.Millisecond)
 	f := new(fakeEngine)
 	w.read(f, "sluice-0", 200*time.Millisecond)
 	w.wait("commands", func() bool { return f.count() >= 600 })
@@ -282,8 +285,9 @@ func TestDeadConsumer(t *testing.T) {
 	w.wait("groups", func() bool { return strings.Contains(w.srv.CLI("EXISTS", "SEND"), "1") })
 	w.add("2", rawString(packet(7)))
 	w.wait("a command", func() bool { return f.count() == 601 })
+	lines := strings.Count(w.log.String(), "gives no commands")
 	w.srv.Kill()
-	time.Sleep(300 * time.Millisecond)
+	w.wait("word of it", func() bool { return strings.Count(w.log.String(), "gives no commands") > lines })
 	w.srv.Restart()
 	w.wait("groups", func() bool { return strings.Contains(w.srv.CLI("EXISTS", "SEND"), "1") })
 	w.add("2", rawString(packet(8)))
@@ -326,6 +330,7 @@ func (f *fakeEngine) free() {
 // or in gateway_send. What it does not hold stays with Redis, over a restart too, and
 // comes in order when it is ready.
 func TestCommandsOfAStuckShard(t *testing.T) {
+	t.Parallel()
 	w := newCommandWorld(t)
 	const all = 2500
 	for i := range all {
@@ -374,23 +379,28 @@ func TestCommandsOfAStuckShard(t *testing.T) {
 // What a living process holds for long is not taken over by another, which would send
 // it twice.
 func TestHeldCommandsAreNotClaimed(t *testing.T) {
+	t.Parallel()
 	w := newCommandWorld(t)
 	f := &fakeEngine{stuck: map[int]bool{1: true}}
-	const timeout = 600 * time.Millisecond
+	const timeout = 1500 * time.Millisecond // a process that is held up for most of it does not count as dead
 	w.read(f, "sluice-0", timeout)
 	w.add("SEND", shardCommand(1, 0))
 	w.wait("a command", func() bool { return f.count() == 1 })
 	other := new(fakeEngine)
 	w.read(other, "sluice-4", timeout)
 	idle := func() string { return w.srv.CLI("XPENDING", "SEND", "gateway", "-", "+", "10") }
-	for i := range 8 {
-		// The command for shard 2 says that a process looks for what it might claim.
+	looked := func() (n int) { // how often the two have looked for what they might claim
+		for line := range strings.Lines(w.srv.CLI("INFO", "commandstats")) {
+			fmt.Sscanf(line, "cmdstat_xautoclaim:calls=%d,", &n)
+		}
+		return n / len(allStreams)
+	}
+	// Each looks three times in the timeout.
+	for i, begin := 0, looked(); looked() < begin+2*3*3; i++ {
 		w.add("SEND", shardCommand(2, i))
 		w.wait("another", func() bool { return f.count()+other.count() == 2+i })
-		for end := time.Now().Add(timeout / 3); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if !strings.Contains(idle(), "sluice-0") {
-				t.Fatalf("taken over: %s", idle())
-			}
+		if !strings.Contains(idle(), "sluice-0") {
+			t.Fatalf("taken over: %s", idle())
 		}
 	}
 	f.free()
@@ -402,6 +412,7 @@ func TestHeldCommandsAreNotClaimed(t *testing.T) {
 
 // A stream in which nothing can be put is no reason to hold up other shards.
 func TestHandOnRefused(t *testing.T) {
+	t.Parallel()
 	w := newCommandWorld(t)
 	w.srv.CLI("SET", "5", "no stream")
 	f := new(fakeEngine)
@@ -422,6 +433,7 @@ func TestHandOnRefused(t *testing.T) {
 // Groups and streams that are deleted while they are read are made again, and no command is
 // carried out twice.
 func TestGroupDestroyed(t *testing.T) {
+	t.Parallel()
 	w := newCommandWorld(t)
 	f := new(fakeEngine)
 	w.read(f, "sluice-0", time.Minute)

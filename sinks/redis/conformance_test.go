@@ -22,6 +22,7 @@ import (
 )
 
 func TestSinkContract(t *testing.T) {
+	t.Parallel()
 	sinktest.Run(t, func(t *testing.T) sinktest.Broker {
 		server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 		client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr}, DisableCache: true, ForceSingleClient: true})

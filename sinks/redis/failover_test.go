@@ -57,6 +57,7 @@ func clusterEntries(t *testing.T, servers []*redistest.Server, stream string) []
 }
 
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	servers := startCluster(t, 3)
 	addresses := make([]string, len(servers))
 	for i, s := range servers {
@@ -67,7 +68,7 @@ func TestCluster(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		// A master dies: its replica takes over, with what had been replicated.
-		time.Sleep(500 * time.Millisecond)
+		h.wait("a stream under way", func() bool { return h.count() > 5000 })
 		for _, s := range servers {
 			if strings.HasPrefix(s.CLI("ROLE"), "master") {
 				s.Kill()
@@ -75,10 +76,7 @@ func TestCluster(t *testing.T) {
 			}
 		}
 	})
-	for range 40 {
-		h.publish(1000, types...)
-		time.Sleep(50 * time.Millisecond)
-	}
+	h.publish(40_000, types...)
 	wg.Wait()
 	h.settled()
 	total := 0
@@ -112,6 +110,7 @@ func TestCluster(t *testing.T) {
 }
 
 func TestSentinel(t *testing.T) {
+	t.Parallel()
 	master := redistest.Start(t, "--repl-diskless-sync-delay", "0")
 	host, port, _ := net.SplitHostPort(master.Addr)
 	replica := redistest.Start(t, "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
@@ -132,16 +131,14 @@ func TestSentinel(t *testing.T) {
 	h := start(t, Options{Replicas: 1}, "redis://"+sentinel.Addr+"?master_set=events")
 	h.publish(5000, "A", "B")
 	h.settled()
-	time.AfterFunc(200*time.Millisecond, func() { sentinel.CLI("SENTINEL", "FAILOVER", "events") })
-	for range 60 {
+	sentinel.CLI("SENTINEL", "FAILOVER", "events")
+	h.wait("the replica to take over", func() bool {
 		h.publish(500, "A", "B")
-		time.Sleep(50 * time.Millisecond)
-	}
+		return strings.HasPrefix(replica.CLI("ROLE"), "master")
+	})
+	h.publish(5000, "A", "B")
 	h.settled()
-	if !strings.HasPrefix(replica.CLI("ROLE"), "master") {
-		t.Fatal("the replica has not taken over")
-	}
-	whole(t, replica.Addr, 35_000, "A", "B")
+	whole(t, replica.Addr, h.sent, "A", "B")
 	if st := h.sink.Stats(); st.Undone > 0 {
 		t.Errorf("%+v", st)
 	}

@@ -13,6 +13,7 @@ import (
 
 // That commands are not acknowledged is logged with what to do about it.
 func TestXACKFails(t *testing.T) {
+	t.Parallel()
 	w := newCommandWorld(t)
 	w.address = user(t, w.srv, "commands", "-xack", baseRights, commandRights)
 	f := new(fakeEngine)
@@ -69,6 +70,7 @@ func TestStalledShardsAreLogged(t *testing.T) {
 
 // Commands that stay in Redis are looked at while they are read.
 func TestStalledShardsAreLookedAt(t *testing.T) {
+	t.Parallel()
 	w := newCommandWorld(t)
 	r := &commandReader{CommandOptions: CommandOptions{Group: "gateway", Consumer: "sluice-0", Timeout: time.Minute, Total: 8,
 		Log: slog.New(slog.NewTextHandler(&w.log, nil)), Send: (&fakeEngine{stuck: map[int]bool{1: true}}).send},

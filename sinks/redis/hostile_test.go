@@ -28,7 +28,7 @@ import (
 )
 
 var (
-	hostileFor  = flag.Duration("hostile", 0, "how long the server of TestHostile is hostile; 0: for a few rounds")
+	hostileFor  = flag.Duration("hostile", hostileTime, "how long the server of TestHostile is hostile; 0: for a few rounds")
 	hostileSeed = flag.Uint64("hostile-seed", 1, "the seed of its answers")
 )
 

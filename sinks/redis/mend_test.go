@@ -38,6 +38,7 @@ func foreignKey(t *testing.T, f func(srv *redistest.Server, fence, marks string)
 // hugeValue has a server do a command with a value that no reply may have in it.
 func hugeValue(t *testing.T, srv *redistest.Server, command func(rueidis.Builder, string) rueidis.Completed) {
 	t.Helper()
+	large(t)
 	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{srv.Addr}, DisableCache: true, ForceSingleClient: true})
 	if err != nil {
 		t.Fatal(err)
@@ -51,8 +52,10 @@ func hugeValue(t *testing.T, srv *redistest.Server, command func(rueidis.Builder
 // A fence that nobody of ours has written is logged and repaired: no event counts as written by
 // it, and none is given up.
 func TestForeignFence(t *testing.T) {
+	t.Parallel()
 	for _, value := range []string{"abc", "", "1001", "5000000", "9223372036854775807", "1e300", "inf", "nan", "-1", "1000.5"} {
 		t.Run(value, func(t *testing.T) {
+			t.Parallel()
 			h := foreignKey(t, func(srv *redistest.Server, fence, _ string) { srv.CLI("SET", fence, value) })
 			if n := strings.Count(h.log.String(), "was changed by somebody else"); n != 1 {
 				t.Errorf("logged %d times", n)
@@ -60,6 +63,7 @@ func TestForeignFence(t *testing.T) {
 		})
 	}
 	t.Run("huge", func(t *testing.T) {
+		t.Parallel()
 		foreignKey(t, func(srv *redistest.Server, fence, _ string) {
 			hugeValue(t, srv, func(c rueidis.Builder, value string) rueidis.Completed {
 				return c.Set().Key(fence).Value(value).Build()
@@ -67,6 +71,7 @@ func TestForeignFence(t *testing.T) {
 		})
 	})
 	t.Run("hash", func(t *testing.T) {
+		t.Parallel()
 		foreignKey(t, func(srv *redistest.Server, fence, _ string) {
 			srv.CLI("DEL", fence)
 			srv.CLI("HSET", fence, "a", "b")
@@ -76,8 +81,10 @@ func TestForeignFence(t *testing.T) {
 
 // Marks that nobody of ours has written are logged and replaced.
 func TestForeignMarks(t *testing.T) {
+	t.Parallel()
 	for _, value := range []string{"garbage", "", ":", "s:0", "s:9000000000000000000", "s:5:::::", "a:b:c:d", "%zz:%3a"} {
 		t.Run(value, func(t *testing.T) {
+			t.Parallel()
 			h := foreignKey(t, func(srv *redistest.Server, _, marks string) { srv.CLI("HSET", marks, "0", value) })
 			if value != "" && !strings.Contains(h.log.String(), "no dedup position") {
 				t.Error("not logged")
@@ -85,10 +92,12 @@ func TestForeignMarks(t *testing.T) {
 		})
 	}
 	t.Run("another field", func(t *testing.T) {
+		t.Parallel()
 		foreignKey(t, func(srv *redistest.Server, _, marks string) { srv.CLI("HSET", marks, "0", "x", "shard one", "s:1") })
 	})
 	for _, field := range []string{"x", "1"} {
 		t.Run("huge "+field, func(t *testing.T) {
+			t.Parallel()
 			h := foreignKey(t, func(srv *redistest.Server, _, marks string) {
 				srv.CLI("HSET", marks, "0", "garbage")
 				hugeValue(t, srv, func(c rueidis.Builder, value string) rueidis.Completed {
@@ -101,9 +110,11 @@ func TestForeignMarks(t *testing.T) {
 		})
 	}
 	t.Run("gone", func(t *testing.T) {
+		t.Parallel()
 		foreignKey(t, func(srv *redistest.Server, _, marks string) { srv.CLI("DEL", marks) })
 	})
 	t.Run("string", func(t *testing.T) {
+		t.Parallel()
 		h := foreignKey(t, func(srv *redistest.Server, _, marks string) { srv.CLI("SET", marks, "text") })
 		if !strings.Contains(h.log.String(), "is no hash") {
 			t.Error("not logged")
@@ -113,6 +124,7 @@ func TestForeignMarks(t *testing.T) {
 
 // Session ids with the characters that separate the parts of a mark.
 func TestForeignSession(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	sessions := []string{":", ",", "%", "", "a:b", "a,b", "%3A", "a:gap:b"}
 	for i := range 2 {
@@ -140,6 +152,7 @@ func TestForeignSession(t *testing.T) {
 // A server may give the same id to a new session: nothing of it is left out, and what is sent
 // again of it is.
 func TestSessionIDReused(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	next := 0
 	publish := func(repeated int64, events ...engine.Event) {

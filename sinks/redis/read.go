@@ -53,10 +53,14 @@ func (r *commandReader) endRound(size int) {
 
 // tooLarge goes on after a read that failed. If its reply was larger than the guard lets through,
 // less is asked for: one entry of one stream in the end, which is refused unread if it alone is
-// too large. What a lost reply has given to this consumer is pending.
+// too large. What a lost reply has given to this consumer is pending. A connection that ends may be
+// one that takes too long for so much: half as many entries are asked for.
 func (r *commandReader) tooLarge(ctx context.Context, asked []string, err error) error {
 	var bad *ReplyError
 	if !errors.As(err, &bad) || !bad.Large {
+		if _, answered := rueidis.IsRedisErr(err); !answered {
+			r.count = max(r.count/2, 1)
+		}
 		return err
 	}
 	if r.undone == nil || !r.alone || r.count > 1 {

@@ -20,6 +20,14 @@ import (
 	"sluice/sinks/sinktest/redistest"
 )
 
+var largeTests sync.Mutex
+
+// large has one test at a time go on from here, of those that fill a good part of the memory.
+func large(t *testing.T) {
+	largeTests.Lock()
+	t.Cleanup(largeTests.Unlock)
+}
+
 // addMany adds entries with that many bytes to each of the streams.
 func (w *commandWorld) addMany(streams []string, each, size int) {
 	w.t.Helper()
@@ -36,6 +44,8 @@ func (w *commandWorld) addMany(streams []string, each, size int) {
 // A command that the guard does not let through is refused with its id, whether it is there at
 // the start or comes later, and all others come once and in order.
 func TestHugeCommand(t *testing.T) {
+	t.Parallel()
+	large(t)
 	w := newCommandWorld(t)
 	w.address = user(t, w.srv, "commands", "", baseRights, commandRights)
 	const huge = maxBulk + 1<<20
@@ -69,6 +79,8 @@ func TestHugeCommand(t *testing.T) {
 
 // Commands that the guard lets through, but not all of them in one reply.
 func TestLargeCommands(t *testing.T) {
+	t.Parallel()
+	large(t)
 	w := newCommandWorld(t)
 	for i := range 3 {
 		w.add("SEND", shardCommand(1, i))
@@ -85,8 +97,30 @@ func TestLargeCommands(t *testing.T) {
 	}
 }
 
+// A connection that ends whenever many commands are asked for, as one does that needs longer for them
+// than an answer may take, brings them all the same, fewer at a time.
+func TestReadsLessWhenCut(t *testing.T) {
+	t.Parallel()
+	w := newCommandWorld(t)
+	s := newHostile(t, w.srv.Addr, 1)
+	s.cutAt = []byte("COUNT\r\n$2\r\n") // of ten and more
+	w.address = s.Addr().String()
+	for i := range 5 {
+		w.add("SEND", shardCommand(1, i))
+		w.add("2", rawString(packet(i)))
+	}
+	f := new(fakeEngine)
+	w.read(f, "sluice-0", time.Minute)
+	w.wait("commands", func() bool { return f.count() == 10 })
+	w.wait("acknowledgements", func() bool { return w.pending(allStreams...) == 0 })
+	inOrder(t, f.take(1), 0)
+	inOrder(t, f.take(2), 0)
+}
+
 // Without the right to XPENDING the stream of the huge command waits, and no other.
 func TestHugeCommandWithoutXPENDING(t *testing.T) {
+	t.Parallel()
+	large(t)
 	w := newCommandWorld(t)
 	w.address = user(t, w.srv, "commands", "-xpending", baseRights, commandRights)
 	w.addMany([]string{"2"}, 1, maxBulk+1)
@@ -103,6 +137,8 @@ func TestHugeCommandWithoutXPENDING(t *testing.T) {
 
 // In a cluster each stream has a reply of its own, and all of them together no more room.
 func TestLargeCommandsInCluster(t *testing.T) {
+	t.Parallel()
+	large(t)
 	w := &commandWorld{t: t, srv: redistest.Start(t, "--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(sinktest.FreePort(t)))}
 	w.srv.CLI("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
 	w.wait("cluster", func() bool { return strings.Contains(w.srv.CLI("CLUSTER", "INFO"), "cluster_state:ok") })
@@ -110,6 +146,7 @@ func TestLargeCommandsInCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.ConnWriteTimeout = patience // it is the size that is tested, and not the time that it takes
 	if w.bot, err = Connect(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}

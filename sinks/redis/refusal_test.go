@@ -72,6 +72,7 @@ var scriptAnswers = map[string]string{
 }
 
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	srv.CLI("XADD", "stream of entry, type", "*", "data", "xxxxx0")
 	for name, reply := range scriptAnswers {
@@ -112,6 +113,7 @@ func TestRefusals(t *testing.T) {
 // An error in the place of the answer to a batch that is written, while those after it are
 // answered: the batch is neither repeated, nor are later events taken for it.
 func TestAnswerReplaced(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	s := newHostile(t, srv.Addr, 1)
 	h := start(t, Options{}, s.Addr().String())
@@ -134,6 +136,7 @@ func TestAnswerReplaced(t *testing.T) {
 // A connection that ends whenever the script is called is no fault of an event that any Redis
 // would take.
 func TestCutForever(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	s := newHostile(t, srv.Addr, 1)
 	h := start(t, Options{}, s.Addr().String())
@@ -157,6 +160,7 @@ func TestCutForever(t *testing.T) {
 
 // Nor is a reply that the guard does not let through the fault of an event, whatever its size.
 func TestReplyIsNoFaultOfEvent(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	s := newHostile(t, srv.Addr, 1)
 	h := start(t, Options{}, s.Addr().String())
@@ -214,6 +218,7 @@ var readerAnswers = map[string][2]string{
 // Whatever the reader is answered, it does not ask without a pause, and reads when it is given
 // commands.
 func TestReaderAnswers(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	n := 0
 	for name, answer := range readerAnswers {

@@ -55,6 +55,7 @@ func user(t *testing.T, srv *redistest.Server, name string, more string, lines .
 }
 
 func TestRightsOfSink(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	host, port, _ := net.SplitHostPort(srv.Addr)
 	replica := redistest.Start(t, "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
@@ -103,6 +104,7 @@ func TestRightsOfSink(t *testing.T) {
 }
 
 func TestRightsOfCommands(t *testing.T) {
+	t.Parallel()
 	w := newCommandWorld(t)
 	w.address = user(t, w.srv, "commands", "", baseRights, commandRights)
 	w.add("SEND", rawString(fmt.Sprintf(`{"shard":1,"packet":%s}`, packet(1))))
@@ -120,6 +122,7 @@ func TestRightsOfCommands(t *testing.T) {
 }
 
 func TestRightsOfStore(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	o, err := NewClientOption([]string{user(t, srv, "store", "", baseRights, storeRights)}, nil)
 	if err != nil {
@@ -158,6 +161,7 @@ func TestRightsOfStore(t *testing.T) {
 
 // What a user may not do is told as that, and not as a wrong password.
 func TestNoRights(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	srv.CLI("ACL", "SETUSER", "nobody", "on", ">password")
 	o, err := NewClientOption([]string{"redis://nobody:password@" + srv.Addr}, nil)

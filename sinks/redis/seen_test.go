@@ -109,9 +109,10 @@ func (l *life) next() int {
 // way when the next one begins, at what was acknowledged: every event is written once, and in
 // order. Some entries are refused, so that batches end in their middle.
 func TestSeen(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	srv.CLI("SET", "refused", "no stream")
-	const shards, each = 40, 2000
+	const shards, each = 40, seenEvents
 	r := rand.New(rand.NewPCG(1, 2))
 	lives := make([]life, shards)
 	for id := range lives {
@@ -178,7 +179,14 @@ func TestSeen(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
+		for enough := r.IntN(len(sent) + 1); ; time.Sleep(time.Millisecond) {
+			mu.Lock()
+			n := done
+			mu.Unlock()
+			if n >= enough {
+				break
+			}
+		}
 		s.Close()
 		repeated += s.Stats().Repeated
 		left = shards * each

@@ -45,6 +45,7 @@ func recorder(t *testing.T) (address string, first <-chan byte) {
 
 // Nothing is sent to a Sentinel in clear when its URL is rediss://.
 func TestSentinelGetsNoPlaintext(t *testing.T) {
+	t.Parallel()
 	const handshake = 0x16 // the type of a record that has a ClientHello
 	one, first := recorder(t)
 	two, second := recorder(t)
@@ -77,6 +78,7 @@ func TestMixedSchemes(t *testing.T) {
 
 // Sentinels and the master are each verified by the host that is dialed, or by the name that is set.
 func TestSentinelTLS(t *testing.T) {
+	t.Parallel()
 	files := sinktest.NewCertificates(t)
 	args := func(port int) []string {
 		return []string{"tls-port", fmt.Sprint(port), "tls-cert-file", files.Server, "tls-key-file", files.ServerKey,

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -117,21 +116,27 @@ func (h *harness) publish(n int, types ...string) {
 	}
 }
 
+// count returns how many events are acknowledged.
+func (h *harness) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.acked
+}
+
 // settled waits until all that was published is acknowledged.
 func (h *harness) settled() {
 	h.t.Helper()
-	h.wait("acknowledgements", func() bool {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		return h.acked == h.sent
-	})
+	h.wait("acknowledgements", func() bool { return h.count() == h.sent })
 }
+
+// patience bounds every wait. A machine under load may need most of it.
+const patience = 2 * time.Minute
 
 func (h *harness) wait(what string, holds func() bool) {
 	h.t.Helper()
-	for end := time.Now().Add(90 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			h.t.Fatalf("no %s; %d of %d events acknowledged", what, h.acked, h.sent)
+			h.t.Fatalf("no %s; %d of %d events acknowledged", what, h.count(), h.sent)
 		}
 	}
 }
@@ -183,6 +188,7 @@ func whole(t *testing.T, address string, n int, streams ...string) {
 }
 
 func TestEntries(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	h := start(t, Options{Fields: []Field{FieldEvent, FieldShard, FieldSession, FieldSeq}, Stream: func(dst []byte, ev *engine.Event) []byte {
 		return fmt.Appendf(dst, "gateway:%s:%d", ev.Type, ev.Shard%2)
@@ -217,14 +223,16 @@ func TestEntries(t *testing.T) {
 }
 
 func TestManyInOrder(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	h := start(t, Options{}, srv.Addr)
-	h.publish(100_000, "A", "B", "C")
+	h.publish(manyEvents, "A", "B", "C")
 	h.settled()
-	whole(t, srv.Addr, 100_000, "A", "B", "C")
+	whole(t, srv.Addr, manyEvents, "A", "B", "C")
 }
 
 func TestTrims(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	h := start(t, Options{MaxLen: 2000}, srv.Addr)
 	h.publish(50_000, "A")
@@ -233,10 +241,7 @@ func TestTrims(t *testing.T) {
 		t.Errorf("%d entries with a bound of 2,000", n)
 	}
 	h = start(t, Options{Retention: time.Hour}, srv.Addr)
-	srv.CLI("XADD", "B", "1-1", "data", "old")
-	for i := range 300 { // whole nodes are trimmed
-		srv.CLI("XADD", "B", fmt.Sprintf("1-%d", i+2), "data", "old")
-	}
+	srv.CLI("EVAL", "for i = 1, 301 do redis.call('XADD', 'B', '1-' .. i, 'data', 'old') end", "0") // whole nodes are trimmed
 	h.publish(2000, "B")
 	h.settled()
 	if n, _ := strconv.Atoi(strings.TrimSpace(srv.CLI("XLEN", "B"))); n < 2000 || n > 2101 {
@@ -244,148 +249,9 @@ func TestTrims(t *testing.T) {
 	}
 }
 
-// cutter is a proxy that ends connections, after a random number of bytes, in either
-// direction.
-type cutter struct {
-	net.Listener
-	to    string
-	calm  chan struct{} // closed: no more
-	limit int
-}
-
-func newCutter(t *testing.T, to string, limit int) *cutter {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cutter{Listener: l, to: to, calm: make(chan struct{}), limit: limit}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go c.serve(conn)
-		}
-	}()
-	return c
-}
-
-func (c *cutter) serve(conn net.Conn) {
-	defer conn.Close()
-	up, err := net.Dial("tcp", c.to)
-	if err != nil {
-		return
-	}
-	defer up.Close()
-	limit := int64(c.limit + rand.IntN(c.limit))
-	select {
-	case <-c.calm:
-		limit = 1 << 40
-	default:
-	}
-	done := make(chan struct{}, 2)
-	for _, way := range [][2]net.Conn{{up, conn}, {conn, up}} {
-		n := limit
-		if way[0] == conn {
-			n = limit / 100 // answers are short
-		}
-		go func() {
-			io.CopyN(way[0], way[1], n)
-			done <- struct{}{}
-		}()
-	}
-	<-done
-}
-
-// Connections that end in the middle of batches and answers: nothing is lost,
-// repeated or out of order.
-func TestCuts(t *testing.T) {
-	srv := redistest.Start(t)
-	c := newCutter(t, srv.Addr, 60_000)
-	h := start(t, Options{}, c.Addr().String())
-	h.publish(60_000, "A", "B")
-	close(c.calm)
-	h.settled()
-	whole(t, srv.Addr, 60_000, "A", "B")
-	if h.sink.Stats().Retried < 5 {
-		t.Errorf("only %d retries", h.sink.Stats().Retried)
-	}
-	if len(h.aside) > 0 {
-		t.Errorf("set aside: %q", h.aside)
-	}
-}
-
-// Restarts of a server that keeps what it has acknowledged.
-func TestRestarts(t *testing.T) {
-	srv := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	h := start(t, Options{}, srv.Addr)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for i := range 6 {
-			time.Sleep(time.Duration(100+rand.IntN(200)) * time.Millisecond)
-			if i%2 == 0 {
-				srv.Kill()
-			} else {
-				srv.Stop()
-			}
-			srv.Restart()
-		}
-	})
-	for range 60 {
-		h.publish(1000, "A", "B")
-		time.Sleep(20 * time.Millisecond)
-	}
-	wg.Wait()
-	h.settled()
-	whole(t, srv.Addr, 60_000, "A", "B")
-	if h.sink.Stats().Retried == 0 {
-		t.Error("no batch was sent again")
-	}
-}
-
-func TestAbsentAtStart(t *testing.T) {
-	srv := redistest.Start(t)
-	srv.Kill()
-	h := start(t, Options{}, srv.Addr)
-	h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "takes no events") })
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if err := h.sink.Publish(ctx, []engine.Event{{}}, h.ack); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Publish without a server: %v", err)
-	}
-	srv.Restart()
-	h.publish(100, "A")
-	h.settled()
-	whole(t, srv.Addr, 100, "A")
-	if n := strings.Count(h.log.String(), "takes no events"); n != 1 {
-		t.Errorf("told %d times", n)
-	}
-	if !strings.Contains(h.log.String(), "takes events again") {
-		t.Error("the end of the outage is not told")
-	}
-}
-
-// A paused server: what was on its way is written when it goes on, and once.
-func TestPaused(t *testing.T) {
-	srv := redistest.Start(t)
-	o, err := NewClientOption([]string{srv.Addr}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.ConnWriteTimeout = 500 * time.Millisecond
-	h := start(t, Options{Client: o})
-	h.publish(1000, "A")
-	srv.Pause()
-	time.AfterFunc(2*time.Second, srv.Resume)
-	h.publish(2000, "A")
-	h.settled()
-	whole(t, srv.Addr, 3000, "A")
-}
-
 // A server without memory refuses; afterwards everything arrives in order.
 func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
 	h := start(t, Options{}, srv.Addr)
 	done := make(chan struct{})
@@ -408,6 +274,7 @@ func TestOutOfMemory(t *testing.T) {
 
 // A key that is no stream: its events are set aside, the others pass.
 func TestWrongType(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	srv.CLI("SET", "B", "text")
 	h := start(t, Options{}, srv.Addr)
@@ -427,6 +294,7 @@ func TestWrongType(t *testing.T) {
 
 // An entry over which the server ends the connection is found, and the rest passes.
 func TestTooLarge(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t, "--proto-max-bulk-len", "1mb")
 	h := start(t, Options{}, srv.Addr)
 	h.publish(500, "A")
@@ -451,6 +319,7 @@ func TestTooLarge(t *testing.T) {
 // A server that has become a replica refuses; the one that the address leads to
 // afterwards has it all.
 func TestReadOnlyReplica(t *testing.T) {
+	t.Parallel()
 	srv, other := redistest.Start(t), redistest.Start(t)
 	h := start(t, Options{}, srv.Addr)
 	h.publish(1000, "A")
@@ -473,6 +342,7 @@ func TestReadOnlyReplica(t *testing.T) {
 
 // A server that has lost what it acknowledged is not waited for, and it is told.
 func TestLostByServer(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	h := start(t, Options{}, srv.Addr)
 	h.publish(1000, "A")
@@ -494,6 +364,7 @@ func TestLostByServer(t *testing.T) {
 }
 
 func TestCloseWithoutServer(t *testing.T) {
+	t.Parallel()
 	h := start(t, Options{}, "127.0.0.1:"+strconv.Itoa(sinktest.FreePort(t)))
 	h.sink.Close()
 	h.sink.Close()

@@ -3,17 +3,52 @@
 package sinktest
 
 import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
+	"sync"
 	"testing"
 )
 
-// FreePort returns a port of the loopback on which nobody listened just now.
+// given are the ports that this process has given out. Tests that run beside each other have
+// different ones.
+var given struct {
+	sync.Mutex
+	ports map[int]bool
+}
+
+// Port returns a port of the loopback on which nobody listened just now. It is below those that
+// systems give to outgoing connections: what a server that is down for a moment leaves free
+// must be free when it comes back.
+func Port() (int, error) {
+	given.Lock()
+	defer given.Unlock()
+	for range 10_000 {
+		port := 10_000 + rand.IntN(22_000)
+		if given.ports[port] {
+			continue
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		l.Close()
+		if given.ports == nil {
+			given.ports = make(map[int]bool)
+		}
+		given.ports[port] = true
+		return port, nil
+	}
+	return 0, errors.New("no port of the loopback is free")
+}
+
+// FreePort is Port for a test.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }

@@ -1,0 +1,9 @@
+package amqp
+
+import (
+	"testing"
+
+	"sluice/sinks/sinktest"
+)
+
+func TestMain(m *testing.M) { sinktest.Main(m) }

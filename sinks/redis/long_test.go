@@ -1,0 +1,12 @@
+//go:build long
+
+package redis
+
+import "time"
+
+// See short_test.go.
+const (
+	hostileTime = 30 * time.Second
+	seenEvents  = 4000
+	manyEvents  = 200_000
+)
