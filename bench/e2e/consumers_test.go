@@ -37,7 +37,7 @@ func TestConsumers(t *testing.T) {
 		env      []string
 	}{
 		{"javascript", func(t *testing.T) string {
-			return installNode(t, filepath.Join(docs, "javascript"), "event.js", "redis.js", "amqp.js")
+			return installNode(t, filepath.Join(docs, "javascript"), "event.js", "seen.js", "redis.js", "amqp.js")
 		}, []string{"node", "redis.js"}, []string{"node", "amqp.js"}, nil},
 		{"python", func(t *testing.T) string {
 			dir := t.TempDir()
@@ -63,7 +63,7 @@ func TestConsumers(t *testing.T) {
 			for _, encoding := range []string{"msgpack-string", "msgpack", "json"} {
 				t.Run("redis "+encoding, func(t *testing.T) {
 					redis.CLI("FLUSHALL")
-					c := startConsumer(t, dir, append(tt.redis, sim.EventNames()...), "REDIS_URL="+redis.URL(), "COMMAND="+docsCommand)
+					c := startConsumer(t, dir, append(tt.redis, sim.EventNames()...), "REDIS_URL="+redis.Addr, "COMMAND="+docsCommand)
 					runConsumer(t, gateway, c, "BROKER_TYPE=redis", "REDIS_URL="+redis.URL(), "BROKER_ENCODING="+encoding, "REDIS_FIELDS=shard,session,seq")
 				})
 			}
