@@ -104,8 +104,10 @@ func (b *bot) read(ctx context.Context, from string) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, entries := range got {
-		n += len(entries)
+	for stream, entries := range got {
+		if n += len(entries); len(entries) == 0 {
+			delete(got, stream) // from "0" on, streams without any are in the answer
+		}
 	}
 	if n == 0 {
 		return 0, nil
