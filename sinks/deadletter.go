@@ -44,9 +44,10 @@ type deadLetter struct {
 func (d *DeadLetters) Put(ev *engine.Event, reason error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	session, seq := Identity(ev)
 	letter := deadLetter{
 		Time: time.Now().UTC(), Reason: reason.Error(), Event: string(ev.Type),
-		Shard: ev.Shard, Session: ev.Session, Seq: ev.Seq,
+		Shard: ev.Shard, Session: session, Seq: seq,
 	}
 	if json.Valid(ev.Data) {
 		letter.Data = ev.Data

@@ -58,6 +58,7 @@ func (f Format) Append(dst []byte, ev *engine.Event) ([]byte, error) {
 	if len(data) == 0 {
 		data = []byte("null")
 	}
+	_, seq := Identity(ev)
 	switch {
 	case f.Encoding == Discordjs:
 		dst = append(dst, "\x82\xa7shardId"...)
@@ -65,12 +66,12 @@ func (f Format) Append(dst []byte, ev *engine.Event) ([]byte, error) {
 		dst = append(dst, "\xa7payload\x84\xa1t"...)
 		dst = msgpack.AppendString(dst, ev.Type)
 		dst = append(dst, "\xa1s"...)
-		dst = msgpack.AppendUint(dst, uint64(ev.Seq))
+		dst = msgpack.AppendUint(dst, uint64(seq))
 		dst = append(dst, "\xa2op\x00\xa1d"...)
 		return msgpack.AppendFromJSON(dst, data)
 	case f.Encoding == Msgpack && f.Envelope:
 		dst = append(dst, "\x84\xa2op\x00\xa1s"...)
-		dst = msgpack.AppendUint(dst, uint64(ev.Seq))
+		dst = msgpack.AppendUint(dst, uint64(seq))
 		dst = append(dst, "\xa1t"...)
 		dst = msgpack.AppendString(dst, ev.Type)
 		dst = append(dst, "\xa1d"...)
@@ -78,13 +79,13 @@ func (f Format) Append(dst []byte, ev *engine.Event) ([]byte, error) {
 	case f.Encoding == Msgpack:
 		return msgpack.AppendFromJSON(dst, data)
 	case f.Encoding == JSON && f.Envelope:
-		return appendEnvelope(dst, ev, data), nil
+		return appendEnvelope(dst, ev, seq, data), nil
 	case f.Encoding == JSON:
 		return append(dst, data...), nil
 	case f.Envelope:
 		start := len(dst)
 		dst = append(dst, "\xdb\x00\x00\x00\x00"...) // the length follows
-		dst = appendEnvelope(dst, ev, data)
+		dst = appendEnvelope(dst, ev, seq, data)
 		binary.BigEndian.PutUint32(dst[start+1:], uint32(len(dst)-start-5))
 		return dst, nil
 	}
@@ -93,9 +94,9 @@ func (f Format) Append(dst []byte, ev *engine.Event) ([]byte, error) {
 
 // appendEnvelope appends the payload as Discord sent it, but for white space and the
 // order of keys.
-func appendEnvelope(dst []byte, ev *engine.Event, data []byte) []byte {
+func appendEnvelope(dst []byte, ev *engine.Event, seq int64, data []byte) []byte {
 	dst = append(dst, `{"op":0,"s":`...)
-	dst = strconv.AppendInt(dst, ev.Seq, 10)
+	dst = strconv.AppendInt(dst, seq, 10)
 	dst = append(dst, `,"t":`...)
 	dst = AppendName(dst, ev.Type)
 	dst = append(dst, `,"d":`...)

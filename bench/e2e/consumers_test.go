@@ -19,33 +19,33 @@ import (
 	"sluice/sinks/sinktest/redistest"
 )
 
-// TestConsumers runs each, in each language that is here, with each encoding. Every event
-// is printed once, and a command reaches Discord.
-func TestConsumers(t *testing.T) {
+// consumerLanguage is a language of docs/consumers.
+type consumerLanguage struct {
+	name    string
+	prepare func(t *testing.T) (dir string) // in which the programs run
+	redis   []string
+	amqp    []string
+	test    []string // of its library, in its own folder
+}
+
+// consumerLanguages returns all.
+func consumerLanguages(t *testing.T) []consumerLanguage {
+	t.Helper()
 	docs, err := filepath.Abs("../../docs/consumers")
 	if err != nil {
 		t.Fatal(err)
 	}
-	gateway := buildGateway(t)
-	redis := redistest.Start(t)
-	node := rabbitmq.Start(t, "")
-	for _, tt := range []struct {
-		language string
-		prepare  func(t *testing.T) (dir string)
-		redis    []string
-		amqp     []string
-		env      []string
-	}{
+	return []consumerLanguage{
 		{"javascript", func(t *testing.T) string {
-			return installNode(t, filepath.Join(docs, "javascript"), "event.js", "redis.js", "amqp.js")
-		}, []string{"node", "redis.js"}, []string{"node", "amqp.js"}, nil},
+			return installNode(t, filepath.Join(docs, "javascript"), "event.js", "seen.js", "redis.js", "amqp.js")
+		}, []string{"node", "redis.js"}, []string{"node", "amqp.js"}, []string{"node", "--test", "seen.test.js"}},
 		{"python", func(t *testing.T) string {
 			dir := t.TempDir()
 			install(t, "python3", "-m", "pip", "install", "-q", "--target", dir, "-r", filepath.Join(docs, "python", "requirements.txt"))
 			t.Setenv("PYTHONPATH", dir)
 			t.Setenv("PYTHONDONTWRITEBYTECODE", "1")
 			return filepath.Join(docs, "python")
-		}, []string{"python3", "redis_consumer.py"}, []string{"python3", "amqp_consumer.py"}, nil},
+		}, []string{"python3", "redis_consumer.py"}, []string{"python3", "amqp_consumer.py"}, []string{"python3", "-m", "unittest"}},
 		{"go", func(t *testing.T) string {
 			dir := t.TempDir()
 			for _, name := range []string{"redis", "amqp"} {
@@ -56,14 +56,40 @@ func TestConsumers(t *testing.T) {
 				}
 			}
 			return dir
-		}, []string{"./redis"}, []string{"./amqp"}, nil},
-	} {
-		t.Run(tt.language, func(t *testing.T) {
+		}, []string{"./redis"}, []string{"./amqp"}, []string{"go", "test", "./..."}},
+	}
+}
+
+// TestConsumersLibrary runs the tests of what knows processed events, in each language.
+func TestConsumersLibrary(t *testing.T) {
+	for _, l := range consumerLanguages(t) {
+		t.Run(l.name, func(t *testing.T) {
+			if _, err := exec.LookPath(l.test[0]); err != nil {
+				t.Skipf("%s is not here", l.test[0])
+			}
+			cmd := exec.CommandContext(t.Context(), l.test[0], l.test[1:]...)
+			cmd.Dir = filepath.Join("..", "..", "docs", "consumers", l.name)
+			cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// TestConsumers runs each, in each language that is here, with each encoding. Every event
+// is printed once, and a command reaches Discord.
+func TestConsumers(t *testing.T) {
+	gateway := buildGateway(t)
+	redis := redistest.Start(t)
+	node := rabbitmq.Start(t, "")
+	for _, tt := range consumerLanguages(t) {
+		t.Run(tt.name, func(t *testing.T) {
 			dir := tt.prepare(t)
 			for _, encoding := range []string{"msgpack-string", "msgpack", "json"} {
 				t.Run("redis "+encoding, func(t *testing.T) {
 					redis.CLI("FLUSHALL")
-					c := startConsumer(t, dir, append(tt.redis, sim.EventNames()...), "REDIS_URL="+redis.URL(), "COMMAND="+docsCommand)
+					c := startConsumer(t, dir, append(tt.redis, sim.EventNames()...), "REDIS_URL="+redis.Addr, "COMMAND="+docsCommand)
 					runConsumer(t, gateway, c, "BROKER_TYPE=redis", "REDIS_URL="+redis.URL(), "BROKER_ENCODING="+encoding, "REDIS_FIELDS=shard,session,seq")
 				})
 			}
@@ -157,6 +183,7 @@ func runConsumer(t *testing.T, gateway string, c *consumer, env ...string) {
 type consumer struct {
 	out   lockedBuffer
 	ended chan error
+	kill  func() // as SIGKILL does; returns when the process has ended
 }
 
 // startConsumer starts a program in a folder.
@@ -176,9 +203,10 @@ func startConsumer(t *testing.T, dir string, command []string, env ...string) *c
 		defer close(done)
 		c.ended <- cmd.Wait()
 	}()
-	t.Cleanup(func() {
+	c.kill = func() {
 		cmd.Process.Kill() // nothing to end if it has ended
 		<-done
-	})
+	}
+	t.Cleanup(c.kill)
 	return c
 }

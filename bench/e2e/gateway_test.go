@@ -152,16 +152,17 @@ func testStop(t *testing.T, g setup) {
 	keepsSessions(t, srv)
 }
 
-// The reader of standard output goes away: that is an end like any other, and
+// The reader of standard output goes away: that is a failure, which one line tells, and
 // the sessions are kept.
 func testClosedPipe(t *testing.T, g setup) {
 	srv := startSim(t, sim.Options{TLS: true, Shards: 4, Rate: 100})
 	p := startGateway(t, g, srv)
 	p.read(func(n int, _ line) bool { return n < 50 })
 	p.stdout.Close()
-	p.exit(0)
-	if log := p.stderr.tail(); !strings.Contains(log, "closed by its reader") {
-		t.Errorf("the log does not tell:\n%s", log)
+	p.exit(1)
+	log := strings.Split(p.stderr.tail(), "\n")
+	if last := log[len(log)-1]; !strings.Contains(last, "ERROR") || !strings.Contains(last, "closed by its reader") {
+		t.Errorf("the last line of the log is %s", last)
 	}
 	keepsSessions(t, srv)
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/msgpack"
 )
 
@@ -202,15 +203,16 @@ func appendRaw(dst, json []byte) []byte {
 
 // appendHeaders appends the table of headers: shard, session and seq.
 func appendHeaders(dst []byte, ev *engine.Event) []byte {
+	session, seq := sinks.Identity(ev)
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
 	dst = append(dst, "\x05shardl"...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(ev.Shard))
 	dst = append(dst, "\x07sessionS"...)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(ev.Session)))
-	dst = append(dst, ev.Session...)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(session)))
+	dst = append(dst, session...)
 	dst = append(dst, "\x03seql"...)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(ev.Seq))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(seq))
 	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
 	return dst
 }

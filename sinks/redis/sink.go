@@ -17,6 +17,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"sluice/engine"
+	"sluice/sinks"
 )
 
 const (
@@ -159,6 +160,7 @@ func (s *Sink) add(b *batch, i int32) {
 	g.keys = append(g.keys, st.name)
 	g.entries = append(g.entries, i)
 	g.args = append(g.args, body)
+	session, seq := sinks.Identity(ev)
 	for _, f := range s.o.Fields {
 		start := len(b.text)
 		switch f {
@@ -167,9 +169,9 @@ func (s *Sink) add(b *batch, i int32) {
 		case FieldShard:
 			b.text = strconv.AppendInt(b.text, int64(ev.Shard), 10)
 		case FieldSession:
-			b.text = append(b.text, ev.Session...)
+			b.text = append(b.text, session...)
 		case FieldSeq:
-			b.text = strconv.AppendInt(b.text, ev.Seq, 10)
+			b.text = strconv.AppendInt(b.text, seq, 10)
 		}
 		g.args = append(g.args, rueidis.BinaryString(b.text[start:]))
 	}

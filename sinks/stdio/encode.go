@@ -25,14 +25,15 @@ func (f Format) appendHead(dst []byte, ev *engine.Event, size int) []byte {
 		dst = append(dst, "\xa4data"...)
 		return msgpack.AppendRawHeader(dst, size)
 	}
+	session, seq := sinks.Identity(ev)
 	dst = append(dst, `{"event":`...)
 	dst = sinks.AppendName(dst, ev.Type)
 	dst = append(dst, `,"shard":`...)
 	dst = strconv.AppendInt(dst, int64(ev.Shard), 10)
 	dst = append(dst, `,"seq":`...)
-	dst = strconv.AppendInt(dst, ev.Seq, 10)
+	dst = strconv.AppendInt(dst, seq, 10)
 	dst = append(dst, `,"session":`...)
-	dst = sinks.AppendName(dst, ev.Session)
+	dst = sinks.AppendName(dst, session)
 	return append(dst, `,"data":`...)
 }
 

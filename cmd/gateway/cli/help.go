@@ -103,8 +103,9 @@ Prints the usage, or the text of a topic.
 Prints the version, the revision it was built from, and the platform.
 `,
 	"exit": `Exit codes:
-  0   done: a signal ended it, or the reader of its output went away
-  1   another failure; the last line of the log says which
+  0   done: a signal ended it
+  1   another failure, such as a reader of its output that went away; the last
+      line of the log says which
   2   the command line or a setting is wrong; nothing was started
   3   Discord refuses this bot (HTTP 403)
   4   the token is wrong or was reset (HTTP 401, close code 4004)

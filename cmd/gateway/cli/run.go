@@ -139,8 +139,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger, started func
 		log.Error("the last checkpoints are not stored", "error", e)
 	}
 	if stdio.IsClosedPipe(err) {
-		log.Info("standard output was closed by its reader; the sessions are kept")
-		return nil
+		return errReaderGone
 	}
 	stats := e.Stats()
 	if id := (*engine.ShardIDError)(nil); errors.As(err, &id) {
@@ -152,6 +151,10 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger, started func
 	log.Info("stopped", "events", stats.Events, "repeated", stats.Repeated, "resumes", stats.Resumes)
 	return err
 }
+
+// errReaderGone is the end of whoever read the events. It is no orderly one: what supervises
+// the two must see it.
+var errReaderGone = errors.New("standard output was closed by its reader, and nobody takes the events; the sessions are kept as shard_store says")
 
 // unlessZero turns a setting into the engine's option, whose zero is the default.
 func unlessZero(d time.Duration) time.Duration {

@@ -198,7 +198,7 @@ type BrokerConfig struct {
 	// broker.buffer, BROKER_BUFFER. 64 MiB by default.
 	Buffer int
 	// Gaps says whether lost events are told of by an event; broker.gaps,
-	// BROKER_GAPS. True by default.
+	// BROKER_GAPS. True by default, but for stdio with Events that do not name it.
 	Gaps bool
 	// BatchWait is how long a few events wait for more while the broker is busy;
 	// broker.batch_wait, BROKER_BATCH_WAIT. 1 ms by default.

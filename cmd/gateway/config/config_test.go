@@ -310,3 +310,31 @@ func values(formatted string) string {
 	}
 	return b.String()
 }
+
+// On standard output an event that was not asked for would come between those that were.
+func TestGapsDefault(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, tt := range []struct {
+		env  string // with spaces
+		want bool
+	}{
+		{"", true},
+		{"DISCORD_EVENTS=MESSAGE_CREATE", false},
+		{"DISCORD_EVENTS=MESSAGE_CREATE,GATEWAY_GAP", true},
+		{"DISCORD_EVENTS=MESSAGE_CREATE BROKER_GAPS=true", true},
+		{"DISCORD_EVENTS=GATEWAY_GAP BROKER_GAPS=false", false},
+		{"BROKER_GAPS=false", false},
+		{"DISCORD_EVENTS=MESSAGE_CREATE BROKER_TYPE=redis REDIS_URL=localhost", true},
+		{"DISCORD_EVENTS=MESSAGE_CREATE BROKER_TYPE=amqp AMQP_URL=amqp://localhost", true},
+	} {
+		c, problems := Load(Sources{Environ: append(strings.Fields(tt.env), "DISCORD_TOKEN="+token)})
+		if c == nil || c.Broker.Gaps != tt.want {
+			t.Errorf("%s: gaps are %v, want %v", tt.env, !tt.want, tt.want)
+		}
+		for _, p := range problems {
+			if strings.Contains(p.String(), "GATEWAY_GAP") {
+				t.Errorf("%s: %v", tt.env, p)
+			}
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"sluice/engine"
 	"sluice/sinks"
 	"sluice/sinks/redis"
 	"sluice/wire"
@@ -157,6 +158,11 @@ func (c *Config) finishBroker(r *report) {
 		c.finishRedis(r)
 	case BrokerAMQP:
 		c.finishAMQP(r)
+	case BrokerStdio:
+		// All events are in one stream there: who asks for some is not given another.
+		if !c.is("broker.gaps") && c.Events != nil {
+			c.Broker.Gaps = slices.Contains(c.Events, engine.GapEvent)
+		}
 	}
 	if c.is("prometheus.address") {
 		r.add(Warning, c.origins["prometheus.address"], "prometheus.address", "metrics are not in this version; nothing is served")

@@ -73,7 +73,7 @@ var commonSettings = []Setting{
 	},
 	{
 		Key: "broker.gaps", Env: "BROKER_GAPS", Takes: Boolean, Default: "true",
-		Doc:  "Whether an event GATEWAY_GAP tells consumers that events of a shard are lost, since Discord has not continued its session. It does not depend on `events`.",
+		Doc:  "Whether an event GATEWAY_GAP tells consumers that events of a shard are lost, since Discord has not continued its session. On standard output, `events` without GATEWAY_GAP makes false the default; elsewhere it does not depend on `events`.",
 		read: func(c *Config, in input) { in.bool(&c.Broker.Gaps) },
 		show: func(c *Config) string { return strconv.FormatBool(c.Broker.Gaps) },
 	},

@@ -11,6 +11,7 @@ import (
 
 	"sluice/sinks"
 	"sluice/sinks/redis"
+	"sluice/engine"
 	"sluice/wire"
 )
 
@@ -44,7 +45,7 @@ func (in input) events(to *[]string) {
 	if !ok {
 		return
 	}
-	known := EventNames()
+	known := append(slices.Clone(EventNames()), engine.GapEvent)
 	names := []string{}
 	for _, v := range list {
 		switch {

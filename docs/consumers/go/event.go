@@ -1,7 +1,9 @@
-// Package consumers is what the consumers in its folders do with the value of an event.
+// Package consumers is what the consumers in its folders have in common: the value of an event, what is
+// known of it, and which events have been processed.
 package consumers
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,6 +11,35 @@ import (
 
 	"github.com/vmihailenco/msgpack/v5"
 )
+
+// Event is an event as it comes from a broker.
+type Event struct {
+	Name    string
+	Value   []byte
+	Shard   int
+	Session string // empty without redis.fields or amqp.headers: repeats of it are not known
+	Seq     int64
+}
+
+// Named returns the event with its name: shard, session and seq as text.
+func Named(name string, value []byte, shard, session, seq string) Event {
+	e := Event{Name: name, Value: value, Session: session}
+	e.Shard, _ = strconv.Atoi(shard)
+	e.Seq, _ = strconv.ParseInt(seq, 10, 64)
+	return e
+}
+
+// Work is what the bot does for an event that it has not processed: here it prints the event as a line
+// of JSON. That is no part of a transaction, so it is done again when the consumer ends
+// before its store has what comes of the event. What cannot be read is skipped.
+func (e *Event) Work() {
+	data, err := Decode(e.Value)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s %d of session %s is skipped: %v\n", e.Name, e.Seq, e.Session, err)
+		return
+	}
+	json.NewEncoder(os.Stdout).Encode(map[string]any{"event": e.Name, "data": data})
+}
 
 // Decode returns an event's data, in whichever of the encodings msgpack-string, msgpack
 // and json the gateway wrote it (broker.encoding).
@@ -28,30 +59,11 @@ func Decode(value []byte) (data any, err error) {
 	return data, nil
 }
 
-// Seen knows the last event of each session in each stream or queue, which come in order:
-// shard, session and seq, as text, that redis.fields or amqp.headers add. The gateway sends
-// an event again when it could not learn whether the broker had taken it.
-type Seen map[string]int64
+// Setting returns a variable of the environment.
+func Setting(name, fallback string) string { return cmp.Or(os.Getenv(name), fallback) }
 
-// Has reports whether the event was seen before; one without seq never was.
-func (s Seen) Has(queue, shard, session, seq string) bool {
-	n, err := strconv.ParseInt(seq, 10, 64)
-	if err != nil {
-		return false
-	}
-	key := queue + " " + shard + " " + session
-	if n <= s[key] {
-		return true
-	}
-	s[key] = n
-	return false
-}
-
-// Print prints an event as a line of JSON.
-func Print(event string, value []byte) error {
-	data, err := Decode(value)
-	if err != nil {
-		return fmt.Errorf("%s: %w", event, err)
-	}
-	return json.NewEncoder(os.Stdout).Encode(map[string]any{"event": event, "data": data})
+// Host is the host's name.
+func Host() string {
+	name, _ := os.Hostname()
+	return cmp.Or(name, "bot")
 }

@@ -1,40 +1,71 @@
 """A bot's consumer for RabbitMQ: it prints each event of the names that it is given.
 
     pip install -r requirements.txt
-    AMQP_URL=amqp://localhost python amqp_consumer.py MESSAGE_CREATE INTERACTION_CREATE
+    AMQP_URL=amqp://localhost JOURNAL=bot.jsonl python amqp_consumer.py MESSAGE_CREATE INTERACTION_CREATE
 """
 
 import os
 import sys
+import time
 
 import pika
 
-from event import Seen, decode, show
+from event import Event, Journal
 
-connection = pika.BlockingConnection(pika.URLParameters(os.environ.get("AMQP_URL", "amqp://localhost")))
-channel = connection.channel()
 exchange = "gateway"  # broker.group
-channel.exchange_declare(exchange, "direct", durable=True)
-channel.basic_qos(prefetch_count=100)
-
-# A command for the shard of a guild: {"guild_id":"…","packet":{"op":…,"d":…}}
-if command := os.environ.get("COMMAND"):
-    channel.basic_publish(exchange, "SEND", command.encode())
-
-seen = Seen()
+prefetch = 100
 
 
-def receive(channel, method, properties, body):
-    headers = properties.headers or {}
-    if not seen.has(method.routing_key, headers.get("shard"), headers.get("session"), headers.get("seq")):
-        show(method.routing_key, decode(body))
-    channel.basic_ack(method.delivery_tag)  # after the work: what was not acknowledged is not lost
+def serve(events, journal, commands):
+    """Reads until the connection ends."""
+    connection = pika.BlockingConnection(pika.URLParameters(os.environ.get("AMQP_URL") or "amqp://localhost"))
+    try:
+        channel = connection.channel()
+        channel.exchange_declare(exchange, "direct", durable=True)
+        channel.basic_qos(prefetch_count=prefetch)
+
+        # A command for the shard of a guild: {"guild_id":"…","packet":{"op":…,"d":…}}
+        while commands:
+            channel.basic_publish(exchange, "SEND", commands[0].encode())
+            del commands[0]
+
+        # A queue for each event, or one for all, as QUEUE says.
+        batch, queues = [], set()
+        for event in events:
+            queue = os.environ.get("QUEUE") or f"{exchange}:bots:{event}"
+            if queue not in queues:
+                channel.queue_declare(queue, durable=True)
+            queues.add(queue)
+            channel.queue_bind(queue, exchange, event)
+        for queue in queues:
+            channel.basic_consume(queue, lambda _, method, properties, body: batch.append((method, properties.headers or {}, body)))
+        print("bound", file=sys.stderr, flush=True)
+        while True:
+            connection.process_data_events(time_limit=1)
+            taken, batch[:] = batch[:], []
+            if not taken:
+                continue
+            journal.process([
+                Event(method.routing_key, body, headers.get("shard"), headers.get("session"), headers.get("seq"))
+                for method, headers, body in taken
+            ])
+            for method, _, _ in taken:  # after the work: what was not acknowledged is not lost
+                channel.basic_ack(method.delivery_tag)
+    finally:
+        if connection.is_open:
+            connection.close()
 
 
-for event in sys.argv[1:]:
-    queue = f"{exchange}:bots:{event}"
-    channel.queue_declare(queue, durable=True)
-    channel.queue_bind(queue, exchange, event)
-    channel.basic_consume(queue, receive)
-print("bound", file=sys.stderr, flush=True)
-channel.start_consuming()
+def main():
+    journal = Journal(os.environ.get("JOURNAL"))
+    commands = [os.environ["COMMAND"]] if os.environ.get("COMMAND") else []
+    while True:
+        try:
+            serve(sys.argv[1:], journal, commands)
+        except (pika.exceptions.AMQPError, ConnectionError) as error:
+            # What was not acknowledged is delivered again.
+            print(f"again in a second: {error!r}", file=sys.stderr, flush=True)
+        time.sleep(1)
+
+
+main()

@@ -1,8 +1,12 @@
-"""What both consumers do with the value of an event."""
+"""What both consumers do with an event, and a store for one that has no database."""
 
 import json
+import os
+import sys
 
 import msgpack
+
+from seen import Seen
 
 
 def decode(value: bytes):
@@ -14,21 +18,59 @@ def decode(value: bytes):
     return json.loads(data) if isinstance(data, str) else data
 
 
-class Seen:
-    """Knows the last event of each session in each stream or queue, which come in order. The
-    gateway sends an event again when it could not learn whether the broker had taken it."""
+class Event:
+    """An event as it comes from a broker. Without redis.fields or amqp.headers it has no session
+    and no seq: repeats of it are not known."""
 
-    def __init__(self):
-        self.last = {}
+    def __init__(self, name, value, shard, session, seq):
+        self.name, self.value, self.session = name, value, session or ""
+        self.shard, self.seq = int(shard or 0), int(seq or 0)
 
-    def has(self, queue, shard, session, seq) -> bool:
-        if seq is None:  # not switched on (redis.fields, amqp.headers)
-            return False
-        if int(seq) <= self.last.get((queue, shard, session), 0):
-            return True
-        self.last[queue, shard, session] = int(seq)
-        return False
+    def work(self):
+        """What the bot does for an event that it has not processed: here it prints the event as a
+        line of JSON. That is no part of a transaction, so it is done again when the consumer ends
+        before its store has what comes of the event. What cannot be read is skipped."""
+        try:
+            data = decode(self.value)
+        except Exception as error:
+            print(f"{self.name} {self.seq} of session {self.session} is skipped: {error}", file=sys.stderr, flush=True)
+        else:
+            print(json.dumps({"event": self.name, "data": data}), flush=True)
 
 
-def show(event: str, data) -> None:
-    print(json.dumps({"event": event, "data": data}), flush=True)
+class Journal:
+    """A file with a line for each transaction: what has come of the events, here no more than
+    which they were, and the Seen of their shards. A line that a crash has cut off does not count.
+    A bot with a database has a transaction of that instead. Without a name nothing is kept."""
+
+    def __init__(self, name):
+        self._file, self._seen = None, {}
+        if not name:
+            return
+        self._file = open(name, "a+b", buffering=0)
+        self._file.seek(0)
+        text = self._file.read()
+        whole = text.rfind(b"\n") + 1
+        self._file.truncate(whole)
+        for line in text[:whole].splitlines():
+            for shard, seen in json.loads(line)["seen"].items():
+                self._seen[int(shard)] = Seen(seen)
+
+    def process(self, events):
+        """Works on those of the events that it has not processed, and notes them in one
+        transaction. After an error the journal is opened anew."""
+        done, shards = [], set()
+        for event in events:
+            seen = self._seen.setdefault(event.shard, Seen())
+            if seen.has(event.session, event.seq):
+                continue
+            event.work()
+            seen.add(event.session, event.seq)
+            done.append([event.name, event.shard, event.session, event.seq])
+            shards.add(event.shard)
+        if self._file is None or not done:
+            return
+        line = json.dumps({"done": done, "seen": {shard: str(self._seen[shard]) for shard in shards}}).encode() + b"\n"
+        if self._file.write(line) != len(line):
+            raise OSError("the journal's line is cut off")
+        os.fsync(self._file.fileno())

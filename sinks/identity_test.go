@@ -1,0 +1,62 @@
+// This file tests that an event and a gap are told apart by their names alone.
+
+package sinks
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"sluice/engine"
+)
+
+// lost is the gap behind event 8812 of a session, and last that event.
+var (
+	last = engine.Event{Shard: 3, Session: "abc", Seq: 8812, Type: []byte("MESSAGE_CREATE"), Data: []byte("{}")}
+	lost = engine.Event{Shard: 3, Session: "abc", Seq: 8812, Gap: true, Type: []byte(engine.GapEvent), Data: []byte("{}")}
+)
+
+func TestGapIdentity(t *testing.T) {
+	session, seq := Identity(&last)
+	if session != "abc" || seq != 8812 {
+		t.Errorf("the event is %s %d", session, seq)
+	}
+	session, seq = Identity(&lost)
+	if session != "abc/gap" || seq != 1 {
+		t.Errorf("the gap is %s %d", session, seq)
+	}
+	again := lost // by the next process, whose checkpoint stands elsewhere
+	again.Seq = 8800
+	if s, n := Identity(&again); s != session || n != seq {
+		t.Errorf("the gap that comes again is %s %d", s, n)
+	}
+	if n := testing.AllocsPerRun(100, func() { Identity(&last) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+	for _, tt := range []struct {
+		format Format
+		want   string
+	}{
+		{Format{JSON, false}, "{}"},
+		{Format{JSON, true}, `{"op":0,"s":1,"t":"GATEWAY_GAP","d":{}}`},
+		{Format{MsgpackString, false}, "\xa2{}"},
+		{Format{MsgpackString, true}, "\xdb\x00\x00\x00\x27" + `{"op":0,"s":1,"t":"GATEWAY_GAP","d":{}}`},
+		{Format{Msgpack, false}, "\x80"},
+		{Format{Msgpack, true}, "\x84\xa2op\x00\xa1s\x01\xa1t\xabGATEWAY_GAP\xa1d\x80"},
+		{Format{Discordjs, false}, "\x82\xa7shardId\x03\xa7payload\x84\xa1t\xabGATEWAY_GAP\xa1s\x01\xa2op\x00\xa1d\x80"},
+	} {
+		if got, err := tt.format.Append(nil, &lost); err != nil || string(got) != tt.want {
+			t.Errorf("%+v: %q, %v; want %q", tt.format, got, err, tt.want)
+		}
+	}
+	d := &DeadLetters{Path: filepath.Join(t.TempDir(), "dead")}
+	if err := d.Put(&lost, errors.New("too large")); err != nil {
+		t.Fatal(err)
+	}
+	var letter deadLetter
+	if b, err := os.ReadFile(d.Path); err != nil || json.Unmarshal(b, &letter) != nil || letter.Session != "abc/gap" || letter.Seq != 1 {
+		t.Errorf("the dead letter is %+v, %v", letter, err)
+	}
+}
