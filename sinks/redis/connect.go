@@ -46,8 +46,12 @@ func NewClientOption(addresses []string, secure *tls.Config) (rueidis.ClientOpti
 		if !strings.Contains(a, "://") {
 			a = "redis://" + a
 		}
-		next, err := rueidis.ParseURL(a)
-		if err != nil {
+		next, err := rueidis.ParseURL(strings.TrimSuffix(a, "/"))
+		switch {
+		case err == nil:
+		case strings.Contains(err.Error(), "database number"), strings.Contains(err.Error(), "URL path"):
+			return o, fmt.Errorf("address %d of Redis has a path that is no database number, as in redis://host:6379/0", i+1)
+		default:
 			return o, fmt.Errorf("address %d of Redis is not host:port, redis://, rediss:// or unix://", i+1)
 		}
 		if i == 0 {
