@@ -38,6 +38,7 @@ func TestBroker(t *testing.T) {
 		{"order", testOrder},
 		{"mandatory", testMandatory},
 		{"mistakes", testMistakes},
+		{"check", testCheck},
 		{"closed", testClosed},
 		{"TLS", c.test},
 		{"too large", testTooLarge},

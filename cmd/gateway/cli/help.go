@@ -48,9 +48,12 @@ within shutdown_timeout; a second signal exits at once.
 	"check": `gateway check [-online] [-config file]
 
 Checks the settings and starts nothing. Prints ok with a summary and exits with
-0, or a line for each mistake and exits with 2. With -online it asks Discord for
-the recommended shard count and the session starts left; exit code 4 says that
-the token is refused, 1 that there was no answer.
+0, or a line for each mistake and exits with 2. It tries whether the directories
+and files can be written to, and leaves nothing behind. What it did not contact
+is named. With -online it asks Discord for the recommended shard count and the
+session starts left, and logs in to the broker and to Redis as the store, which
+are left as they are; each has a line. Exit code 4 says that the token is
+refused, 1 that somebody did not answer, 2 that a broker refuses the settings.
 `,
 	"config": `gateway config [-config file]
 
@@ -90,7 +93,8 @@ Prints the version, the revision it was built from, and the platform.
 	"exit": `Exit codes:
   0   done: a signal ended it, or the reader of its output went away
   1   another failure; the last line of the log says which
-  2   the command line or a setting is wrong; nothing was started
+  2   the command line or a setting is wrong, or a directory cannot be used;
+      nothing was started
   3   Discord refuses this bot (HTTP 403)
   4   the token is wrong or was reset (HTTP 401, close code 4004)
   10  the shard is none of the bot's (4010)

@@ -52,7 +52,7 @@ func TestTrial(t *testing.T) {
 		{"a CA file", "DISCORD_API_CA_FILE=not-there.pem", "", "not-there.pem"},
 	} {
 		environ := append(strings.Split(tt.environ, "\n"), "DISCORD_TOKEN=x.y.z")
-		if o := runCommand(environ, "check"); tt.name != "a CA file" && o.code != exitOK {
+		if o := runCommand(environ, "check"); tt.name != "a CA file" && !strings.Contains(tt.want, "directory") && o.code != exitOK {
 			t.Errorf("%s: check alone ends with %d\n%s", tt.name, o.code, o.stderr)
 		}
 		o := runCommand(append(environ, trialVariable+"="+tt.held), "check")
