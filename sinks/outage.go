@@ -4,6 +4,8 @@
 package sinks
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -41,6 +43,9 @@ type Outage struct {
 // that processes which lost a broker together do not come back together. remedy, if
 // any, says what somebody could do about it.
 func (o *Outage) Failed(err error, remedy string) time.Duration {
+	if errors.Is(err, context.Canceled) {
+		return firstWait // the sink is closed: nothing is known of the broker
+	}
 	now := time.Now()
 	if o.since.IsZero() {
 		o.since, o.tries, o.told = now, 0, time.Time{}

@@ -51,6 +51,7 @@ func TestBroker(t *testing.T) {
 		{"bytes", testBytes},
 		{"order", testOrder},
 		{"mandatory", testMandatory},
+		{"check", testCheck},
 		{"too large", testTooLarge},
 		{"not encodable", testNotEncodable},
 		{"nack", testNack},

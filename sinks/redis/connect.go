@@ -46,8 +46,12 @@ func NewClientOption(addresses []string, secure *tls.Config) (rueidis.ClientOpti
 		if !strings.Contains(a, "://") {
 			a = "redis://" + a
 		}
-		next, err := rueidis.ParseURL(a)
-		if err != nil {
+		next, err := rueidis.ParseURL(strings.TrimSuffix(a, "/"))
+		switch {
+		case err == nil:
+		case strings.Contains(err.Error(), "database number"), strings.Contains(err.Error(), "URL path"):
+			return o, fmt.Errorf("address %d of Redis has a path that is no database number, as in redis://host:6379/0", i+1)
+		default:
 			return o, fmt.Errorf("address %d of Redis is not host:port, redis://, rediss:// or unix://", i+1)
 		}
 		if i == 0 {
@@ -127,6 +131,8 @@ func classify(err error) error {
 		return &ConfigError{"redis.urls", err, rights}
 	case strings.Contains(text, "DB index is out of range"), strings.Contains(text, "SELECT is not allowed in cluster mode"):
 		return &ConfigError{"redis.urls", err, "the database number, as in redis://host:6379/0, must be one that the server has; a cluster has only 0"}
+	case strings.HasPrefix(text, "unknown command") && strings.Contains(text, "SENTINEL"):
+		return &ConfigError{"redis.urls", err, "master_set is for Sentinels, whose port is 26379 by default: name them, or remove it"}
 	case errors.As(err, &unknown):
 		return &ConfigError{"redis.ca_file", err, "it must hold the certificate of who signed the server's, and redis.server_name be its name"}
 	case errors.As(err, &alert):
@@ -134,7 +140,10 @@ func classify(err error) error {
 	case errors.As(err, &record):
 		return &ConfigError{"redis.urls", err, "the server does not speak TLS on this port: use redis:// instead of rediss://"}
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Errorf("redis: no such host %q; is redis.urls right?: %w", dns.Name, err)
+		return fmt.Errorf("redis: is the host of redis.urls right?: %w", err)
+	}
+	if strings.HasPrefix(text, "redis: ") {
+		return err
 	}
 	return fmt.Errorf("redis: %w", err)
 }

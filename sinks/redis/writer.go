@@ -86,6 +86,9 @@ func (w *writer) run(ctx context.Context) {
 	defer w.disconnect()
 	for ctx.Err() == nil {
 		if err := w.connect(ctx); err != nil {
+			if ctx.Err() != nil {
+				return // the sink is closed: nothing is known of Redis
+			}
 			pause(ctx, w.outage.Failed(err, remedyFor(err)))
 			continue
 		}

@@ -112,6 +112,14 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("spool: the directory %s is in use by another process; give each its own", e.Dir)
 }
 
+// InUse reports whether a process uses the directory. It changes nothing there.
+func InUse(dir string) bool {
+	lock := flock.New(filepath.Join(dir, "lock"), flock.SetFlag(os.O_RDWR))
+	free, err := lock.TryLock()
+	lock.Close()
+	return err == nil && !free
+}
+
 // Open returns a Sink before inner, which it owns from then on. What an earlier process
 // has left in the directory is delivered first.
 func Open(o Options, inner engine.Sink) (*Sink, error) {

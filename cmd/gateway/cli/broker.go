@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/redis/rueidis"
@@ -58,11 +59,8 @@ func withSpool(ctx context.Context, cfg *config.Config, sink engine.Sink, e *ato
 		Log:       log,
 	}, sink)
 	if err != nil {
-		err = fmt.Errorf("spool.directory: %w", err)
-		if errors.As(err, new(*spool.InUseError)) {
-			err = settingError{err}
-		}
-		return nil, errors.Join(err, sink.Close())
+		sink.Close()
+		return nil, settingError{fmt.Errorf("spool.directory: %w", asPlain(err))}
 	}
 	return s, nil
 }
@@ -112,6 +110,9 @@ func connectRedis(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, 
 	connected := make(chan result, 1)
 	go func() {
 		client, err := redis.Connect(ctx, o)
+		if err != nil && !errors.As(err, new(*redis.ConfigError)) {
+			err = fmt.Errorf("redis: %s: %w", strings.Join(o.InitAddress, ", "), err)
+		}
 		connected <- result{client, err}
 	}()
 	select {
@@ -123,8 +124,18 @@ func connectRedis(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, 
 				r.client.Close()
 			}
 		}()
-		return nil, fmt.Errorf("redis: no connection: %w", context.Cause(ctx))
+		return nil, fmt.Errorf("redis: %s: no answer: %w", strings.Join(o.InitAddress, ", "), context.Cause(ctx))
 	}
+}
+
+// reachRedis is connectRedis for the settings. A server that is not what they say is a settingError.
+func reachRedis(ctx context.Context, cfg *config.Config, o rueidis.ClientOption) (rueidis.Client, error) {
+	var client rueidis.Client
+	err := reach(ctx, func(ctx context.Context) (err error) {
+		client, err = connectRedis(ctx, o)
+		return err
+	}, func(ctx context.Context) error { return notRedis(ctx, cfg) })
+	return client, err
 }
 
 // logUnavailable logs that a broker is waited for. Its sink does so only once there are events.
@@ -162,9 +173,11 @@ func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine
 	if err != nil {
 		return nil, err
 	}
-	switch c, err := connectRedis(ctx, client); {
+	switch c, err := reachRedis(ctx, cfg, client); {
 	case err == nil:
 		c.Close()
+	case errors.As(err, new(settingError)):
+		return nil, err
 	case errors.As(err, new(*redis.ConfigError)):
 		return nil, settingError{err}
 	case cfg.Broker.Required:
@@ -190,7 +203,8 @@ func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine
 	}), nil
 }
 
-func newAMQP(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.Sink, error) {
+// amqpOptions returns how RabbitMQ is reached and used by the settings.
+func amqpOptions(cfg *config.Config, log *slog.Logger) (amqp.Options, error) {
 	o := amqp.Options{
 		External:   cfg.AMQP.External,
 		Heartbeat:  cfg.AMQP.Heartbeat,
@@ -211,18 +225,31 @@ func newAMQP(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.
 	}
 	var err error
 	if o.TLS, err = cfg.AMQP.TLS.Load("amqp"); err != nil {
+		return o, err
+	}
+	return o, nil
+}
+
+func newAMQP(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.Sink, error) {
+	o, err := amqpOptions(cfg, log)
+	if err != nil {
 		return nil, err
 	}
 	sink, err := amqp.New(o)
 	if err != nil {
 		return nil, settingError{err}
 	}
-	switch err := sink.Connect(ctx); {
+	switch err := reach(ctx, sink.Connect, func(ctx context.Context) error { return notRabbitMQ(ctx, cfg) }); {
 	case err == nil:
+	case errors.As(err, new(settingError)):
+		sink.Close()
+		return nil, err
 	case errors.As(err, new(*amqp.ConfigError)):
-		return nil, errors.Join(settingError{err}, sink.Close())
+		sink.Close()
+		return nil, settingError{err}
 	case cfg.Broker.Required:
-		return nil, errors.Join(errRequired(err), sink.Close())
+		sink.Close()
+		return nil, errRequired(err)
 	case ctx.Err() == nil:
 		logUnavailable(log, cfg, err)
 	}

@@ -70,7 +70,7 @@ func TestBrokerPasswordsAreNotShown(t *testing.T) {
 			"://u:pw-secret@[::1", "://u:pw-secret%zz@127.0.0.1:1", "://u:pw-secret@127.0.0.1:99999", "://u:pw/secret@127.0.0.1:1", "://u:pw-secret@127.0.0.1:1/%zz",
 			"://u:pw-secret@127.0.0.1:1/xx", "s://u:pw-secret@127.0.0.1:1", "://:pw-secret@127.0.0.1:1", "://u:pw-secret@127.0.0.1:1?master_set=x&password=pw-secret", "x://u:pw-secret@127.0.0.1:1",
 		} {
-			environ := []string{"DISCORD_TOKEN=token-secret", "BROKER_TYPE=" + broker.kind, "BROKER_REQUIRED=true", broker.variable + "=" + broker.scheme + rest}
+			environ := []string{"DISCORD_TOKEN=a.token.secret", "BROKER_TYPE=" + broker.kind, "BROKER_REQUIRED=true", broker.variable + "=" + broker.scheme + rest}
 			for _, command := range []string{"check", "config", "run"} {
 				got := runCommand(environ, command)
 				if strings.Contains(got.stdout+got.stderr, "secret") {

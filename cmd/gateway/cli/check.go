@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,17 +18,38 @@ import (
 	"sluice/wire"
 )
 
-// onlineTimeout bounds the question to Discord.
-const onlineTimeout = 20 * time.Second
+// onlineTimeout bounds the question to Discord, and brokerTimeout that to a broker.
+const (
+	onlineTimeout = 20 * time.Second
+	brokerTimeout = 15 * time.Second
+)
 
-// check prints a summary of valid settings and, if online, of what Discord says.
+// check checks what the settings name, asks Discord, the broker and the store if online, and
+// prints a summary if nothing stands in the way of a start. The exit code is that of the first
+// trouble.
 func check(ctx context.Context, cfg *config.Config, online bool, stdout, stderr io.Writer) int {
+	secrets := cfg.Secrets()
+	mistakes, warnings := checkPaths(cfg)
+	for _, w := range warnings {
+		fmt.Fprintf(stderr, "warning: %s\n", secrets.Redact(plain(w)))
+	}
+	for _, m := range mistakes {
+		fmt.Fprintf(stderr, "error: %s\n", secrets.Redact(plain(m)))
+	}
+	code := exitOK
+	if len(mistakes) > 0 {
+		code = exitUsage
+	}
 	if online {
-		if code := checkOnline(ctx, cfg, stdout, stderr); code != exitOK {
-			return code
-		}
+		code = cmp.Or(code, checkOnline(ctx, cfg, stdout, stderr), checkBrokers(ctx, cfg, stdout, stderr))
+	}
+	if code != exitOK {
+		return code
 	}
 	fmt.Fprintln(stdout, "ok: "+summary(cfg))
+	if asked := peers(cfg); !online && len(asked) > 0 {
+		fmt.Fprintln(stdout, "not contacted: "+secrets.Redact(strings.Join(asked, ", "))+"; -online does")
+	}
 	return exitOK
 }
 
@@ -82,12 +104,12 @@ func checkOnline(ctx context.Context, cfg *config.Config, stdout, stderr io.Writ
 	defer cancel()
 	tls, err := cfg.TLS()
 	if err != nil {
-		fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(err.Error()))
+		fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(plain(err)))
 		return exitUsage
 	}
 	api, err := newAPI(cfg, tls)
 	if err != nil {
-		fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(err.Error()))
+		fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(plain(err)))
 		return exitUsage
 	}
 	if api == nil {
@@ -102,11 +124,11 @@ func checkOnline(ctx context.Context, cfg *config.Config, stdout, stderr io.Writ
 	limit := info.Limit
 	if base, err := url.Parse(cfg.APIBase()); err == nil && cfg.Gateway.URL == "" {
 		if err := wire.CheckURL(info.URL, base, append(wire.DiscordDomains(), cfg.Gateway.Hosts...)); err != nil {
-			fmt.Fprintf(stderr, "error: gateway.hosts: the gateway's address that %s names is refused: %s\n", cfg.API.Host, cfg.Secrets().Redact(err.Error()))
+			fmt.Fprintf(stderr, "error: gateway.hosts: the gateway's address that %s names is refused: %s\n", cfg.API.Host, cfg.Secrets().Redact(plain(err)))
 			return exitFailure
 		}
 	}
-	fmt.Fprintf(stdout, "Discord: recommends %s; %d of %d session starts left, anew in %s; max_concurrency %d; gateway %s\n",
+	fmt.Fprintf(stdout, "Discord: ok: it recommends %s; %d of %d session starts left, anew in %s; max_concurrency %d; gateway %s\n",
 		plural(info.Shards, "shard"), limit.Remaining, limit.Total, limit.ResetAfter.Round(time.Second), limit.MaxConcurrency, cfg.Secrets().Redact(info.URL))
 	return checkAnswer(cfg, info, stderr)
 }
@@ -122,7 +144,7 @@ func onlineTrouble(secrets config.Secrets, err error, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "error: token: Discord refuses this bot (%d): %s\n", refused.Status, secrets.Redact(refused.Message))
 		return exitForbidden
 	}
-	fmt.Fprintf(stderr, "error: Discord was asked in vain: %s\n", secrets.Redact(err.Error()))
+	fmt.Fprintf(stderr, "error: Discord was asked in vain: %s\n", secrets.Redact(plain(err)))
 	return exitFailure
 }
 

@@ -41,10 +41,10 @@ func TestCheckOnline(t *testing.T) {
 		stderr string // without the notes
 	}{
 		{"small", 200, small, nil, exitOK,
-			"Discord: recommends 1 shard; 999 of 1000 session starts left, anew in 4h0m0s; max_concurrency 1; gateway wss://gateway.discord.gg\nok: ", ""},
-		{"few starts left", 200, large, []string{"DISCORD_SHARD_COUNT=160"}, exitOK, "Discord: recommends 160 shards",
+			"Discord: ok: it recommends 1 shard; 999 of 1000 session starts left, anew in 4h0m0s; max_concurrency 1; gateway wss://gateway.discord.gg\nok: ", ""},
+		{"few starts left", 200, large, []string{"DISCORD_SHARD_COUNT=160"}, exitOK, "Discord: ok: it recommends 160 shards",
 			"warning: 160 shards to start and 10 session starts left: the rest waits 1m0s\n"},
-		{"too few shards", 200, large, []string{"DISCORD_SHARD_COUNT=63", "DISCORD_SHARD_IDS=0-7"}, exitOK, "Discord: recommends 160 shards",
+		{"too few shards", 200, large, []string{"DISCORD_SHARD_COUNT=63", "DISCORD_SHARD_IDS=0-7"}, exitOK, "Discord: ok: it recommends 160 shards",
 			"environment DISCORD_SHARD_COUNT: warning: shards.count: 63 is probably refused (4011): at most 2,500 guilds fit on a shard, and Discord recommends 160 shards\n"},
 		{"just enough shards", 200, large, []string{"DISCORD_SHARD_COUNT=64", "DISCORD_SHARD_IDS=0-7"}, exitOK, "Discord: ", ""},
 		{"not a multiple", 200, large, []string{"DISCORD_SHARD_COUNT=100", "DISCORD_SHARD_IDS=0-7"}, exitOK, "Discord: ",
@@ -61,7 +61,7 @@ func TestCheckOnline(t *testing.T) {
 			"error: gateway.hosts: the gateway's address that 127.0.0.1:"},
 		{"address that is allowed", 200, strings.Replace(small, "gateway.discord.gg", "gw.example.com", 1), []string{"DISCORD_GATEWAY_HOSTS=example.com"}, exitOK, "Discord: ", ""},
 		{"token in the address", 200, strings.Replace(small, ".discord.gg", ".discord.gg/very.secret.token", 1), nil, exitOK,
-			"Discord: recommends 1 shard; 999 of 1000 session starts left, anew in 4h0m0s; max_concurrency 1; gateway wss://gateway.discord.gg/***\n", ""},
+			"Discord: ok: it recommends 1 shard; 999 of 1000 session starts left, anew in 4h0m0s; max_concurrency 1; gateway wss://gateway.discord.gg/***\n", ""},
 		{"proxy in front", 502, "<html>", nil, exitFailure, "", "error: Discord was asked in vain: "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

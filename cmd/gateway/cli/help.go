@@ -52,9 +52,12 @@ fits of the data. A file or a pipe gets whole events: gateway | cat.
 	"check": `gateway check [-online] [-config file]
 
 Checks the settings and starts nothing. Prints ok with a summary and exits with
-0, or a line for each mistake and exits with 2. With -online it asks Discord for
-the recommended shard count and the session starts left; exit code 4 says that
-the token is refused, 1 that there was no answer.
+0, or a line for each mistake and exits with 2. It tries whether the directories
+and files can be written to, and leaves nothing behind. What it did not contact
+is named. With -online it asks Discord for the recommended shard count and the
+session starts left, and logs in to the broker and to Redis as the store, which
+are left as they are; each has a line. Exit code 4 says that the token is
+refused, 1 that somebody did not answer, 2 that a broker refuses the settings.
 `,
 	"config": `gateway config [-config file]
 
@@ -106,7 +109,8 @@ Prints the version, the revision it was built from, and the platform.
   0   done: a signal ended it
   1   another failure, such as a reader of its output that went away; the last
       line of the log says which
-  2   the command line or a setting is wrong; nothing was started
+  2   the command line or a setting is wrong, or a directory cannot be used;
+      nothing was started
   3   Discord refuses this bot (HTTP 403)
   4   the token is wrong or was reset (HTTP 401, close code 4004)
   10  the shard is none of the bot's (4010)

@@ -48,7 +48,7 @@ func newLogger(c config.LogConfig, secrets config.Secrets, w io.Writer) *slog.Lo
 			case string:
 				a.Value = slog.StringValue(printable(v, secrets))
 			case error:
-				a.Value = slog.StringValue(printable(v.Error(), secrets))
+				a.Value = slog.StringValue(printable(plain(v), secrets))
 			case time.Duration:
 				if !text { // JSON would have nanoseconds
 					a.Value = slog.StringValue(v.String())

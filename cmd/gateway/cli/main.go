@@ -63,7 +63,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		printProblems(stderr, problems, config.Note)
 		if held, ok := trialOf(environ); ok {
 			if err := tryStart(ctx, cfg, held); err != nil {
-				fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(err.Error()))
+				fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(plain(err)))
 				return exitFailure
 			}
 		}
@@ -116,7 +116,7 @@ func exitCode(err error, log *slog.Logger) int {
 	if err == nil {
 		return exitOK
 	}
-	log.Error(err.Error())
+	log.Error(plain(err))
 	if e := exiter(nil); errors.As(err, &e) {
 		return e.ExitCode()
 	}

@@ -23,7 +23,7 @@ func TestFailedStartCloses(t *testing.T) {
 	dir := t.TempDir()
 	environ := func(more ...string) []string {
 		return append([]string{
-			"DISCORD_TOKEN=x", "SHARD_STORE_DIRECTORY=" + filepath.Join(dir, "state"),
+			"DISCORD_TOKEN=x.y.z", "SHARD_STORE_DIRECTORY=" + filepath.Join(dir, "state"),
 			"SPOOL_DIRECTORY=" + filepath.Join(dir, "spool"), "BROKER_TYPE=amqp", "AMQP_URL=amqp://127.0.0.1:1",
 		}, more...)
 	}

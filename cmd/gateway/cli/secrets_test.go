@@ -81,7 +81,7 @@ func TestQuotedPasswordIsNotLogged(t *testing.T) {
 		{"BROKER_TYPE=redis"},
 		{"BROKER_TYPE=redis", "SHARD_STORE_TYPE=redis"},
 	} {
-		environ = append(environ, "DISCORD_TOKEN=x", "REDIS_URL="+url, "BROKER_REQUIRED=true")
+		environ = append(environ, "DISCORD_TOKEN=x.y.z", "REDIS_URL="+url, "BROKER_REQUIRED=true")
 		o := runCommand(environ)
 		if o.code == exitOK || !strings.Contains(o.stderr, "unknown command") || strings.Contains(o.stderr, "HUNTER2") {
 			t.Errorf("%q: exit code %d\n%s", environ, o.code, o.stderr)

@@ -3,13 +3,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -76,20 +75,15 @@ func openStore(cfg *config.Config, log *slog.Logger) (resume.Store, error) {
 		}, nil
 	case config.StoreFile:
 		file, err := resume.OpenFile(cfg.ShardStore.Directory, log)
-		denied := errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 		switch {
 		case err == nil:
 			return file, nil
-		case denied && cfg.Origin("shard_store.type").Kind == config.FromDefault && cfg.Origin("shard_store.directory").Kind == config.FromDefault:
+		case memoryInstead(cfg, err):
 			log.Warn("no file can be written here: the next process can't resume the sessions of this one",
 				"error", err, "remedy", "set shard_store.directory, or shard_store.type")
 			return new(resume.Memory), nil
 		}
-		err = fmt.Errorf("shard_store.directory: %w", err)
-		if errors.As(err, new(*resume.InUseError)) {
-			err = settingError{err}
-		}
-		return nil, err
+		return nil, settingError{fmt.Errorf("shard_store.directory: %w", asPlain(err))}
 	}
 	return new(resume.Memory), nil
 }
@@ -106,9 +100,14 @@ func (k *keeper) load(ctx context.Context, cfg *config.Config, log *slog.Logger)
 		if k.sessions, k.starts, err = k.Load(ctx); err == nil {
 			return nil
 		}
+		if cfg.ShardStore.Type == config.StoreRedis && !told && !neverConnected(err) && !isMistake(err) {
+			err = cmp.Or(notRedis(ctx, cfg), err)
+		}
 		switch {
 		case cfg.ShardStore.Type != config.StoreRedis:
-			return fmt.Errorf("shard_store.directory: %w", err)
+			return settingError{fmt.Errorf("shard_store.directory: %w", asPlain(err))}
+		case errors.As(err, new(settingError)):
+			return err
 		case errors.As(err, new(*redis.ConfigError)):
 			return settingError{err}
 		case cfg.Broker.Required && cfg.Broker.Type == config.BrokerRedis:

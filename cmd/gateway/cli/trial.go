@@ -108,11 +108,11 @@ func tryBrokers(ctx context.Context, cfg *config.Config) error {
 		if err != nil {
 			return err
 		}
-		client, err := connectRedis(ctx, o)
+		client, err := reachRedis(ctx, cfg, o)
 		switch {
 		case err == nil:
 			client.Close()
-		case errors.As(err, new(*redis.ConfigError)):
+		case errors.As(err, new(*redis.ConfigError)), errors.As(err, new(settingError)):
 			return err
 		case cfg.Broker.Required && cfg.Broker.Type == config.BrokerRedis:
 			return errRequired(err)

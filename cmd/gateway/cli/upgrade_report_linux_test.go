@@ -84,7 +84,7 @@ func TestAwaitReport(t *testing.T) {
 func TestUpgradeInProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		cfg, problems := config.Load(config.Sources{Environ: []string{"DISCORD_TOKEN=x", "SHARD_STORE_DIRECTORY=" + dir}})
+		cfg, problems := config.Load(config.Sources{Environ: []string{"DISCORD_TOKEN=x.y.z", "SHARD_STORE_DIRECTORY=" + dir}})
 		if problems.Failed() {
 			t.Fatal(problems)
 		}
@@ -112,7 +112,7 @@ func TestUpgradeInProgress(t *testing.T) {
 // once; one that was started as usual reports nothing.
 func TestSuccessorReports(t *testing.T) {
 	dir := t.TempDir()
-	cfg, problems := config.Load(config.Sources{Environ: []string{"DISCORD_TOKEN=token.secret", "SHARD_STORE_DIRECTORY=" + dir}})
+	cfg, problems := config.Load(config.Sources{Environ: []string{"DISCORD_TOKEN=one.token.secret", "SHARD_STORE_DIRECTORY=" + dir}})
 	if problems.Failed() {
 		t.Fatal(problems)
 	}
@@ -127,7 +127,7 @@ func TestSuccessorReports(t *testing.T) {
 		want report
 	}{
 		{report{1, os.Getpid(), stateDraining, ""}, func(u *upgrades) { u.started(); u.failed(errors.New("later")) }, report{1, os.Getpid(), stateDone, ""}},
-		{report{2, os.Getpid(), stateDraining, ""}, func(u *upgrades) { u.failed(errors.New("no token.secret")); u.started() }, report{2, os.Getpid(), stateFailed, "no ***"}},
+		{report{2, os.Getpid(), stateDraining, ""}, func(u *upgrades) { u.failed(errors.New("no one.token.secret")); u.started() }, report{2, os.Getpid(), stateFailed, "no ***"}},
 		{report{3, os.Getpid() + 1, stateDraining, ""}, func(u *upgrades) { u.started() }, report{3, os.Getpid() + 1, stateDraining, ""}},
 		{report{4, os.Getpid(), stateRefused, "no"}, func(u *upgrades) { u.started() }, report{4, os.Getpid(), stateRefused, "no"}},
 	} {

@@ -4,6 +4,7 @@ package config
 
 import (
 	"errors"
+	"io/fs"
 	"net"
 	"net/url"
 	"slices"
@@ -24,38 +25,10 @@ func (c *Config) finish(r *report) {
 	c.finishAddresses(r)
 	c.finishBroker(r)
 	c.finishStore(r)
+	c.finishPasswords(r)
 }
 
 func (c *Config) is(key string) bool { return c.origins[key].Kind != FromDefault }
-
-// maxTokenFile bounds a file with a token in bytes.
-const maxTokenFile = 4 << 10
-
-func (c *Config) finishToken(r *report) {
-	if at := c.origins["token_file"]; c.tokenFile != "" && !r.failed["token_file"] {
-		content, err := readFile(c.tokenFile, maxTokenFile)
-		switch {
-		case err != nil:
-			r.add(Error, at, "token_file", "%s: %s", c.tokenFile, fileTrouble(err))
-		case strings.TrimSpace(string(content)) == "":
-			r.add(Error, at, "token_file", "%s: the file is empty", c.tokenFile)
-		default:
-			n := &node{at: at, kind: kindText}
-			c.Token = input{node: n, key: "token_file", r: r}.token(string(content))
-		}
-	}
-	switch {
-	case r.failed["token"] || r.failed["token_file"]:
-	case c.Token == "":
-		r.add(Error, Origin{}, "token", "missing; set DISCORD_TOKEN or DISCORD_TOKEN_FILE, or token in the file")
-	case c.API.Host == "discord.com" && c.Gateway.URL == "" && strings.Count(string(c.Token), ".") != 2:
-		at, key := c.origins["token"], "token"
-		if c.tokenFile != "" {
-			at, key = c.origins["token_file"], "token_file"
-		}
-		r.add(Warning, at, key, "does not look like a bot's token, which has two dots in it; it is on the page Bot of the developer portal")
-	}
-}
 
 func (c *Config) finishIntents(r *report) {
 	switch {
@@ -204,6 +177,14 @@ func (c *Config) finishRedis(r *report) {
 func (c *Config) finishRedisServer(r *report, setting string) {
 	if len(c.Redis.URLs) == 0 && !r.failed["redis.urls"] {
 		r.add(Error, c.origins[setting], "redis.urls", "missing, and %s is redis; set REDIS_URL, or redis.urls in the file, such as [\"localhost:6379\"]", setting)
+	} else if !r.failed["redis.urls"] {
+		addresses := make([]string, len(c.Redis.URLs))
+		for i, u := range c.Redis.URLs {
+			addresses[i] = u.Reveal()
+		}
+		if _, err := redis.NewClientOption(addresses, nil); err != nil {
+			r.add(Error, c.origins["redis.urls"], "redis.urls", "%s", err)
+		}
 	}
 	c.finishTLS(r, "redis", c.Redis.TLS)
 }
@@ -222,13 +203,38 @@ func (c *Config) finishAMQP(r *report) {
 	c.finishTLS(r, "amqp", c.AMQP.TLS)
 }
 
+// finishPasswords tells of passwords of brokers that are not masked. Those of RabbitMQ's own guest
+// are known to everybody.
+func (c *Config) finishPasswords(r *report) {
+	for key, urls := range map[string][]SecretURL{"redis.urls": c.Redis.URLs, "amqp.url": c.AMQP.URLs} {
+		for _, u := range urls {
+			if password, ok := u.password(); ok && password != "" && password != "guest" && isCommon(password) {
+				r.add(Warning, c.origins[key], key, "so common a password is not masked in the log, in which it stands for something else; choose another")
+				break
+			}
+		}
+	}
+}
+
 // finishTLS checks the files of a table's settings for TLS.
 func (c *Config) finishTLS(r *report, table string, t TLSConfig) {
+	for _, pair := range [][3]string{{"cert_file", "key_file", t.KeyFile}, {"key_file", "cert_file", t.CertFile}} {
+		if c.is(table+"."+pair[0]) && pair[2] == "" {
+			r.add(Error, c.origins[table+"."+pair[0]], table+"."+pair[0], "set %s.%s, too: a certificate and its key belong together", table, pair[1])
+			return
+		}
+	}
 	if _, err := t.Load(table); err != nil {
 		key := table + ".ca_file"
 		if !strings.Contains(err.Error(), key) {
 			key = table + ".cert_file"
 		}
-		r.add(Error, c.origins[key], key, "%s", errors.Unwrap(err))
+		err = errors.Unwrap(err)
+		var file *fs.PathError
+		if errors.As(err, &file) {
+			r.add(Error, c.origins[key], key, "%s: %s", file.Path, fileTrouble(err))
+			return
+		}
+		r.add(Error, c.origins[key], key, "%s", strings.TrimPrefix(err.Error(), "tls: "))
 	}
 }

@@ -4,6 +4,7 @@
 package config
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -52,7 +53,13 @@ func (in input) oneOf(names ...string) (string, bool) {
 		return "", false
 	}
 	if !slices.Contains(names, s) {
-		in.errorf("%.60q is none of %s%s", s, strings.Join(names, ", "), didYouMean(s, names))
+		hint := didYouMean(s, names)
+		for _, name := range names {
+			if hint == "" && strings.HasPrefix(name, s+"-") {
+				hint = "; did you mean " + name + "?"
+			}
+		}
+		in.errorf("%.60q is none of %s%s", s, strings.Join(names, ", "), hint)
 		return "", false
 	}
 	return s, true
@@ -98,6 +105,10 @@ func (in input) values(example string) ([]input, bool) {
 		}
 		return values, true
 	}
+	if bracketed(in.text) {
+		in.errorf("a list in a variable has no brackets and quotes, but commas between its values")
+		return nil, false
+	}
 	var values []input
 	for part := range strings.SplitSeq(in.text, ",") {
 		n := *in.node
@@ -105,6 +116,11 @@ func (in input) values(example string) ([]input, bool) {
 		values = append(values, in.child(&n, ""))
 	}
 	return values, true
+}
+
+// bracketed reports whether a text is a list of TOML or JSON; [::1]:6379 is none.
+func bracketed(text string) bool {
+	return strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") && (strings.ContainsAny(text, `"'`) || !strings.Contains(text, ":"))
 }
 
 // names returns the texts of a list. What is none, or empty, is told and left
@@ -138,7 +154,12 @@ func (in input) duration(low, high time.Duration) (time.Duration, bool) {
 	case err != nil && isDigits(s):
 		in.errorf("%.40s has no unit; write %.40ss for seconds", s, s)
 	case err != nil:
-		in.errorf("%.60q is not a duration such as 90s, 2m or 1h30m", s)
+		hint := ""
+		if days, ok := strings.CutSuffix(strings.TrimSpace(s), "d"); ok && isDigits(days) && len(days) < 6 {
+			n, _ := strconv.Atoi(days)
+			hint = fmt.Sprintf("; a day is 24h: write %dh", 24*n)
+		}
+		in.errorf("%.60q is not a duration such as 90s, 2m or 1h30m%s", s, hint)
 	case d < low || d > high:
 		in.errorf("%s is not between %s and %s", formatDuration(d), formatDuration(low), formatDuration(high))
 	default:
@@ -177,15 +198,27 @@ func (in input) size(low, high int64) (int64, bool) {
 			return 0, false
 		}
 		if n, ok = parseSize(s); !ok {
-			in.errorf("%.60q is not a size such as 64MiB, 500KB or 1048576", s)
+			hint := ""
+			if word := strings.ToUpper(strings.TrimSpace(s)); len(word) > 1 && isDigits(word[:len(word)-1]) && strings.ContainsAny(word[len(word)-1:], "KMG") {
+				hint = fmt.Sprintf("; did you mean %.40siB?", word)
+			}
+			in.errorf("%.60q is not a size such as 64MiB, 500KB or 1048576 (bytes)%s", s, hint)
 			return 0, false
 		}
 	}
-	if n < low || n > high {
-		in.errorf("%s is not between %s and %s", formatSize(n), formatSize(low), formatSize(high))
-		return 0, false
+	bounds := "between " + formatSize(low) + " and " + formatSize(high)
+	if high == math.MaxInt64 || high == math.MaxInt {
+		bounds = formatSize(low) + " or more"
 	}
-	return n, true
+	switch hasUnit := in.kind == kindText && !isDigits(strings.TrimSpace(in.text)); {
+	case n >= low && n <= high:
+		return n, true
+	case n >= 0 && n < low && !hasUnit:
+		in.errorf("%d without a unit is in bytes, and this must be %s; write the unit, as in %s", n, bounds, formatSize(low))
+	default:
+		in.errorf("%s is not %s", formatSize(n), bounds)
+	}
+	return 0, false
 }
 
 // parseSize reads a size; one that is too large for an int64 is the largest.

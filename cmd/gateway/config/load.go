@@ -244,6 +244,14 @@ func (c *Config) loadEnvironment(environ []string, r *report) {
 		known[i] = row.Env
 		if value := values[row.Env]; value != "" {
 			at := Origin{Kind: FromEnvironment, Name: row.Env}
+			// Files with variables have line ends of Windows, and byte order marks.
+			value = strings.TrimSpace(strings.TrimPrefix(value, "\ufeff"))
+			if q := quotedIn(value); q != "" && row.Key != "token" {
+				r.secrets.add(value)
+				r.secrets.add(strings.Trim(value, q))
+				r.add(Error, at, row.Key, "the value has quotes around it, which not every reader of .env files removes; write it without them")
+				continue
+			}
 			c.read(row, &node{at: at, kind: kindText, loose: true, text: value}, at, r)
 		}
 	}
@@ -262,6 +270,16 @@ func (c *Config) loadEnvironment(environ []string, r *report) {
 			r.add(Note, at, "", "no setting of the gateway")
 		}
 	}
+}
+
+// quotedIn returns the quotes that are around a value, or "".
+func quotedIn(value string) string {
+	for _, q := range []string{`"`, "'"} {
+		if len(value) >= 2 && strings.HasPrefix(value, q) && strings.HasSuffix(value, q) {
+			return q
+		}
+	}
+	return ""
 }
 
 // linkVariable matches the variables with which Kubernetes and Docker tell of

@@ -134,7 +134,7 @@ type redactor []string
 const minRedact = 6
 
 func (r *redactor) add(secret string) {
-	if len(secret) >= minRedact {
+	if len(secret) >= minRedact && !isCommon(secret) {
 		*r = append(*r, secret)
 	}
 }

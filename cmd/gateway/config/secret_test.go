@@ -121,3 +121,60 @@ func TestSecrets(t *testing.T) {
 		t.Errorf("%d secrets are searched for that would hit words: %q", len(got), []string(got))
 	}
 }
+
+// TestCommonWords: a word of the log as a token or password does not turn the log into stars, nor
+// tells by them what it is; and it is said that it is not masked. What is no such word is masked.
+func TestCommonWords(t *testing.T) {
+	const line = "the broker redis is unavailable; the gateway buffers events: ERR AUTH with args 'bob' "
+	for _, word := range []string{"the", "gateway", "Gateway", "redis", "events", "password", "guest"} {
+		c, problems := Load(Sources{Environ: []string{
+			"DISCORD_TOKEN=" + word, "DISCORD_API_HOST=127.0.0.1:1", "DISCORD_INTENTS=GUILDS",
+			"BROKER_TYPE=redis", "REDIS_URL=redis://bob:" + word + "@127.0.0.1:1",
+		}})
+		if problems.Failed() || !strings.Contains(fmt.Sprint(problems), "is not masked in the log") {
+			t.Errorf("%s: %v", word, problems)
+		}
+		if got := c.Secrets().Redact(line); got != line {
+			t.Errorf("%s: %s", word, got)
+		}
+	}
+	for _, secret := range []string{"sim-token", "hunter", "correcthorse", "gateway7", "thegateway"} {
+		c, problems := Load(Sources{Environ: []string{
+			"DISCORD_TOKEN=" + secret, "DISCORD_API_HOST=127.0.0.1:1", "DISCORD_INTENTS=GUILDS", "BROKER_TYPE=redis", "REDIS_URL=redis://bob:" + secret + "@127.0.0.1:1",
+		}})
+		if len(problems) > 0 {
+			t.Errorf("%s: %v", secret, problems)
+		}
+		if got := c.Secrets().Redact(line + "'" + secret + "'"); got != line+"'***'" {
+			t.Errorf("%s: %s", secret, got)
+		}
+	}
+}
+
+// TestTokenOfFile: what an editor of Windows leaves around a token does not count, and no message
+// shows a token that is not alone in its file.
+func TestTokenOfFile(t *testing.T) {
+	const token = "very.secret.token"
+	for _, content := range []string{"\ufeff" + token + "\r\n", " Bot " + token + "\n", token} {
+		c, problems := Load(Sources{Environ: []string{"DISCORD_TOKEN_FILE=" + writeFile(t, content), "DISCORD_INTENTS=GUILDS"}})
+		if len(problems) > 0 || c.Token.Reveal() != token {
+			t.Errorf("%q: %q, %v", content, c.Token.Reveal(), problems)
+		}
+	}
+	for _, content := range []string{"DISCORD_TOKEN=" + token, "# x\r\nDISCORD_TOKEN = '" + token + "'\r\n", "token: " + token, `{"token":"` + token + `"}`, "export T=" + token} {
+		_, problems := Load(Sources{Environ: []string{"DISCORD_TOKEN_FILE=" + writeFile(t, content), "DISCORD_INTENTS=GUILDS"}})
+		if text := fmt.Sprint(problems); len(problems) != 1 || !strings.Contains(text, "there is a name before the value") || strings.Contains(text, token) {
+			t.Errorf("%q: %v", content, problems)
+		}
+	}
+}
+
+// TestVariablesOfWindows: a byte order mark and a carriage return around a variable do not count.
+func TestVariablesOfWindows(t *testing.T) {
+	c, problems := Load(Sources{Environ: []string{
+		"DISCORD_TOKEN=\ufeffa.b.c\r", "DISCORD_INTENTS=GUILDS\r", "BROKER_TYPE=redis\r", "REDIS_URL= redis://127.0.0.1:6379/\r\n", "DISCORD_API_HOST=\ufeff127.0.0.1:1 ",
+	}})
+	if len(problems) > 0 || c.Token.Reveal() != "a.b.c" || c.API.Host != "127.0.0.1:1" || c.Redis.URLs[0] != "redis://127.0.0.1:6379/" {
+		t.Errorf("%+v: %v", c, problems)
+	}
+}

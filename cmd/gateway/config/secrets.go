@@ -15,8 +15,25 @@ import (
 // minPassword is the length from which a password is searched for. Shorter ones hit words.
 const minPassword = 4
 
-// guest is the password that RabbitMQ has at first, and no secret.
-const guest = "guest"
+// commonWords are words of the log and passwords of examples. One as a secret keeps nobody out,
+// and masking it would make sentences unreadable, and tell it by the gaps.
+var commonWords = strings.Fields(`
+	account address admin administrator amqp answer another bench broker buffer change changeme channel
+	cluster code command commands connect connected connection connections consumer database debug
+	default delivered demo directory disabled discord empty error errors event events example exchange
+	exit failed failure file files first from gateway group guest guild guilds hello host identify
+	info information intents invalid json keydb level limit line lines local localhost login memory
+	message messages missing mode name network none null number output pass passwd password path
+	ping pong port prod production proxy public publish queue queues rabbit rabbitmq ready redis refused
+	remedy reset resume retry root routing running secret secrets seconds sentinel server service session
+	sessions shard shards sluice spool standard start started state stdio stop stopped store stream streams
+	string system temp test testing text time timeout token true type unavailable unknown url used user
+	username valkey value vhost wait waiting warn warning with word write wrong`)
+
+// isCommon reports whether a secret is such a word, or too short to be told from words.
+func isCommon(secret string) bool {
+	return len(secret) < minPassword || slices.Contains(commonWords, strings.ToLower(secret))
+}
 
 // Secrets are the texts that must not be printed: a broker or proxy that refuses a login may
 // quote it. The longest come first, so that of one that holds another nothing is left.
@@ -26,7 +43,7 @@ type Secrets []string
 // they may be written.
 func (c *Config) Secrets() Secrets {
 	var s Secrets
-	if token := c.Token.Reveal(); len(token) >= minRedact {
+	if token := c.Token.Reveal(); !isCommon(token) {
 		s = append(s, token)
 	}
 	for _, u := range slices.Concat(c.Redis.URLs, c.AMQP.URLs, []SecretURL{c.Proxy}) {
@@ -63,7 +80,7 @@ func (s *Secrets) addURL(u SecretURL) {
 	name := parsed.User.Username()
 	password, set := parsed.User.Password()
 	s.add(password)
-	if set && len(password) >= minPassword && password != guest { // as in Proxy-Authorization
+	if set && !isCommon(password) { // as in Proxy-Authorization
 		s.add(base64.StdEncoding.EncodeToString([]byte(name + ":" + password)))
 	}
 	if _, after, found := strings.Cut(name, ":"); found { // user%3Apassword
@@ -82,7 +99,7 @@ func isRedis(scheme string) bool {
 
 // add adds a password, as it is, as it may be written in an address, and as %q has it.
 func (s *Secrets) add(password string) {
-	if len(password) < minPassword || password == guest {
+	if isCommon(password) {
 		return
 	}
 	quoted := strconv.Quote(password)

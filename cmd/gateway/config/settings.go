@@ -5,7 +5,6 @@ package config
 
 import (
 	"log/slog"
-	"net"
 	"runtime"
 	"slices"
 	"strconv"
@@ -268,12 +267,8 @@ var settings = slices.Concat([]Setting{
 }, brokerSettings, []Setting{
 	{
 		Key: "prometheus.address", Env: "PROMETHEUS_ADDRESS", Takes: "address", Default: "off",
-		Doc: "Where metrics are served. Not in this version.",
-		read: func(c *Config, in input) {
-			if s, ok := in.string(`":8080"`); ok {
-				c.Prometheus.Address = s
-			}
-		},
+		Doc:  "Where metrics are served. Not in this version.",
+		read: func(c *Config, in input) { in.listenAddress(&c.Prometheus.Address, ":8080") },
 		show: func(c *Config) string { return quoteUnlessEmpty(c.Prometheus.Address) },
 	},
 	{
@@ -324,18 +319,8 @@ var settings = slices.Concat([]Setting{
 	},
 	{
 		Key: "debug.address", Env: "DEBUG_ADDRESS", Takes: "address", Default: "off",
-		Doc: "Where Go's profiles (`/debug/pprof/`) and figures of its runtime (`/debug/runtime`) are served, such as `localhost:6060`. Whoever reaches it can slow the process down.",
-		read: func(c *Config, in input) {
-			s, ok := in.string(`"localhost:6060"`)
-			if !ok {
-				return
-			}
-			if _, port, err := net.SplitHostPort(s); err != nil || port == "" {
-				in.errorf("%.60q is not host:port, such as localhost:6060", s)
-				return
-			}
-			c.Debug.Address = s
-		},
+		Doc:  "Where Go's profiles (`/debug/pprof/`) and figures of its runtime (`/debug/runtime`) are served, such as `localhost:6060`. Whoever reaches it can slow the process down.",
+		read: func(c *Config, in input) { in.listenAddress(&c.Debug.Address, "localhost:6060") },
 		show: func(c *Config) string { return quoteUnlessEmpty(c.Debug.Address) },
 	},
 })

@@ -15,29 +15,6 @@ import (
 	"sluice/wire"
 )
 
-// token returns the token in a text. What is wrong with it is told without it.
-func (in input) token(text string) Secret {
-	in.r.secrets.add(text)
-	text = strings.TrimSpace(text)
-	if len(text) > 4 && strings.EqualFold(text[:4], "Bot ") {
-		text = strings.TrimSpace(text[4:])
-	}
-	in.r.secrets.add(text)
-	switch {
-	case text == "":
-		in.errorf("the token is empty")
-	case strings.Trim(text, "*") == "":
-		in.errorf("this is the mask that stands for a token, not a token")
-	case strings.ContainsAny(text[:1], `"'`) || strings.ContainsAny(text[len(text)-1:], `"'`):
-		in.errorf("the token has quotes around it that belong to the notation of another place; remove them")
-	case strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
-		in.errorf("the token has white space, a line break or a letter that no token has in it")
-	default:
-		return Secret(text)
-	}
-	return ""
-}
-
 // events reads event names. A name that is not documented may be right, for
 // Discord adds events; one that cannot be an event's name is an error.
 func (in input) events(to *[]string) {
@@ -54,7 +31,7 @@ func (in input) events(to *[]string) {
 			continue
 		case slices.Contains(known, v.text):
 		case !isEventName(v.text):
-			v.errorf("%.60q cannot be an event's name%s", v.text, didYouMean(v.text, known))
+			v.errorf("%.60q cannot be an event's name%s", v.text, nameHint(v.text, known, "; leave events unset to publish all"))
 		default:
 			v.warnf("%.60q is not an event that Discord documents%s", v.text, didYouMean(v.text, known))
 		}
@@ -65,6 +42,10 @@ func (in input) events(to *[]string) {
 
 // intents reads intent names.
 func (in input) intents(to *wire.Intents) {
+	if in.kind == kindInteger {
+		in.intentNumber(in.integer)
+		return
+	}
 	list, ok := in.names(`"GUILDS"`)
 	if !ok {
 		return
@@ -81,11 +62,37 @@ func (in input) intents(to *wire.Intents) {
 			bit = wire.IntentGuilds
 			v.warnf("GUILD is not an intent; it counts as GUILDS")
 		default:
-			v.errorf("unknown intent %.60q%s", v.text, didYouMean(v.text, known))
+			if n, err := strconv.ParseInt(v.text, 0, 64); err == nil {
+				v.intentNumber(n)
+				continue
+			}
+			v.errorf("unknown intent %.60q%s", v.text, nameHint(v.text, known, "; leave intents unset for all but the privileged"))
 		}
 		sum |= bit
 	}
 	*to = sum
+}
+
+// intentNumber is for a number in the place of names.
+func (in input) intentNumber(n int64) {
+	names := intentNames(wire.Intents(n))
+	if n <= 0 || n >= int64(beyondIntents) || len(names) == 0 {
+		in.errorf("%d is a number; write names, such as GUILDS, or set rawintents (DISCORD_RAW_INTENTS) to the number", n)
+		return
+	}
+	in.errorf("%d is a number; set rawintents (DISCORD_RAW_INTENTS) to it, or write its names: %s", n, strings.Join(names, ","))
+}
+
+// nameHint returns what was probably meant by a name in a list that is none; all is what to do
+// for all names.
+func nameHint(name string, known []string, all string) string {
+	switch {
+	case strings.ContainsAny(name, " |;+"):
+		return "; put commas between names"
+	case name == "*" || strings.EqualFold(name, "all"):
+		return all
+	}
+	return didYouMean(name, known)
 }
 
 // Intents that Discord has and gives no bot, and the first bit above all.
@@ -95,6 +102,11 @@ const (
 )
 
 func (in input) rawIntents(to *wire.Intents) {
+	first, _, _ := strings.Cut(in.text, ",")
+	if _, name := wire.ParseIntent(strings.TrimSpace(first)); name {
+		in.errorf("%.60q is not a number; set intents (DISCORD_INTENTS) to names", in.text)
+		return
+	}
 	n, ok := in.number(0, int64(beyondIntents-1))
 	if !ok {
 		return
@@ -175,27 +187,23 @@ func (in input) gatewayURL(to *string) {
 	}
 	u, err := url.Parse(s)
 	switch {
+	case !strings.Contains(s, "://"):
+		in.errorf("%.60q does not begin with wss:// or ws://", s)
+	case err != nil && authorityTrouble(s) != "":
+		in.errorf("%s", authorityTrouble(s))
 	case err != nil:
 		in.errorf("not an address such as wss://gateway.discord.gg")
 	case u.User != nil:
 		in.errorf("a gateway's address has no user or password in it")
 	case u.Scheme != "wss" && u.Scheme != "ws":
 		in.errorf("%.60q does not begin with wss:// or ws://", s)
-	case u.Hostname() == "" || !validPort(u.Port()):
-		in.errorf("%.60q names no host, or a port that is none", s)
+	case authorityTrouble(s) != "":
+		in.errorf("%s", authorityTrouble(s))
 	case u.Fragment != "":
 		in.errorf("a gateway's address has no #part")
 	default:
 		*to = s
 	}
-}
-
-func validPort(port string) bool {
-	if port == "" {
-		return true
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && n > 0
 }
 
 func (in input) host(to *string) {
@@ -211,10 +219,14 @@ func (in input) host(to *string) {
 	}
 	u, err := url.Parse("https://" + s)
 	switch {
-	case err == nil && u.Host == s && u.Hostname() != "" && validPort(u.Port()):
+	case err == nil && u.Host == s && authorityTrouble("https://"+s) == "":
 		*to = s
 	case strings.ContainsRune(s, '@'):
 		in.errorf("a host has no user or password in it")
+	case strings.ContainsRune(s, '/'):
+		in.errorf("%.60q has a path behind the host: write discord.com or localhost:8080 alone", s)
+	case authorityTrouble("https://"+s) != "":
+		in.errorf("%.60q: %s", s, authorityTrouble("https://"+s))
 	default:
 		in.errorf("%.60q is not a host such as discord.com or localhost:8080", s)
 	}
@@ -230,7 +242,10 @@ func (in input) proxy(to *SecretURL) {
 	u, err := url.Parse(s)
 	switch {
 	case s == "none":
-	case err != nil || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) || u.Hostname() == "" || !validPort(u.Port()):
+	case strings.Contains(s, "://") && authorityTrouble(s) != "":
+		in.errorf("%s", authorityTrouble(s))
+		return
+	case err != nil || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme):
 		in.errorf("not an address such as http://user:password@host:3128, https://host or socks5://host:1080, and not none")
 		return
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
@@ -259,6 +274,13 @@ func (in input) hosts(to *[]string) {
 	*to = hosts
 }
 
+// brokerNames are other names of the brokers.
+var brokerNames = map[string]string{
+	"rabbitmq": BrokerAMQP, "rabbit": BrokerAMQP, "amqps": BrokerAMQP, "amqp091": BrokerAMQP,
+	"rediss": BrokerRedis, "valkey": BrokerRedis, "keydb": BrokerRedis,
+	"stdout": BrokerStdio, "stdin": BrokerStdio, "console": BrokerStdio, "none": BrokerStdio,
+}
+
 func (in input) brokerType(to *string) {
 	s, ok := in.string(`"stdio"`)
 	switch {
@@ -266,53 +288,12 @@ func (in input) brokerType(to *string) {
 	case s == BrokerStdio || s == BrokerRedis || s == BrokerAMQP:
 		*to = s
 	default:
-		brokers := []string{BrokerStdio, BrokerRedis, BrokerAMQP}
-		in.errorf("%.60q is no broker: there are %s%s", s, strings.Join(brokers, ", "), didYouMean(s, brokers))
+		hint := didYouMean(s, []string{BrokerStdio, BrokerRedis, BrokerAMQP})
+		if name := brokerNames[strings.ToLower(s)]; name != "" {
+			hint = "; did you mean " + name + "?"
+		}
+		in.errorf("%.60q is not supported: there are stdio, redis and amqp (RabbitMQ)%s", s, hint)
 	}
-}
-
-func (in input) amqpURLs(to *[]SecretURL) {
-	in.urls(to, "amqp://user:password@host:5672/vhost", func(u *url.URL) bool {
-		return (u.Scheme == "amqp" || u.Scheme == "amqps") && u.Host != ""
-	})
-}
-
-func (in input) redisURLs(to *[]SecretURL) {
-	in.urls(to, "localhost:6379, rediss://user:password@host:6379 or unix:///run/redis.sock", func(u *url.URL) bool {
-		switch u.Scheme {
-		case "redis", "rediss":
-			return u.Host != ""
-		case "unix":
-			return u.Path != ""
-		}
-		return false
-	})
-}
-
-// urls reads addresses, which may hold passwords and so are not quoted. One without a
-// scheme is of Redis.
-func (in input) urls(to *[]SecretURL, example string, good func(*url.URL) bool) {
-	list := []input{in}
-	if in.loose || in.kind != kindText { // one address needs no list around it
-		first, _, _ := strings.Cut(example, ",")
-		var ok bool
-		if list, ok = in.names(quote(first)); !ok {
-			return
-		}
-	}
-	var urls []SecretURL
-	for _, v := range list {
-		v.secretURL(v.text)
-		address := v.text
-		if !strings.Contains(address, "://") {
-			address = "redis://" + address
-		}
-		if u, err := url.Parse(address); err != nil || !good(u) {
-			v.errorf("not an address such as %s", example)
-		}
-		urls = append(urls, SecretURL(v.text))
-	}
-	*to = urls
 }
 
 func (in input) bool(to *bool) {
@@ -361,16 +342,4 @@ func (in input) fields(to *[]redis.Field) {
 		}
 	}
 	*to = fields
-}
-
-// secretURL remembers the password in an address.
-func (in input) secretURL(address string) {
-	in.r.secrets.add(address)
-	if u, err := url.Parse(address); err == nil && u.User != nil {
-		password, _ := u.User.Password()
-		in.r.secrets.add(password)
-	}
-	if password, ok := SecretURL(address).password(); ok {
-		in.r.secrets.add(password)
-	}
 }

@@ -1,0 +1,165 @@
+// This file checks the directories, files and addresses of the settings without leaving anything
+// behind.
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"sluice/cmd/gateway/config"
+	"sluice/resume"
+	"sluice/sinks/amqp"
+	"sluice/sinks/spool"
+)
+
+// checkPaths returns what a start would fail for, as far as it can be known from here, and what is
+// worth knowing.
+func checkPaths(cfg *config.Config) (mistakes, warnings []error) {
+	refuse := func(key string, err error) {
+		if err != nil {
+			mistakes = append(mistakes, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	warn := func(key string, format string, args ...any) {
+		warnings = append(warnings, fmt.Errorf("%s: "+format, append([]any{key}, args...)...))
+	}
+	if tls, err := cfg.TLS(); err == nil {
+		if _, err := newAPI(cfg, tls); err != nil { // the proxy of the environment
+			mistakes = append(mistakes, err)
+		}
+	}
+	if cfg.ShardStore.Type == config.StoreFile {
+		const key = "shard_store.directory"
+		dir := cfg.ShardStore.Directory
+		err := writable(dir)
+		if pid, e := resume.Owner(dir); e == nil {
+			warn(key, "%s is in use by process %d; another process needs a directory of its own", dir, pid)
+		}
+		if err != nil && memoryInstead(cfg, err) {
+			warn(key, "%w; the sessions are kept in memory alone, and the next process can't resume them", err)
+		} else {
+			refuse(key, err)
+		}
+	}
+	if cfg.Broker.Type == config.BrokerStdio {
+		return mistakes, append(warnings, checkListen(cfg, refuse)...)
+	}
+	if dir := cfg.Spool.Directory; dir != "" {
+		if spool.InUse(dir) {
+			warn("spool.directory", "%s is in use by another process; each needs a directory of its own", dir)
+		}
+		refuse("spool.directory", writable(dir))
+	}
+	if path := cfg.Broker.DeadLetters; path != "" {
+		if err := appendable(path); err != nil && cfg.Origin("broker.dead_letters").Kind == config.FromDefault {
+			warn("broker.dead_letters", "%w; events that the broker refuses for good would be lost", err)
+		} else {
+			refuse("broker.dead_letters", err)
+		}
+	}
+	if cfg.Broker.Type == config.BrokerAMQP {
+		o, err := amqpOptions(cfg, slog.New(slog.DiscardHandler))
+		if err == nil {
+			var sink *amqp.Sink
+			if sink, err = amqp.New(o); err == nil {
+				sink.Close()
+			}
+		}
+		refuse("amqp.url", err)
+	}
+	return mistakes, append(warnings, checkListen(cfg, refuse)...)
+}
+
+// memoryInstead reports whether sessions are kept in memory, since no file can be written and none
+// is asked for.
+func memoryInstead(cfg *config.Config, err error) bool {
+	return (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) &&
+		cfg.Origin("shard_store.type").Kind == config.FromDefault && cfg.Origin("shard_store.directory").Kind == config.FromDefault
+}
+
+// writable reports why a directory cannot be written to, or made. What it tries is removed.
+func writable(dir string) error {
+	at := filepath.Clean(dir)
+	for {
+		info, err := os.Stat(at)
+		switch {
+		case err == nil && !info.IsDir():
+			return fmt.Errorf("%s is a file, not a directory", at)
+		case err == nil:
+			return tryIn(dir, at)
+		case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at):
+			at = filepath.Dir(at)
+		default:
+			return fmt.Errorf("%s cannot be used: %w", dir, cause(err))
+		}
+	}
+}
+
+// tryIn makes something in the directory at, which is dir or the nearest one above it.
+func tryIn(dir, at string) error {
+	if filepath.Clean(dir) != at {
+		made, err := os.MkdirTemp(at, ".check-*")
+		if err != nil {
+			return fmt.Errorf("%s cannot be made in %s: %w", dir, at, cause(err))
+		}
+		return os.Remove(made)
+	}
+	f, err := os.CreateTemp(at, ".check-*")
+	if err != nil {
+		return fmt.Errorf("nothing can be written to %s: %w", dir, cause(err))
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// appendable reports why a file cannot be appended to, or made.
+func appendable(path string) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		return f.Close()
+	}
+	dir := filepath.Dir(path)
+	if info, e := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || e != nil || !info.IsDir() {
+		if e != nil {
+			return fmt.Errorf("%s cannot be made: there is no directory %s", path, dir)
+		}
+		return fmt.Errorf("nothing can be written to %s: %w", path, cause(err))
+	}
+	if err := tryIn(dir, dir); err != nil {
+		return fmt.Errorf("%s cannot be made: %w", path, err)
+	}
+	return nil
+}
+
+// cause returns the error without the path that it names.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// checkListen tries debug.address for a moment. That another process has it may be the one that is
+// to be restarted.
+func checkListen(cfg *config.Config, refuse func(string, error)) (warnings []error) {
+	if cfg.Debug.Address == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", cfg.Debug.Address)
+	switch {
+	case err == nil:
+		l.Close()
+	case errors.Is(err, syscall.EADDRINUSE):
+		warnings = append(warnings, fmt.Errorf("debug.address: %w", err))
+	default:
+		refuse("debug.address", err)
+	}
+	return warnings
+}
