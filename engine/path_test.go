@@ -251,6 +251,43 @@ func TestPauseExcusesSilence(t *testing.T) {
 	}
 }
 
+// A session that is not stored keeps its first event back for 10 s, and a pause for want of room that
+// ended before does not stand for the store.
+func TestHoldBehindPause(t *testing.T) {
+	p := plainPath(t)
+	p.s.env.opts.Hold = func() {}
+	p.text(`{"t":"READY","s":1,"op":0,"d":{"v":10,"session_id":"new","resume_gateway_url":"wss://resume","guilds":[],"user":{"id":"1"}}}`)
+	p.s.disconnected(p.now, io.EOF) // while READY is held
+	p.now = p.s.retryAt
+	p.s.step(p.now)
+	p.s.connected(p.now, nil)
+	p.text(`{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":41250}}`)
+	if p.s.state() != Resuming {
+		t.Fatalf("the shard is %v", p.s.state())
+	}
+	p.s.paused = true
+	p.s.step(p.now) // for another reason
+	p.s.post(mailRoom)
+	if p.s.step(p.now); p.s.paused {
+		t.Fatal("still paused although there is room")
+	}
+	before := p.sink.events
+	p.event(1)
+	held := p.now
+	for _, after := range []time.Duration{0, 10*time.Second - 1} {
+		p.now = held.Add(after)
+		p.s.step(p.now)
+		if p.drain(); p.sink.events != before {
+			t.Fatalf("%v later the event of a session that is not stored is handed on", after)
+		}
+	}
+	p.now = held.Add(10 * time.Second)
+	p.s.step(p.now)
+	if p.drain(); p.sink.events != before+1 {
+		t.Errorf("%d events after 10 s, want 1", p.sink.events-before)
+	}
+}
+
 // No buffer is kept because a large message once came.
 func TestLargeBufferNotKept(t *testing.T) {
 	stream := record(t, wire.CompressionZstd, 0)
