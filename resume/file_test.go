@@ -5,6 +5,7 @@ package resume
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -77,6 +78,12 @@ func TestFileInUse(t *testing.T) {
 	if runtime.GOOS != "windows" && used.PID != os.Getpid() {
 		t.Errorf("the holder is %d, want %d", used.PID, os.Getpid())
 	}
+	if want := fmt.Sprintf("by process %d;", os.Getpid()); runtime.GOOS != "windows" && !strings.Contains(err.Error(), want) {
+		t.Errorf("the error %q does not name the holder", err)
+	}
+	if err := (&InUseError{Dir: dir}).Error(); !strings.Contains(err, "another process") {
+		t.Errorf("without a holder: %s", err)
+	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +92,79 @@ func TestFileInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.Close()
+}
+
+// Owner names the process that has a directory, and leaves the directory as it is.
+func TestOwner(t *testing.T) {
+	dir := t.TempDir()
+	free := func(when string) {
+		t.Helper()
+		if _, err := Owner(dir); err == nil || !strings.Contains(err.Error(), "no process uses the directory "+dir) {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	free("without a store")
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("it has left %v, %v", entries, err)
+	}
+	f, err := OpenFile(dir, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pid, err := Owner(dir); err != nil || pid != os.Getpid() {
+		t.Errorf("process %d, %v, want %d", pid, err, os.Getpid())
+	}
+	for _, text := range []string{"", "x", "12 13"} {
+		if err := os.WriteFile(filepath.Join(dir, lockName), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Owner(dir); err == nil || !strings.Contains(err.Error(), "is not known") {
+			t.Errorf("of %q: %v", text, err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	free("after its end")
+	free("again")
+	if f, err = OpenFile(dir, quiet); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}
+
+// ReadFile says what it could not read, changes nothing, and needs no store.
+func TestReadFile(t *testing.T) {
+	whole := string(appendCheckpoint([]byte(magic), 3, checkpoint("a", 7)))
+	for _, tt := range []struct {
+		name, text           string
+		sessions, unreadable int
+		wrong                string
+	}{
+		{"empty", "", 0, 0, ""},
+		{"whole", whole, 1, 0, ""},
+		{"torn", whole + "torn", 1, 1, ""},
+		{"foreign", "x", 0, 0, "is no file of sessions"},
+	} {
+		dir := t.TempDir()
+		if s, err := ReadFile(dir); err != nil || len(s.Checkpoints) > 0 || len(s.Unreadable) > 0 {
+			t.Errorf("without a file: %+v, %v", s, err)
+		}
+		path := filepath.Join(dir, fileName)
+		if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := ReadFile(dir)
+		if len(s.Checkpoints) != tt.sessions || len(s.Unreadable) != tt.unreadable {
+			t.Errorf("%s: %+v", tt.name, s)
+		}
+		if (err != nil) != (tt.wrong != "") || err != nil && !strings.Contains(err.Error(), path+" "+tt.wrong) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.wrong)
+		}
+		if text, err := os.ReadFile(path); err != nil || string(text) != tt.text {
+			t.Errorf("%s: it is %q now, %v", tt.name, text, err)
+		}
+	}
 }
 
 // FuzzParseFile reads anything as a file: it ends, and what it has found there can be written,
