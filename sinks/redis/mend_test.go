@@ -20,7 +20,12 @@ import (
 func foreignKey(t *testing.T, f func(srv *redistest.Server, fence, marks string)) *harness {
 	t.Helper()
 	srv := redistest.Start(t)
-	h := start(t, Options{Bot: "bot"}, srv.Addr)
+	client, err := NewClientOption([]string{srv.Addr}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.ConnWriteTimeout = patience // a value of 64 MiB takes as long as it takes
+	h := start(t, Options{Bot: "bot", Client: client})
 	h.publish(1000, "A", "B")
 	h.settled()
 	f(srv, strings.TrimSpace(srv.CLI("KEYS", "sluice:fence:*")), "sluice:seen:bot")
