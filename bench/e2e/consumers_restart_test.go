@@ -35,9 +35,7 @@ func TestConsumersRedisRestart(t *testing.T) {
 			redis.CLI("XADD", "A", "*", "other", "1")
 			add(3)
 			c := startConsumer(t, dir, append(l.redis[:len(l.redis):len(l.redis)], "A", "B"), "REDIS_URL=redis://"+redis.Addr, "CLAIM_AFTER=0.5", "BOT_NAME=bot")
-			printed := func(n int) int {
-				return strings.Count(strings.ReplaceAll(c.out.String(), " ", ""), fmt.Sprintf(`{"n":%d}`, n))
-			}
+			printed := func(n int) int { return printed(c, fmt.Sprintf(`{"n":%d}`, n)) }
 			waitFor(t, "what another has left, and what is new", func() bool { return printed(1) == 1 && printed(3) == 1 })
 			waitFor(t, "acknowledgements", func() bool { return strings.HasPrefix(redis.CLI("XPENDING", "A", "bots"), "0\n") })
 			redis.Kill()
@@ -57,39 +55,53 @@ func TestConsumersRedisRestart(t *testing.T) {
 	}
 }
 
-// RabbitMQ restarts: the consumer goes on, and processes once what it had not acknowledged.
+// RabbitMQ restarts: the consumers go on, and process nothing again of what comes again.
 func TestConsumersAMQPRestart(t *testing.T) {
 	node := rabbitmq.Start(t, "")
-	for _, l := range consumerLanguages(t) {
-		t.Run(l.name, func(t *testing.T) {
-			dir := l.prepare(t)
-			publish := func(n int, value string) {
-				t.Helper()
-				ch := amqpChannel(t, node)
-				err := ch.PublishWithContext(context.Background(), "gateway", "A", false, false, amqp091.Publishing{
-					DeliveryMode: 2, Body: []byte(value), Headers: amqp091.Table{"shard": int64(0), "session": l.name, "seq": int64(n)}})
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			event := func(n int) string { return fmt.Sprintf(`{"n":%d}`, n) }
-			c := startConsumer(t, dir, append(l.amqp[:len(l.amqp):len(l.amqp)], "A"), "AMQP_URL="+node.URL(), "QUEUE=bots-"+l.name)
-			printed := func(n int) int { return strings.Count(strings.ReplaceAll(c.out.String(), " ", ""), event(n)) }
-			waitFor(t, "the queue", func() bool { return strings.Contains(c.out.String(), "bound") })
-			publish(1, event(1))
-			publish(2, `{"n":`)
-			publish(3, event(3))
-			waitFor(t, "two events", func() bool { return printed(1) == 1 && printed(3) == 1 })
-			node.Kill()
-			node.Restart()
-			publish(3, event(3))
-			publish(2, event(2)) // it was skipped, and does not count as new
-			publish(4, event(4))
-			waitFor(t, "an event after the restart", func() bool { return printed(4) == 1 })
-			if printed(3) != 1 || printed(2) != 0 {
-				t.Errorf("repeats were processed:\n%s", c.out.String())
-			}
-			c.kill()
-		})
+	languages := consumerLanguages(t)
+	consumers := make([]*consumer, len(languages))
+	for i, l := range languages {
+		consumers[i] = startConsumer(t, l.prepare(t), append(l.amqp[:len(l.amqp):len(l.amqp)], "A"), "AMQP_URL="+node.URL(), "QUEUE=bots-"+l.name)
 	}
+	event := func(n int) string { return fmt.Sprintf(`{"n":%d}`, n) }
+	publish := func(n int, value string) {
+		t.Helper()
+		err := amqpChannel(t, node).PublishWithContext(context.Background(), "gateway", "A", false, false, amqp091.Publishing{
+			DeliveryMode: 2, Body: []byte(value), Headers: amqp091.Table{"shard": int64(0), "session": "s", "seq": int64(n)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// each waits until every consumer has printed the event, once.
+	each := func(n int) {
+		t.Helper()
+		for i, c := range consumers {
+			waitFor(t, fmt.Sprintf("event %d in %s", n, languages[i].name), func() bool { return printed(c, event(n)) == 1 })
+		}
+	}
+	for _, c := range consumers {
+		waitFor(t, "the queue", func() bool { return strings.Contains(c.out.String(), "bound") })
+	}
+	publish(1, event(1))
+	publish(2, `{"n":`)
+	publish(3, event(3))
+	each(1)
+	each(3)
+	node.Kill()
+	node.Restart()
+	publish(3, event(3))
+	publish(2, event(2)) // it was skipped: that is a repeat
+	publish(4, event(4))
+	each(4)
+	for i, c := range consumers {
+		if printed(c, event(3)) != 1 || printed(c, event(2)) != 0 {
+			t.Errorf("%s has processed repeats:\n%s", languages[i].name, c.out.String())
+		}
+		c.kill()
+	}
+}
+
+// printed returns how often a consumer has printed what is in the data of an event.
+func printed(c *consumer, data string) int {
+	return strings.Count(strings.ReplaceAll(c.out.String(), " ", ""), data)
 }
