@@ -12,10 +12,10 @@ import (
 )
 
 // DefaultLimit is the limit of a Seen that has none of its own.
-const DefaultLimit = 4096
+const DefaultLimit = 8192
 
 const (
-	maxSessions = 16        // of a generation
+	maxSessions = 256       // of a generation: a consumer that has been away may have many before it, in one stream after the other
 	maxSeq      = 1<<53 - 1 // the largest that every language has exactly
 )
 

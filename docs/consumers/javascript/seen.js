@@ -1,7 +1,8 @@
 // Which events of a shard have been processed.
 
-export const defaultLimit = 4096;
-const maxSessions = 16; // of a generation
+export const defaultLimit = 8192;
+// Of a generation: a consumer that has been away may have many before it, in one stream after the other.
+const maxSessions = 256;
 
 // named tells whether an event has a name. Discord counts from 1.
 const named = (session, seq) => Boolean(session) && Number.isSafeInteger(seq) && seq > 0;

@@ -4,8 +4,9 @@ import bisect
 import json
 import re
 
-DEFAULT_LIMIT = 4096
-MAX_SESSIONS = 16  # of a generation
+DEFAULT_LIMIT = 8192
+# Of a generation: a consumer that has been away may have many before it, in one stream after the other.
+MAX_SESSIONS = 256
 MAX_SEQ = 2**53 - 1  # the largest that every language has exactly
 
 

@@ -1,0 +1,107 @@
+//go:build linux
+
+// This file tests what the consumers of docs/consumers do when their broker restarts, when another of their group
+// has died, and with what they do not know.
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"sluice/sinks/sinktest/rabbitmq"
+	"sluice/sinks/sinktest/redistest"
+)
+
+// Redis restarts, and has lost the groups: the consumer goes on. What a member of its group
+// has left, it takes over; what cannot be read, it skips.
+func TestConsumersRedisRestart(t *testing.T) {
+	redis := redistest.Start(t)
+	for _, l := range consumerLanguages(t) {
+		t.Run(l.name, func(t *testing.T) {
+			dir := l.prepare(t)
+			redis.CLI("FLUSHALL")
+			add := func(n int) {
+				redis.CLI("XADD", "A", "*", "data", fmt.Sprintf(`{"n":%d}`, n), "shard", "0", "session", "s", "seq", fmt.Sprint(n))
+			}
+			redis.CLI("XGROUP", "CREATE", "A", "bots", "0", "MKSTREAM")
+			add(1)
+			redis.CLI("XREADGROUP", "GROUP", "bots", "gone", "COUNT", "1", "STREAMS", "A", ">")
+			redis.CLI("XADD", "A", "*", "data", `{"n":`, "shard", "0", "session", "s", "seq", "2")
+			redis.CLI("XADD", "A", "*", "other", "1")
+			add(3)
+			c := startConsumer(t, dir, append(l.redis[:len(l.redis):len(l.redis)], "A", "B"), "REDIS_URL=redis://"+redis.Addr, "CLAIM_AFTER=0.5", "BOT_NAME=bot")
+			printed := func(n int) int { return printed(c, fmt.Sprintf(`{"n":%d}`, n)) }
+			waitFor(t, "what another has left, and what is new", func() bool { return printed(1) == 1 && printed(3) == 1 })
+			waitFor(t, "acknowledgements", func() bool { return strings.HasPrefix(redis.CLI("XPENDING", "A", "bots"), "0\n") })
+			redis.Kill()
+			redis.Restart() // it keeps nothing
+			add(4)
+			waitFor(t, "an event after the restart", func() bool { return printed(4) == 1 })
+			add(4) // again, under another entry
+			add(5)
+			waitFor(t, "an event behind a repeat", func() bool { return printed(5) == 1 })
+			if n := printed(4); n != 1 {
+				t.Errorf("a repeat was processed %d times", n)
+			}
+			if t.Failed() {
+				t.Log(c.out.String())
+			}
+		})
+	}
+}
+
+// RabbitMQ restarts: the consumers go on, and process nothing again of what comes again.
+func TestConsumersAMQPRestart(t *testing.T) {
+	node := rabbitmq.Start(t, "")
+	languages := consumerLanguages(t)
+	consumers := make([]*consumer, len(languages))
+	for i, l := range languages {
+		consumers[i] = startConsumer(t, l.prepare(t), append(l.amqp[:len(l.amqp):len(l.amqp)], "A"), "AMQP_URL="+node.URL(), "QUEUE=bots-"+l.name)
+	}
+	event := func(n int) string { return fmt.Sprintf(`{"n":%d}`, n) }
+	publish := func(n int, value string) {
+		t.Helper()
+		err := amqpChannel(t, node).PublishWithContext(context.Background(), "gateway", "A", false, false, amqp091.Publishing{
+			DeliveryMode: 2, Body: []byte(value), Headers: amqp091.Table{"shard": int64(0), "session": "s", "seq": int64(n)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// each waits until every consumer has printed the event, once.
+	each := func(n int) {
+		t.Helper()
+		for i, c := range consumers {
+			waitFor(t, fmt.Sprintf("event %d in %s", n, languages[i].name), func() bool { return printed(c, event(n)) == 1 })
+		}
+	}
+	for _, c := range consumers {
+		waitFor(t, "the queue", func() bool { return strings.Contains(c.out.String(), "bound") })
+	}
+	publish(1, event(1))
+	publish(2, `{"n":`)
+	publish(3, event(3))
+	each(1)
+	each(3)
+	node.Kill()
+	node.Restart()
+	publish(3, event(3))
+	publish(2, event(2)) // it was skipped: that is a repeat
+	publish(4, event(4))
+	each(4)
+	for i, c := range consumers {
+		if printed(c, event(3)) != 1 || printed(c, event(2)) != 0 {
+			t.Errorf("%s has processed repeats:\n%s", languages[i].name, c.out.String())
+		}
+		c.kill()
+	}
+}
+
+// printed returns how often a consumer has printed what is in the data of an event.
+func printed(c *consumer, data string) int {
+	return strings.Count(strings.ReplaceAll(c.out.String(), " ", ""), data)
+}
