@@ -60,7 +60,13 @@ func parseCommand(args []string) (command, error) {
 			}
 			fallthrough
 		case len(rest) > 0:
-			return cmd, fmt.Errorf("%s takes no argument %.60q", name, config.RedactArgument(rest[0]))
+			hint := ""
+			if flag := config.Nearest(rest[0], flagNames); flag != "" {
+				hint = "; did you mean -" + flag + "?"
+			} else if strings.HasSuffix(rest[0], ".toml") {
+				hint = "; write -config before the name of a file"
+			}
+			return cmd, fmt.Errorf("%s takes no argument %.60q%s", name, config.RedactArgument(rest[0]), hint)
 		}
 	}
 	switch {

@@ -168,6 +168,8 @@ func TestUsage(t *testing.T) {
 		{"help " + shaped, exitUsage, "", "no help on \"***\""},
 		{"AAAA.BBBB.SECRETSECRET", exitUsage, "", "unknown command \"***\""},
 		{"help " + strings.Repeat("A", 60) + shaped, exitUsage, "", "no help on \"***\""},
+		{"check online", exitUsage, "", "check takes no argument \"online\"; did you mean -online?"},
+		{"check gateway.toml", exitUsage, "", "check takes no argument \"gateway.toml\"; write -config before the name of a file"},
 		{"check AAAA.BBBB.SECRETSECRET", exitUsage, "", "check takes no argument \"***\""},
 		{"-AAAA.BBBB.SECRETSECRET", exitUsage, "", "unknown flag -***"},
 		{"demo AAAA.BBBB.SECRETSECRET", exitUsage, "", "[\"***\" "},

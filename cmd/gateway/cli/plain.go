@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -27,6 +28,8 @@ func plain(err error) string {
 			said = opText(err)
 		case *net.DNSError:
 			said = dnsText(err)
+		case tls.RecordHeaderError:
+			said = "the server does not speak TLS on this port"
 		case *amqp091.Error:
 			said = err.Reason
 			if err.Server {

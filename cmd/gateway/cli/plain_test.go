@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -37,6 +38,7 @@ func TestPlain(t *testing.T) {
 		{errors.New("redis.urls: redis: NOAUTH x"), "redis.urls: NOAUTH x"},
 		{fmt.Errorf("amqp: %w", &amqp091.Error{Code: 501, Reason: "EOF"}), "amqp: EOF"},
 		{fmt.Errorf("amqp: %w", &amqp091.Error{Code: 530, Reason: "NOT_ALLOWED", Server: true}), "amqp: NOT_ALLOWED (530)"},
+		{fmt.Errorf("connect: %w", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), "connect: the server does not speak TLS on this port"},
 		{fmt.Errorf("redis: %w", context.DeadlineExceeded), "redis: no answer in time"},
 		{errors.Join(fmt.Errorf("amqp: %w", refused), fmt.Errorf("amqp: %w", reset)), "amqp: 127.0.0.1:6379: connection refused\namqp: 127.0.0.1:6379: connection reset by peer"},
 		{errors.New("ERR said 'redis: redis: resume: x'"), "ERR said 'redis: redis: resume: x'"},

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -41,7 +42,7 @@ func sessions(ctx context.Context, cfg *config.Config, forget, yes bool, stdin i
 		err = forgetSessions(ctx, cfg, len(state.Checkpoints), yes, stdin, stdout)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "error: %s: %s\n", setting, cfg.Secrets().Redact(err.Error()))
+		fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(plain(fmt.Errorf("%s: %w", setting, err))))
 		return exitFailure
 	}
 	return exitOK
@@ -57,7 +58,11 @@ func readStore(ctx context.Context, cfg *config.Config) (resume.State, error) {
 		return resume.State{}, err
 	}
 	defer store.Close()
-	return store.Load(ctx)
+	state, err := store.Load(ctx)
+	if err != nil && !neverConnected(err) && !isMistake(err) {
+		err = cmp.Or(notRedis(ctx, cfg), err)
+	}
+	return state, err
 }
 
 func listSessions(w io.Writer, state resume.State, bot, oldBot uint64) {

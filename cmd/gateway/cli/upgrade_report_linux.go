@@ -80,7 +80,7 @@ func upgrade(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) 
 		err = syscall.Kill(pid, syscall.SIGUSR2)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "error: shard_store.directory: %v\n", err)
+		fmt.Fprintf(stderr, "error: %s\n", plain(fmt.Errorf("shard_store.directory: %w", err)))
 		return exitFailure
 	}
 	if !draining && (before.PID != pid || before.over()) {
@@ -102,7 +102,7 @@ func upgrade(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) 
 		err = fmt.Errorf("process %d has ended: %s", pid, r.Error)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "error: upgrade: %v\n", err)
+		fmt.Fprintf(stderr, "error: %s\n", plain(fmt.Errorf("upgrade: %w", err)))
 		return exitFailure
 	}
 	fmt.Fprintf(stdout, "process %d runs the program that is now on the disk\n", pid)

@@ -216,7 +216,11 @@ func (in input) size(low, high int64) (int64, bool) {
 	case n >= 0 && n < low && !hasUnit:
 		in.errorf("%d without a unit is in bytes, and this must be %s; write the unit, as in %s", n, bounds, formatSize(low))
 	default:
-		in.errorf("%s is not %s", formatSize(n), bounds)
+		said := formatSize(n)
+		if hasUnit {
+			said = strings.TrimSpace(in.text)
+		}
+		in.errorf("%.40s is not %s", said, bounds)
 	}
 	return 0, false
 }

@@ -58,6 +58,10 @@ func (c *Config) read(row Setting, n *node, at Origin, r *report) {
 		r.add(Error, n.at, row.Key, "is not UTF-8")
 		return
 	}
+	if row.Takes == "path" && n.kind == kindText && (strings.HasPrefix(n.text, "~/") || strings.HasPrefix(n.text, "$")) {
+		r.add(Error, n.at, row.Key, "%.60q begins with what a shell replaces, and there is none here; write the whole path", n.text)
+		return
+	}
 	before := len(r.problems)
 	row.read(c, input{node: n, key: row.Key, r: r})
 	if r.problems[before:].Failed() {
