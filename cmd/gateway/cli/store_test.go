@@ -102,7 +102,7 @@ func TestStoreIsWaitedFor(t *testing.T) {
 		{"there", onRedis, 0, refused, 0, 1, "", ""},
 		{"back", onRedis, loadWait - time.Second, refused, loadWait, 1, "", "waited for"},
 		{"away", onRedis, time.Hour, refused, loadWait + time.Second, 0, "", "all shards identify"},
-		{"a file", []string{"SHARD_STORE_TYPE=file"}, time.Hour, refused, 0, 0, "shard_store.directory: resume: connection refused", ""},
+		{"a file", []string{"SHARD_STORE_TYPE=file"}, time.Hour, refused, 0, 0, "shard_store.directory: connection refused", ""},
 		{"a mistake", onRedis, time.Hour, &redis.ConfigError{Setting: "redis.urls", Err: refused}, 0, 0, "resume: ", ""},
 		{"required", required, time.Hour, refused, 0, 0, "connection refused", ""},
 	} {
@@ -115,7 +115,7 @@ func TestStoreIsWaitedFor(t *testing.T) {
 			if (err != nil) != (tt.wrong != "") || err != nil && !strings.Contains(err.Error(), tt.wrong) {
 				t.Errorf("%s: %v, want %q", tt.name, err, tt.wrong)
 			}
-			if errors.As(err, new(settingError)) != (tt.name == "a mistake") {
+			if mistake := tt.name == "a mistake" || tt.name == "a file"; errors.As(err, new(settingError)) != mistake {
 				t.Errorf("%s: %#v", tt.name, err)
 			}
 			if d := time.Since(began); d > tt.wait || d < tt.wait-time.Second {
