@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 
+	"sluice/engine"
 	"sluice/sinks"
 	"sluice/sinks/redis"
-	"sluice/engine"
 	"sluice/wire"
 )
 
