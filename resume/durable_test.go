@@ -155,7 +155,7 @@ func TestCompacted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const shards, saves = 400, 250
+	const shards, saves = 400, 280
 	changes := State{Checkpoints: map[int]Checkpoint{}}
 	for shard := range shards {
 		c := checkpoint(fmt.Sprint("session-", shard), 1<<40)
