@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
 	"slices"
@@ -209,7 +210,7 @@ func TestTornTail(t *testing.T) {
 		if kept, err := d.Read(tailName); err != nil || !bytes.Equal(kept, record[:torn]) {
 			t.Errorf("kept %q, %v", kept, err)
 		}
-		if !strings.Contains(next.told.String(), "is not whole") {
+		if told := next.told.String(); !strings.Contains(told, "is not whole") || !strings.Contains(told, fmt.Sprintf("bytes=%d ", torn)) || strings.Contains(told, "could not be kept") {
 			t.Errorf("logged %q", next.told)
 		}
 		next.acked = l.acked
@@ -219,6 +220,25 @@ func TestTornTail(t *testing.T) {
 		next.outlived(d.copied())
 		next.outlived(d.crash(nil)) // it is no damage in the middle then, either
 	}
+}
+
+// An end that cannot be kept is cut off all the same, and so it is logged.
+func TestTornTailOnFullDisk(t *testing.T) {
+	l := openLog(t, newDisk())
+	if err := l.append(2); err != nil {
+		t.Fatal(err)
+	}
+	d := l.d.copied()
+	text, err := d.Read(segmentName(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Put(segmentName(1), append(text, "torn"...))
+	d.SetRoom(0)
+	if next := openLog(t, d); !strings.Contains(next.told.String(), "could not be kept") {
+		t.Errorf("logged %q", next.told)
+	}
+	l.outlived(d)
 }
 
 // What is left of a segment without a whole head is no segment.
