@@ -13,19 +13,19 @@ KILLS       ?= 1000
 E2E          = bench/e2e
 PEERS        = bench/peers
 
-# git refuses a checkout that belongs to another user, and Go then refuses to build: it leaves
-# out the revision instead. Exported, for the tests build too.
-ifneq ($(shell git status --porcelain >/dev/null 2>&1; echo $$?),0)
-export GOFLAGS := $(shell $(GO) env GOFLAGS) -buildvcs=false
-endif
-
-.PHONY: help run build servers test race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint vulncheck cross image release clean
+.PHONY: help run build servers test race poison seeds crash test-foreign fuzz bench quick load peers profile lint vulncheck cross image release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 run: build ## build, then run the demo: events of a simulated Discord, no token needed
 	@bin/gateway demo
+
+# git refuses a checkout that belongs to another user, and Go then refuses to build: it leaves
+# out the revision instead. Exported, for the tests build too.
+ifneq ($(shell git status --porcelain >/dev/null 2>&1; echo $$?),0)
+export GOFLAGS := $(shell $(GO) env GOFLAGS) -buildvcs=false
+endif
 
 build: ## bin/gateway and bin/gateway-bench
 	@$(BUILD) -o bin/ ./cmd/...
@@ -48,6 +48,7 @@ race: servers ## every test, three times under the race detector
 	$(GO) test -race -count=3 ./...
 	cd $(E2E) && $(GO) test -race -count=3 ./...
 
+.PHONY: docs nightly race-all crash-all
 docs: servers ## run the code blocks of README.md and docs, as somebody would who follows them
 	$(GO) test -count=1 -tags docs -timeout 30m ./bench/docs
 
@@ -104,10 +105,12 @@ profile: build ## where the gateway spends its time: LOAD=flood-1
 
 lint: ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
-	$(GO) vet ./... && $(GO) vet -tags docs ./bench/docs
-	cd $(E2E) && $(GO) vet ./... && $(GO) vet -tags foreign ./...
+	$(GO) vet ./...
+	cd $(E2E) && $(GO) vet ./...
 	cd $(PEERS) && $(GO) vet ./...
 	cd docs/consumers/go && $(GO) vet ./...
+	$(GO) vet -tags docs ./bench/docs
+	cd $(E2E) && $(GO) vet -tags foreign ./...
 	$(GO) run $(STATICCHECK) ./...
 
 vulncheck: ## known vulnerabilities of the dependencies; needs the vulnerability database
