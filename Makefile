@@ -61,7 +61,7 @@ crash: ## kill the gateway KILLS=1000 times: CRASH='-sink redis -store redis', w
 test-foreign: ## clients written by others, in every language that is here, against the simulated Discord
 	cd $(E2E) && $(GO) test -count=1 -v -timeout 60m -tags foreign -run 'TestForeign' ./...
 
-# Beside .ci/run, when nobody waits: each part with its bound, six and a half hours in all; on
+# Beside .ci/run, when nobody waits: each part with its bound, less than seven hours in all; on
 # 2 cores it takes some five. A part that fails does not keep the others from running.
 NIGHTLY = race-all:60m poison:10m docs:15m crash-all:90m seeds:40m test-foreign:30m fuzz:110m load:45m
 nightly: ## all that takes long: race detector over everything, kills, fuzzing, seeds, foreign clients, measurements
