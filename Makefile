@@ -14,13 +14,8 @@ KILLS       ?= 1000
 E2E          = bench/e2e
 PEERS        = bench/peers
 
-# git refuses a checkout that belongs to another user, and Go then refuses to build: it leaves
-# out the revision instead. Exported, for the tests build too.
-ifneq ($(shell git status --porcelain >/dev/null 2>&1; echo $$?),0)
-export GOFLAGS := $(shell $(GO) env GOFLAGS) -buildvcs=false
-endif
-
 .PHONY: help run build servers test race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image release clean
+
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +24,12 @@ run: ## build, then run the demo: events of a simulated Discord, no token needed
 	@echo "building; the first time takes a minute or two, with a line for each package" >&2
 	@if [ -t 2 ]; then export GOFLAGS="$$($(GO) env GOFLAGS) -v"; fi; $(MAKE) --no-print-directory build
 	@bin/gateway demo
+
+# git refuses a checkout that belongs to another user, and Go then refuses to build: it leaves
+# out the revision instead. Exported, for the tests build too.
+ifneq ($(shell git status --porcelain >/dev/null 2>&1; echo $$?),0)
+export GOFLAGS := $(shell $(GO) env GOFLAGS) -buildvcs=false
+endif
 
 build: ## bin/gateway and bin/gateway-bench
 	@$(BUILD) -o bin/ ./cmd/...
@@ -51,6 +52,7 @@ race: servers ## every test, three times under the race detector
 	$(GO) test -race -count=3 ./...
 	cd $(E2E) && $(GO) test -race -count=3 ./...
 
+.PHONY: docs nightly race-all crash-all
 docs: servers ## run the code blocks of README.md and docs, as somebody would who follows them
 	$(GO) test -count=1 -tags docs -timeout 30m ./bench/docs
 
@@ -63,7 +65,7 @@ crash: ## kill the gateway KILLS=1000 times: CRASH='-sink redis -store redis', w
 test-foreign: ## clients written by others, in every language that is here, against the simulated Discord
 	cd $(E2E) && $(GO) test -count=1 -v -timeout 60m -tags foreign -run 'TestForeign' ./...
 
-# Beside .ci/run, when nobody waits: each part with its bound, six and a half hours in all; on
+# Beside .ci/run, when nobody waits: each part with its bound, less than seven hours in all; on
 # 2 cores it takes some five. A part that fails does not keep the others from running.
 NIGHTLY = race-all:60m poison:10m docs:15m crash-all:90m seeds:40m test-foreign:30m fuzz:110m load:45m
 nightly: ## all that takes long: race detector over everything, kills, fuzzing, seeds, foreign clients, measurements
@@ -107,10 +109,12 @@ profile: build ## where the gateway spends its time: LOAD=flood-1
 
 lint: ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
-	$(GO) vet ./... && $(GO) vet -tags docs ./bench/docs
-	cd $(E2E) && $(GO) vet ./... && $(GO) vet -tags foreign ./...
+	$(GO) vet ./...
+	cd $(E2E) && $(GO) vet ./...
 	cd $(PEERS) && $(GO) vet ./...
 	cd docs/consumers/go && $(GO) vet ./...
+	$(GO) vet -tags docs ./bench/docs
+	cd $(E2E) && $(GO) vet -tags foreign ./...
 	$(GO) run $(STATICCHECK) ./...
 
 # FILES and SKIP make a sample of it: of the code, and of the tests. No vet: what it refuses is

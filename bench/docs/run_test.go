@@ -65,26 +65,38 @@ func checkout(t *testing.T) string {
 	}
 	dir := t.TempDir()
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(names), "\x00"), "\x00") {
-		text, err := os.ReadFile(filepath.Join(root, name))
-		if os.IsNotExist(err) {
-			continue // removed, which is not committed
-		}
-		info, statErr := os.Stat(filepath.Join(root, name))
-		to := filepath.Join(dir, name)
-		if err == nil {
-			err = statErr
-		}
-		if err == nil {
-			err = os.MkdirAll(filepath.Dir(to), 0o755)
-		}
-		if err == nil {
-			err = os.WriteFile(to, text, info.Mode())
-		}
-		if err != nil {
+		if err := copyFile(filepath.Join(dir, name), filepath.Join(root, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return dir
+}
+
+// copyFile copies a file or a link. One that is not there has been removed, which is not
+// committed.
+func copyFile(to, from string) error {
+	info, err := os.Lstat(from)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(to), 0o755)
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode()&os.ModeSymlink != 0 {
+		target, err := os.Readlink(from)
+		if err != nil {
+			return err
+		}
+		return os.Symlink(target, to)
+	}
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, info.Mode())
 }
 
 // session is somebody who reads a document and types what it says.
