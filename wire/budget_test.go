@@ -64,6 +64,33 @@ func TestTurns(t *testing.T) {
 	}
 }
 
+// A budget has room for one message of the largest size as it arrives, compressed and inflated, and
+// beside it for a quarter of a MiB on each of the other connections; but not for a second large one.
+func TestBudgetHasRoom(t *testing.T) {
+	for _, c := range []struct{ maxMessage, connections int }{{64 << 20, 1}, {64 << 20, 100}, {1 << 20, 2}, {256 << 20, 16}} {
+		b := NewBudget(c.maxMessage, c.connections)
+		large := Share{Budget: b}
+		if err := large.Hold(c.maxMessage + c.maxMessage/4); err != nil {
+			t.Errorf("%+v: one large message: %v", c, err)
+		}
+		for i := range c.connections {
+			other := Share{Budget: b}
+			if err := other.Hold(256 << 10); err != nil {
+				t.Errorf("%+v: connection %d: %v", c, i, err)
+				break
+			}
+		}
+		second := Share{Budget: b}
+		if err := second.Hold(max(c.maxMessage, 8<<20+1)); !errors.Is(err, ErrBudget) {
+			t.Errorf("%+v: a second large message: %v", c, err)
+		}
+		large.Hold(0)
+		if err := second.Hold(c.maxMessage); err != nil {
+			t.Errorf("%+v: a large message behind another: %v", c, err)
+		}
+	}
+}
+
 // A few bytes that inflate to millions are refused long before; what is inflated as Discord's
 // messages are is not.
 func TestRatio(t *testing.T) {

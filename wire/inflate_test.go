@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -18,14 +19,17 @@ const zstdBlock = 128 << 10
 
 var compressions = []Compression{CompressionZstd, CompressionZlib, CompressionPayload}
 
-// like returns n bytes of JSON's kind.
-func like(n int) []byte {
-	var b bytes.Buffer
-	for i := 0; b.Len() < n; i++ {
-		fmt.Fprintf(&b, `{"id":"%d","name":"member %d","roles":[]},`, 200000000000000000+i*7919, i%97)
+// like returns n bytes of JSON's kind, up to 32 MiB, not to be changed.
+func like(n int) []byte { return likeText()[:n:n] }
+
+var likeText = sync.OnceValue(func() []byte {
+	const most = 32 << 20
+	b := make([]byte, 0, most+100)
+	for i := 0; len(b) < most; i++ {
+		b = fmt.Appendf(b, `{"id":"%d","name":"member %d","roles":[]},`, 200000000000000000+i*7919, i%97)
 	}
-	return b.Bytes()[:n]
-}
+	return b
+})
 
 // noise returns n bytes that cannot be compressed.
 func noise(n int) []byte {

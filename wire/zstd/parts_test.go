@@ -44,6 +44,21 @@ func TestRing(t *testing.T) {
 	}
 }
 
+// A ring is as large as what it was given, up to the next power of two, and never larger than the
+// window.
+func TestRingSize(t *testing.T) {
+	for _, tt := range []struct{ given, window, want int }{
+		{1, 1 << 16, 4 << 10}, {4096, 1 << 16, 4 << 10}, {4097, 1 << 16, 8 << 10}, {8192, 1 << 16, 8 << 10}, {8193, 1 << 16, 16 << 10},
+		{9000, 9500, 9500}, {9500, 9500, 9500}, {9501, 9500, 9500}, {1, 1000, 1000},
+	} {
+		var r ring
+		r.append(make([]byte, tt.given), tt.window)
+		if len(r.buf) != tt.want {
+			t.Errorf("%d bytes for %d, of a window of %d; want %d", len(r.buf), tt.given, tt.window, tt.want)
+		}
+	}
+}
+
 // bitString is a bitstream that is read from its end, one bit at a time.
 type bitString struct {
 	n    *big.Int
