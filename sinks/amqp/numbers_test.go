@@ -198,7 +198,16 @@ func TestPatientWindow(t *testing.T) {
 // Publish is woken when a quarter of the window is free, and run at each acknowledgement if it
 // watches.
 func TestWindowWakes(t *testing.T) {
+	if w := newWindow(4096); len(w.events) != 4096 {
+		t.Errorf("a window of 4,096 events has memory for %d", len(w.events))
+	}
 	w := newWindow(8)
+	w.begin(nil)
+	w.add(make([]engine.Event, 8), func(int) {})
+	w.sending(8)
+	if w.confirm(nil, []reply{{tag: 8, multiple: true}}); len(w.room) > 0 {
+		t.Error("Publish is woken although it does not wait")
+	}
 	w.begin(nil)
 	if n := w.add(make([]engine.Event, 9), func(int) {}); n != 8 {
 		t.Fatalf("%d events added to a window of 8", n)

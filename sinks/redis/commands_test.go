@@ -382,7 +382,7 @@ func TestHeldCommandsAreNotClaimed(t *testing.T) {
 	t.Parallel()
 	w := newCommandWorld(t)
 	f := &fakeEngine{stuck: map[int]bool{1: true}}
-	const timeout = 1500 * time.Millisecond // a process that is held up for most of it does not count as dead
+	const timeout = 4 * time.Second // a process that is held up for most of it does not count as dead
 	w.read(f, "sluice-0", timeout)
 	w.add("SEND", shardCommand(1, 0))
 	w.wait("a command", func() bool { return f.count() == 1 })
@@ -395,10 +395,10 @@ func TestHeldCommandsAreNotClaimed(t *testing.T) {
 		}
 		return n / len(allStreams)
 	}
-	// Each looks three times in the timeout.
-	for i, begin := 0, looked(); looked() < begin+2*3*3; i++ {
+	// Each looks three times in the timeout: they have for two of it.
+	for i, begin := 0, looked(); looked() < begin+2*3*2; i++ {
 		w.add("SEND", shardCommand(2, i))
-		w.wait("another", func() bool { return f.count()+other.count() == 2+i })
+		w.wait("another", func() bool { return f.count()+other.count() >= 2+i })
 		if !strings.Contains(idle(), "sluice-0") {
 			t.Fatalf("taken over: %s", idle())
 		}
