@@ -273,6 +273,9 @@ func TestPositionIsKept(t *testing.T) {
 	if segments, _ := l.d.segmentFiles(t); len(segments) > 0 || l.log.total != 0 {
 		t.Errorf("all is delivered: %v are left, %d bytes", segments, l.log.total)
 	}
+	if l.told.Len() > 0 {
+		t.Errorf("logged %s", l.told)
+	}
 }
 
 // A position of which a power cut has left a part is none: what it would skip may not be delivered.
