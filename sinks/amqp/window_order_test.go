@@ -174,3 +174,25 @@ func TestPoisonedEventStopsThoseBehind(t *testing.T) {
 	w.begin(nil)
 	w.sendsFrom(0, 3)
 }
+
+// Behind what is acknowledged, too, a reply counts for what was sent on its connection and for nothing
+// more, and what is sent again is counted.
+func TestRepliesBehindTheAcknowledged(t *testing.T) {
+	w := newWindowTrial(t, 9, 6)
+	w.reply(reply{tag: 3, multiple: true}, 3)
+	w.begin(nil)
+	w.sending(2)
+	if n := w.repeated.Load(); n != 2 {
+		t.Errorf("%d counted as sent again, want 2", n)
+	}
+	for _, tag := range []uint64{3, 4, 8} {
+		if w.confirm(nil, []reply{{tag: tag}}) || w.acked != 3 {
+			t.Errorf("tag %d of 2 is believed; %d acknowledged", tag, w.acked)
+		}
+	}
+	w.sending(4) // of which one is sent again
+	if n := w.repeated.Load(); n != 3 {
+		t.Errorf("%d counted as sent again, want 3", n)
+	}
+	w.reply(reply{tag: 6, multiple: true}, 9)
+}
