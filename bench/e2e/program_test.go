@@ -11,28 +11,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"sluice/bench/reexec"
 	"sluice/bench/sim"
 )
 
-// buildGateway builds the program as make build does.
+// buildGateway returns the program: this test's own binary, see TestMain.
 func buildGateway(t *testing.T) string {
 	t.Helper()
-	name := filepath.Join(t.TempDir(), "gateway")
-	if runtime.GOOS == "windows" {
-		name += ".exe"
-	}
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-trimpath", "-o", name, "./cmd/gateway")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return name
+	inputs.Do(readInputs)
+	return reexec.Link(t, "gateway")
 }
 
 // startSim starts a simulated Discord whose shards can all identify at once.

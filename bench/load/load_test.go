@@ -6,17 +6,34 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
-	"os/exec"
-	"path/filepath"
+	"os"
+	"os/signal"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"sluice/bench/reexec"
 	"sluice/bench/report"
 	"sluice/bench/sim"
 )
+
+// TestMain lets the test's own binary be the gateway, and the simulator of gateway-bench.
+func TestMain(m *testing.M) {
+	reexec.Main(map[string]func() int{"gateway": reexec.Gateway, "simulator": func() int {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		if err := ServeSim(ctx, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}})
+	os.Exit(m.Run())
+}
 
 func TestParseLine(t *testing.T) {
 	for _, tt := range []struct {
@@ -235,15 +252,13 @@ func TestRun(t *testing.T) {
 		}
 		return
 	}
-	bin := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "../../cmd/gateway", "../../cmd/gateway-bench")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	gateway := reexec.Link(t, "gateway")
+	spectacles := Spectacles(gateway)
+	spectacles.Env = append(spectacles.Env, "SHARD_STORE_DIRECTORY="+t.TempDir())
 	var progress bytes.Buffer
 	o := Options{
-		Simulator: []string{filepath.Join(bin, "gateway-bench"), "simulator"}, Gateway: filepath.Join(bin, "gateway"), Version: "test",
-		Scenarios: []string{"rate-64", "flood-1", "reconnect"}, Peers: []Subject{{Name: "useless", Command: []string{"sh", "-c", "echo no use >&2"}}, Spectacles(filepath.Join(bin, "gateway"))},
+		Simulator: []string{reexec.Link(t, "simulator")}, Gateway: gateway, Version: "test",
+		Scenarios: []string{"rate-64", "flood-1", "reconnect"}, Peers: []Subject{{Name: "useless", Command: []string{"sh", "-c", "echo no use >&2"}}, spectacles},
 		Quick: true, Progress: &progress,
 	}
 	r, err := Run(t.Context(), o)
