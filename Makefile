@@ -10,10 +10,11 @@ GOVULNCHECK  = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME    ?= 10s
 SEEDS       ?= 1000
 KILLS       ?= 1000
+RACES       ?= 3
 E2E          = bench/e2e
 PEERS        = bench/peers
 
-.PHONY: help run build servers test race poison seeds crash test-foreign fuzz bench quick load peers profile lint vulncheck cross image release clean
+.PHONY: help run build servers test test-long test-near breaks race poison seeds crash test-foreign fuzz bench quick load peers profile lint vulncheck cross image release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,16 +32,28 @@ servers: # what the tests start for themselves
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; } || \
 	  { echo "the tests start servers of their own: install $$missing (Debian: apt-get install $$missing)" >&2; exit 1; }
 
-test: servers ## every test, those of the nested module included
-	$(GO) test ./...
-	cd $(E2E) && $(GO) test -timeout 20m ./...
+# bench/crash runs twice: with the tag, the gateway has points to end at.
+test: servers ## every test, those of the nested module included; what takes long is in test-long
+	$(GO) test $(TESTFLAGS) ./...
+	$(GO) test $(TESTFLAGS) -tags failpoints ./bench/crash
+	cd $(E2E) && $(GO) test $(TESTFLAGS) ./...
+
+test-long: servers ## the tests at length: more events, more kills, goroutines left behind
+	$(GO) test $(TESTFLAGS) -tags long -timeout 30m ./bench
+	cd $(E2E) && $(GO) test $(TESTFLAGS) -tags long -timeout 60m ./...
+
+test-near: # one package, of whichever module
+	$(if $(filter $(E2E),$(NEAR)),cd $(E2E) && $(GO) test $(TESTFLAGS) .,$(GO) test $(TESTFLAGS) ./$(NEAR))
+
+breaks: servers ## break the product in small ways: does a test notice each? BREAKS='heartbeats' for some
+	@$(GO) run ./bench/breaks $(BREAKS)
 
 poison: servers ## the tests of what uses pooled buffers, with released ones overwritten
 	$(GO) test -tags poison ./engine ./pool ./wire/... ./bench ./bench/sim ./sinks/stdio
 
-race: servers ## every test, three times under the race detector
-	$(GO) test -race -count=3 ./...
-	cd $(E2E) && $(GO) test -race -count=3 ./...
+race: servers ## every test, RACES=3 times under the race detector
+	$(GO) test -race -count=$(RACES) -timeout 60m ./...
+	cd $(E2E) && $(GO) test -race -count=$(RACES) -timeout 60m ./...
 
 seeds: ## SEEDS=1000 seeds of faults; one again: make seeds SEED=17
 	$(GO) test ./engine -run 'TestFaultSeeds' -count=1 -timeout 60m -seeds $(SEEDS) $(if $(SEED),-seed $(SEED))
@@ -79,6 +92,8 @@ lint: ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	cd $(E2E) && $(GO) vet ./...
+	$(GO) vet -tags 'long failpoints' ./bench/...
+	cd $(E2E) && $(GO) vet -tags long ./...
 	cd $(PEERS) && $(GO) vet ./...
 	cd docs/consumers/go && $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
