@@ -30,10 +30,13 @@ func TestMain(m *testing.M) {
 // fast.
 const patience = 2 * time.Minute
 
-// waitFor waits until the condition holds.
+// waitFor waits until the condition holds, for as long as the gateways of the test run.
 func waitFor(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
+		if endedAlone(t) && !holds() {
+			t.Fatalf("no %s: the gateway has ended", what)
+		}
 		if time.Now().After(end) {
 			t.Fatalf("no %s within %v", what, patience)
 		}

@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -73,7 +74,9 @@ func startGateway(t *testing.T, g setup, srv discord, env ...string) *program {
 	p := &program{t: t, cmd: exec.Command(g.name)}
 	p.cmd.Dir = dir
 	p.cmd.Env = []string{"DISCORD_TOKEN=sim-token", "DISCORD_API_PROTOCOL=" + protocol, "DISCORD_API_HOST=" + host,
-		"DISCORD_COMPRESSION=" + g.compression, "READER_TYPE=" + g.reader, "LOG_FORMAT=text", "SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}
+		"DISCORD_COMPRESSION=" + g.compression, "READER_TYPE=" + g.reader, "LOG_FORMAT=text",
+		"SHUTDOWN_TIMEOUT=2m", // a busy machine is not what is tested
+		"SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}
 	if protocol == "https" {
 		ca := filepath.Join(dir, "ca.pem")
 		if err := os.WriteFile(ca, srv.CertPEM(), 0o600); err != nil {
@@ -98,7 +101,10 @@ func startGateway(t *testing.T, g setup, srv discord, env ...string) *program {
 		t.Fatal(err)
 	}
 	w.Close()
+	all, _ := programs.LoadOrStore(t, new([]*program))
+	*all.(*[]*program) = append(*all.(*[]*program), p)
 	t.Cleanup(func() {
+		programs.Delete(t)
 		p.cmd.Process.Kill() // nothing to end if the test has waited
 		p.cmd.Wait()
 		p.stdout.Close()
@@ -108,6 +114,28 @@ func startGateway(t *testing.T, g setup, srv discord, env ...string) *program {
 		}
 	})
 	return p
+}
+
+// programs has a *[]*program for each *testing.T.
+var programs sync.Map
+
+// endedAlone reports whether one of the test's programs has ended, and the test has not waited
+// for that. Where there is no /proc it does not know.
+func endedAlone(t *testing.T) bool {
+	all, ok := programs.Load(t)
+	if !ok {
+		return false
+	}
+	for _, p := range *all.(*[]*program) {
+		if p.cmd.ProcessState != nil {
+			continue
+		}
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		if _, state, ok := bytes.Cut(stat, []byte(") ")); ok && state[0] == 'Z' {
+			return true
+		}
+	}
+	return false
 }
 
 // exit waits for the program's end and checks its exit code.
