@@ -7,6 +7,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -89,9 +90,15 @@ var (
 	running = regexp.MustCompile(`^=== (?:RUN|CONT)\s+(\S+)`)
 )
 
+// longest is more than make test takes, even where a wait ends by its patience alone.
+const longest = 20 * time.Minute
+
 // run runs the command as far as the first failure of a test, and returns its name.
 func run(overlay, name string, args ...string) (test string, err error) {
-	cmd := exec.Command(name, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.Env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -overlay="+overlay))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := cmd.StdoutPipe()
