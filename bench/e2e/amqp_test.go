@@ -189,7 +189,7 @@ func testAMQPRestarts(t *testing.T, node *rabbitmq.Node, gateway string) {
 // A broker that blocks, for it is short of memory: the gateway holds what it may,
 // reads no further, and keeps its shards alive.
 func testAMQPBlocked(t *testing.T, node *rabbitmq.Node, gateway string) {
-	const shards, heartbeat = 4, time.Second
+	const shards, heartbeat = 4, stallHeartbeat
 	eventQueue(t, node, "blocked")
 	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Guilds: -1, Rate: 1250, ReplayLimit: 1 << 20,
 		HeartbeatInterval: heartbeat, HeartbeatGrace: 30 * time.Second, Seed: 1})

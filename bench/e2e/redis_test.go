@@ -119,7 +119,7 @@ func TestRedisOutage(t *testing.T) {
 // testRedisOutage has the events go to a spool when memory is full, if there is one: then
 // the shards read on.
 func testRedisOutage(t *testing.T, spool string) {
-	const shards, heartbeat = 4, time.Second
+	const shards, heartbeat = 4, stallHeartbeat
 	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Guilds: -1, Rate: 1250, ReplayLimit: 1 << 20,
 		HeartbeatInterval: heartbeat, HeartbeatGrace: 30 * time.Second, Seed: 1})
 	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")

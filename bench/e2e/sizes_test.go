@@ -9,7 +9,7 @@ const (
 	killsOfGateway   = 3
 	eventsOfForeign  = 1_250 // for each of 8 shards
 	burstOfEvents    = 20_000
-	beatsOfStall     = 3 // of each shard, a second apart
+	beatsOfStall     = 2 // of each shard
 	commandsOfShard  = 20
 	badCommands      = 3_000
 )
