@@ -73,7 +73,10 @@ func testBrokerCommands(t *testing.T, gateway string, env []string, publish func
 	var logs strings.Builder
 	for _, until := range []int{shards * each / 5, shards * each / 2, shards * each} {
 		p := startGateway(t, setup{name: gateway}, srv, env...)
-		waitFor(t, fmt.Sprintf("%d commands", until), func() bool { return len(arrived()) >= until })
+		// Before it has begun, it would be ended by the signal itself.
+		waitFor(t, fmt.Sprintf("%d commands", until), func() bool {
+			return len(arrived()) >= until && strings.Contains(p.stderr.String(), "msg=starting")
+		})
 		p.terminate()
 		p.exit(0)
 		logs.WriteString(p.stderr.String())
