@@ -47,7 +47,7 @@ type program struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
-	stdout io.ReadCloser
+	stdout *os.File
 	lines  *bufio.Reader // over stdout
 	stderr lockedBuffer
 }
@@ -162,6 +162,9 @@ type line struct {
 func (p *program) read(seen func(n int, l line) bool) (received []sim.Received) {
 	p.t.Helper()
 	for {
+		if p.lines.Buffered() == 0 {
+			p.stdout.SetReadDeadline(time.Now().Add(patience)) // a pipe of Windows has none
+		}
 		text, err := p.lines.ReadBytes('\n')
 		if err == io.EOF && len(text) == 0 {
 			return received
