@@ -11,11 +11,11 @@ GREMLINS     = github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 FUZZTIME    ?= 10s
 SEEDS       ?= 1000
 KILLS       ?= 1000
+RACES       ?= 3
 E2E          = bench/e2e
 PEERS        = bench/peers
 
-.PHONY: help run build servers test race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image release clean
-
+.PHONY: help run build servers test test-long test-near breaks race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,18 +41,29 @@ servers: # what the tests start for themselves
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; } || \
 	  { echo "the tests start servers of their own: install $$missing (Debian: apt-get install $$missing)" >&2; exit 1; }
 
-test: servers ## every test, those of the nested module included
-	$(GO) test ./...
-	cd $(E2E) && $(GO) test -timeout 20m ./...
+# bench/crash runs twice: with the tag, the gateway has points to end at.
+test: servers ## every test, those of the nested module included; what takes long is in test-long
+	$(GO) test $(TESTFLAGS) ./...
+	$(GO) test $(TESTFLAGS) -tags failpoints ./bench/crash
+	cd $(E2E) && $(GO) test $(TESTFLAGS) ./...
+
+test-long: servers ## the tests at length: more events, more kills, goroutines left behind
+	$(GO) test $(TESTFLAGS) -tags long -timeout 30m ./bench ./sinks/...
+	cd $(E2E) && $(GO) test $(TESTFLAGS) -tags long -timeout 60m ./...
+
+test-near: # one package, of whichever module
+	$(if $(filter $(E2E),$(NEAR)),cd $(E2E) && $(GO) test $(TESTFLAGS) .,$(GO) test $(TESTFLAGS) ./$(NEAR))
+
+breaks: servers ## break the product in small ways: does a test notice each? BREAKS='heartbeats' for some
+	@$(GO) run ./bench/breaks $(BREAKS)
 
 poison: servers ## the tests of what uses pooled buffers, with released ones overwritten
 	$(GO) test -tags poison ./engine ./pool ./wire/... ./bench ./bench/sim ./sinks/stdio
 
-race: servers ## every test, three times under the race detector
-	$(GO) test -race -count=3 ./...
-	cd $(E2E) && $(GO) test -race -count=3 ./...
+race: servers ## every test, RACES=3 times under the race detector
+	$(GO) test -race -count=$(RACES) -timeout 60m ./...
+	cd $(E2E) && $(GO) test -race -count=$(RACES) -timeout 60m ./...
 
-.PHONY: docs nightly race-all crash-all
 docs: servers ## run the code blocks of README.md and docs, as somebody would who follows them
 	$(GO) test -count=1 -tags docs -timeout 30m ./bench/docs
 
@@ -65,9 +76,8 @@ crash: ## kill the gateway KILLS=1000 times: CRASH='-sink redis -store redis', w
 test-foreign: ## clients written by others, in every language that is here, against the simulated Discord
 	cd $(E2E) && $(GO) test -count=1 -v -timeout 60m -tags foreign -run 'TestForeign' ./...
 
-# Beside .ci/run, when nobody waits: each part with its bound, less than seven hours in all; on
-# 2 cores it takes some five. A part that fails does not keep the others from running.
-NIGHTLY = race-all:60m poison:10m docs:15m crash-all:90m seeds:40m test-foreign:30m fuzz:110m load:45m
+# Beside .ci/run, when nobody waits: each part with its bound, eleven hours in all. A part that fails does not keep the others from running.
+NIGHTLY = test-long:40m race-all:60m poison:10m docs:15m breaks:90m crash-all:90m seeds:40m test-foreign:30m fuzz:110m load:45m mutation:120m
 nightly: ## all that takes long: race detector over everything, kills, fuzzing, seeds, foreign clients, measurements
 	@failed=; for part in $(NIGHTLY); do echo "=== $$part ($$(date +%T))"; \
 	  timeout $${part#*:} $(MAKE) --no-print-directory $${part%:*} SEEDS=20000 FUZZTIME=3m || failed="$$failed $$part"; done; \
@@ -111,6 +121,8 @@ lint: ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	cd $(E2E) && $(GO) vet ./...
+	$(GO) vet -tags 'long failpoints' ./bench/... ./sinks/...
+	cd $(E2E) && $(GO) vet -tags long ./...
 	cd $(PEERS) && $(GO) vet ./...
 	cd docs/consumers/go && $(GO) vet ./...
 	$(GO) vet -tags docs ./bench/docs

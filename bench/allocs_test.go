@@ -104,7 +104,7 @@ func TestAllocs(t *testing.T) {
 	for name, reader := range readers {
 		for _, secure := range []bool{false, true} {
 			for _, c := range []wire.Compression{wire.CompressionZstd, wire.CompressionZlib, wire.CompressionNone} {
-				for _, output := range []string{"discard", "stdio"} {
+				for _, output := range outputs {
 					t.Run(fmt.Sprintf("%s/TLS %v/%v/%s", name, secure, c, output), func(t *testing.T) {
 						var sink engine.Sink = discard{}
 						if output == "stdio" {
@@ -236,7 +236,6 @@ func allocs(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compress
 	p := startPath(t, reader, secure, c, signalling{sink, taken}, store)
 	defer p.end()
 	<-taken
-	const warm, runs = 400, 500
 	frames := make([][]byte, warm+runs+1)
 	for i := range frames {
 		frames[i] = p.event()

@@ -3,46 +3,48 @@
 package crash
 
 import (
-	"os/exec"
-	"path/filepath"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
+
+	"sluice/bench/reexec"
 )
 
-// build returns the gateway, with the points to end at.
-func build(t *testing.T) string {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "gateway")
-	if out, err := exec.Command("go", "build", "-tags", "failpoints", "-o", name, "sluice/cmd/gateway").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return name
+// TestMain lets the test's own binary be the gateway: with the tag failpoints, one that has
+// the points to end at.
+func TestMain(m *testing.M) {
+	reexec.Main(map[string]func() int{"gateway": reexec.Gateway})
+	os.Exit(m.Run())
 }
 
 func TestRun(t *testing.T) {
-	gateway := build(t)
 	for _, tt := range []struct {
 		sink, store string
 		faults      bool
 	}{{"redis", "redis", false}, {"redis", "file", true}, {"file", "file", false}, {"file", "file", true}} {
-		o := Options{Gateway: gateway, Sink: tt.sink, Store: tt.store, Kills: 8, Seed: 1, Faults: tt.faults, Log: t.Output()}
-		r, err := Run(t.Context(), o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Log(&r)
-		if err := r.Check(tt.sink); err != nil {
-			t.Errorf("%+v: %v", tt, err)
-		}
-		if r.Kills != o.Kills || r.Events < 1000 || r.Sessions < 4 {
-			t.Errorf("that was no run: %v", &r)
-		}
+		t.Run(fmt.Sprintf("%s %s %v", tt.sink, tt.store, tt.faults), func(t *testing.T) {
+			t.Parallel()
+			o := Options{Gateway: reexec.Link(t, "gateway"), Sink: tt.sink, Store: tt.store, Kills: 8, Seed: 1, Faults: tt.faults, Log: t.Output()}
+			r, err := Run(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log(&r)
+			if err := r.Check(tt.sink); err != nil {
+				t.Error(err)
+			}
+			if r.Kills != o.Kills || r.Events < 1000 || r.Sessions < 4 {
+				t.Errorf("that was no run: %v", &r)
+			}
+		})
 	}
 }
 
 // A gateway that forgets its sessions loses events, and the run says so.
 func TestRunFindsLoss(t *testing.T) {
-	r, err := Run(t.Context(), Options{Gateway: build(t), Sink: "file", Store: "memory", Kills: 4, Seed: 1, Log: t.Output()})
+	t.Parallel()
+	r, err := Run(t.Context(), Options{Gateway: reexec.Link(t, "gateway"), Sink: "file", Store: "memory", Kills: 4, Seed: 1, Log: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,18 +76,21 @@ func TestCheck(t *testing.T) {
 
 // Orderly restarts and upgrades cost no session and repeat nothing.
 func TestRestarts(t *testing.T) {
-	gateway := build(t)
 	for _, sink := range []string{"redis", "file"} {
-		r, err := Run(t.Context(), Options{Gateway: gateway, Sink: sink, Store: "file", Restarts: 4, Seed: 1, Log: t.Output()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Log(&r)
-		if err := r.Check(sink); err != nil {
-			t.Error(err)
-		}
-		if r.Identifies != 4 || r.Events < 2000 || r.Pause == 0 {
-			t.Errorf("that was no run: %v", &r)
-		}
+		t.Run(sink, func(t *testing.T) {
+			t.Parallel()
+			// A restart and an upgrade.
+			r, err := Run(t.Context(), Options{Gateway: reexec.Link(t, "gateway"), Sink: sink, Store: "file", Restarts: 2, Seed: 1, Log: t.Output()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log(&r)
+			if err := r.Check(sink); err != nil {
+				t.Error(err)
+			}
+			if r.Identifies != 4 || r.Events < 1000 || r.Pause == 0 {
+				t.Errorf("that was no run: %v", &r)
+			}
+		})
 	}
 }

@@ -46,6 +46,7 @@ func counter(t *testing.T) (address string, came *atomic.Int64) {
 // discord.com, however often connections fail: all that would be asked comes by the proxy.
 // One that is named is asked.
 func TestAPINotAsked(t *testing.T) {
+	t.Parallel()
 	gateway := buildGateway(t)
 	for name, host := range map[string]string{"by default": "", "named": "api.sim.test"} {
 		t.Run(name, func(t *testing.T) {
@@ -89,6 +90,7 @@ func TestProxy(t *testing.T) {
 		{"setting", "DISCORD_PROXY", "socks5", "epoll"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			srv := startSim(t, sim.Options{Shards: 2})
 			local := func(address string) string {
 				return strings.NewReplacer("api.sim.test", "127.0.0.1", "gateway.sim.test", "127.0.0.1").Replace(address)
@@ -129,6 +131,7 @@ func TestProxy(t *testing.T) {
 
 // A proxy that refuses is told of, without its password, and tried again.
 func TestProxyRefuses(t *testing.T) {
+	t.Parallel()
 	gateway := buildGateway(t)
 	srv := startSim(t, sim.Options{Shards: 1})
 	proxy, err := proxytest.New(proxytest.Options{User: "user", Password: "another-password"})

@@ -1,7 +1,7 @@
-//go:build race
+//go:build !long || race
 
 package e2e
 
-// floodEvents is less than without the race detector, which slows down the
-// simulator and the test but not the program between them.
+// floodEvents is how many events a shard gets: 20,000 together. Those of a long test are too
+// many for the race detector.
 const floodEvents = 2_500

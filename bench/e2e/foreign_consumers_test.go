@@ -7,6 +7,7 @@ package e2e
 import (
 	"bytes"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,24 +17,27 @@ import (
 	"sluice/sinks/sinktest/redistest"
 )
 
-const foreignEvents = 12_500 // of each shard
+var foreignCount = strconv.Itoa(floodShards * eventsOfForeign)
 
-// 100,000 events are read by the libraries of the old gateway's users, in a group of
+// Events are read by the libraries of the old gateway's users, in a group of
 // their own, and a command that each sends reaches Discord.
 func TestForeignConsumers(t *testing.T) {
+	t.Parallel()
 	dir := installNode(t, "consumers", "redis.mjs", "amqp.mjs")
 	name := buildGateway(t)
 	events := "EVENTS=" + strings.Join(sim.EventNames(), ",")
 	for _, library := range []string{"spectacles", "discordjs"} {
 		t.Run(library, func(t *testing.T) {
+			t.Parallel()
 			redis := redistest.Start(t)
-			consumer := startConsumer(t, dir, []string{"node", "redis.mjs", library, redis.Addr, "100000"}, events)
+			consumer := startConsumer(t, dir, []string{"node", "redis.mjs", library, redis.Addr, foreignCount}, events)
 			foreignConsumer(t, name, consumer, library, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr)
 		})
 	}
 	t.Run("spectacles with RabbitMQ", func(t *testing.T) {
+		t.Parallel()
 		node := rabbitmq.Start(t, "")
-		consumer := startConsumer(t, dir, []string{"node", "amqp.mjs", "guest:guest@" + node.Addr, "gateway", "100000"}, events)
+		consumer := startConsumer(t, dir, []string{"node", "amqp.mjs", "guest:guest@" + node.Addr, "gateway", foreignCount}, events)
 		waitFor(t, "the consumer's queues", func() bool { return strings.Contains(consumer.out.String(), "bound") })
 		foreignConsumer(t, name, consumer, "spectacles", "BROKER_TYPE=amqp", "AMQP_URL="+node.URL())
 		if out := consumer.out.String(); !strings.Contains(out, `"reply":{"ok":true}`) {
@@ -46,7 +50,7 @@ func TestForeignConsumers(t *testing.T) {
 // has reached Discord.
 func foreignConsumer(t *testing.T, gateway string, c *consumer, nonce string, env ...string) {
 	t.Helper()
-	rec, err := sim.Record(1, foreignEvents, "zstd-stream")
+	rec, err := sim.Record(1, eventsOfForeign, "zstd-stream")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +58,7 @@ func foreignConsumer(t *testing.T, gateway string, c *consumer, nonce string, en
 	p := startGateway(t, setup{name: gateway}, srv, env...)
 	select {
 	case err := <-c.ended:
-		if err != nil || !strings.Contains(c.out.String(), `"count":100000`) {
+		if err != nil || !strings.Contains(c.out.String(), `"count":`+foreignCount) {
 			t.Fatalf("%v\n%s", err, c.out.String())
 		}
 	case <-time.After(patience):

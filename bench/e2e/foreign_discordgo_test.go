@@ -12,6 +12,7 @@ import (
 )
 
 func TestForeignDiscordgo(t *testing.T) {
+	t.Parallel() // but not its parts: discordgo has its addresses in package variables
 	for _, compression := range []string{"zlib-payload", "none"} {
 		t.Run(compression, func(t *testing.T) { testDiscordgo(t, compression) })
 	}
@@ -21,7 +22,6 @@ func TestForeignDiscordgo(t *testing.T) {
 // it has only that of single messages, and it resumes at the main gateway.
 func testDiscordgo(t *testing.T, compression string) {
 	srv, config := foreignServer(t, true)
-	// discordgo has its addresses in package variables.
 	for variable, value := range map[*string]string{
 		&discordgo.EndpointGateway:    srv.APIURL() + "/gateway",
 		&discordgo.EndpointGatewayBot: srv.APIURL() + "/gateway/bot",

@@ -14,6 +14,7 @@ import (
 )
 
 func TestForeignDiscordJS(t *testing.T) {
+	t.Parallel()
 	dir := installNode(t, "discordjs", "bot.mjs")
 	for _, compression := range []string{"zlib-stream", "none"} {
 		t.Run(compression, func(t *testing.T) {
@@ -34,6 +35,7 @@ func installNode(t *testing.T, folder string, programs ...string) string {
 			t.Skipf("%s needs %s, which is not here", folder, name)
 		}
 	}
+	inputs.Do(readInputs)
 	dir := t.TempDir()
 	for _, name := range append([]string{"package.json", "package-lock.json"}, programs...) {
 		b, err := os.ReadFile(filepath.Join(folder, name))

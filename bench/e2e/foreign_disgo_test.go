@@ -25,6 +25,7 @@ import (
 )
 
 func TestForeignDisgo(t *testing.T) {
+	t.Parallel()
 	for _, compression := range []gateway.CompressionType{
 		gateway.CompressionZstdStream, gateway.CompressionZlibStream, gateway.CompressionZlibPayload, gateway.CompressionNone,
 	} {

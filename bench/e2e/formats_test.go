@@ -88,6 +88,7 @@ func goDecode(value []byte) (any, error) {
 // The golden files of each format, decoded by three libraries, are the JSON that they
 // stand for.
 func TestFormatsByOthers(t *testing.T) {
+	t.Parallel()
 	dir := installNode(t, "consumers", "decode.mjs")
 	golden := filepath.Join("..", "..", "testdata", "formats")
 	read := func(name string) []byte {

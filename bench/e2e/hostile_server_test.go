@@ -23,7 +23,7 @@ import (
 const (
 	serverShards = 64
 	servedShards = 2
-	hostileBeat  = 300 * time.Millisecond // of the good shards
+	hostileBeat  = 2 * time.Second // of the good shards; four without an answer end a connection
 )
 
 // attack is what the server does on a connection of a shard that it attacks, after the shard
@@ -49,11 +49,13 @@ type hostileServer struct {
 	mu          sync.Mutex
 	conns       map[*hostileConn]bool // of shards that are attacked
 	connections int                   // that were made while the attack was on
-	ready       int                   // shards that were ready once
+	ready       map[int]bool          // shards that were ready once
 	beats       map[int]time.Time     // the last heartbeat of each good shard
 	during      [servedShards]int     // of their heartbeats came while the attack was on
 	latest      time.Duration         // the longest pause between two of them
-	sent        map[int]int           // events for good shards
+	good        [servedShards]*hostileConn
+	sent        [servedShards]int64 // seq of the last event on the connection
+	silent      bool                // no more of them are sent
 }
 
 func newHostileServer(t *testing.T, a attack) *hostileServer {
@@ -62,7 +64,7 @@ func newHostileServer(t *testing.T, a attack) *hostileServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &hostileServer{attack: a, addr: listener.Addr().String(), conns: map[*hostileConn]bool{}, beats: map[int]time.Time{}, sent: map[int]int{}}
+	h := &hostileServer{attack: a, addr: listener.Addr().String(), conns: map[*hostileConn]bool{}, beats: map[int]time.Time{}, ready: map[int]bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/v10/gateway/bot", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"url":"ws://%s","shards":%d,"session_start_limit":{"total":100000,"remaining":100000,"reset_after":1000,"max_concurrency":%d}}`,
@@ -182,17 +184,18 @@ func (h *hostileServer) serve(w http.ResponseWriter, r *http.Request) {
 			if shard < servedShards {
 				h.mu.Lock()
 				delete(h.conns, c) // it is not cut
+				h.good[shard] = c
 				h.mu.Unlock()
 			}
 			err = c.send(fmt.Sprintf(`{"t":"READY","s":1,"op":0,"d":{"v":10,"session_id":"session-%d","guilds":[]}}`, shard))
 			h.mu.Lock()
-			h.ready++
+			h.ready[shard] = true
 			h.mu.Unlock()
 			if shard < servedShards {
 				go h.events(c, shard)
 			}
 		case 6:
-			if h.attack.ready != nil { // the next Identify would be some seconds away
+			if attacked && h.attack.ready != nil { // the next Identify would be some seconds away
 				go h.attack.ready(c)
 				continue
 			}
@@ -223,15 +226,35 @@ func (h *hostileServer) beat(shard int) {
 
 // events sends a good shard an event now and then, for as long as its connection lasts.
 func (h *hostileServer) events(c *hostileConn, shard int) {
-	for seq := 2; ; seq++ {
+	for seq := int64(2); ; seq++ {
 		time.Sleep(20 * time.Millisecond)
+		h.mu.Lock()
+		if h.good[shard] != c || h.silent && seq > 2 { // one at least: what was sent before may be lost
+			h.mu.Unlock()
+			return
+		}
+		h.sent[shard] = seq
+		h.mu.Unlock()
 		if c.send(fmt.Sprintf(`{"t":"GOOD","s":%d,"op":0,"d":{"n":%d}}`, seq, seq)) != nil {
 			return
 		}
-		h.mu.Lock()
-		h.sent[shard]++
-		h.mu.Unlock()
 	}
+}
+
+// end ends the attack, and the events of the good shards.
+func (h *hostileServer) end() {
+	h.on.Store(false)
+	h.cut()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.silent = true
+}
+
+// last returns the seq of the last event of each good shard.
+func (h *hostileServer) last() [servedShards]int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sent
 }
 
 // zeros is a list of n bytes of zeros, with what stands before and behind it.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,9 +146,15 @@ func TestHostileServer(t *testing.T) {
 		t.Skip("the program's memory is read from /proc")
 	}
 	name := buildGateway(t)
-	for _, a := range attacks() {
-		for _, reader := range readers() {
-			t.Run(a.name+"/"+reader, func(t *testing.T) { attackProgram(t, name, reader, a) })
+	for i, a := range attacks() {
+		for j, reader := range readers() {
+			if !everyReader && j != i%len(readers()) {
+				continue
+			}
+			t.Run(a.name+"/"+reader, func(t *testing.T) {
+				t.Parallel()
+				attackProgram(t, name, reader, a)
+			})
 		}
 	}
 }
@@ -155,9 +162,10 @@ func TestHostileServer(t *testing.T) {
 func attackProgram(t *testing.T, name, reader string, a attack) {
 	h := newHostileServer(t, a)
 	p := startGateway(t, setup{name, reader, a.compression}, h, "SHARD_STORE_TYPE=memory")
-	good := make(chan int, 1)
+	var good [servedShards]atomic.Int64 // seq of the last event
+	read := make(chan struct{})
 	go func() { // whole lines, those of the good shards in order
-		n, last := 0, map[int]int64{}
+		defer close(read)
 		for {
 			text, err := p.lines.ReadSlice('\n')
 			for err != nil && len(text) == p.lines.Size() { // an event of the attack
@@ -171,18 +179,20 @@ func attackProgram(t *testing.T, name, reader string, a attack) {
 			}
 			var shard int
 			var seq int64
-			if _, err := fmt.Sscanf(string(text), `{"event":"GOOD","shard":%d,"seq":%d,`, &shard, &seq); err != nil || last[shard] != 0 && seq != last[shard]+1 {
-				t.Errorf("behind seq %d: %.100s", last[shard], text)
+			if _, err := fmt.Sscanf(string(text), `{"event":"GOOD","shard":%d,"seq":%d,`, &shard, &seq); err != nil || shard >= servedShards {
+				t.Errorf("%v: %.100s", err, text)
+				continue
 			}
-			last[shard] = seq
-			n++
+			// A session begins with READY, which is 1.
+			if last := good[shard].Swap(seq); seq != last+1 && seq != 2 {
+				t.Errorf("behind seq %d: %.100s", last, text)
+			}
 		}
-		good <- n
 	}()
 	waitFor(t, "every shard to be ready", func() bool {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		return h.ready >= serverShards
+		return len(h.ready) == serverShards
 	})
 	time.Sleep(300 * time.Millisecond) // what the start has used is given back, or used again
 	normal := memoryOf(t, p.cmd.Process.Pid, "VmRSS")
@@ -191,30 +201,21 @@ func attackProgram(t *testing.T, name, reader string, a attack) {
 	}
 	h.begin()
 	time.Sleep(*hostileFor)
-	waitFor(t, "each shard to be attacked", func() bool {
-		n, _, _ := h.figures()
-		return n >= serverShards-servedShards
+	waitFor(t, "each shard to be attacked, and heartbeats of the others", func() bool {
+		n, beats, _ := h.figures()
+		return n >= serverShards-servedShards && slices.Min(beats[:]) > 0
 	})
 	peak := memoryOf(t, p.cmd.Process.Pid, "VmHWM")
-	connections, beats, pause := h.figures()
+	connections, _, pause := h.figures()
+	h.end() // or what the attack has the gateway write stands before the last events
+	waitFor(t, "the events of the others", func() bool { return [servedShards]int64{good[0].Load(), good[1].Load()} == h.last() })
 	p.terminate()
 	p.exit(0)
-	n := <-good
-	h.mu.Lock()
-	sent := h.sent[0] + h.sent[1]
-	h.mu.Unlock()
-	t.Logf("%d connections attacked; memory %.1f MiB, at its peak %.1f more; %v between heartbeats each %v; %d of %d events of the others",
-		connections, float64(normal)/(1<<20), float64(peak-normal)/(1<<20), pause.Round(time.Millisecond), hostileBeat, n, sent)
-	if most := cmp.Or(a.memory, hostileMemory); peak-normal > most {
+	<-read
+	t.Logf("%d connections attacked; memory %.1f MiB, at its peak %.1f more; %v between heartbeats each %v; the last events of the others are %v",
+		connections, float64(normal)/(1<<20), float64(peak-normal)/(1<<20), pause.Round(time.Millisecond), hostileBeat, h.last())
+	if most := memoryFactor * cmp.Or(a.memory, hostileMemory); peak-normal > most {
 		t.Errorf("the attack cost %d MiB", (peak-normal)>>20)
-	}
-	for shard, n := range beats { // several are due
-		if n == 0 {
-			t.Errorf("no heartbeat of shard %d in %v", shard, *hostileFor)
-		}
-	}
-	if n < sent/2 || n == 0 { // those of the last moment are not sent, or not read
-		t.Errorf("%d of %d events of the good shards came", n, sent)
 	}
 }
 

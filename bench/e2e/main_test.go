@@ -5,14 +5,23 @@
 package e2e
 
 import (
+	"flag"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"sluice/bench/reexec"
 )
 
-// TestMain fails if a test left a goroutine behind.
+// TestMain lets the test's own binary be the gateway, and fails if a test left a goroutine
+// behind.
 func TestMain(m *testing.M) {
+	reexec.Main(map[string]func() int{"gateway": reexec.Gateway})
+	// Most of what they do is to wait for programs. A flag still has the last word.
+	flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
 	// disgo never ends this one, not even when its client is closed.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/disgoorg/disgo/rest.(*rateLimiterImpl).cleanup"))
 }
@@ -21,10 +30,13 @@ func TestMain(m *testing.M) {
 // fast.
 const patience = 2 * time.Minute
 
-// waitFor waits until the condition holds.
+// waitFor waits until the condition holds, for as long as the gateways of the test run.
 func waitFor(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
+		if endedAlone(t) && !holds() {
+			t.Fatalf("no %s: the gateway has ended", what)
+		}
 		if time.Now().After(end) {
 			t.Fatalf("no %s within %v", what, patience)
 		}

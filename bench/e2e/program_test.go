@@ -7,32 +7,25 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"sluice/bench/reexec"
 	"sluice/bench/sim"
 )
 
-// buildGateway builds the program as make build does.
+// buildGateway returns the program: this test's own binary, see TestMain.
 func buildGateway(t *testing.T) string {
 	t.Helper()
-	name := filepath.Join(t.TempDir(), "gateway")
-	if runtime.GOOS == "windows" {
-		name += ".exe"
-	}
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-C", "../..", "-trimpath", "-o", name, "./cmd/gateway")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return name
+	inputs.Do(readInputs)
+	return reexec.Link(t, "gateway")
 }
 
 // startSim starts a simulated Discord whose shards can all identify at once.
@@ -54,7 +47,7 @@ type program struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
-	stdout io.ReadCloser
+	stdout *os.File
 	lines  *bufio.Reader // over stdout
 	stderr lockedBuffer
 }
@@ -81,7 +74,9 @@ func startGateway(t *testing.T, g setup, srv discord, env ...string) *program {
 	p := &program{t: t, cmd: exec.Command(g.name)}
 	p.cmd.Dir = dir
 	p.cmd.Env = []string{"DISCORD_TOKEN=sim-token", "DISCORD_API_PROTOCOL=" + protocol, "DISCORD_API_HOST=" + host,
-		"DISCORD_COMPRESSION=" + g.compression, "READER_TYPE=" + g.reader, "LOG_FORMAT=text", "SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}
+		"DISCORD_COMPRESSION=" + g.compression, "READER_TYPE=" + g.reader, "LOG_FORMAT=text",
+		"SHUTDOWN_TIMEOUT=2m", // a busy machine is not what is tested
+		"SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}
 	if protocol == "https" {
 		ca := filepath.Join(dir, "ca.pem")
 		if err := os.WriteFile(ca, srv.CertPEM(), 0o600); err != nil {
@@ -106,7 +101,10 @@ func startGateway(t *testing.T, g setup, srv discord, env ...string) *program {
 		t.Fatal(err)
 	}
 	w.Close()
+	all, _ := programs.LoadOrStore(t, new([]*program))
+	*all.(*[]*program) = append(*all.(*[]*program), p)
 	t.Cleanup(func() {
+		programs.Delete(t)
 		p.cmd.Process.Kill() // nothing to end if the test has waited
 		p.cmd.Wait()
 		p.stdout.Close()
@@ -116,6 +114,28 @@ func startGateway(t *testing.T, g setup, srv discord, env ...string) *program {
 		}
 	})
 	return p
+}
+
+// programs has a *[]*program for each *testing.T.
+var programs sync.Map
+
+// endedAlone reports whether one of the test's programs has ended, and the test has not waited
+// for that. Where there is no /proc it does not know.
+func endedAlone(t *testing.T) bool {
+	all, ok := programs.Load(t)
+	if !ok {
+		return false
+	}
+	for _, p := range *all.(*[]*program) {
+		if p.cmd.ProcessState != nil {
+			continue
+		}
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		if _, state, ok := bytes.Cut(stat, []byte(") ")); ok && state[0] == 'Z' {
+			return true
+		}
+	}
+	return false
 }
 
 // exit waits for the program's end and checks its exit code.
@@ -142,6 +162,9 @@ type line struct {
 func (p *program) read(seen func(n int, l line) bool) (received []sim.Received) {
 	p.t.Helper()
 	for {
+		if p.lines.Buffered() == 0 {
+			p.stdout.SetReadDeadline(time.Now().Add(patience)) // a pipe of Windows has none
+		}
 		text, err := p.lines.ReadBytes('\n')
 		if err == io.EOF && len(text) == 0 {
 			return received

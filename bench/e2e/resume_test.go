@@ -17,7 +17,7 @@ import (
 	"sluice/sinks/sinktest/redistest"
 )
 
-var kills = flag.Int("kills", 6, "how often the gateway is killed, and as often ended well")
+var kills = flag.Int("kills", killsOfGateway, "how often the gateway is killed, and as often ended well")
 
 // A gateway with a file of sessions is killed at random moments, and ended well at others.
 // The next process resumes every shard: nothing is lost, no shard identifies again, and
@@ -33,7 +33,8 @@ func TestResumedByFile(t *testing.T) {
 		{"ended", func(p *program) { p.terminate(); p.exit(0) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Rate: 500, ReplayLimit: 1 << 20, Seed: 1})
+			t.Parallel()
+			srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Guilds: -1, Rate: 500, ReplayLimit: 1 << 20, Seed: 1})
 			redis := redistest.Start(t)
 			dir := t.TempDir()
 			start := func() *program {
@@ -44,7 +45,8 @@ func TestResumedByFile(t *testing.T) {
 			waitFor(t, "sessions", func() bool { return srv.Ledger().Summary().Sessions == shards })
 			for i := range *kills {
 				waitFor(t, "the shards", func() bool { return srv.Connected() == shards })
-				time.Sleep(time.Duration(150+rand.IntN(500)) * time.Millisecond)
+				until := srv.Ledger().Summary().Events + 300 + rand.Int64N(1000)
+				waitFor(t, "events", func() bool { return srv.Ledger().Summary().Events >= until })
 				if i == 0 {
 					second := start()
 					second.exit(2)
@@ -57,13 +59,7 @@ func TestResumedByFile(t *testing.T) {
 			}
 			waitFor(t, "the shards", func() bool { return srv.Connected() == shards })
 			srv.Silence()
-			want := -1
-			waitFor(t, "silence", func() bool {
-				before := want
-				want = int(srv.Ledger().Summary().Events)
-				time.Sleep(200 * time.Millisecond)
-				return before == want
-			})
+			want := int(srv.Ledger().Summary().Events)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			type key struct {
@@ -76,7 +72,7 @@ func TestResumedByFile(t *testing.T) {
 			for n := want; len(first) < want && ctx.Err() == nil; n = len(seen) + repeated + want - len(first) {
 				first, repeated = first[:0], 0
 				clear(seen)
-				for _, r := range streamReader(ctx, t, redis.Addr, n) {
+				for _, r := range streamReader(ctx, t, redis.Addr, n, nil) {
 					if k := (key{r.Session, r.Seq}); seen[k] {
 						repeated++
 					} else {
@@ -108,7 +104,10 @@ func TestResumedByFile(t *testing.T) {
 func TestResumedFromOldGateway(t *testing.T) {
 	// With the longer one, the store never sees the shard between the two sessions.
 	for _, interval := range []string{"100ms", "2s"} {
-		t.Run(interval, func(t *testing.T) { testResumedFromOldGateway(t, interval) })
+		t.Run(interval, func(t *testing.T) {
+			t.Parallel()
+			testResumedFromOldGateway(t, interval)
+		})
 	}
 }
 
@@ -143,8 +142,12 @@ func testResumedFromOldGateway(t *testing.T, interval string) {
 	redis.CLI("SET", "gateway1seq", "999999999") // higher than the session ever reached: Discord refuses it
 
 	p = start()
-	waitFor(t, "both shards", func() bool { return srv.Ledger().Summary().Sessions == shards+1 && srv.Connected() == shards })
-	time.Sleep(time.Second)
+	waitFor(t, "both shards", func() bool {
+		s := srv.Ledger().Summary()
+		return s.Sessions == shards+1 && s.Resumed == 1 && srv.Connected() == shards
+	})
+	gaps := func() int { return strings.Count(redis.CLI("XRANGE", "events", "-", "+"), "GATEWAY_GAP") }
+	waitFor(t, "the gap", func() bool { return gaps() > 0 })
 	p.terminate()
 	p.exit(0)
 	s := srv.Ledger().Summary()
@@ -156,14 +159,8 @@ func testResumedFromOldGateway(t *testing.T, interval string) {
 			t.Errorf("resumed %s through the %s host, want %s through the general one", r.Session, r.Host, before[0])
 		}
 	}
-	gaps := 0
-	for line := range strings.Lines(redis.CLI("XRANGE", "events", "-", "+")) {
-		if strings.Contains(line, "GATEWAY_GAP") {
-			gaps++
-		}
-	}
-	if gaps != 1 {
-		t.Errorf("%d gaps, want that of shard 1", gaps)
+	if n := gaps(); n != 1 {
+		t.Errorf("%d gaps, want that of shard 1", n)
 	}
 	if out := redis.CLI("GET", "gateway1session"); strings.Contains(out, before[1]) {
 		t.Error("the session that Discord refused is still there")

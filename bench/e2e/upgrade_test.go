@@ -7,7 +7,6 @@ package e2e
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,20 +18,7 @@ import (
 )
 
 func TestUpgrade(t *testing.T) {
-	gateway := filepath.Join(t.TempDir(), "gateway") // a file of its own, which is replaced
-	copyProgram := func(from string) {
-		t.Helper()
-		text, err := os.ReadFile(from)
-		if err == nil {
-			os.Remove(gateway) // it runs
-			err = os.WriteFile(gateway, text, 0o755)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	good := buildGateway(t)
-	copyProgram(good)
+	good, gateway := buildGateway(t), buildGateway(t) // which is replaced
 	const shards = 4
 	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Rate: 100, ReplayLimit: 1 << 20, Seed: 1})
 	redis := redistest.Start(t)
@@ -61,7 +47,10 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("%d resumes after an upgrade that was refused", n)
 	}
 
-	copyProgram(good)
+	os.Remove(gateway) // it runs
+	if err := os.Link(good, gateway); err != nil {
+		t.Fatal(err)
+	}
 	for n := range 3 {
 		var others sync.WaitGroup
 		if n == 2 { // two at once have one outcome, or one after the other
@@ -122,15 +111,7 @@ func TestUpgradeAskedOften(t *testing.T) {
 
 // A program that takes the settings and does not run ends the process; who has asked is told.
 func TestUpgradeFails(t *testing.T) {
-	good := buildGateway(t)
-	gateway := filepath.Join(t.TempDir(), "gateway")
-	text, err := os.ReadFile(good)
-	if err == nil {
-		err = os.WriteFile(gateway, text, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	good, gateway := buildGateway(t), buildGateway(t) // which is replaced
 	srv := startSim(t, sim.Options{TLS: true})
 	redis := redistest.Start(t)
 	p := startGateway(t, setup{name: gateway}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr)

@@ -6,17 +6,35 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
-	"os/exec"
-	"path/filepath"
+	"os"
+	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"sluice/bench/reexec"
 	"sluice/bench/report"
 	"sluice/bench/sim"
 )
+
+// TestMain lets the test's own binary be the gateway, and the simulator of gateway-bench.
+func TestMain(m *testing.M) {
+	reexec.Main(map[string]func() int{"gateway": reexec.Gateway, "simulator": func() int {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		if err := ServeSim(ctx, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}})
+	os.Exit(m.Run())
+}
 
 func TestParseLine(t *testing.T) {
 	for _, tt := range []struct {
@@ -225,7 +243,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// A run from end to end, with a peer that is no use.
+// Runs from end to end, with a peer that is no use.
 //
 // The gateway itself stands in for spec-tacles/gateway, whose settings it takes.
 func TestRun(t *testing.T) {
@@ -235,48 +253,58 @@ func TestRun(t *testing.T) {
 		}
 		return
 	}
-	bin := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "../../cmd/gateway", "../../cmd/gateway-bench")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == "reconnect" })
+	all := scenarios[i].shards
+	scenarios[i].shards = 50 // of 1,000
+	t.Cleanup(func() { scenarios[i].shards = all })
+	for _, name := range []string{"rate-64", "flood-1", "reconnect"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testRun(t, name)
+		})
 	}
+}
+
+func testRun(t *testing.T, scenario string) {
+	gateway := reexec.Link(t, "gateway")
+	spectacles := Spectacles(gateway)
+	spectacles.Env = append(spectacles.Env, "SHARD_STORE_DIRECTORY="+t.TempDir())
 	var progress bytes.Buffer
 	o := Options{
-		Simulator: []string{filepath.Join(bin, "gateway-bench"), "simulator"}, Gateway: filepath.Join(bin, "gateway"), Version: "test",
-		Scenarios: []string{"rate-64", "flood-1", "reconnect"}, Peers: []Subject{{Name: "useless", Command: []string{"sh", "-c", "echo no use >&2"}}, Spectacles(filepath.Join(bin, "gateway"))},
+		Simulator: []string{reexec.Link(t, "simulator")}, Gateway: gateway, Version: "test",
+		Scenarios: []string{scenario}, Peers: []Subject{{Name: "useless", Command: []string{"sh", "-c", "echo no use >&2"}}, spectacles},
 		Quick: true, Progress: &progress,
 	}
 	r, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Scenarios) != 3 || !strings.Contains(progress.String(), "flood-1") {
-		t.Errorf("%d scenarios\n%s", len(r.Scenarios), &progress)
+	if len(r.Scenarios) != 1 || !strings.Contains(progress.String(), scenario) {
+		t.Fatalf("%d scenarios\n%s", len(r.Scenarios), &progress)
 	}
-	for _, sc := range r.Scenarios {
-		for _, s := range sc.Subjects {
-			run := s.Runs[0]
-			if s.Name == Spectacles("").Name {
-				if run.Failure != "" || run.Events == 0 || run.Latency.Count != 0 || s.Compression != zstd {
-					t.Errorf("%s, %s, %s: %+v", sc.Name, s.Name, s.Compression, run)
-				}
-				continue
+	sc := r.Scenarios[0]
+	for _, s := range sc.Subjects {
+		run := s.Runs[0]
+		if s.Name == spectacles.Name {
+			if run.Failure != "" || run.Events == 0 || run.Latency.Count != 0 || s.Compression != zstd {
+				t.Errorf("%s, %s: %+v", s.Name, s.Compression, run)
 			}
-			if !s.Gateway {
-				if !strings.Contains(run.Failure, "no use") {
-					t.Errorf("%s, %s: failure %q", sc.Name, s.Name, run.Failure)
-				}
-				continue
+			continue
+		}
+		if !s.Gateway {
+			if !strings.Contains(run.Failure, "no use") {
+				t.Errorf("%s: failure %q", s.Name, run.Failure)
 			}
-			if run.Failure != "" || run.Events == 0 || run.User+run.System == 0 || run.RSS == 0 || run.Allocs < 0 || run.Goroutines < 1 || run.Seconds == 0 || len(run.Samples) == 0 {
-				t.Errorf("%s, %s: %+v", sc.Name, s.Name, run)
-			}
-			if sc.Name == "rate-64" && (run.Latency.Count == 0 || run.Latency.P50 <= 0) {
-				t.Errorf("%s, %s: %+v", sc.Name, s.Name, run.Latency)
-			}
+			continue
+		}
+		if run.Failure != "" || run.Events == 0 || run.User+run.System == 0 || run.RSS == 0 || run.Allocs < 0 || run.Goroutines < 1 || run.Seconds == 0 || len(run.Samples) == 0 {
+			t.Errorf("%s: %+v", s.Name, run)
+		}
+		if scenario == "rate-64" && (run.Latency.Count == 0 || run.Latency.P50 <= 0) {
+			t.Errorf("%s: %+v", s.Name, run.Latency)
 		}
 	}
-	if sc := r.Scenarios[0]; sc.Rate != 20_000 || sc.Shards != 64 {
+	if scenario == "rate-64" && (sc.Rate != 20_000 || sc.Shards != 64) {
 		t.Errorf("%+v", sc)
 	}
 	var page bytes.Buffer

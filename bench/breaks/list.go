@@ -1,0 +1,69 @@
+//go:build unix
+
+// This file lists what is broken.
+
+package main
+
+// breakage is one small edit that makes the product wrong.
+type breakage struct {
+	name     string
+	file     string
+	old, new string // old stands once in the file
+	// near are packages whose tests are run before all the others; empty: that of the file.
+	// bench/e2e is a module of its own.
+	near string
+}
+
+var breakages = []breakage{
+	{name: "the program panics", file: "cmd/gateway/cli/main.go", near: "bench/e2e",
+		old: "	cmd, err := parseCommand(args)\n", new: "	if len(args) == 0 {\n		panic(\"broken\")\n	}\n	cmd, err := parseCommand(args)\n"},
+	{name: "the program ends at once", file: "cmd/gateway/main.go",
+		old: "	os.Exit(cli.Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))\n", new: "	_, _ = os.Exit, cli.Main\n"},
+	{name: "Main returns before it runs", file: "cmd/gateway/cli/main.go", near: "bench/load",
+		old: "	err = run(ctx, cfg, log, u.started)\n", new: "	_ = run\n"},
+	{name: "the exit code of a refusal is 1", file: "engine/errors.go",
+		old: "		return int(e.Code) % 100\n", new: "		return 1\n"},
+	{name: "an error in the settings ends with 1", file: "cmd/gateway/cli/main.go",
+		old: "	exitUsage        = 2 ", new: "	exitUsage        = 5 ", near: "cmd/gateway bench/e2e"},
+	{name: "signals are ignored", file: "cmd/gateway/cli/signals.go", near: "bench/crash",
+		old: "	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}\n", new: "	signals := []os.Signal{os.Interrupt}\n	signal.Ignore(syscall.SIGTERM)\n"},
+	{name: "tokens are not redacted", file: "cmd/gateway/config/secret.go",
+		old: "func Redact(text string) string { return tokenShape.ReplaceAllString(text, mask) }", new: "func Redact(text string) string { return text }"},
+	{name: "secrets of the settings are not redacted", file: "cmd/gateway/config/secret.go",
+		old: "		text = strings.ReplaceAll(text, secret, mask)\n", new: "		_ = secret\n"},
+	{name: "no compression by default", file: "cmd/gateway/config/config.go",
+		old: "		Compression:     wire.CompressionZstd,\n", new: "		Compression:     wire.CompressionNone,\n"},
+	{name: "the file store saves nothing", file: "resume/file.go",
+		old: "func (f *File) Save(_ context.Context, changes State) error {\n", new: "func (f *File) Save(_ context.Context, changes State) error {\n	changes = State{}\n"},
+	{name: "the Redis store saves nothing", file: "resume/redis.go",
+		old: "func (r *Redis) Save(ctx context.Context, changes State) error {\n", new: "func (r *Redis) Save(ctx context.Context, changes State) error {\n	changes = State{}\n"},
+	{name: "no checkpoints are written", file: "resume/keeper.go",
+		old: "func (k *Keeper) save(ctx context.Context, e Engine, what scope) error {\n", new: "func (k *Keeper) save(ctx context.Context, e Engine, what scope) error {\n	if what != all {\n		return nil\n	}\n"},
+	{name: "standard output acknowledges before it writes", file: "sinks/stdio/sink.go",
+		old: "	s.flush()\n	acked(s.acked)\n	return s.err\n", new: "	acked(len(batch))\n	s.flush()\n	return s.err\n"},
+	{name: "standard output writes nothing", file: "sinks/stdio/sink.go",
+		old: "		s.add(&batch[i])\n", new: "		_ = batch[i]\n		s.acked++\n"},
+	{name: "Redis acknowledges whatever is answered", file: "sinks/redis/writer.go",
+		old: "			if len(b.groups[i].keys) > 0 {\n				b = nil\n				break\n			}\n", new: "			_ = i\n"},
+	{name: "AMQP acknowledges nothing", file: "sinks/amqp/window.go",
+		old: "	if n > 0 {\n		acked(n)\n	}\n", new: "	_ = acked\n"},
+	{name: "dead letters are dropped", file: "sinks/deadletter.go",
+		old: "	d.mu.Lock()\n	defer d.mu.Unlock()\n	letter := deadLetter{\n", new: "	if d.Path != \"\" {\n		return nil\n	}\n	letter := deadLetter{\n"},
+	{name: "the spool is never replayed", file: "sinks/spool/spool.go",
+		old: "			err = s.inner.Publish(ctx, b.events, s.delivered)\n", new: "			<-ctx.Done()\n			err = ctx.Err()\n"},
+	{name: "READY is not handled", file: "engine/receive.go",
+		old: "		if string(e.Type) == \"READY\" {\n", new: "		if string(e.Type) == \"NEVER\" {\n"},
+	{name: "no heartbeats", file: "engine/heartbeat.go",
+		old: "	s.send(now, payload.B)\n	bytebufferpool.Put(payload)\n	return true\n", new: "	bytebufferpool.Put(payload)\n	return true\n"},
+	{name: "heartbeats without the seq", file: "engine/heartbeat.go",
+		old: "		payload.B = wire.AppendHeartbeat(payload.B[:0], s.session.seq.Load(), true)\n", new: "		payload.B = wire.AppendHeartbeat(payload.B[:0], 0, false)\n"},
+	{name: "Identify instead of Resume", file: "engine/decide.go",
+		old: "	o := outcome{next: nextResume, pause: pauseBackoff}\n", new: "	o := outcome{next: nextIdentify, pause: pauseBackoff}\n"},
+	{name: "the session is closed with 1000", file: "engine/decide.go",
+		old: "	case causeReconnect, causeZombie, causeNoHello, causeSilentResume, causeNoReady:\n		o.closeWith = wire.CloseKeepSession\n",
+		new: "	case causeReconnect, causeZombie, causeNoHello, causeSilentResume, causeNoReady:\n		o.closeWith = 1000\n"},
+	{name: "the gap has another name", file: "engine/gap.go",
+		old: "const GapEvent = \"GATEWAY_GAP\"", new: "const GapEvent = \"GAP\"", near: "engine bench/e2e"},
+	{name: "no reserve of identifies", file: "engine/identify.go",
+		old: "func (q *identifyQueue) reserved() int { return min(q.reserve, q.total/10) }", new: "func (q *identifyQueue) reserved() int { return 0 }"},
+}

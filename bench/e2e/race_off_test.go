@@ -1,0 +1,6 @@
+//go:build !race
+
+package e2e
+
+// memoryFactor multiplies the limits of memory.
+const memoryFactor = 1

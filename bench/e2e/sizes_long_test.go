@@ -1,0 +1,16 @@
+//go:build long
+
+package e2e
+
+const (
+	eventsOfBroker   = 12_500
+	restartsOfBroker = 4
+	killsOfGateway   = 6
+	eventsOfForeign  = 12_500
+	burstOfEvents    = 100_000
+	beatsOfStall     = 8
+	commandsOfShard  = 100
+	badCommands      = 20_000
+)
+
+const everyReader = true

@@ -1,0 +1,18 @@
+//go:build !long
+
+package e2e
+
+// How much is enough for every change. What make test-long does is in sizes_long_test.go.
+const (
+	eventsOfBroker   = 5_000 // for each of 8 shards
+	restartsOfBroker = 2
+	killsOfGateway   = 3
+	eventsOfForeign  = 1_250 // for each of 8 shards
+	burstOfEvents    = 20_000
+	beatsOfStall     = 2 // of each shard
+	commandsOfShard  = 20
+	badCommands      = 3_000
+)
+
+// everyReader says that each attack is made on each kind of reader, and not on one by turns.
+const everyReader = false
