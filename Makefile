@@ -15,7 +15,7 @@ RACES       ?= 3
 E2E          = bench/e2e
 PEERS        = bench/peers
 
-.PHONY: help run build servers test test-long test-near breaks race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image release clean
+.PHONY: help run build servers test test-product test-e2e test-long test-near breaks race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,10 +41,15 @@ servers: # what the tests start for themselves
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; } || \
 	  { echo "the tests start servers of their own: install $$missing (Debian: apt-get install $$missing)" >&2; exit 1; }
 
-# bench/crash runs twice: with the tag, the gateway has points to end at.
+# The two modules run beside each other: bench/e2e mostly waits for the programs that it starts.
 test: servers ## every test, those of the nested module included; what takes long is in test-long
-	$(GO) test $(TESTFLAGS) ./...
-	$(GO) test $(TESTFLAGS) -tags failpoints ./bench/crash
+	@$(MAKE) --no-print-directory -j 2 -k --output-sync=target test-product test-e2e
+
+# bench/crash runs twice: with the tag, the gateway has points to end at.
+test-product:
+	$(GO) test $(TESTFLAGS) ./... && $(GO) test $(TESTFLAGS) -tags failpoints ./bench/crash
+
+test-e2e:
 	cd $(E2E) && $(GO) test $(TESTFLAGS) ./...
 
 test-long: servers ## the tests at length: more events, more kills, goroutines left behind

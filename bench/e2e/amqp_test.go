@@ -154,6 +154,7 @@ func testAMQPRestarts(t *testing.T, node *rabbitmq.Node, gateway string) {
 		t.Fatal(err)
 	}
 	eventQueue(t, node, "restarts")
+	node.Settle()
 	srv := startSim(t, sim.Options{TLS: true, Shards: floodShards, IdentifyWindow: time.Millisecond, Recording: rec, Rate: -1, Seed: 1})
 	p := startGateway(t, setup{name: gateway}, srv, amqpEnv(node, "restarts")...)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)

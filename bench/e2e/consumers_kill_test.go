@@ -67,6 +67,7 @@ func TestConsumersKilled(t *testing.T) {
 					continue
 				}
 				t.Run(name, func(t *testing.T) {
+					t.Parallel()
 					dir := l.prepare(t)
 					command := l.redis
 					if broker == "amqp" {

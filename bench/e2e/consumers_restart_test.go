@@ -20,6 +20,7 @@ import (
 // Redis restarts, and has lost the groups: the consumer goes on. What a member of its group
 // has left, it takes over; what cannot be read, it skips.
 func TestConsumersRedisRestart(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	for _, l := range consumerLanguages(t) {
 		t.Run(l.name, func(t *testing.T) {
@@ -57,6 +58,7 @@ func TestConsumersRedisRestart(t *testing.T) {
 
 // RabbitMQ restarts: the consumers go on, and process nothing again of what comes again.
 func TestConsumersAMQPRestart(t *testing.T) {
+	t.Parallel()
 	node := rabbitmq.Start(t, "")
 	languages := consumerLanguages(t)
 	consumers := make([]*consumer, len(languages))
@@ -87,6 +89,7 @@ func TestConsumersAMQPRestart(t *testing.T) {
 	publish(3, event(3))
 	each(1)
 	each(3)
+	node.Settle()
 	node.Kill()
 	node.Restart()
 	publish(3, event(3))

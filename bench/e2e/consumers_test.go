@@ -40,22 +40,23 @@ func consumerLanguages(t *testing.T) []consumerLanguage {
 			return installNode(t, filepath.Join(docs, "javascript"), "event.js", "seen.js", "redis.js", "amqp.js")
 		}, []string{"node", "redis.js"}, []string{"node", "amqp.js"}, []string{"node", "--test", "seen.test.js"}},
 		{"python", func(t *testing.T) string {
-			dir := t.TempDir()
-			install(t, "python3", "-m", "pip", "install", "-q", "--target", dir, "-r", filepath.Join(docs, "python", "requirements.txt"))
-			t.Setenv("PYTHONPATH", dir)
-			t.Setenv("PYTHONDONTWRITEBYTECODE", "1")
-			return filepath.Join(docs, "python")
+			needs(t, "python3")
+			from := filepath.Join(docs, "python")
+			return once(t, from, func(dir string) error {
+				// Beside what they import, the programs find it.
+				if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+					return err
+				}
+				return output(exec.Command("python3", "-m", "pip", "install", "-q", "--target", dir, "-r", filepath.Join(from, "requirements.txt")))
+			})
 		}, []string{"python3", "redis_consumer.py"}, []string{"python3", "amqp_consumer.py"}, []string{"python3", "-m", "unittest"}},
 		{"go", func(t *testing.T) string {
-			dir := t.TempDir()
-			for _, name := range []string{"redis", "amqp"} {
-				cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", filepath.Join(dir, name), "./"+name)
-				cmd.Dir = filepath.Join(docs, "go")
-				if out, err := cmd.CombinedOutput(); err != nil {
-					t.Fatalf("%v\n%s", err, out)
-				}
-			}
-			return dir
+			from := filepath.Join(docs, "go")
+			return once(t, from, func(dir string) error {
+				cmd := exec.Command("go", "build", "-buildvcs=false", "-o", dir, "./redis", "./amqp")
+				cmd.Dir = from
+				return output(cmd)
+			})
 		}, []string{"./redis"}, []string{"./amqp"}, []string{"go", "test", "./..."}},
 	}
 }
@@ -64,9 +65,7 @@ func consumerLanguages(t *testing.T) []consumerLanguage {
 func TestConsumersLibrary(t *testing.T) {
 	for _, l := range consumerLanguages(t) {
 		t.Run(l.name, func(t *testing.T) {
-			if _, err := exec.LookPath(l.test[0]); err != nil {
-				t.Skipf("%s is not here", l.test[0])
-			}
+			needs(t, l.test[0])
 			cmd := exec.CommandContext(t.Context(), l.test[0], l.test[1:]...)
 			cmd.Dir = filepath.Join("..", "..", "docs", "consumers", l.name)
 			cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
@@ -80,6 +79,7 @@ func TestConsumersLibrary(t *testing.T) {
 // TestConsumers runs each, in each language that is here, with each encoding. Every event
 // is printed once, and a command reaches Discord.
 func TestConsumers(t *testing.T) {
+	t.Parallel()
 	gateway := buildGateway(t)
 	redis := redistest.Start(t)
 	node := rabbitmq.Start(t, "")
@@ -117,18 +117,6 @@ func TestConsumers(t *testing.T) {
 
 // docsCommand is what the consumers send.
 const docsCommand = `{"guild_id":"4194304","packet":{"op":8,"d":{"guild_id":"4194304","query":"","limit":1,"nonce":"docs"}}}`
-
-// install runs a program that fetches what a test needs. A test is left out where the
-// program is missing, which CI does not let pass, and for no other reason.
-func install(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		t.Skipf("%s is not here", name)
-	}
-	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-}
 
 // runConsumer runs the gateway until the consumer has printed every event.
 func runConsumer(t *testing.T, gateway string, c *consumer, env ...string) {

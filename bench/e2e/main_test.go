@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"flag"
+	"os"
 	"runtime"
 	"strconv"
 	"testing"
@@ -23,7 +24,11 @@ func TestMain(m *testing.M) {
 	// Most of what they do is to wait for programs. A flag still has the last word.
 	flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
 	// disgo never ends this one, not even when its client is closed.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/disgoorg/disgo/rest.(*rateLimiterImpl).cleanup"))
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/disgoorg/disgo/rest.(*rateLimiterImpl).cleanup"),
+		goleak.Cleanup(func(code int) {
+			removeInstallations()
+			os.Exit(code)
+		}))
 }
 
 // patience bounds every wait of this package. Nothing here is asserted to be

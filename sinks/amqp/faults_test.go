@@ -217,6 +217,7 @@ func testRestart(t *testing.T, node *rabbitmq.Node) {
 func testKill(t *testing.T, node *rabbitmq.Node) {
 	tr := try(t, node, Options{Persistent: true, Window: 500})
 	queue := tr.connect()
+	node.Settle()
 	repeated := tr.stream(queue, func() {
 		node.Kill()
 		until(t, "a warning", func() bool { return tr.log.count("level=WARN") > 0 })

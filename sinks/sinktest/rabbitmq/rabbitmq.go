@@ -236,10 +236,15 @@ func (n *Node) Ctl(args ...string) string {
 	n.t.Helper()
 	out, err := n.command(filepath.Join(n.bin, "rabbitmqctl"), args...).CombinedOutput()
 	if err != nil {
-		n.t.Fatalf("rabbitmqctl %v: %v: %s", args, err, out)
+		text, _ := os.ReadFile(filepath.Join(n.Dir, "output"))
+		n.t.Fatalf("rabbitmqctl %v: %v: %s\noutput of the node:\n%s", args, err, out, text[max(0, len(text)-4000):])
 	}
 	return string(out)
 }
+
+// Settle returns when what has been declared so far outlives Kill. RabbitMQ answers before it has
+// written a declaration, unlike a message.
+func (n *Node) Settle() { n.Ctl("eval", "mnesia:sync_log().") }
 
 // URL returns the node's address as a URL, with the user that it has.
 func (n *Node) URL() string { return fmt.Sprintf("amqp://guest:guest@%s/", n.Addr) }
