@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"testing"
 
@@ -50,6 +51,13 @@ ssl_cert_login_from = common_name
 
 func (c *certificates) test(t *testing.T, node *rabbitmq.Node) {
 	plain := []string{"amqps://guest:guest@" + c.addr}
+	until(t, "the listener for TLS", func() bool { // which comes behind the other
+		conn, err := net.Dial("tcp", c.addr)
+		if err != nil {
+			return false
+		}
+		return conn.Close() == nil
+	})
 	t.Run("PLAIN", func(t *testing.T) {
 		tr := try(t, node, Options{URLs: plain, TLS: &tls.Config{RootCAs: c.roots}})
 		queue := tr.connect()

@@ -60,7 +60,8 @@ var remedies = map[string]string{
 	"NOAUTH":                    "set the password in redis.urls",
 	"WRONGPASS":                 "set the right user and password in redis.urls",
 	"NOPERM":                    rights,
-	"user executing the script": rights,
+	"user executing the script": rights, // Redis 7
+	"ACL failure in script":     rights, // Redis 8
 	"WAIT":                      "start the replicas, or lower redis.replicas",
 	"WRONGTYPE":                 "the key is not a stream: remove it, or choose other names with redis.stream",
 	"MOVED":                     "name the nodes of the cluster in redis.urls, more than one",

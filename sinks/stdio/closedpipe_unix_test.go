@@ -22,10 +22,10 @@ func TestSocketClosedUnderWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	w, r := os.NewFile(uintptr(fds[0]), "output"), os.NewFile(uintptr(fds[1]), "reader")
-	defer w.Close()
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() {
 		_, err := offer(t.Context(), NewSink(w, JSON), []engine.Event{event(1, "X", strings.Repeat("1", 64<<20))})
+		w.Close() // or a reader waits for ever for what was not written
 		done <- err
 	}()
 	if _, err := r.Read(make([]byte, 1)); err != nil {
