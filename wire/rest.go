@@ -4,6 +4,7 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -102,6 +103,10 @@ func (a *API) GatewayBot(ctx context.Context) (GatewayBot, error) {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	resp, err := client.Do(req)
 	if err != nil {
+		var untrusted *tls.CertificateVerificationError
+		if errors.As(err, &untrusted) {
+			err = fmt.Errorf("%w; api.ca_file names certificates to trust besides the system's", err)
+		}
 		return GatewayBot{}, a.masked("wire: ", err)
 	}
 	defer resp.Body.Close()

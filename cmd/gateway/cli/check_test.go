@@ -102,7 +102,7 @@ func TestCheckOnlineTLS(t *testing.T) {
 		"DISCORD_TOKEN=very.secret.token",
 		"DISCORD_API_HOST=" + strings.TrimPrefix(server.URL, "https://"),
 	}
-	if o := runCommand(environ, "check", "-online"); o.code != exitFailure || !strings.Contains(o.stderr, "certificate") {
+	if o := runCommand(environ, "check", "-online"); o.code != exitFailure || !strings.Contains(o.stderr, "certificate") || !strings.Contains(o.stderr, "; api.ca_file ") {
 		t.Errorf("without the file: %+v", o)
 	}
 	environ = append(environ, "DISCORD_API_CA_FILE="+filepath.Join(".", "ca.pem"))

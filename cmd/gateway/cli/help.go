@@ -84,7 +84,8 @@ the new program runs, 1 with the reason that it does not. Linux alone.
 
 Runs four shards against a simulated Discord in the same process, over TLS. It
 cuts, stalls and garbles connections. No token, no network. The last line on
-standard error says how many events came and how many were lost.
+standard error says how many events came and how many were lost; those that a
+shard without a connection would have been sent again are counted apart.
 
   -for duration      how long to run, such as 60s (default 0s: until Ctrl-C)
   -seed n            of the events and faults; 0 for no faults (default 1)

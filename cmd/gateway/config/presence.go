@@ -52,7 +52,7 @@ func (in input) presence() ([]byte, bool) {
 	if in.loose {
 		n, err := parseJSON(in.at, in.text)
 		if err != nil {
-			in.errorf("not JSON: %s", err)
+			in.errorf(`not JSON, such as {"status":"online"}: %s`, err)
 			return nil, false
 		}
 		in.node = n

@@ -6,8 +6,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"log"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -61,6 +63,23 @@ func Decode(value []byte) (data any, err error) {
 
 // Setting returns a variable of the environment.
 func Setting(name, fallback string) string { return cmp.Or(os.Getenv(name), fallback) }
+
+// Names returns the arguments, the names of the events to read. Without any the program ends.
+func Names() []string {
+	if len(os.Args) < 2 {
+		log.Fatalf("name the events to read, as in: %s MESSAGE_CREATE", os.Args[0])
+	}
+	return os.Args[1:]
+}
+
+// Seconds returns a variable of the environment that holds a number of seconds.
+func Seconds(name, fallback string) (time.Duration, error) {
+	s, err := strconv.ParseFloat(Setting(name, fallback), 64)
+	if err != nil || !(s >= 0 && s < 1e9) {
+		return 0, fmt.Errorf("%s is %q: it is a number of seconds, such as %s", name, Setting(name, fallback), fallback)
+	}
+	return time.Duration(s * float64(time.Second)), nil
+}
 
 // Host is the host's name.
 func Host() string {

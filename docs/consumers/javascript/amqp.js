@@ -5,11 +5,11 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import amqp from 'amqplib';
-import { Event, Journal } from './event.js';
+import { Event, Journal, names } from './event.js';
 
 const exchange = 'gateway'; // broker.group
 const prefetch = 100;
-const events = process.argv.slice(2);
+const events = names();
 const journal = new Journal(process.env.JOURNAL);
 let command = process.env.COMMAND;
 

@@ -1,6 +1,7 @@
 // What both consumers do with an event, and a store for one that has no database.
 
 import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { basename } from 'node:path';
 import { decode as unpack } from '@msgpack/msgpack';
 import { Seen } from './seen.js';
 
@@ -10,6 +11,16 @@ export function decode(bytes) {
 	if (bytes[0] === 0x7b) return JSON.parse(bytes.toString()); // "{"
 	const value = unpack(bytes);
 	return typeof value === 'string' ? JSON.parse(value) : value;
+}
+
+// names returns the arguments, the names of the events to read. Without any the program ends.
+export function names() {
+	const given = process.argv.slice(2);
+	if (given.length === 0) {
+		console.error(`name the events to read, as in: node ${basename(process.argv[1])} MESSAGE_CREATE`);
+		process.exit(1);
+	}
+	return given;
 }
 
 // An Event is one as it comes from a broker. Without redis.fields or amqp.headers it has no session and

@@ -6,17 +6,21 @@
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { Event } from './event.js';
+import { Event, names } from './event.js';
 import { Seen } from './seen.js';
 
 let url = process.env.REDIS_URL || 'redis://localhost:6379';
 if (!url.includes('://')) url = `redis://${url}`; // as the gateway takes it, too
-const streams = process.argv.slice(2);
+const streams = names();
 const group = process.env.GROUP || 'bots';
 // The name stays the same when the process starts again: it finds what it has not acknowledged.
 const name = process.env.BOT_NAME || hostname();
 // Longer than any work takes, in milliseconds: others do it then.
 const claimAfter = 1000 * Number(process.env.CLAIM_AFTER || 60);
+if (!(claimAfter >= 0)) {
+	console.error(`CLAIM_AFTER is "${process.env.CLAIM_AFTER}": it is a number of seconds, such as 60`);
+	process.exit(1);
+}
 let command = process.env.COMMAND;
 
 // serve reads until something fails.
@@ -106,12 +110,14 @@ async function transaction(redis, entries, events) {
 for (;;) {
 	// A connection of its own each time: a transaction must not go on without its WATCH on another.
 	const redis = new Redis(url, { lazyConnect: true, retryStrategy: null, maxRetriesPerRequest: 0 });
-	redis.on('error', () => {}); // comes with the command
+	let reason; // which a command that fails over it does not have
+	redis.on('error', (error) => (reason = error));
 	try {
 		await redis.connect();
 		await serve(redis);
 	} catch (error) {
-		console.error(`again in a second: ${error.message}`);
+		reason ??= error;
+		console.error(`again in a second: ${reason.message || reason.code || reason}`);
 	}
 	redis.disconnect();
 	await sleep(1000);

@@ -10,7 +10,7 @@ import time
 
 import pika
 
-from event import Event, Journal
+from event import Event, Journal, names
 
 exchange = "gateway"  # broker.group
 prefetch = 100
@@ -57,11 +57,12 @@ def serve(events, journal, commands):
 
 
 def main():
+    events = names()
     journal = Journal(os.environ.get("JOURNAL"))
     commands = [os.environ["COMMAND"]] if os.environ.get("COMMAND") else []
     while True:
         try:
-            serve(sys.argv[1:], journal, commands)
+            serve(events, journal, commands)
         except (pika.exceptions.AMQPError, ConnectionError) as error:
             # What was not acknowledged is delivered again.
             print(f"again in a second: {error!r}", file=sys.stderr, flush=True)

@@ -18,6 +18,13 @@ def decode(value: bytes):
     return json.loads(data) if isinstance(data, str) else data
 
 
+def names():
+    """Returns the arguments, the names of the events to read. Without any the program ends."""
+    if len(sys.argv) < 2:
+        sys.exit(f"name the events to read, as in: python {os.path.basename(sys.argv[0])} MESSAGE_CREATE")
+    return sys.argv[1:]
+
+
 class Event:
     """An event as it comes from a broker. Without redis.fields or amqp.headers it has no session
     and no seq: repeats of it are not known."""

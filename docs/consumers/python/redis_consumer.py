@@ -13,7 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from event import Event
+from event import Event, names
 from seen import Seen
 
 group = os.environ.get("GROUP") or "bots"
@@ -116,6 +116,7 @@ def transaction(client, got, events):
 
 
 def main():
+    streams = names()
     url = os.environ.get("REDIS_URL") or "redis://localhost:6379"
     if "://" not in url:  # as the gateway takes it, too
         url = "redis://" + url
@@ -124,7 +125,7 @@ def main():
     commands = [os.environ["COMMAND"]] if os.environ.get("COMMAND") else []
     while True:
         try:
-            serve(client, sys.argv[1:], commands)
+            serve(client, streams, commands)
         except redis.RedisError as error:
             print(f"again in a second: {error!r}", file=sys.stderr, flush=True)
         time.sleep(1)

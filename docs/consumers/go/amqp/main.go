@@ -21,13 +21,14 @@ const (
 )
 
 func main() {
+	events := consumers.Names()
 	journal, err := consumers.OpenJournal(os.Getenv("JOURNAL"))
 	if err != nil {
 		log.Fatal(err)
 	}
 	command := os.Getenv("COMMAND")
 	for {
-		err := serve(os.Args[1:], journal, &command)
+		err := serve(events, journal, &command)
 		log.Printf("again in a second: %v", err) // what was not acknowledged is delivered again
 		time.Sleep(time.Second)
 	}

@@ -39,9 +39,9 @@ func main() {
 	}
 	o.DisableCache, o.ForceSingleClient = true, true
 	// The name stays the same when the process starts again: it finds what it has not acknowledged.
-	b := &bot{streams: os.Args[1:], group: consumers.Setting("GROUP", "bots"), name: consumers.Setting("BOT_NAME", consumers.Host())}
+	b := &bot{streams: consumers.Names(), group: consumers.Setting("GROUP", "bots"), name: consumers.Setting("BOT_NAME", consumers.Host())}
 	// Longer than any work takes: others do it then.
-	if b.claimAfter, err = time.ParseDuration(consumers.Setting("CLAIM_AFTER", "60") + "s"); err != nil {
+	if b.claimAfter, err = consumers.Seconds("CLAIM_AFTER", "60"); err != nil {
 		log.Fatal(err)
 	}
 	ctx, command := context.Background(), os.Getenv("COMMAND")
