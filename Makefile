@@ -21,7 +21,7 @@ help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 run: ## build, then run the demo: events of a simulated Discord, no token needed
-	@echo "building; the first time takes a minute or two, with a line for each package" >&2
+	@echo "building; the first time takes a minute or two" >&2
 	@if [ -t 2 ]; then export GOFLAGS="$$($(GO) env GOFLAGS) -v"; fi; $(MAKE) --no-print-directory build
 	@bin/gateway demo
 
