@@ -58,16 +58,21 @@ class Journal:
 
     def process(self, events):
         """Works on those of the events that it has not processed, and notes them in one
-        transaction. After an error the journal is opened anew."""
+        transaction. After an OSError of the file the journal is opened anew."""
         done, shards = [], set()
-        for event in events:
-            seen = self._seen.setdefault(event.shard, Seen())
-            if seen.has(event.session, event.seq):
-                continue
-            event.work()
-            seen.add(event.session, event.seq)
-            done.append([event.name, event.shard, event.session, event.seq])
-            shards.add(event.shard)
+        try:
+            for event in events:
+                seen = self._seen.setdefault(event.shard, Seen())
+                if seen.has(event.session, event.seq):
+                    continue
+                event.work()
+                seen.add(event.session, event.seq)
+                done.append([event.name, event.shard, event.session, event.seq])
+                shards.add(event.shard)
+        finally:  # of work that fails, what was done before it is noted: it is known, and skipped when it comes again
+            self._note(done, shards)
+
+    def _note(self, done, shards):
         if self._file is None or not done:
             return
         line = json.dumps({"done": done, "seen": {shard: str(self._seen[shard]) for shard in shards}}).encode() + b"\n"
