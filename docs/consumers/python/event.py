@@ -18,13 +18,21 @@ def decode(value: bytes):
     return json.loads(data) if isinstance(data, str) else data
 
 
+def number(value) -> int:
+    """Returns a field or header as a number, 0 for what is none: it is not the gateway's."""
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError):
+        return 0
+
+
 class Event:
     """An event as it comes from a broker. Without redis.fields or amqp.headers it has no session
     and no seq: repeats of it are not known."""
 
     def __init__(self, name, value, shard, session, seq):
-        self.name, self.value, self.session = name, value, session or ""
-        self.shard, self.seq = int(shard or 0), int(seq or 0)
+        self.name, self.value, self.session = name, value, str(session or "")
+        self.shard, self.seq = number(shard), number(seq)
 
     def work(self):
         """What the bot does for an event that it has not processed: here it prints the event as a

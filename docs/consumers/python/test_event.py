@@ -38,6 +38,15 @@ class JournalTest(unittest.TestCase):
             Journal(name).process(events)
             self.assertEqual(worked, [1, 2, 3])
 
+    def test_names_of_others(self):
+        """A message of somebody else, with fields or headers that are none of the gateway's, is an event without a name."""
+        for shard, session, seq in ((b"x", "s", b"7"), (0, "s", "seven"), ([], 5, {}), (None, None, None)):
+            with self.subTest((shard, session, seq)):
+                event = Event("A", b"{}", shard, session, seq)
+                self.assertIsInstance(event.session, str)
+                self.assertIsInstance(event.shard, int)
+                self.assertIsInstance(event.seq, int)
+
 
 if __name__ == "__main__":
     unittest.main()
