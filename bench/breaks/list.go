@@ -48,7 +48,7 @@ var breakages = []breakage{
 	{name: "AMQP acknowledges nothing", file: "sinks/amqp/window.go",
 		old: "	if n > 0 {\n		acked(n)\n	}\n", new: "	_ = acked\n"},
 	{name: "dead letters are dropped", file: "sinks/deadletter.go",
-		old: "	d.mu.Lock()\n	defer d.mu.Unlock()\n	letter := deadLetter{\n", new: "	if d.Path != \"\" {\n		return nil\n	}\n	letter := deadLetter{\n"},
+		old: "	session, seq := Identity(ev)\n	letter := deadLetter{\n", new: "	if d.Path != \"\" {\n		return nil\n	}\n	session, seq := Identity(ev)\n	letter := deadLetter{\n"},
 	{name: "the spool is never replayed", file: "sinks/spool/spool.go",
 		old: "			err = s.inner.Publish(ctx, b.events, s.delivered)\n", new: "			<-ctx.Done()\n			err = ctx.Err()\n"},
 	{name: "READY is not handled", file: "engine/receive.go",

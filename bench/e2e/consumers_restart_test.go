@@ -104,6 +104,32 @@ func TestConsumersAMQPRestart(t *testing.T) {
 	}
 }
 
+// A queue is deleted: the consumer makes it again, and goes on. RabbitMQ says so to the consumer alone, and
+// leaves the connection as it is.
+func TestConsumersAMQPQueueDeleted(t *testing.T) {
+	t.Parallel()
+	node := rabbitmq.Start(t, "")
+	ch := amqpChannel(t, node)
+	for _, l := range consumerLanguages(t) {
+		t.Run(l.name, func(t *testing.T) {
+			c := startConsumer(t, l.prepare(t), append(l.amqp[:len(l.amqp):len(l.amqp)], "A", "B"), "AMQP_URL="+node.URL())
+			bound := func(n int) func() bool { return func() bool { return strings.Count(c.out.String(), "bound") == n } }
+			waitFor(t, "the queues", bound(1))
+			if _, err := ch.QueueDelete("gateway:bots:A", false, false, false); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "the queues again", bound(2))
+			for _, key := range []string{"A", "B"} {
+				if err := ch.PublishWithContext(context.Background(), "gateway", key, false, false, amqp091.Publishing{Body: []byte(`{"n":1}`)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			waitFor(t, "events of both", func() bool { return printed(c, `{"n":1}`) == 2 })
+			c.kill()
+		})
+	}
+}
+
 // printed returns how often a consumer has printed what is in the data of an event.
 func printed(c *consumer, data string) int {
 	return strings.Count(strings.ReplaceAll(c.out.String(), " ", ""), data)

@@ -31,6 +31,7 @@ type consumerLanguage struct {
 // consumerLanguages returns all.
 func consumerLanguages(t *testing.T) []consumerLanguage {
 	t.Helper()
+	inputs.Do(readInputs)
 	docs, err := filepath.Abs("../../docs/consumers")
 	if err != nil {
 		t.Fatal(err)

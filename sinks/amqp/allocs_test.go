@@ -6,6 +6,7 @@
 package amqp
 
 import (
+	"context"
 	"testing"
 
 	"sluice/engine"
@@ -25,13 +26,20 @@ func TestPublishAllocates(t *testing.T) {
 		batch[i] = engine.Event{Session: "s", Type: []byte("MESSAGE_CREATE"), Data: make([]byte, 700)}
 	}
 	left := make(chan int, len(batch))
+	patient, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	acked := func(n int) { left <- n }
 	publish := func() {
 		if err := s.Publish(t.Context(), batch, acked); err != nil {
 			t.Fatal(err)
 		}
 		for n := 0; n < len(batch); {
-			n += <-left
+			select {
+			case m := <-left:
+				n += m
+			case <-patient.Done():
+				t.Fatal("a batch is not acknowledged")
+			}
 		}
 	}
 	publish()

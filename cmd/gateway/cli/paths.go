@@ -120,6 +120,9 @@ func tryIn(dir, at string) error {
 
 // appendable reports why a file cannot be appended to, or made.
 func appendable(path string) error {
+	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+		return fmt.Errorf("%s is a named pipe, which can wait for a reader for ever; it should be a file", path)
+	}
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err == nil {
 		return f.Close()

@@ -62,6 +62,9 @@ func (c *Config) read(row Setting, n *node, at Origin, r *report) {
 		r.add(Error, n.at, row.Key, "%.60q begins with what a shell replaces, and there is none here; write the whole path", n.text)
 		return
 	}
+	if n.kind == kindText {
+		r.secrets.addLogin(n.text)
+	}
 	before := len(r.problems)
 	row.read(c, input{node: n, key: row.Key, r: r})
 	if r.problems[before:].Failed() {

@@ -139,6 +139,22 @@ func (r *redactor) add(secret string) {
 	}
 }
 
+// addLogin adds the password of an address, which may stand in a setting that takes none, and be quoted
+// with it.
+func (r *redactor) addLogin(text string) {
+	at := strings.LastIndexByte(text, '@')
+	if at < 0 {
+		return
+	}
+	login := text[:at]
+	if _, rest, found := strings.Cut(login, "://"); found {
+		login = rest
+	}
+	if _, password, found := strings.Cut(login, ":"); found {
+		r.add(password)
+	}
+}
+
 func (r redactor) redact(text string) string {
 	for _, secret := range r {
 		text = strings.ReplaceAll(text, secret, mask)

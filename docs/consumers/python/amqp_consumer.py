@@ -42,6 +42,8 @@ def serve(events, journal, commands):
         print("bound", file=sys.stderr, flush=True)
         while True:
             connection.process_data_events(time_limit=1)
+            if len(channel.consumer_tags) < len(queues):
+                raise pika.exceptions.ConsumerCancelled("a queue was deleted")
             taken, batch[:] = batch[:], []
             if not taken:
                 continue

@@ -25,13 +25,21 @@ def names():
     return sys.argv[1:]
 
 
+def number(value) -> int:
+    """Returns a field or header as a number, 0 for what is none: it is not the gateway's."""
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError):
+        return 0
+
+
 class Event:
     """An event as it comes from a broker. Without redis.fields or amqp.headers it has no session
     and no seq: repeats of it are not known."""
 
     def __init__(self, name, value, shard, session, seq):
-        self.name, self.value, self.session = name, value, session or ""
-        self.shard, self.seq = int(shard or 0), int(seq or 0)
+        self.name, self.value, self.session = name, value, str(session or "")
+        self.shard, self.seq = number(shard), number(seq)
 
     def work(self):
         """What the bot does for an event that it has not processed: here it prints the event as a
@@ -65,16 +73,21 @@ class Journal:
 
     def process(self, events):
         """Works on those of the events that it has not processed, and notes them in one
-        transaction. After an error the journal is opened anew."""
+        transaction. After an OSError of the file the journal is opened anew."""
         done, shards = [], set()
-        for event in events:
-            seen = self._seen.setdefault(event.shard, Seen())
-            if seen.has(event.session, event.seq):
-                continue
-            event.work()
-            seen.add(event.session, event.seq)
-            done.append([event.name, event.shard, event.session, event.seq])
-            shards.add(event.shard)
+        try:
+            for event in events:
+                seen = self._seen.setdefault(event.shard, Seen())
+                if seen.has(event.session, event.seq):
+                    continue
+                event.work()
+                seen.add(event.session, event.seq)
+                done.append([event.name, event.shard, event.session, event.seq])
+                shards.add(event.shard)
+        finally:  # of work that fails, what was done before it is noted: it is known, and skipped when it comes again
+            self._note(done, shards)
+
+    def _note(self, done, shards):
         if self._file is None or not done:
             return
         line = json.dumps({"done": done, "seen": {shard: str(self._seen[shard]) for shard in shards}}).encode() + b"\n"

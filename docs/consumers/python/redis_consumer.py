@@ -24,7 +24,7 @@ claim_after = float(os.environ.get("CLAIM_AFTER") or 60)
 
 
 def text(value):
-    return value.decode() if value is not None else None
+    return value.decode(errors="replace") if value is not None else None
 
 
 def serve(client, streams, commands):

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -60,7 +61,7 @@ func serve(events []string, journal *consumers.Journal, command *string) error {
 	}
 	// A queue for each event, or one for all, as QUEUE says.
 	queues := map[string]bool{}
-	messages := make(chan amqp.Delivery, prefetch)
+	messages := make(chan amqp.Delivery, prefetch*max(1, len(events))) // the prefetch of each queue
 	for _, event := range events {
 		queue := consumers.Setting("QUEUE", exchange+":bots:"+event)
 		if !queues[queue] {
@@ -82,6 +83,7 @@ func serve(events []string, journal *consumers.Journal, command *string) error {
 			for m := range from {
 				messages <- m
 			}
+			ch.Close() // the queue was deleted, if it is still open
 		}()
 	}
 	log.Print("bound")
@@ -92,6 +94,9 @@ func serve(events []string, journal *consumers.Journal, command *string) error {
 		case m := <-messages:
 			batch = append(batch, m)
 		case err := <-closed:
+			if err == nil {
+				return errors.New("the channel is closed: a queue was deleted")
+			}
 			return fmt.Errorf("the channel is closed: %w", err)
 		}
 		for len(messages) > 0 && len(batch) < prefetch {
