@@ -12,6 +12,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +25,7 @@ type failing struct {
 	Memory
 	lock  sync.Mutex
 	err   error
-	saves int
+	saves atomic.Int64
 	loads error // what Load returns
 }
 
@@ -44,7 +45,7 @@ func (f *failing) fail(err error) {
 func (f *failing) Save(ctx context.Context, changes State) error {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	f.saves++
+	f.saves.Add(1)
 	if f.err != nil {
 		return f.err
 	}
@@ -113,18 +114,18 @@ func TestKeeper(t *testing.T) {
 		}()
 		wait := func(d time.Duration) { e.set(now, starts); time.Sleep(d); synctest.Wait() }
 		wait(time.Second)
-		if store.saves != 1 {
-			t.Errorf("%d saves of one change", store.saves)
+		if store.saves.Load() != 1 {
+			t.Errorf("%d saves of one change", store.saves.Load())
 		}
 		now[0], now[1] = engine.Session{ID: "a", Seq: 9, Shards: 2}, engine.Session{ID: "b", Seq: 3, Shards: 2}
 		wait(time.Second)
-		if store.saves != 2 {
-			t.Errorf("%d saves of two changes", store.saves)
+		if store.saves.Load() != 2 {
+			t.Errorf("%d saves of two changes", store.saves.Load())
 		}
 		starts = engine.Starts{Count: 3, Until: time.Now().Add(time.Hour)}
 		wait(time.Second)
-		if _, got, err := newKeeper().Load(t.Context()); err != nil || got != starts || store.saves != 3 {
-			t.Errorf("the count of identifies is %+v after %d saves, %v", got, store.saves, err)
+		if _, got, err := newKeeper().Load(t.Context()); err != nil || got != starts || store.saves.Load() != 3 {
+			t.Errorf("the count of identifies is %+v after %d saves, %v", got, store.saves.Load(), err)
 		}
 		store.fail(errors.New("disk full"))
 		now[0] = engine.Session{ID: "a", Seq: 10, Shards: 2}
@@ -236,13 +237,13 @@ func TestKeeperWakes(t *testing.T) {
 		go k.Run(ctx, e)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if len(e.stored) != 1 || store.saves != 1 {
-			t.Fatalf("told %v after %d saves", e.stored, store.saves)
+		if len(e.stored) != 1 || store.saves.Load() != 1 {
+			t.Fatalf("told %v after %d saves", e.stored, store.saves.Load())
 		}
 		k.Wake()
 		synctest.Wait()
-		if len(e.stored) != 2 || store.saves != 1 {
-			t.Errorf("told %v after %d saves", e.stored, store.saves)
+		if len(e.stored) != 2 || store.saves.Load() != 1 {
+			t.Errorf("told %v after %d saves", e.stored, store.saves.Load())
 		}
 	})
 }
@@ -266,8 +267,8 @@ func TestKeeperAfterFailedLoad(t *testing.T) {
 		go k.Run(ctx, e)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if store.saves != 1 || len(e.stored) != 100 {
-			t.Errorf("%d saves of 100 sessions that do not change, and %d notified", store.saves, len(e.stored))
+		if store.saves.Load() != 1 || len(e.stored) != 100 {
+			t.Errorf("%d saves of 100 sessions that do not change, and %d notified", store.saves.Load(), len(e.stored))
 		}
 		notified := len(e.stored)
 		k.Wake()

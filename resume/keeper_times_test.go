@@ -5,6 +5,7 @@ package resume
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,11 +31,11 @@ func run(t *testing.T, k *Keeper, e Engine) {
 // recorder is a store that counts what it gets.
 type recorder struct {
 	failing
-	written int // checkpoints
+	written atomic.Int64 // checkpoints
 }
 
 func (r *recorder) Save(ctx context.Context, changes State) error {
-	r.written += len(changes.Checkpoints)
+	r.written.Add(int64(len(changes.Checkpoints)))
 	return r.failing.Save(ctx, changes)
 }
 
@@ -54,8 +55,8 @@ func TestKeeperRenews(t *testing.T) {
 				t.Fatalf("what is stored of a session that goes on is %v old", age)
 			}
 		}
-		if store.written > 4*hours+1 {
-			t.Errorf("stored %d times in %d hours", store.written, hours)
+		if store.written.Load() > 4*hours+1 {
+			t.Errorf("stored %d times in %d hours", store.written.Load(), hours)
 		}
 	})
 }
@@ -84,11 +85,11 @@ func TestKeeperLeavesFailingStoreAlone(t *testing.T) {
 		e.set(map[int]engine.Session{0: {ID: "a", Seq: 1, Shards: 1}}, engine.Starts{})
 		k := &Keeper{Store: store, Bot: 7, Log: quiet}
 		run(t, k, e)
-		asked := func(d time.Duration) int {
-			before := store.saves
+		asked := func(d time.Duration) int64 {
+			before := store.saves.Load()
 			time.Sleep(d)
 			synctest.Wait()
-			return store.saves - before
+			return store.saves.Load() - before
 		}
 		asked(time.Second)
 		if n := asked(time.Minute); n != 12 {
@@ -99,10 +100,10 @@ func TestKeeperLeavesFailingStoreAlone(t *testing.T) {
 		if n := asked(time.Minute); n < 55 || n > 61 {
 			t.Errorf("a store that fails was asked %d times in a minute, want one each second", n)
 		}
-		before := store.saves
+		before := store.saves.Load()
 		k.Wake()
 		synctest.Wait()
-		if n := store.saves - before; n != 1 {
+		if n := store.saves.Load() - before; n != 1 {
 			t.Errorf("asked %d times by Wake, want 1", n)
 		}
 		store.fail(nil)

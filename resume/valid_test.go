@@ -241,15 +241,15 @@ func TestKeeperRefuses(t *testing.T) {
 		first := engine.Session{ID: "a", Seq: 9, Shards: 2}
 		save(first)
 		long := engine.Session{ID: strings.Repeat("x", 5_000), Seq: 1, Shards: 2}
-		saves := store.saves
+		saves := store.saves.Load()
 		if got := save(long); !maps.Equal(got, map[int]engine.Session{1: other}) {
 			t.Errorf("stored %+v", got)
 		}
 		if n := strings.Count(log.String(), "cannot be stored"); n != 1 || len(log.String()) > 1_000 {
 			t.Errorf("logged %d times in %d bytes: %q", n, log.Len(), log.String()[:min(log.Len(), 1_000)])
 		}
-		if store.saves != saves+1 {
-			t.Errorf("%d saves of one removal", store.saves-saves)
+		if store.saves.Load() != saves+1 {
+			t.Errorf("%d saves of one removal", store.saves.Load()-saves)
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		k.Wake()

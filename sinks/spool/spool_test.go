@@ -101,13 +101,31 @@ func check(ev *engine.Event) (int64, error) {
 	return ev.Seq, nil
 }
 
+// logbook keeps what is logged, by any goroutine.
+type logbook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // trial is a spool and what is sent through it. It runs on fake time, over a disk in memory if it has no directory.
 type trial struct {
 	t     *testing.T
 	sink  *Sink
 	disk  testDisk
 	inner *broker
-	log   *bytes.Buffer
+	log   *logbook
 	full  atomic.Bool
 	sent  int64
 	acked atomic.Int64
@@ -117,7 +135,7 @@ func try(t *testing.T, o Options) *trial { return tryDisk(t, o, newDisk()) }
 
 func tryDisk(t *testing.T, o Options, d testDisk) *trial {
 	t.Helper()
-	tr := &trial{t: t, disk: d, inner: &broker{up: true}, log: new(bytes.Buffer)}
+	tr := &trial{t: t, disk: d, inner: &broker{up: true}, log: new(logbook)}
 	o.Log = slog.New(slog.NewTextHandler(tr.log, nil))
 	o.Full = tr.full.Load
 	var err error
