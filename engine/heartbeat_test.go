@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"testing"
 	"time"
@@ -31,18 +32,23 @@ type sentPayload struct {
 func (p *path) sent(tb testing.TB) (sent []sentPayload) {
 	tb.Helper()
 	for r := bytes.NewReader(p.s.out); r.Len() > 0; {
-		f, err := ws.ReadFrame(r)
+		h, err := ws.ReadHeader(r)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		if f = ws.UnmaskFrame(f); f.Header.OpCode != ws.OpText {
+		payload := make([]byte, h.Length)
+		if _, err := io.ReadFull(r, payload); err != nil {
+			tb.Fatal(err)
+		}
+		ws.Cipher(payload, h.Mask, 0)
+		if h.OpCode != ws.OpText {
 			continue
 		}
 		var e struct {
 			Op wire.Opcode
 			D  json.RawMessage
 		}
-		if err := json.Unmarshal(f.Payload, &e); err != nil {
+		if err := json.Unmarshal(payload, &e); err != nil {
 			tb.Fatal(err)
 		}
 		sent = append(sent, sentPayload{p.now, e.Op, string(e.D)})
