@@ -203,13 +203,16 @@ func (c *Config) finishAMQP(r *report) {
 	c.finishTLS(r, "amqp", c.AMQP.TLS)
 }
 
-// finishPasswords tells of passwords of brokers that are not masked. Those of RabbitMQ's own guest
-// are known to everybody.
+// finishPasswords warns of passwords of brokers and the proxy that are not masked. Those of
+// RabbitMQ's own guest are known to everybody.
 func (c *Config) finishPasswords(r *report) {
-	for key, urls := range map[string][]SecretURL{"redis.urls": c.Redis.URLs, "amqp.url": c.AMQP.URLs} {
-		for _, u := range urls {
+	for _, setting := range []struct {
+		key  string
+		urls []SecretURL
+	}{{"redis.urls", c.Redis.URLs}, {"amqp.url", c.AMQP.URLs}, {"proxy", []SecretURL{c.Proxy}}} {
+		for _, u := range setting.urls {
 			if password, ok := u.password(); ok && password != "" && password != "guest" && isCommon(password) {
-				r.add(Warning, c.origins[key], key, "so common a password is not masked in the log, in which it stands for something else; choose another")
+				r.add(Warning, c.origins[setting.key], setting.key, "so common a password is not masked in the log, in which it stands for something else; choose another")
 				break
 			}
 		}

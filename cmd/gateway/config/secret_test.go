@@ -129,9 +129,10 @@ func TestCommonWords(t *testing.T) {
 	for _, word := range []string{"the", "gateway", "Gateway", "redis", "events", "password", "guest"} {
 		c, problems := Load(Sources{Environ: []string{
 			"DISCORD_TOKEN=" + word, "DISCORD_API_HOST=127.0.0.1:1", "DISCORD_INTENTS=GUILDS",
-			"BROKER_TYPE=redis", "REDIS_URL=redis://bob:" + word + "@127.0.0.1:1",
+			"BROKER_TYPE=redis", "REDIS_URL=redis://bob:" + word + "@127.0.0.1:1", "DISCORD_PROXY=http://bob:" + word + "@127.0.0.1:1",
 		}})
-		if problems.Failed() || !strings.Contains(fmt.Sprint(problems), "is not masked in the log") {
+		warned := strings.Count(fmt.Sprint(problems), "password is not masked in the log")
+		if problems.Failed() || warned != 2 && word != "guest" {
 			t.Errorf("%s: %v", word, problems)
 		}
 		if got := c.Secrets().Redact(line); got != line {
