@@ -79,7 +79,7 @@ func (b *bot) ask(key, body string) string {
 		}
 		return string(d.Body)
 	case <-time.After(patience):
-		b.t.Fatalf("no reply for %q", body)
+		b.t.Fatalf("no reply for %q; the queues:\n%s", body, b.tr.node.Ctl("list_queues", "name", "messages_ready", "messages_unacknowledged", "consumers", "state"))
 		return ""
 	}
 }
