@@ -8,6 +8,7 @@ package amqp
 import (
 	"context"
 	"testing"
+	"time"
 
 	"sluice/engine"
 )
@@ -26,7 +27,7 @@ func TestPublishAllocates(t *testing.T) {
 		batch[i] = engine.Event{Session: "s", Type: []byte("MESSAGE_CREATE"), Data: make([]byte, 700)}
 	}
 	left := make(chan int, len(batch))
-	patient, cancel := context.WithTimeout(t.Context(), patience)
+	patient, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	acked := func(n int) { left <- n }
 	publish := func() {

@@ -1,3 +1,5 @@
+//go:build unix
+
 // This file tests the fields that tell a gap from the last event of its session.
 
 package redis
