@@ -128,14 +128,7 @@ func runConsumer(t *testing.T, gateway string, c *consumer, env ...string) {
 		return slices.ContainsFunc(srv.Ledger().Commands(), func(c sim.Command) bool { return strings.Contains(string(c.Raw), `"nonce":"docs"`) })
 	})
 	srv.Burst(0, 200)
-	srv.Silence()
-	want := -1
-	waitFor(t, "silence", func() bool {
-		before := want
-		want = int(srv.Ledger().Summary().Events)
-		time.Sleep(100 * time.Millisecond)
-		return before == want
-	})
+	want := silence(t, srv)
 	printed := func() (n int) {
 		for line := range strings.Lines(c.out.String()) {
 			if strings.HasPrefix(line, "{") {

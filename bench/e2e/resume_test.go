@@ -58,8 +58,7 @@ func TestResumedByFile(t *testing.T) {
 				p = start()
 			}
 			waitFor(t, "the shards", func() bool { return srv.Connected() == shards })
-			srv.Silence()
-			want := int(srv.Ledger().Summary().Events)
+			want := silence(t, srv)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			type key struct {
