@@ -102,7 +102,7 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// A full disk is told, does no harm to what is there, and is over when there is room.
+// A full disk is logged, does no harm to what is there, and is over when there is room.
 func TestDiskFull(t *testing.T) {
 	d := newDisk()
 	f, err := openFile(d, quiet)

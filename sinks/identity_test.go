@@ -30,7 +30,7 @@ func TestGapIdentity(t *testing.T) {
 	again := lost // by the next process, whose checkpoint stands elsewhere
 	again.Seq = 8800
 	if s, n := Identity(&again); s != session || n != seq {
-		t.Errorf("the gap that comes again is %s %d", s, n)
+		t.Errorf("the redelivered gap is %s %d", s, n)
 	}
 	if n := testing.AllocsPerRun(100, func() { Identity(&last) }); n > 0 {
 		t.Errorf("%v allocations", n)

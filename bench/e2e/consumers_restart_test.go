@@ -56,7 +56,7 @@ func TestConsumersRedisRestart(t *testing.T) {
 	}
 }
 
-// RabbitMQ restarts: the consumers go on, and process nothing again of what comes again.
+// RabbitMQ restarts: the consumers go on, and process nothing again of what is redelivered.
 func TestConsumersAMQPRestart(t *testing.T) {
 	t.Parallel()
 	node := rabbitmq.Start(t, "")

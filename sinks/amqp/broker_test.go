@@ -254,13 +254,13 @@ func testMistakes(t *testing.T, node *rabbitmq.Node) {
 						t.Errorf("%q does not contain %q", err, w)
 					}
 				}
-				// What is told while it goes on trying does not hold the password either.
+				// What is logged while it goes on trying does not hold the password either.
 				if err := tr.Publish(t.Context(), tr.events(1, 1, 1), func(int) {}); err != nil {
 					t.Fatal(err)
 				}
 				until(t, "a warning", func() bool { return tr.log.count("level=WARN") > 0 })
 				if strings.Contains(err.Error()+tr.log.String(), "s3cret") {
-					t.Errorf("the password is told: %v\n%s", err, tr.log)
+					t.Errorf("the password is logged: %v\n%s", err, tr.log)
 				}
 			})
 		})

@@ -43,7 +43,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%q does not contain %q", err, tt.want)
 		}
 		if strings.Contains(strings.ReplaceAll(err.Error(), `heartbeat "s3cret"`, ""), "s3cret") {
-			t.Errorf("the password is told: %v", err)
+			t.Errorf("the password is logged: %v", err)
 		}
 	}
 	_, addresses, err := with(good+"/a%2Fb?heartbeat=7", "amqps://host:1").complete()

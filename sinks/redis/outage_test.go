@@ -143,7 +143,7 @@ func TestAbsentAtStart(t *testing.T) {
 	}
 }
 
-// A paused server: what was on its way is written when it goes on, and once.
+// A paused server: what was in flight is written when it goes on, and once.
 func TestPaused(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)

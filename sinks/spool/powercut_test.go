@@ -55,7 +55,7 @@ func (l *logged) session(r *rand.Rand) (finished bool) {
 }
 
 // The power is cut at every operation in turn, and the disk keeps of what was not synced now this, now
-// that: what was written and is not delivered is left, in order, and at most what was delivered comes again.
+// that: what was written and is not delivered is left, in order, and at most what was delivered is redelivered.
 func TestPowerCut(t *testing.T) {
 	for cut := 0; ; cut++ {
 		r := rand.New(rand.NewPCG(uint64(cut), 7))

@@ -508,7 +508,7 @@ func TestReadFails(t *testing.T) {
 }
 
 // What is acknowledged is there after a crash at any moment, of the process or of the machine; some of
-// it may come again, in order.
+// it may be redelivered, in order.
 func TestCrash(t *testing.T) {
 	for seed := range uint64(40) {
 		synctest.Test(t, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"sluice/engine"
 )
 
-// An event that is on its way to be sent again when the demo ends is not lost.
+// An event that is still to be redelivered when the demo ends is not lost.
 func TestDemoCount(t *testing.T) {
 	for _, c := range []struct {
 		report sim.Report

@@ -85,7 +85,7 @@ func settings(t *testing.T, environ ...string) *config.Config {
 	return cfg
 }
 
-// A store that is away is waited for, as long as a session lasts, and no longer; another mistake is told at once.
+// A store that is away is waited for, as long as a session lasts, and no longer; another mistake is reported at once.
 func TestStoreIsWaitedFor(t *testing.T) {
 	refused := errors.New("connection refused")
 	onRedis, required := []string{"SHARD_STORE_TYPE=redis"}, []string{"SHARD_STORE_TYPE=redis", "BROKER_TYPE=redis", "BROKER_REQUIRED=true"}

@@ -14,7 +14,7 @@ var assignment = regexp.MustCompile(`(?m)^[\s{]*(export\s+)?["']?[A-Za-z_][A-Za-
 // placeholder matches what stands for a token until it is replaced.
 var placeholder = regexp.MustCompile(`^(\$\{?[A-Za-z_].*|<.*>|\{\{.*\}\}|%[A-Za-z_]+%)$`)
 
-// token returns the token in a text. What is wrong with it is told without it.
+// token returns the token in a text. What is wrong with it is reported without it.
 func (in input) token(text string) Secret {
 	in.r.secrets.add(text)
 	text = strings.TrimSpace(strings.TrimPrefix(text, "\ufeff"))
