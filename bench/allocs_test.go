@@ -29,6 +29,7 @@ import (
 
 	"sluice/engine"
 	"sluice/resume"
+	"sluice/sinks"
 	"sluice/sinks/stdio"
 	"sluice/wire"
 )
@@ -76,11 +77,11 @@ func newServer(t *testing.T, conn net.Conn, c wire.Compression) *server {
 
 // signalling tells of every batch that the sink behind it has taken.
 type signalling struct {
-	engine.Sink
+	sinks.Sink
 	taken chan int
 }
 
-func (s signalling) Publish(ctx context.Context, batch []engine.Event, acked func(int)) error {
+func (s signalling) Publish(ctx context.Context, batch []sinks.Event, acked func(int)) error {
 	err := s.Sink.Publish(ctx, batch, acked)
 	s.taken <- len(batch)
 	return err
@@ -89,7 +90,7 @@ func (s signalling) Publish(ctx context.Context, batch []engine.Event, acked fun
 // discard is a sink that takes everything.
 type discard struct{}
 
-func (discard) Publish(_ context.Context, batch []engine.Event, acked func(int)) error {
+func (discard) Publish(_ context.Context, batch []sinks.Event, acked func(int)) error {
 	acked(len(batch))
 	return nil
 }
@@ -106,7 +107,7 @@ func TestAllocs(t *testing.T) {
 			for _, c := range []wire.Compression{wire.CompressionZstd, wire.CompressionZlib, wire.CompressionNone} {
 				for _, output := range outputs {
 					t.Run(fmt.Sprintf("%s/TLS %v/%v/%s", name, secure, c, output), func(t *testing.T) {
-						var sink engine.Sink = discard{}
+						var sink sinks.Sink = discard{}
 						if output == "stdio" {
 							sink = stdio.NewSink(io.Discard, stdio.JSON)
 						}
@@ -153,7 +154,7 @@ type path struct {
 
 // startPath starts an engine and takes its connection as far as the session's beginning. Its
 // checkpoints are written to store, if there is one.
-func startPath(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compression, sink engine.Sink, store resume.Store) *path {
+func startPath(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compression, sink sinks.Sink, store resume.Store) *path {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -240,7 +241,7 @@ func (p *path) end() {
 
 // allocs returns how often the process allocates for an event that goes from a
 // socket, through an engine, to the sink.
-func allocs(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compression, sink engine.Sink, store resume.Store) float64 {
+func allocs(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compression, sink sinks.Sink, store resume.Store) float64 {
 	taken := make(chan int, 1)
 	p := startPath(t, reader, secure, c, signalling{sink, taken}, store)
 	defer p.end()

@@ -18,6 +18,7 @@ import (
 	"sluice/engine"
 	"sluice/sinks"
 	"sluice/sinks/amqp"
+	"sluice/sinks/broker"
 	"sluice/sinks/redis"
 	"sluice/sinks/sinktest/rabbitmq"
 	"sluice/sinks/sinktest/redistest"
@@ -26,13 +27,13 @@ import (
 
 // counting counts what the sink behind it acknowledges.
 type counting struct {
-	engine.Sink
+	sinks.Sink
 	count func(int)
 	ack   func(int) // the engine's, always the same
 	acked atomic.Int64
 }
 
-func (c *counting) Publish(ctx context.Context, batch []engine.Event, acked func(int)) error {
+func (c *counting) Publish(ctx context.Context, batch []sinks.Event, acked func(int)) error {
 	if c.count == nil {
 		c.ack = acked
 		c.count = func(n int) {
@@ -52,19 +53,19 @@ const brokerAllocs = 0.2
 func TestBrokerAllocs(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	body := sinks.Format{}.Append
+	body := broker.Format{}.Append
 	for _, tt := range []struct {
 		name string
-		sink func(t *testing.T) engine.Sink
+		sink func(t *testing.T) sinks.Sink
 	}{
-		{"redis", func(t *testing.T) engine.Sink {
+		{"redis", func(t *testing.T) sinks.Sink {
 			client, err := redis.NewClientOption([]string{redistest.Start(t).Addr}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return redis.New(redis.Options{Client: client, Body: body, MaxLen: 1000, Log: quiet})
 		}},
-		{"amqp", func(t *testing.T) engine.Sink {
+		{"amqp", func(t *testing.T) sinks.Sink {
 			s, err := amqp.New(amqp.Options{URLs: []string{rabbitmq.Start(t, "").URL()}, Body: body, Headers: true, Log: quiet})
 			if err != nil {
 				t.Fatal(err)

@@ -6,17 +6,14 @@ package engine
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"sluice/sinks"
 	"sluice/wire"
 )
-
-// ErrQueueFull is returned by Send when a shard's command queue is full.
-var ErrQueueFull = errors.New("the shard's command queue is full")
 
 const (
 	// Presence updates beyond 5 in 20 s are dropped by Discord in silence. A
@@ -122,7 +119,7 @@ func (q *commandQueue) add(c wire.Command, packet []byte, sent func()) error {
 		size -= len(old.packet) + commandOverhead
 	}
 	if count >= q.limit || q.maxBytes > 0 && size > 0 && q.bytes+size > q.maxBytes {
-		return fmt.Errorf("%w: %d commands of %d bytes wait", ErrQueueFull, len(q.waiting)+q.merged, q.bytes)
+		return fmt.Errorf("%w: %d commands of %d bytes wait", sinks.ErrQueueFull, len(q.waiting)+q.merged, q.bytes)
 	}
 	q.bytes += size
 	q.idle = time.Time{}
@@ -154,7 +151,7 @@ func (q *commandQueue) merge(i int, sent func()) error {
 	w := &q.waiting[i]
 	if len(w.sent) > 0 {
 		if len(q.waiting)+q.merged >= q.limit {
-			return fmt.Errorf("%w: %d commands wait, %d of them for equal ones", ErrQueueFull, len(q.waiting)+q.merged, q.merged)
+			return fmt.Errorf("%w: %d commands wait, %d of them for equal ones", sinks.ErrQueueFull, len(q.waiting)+q.merged, q.merged)
 		}
 		q.merged++
 	}

@@ -13,6 +13,7 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -39,14 +40,14 @@ func TestEqualRequestsAreOne(t *testing.T) {
 		var acked atomic.Int32
 		const all = `{"op":8,"d":{"guild_id":"4194304","query":"","limit":0}}`
 		for range 300 {
-			if err := w.engine.Send(t.Context(), engine.Command{Guild: 1 << 22, Packet: []byte(all), Sent: func() { acked.Add(1) }}); err != nil {
+			if err := w.engine.Send(t.Context(), sinks.Command{Guild: 1 << 22, Packet: []byte(all), Sent: func() { acked.Add(1) }}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		full := 0
 		for i := range 1100 {
 			packet := fmt.Sprintf(`{"op":4,"d":{"guild_id":"%d","channel_id":"1"}}`, (3*i+2)<<22)
-			if err := w.engine.Send(t.Context(), engine.Command{Shard: 2, Packet: []byte(packet)}); errors.Is(err, engine.ErrQueueFull) {
+			if err := w.engine.Send(t.Context(), sinks.Command{Shard: 2, Packet: []byte(packet)}); errors.Is(err, sinks.ErrQueueFull) {
 				full++
 			} else if err != nil {
 				t.Fatal(err)
@@ -56,7 +57,7 @@ func TestEqualRequestsAreOne(t *testing.T) {
 			t.Errorf("%d of 1,100 commands found the queue full, want 100", full)
 		}
 		for shard := range 2 {
-			if err := w.engine.Send(t.Context(), engine.Command{Shard: shard, Packet: []byte(
+			if err := w.engine.Send(t.Context(), sinks.Command{Shard: shard, Packet: []byte(
 				`{"op":3,"d":{"since":null,"activities":[],"status":"idle","afk":false}}`)}); err != nil {
 				t.Fatal(err)
 			}
@@ -84,7 +85,7 @@ func TestLeaveAndRejoin(t *testing.T) {
 		leave := `{"op":4,"d":{"guild_id":"4194304","channel_id":null,"self_mute":false,"self_deaf":false}}`
 		join := strings.Replace(leave, "null", `"5"`, 1)
 		for _, packet := range []string{leave, join, join} {
-			if err := w.engine.Send(t.Context(), engine.Command{Packet: []byte(packet)}); err != nil {
+			if err := w.engine.Send(t.Context(), sinks.Command{Packet: []byte(packet)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -113,7 +114,7 @@ func TestGuildOfAnotherShard(t *testing.T) {
 			{`{"op":31,"d":{"guild_ids":["%s"]}}`, "op 31: the packet goes to shard 1, and guild 8388608 in it belongs to shard 0"},
 			{`{"op":31,"d":{"guild_ids":["%s","4194304"]}}`, ""}, // Discord answers for its own
 		} {
-			for _, route := range []engine.Command{{Shard: 1}, {Guild: 3 << 22}} {
+			for _, route := range []sinks.Command{{Shard: 1}, {Guild: 3 << 22}} {
 				route.Packet = fmt.Appendf(nil, c.packet, other)
 				err := w.engine.Send(t.Context(), route)
 				if c.wrong == "" && err != nil || c.wrong != "" && (err == nil || err.Error() != c.wrong) {
@@ -148,7 +149,7 @@ func TestCommandNotWritten(t *testing.T) {
 		send := func(n int) {
 			t.Helper()
 			packet := fmt.Appendf(nil, `{"op":31,"d":{"guild_ids":["%d"]}}`, n)
-			if err := w.engine.Send(t.Context(), engine.Command{Packet: packet, Sent: func() { acked.Add(1) }}); err != nil {
+			if err := w.engine.Send(t.Context(), sinks.Command{Packet: packet, Sent: func() { acked.Add(1) }}); err != nil {
 				t.Fatal(err)
 			}
 		}

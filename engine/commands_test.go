@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -43,7 +44,7 @@ func TestCommandQueue(t *testing.T) {
 		add(t, &q, sounds, "a")
 		add(t, &q, voice(1), "b")
 		add(t, &q, sounds, "c")
-		if err := q.add(sounds, []byte("d"), nil); !errors.Is(err, ErrQueueFull) {
+		if err := q.add(sounds, []byte("d"), nil); !errors.Is(err, sinks.ErrQueueFull) {
 			t.Errorf("the fourth command: %v", err)
 		}
 		if got, again := drain(&q, now); got != "abc" || !again.IsZero() {
@@ -163,7 +164,7 @@ func TestCommandQueue(t *testing.T) {
 		q := commandQueue{limit: 3}
 		for i := range 5 {
 			err := q.add(sounds, []byte("a"), func() {})
-			if errors.Is(err, ErrQueueFull) != (i >= 3) {
+			if errors.Is(err, sinks.ErrQueueFull) != (i >= 3) {
 				t.Errorf("command %d: %v", i, err)
 			}
 		}
@@ -175,11 +176,11 @@ func TestCommandQueue(t *testing.T) {
 		for i := range 20 {
 			packet[0] = byte(i)
 			err := q.add(sounds, bytes.Clone(packet), nil)
-			if errors.Is(err, ErrQueueFull) != (i >= 10) || q.bytes > q.maxBytes {
+			if errors.Is(err, sinks.ErrQueueFull) != (i >= 10) || q.bytes > q.maxBytes {
 				t.Errorf("command %d: %v; %d bytes", i, err, q.bytes)
 			}
 		}
-		if err := q.add(sounds, bytes.Clone(packet[:1]), nil); !errors.Is(err, ErrQueueFull) {
+		if err := q.add(sounds, bytes.Clone(packet[:1]), nil); !errors.Is(err, sinks.ErrQueueFull) {
 			t.Errorf("another: %v", err)
 		}
 		drain(&q, now)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -124,7 +125,7 @@ func (s *shard) forget(now time.Time, reason string) {
 		return
 	}
 	// Before the session goes: whoever stores either finds it or the gap.
-	s.lose(Gap{s.session.id, s.session.seq.Load(), now.UnixMilli(), reason}, s.session)
+	s.lose(sinks.Gap{Session: s.session.id, Seq: s.session.seq.Load(), At: now.UnixMilli(), Reason: reason}, s.session)
 	s.log.Warn("session lost: events since its last one that Discord does not send again are lost",
 		"after_seq", s.session.seq.Load(), "reason", reason)
 	s.counters.lost.Add(1)

@@ -16,6 +16,7 @@ import (
 
 	"sluice/engine/failpoint"
 	"sluice/internal/proxy"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -241,7 +242,7 @@ func (e *Engine) shardIDs(info wire.GatewayBot) (count int, ids []int, err error
 // until Run has learnt of its shards, or ctx is done, and for no shard. The error says why
 // a command is refused: with ErrQueueFull it may be sent again later. Send does not keep
 // c.Packet.
-func (e *Engine) Send(ctx context.Context, c Command) error {
+func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 	select {
 	case <-e.started:
 	case <-e.ended:
@@ -250,7 +251,7 @@ func (e *Engine) Send(ctx context.Context, c Command) error {
 	}
 	select {
 	case <-e.ended:
-		return ErrStopped
+		return sinks.ErrStopped
 	default:
 	}
 	f := e.running.Load()
@@ -263,7 +264,7 @@ func (e *Engine) Send(ctx context.Context, c Command) error {
 		if id < 0 || id >= f.env.shards {
 			return fmt.Errorf("shard %d does not exist with %d shards", id, f.env.shards)
 		}
-		return &ElsewhereError{Shard: id}
+		return &sinks.NotLocalError{Shard: id}
 	}
 	parsed, err := wire.ParseCommand(c.Packet)
 	if err != nil {
@@ -304,7 +305,7 @@ func (e *Engine) Shards(ctx context.Context) (count int, ids []int, err error) {
 	select {
 	case <-e.started:
 	case <-e.ended:
-		return 0, nil, ErrStopped
+		return 0, nil, sinks.ErrStopped
 	case <-ctx.Done():
 		return 0, nil, ctx.Err()
 	}

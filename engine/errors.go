@@ -83,15 +83,3 @@ func fatalStatus(status int) *FatalError {
 	}
 	return e
 }
-
-// ErrStopped is returned by Send when the engine has ended, or does not begin.
-var ErrStopped = errors.New("the gateway has stopped")
-
-// ElsewhereError is returned by Send for a command to a shard of the bot that this
-// engine does not run.
-type ElsewhereError struct{ Shard int }
-
-// Error says which shard it is.
-func (e *ElsewhereError) Error() string {
-	return fmt.Sprintf("shard %d is not run by this process", e.Shard)
-}

@@ -14,6 +14,7 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -258,7 +259,7 @@ func TestCommandDuringResume(t *testing.T) {
 		}
 		send := func(state engine.State) {
 			command := fmt.Sprintf(`{"op":31,"d":{"guild_ids":["%d"]}}`, state)
-			if err := w.engine.Send(t.Context(), engine.Command{Packet: []byte(command)}); err != nil {
+			if err := w.engine.Send(t.Context(), sinks.Command{Packet: []byte(command)}); err != nil {
 				t.Errorf("Send while %v: %v", state, err)
 			}
 		}
@@ -293,7 +294,7 @@ func TestAllMembersWithoutIntent(t *testing.T) {
 	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 		w := newWorld(t, reader, sim.Options{}, engine.Options{Intents: wire.UnprivilegedIntents})
 		w.ready(1)
-		err := w.engine.Send(t.Context(), engine.Command{Packet: []byte(`{"op":8,"d":{"guild_id":"1","query":"","limit":0}}`)})
+		err := w.engine.Send(t.Context(), sinks.Command{Packet: []byte(`{"op":8,"d":{"guild_id":"1","query":"","limit":0}}`)})
 		if err == nil || !strings.Contains(err.Error(), "GUILD_MEMBERS") {
 			t.Errorf("Send = %v", err)
 		}
@@ -310,7 +311,7 @@ func TestStopWhilePeerDoesNotRead(t *testing.T) {
 		w.ready(1)
 		w.quiet()
 		w.stalled.Store(true)
-		if err := w.engine.Send(t.Context(), engine.Command{Packet: []byte(`{"op":31,"d":{"guild_ids":["1"]}}`)}); err != nil {
+		if err := w.engine.Send(t.Context(), sinks.Command{Packet: []byte(`{"op":31,"d":{"guild_ids":["1"]}}`)}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second)
@@ -334,7 +335,7 @@ func TestHeartbeatsUnderFlood(t *testing.T) {
 		began := time.Now()
 		for i := range 500 {
 			packet := fmt.Sprintf(`{"op":31,"d":{"guild_ids":["%d"]}}`, i+1)
-			if err := w.engine.Send(t.Context(), engine.Command{Packet: []byte(packet)}); err != nil {
+			if err := w.engine.Send(t.Context(), sinks.Command{Packet: []byte(packet)}); err != nil {
 				t.Fatal(err)
 			}
 		}

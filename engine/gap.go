@@ -4,25 +4,14 @@ package engine
 
 import (
 	"encoding/json"
+	"sluice/sinks"
 	"time"
 )
-
-// GapEvent is the name of the event that tells of a Gap. Discord has none of that name.
-const GapEvent = "GATEWAY_GAP"
-
-// Gap is a session that Discord has not continued: what happened between its last
-// event and the first of the next session has no event. The zero value is none.
-type Gap struct {
-	Session string // Discord's id of the session that has ended
-	Seq     int64  // of the last event of it that was received, or was stored as received
-	At      int64  // when its end was known; Unix time in milliseconds
-	Reason  string // why
-}
 
 // gap is a Gap of a shard, on its way to the sink. It is told of before the first event of
 // whatever follows, and stored until the sink has it.
 type gap struct {
-	Gap
+	sinks.Gap
 	of   *session // that has ended; nil: it was in the store
 	end  session  // takes the acknowledgement
 	told bool     // handed on; owned by the reader
@@ -33,7 +22,7 @@ func (g *gap) acknowledged() bool { return g.end.acked.Load() >= 0 }
 
 // stored returns the gap as it is stored: it begins where the sink stands. Any goroutine may
 // call it.
-func (g *gap) stored() Gap {
+func (g *gap) stored() sinks.Gap {
 	st := g.Gap
 	if g.of != nil {
 		st.Seq = g.of.checkpoint()
@@ -44,7 +33,7 @@ func (g *gap) stored() Gap {
 // lose notes that a session, of if it is not one of the store's, has ended without a successor.
 // If nothing of it was handed on, a gap before it tells of it as well. So there are three at most
 // that are not told: two of the store, and that of the session that was stored with them.
-func (s *shard) lose(g Gap, of *session) {
+func (s *shard) lose(g sinks.Gap, of *session) {
 	if !s.env.opts.Gaps {
 		return
 	}
@@ -87,9 +76,9 @@ func (s *shard) tellGap(g *gap) {
 		At      string `json:"at"`
 		Reason  string `json:"reason"`
 	}{s.id, s.env.shards, g.Session, g.Seq, time.UnixMilli(g.At).UTC().Format("2006-01-02T15:04:05.000Z"), g.Reason})
-	ev := Event{Shard: s.id, Session: g.Session, Seq: g.Seq, Gap: true, origin: &g.end}
+	ev := sinks.Event{Shard: s.id, Session: g.Session, Seq: g.Seq, Gap: true}
 	if g.of != nil {
 		ev.Began = g.of.began
 	}
-	s.push(ev, []byte(GapEvent), data)
+	s.push(ev, &g.end, []byte(sinks.GapEvent), data)
 }

@@ -10,6 +10,7 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -63,7 +64,7 @@ func TestGap(t *testing.T) {
 				w.wait("a session", func() bool { return w.engine.Stats().Sessions == 2 })
 				w.wait("the gap", func() bool { return w.sink.count("READY") == 2 })
 				w.wantGap(0, before, tt.reason)
-				if s := w.sessions()[0]; s.Gaps != [2]engine.Gap{} || s.ID == before.ID {
+				if s := w.sessions()[0]; s.Gaps != [2]sinks.Gap{} || s.ID == before.ID {
 					t.Errorf("afterwards there is %+v", s)
 				}
 				w.srv.Cut(0, true)
@@ -119,7 +120,7 @@ func TestGapsOff(t *testing.T) {
 		w.srv.Do(0, sim.Action{Kind: sim.InvalidSession})
 		w.wait("a session", func() bool { return w.engine.Stats().Sessions == 2 })
 		w.end()
-		if len(w.sink.gaps) > 0 || w.sessions()[0].Gaps != [2]engine.Gap{} {
+		if len(w.sink.gaps) > 0 || w.sessions()[0].Gaps != [2]sinks.Gap{} {
 			t.Errorf("told %v", w.sink.gaps)
 		}
 	})
@@ -159,7 +160,7 @@ func TestGapIsStored(t *testing.T) {
 		if len(w.sink.gaps) != 2 {
 			t.Errorf("told %v", w.sink.gaps)
 		}
-		if s := w.sessions()[0]; s.Gaps != [2]engine.Gap{} || s.ID != stored[0].ID {
+		if s := w.sessions()[0]; s.Gaps != [2]sinks.Gap{} || s.ID != stored[0].ID {
 			t.Errorf("afterwards there is %+v", s)
 		}
 		w.end()
@@ -169,10 +170,10 @@ func TestGapIsStored(t *testing.T) {
 // Sessions that are not resumed at the start leave gaps as well.
 func TestGapAtStart(t *testing.T) {
 	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
-		ours := engine.Gap{Session: "older", Seq: 7, At: time.Now().UnixMilli(), Reason: "too old"}
+		ours := sinks.Gap{Session: "older", Seq: 7, At: time.Now().UnixMilli(), Reason: "too old"}
 		w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 2}, engine.Options{Gaps: true, Shards: 2, Sessions: map[int]engine.Session{
 			0: {ID: "other", Seq: 3, Shards: 4},
-			1: {Gaps: [2]engine.Gap{ours}},
+			1: {Gaps: [2]sinks.Gap{ours}},
 		}})
 		w.ready(2)
 		w.wait("the events", func() bool { return w.sink.count("READY") == 2 })

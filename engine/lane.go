@@ -9,6 +9,7 @@ import (
 
 	"sluice/engine/failpoint"
 	"sluice/pool"
+	"sluice/sinks"
 )
 
 const (
@@ -23,26 +24,28 @@ const (
 // lane takes the events of all outlets, lends them to the sink, notes what is
 // acknowledged and gives back what they held.
 type lane struct {
-	sink    Sink
+	sink    sinks.Sink
 	wait    time.Duration // see Options.BatchWait
 	bell    *pool.Bell
 	buffers pool.Buffers
 	outlets []*outlet // fixed before run
 
-	// The events that the sink has. One lies in flight at its number, counted from
+	// The events that the sink has, and what each holds. One lies at its number, counted from
 	// base, modulo maxFlight.
-	flight []Event
+	flight []sinks.Event
+	held   []held
 	lent   atomic.Uint64 // events lent so far; written by run
 	acked  atomic.Uint64 // of them; written by acknowledge
 	base   uint64        // written by run, while none is in flight
 	ack    func(int)     // acknowledge
 
 	// owned by the goroutine of run
-	first int // the outlet that is asked first: they take turns
+	first   int       // the outlet that is asked first: they take turns
+	entries [64]entry // on their way into flight and held
 }
 
-func newLane(sink Sink, wait time.Duration) *lane {
-	l := &lane{sink: sink, wait: wait, bell: pool.NewBell(), flight: make([]Event, maxFlight)}
+func newLane(sink sinks.Sink, wait time.Duration) *lane {
+	l := &lane{sink: sink, wait: wait, bell: pool.NewBell(), flight: make([]sinks.Event, maxFlight), held: make([]held, maxFlight)}
 	l.ack = l.acknowledge
 	return l
 }
@@ -95,7 +98,7 @@ func (l *lane) empty() (now, forever bool) {
 // take moves events from the outlets to where the sink finds them. A lone event
 // is not held up; while the sink has others, a few wait shortly for more, since
 // one batch costs it less than two.
-func (l *lane) take() []Event {
+func (l *lane) take() []sinks.Event {
 	events := l.fill(nil)
 	if len(events) > 0 && len(events) < maxBatchEvents/4 && l.wait > 0 && l.inFlight() > 0 {
 		time.Sleep(l.wait)
@@ -105,24 +108,42 @@ func (l *lane) take() []Event {
 }
 
 // fill appends to events, which are the last in flight but not yet counted as lent.
-func (l *lane) fill(events []Event) []Event {
+func (l *lane) fill(events []sinks.Event) []sinks.Event {
 	n := len(events)
 	if n == 0 && l.inFlight() == 0 {
 		l.base = l.lent.Load() // what was used last is in the processor's cache
 	}
 	from := int((l.lent.Load() - l.base) % maxFlight)
-	room := l.flight[from:min(from+min(maxFlight-l.inFlight(), maxBatchEvents), maxFlight)]
+	to := min(from+min(maxFlight-l.inFlight(), maxBatchEvents), maxFlight)
+	at := from + n
 	for i := range l.outlets {
-		n += l.outlets[(l.first+i)%len(l.outlets)].ring.Take(room[n:])
+		at += l.move(l.outlets[(l.first+i)%len(l.outlets)].ring, at, to)
 	}
 	l.first++
-	return room[:n]
+	return l.flight[from:at]
+}
+
+// move takes events of a ring to the places from at to end, and returns how many.
+func (l *lane) move(ring *pool.Ring[entry], at, end int) int {
+	n := 0
+	for at+n < end {
+		taken := l.entries[:ring.Take(l.entries[:min(end-at-n, len(l.entries))])]
+		for i := range taken {
+			l.flight[at+n], l.held[at+n] = taken[i].Event, taken[i].held
+			n++
+		}
+		if len(taken) < len(l.entries) {
+			break
+		}
+	}
+	return n
 }
 
 // lend gives events to the sink.
-func (l *lane) lend(ctx context.Context, events []Event) error {
+func (l *lane) lend(ctx context.Context, events []sinks.Event) error {
 	for len(events) > 0 {
-		batch := events[:batchLen(events)]
+		from := int((l.lent.Load() - l.base) % maxFlight)
+		batch := events[:batchLen(l.held[from:from+len(events)])]
 		l.lent.Add(uint64(len(batch)))
 		failpoint.Hit("publish")
 		if err := l.sink.Publish(ctx, batch, l.ack); err != nil {
@@ -134,7 +155,7 @@ func (l *lane) lend(ctx context.Context, events []Event) error {
 }
 
 // batchLen returns how many of the first events go into one call of Publish.
-func batchLen(events []Event) int {
+func batchLen(events []held) int {
 	n, bytes := 0, 0
 	for n < len(events) && n < maxBatchEvents && (n == 0 || bytes+events[n].size <= maxBatchBytes) {
 		bytes += events[n].size
@@ -151,19 +172,19 @@ func (l *lane) acknowledge(n int) {
 	}
 	failpoint.Hit("acknowledge")
 	for at := l.acked.Load() - l.base; n > 0; {
-		o, bytes, same := l.flight[at%maxFlight].outlet, 0, 0
+		o, bytes, same := l.held[at%maxFlight].outlet, 0, 0
 		for ; same < n; same++ {
-			ev := &l.flight[at%maxFlight]
-			if ev.outlet != o {
+			ev, h := &l.flight[at%maxFlight], &l.held[at%maxFlight]
+			if h.outlet != o {
 				break
 			}
 			at++
 			if ev.Seq > 0 || ev.Gap {
-				ev.origin.acked.Store(ev.Seq)
+				h.origin.acked.Store(ev.Seq)
 			}
-			bytes += ev.size
-			l.buffers.Put(ev.buf)
-			*ev = Event{} // no pointers into returned buffers are kept
+			bytes += h.size
+			l.buffers.Put(h.buf)
+			*ev, *h = sinks.Event{}, held{} // no pointers into returned buffers are kept
 		}
 		l.acked.Add(uint64(same))
 		o.ring.Release(int64(bytes))

@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"sluice/sinks"
 	"strconv"
 	"sync"
 	"testing"
@@ -25,7 +26,7 @@ func pushEvent(o *outlet, s *session, seq int64, n int) {
 	buf.B = strconv.AppendInt(buf.B, seq, 10)
 	s.queued.Store(seq)
 	s.seq.Store(seq)
-	o.push(Event{Session: s.id, Seq: seq, Data: buf.B, origin: s, outlet: o, buf: buf, size: n})
+	o.push(entry{sinks.Event{Session: s.id, Seq: seq, Data: buf.B}, held{s, o, buf, n}})
 }
 
 // heldSink keeps what it is given until it is told to acknowledge.
@@ -38,7 +39,7 @@ type heldSink struct {
 	fail  error
 }
 
-func (s *heldSink) Publish(_ context.Context, batch []Event, acked func(int)) error {
+func (s *heldSink) Publish(_ context.Context, batch []sinks.Event, acked func(int)) error {
 	if s.fail != nil {
 		return s.fail
 	}
@@ -50,7 +51,7 @@ func (s *heldSink) Publish(_ context.Context, batch []Event, acked func(int)) er
 	return s.see(batch)
 }
 
-func (s *heldSink) see(batch []Event) error {
+func (s *heldSink) see(batch []sinks.Event) error {
 	for _, ev := range batch {
 		if string(ev.Data) != strconv.FormatInt(ev.Seq, 10) {
 			return errors.New("an event's bytes have changed")
@@ -83,7 +84,7 @@ type gatedSink struct {
 	gate chan struct{} // nil: open
 }
 
-func (s *gatedSink) Publish(_ context.Context, batch []Event, acked func(int)) error {
+func (s *gatedSink) Publish(_ context.Context, batch []sinks.Event, acked func(int)) error {
 	if s.gate != nil {
 		<-s.gate
 	}
@@ -305,7 +306,7 @@ func TestPausedShardIsNotStarved(t *testing.T) {
 	for !o.full(first) {
 		push()
 	}
-	batch := make([]Event, 1)
+	batch := make([]entry, 1)
 	for range 1000 { // for each event that leaves, the other shard has one
 		if len(r.woken) > 0 {
 			break
@@ -433,16 +434,16 @@ func TestLaneTakesTurns(t *testing.T) {
 }
 
 func TestBatchLen(t *testing.T) {
-	sized := func(sizes ...int) []Event {
-		events := make([]Event, len(sizes))
+	sized := func(sizes ...int) []held {
+		events := make([]held, len(sizes))
 		for i, n := range sizes {
 			events[i].size = n
 		}
 		return events
 	}
-	many := make([]Event, 3*maxBatchEvents)
+	many := make([]held, 3*maxBatchEvents)
 	tests := []struct {
-		events []Event
+		events []held
 		want   int
 	}{
 		{sized(1), 1},

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"time"
 
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -54,7 +55,7 @@ type Options struct {
 	Events map[string]struct{}
 
 	// Sink takes the events. Run closes it.
-	Sink Sink
+	Sink sinks.Sink
 	// Sessions are what resumes shards, by their ids: what Engine.Sessions of the last
 	// Engine said. One of another shard count is set aside. nil: there are none.
 	Sessions map[int]Session

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"sluice/pool"
+	"sluice/sinks"
 )
 
 const (
@@ -20,10 +21,24 @@ const (
 	maxSlots = 16 << 10
 )
 
+// entry is an event in an outlet, with what travels beside it.
+type entry struct {
+	sinks.Event
+	held
+}
+
+// held is what an event holds until it is acknowledged.
+type held struct {
+	origin *session     // takes the acknowledgement
+	outlet *outlet      // counts size
+	buf    *pool.Buffer // has Type and Data
+	size   int          // bytes in use
+}
+
 // outlet takes the events of one goroutine's shards, or, if it is shared, those of
 // many goroutines.
 type outlet struct {
-	ring    *pool.Ring[Event]
+	ring    *pool.Ring[entry]
 	buffers *pool.Buffers
 	shared  bool
 
@@ -42,7 +57,7 @@ type outlet struct {
 func (l *lane) newOutlet(bytes, shared int) *outlet {
 	o := &outlet{buffers: &l.buffers, shared: shared > 0}
 	spare := max(3, 4*shared) // a shard that has asked puts an event, and up to three gaps before it
-	o.ring = pool.NewRing[Event](min(bytes>>10, maxSlots)+spare, int64(bytes), l.bell, o.room)
+	o.ring = pool.NewRing[entry](min(bytes>>10, maxSlots)+spare, int64(bytes), l.bell, o.room)
 	o.ring.Spare = spare
 	l.outlets = append(l.outlets, o)
 	return o
@@ -101,12 +116,12 @@ func (o *outlet) takePaused() []*shard {
 
 // push takes an event, which the lane sees after publish or a number of others.
 // The shard has asked full.
-func (o *outlet) push(ev Event) {
+func (o *outlet) push(e entry) {
 	if o.shared {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 	}
-	o.ring.Put(ev, ev.size)
+	o.ring.Put(e, e.size)
 	if o.put++; o.put >= publishEvery || o.shared {
 		o.put = 0
 		o.ring.Publish()

@@ -17,13 +17,14 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/klauspost/compress/zstd"
 
+	"sluice/sinks"
 	"sluice/wire"
 )
 
 // discard is a sink that takes everything.
 type discard struct{ events int }
 
-func (d *discard) Publish(_ context.Context, batch []Event, acked func(int)) error {
+func (d *discard) Publish(_ context.Context, batch []sinks.Event, acked func(int)) error {
 	d.events += len(batch)
 	acked(len(batch))
 	return nil

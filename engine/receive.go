@@ -12,6 +12,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"sluice/pool"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -383,26 +384,26 @@ func (s *shard) emit(e *wire.Envelope) {
 		s.session.queued.Store(e.Seq)
 	}
 	s.session.seen = true
-	s.push(Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began, origin: s.session}, e.Type, e.Data)
+	s.push(sinks.Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began}, s.session, e.Type, e.Data)
 }
 
 // push leaves an event with copies of its name and data in the outlet. One that fills a large
 // buffer takes that along instead.
-func (s *shard) push(ev Event, name, data []byte) {
+// origin takes the acknowledgement.
+func (s *shard) push(ev sinks.Event, origin *session, name, data []byte) {
 	if s.whole != nil && !ev.Gap {
 		ev.Type, ev.Data = name, data
-		ev.outlet, ev.buf, ev.size = s.outlet, &pool.Buffer{B: s.whole}, cap(s.whole)+eventOverhead
+		whole := &pool.Buffer{B: s.whole}
 		s.whole, s.taken = nil, true
 		s.inflater.Forget()
-		s.outlet.push(ev)
+		s.outlet.push(entry{ev, held{origin, s.outlet, whole, cap(whole.B) + eventOverhead}})
 		return
 	}
 	buf := s.outlet.buffers.Get(len(name) + len(data))
 	buf.B = append(append(buf.B, name...), data...)
 	n := len(name)
 	ev.Type, ev.Data = buf.B[:n:n], buf.B[n:]
-	ev.outlet, ev.buf, ev.size = s.outlet, buf, cap(buf.B)+eventOverhead
-	s.outlet.push(ev)
+	s.outlet.push(entry{ev, held{origin, s.outlet, buf, cap(buf.B) + eventOverhead}})
 }
 
 // eventOverhead is what an event costs in the ring beside its bytes.

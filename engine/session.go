@@ -2,7 +2,10 @@
 
 package engine
 
-import "sync/atomic"
+import (
+	"sluice/sinks"
+	"sync/atomic"
+)
 
 // Session is what resumes a shard's stream of events. The zero value means
 // that there is none.
@@ -13,12 +16,12 @@ type Session struct {
 	Shards    int    // shard count that the session belongs to; 0: not known
 	// Gaps are to be told before the session's next event, oldest first; there may be some
 	// without a session.
-	Gaps [2]Gap
+	Gaps [2]sinks.Gap
 }
 
 // AddGap adds one. Of more than two the first and the last are kept.
-func (s *Session) AddGap(g Gap) {
-	if s.Gaps[0] == (Gap{}) {
+func (s *Session) AddGap(g sinks.Gap) {
+	if s.Gaps[0] == (sinks.Gap{}) {
 		s.Gaps[0] = g
 	} else {
 		s.Gaps[1] = g

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -134,7 +135,7 @@ func newShard(id int, env *environment) *shard {
 	s.heldShare.Budget = env.arriving
 	stored := env.opts.Sessions[id]
 	for _, g := range stored.Gaps {
-		if g != (Gap{}) {
+		if g != (sinks.Gap{}) {
 			s.lose(g, nil)
 		}
 	}
@@ -147,7 +148,7 @@ func newShard(id int, env *environment) *shard {
 	default:
 		s.log.Warn("stored session set aside: it belongs to another shard count",
 			"stored", stored.Shards, "now", env.shards)
-		s.lose(Gap{stored.ID, stored.Seq, time.Now().UnixMilli(), "the shard count was changed"}, nil)
+		s.lose(sinks.Gap{Session: stored.ID, Seq: stored.Seq, At: time.Now().UnixMilli(), Reason: "the shard count was changed"}, nil)
 	}
 	return s
 }

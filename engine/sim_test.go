@@ -17,6 +17,7 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -32,7 +33,7 @@ type recorder struct {
 	closed   bool
 }
 
-func (r *recorder) Publish(ctx context.Context, batch []engine.Event, acked func(int)) error {
+func (r *recorder) Publish(ctx context.Context, batch []sinks.Event, acked func(int)) error {
 	r.mu.Lock()
 	gate := r.gate
 	r.mu.Unlock()

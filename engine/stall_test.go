@@ -14,6 +14,7 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -81,7 +82,7 @@ type slowSink struct {
 	perEvent time.Duration
 }
 
-func (s *slowSink) Publish(ctx context.Context, batch []engine.Event, acked func(int)) error {
+func (s *slowSink) Publish(ctx context.Context, batch []sinks.Event, acked func(int)) error {
 	time.Sleep(time.Duration(len(batch)) * s.perEvent)
 	return s.recorder.Publish(ctx, batch, acked)
 }
@@ -94,7 +95,7 @@ type failingSink struct {
 
 var errBroker = errors.New("the broker is gone")
 
-func (s *failingSink) Publish(ctx context.Context, batch []engine.Event, acked func(int)) error {
+func (s *failingSink) Publish(ctx context.Context, batch []sinks.Event, acked func(int)) error {
 	if len(batch) <= s.after {
 		s.after -= len(batch)
 		return s.recorder.Publish(ctx, batch, acked)
@@ -227,7 +228,7 @@ func heap() int64 {
 // discard is a sink that takes everything.
 type discard struct{}
 
-func (discard) Publish(_ context.Context, batch []engine.Event, acked func(int)) error {
+func (discard) Publish(_ context.Context, batch []sinks.Event, acked func(int)) error {
 	acked(len(batch))
 	return nil
 }
@@ -241,7 +242,7 @@ func TestCommandsBeforeAndAfter(t *testing.T) {
 		w := newWorld(t, reader, sim.Options{Faults: sim.Faults{Script: []sim.Rule{
 			{When: sim.OnREST, Times: 5, Do: sim.Action{Kind: sim.ServerError}},
 		}}}, engine.Options{})
-		command := engine.Command{Packet: []byte(`{"op":31,"d":{"guild_ids":["1"]}}`)}
+		command := sinks.Command{Packet: []byte(`{"op":31,"d":{"guild_ids":["1"]}}`)}
 		if err := w.engine.Send(t.Context(), command); err != nil {
 			t.Errorf("Send before the shards are known: %v", err)
 		}

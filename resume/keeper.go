@@ -14,6 +14,7 @@ import (
 
 	"sluice/engine"
 	"sluice/engine/failpoint"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -86,7 +87,7 @@ func (k *Keeper) Load(ctx context.Context) (map[int]engine.Session, engine.Start
 		}
 		if reason != "" {
 			discard(shard, reason)
-			c.AddGap(engine.Gap{Session: c.ID, Seq: c.Seq, At: time.Now().UnixMilli(), Reason: "the stored session was discarded: " + reason})
+			c.AddGap(sinks.Gap{Session: c.ID, Seq: c.Seq, At: time.Now().UnixMilli(), Reason: "the stored session was discarded: " + reason})
 			c.Session = engine.Session{Gaps: c.Gaps}
 		}
 		sessions[shard] = c.Session

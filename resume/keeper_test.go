@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/sinks"
 )
 
 // failing is a store that takes nothing for a while.
@@ -180,9 +181,9 @@ func TestKeeper(t *testing.T) {
 			s := load(k)
 			gap := s[0].Gaps[0]
 			gap.At = 0
-			want := engine.Gap{Session: "a", Seq: 10, Reason: "the stored session was discarded: " + tt.why}
+			want := sinks.Gap{Session: "a", Seq: 10, Reason: "the stored session was discarded: " + tt.why}
 			if tt.why == "another token or server" {
-				want = engine.Gap{}
+				want = sinks.Gap{}
 			}
 			if s[0].ID != "" || gap != want || !strings.Contains(log.String(), tt.why) {
 				t.Errorf("%s: %v, told %q", tt.why, s, log.String())
@@ -196,8 +197,8 @@ func TestKeeper(t *testing.T) {
 func TestKeeperAges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(Memory)
-		gap := engine.Gap{Session: "older", Seq: 7, At: 1, Reason: "too old"}
-		quiet := engine.Session{ID: "quiet", Seq: 1, Shards: 1, Gaps: [2]engine.Gap{gap}}
+		gap := sinks.Gap{Session: "older", Seq: 7, At: 1, Reason: "too old"}
+		quiet := engine.Session{ID: "quiet", Seq: 1, Shards: 1, Gaps: [2]sinks.Gap{gap}}
 		store.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{1: {Session: engine.Session{ID: "of-another-gateway"}}}})
 		newKeeper := func() *Keeper { return &Keeper{Store: store, Bot: 7, Log: slog.New(slog.DiscardHandler)} }
 		k, e := newKeeper(), new(fakeEngine)
@@ -215,7 +216,7 @@ func TestKeeperAges(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 		time.Sleep(40 * time.Minute)
-		want[0] = engine.Session{Gaps: [2]engine.Gap{gap, {Session: "quiet", Seq: 1, At: time.Now().UnixMilli(), Reason: "the stored session was discarded: too old"}}}
+		want[0] = engine.Session{Gaps: [2]sinks.Gap{gap, {Session: "quiet", Seq: 1, At: time.Now().UnixMilli(), Reason: "the stored session was discarded: too old"}}}
 		if got, _, err := newKeeper().Load(t.Context()); err != nil || !maps.Equal(got, want) {
 			t.Errorf("when it is too old: %+v, %v", got, err)
 		}

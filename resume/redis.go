@@ -15,6 +15,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"sluice/engine"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -249,7 +250,7 @@ func (r *Redis) loadShard(s *State, shard int, fields map[string]string) error {
 	c := Checkpoint{
 		Session: engine.Session{
 			ID: fields["session"], Seq: h.number("seq"), ResumeURL: fields["url"], Shards: int(h.number("shards")),
-			Gaps: [2]engine.Gap{h.gap("gap_"), h.gap("gap2_")},
+			Gaps: [2]sinks.Gap{h.gap("gap_"), h.gap("gap2_")},
 		},
 		Intents: wire.Intents(h.number("intents")), Bot: h.unsigned("bot"), At: h.time("at"),
 	}
@@ -462,8 +463,8 @@ func (h *hash) number(field string) int64 {
 	return n
 }
 
-func (h *hash) gap(prefix string) engine.Gap {
-	return engine.Gap{
+func (h *hash) gap(prefix string) sinks.Gap {
+	return sinks.Gap{
 		Session: h.fields[prefix+"session"], Seq: h.number(prefix + "seq"), At: h.number(prefix + "at"), Reason: h.fields[prefix+"reason"],
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -25,7 +26,7 @@ type Checkpoint struct {
 }
 
 // empty reports whether there is nothing to keep.
-func (c *Checkpoint) empty() bool { return c.ID == "" && c.Gaps == [2]engine.Gap{} }
+func (c *Checkpoint) empty() bool { return c.ID == "" && c.Gaps == [2]sinks.Gap{} }
 
 // State is what a store holds.
 type State struct {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/sinks"
 )
 
 // checkpoint returns some checkpoint.
@@ -68,7 +69,7 @@ func testStore(t *testing.T, open func(t *testing.T) Store) {
 					if c.ID != "" {
 						c.Seq += r.Int64N(1000)
 						if r.IntN(4) == 0 {
-							c.AddGap(engine.Gap{Session: "lost", Seq: r.Int64N(9), At: 1_795_000_000_000, Reason: "closed by Discord"})
+							c.AddGap(sinks.Gap{Session: "lost", Seq: r.Int64N(9), At: 1_795_000_000_000, Reason: "closed by Discord"})
 						}
 						changes.Checkpoints[shard] = c
 					}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -33,7 +34,7 @@ func check(shard int, c Checkpoint) (Checkpoint, error) {
 	if shard < 0 || shard >= maxShards {
 		return Checkpoint{}, fmt.Errorf("shard %d is none of 0 to %d", shard, maxShards-1)
 	}
-	var gaps [2]engine.Gap
+	var gaps [2]sinks.Gap
 	n := 0
 	for _, g := range c.Gaps {
 		if wire.ValidSessionID(g.Session) && g.Seq >= 0 && g.Seq <= maxSeq && g.At >= 0 && g.At <= maxGapAt {

@@ -16,13 +16,14 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
 // hostile returns checkpoints of a peer that means harm, by name, and what is kept of each.
 func hostile() map[string][2]Checkpoint {
 	long := strings.Repeat("x", 5_000)
-	gap := engine.Gap{Session: "older", Seq: 3, At: 1_795_000_000_000, Reason: "closed by Discord"}
+	gap := sinks.Gap{Session: "older", Seq: 3, At: 1_795_000_000_000, Reason: "closed by Discord"}
 	of := func(change func(c *Checkpoint)) Checkpoint {
 		c := checkpoint("a", 7)
 		c.Gaps[0] = gap
@@ -31,10 +32,10 @@ func hostile() map[string][2]Checkpoint {
 	}
 	alone := of(func(c *Checkpoint) { c.Session = engine.Session{Gaps: c.Gaps} })
 	whole := of(func(*Checkpoint) {})
-	gaps := func(a, b engine.Gap) func(c *Checkpoint) {
-		return func(c *Checkpoint) { c.Gaps = [2]engine.Gap{a, b} }
+	gaps := func(a, b sinks.Gap) func(c *Checkpoint) {
+		return func(c *Checkpoint) { c.Gaps = [2]sinks.Gap{a, b} }
 	}
-	with := func(change func(g *engine.Gap)) engine.Gap { g := gap; change(&g); return g }
+	with := func(change func(g *sinks.Gap)) sinks.Gap { g := gap; change(&g); return g }
 	return map[string][2]Checkpoint{
 		"nothing wrong":       {whole, whole},
 		"a long session id":   {of(func(c *Checkpoint) { c.ID = long }), alone},
@@ -49,21 +50,21 @@ func hostile() map[string][2]Checkpoint {
 		"an id with a line":   {of(func(c *Checkpoint) { c.ID = "a\nb" }), alone},
 		"an id not of ASCII":  {of(func(c *Checkpoint) { c.ID = "é" }), alone},
 		"an id too long by 1": {of(func(c *Checkpoint) { c.ID = long[:wire.MaxSessionID+1] }), alone},
-		"a gap of such an id": {of(gaps(with(func(g *engine.Gap) { g.Session = "a b" }), gap)), of(gaps(gap, engine.Gap{}))},
-		"a gap at 9e18":       {of(gaps(gap, with(func(g *engine.Gap) { g.Seq = 9e18 }))), of(gaps(gap, engine.Gap{}))},
-		"a gap after 9999":    {of(gaps(gap, with(func(g *engine.Gap) { g.At = 253402300800000 }))), of(gaps(gap, engine.Gap{}))},
+		"a gap of such an id": {of(gaps(with(func(g *sinks.Gap) { g.Session = "a b" }), gap)), of(gaps(gap, sinks.Gap{}))},
+		"a gap at 9e18":       {of(gaps(gap, with(func(g *sinks.Gap) { g.Seq = 9e18 }))), of(gaps(gap, sinks.Gap{}))},
+		"a gap after 9999":    {of(gaps(gap, with(func(g *sinks.Gap) { g.At = 253402300800000 }))), of(gaps(gap, sinks.Gap{}))},
 		"a negative count":    {of(func(c *Checkpoint) { c.Shards = -1 }), alone},
 		"a count too high":    {of(func(c *Checkpoint) { c.Shards = 1 << 40 }), alone},
 		"a shard beyond":      {of(func(c *Checkpoint) { c.Shards = 3 }), alone},
 		"no time":             {of(func(c *Checkpoint) { c.At = time.Time{} }), of(func(c *Checkpoint) { c.At = time.Time{} })},
 		"a time before 1970":  {of(func(c *Checkpoint) { c.At = time.UnixMilli(-1) }), of(func(c *Checkpoint) { c.At = time.Time{} })},
-		"a long gap":          {of(gaps(with(func(g *engine.Gap) { g.Session = long }), gap)), of(gaps(gap, engine.Gap{}))},
-		"a gap of no session": {of(gaps(with(func(g *engine.Gap) { g.Session = "" }), gap)), of(gaps(gap, engine.Gap{}))},
-		"a negative gap":      {of(gaps(gap, with(func(g *engine.Gap) { g.Seq = -1 }))), of(gaps(gap, engine.Gap{}))},
-		"a gap before 1970":   {of(gaps(gap, with(func(g *engine.Gap) { g.At = -1 }))), of(gaps(gap, engine.Gap{}))},
+		"a long gap":          {of(gaps(with(func(g *sinks.Gap) { g.Session = long }), gap)), of(gaps(gap, sinks.Gap{}))},
+		"a gap of no session": {of(gaps(with(func(g *sinks.Gap) { g.Session = "" }), gap)), of(gaps(gap, sinks.Gap{}))},
+		"a negative gap":      {of(gaps(gap, with(func(g *sinks.Gap) { g.Seq = -1 }))), of(gaps(gap, sinks.Gap{}))},
+		"a gap before 1970":   {of(gaps(gap, with(func(g *sinks.Gap) { g.At = -1 }))), of(gaps(gap, sinks.Gap{}))},
 		"a long reason": {
-			of(gaps(with(func(g *engine.Gap) { g.Reason = "a" + strings.Repeat("é", 5_000) }), gap)),
-			of(gaps(with(func(g *engine.Gap) { g.Reason = "a" + strings.Repeat("é", 255) }), gap)),
+			of(gaps(with(func(g *sinks.Gap) { g.Reason = "a" + strings.Repeat("é", 5_000) }), gap)),
+			of(gaps(with(func(g *sinks.Gap) { g.Reason = "a" + strings.Repeat("é", 255) }), gap)),
 		},
 		"all at their bounds": {
 			of(func(c *Checkpoint) {
@@ -78,7 +79,7 @@ func hostile() map[string][2]Checkpoint {
 			}),
 		},
 		"all too much": {of(func(c *Checkpoint) {
-			c.ID, c.Seq, c.Gaps = long, -5, [2]engine.Gap{{Session: long, Seq: -1, At: -1, Reason: long}, {Reason: long}}
+			c.ID, c.Seq, c.Gaps = long, -5, [2]sinks.Gap{{Session: long, Seq: -1, At: -1, Reason: long}, {Reason: long}}
 		}), {}},
 	}
 }

@@ -7,10 +7,9 @@ package amqp
 
 import (
 	"context"
+	"sluice/sinks"
 	"testing"
 	"time"
-
-	"sluice/engine"
 )
 
 func TestPublishAllocates(t *testing.T) {
@@ -22,9 +21,9 @@ func TestPublishAllocates(t *testing.T) {
 	if err := s.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	batch := make([]engine.Event, 1000)
+	batch := make([]sinks.Event, 1000)
 	for i := range batch {
-		batch[i] = engine.Event{Session: "s", Type: []byte("MESSAGE_CREATE"), Data: make([]byte, 700)}
+		batch[i] = sinks.Event{Session: "s", Type: []byte("MESSAGE_CREATE"), Data: make([]byte, 700)}
 	}
 	left := make(chan int, len(batch))
 	patient, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -12,7 +12,7 @@ import (
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest/rabbitmq"
 )
 
@@ -54,9 +54,9 @@ func benchmarkOwn(b *testing.B, url string) {
 	if err := s.Connect(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	batch := make([]engine.Event, 256)
+	batch := make([]sinks.Event, 256)
 	for i := range batch {
-		batch[i] = engine.Event{Type: []byte("MESSAGE_CREATE"), Data: make([]byte, 750)}
+		batch[i] = sinks.Event{Type: []byte("MESSAGE_CREATE"), Data: make([]byte, 750)}
 	}
 	done := make(chan struct{})
 	left := b.N

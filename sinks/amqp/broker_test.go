@@ -17,11 +17,11 @@ import (
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest/rabbitmq"
 )
 
-var _ engine.Sink = (*Sink)(nil)
+var _ sinks.Sink = (*Sink)(nil)
 
 // largest is the node's max_message_size.
 const largest = 400_000
@@ -99,52 +99,52 @@ func testBytes(t *testing.T, node *rabbitmq.Node) {
 	for _, tt := range []struct {
 		name string
 		o    Options
-		ev   engine.Event
+		ev   sinks.Event
 		want amqp091.Delivery
 	}{
 		{
 			"as the old gateway", Options{Expiration: 2 * time.Minute},
-			engine.Event{Type: []byte("MESSAGE_CREATE"), Data: []byte(`{"id":"1"}`)},
+			sinks.Event{Type: []byte("MESSAGE_CREATE"), Data: []byte(`{"id":"1"}`)},
 			amqp091.Delivery{RoutingKey: "MESSAGE_CREATE", Expiration: "120000", Body: []byte("\xaa" + `{"id":"1"}`)},
 		},
 		{
 			"31 bytes", Options{},
-			engine.Event{Type: []byte("A"), Data: []byte(`"` + long[:29] + `"`)},
+			sinks.Event{Type: []byte("A"), Data: []byte(`"` + long[:29] + `"`)},
 			amqp091.Delivery{RoutingKey: "A", Body: []byte("\xbf\"" + long[:29] + `"`)},
 		},
 		{
 			"32 bytes", Options{},
-			engine.Event{Type: []byte("A"), Data: []byte(`"` + long[:30] + `"`)},
+			sinks.Event{Type: []byte("A"), Data: []byte(`"` + long[:30] + `"`)},
 			amqp091.Delivery{RoutingKey: "A", Body: []byte("\xda\x00\x20\"" + long[:30] + `"`)},
 		},
 		{
 			"70,000 bytes", Options{Persistent: true},
-			engine.Event{Type: []byte("A"), Data: []byte(long)},
+			sinks.Event{Type: []byte("A"), Data: []byte(long)},
 			amqp091.Delivery{RoutingKey: "A", DeliveryMode: 2, Body: []byte("\xdb\x00\x01\x11\x70" + long)},
 		},
 		{
 			"several frames", Options{},
-			engine.Event{Type: []byte("A"), Data: []byte(huge)},
+			sinks.Event{Type: []byte("A"), Data: []byte(huge)},
 			amqp091.Delivery{RoutingKey: "A", Body: []byte("\xdb\x00\x04\x93\xe0" + huge)},
 		},
 		{
 			"no data", Options{Expiration: 1},
-			engine.Event{Type: []byte("RESUMED")},
+			sinks.Event{Type: []byte("RESUMED")},
 			amqp091.Delivery{RoutingKey: "RESUMED", Expiration: "1", Body: []byte("\xa4null")},
 		},
 		{
 			"everything", Options{
 				Kind: "topic", Headers: true, Persistent: true, Mandatory: true, Expiration: 1500 * time.Millisecond,
-				RoutingKey: func(dst []byte, ev *engine.Event) []byte { return fmt.Appendf(dst, "%s.%d", ev.Type, ev.Shard) },
-				Body:       func(dst []byte, ev *engine.Event) ([]byte, error) { return append(dst, ev.Data...), nil },
+				RoutingKey: func(dst []byte, ev *sinks.Event) []byte { return fmt.Appendf(dst, "%s.%d", ev.Type, ev.Shard) },
+				Body:       func(dst []byte, ev *sinks.Event) ([]byte, error) { return append(dst, ev.Data...), nil },
 			},
-			engine.Event{Type: []byte("B"), Shard: 7, Session: "abc", Seq: 1 << 40, Data: []byte(`[1]`)},
+			sinks.Event{Type: []byte("B"), Shard: 7, Session: "abc", Seq: 1 << 40, Data: []byte(`[1]`)},
 			amqp091.Delivery{RoutingKey: "B.7", DeliveryMode: 2, Expiration: "1500", Body: []byte(`[1]`),
 				Headers: amqp091.Table{"shard": int64(7), "session": "abc", "seq": int64(1 << 40)}},
 		},
 		{
-			"empty", Options{Body: func(dst []byte, ev *engine.Event) ([]byte, error) { return dst, nil }},
-			engine.Event{Type: []byte("A"), Data: []byte(`1`)},
+			"empty", Options{Body: func(dst []byte, ev *sinks.Event) ([]byte, error) { return dst, nil }},
+			sinks.Event{Type: []byte("A"), Data: []byte(`1`)},
 			amqp091.Delivery{RoutingKey: "A"},
 		},
 	} {
@@ -156,7 +156,7 @@ func testBytes(t *testing.T, node *rabbitmq.Node) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tr.publish([]engine.Event{tt.ev, tt.ev}) // that the next is read shows where the first ends
+			tr.publish([]sinks.Event{tt.ev, tt.ev}) // that the next is read shows where the first ends
 			want := fmt.Sprint(tr.o.Exchange, tt.want.RoutingKey, tt.want.DeliveryMode, tt.want.Expiration, "", tt.want.Headers)
 			for range 2 {
 				d := <-from
@@ -188,7 +188,7 @@ func testOrder(t *testing.T, node *rabbitmq.Node) {
 func testMandatory(t *testing.T, node *rabbitmq.Node) {
 	tr := try(t, node, Options{Mandatory: true, Headers: true})
 	queue := tr.connect()
-	none := engine.Event{Type: []byte("NOBODY"), Data: []byte(strings.Repeat("x", largest-10))} // frames that come back
+	none := sinks.Event{Type: []byte("NOBODY"), Data: []byte(strings.Repeat("x", largest-10))} // frames that come back
 	tr.publish(append(tr.events(10, 1, 10), none, none))
 	tr.publish(tr.events(10, 1, 10))
 	tr.untilAcked(22)
@@ -336,15 +336,15 @@ func TestCloseEndsGoroutines(t *testing.T) {
 // testTooLarge has events among others that the broker closes the channel for.
 func testTooLarge(t *testing.T, node *rabbitmq.Node) {
 	var aside []string
-	tr := try(t, node, Options{SetAside: func(ev *engine.Event, reason error) {
+	tr := try(t, node, Options{SetAside: func(ev *sinks.Event, reason error) {
 		aside = append(aside, fmt.Sprintf("%s %d %v", ev.Type, len(ev.Data), reason))
 	}})
 	queue := tr.connect()
 	all := tr.events(1000, 4, 100)
-	poison := engine.Event{Shard: 1, Session: "s", Type: []byte("GUILD_CREATE"), Data: []byte(strings.Repeat("x", largest+1))}
-	all = append(all[:300:300], append([]engine.Event{poison, poison}, all[300:]...)...)
+	poison := sinks.Event{Shard: 1, Session: "s", Type: []byte("GUILD_CREATE"), Data: []byte(strings.Repeat("x", largest+1))}
+	all = append(all[:300:300], append([]sinks.Event{poison, poison}, all[300:]...)...)
 	tr.publish(all)
-	tr.publish([]engine.Event{poison}) // nothing behind it
+	tr.publish([]sinks.Event{poison}) // nothing behind it
 	tr.untilAcked(1003)
 	tr.Close()
 	tr.check(queue)
@@ -365,18 +365,18 @@ func testTooLarge(t *testing.T, node *rabbitmq.Node) {
 func testNotEncodable(t *testing.T, node *rabbitmq.Node) {
 	aside := 0
 	tr := try(t, node, Options{
-		Body: func(dst []byte, ev *engine.Event) ([]byte, error) {
+		Body: func(dst []byte, ev *sinks.Event) ([]byte, error) {
 			if string(ev.Type) == "BAD" {
 				return append(dst, "half"...), errors.New("no such thing")
 			}
 			return append(dst, ev.Data...), nil
 		},
-		SetAside: func(ev *engine.Event, reason error) { aside++ },
+		SetAside: func(ev *sinks.Event, reason error) { aside++ },
 	})
 	queue := tr.connect()
-	bad := engine.Event{Type: []byte("BAD")}
-	long := engine.Event{Type: []byte(strings.Repeat("X", 256))}
-	all := append([]engine.Event{bad}, tr.events(100, 4, 10)...)
+	bad := sinks.Event{Type: []byte("BAD")}
+	long := sinks.Event{Type: []byte(strings.Repeat("X", 256))}
+	all := append([]sinks.Event{bad}, tr.events(100, 4, 10)...)
 	all = append(append(all, long, bad), tr.events(100, 4, 10)...)
 	tr.publish(append(all, long))
 	tr.untilAcked(204)

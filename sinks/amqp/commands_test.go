@@ -16,7 +16,7 @@ import (
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest/rabbitmq"
 )
 
@@ -158,7 +158,7 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tr.Relay(ctx, []int{0}, 16, func(_ context.Context, c engine.Command) error {
+		tr.Relay(ctx, []int{0}, 16, func(_ context.Context, c sinks.Command) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if c.Guild == 0 {
@@ -166,11 +166,11 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 			}
 			switch {
 			case full >= 0 && c.Guild == 0:
-				return engine.ErrQueueFull
+				return sinks.ErrQueueFull
 			case c.Guild == 9<<22:
-				return &engine.ElsewhereError{Shard: 9}
+				return &sinks.NotLocalError{Shard: 9}
 			case c.Guild == 8<<22:
-				return &engine.ElsewhereError{Shard: 8}
+				return &sinks.NotLocalError{Shard: 8}
 			}
 			got = append(got, fmt.Sprintf("%d %d %s", c.Guild, c.Shard, c.Packet))
 			c.Sent()
@@ -239,7 +239,7 @@ type stuckEngine struct {
 	sents []func()
 }
 
-func (e *stuckEngine) send(_ context.Context, c engine.Command) error {
+func (e *stuckEngine) send(_ context.Context, c sinks.Command) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	shard := c.Shard
@@ -248,7 +248,7 @@ func (e *stuckEngine) send(_ context.Context, c engine.Command) error {
 	}
 	if shard == 1 {
 		if len(e.sents) >= 40 {
-			return fmt.Errorf("shard 1: %w", engine.ErrQueueFull)
+			return fmt.Errorf("shard 1: %w", sinks.ErrQueueFull)
 		}
 		e.sents = append(e.sents, c.Sent)
 	} else {

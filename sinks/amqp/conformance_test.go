@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/broker"
 	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/rabbitmq"
 )
@@ -32,9 +32,9 @@ func testContract(t *testing.T, node *rabbitmq.Node) {
 			t.Fatal(err)
 		}
 		return sinktest.Broker{
-			Sink: func(t *testing.T) engine.Sink {
+			Sink: func(t *testing.T) sinks.Sink {
 				s, err := New(Options{URLs: []string{p.url()}, Exchange: exchange, Persistent: true, Log: slog.New(slog.DiscardHandler),
-					Body: sinks.Format{Encoding: sinks.JSON}.Append})
+					Body: broker.Format{Encoding: broker.JSON}.Append})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -51,8 +51,8 @@ func testContract(t *testing.T, node *rabbitmq.Node) {
 			Cut:     p.cut,
 			Away:    p.away,
 			Back:    p.back,
-			Refused: func(t *testing.T) *engine.Event {
-				return &engine.Event{Type: []byte("MESSAGE_CREATE"), Data: make([]byte, largest+1), Session: "s", Seq: 1}
+			Refused: func(t *testing.T) *sinks.Event {
+				return &sinks.Event{Type: []byte("MESSAGE_CREATE"), Data: make([]byte, largest+1), Session: "s", Seq: 1}
 			},
 		}
 	})

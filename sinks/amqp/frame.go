@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"sluice/engine"
 	"sluice/sinks"
 	"sluice/sinks/msgpack"
 )
@@ -65,8 +64,8 @@ const (
 // encoder turns events into frames for one channel. What is the same for every
 // event is encoded once.
 type encoder struct {
-	routingKey func(dst []byte, ev *engine.Event) []byte
-	body       func(dst []byte, ev *engine.Event) ([]byte, error)
+	routingKey func(dst []byte, ev *sinks.Event) []byte
+	body       func(dst []byte, ev *sinks.Event) ([]byte, error)
 	frameMax   int // bytes of a whole frame, 0 if there is no bound
 
 	method    []byte // the method frame up to the routing key
@@ -114,7 +113,7 @@ func (o *Options) expiration() string {
 
 // append appends the frames of ev to dst. If the event can't be encoded it
 // returns dst as it was, and why.
-func (e *encoder) append(dst []byte, ev *engine.Event) ([]byte, error) {
+func (e *encoder) append(dst []byte, ev *sinks.Event) ([]byte, error) {
 	start := len(dst)
 	dst = append(dst, e.method...)
 	key := len(dst) + 1
@@ -202,8 +201,8 @@ func appendRaw(dst, json []byte) []byte {
 }
 
 // appendHeaders appends the table of headers: shard, session and seq.
-func appendHeaders(dst []byte, ev *engine.Event) []byte {
-	session, seq := sinks.Identity(ev)
+func appendHeaders(dst []byte, ev *sinks.Event) []byte {
+	session, seq := ev.Identity()
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
 	dst = append(dst, "\x05shardl"...)

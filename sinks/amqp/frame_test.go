@@ -9,10 +9,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"sluice/sinks"
 	"testing"
 	"time"
-
-	"sluice/engine"
 )
 
 // heartbeat is a whole frame.
@@ -43,7 +42,7 @@ func frames(t *testing.T, b []byte, frameMax int) (types string, header, body []
 
 func TestFrames(t *testing.T) {
 	const frameMax = 4096
-	raw := func(dst []byte, ev *engine.Event) ([]byte, error) { return append(dst, ev.Data...), nil }
+	raw := func(dst []byte, ev *sinks.Event) ([]byte, error) { return append(dst, ev.Data...), nil }
 	for _, tt := range []struct {
 		size, frameMax int
 		types          string
@@ -62,7 +61,7 @@ func TestFrames(t *testing.T) {
 			data[i] = byte(rand.Int())
 		}
 		e := newEncoder(&Options{Exchange: "x", Body: raw}, 0x0102, tt.frameMax)
-		b, err := e.append([]byte("before"), &engine.Event{Type: []byte("A"), Data: data})
+		b, err := e.append([]byte("before"), &sinks.Event{Type: []byte("A"), Data: data})
 		if err != nil || string(b[:6]) != "before" {
 			t.Fatal(err)
 		}

@@ -4,9 +4,8 @@ package amqp
 
 import (
 	"bytes"
+	"sluice/sinks"
 	"testing"
-
-	"sluice/engine"
 )
 
 func TestGapIdentity(t *testing.T) {
@@ -15,7 +14,7 @@ func TestGapIdentity(t *testing.T) {
 		gap          bool
 		session, seq string
 	}{{false, "\x00\x00\x00\x03abc", "\x22\x6c"}, {true, "\x00\x00\x00\x07abc/gap", "\x00\x01"}} {
-		b, err := e.append(nil, &engine.Event{Shard: 3, Session: "abc", Seq: 8812, Gap: tt.gap, Type: []byte("A"), Data: []byte("{}")})
+		b, err := e.append(nil, &sinks.Event{Shard: 3, Session: "abc", Seq: 8812, Gap: tt.gap, Type: []byte("A"), Data: []byte("{}")})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,7 @@ import (
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest/rabbitmq"
 )
 
@@ -95,20 +95,20 @@ func try(t *testing.T, node *rabbitmq.Node, o Options) *trial {
 }
 
 // events returns the n next events, of shards in turn, with at least size bytes each.
-func (tr *trial) events(n, shards, size int) []engine.Event {
+func (tr *trial) events(n, shards, size int) []sinks.Event {
 	pad := strings.Repeat("x", size)
-	all := make([]engine.Event, n)
+	all := make([]sinks.Event, n)
 	for i := range all {
 		shard := i % shards
 		tr.sent[shard]++
 		seq := tr.sent[shard]
-		all[i] = engine.Event{Shard: shard, Session: "s", Seq: seq, Type: []byte("MESSAGE_CREATE"), Data: fmt.Appendf(nil, `"%d %d %s"`, shard, seq, pad)}
+		all[i] = sinks.Event{Shard: shard, Session: "s", Seq: seq, Type: []byte("MESSAGE_CREATE"), Data: fmt.Appendf(nil, `"%d %d %s"`, shard, seq, pad)}
 	}
 	return all
 }
 
 // publish publishes events in batches of 100.
-func (tr *trial) publish(events []engine.Event) {
+func (tr *trial) publish(events []sinks.Event) {
 	tr.t.Helper()
 	for len(events) > 0 {
 		n := min(len(events), 100)

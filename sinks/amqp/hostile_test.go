@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest/rabbitmq"
 )
 
@@ -186,7 +186,7 @@ func testHostile(t *testing.T, node *rabbitmq.Node) {
 func (f *front) besiege(t *testing.T, node *rabbitmq.Node, d time.Duration) {
 	tr := try(t, node, Options{URLs: []string{"amqp://guest:guest@" + f.l.Addr().String() + "/"}, Window: 64, Prefetch: 8, Heartbeat: time.Second,
 		ConnectTimeout: time.Second, Persistent: true,
-		SetAside: func(ev *engine.Event, reason error) { t.Errorf("an event is set aside: %v", reason) }})
+		SetAside: func(ev *sinks.Event, reason error) { t.Errorf("an event is set aside: %v", reason) }})
 	// Its queue is there before.
 	direct := try(t, node, Options{Exchange: tr.o.Exchange})
 	queue := direct.connect()
@@ -196,7 +196,7 @@ func (f *front) besiege(t *testing.T, node *rabbitmq.Node, d time.Duration) {
 	var commands atomic.Int64
 	var running sync.WaitGroup
 	running.Go(func() {
-		tr.Relay(ctx, []int{0, 1}, 2, func(_ context.Context, c engine.Command) error {
+		tr.Relay(ctx, []int{0, 1}, 2, func(_ context.Context, c sinks.Command) error {
 			commands.Add(1)
 			if c.Sent != nil {
 				c.Sent()

@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/broker"
 )
 
 func TestLimiter(t *testing.T) {
@@ -38,7 +38,7 @@ func TestLimiter(t *testing.T) {
 func TestRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := new(syncLog)
-		r := recovery{Outage: sinks.Outage{Log: slog.New(slog.NewTextHandler(log, nil)), Broker: "amqp"}}
+		r := recovery{Outage: broker.Outage{Log: slog.New(slog.NewTextHandler(log, nil)), Broker: "amqp"}}
 		tries := 0
 		for begin := time.Now(); time.Since(begin) < 10*time.Minute; tries++ {
 			time.Sleep(r.Failed(ErrClosed, ""))
@@ -66,9 +66,9 @@ func TestOwnQueuePending(t *testing.T) {
 			t.Fatal(err)
 		}
 		var taken atomic.Bool
-		r := &relay{sink: s, total: 4, behind: make(map[int]string), send: func(_ context.Context, c engine.Command) error {
+		r := &relay{sink: s, total: 4, behind: make(map[int]string), send: func(_ context.Context, c sinks.Command) error {
 			if !taken.Load() {
-				return fmt.Errorf("shard %d: %w", c.Shard, engine.ErrQueueFull)
+				return fmt.Errorf("shard %d: %w", c.Shard, sinks.ErrQueueFull)
 			}
 			return nil
 		}}

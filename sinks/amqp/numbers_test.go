@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/broker"
 )
 
 // The defaults are those of the table of settings, and of docs/rabbitmq.md.
@@ -73,7 +73,7 @@ func TestLimiterMinute(t *testing.T) {
 func TestRecoveryDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := new(syncLog)
-		r := recovery{Outage: sinks.Outage{Log: slog.New(slog.NewTextHandler(log, nil)), Broker: "amqp"}}
+		r := recovery{Outage: broker.Outage{Log: slog.New(slog.NewTextHandler(log, nil)), Broker: "amqp"}}
 		r.end()
 		if log.String() != "" {
 			t.Errorf("the end of no outage is logged: %s", log)
@@ -123,7 +123,7 @@ func TestDeadLetteredAfterThreeCloses(t *testing.T) {
 	newRunner := func(n int) *runner {
 		r := &runner{Sink: &Sink{window: newWindow(16)}}
 		r.window.begin(nil)
-		r.window.add(make([]engine.Event, n), func(int) {})
+		r.window.add(make([]sinks.Event, n), func(int) {})
 		return r
 	}
 	r := newRunner(4)
@@ -203,13 +203,13 @@ func TestWindowWakes(t *testing.T) {
 	}
 	w := newWindow(8)
 	w.begin(nil)
-	w.add(make([]engine.Event, 8), func(int) {})
+	w.add(make([]sinks.Event, 8), func(int) {})
 	w.sending(8)
 	if w.confirm(nil, []reply{{tag: 8, multiple: true}}); len(w.room) > 0 {
 		t.Error("Publish is woken although it does not wait")
 	}
 	w.begin(nil)
-	if n := w.add(make([]engine.Event, 9), func(int) {}); n != 8 {
+	if n := w.add(make([]sinks.Event, 9), func(int) {}); n != 8 {
 		t.Fatalf("%d events added to a window of 8", n)
 	}
 	w.sending(8)

@@ -8,13 +8,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"sluice/sinks"
 	"strconv"
 	"strings"
 	"time"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
-
-	"sluice/engine"
 )
 
 // Options are what New is given. Only URLs is required.
@@ -46,8 +45,8 @@ type Options struct {
 	// one goroutine at a time, again for an event that is sent again, and must
 	// change nothing before the end of dst nor keep dst or the event. An event for
 	// which Body fails is set aside.
-	RoutingKey func(dst []byte, ev *engine.Event) []byte
-	Body       func(dst []byte, ev *engine.Event) ([]byte, error)
+	RoutingKey func(dst []byte, ev *sinks.Event) []byte
+	Body       func(dst []byte, ev *sinks.Event) ([]byte, error)
 	// Expiration is how long a message waits in a queue, in whole milliseconds; 0
 	// for ever.
 	Expiration time.Duration
@@ -65,7 +64,7 @@ type Options struct {
 	// has closed the channel for it three times, or it can't be encoded. The event
 	// is lent for the call, which one goroutine makes at a time; then it is
 	// acknowledged. nil drops it. Either way it is counted and told.
-	SetAside func(ev *engine.Event, reason error)
+	SetAside func(ev *sinks.Event, reason error)
 	// Prefetch is how many commands of a queue are taken before they are done; 64 by
 	// default.
 	Prefetch int

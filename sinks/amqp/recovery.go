@@ -4,16 +4,15 @@ package amqp
 
 import (
 	"context"
+	"sluice/sinks/broker"
 	"time"
-
-	"sluice/sinks"
 )
 
 // recovery is an Outage that ends at once if the last one ended a while ago, and
 // otherwise when the connection has lasted. A broker that lets a gateway in and hangs up
 // at the next moment is asked more and more slowly, and gets a line a minute.
 type recovery struct {
-	sinks.Outage
+	broker.Outage
 	out   bool
 	ended time.Time
 }

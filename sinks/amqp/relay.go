@@ -14,7 +14,7 @@ import (
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/msgpack"
 	"sluice/sinks/stdio"
 	"sluice/wire"
@@ -35,7 +35,7 @@ import (
 //
 // Those that wait for Discord while the connection to the broker is lost are handed out
 // again: the engine merges them with those that it still has.
-func (s *Sink) Relay(ctx context.Context, shards []int, total int, send func(context.Context, engine.Command) error) {
+func (s *Sink) Relay(ctx context.Context, shards []int, total int, send func(context.Context, sinks.Command) error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// What is being forwarded at the end is still acknowledged, or it would come twice.
@@ -74,7 +74,7 @@ const unroutableTries = 3
 type relay struct {
 	sink     *Sink
 	total    int
-	send     func(context.Context, engine.Command) error
+	send     func(context.Context, sinks.Command) error
 	forwards chan forward
 	process  string
 
@@ -126,25 +126,25 @@ func (r *relay) handle(ctx context.Context, c *command) {
 		return
 	}
 	r.release(shard)
-	var elsewhere *engine.ElsewhereError
+	var elsewhere *sinks.NotLocalError
 	switch {
-	case errors.Is(err, engine.ErrQueueFull):
+	case errors.Is(err, sinks.ErrQueueFull):
 		r.later(ctx, c, shard, command.Packet)
 	case errors.As(err, &elsewhere):
 		r.put(ctx, forward{command: c, shard: elsewhere.Shard, packet: command.Packet})
-	case ctx.Err() == nil && !errors.Is(err, engine.ErrStopped):
+	case ctx.Err() == nil && !errors.Is(err, sinks.ErrStopped):
 		r.refuse(c, err)
 	}
 }
 
 // handleOwn hands on a command from a shard's own queue. It waits for the shard: the queue
 // has no other's.
-func (r *relay) handleOwn(ctx context.Context, c *command, command engine.Command) {
+func (r *relay) handleOwn(ctx context.Context, c *command, command sinks.Command) {
 	command.Sent = func() { c.done(nil) }
 	for logged := (time.Time{}); ; {
 		err := r.send(ctx, command)
 		switch {
-		case errors.Is(err, engine.ErrQueueFull):
+		case errors.Is(err, sinks.ErrQueueFull):
 			if time.Since(logged) >= logEvery {
 				logged = time.Now()
 				r.sink.lines.warn("amqp: the commands for a shard are pending in its queue", "queue", r.sink.o.Exchange+":"+c.key, "error", err)
@@ -156,7 +156,7 @@ func (r *relay) handleOwn(ctx context.Context, c *command, command engine.Comman
 			case <-ctx.Done():
 			}
 			return
-		case err != nil && ctx.Err() == nil && !errors.Is(err, engine.ErrStopped):
+		case err != nil && ctx.Err() == nil && !errors.Is(err, sinks.ErrStopped):
 			r.refuse(c, err)
 		}
 		break

@@ -7,8 +7,8 @@ import (
 	"errors"
 	"time"
 
-	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/broker"
 )
 
 const (
@@ -29,7 +29,7 @@ type runner struct {
 	outage  recovery
 	waited  int // events, when the outage was noticed
 	away    bool
-	scratch []*engine.Event
+	scratch []*sinks.Event
 	buf     []byte // frames
 
 	refused   int    // times in a row that the broker closed the channel for an event
@@ -42,7 +42,7 @@ type runner struct {
 // run publishes what the window holds until Close.
 func (s *Sink) run() {
 	defer close(s.ended)
-	r := &runner{Sink: s, outage: recovery{Outage: sinks.Outage{Log: s.o.Log, Broker: "amqp"}}}
+	r := &runner{Sink: s, outage: recovery{Outage: broker.Outage{Log: s.o.Log, Broker: "amqp"}}}
 	b := &brokers{o: &s.o, addresses: s.addresses}
 	s.mu.Lock()
 	l := s.begin

@@ -11,13 +11,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sluice/sinks"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"sluice/engine"
 )
 
 // scripted is a broker that answers requests as it should, unless script does. script is
@@ -149,9 +148,9 @@ func sinkOf(t *testing.T, url string, o Options, change func(*Sink)) (s *Sink, l
 			t.Logf("%+v\n%.4000s", s.Stats(), log)
 		}
 	})
-	events := make([]engine.Event, 10)
+	events := make([]sinks.Event, 10)
 	for i := range events {
-		events[i] = engine.Event{Type: []byte("A"), Data: []byte(`"0123456789"`), Session: "s", Seq: int64(i + 1)}
+		events[i] = sinks.Event{Type: []byte("A"), Data: []byte(`"0123456789"`), Session: "s", Seq: int64(i + 1)}
 	}
 	if err := s.Publish(t.Context(), events, func(n int) { acked.Add(int64(n)) }); err != nil {
 		t.Fatal(err)
@@ -227,7 +226,7 @@ func TestRefusals(t *testing.T) {
 				}
 				return true
 			})
-			_, log, acked := sinkOf(t, b.url, Options{SetAside: func(*engine.Event, error) { t.Error("an event is set aside") }}, nil)
+			_, log, acked := sinkOf(t, b.url, Options{SetAside: func(*sinks.Event, error) { t.Error("an event is set aside") }}, nil)
 			waitUntil(t, "all events", func() bool { return acked.Load() == 10 })
 			if n := log.count("takes no events"); n != 1 {
 				t.Errorf("%d lines in a minute", n)
@@ -276,7 +275,7 @@ func TestImpossible(t *testing.T) {
 				}
 				return true
 			})
-			s, log, acked := sinkOf(t, b.url, Options{SetAside: func(*engine.Event, error) { t.Error("an event is set aside") }}, nil)
+			s, log, acked := sinkOf(t, b.url, Options{SetAside: func(*sinks.Event, error) { t.Error("an event is set aside") }}, nil)
 			waitUntil(t, "all events", func() bool { return acked.Load() == 10 })
 			if log.count(tt.want) != 1 || log.count("does not keep to AMQP") != 1 {
 				t.Errorf("the log does not say once what happened")

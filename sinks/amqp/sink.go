@@ -6,14 +6,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sluice/sinks"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"sluice/engine"
 )
 
-// Sink publishes events to RabbitMQ. It implements engine.Sink.
+// Sink publishes events to RabbitMQ. It implements sinks.Sink.
 //
 // One goroutine at a time may call Publish; the other methods any.
 type Sink struct {
@@ -122,7 +121,7 @@ func (s *Sink) start() {
 // acknowledged, and so for as long as the broker is away. It fails only when ctx
 // ends or the sink is closed. What it has taken by then stays lent until Close,
 // and may still be acknowledged.
-func (s *Sink) Publish(ctx context.Context, batch []engine.Event, acked func(n int)) error {
+func (s *Sink) Publish(ctx context.Context, batch []sinks.Event, acked func(n int)) error {
 	s.mu.Lock()
 	s.start()
 	s.mu.Unlock()

@@ -5,11 +5,10 @@ package amqp
 
 import (
 	"math"
+	"sluice/sinks"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"sluice/engine"
 )
 
 // none is a place that no event has.
@@ -30,9 +29,9 @@ const none = math.MaxUint64
 // earlier try and mean nothing.
 type window struct {
 	mu        sync.Mutex
-	events    []*engine.Event // the event at place p is in slot p & mask
-	added     []int64         // when it came, in nanoseconds since 1970
-	confirmed []bool          // though one before it is not
+	events    []*sinks.Event // the event at place p is in slot p & mask
+	added     []int64        // when it came, in nanoseconds since 1970
+	confirmed []bool         // though one before it is not
 	mask      uint64
 	size      uint64
 
@@ -61,7 +60,7 @@ func newWindow(size int) *window {
 		slots *= 2
 	}
 	return &window{
-		events:    make([]*engine.Event, slots),
+		events:    make([]*sinks.Event, slots),
 		added:     make([]int64, slots),
 		confirmed: make([]bool, slots),
 		mask:      uint64(slots - 1),
@@ -84,7 +83,7 @@ func signal(c chan struct{}) {
 
 // add takes the first events of batch, as many as there is room for, and returns
 // how many that were. If that is not all, room is signalled when there is more.
-func (w *window) add(batch []engine.Event, acked func(n int)) int {
+func (w *window) add(batch []sinks.Event, acked func(n int)) int {
 	now := time.Now().UnixNano()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -130,7 +129,7 @@ func (w *window) restart(tag uint64) {
 }
 
 // next appends to dst the events that are to be sent next, most at most.
-func (w *window) next(dst []*engine.Event, most int) []*engine.Event {
+func (w *window) next(dst []*sinks.Event, most int) []*sinks.Event {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for p := w.sent; p < min(w.head, w.poisoned, w.sent+uint64(most)); p++ {
@@ -283,7 +282,7 @@ func (w *window) poison(p uint64) {
 
 // oldest returns the event at tail, or nil, how many events there are, and since
 // when the oldest has been here.
-func (w *window) oldest() (ev *engine.Event, n int, since time.Time) {
+func (w *window) oldest() (ev *sinks.Event, n int, since time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.tail == w.head {

@@ -5,9 +5,8 @@ package amqp
 import (
 	"fmt"
 	"slices"
+	"sluice/sinks"
 	"testing"
-
-	"sluice/engine"
 )
 
 // windowTrial is a window of which n events were added, and sent of them were sent.
@@ -19,7 +18,7 @@ type windowTrial struct {
 
 func newWindowTrial(t *testing.T, n, sent int) *windowTrial {
 	w := &windowTrial{window: newWindow(16), t: t}
-	batch := make([]engine.Event, n)
+	batch := make([]sinks.Event, n)
 	for i := range batch {
 		batch[i].Seq = int64(i)
 	}
@@ -146,7 +145,7 @@ func TestPoisonedEventStopsThoseBehind(t *testing.T) {
 			w := newWindowTrial(t, 6, sent)
 			w.poison(uint64(sent))
 			w.sendsFrom(int64(sent), int64(sent)) // none
-			w.add([]engine.Event{{Seq: 6}}, func(n int) { w.acked += n })
+			w.add([]sinks.Event{{Seq: 6}}, func(n int) { w.acked += n })
 			w.sendsFrom(int64(sent), int64(sent))
 			if sent > 0 {
 				w.reply(reply{tag: uint64(sent), multiple: true}, sent)

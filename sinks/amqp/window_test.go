@@ -6,9 +6,8 @@ package amqp
 import (
 	"math"
 	"math/rand/v2"
+	"sluice/sinks"
 	"testing"
-
-	"sluice/engine"
 )
 
 // model is a broker at the other end of a window, on one channel.
@@ -57,7 +56,7 @@ func TestWindow(t *testing.T) {
 		link := newTestLink()
 		w.begin(link)
 		const total = 500
-		all := make([]engine.Event, total)
+		all := make([]sinks.Event, total)
 		for i := range all {
 			all[i].Seq = int64(i)
 		}
@@ -134,7 +133,7 @@ func TestWindowIncredible(t *testing.T) {
 		w := newWindow(10)
 		w.begin(nil)
 		acked := 0
-		w.add(make([]engine.Event, 3), func(n int) { acked += n })
+		w.add(make([]sinks.Event, 3), func(n int) { acked += n })
 		w.sending(2)
 		if !w.confirm(nil, []reply{{tag: 1}}) || acked != 1 {
 			t.Fatalf("%d acknowledged", acked)
@@ -147,7 +146,7 @@ func TestWindowIncredible(t *testing.T) {
 	// On a later connection the last tag would be that of a place in the past.
 	w := newWindow(10)
 	acked := 0
-	w.add(make([]engine.Event, 9), func(n int) { acked += n })
+	w.add(make([]sinks.Event, 9), func(n int) { acked += n })
 	w.begin(nil)
 	w.sending(6)
 	if !w.confirm(nil, []reply{{tag: 6, multiple: true}}) || acked != 6 {
@@ -162,7 +161,7 @@ func TestWindowIncredible(t *testing.T) {
 	// Nothing is in flight that all could be about.
 	w = newWindow(10)
 	w.begin(nil)
-	w.add(make([]engine.Event, 3), func(n int) { t.Error("acknowledged") })
+	w.add(make([]sinks.Event, 3), func(n int) { t.Error("acknowledged") })
 	w.confirm(nil, []reply{{multiple: true}, {kind: nack, multiple: true}})
 	if p := w.look(false); p.tail != 0 || p.rejected != none && p.rejected != 0 {
 		t.Errorf("%+v", p)

@@ -19,7 +19,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -54,13 +54,13 @@ func benchmarkSink(b *testing.B, srv *redistest.Server, client rueidis.ClientOpt
 		bot = strconv.FormatUint(rand.Uint64(), 16)
 	}
 	s := New(Options{Bot: bot, Client: client, MaxLen: benchMaxLen, Log: slog.New(slog.DiscardHandler),
-		Body: func(dst []byte, ev *engine.Event) ([]byte, error) { return append(dst, ev.Data...), nil }})
+		Body: func(dst []byte, ev *sinks.Event) ([]byte, error) { return append(dst, ev.Data...), nil }})
 	defer s.Close()
 	// A batch is lent until it is acknowledged: each slot has its own.
-	ring := make([][]engine.Event, slots+2)
+	ring := make([][]sinks.Event, slots+2)
 	for r := range ring {
 		for range benchBatch {
-			ring[r] = append(ring[r], engine.Event{Type: []byte("MESSAGE_CREATE"), Data: bytes.Repeat([]byte("x"), benchValue), Session: "0123456789abcdef0123456789abcdef"})
+			ring[r] = append(ring[r], sinks.Event{Type: []byte("MESSAGE_CREATE"), Data: bytes.Repeat([]byte("x"), benchValue), Session: "0123456789abcdef0123456789abcdef"})
 		}
 	}
 	acked, seq := make(chan int, slots*benchBatch), 0

@@ -14,8 +14,8 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/broker"
 	"sluice/sinks/msgpack"
 	"sluice/sinks/stdio"
 	"sluice/wire"
@@ -39,8 +39,8 @@ type CommandOptions struct {
 	// taken over.
 	Timeout time.Duration
 	// Send takes a command, and does not wait for its shard; an error means that it is
-	// refused for good, unless it is engine.ErrQueueFull, which passes.
-	Send func(ctx context.Context, c engine.Command) error
+	// refused for good, unless it is sinks.ErrQueueFull, which passes.
+	Send func(ctx context.Context, c sinks.Command) error
 	Log  *slog.Logger
 }
 
@@ -89,7 +89,7 @@ const (
 type commandReader struct {
 	CommandOptions
 	client  rueidis.Client // nil: not connected; written with mu held
-	outage  sinks.Outage
+	outage  broker.Outage
 	streams []string
 	count   int64     // entries of a stream to read at once
 	claimed time.Time // when others' commands were last looked for
@@ -136,7 +136,7 @@ type entryID struct{ stream, id string }
 // handed on in the stream of the shard's number. A shard that takes no more commands
 // does not hold up those of others.
 func ReadCommands(ctx context.Context, o CommandOptions) {
-	r := &commandReader{CommandOptions: o, outage: sinks.Outage{Log: o.Log, Broker: "redis", Commands: true},
+	r := &commandReader{CommandOptions: o, outage: broker.Outage{Log: o.Log, Broker: "redis", Commands: true},
 		count: readCount / 4, last: make(map[string]string), left: make(map[int]int),
 		perShard: shardHeld(len(o.Shards)), held: make(map[entryID]int), holds: make(map[int]int), acked: make(map[entryID]struct{})}
 	r.Total = max(r.Total, len(o.Shards), 1)
@@ -417,15 +417,15 @@ func (r *commandReader) handle(ctx context.Context, at entryID, fields map[strin
 	}
 	r.hold(at, shard)
 	err = r.Send(ctx, c)
-	var elsewhere *engine.ElsewhereError
+	var elsewhere *sinks.NotLocalError
 	switch {
 	case err == nil:
-	case errors.Is(err, engine.ErrQueueFull):
+	case errors.Is(err, sinks.ErrQueueFull):
 		r.release(at)
 		r.leave(at, shard)
 	case errors.As(err, &elsewhere):
 		r.handOn(ctx, at, elsewhere.Shard, c.Packet)
-	case ctx.Err() == nil && !errors.Is(err, engine.ErrStopped):
+	case ctx.Err() == nil && !errors.Is(err, sinks.ErrStopped):
 		r.refuse(at, err)
 	}
 }

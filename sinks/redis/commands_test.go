@@ -17,7 +17,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/msgpack"
 	"sluice/sinks/sinktest/redistest"
 )
@@ -32,7 +32,7 @@ type fakeEngine struct {
 	full  int              // so many times the queue is full
 }
 
-func (f *fakeEngine) send(_ context.Context, c engine.Command) error {
+func (f *fakeEngine) send(_ context.Context, c sinks.Command) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	shard := c.Shard
@@ -43,10 +43,10 @@ func (f *fakeEngine) send(_ context.Context, c engine.Command) error {
 	case shard >= 8:
 		return errors.New("no such shard")
 	case shard >= 4:
-		return &engine.ElsewhereError{Shard: shard}
+		return &sinks.NotLocalError{Shard: shard}
 	case f.full > 0:
 		f.full--
-		return fmt.Errorf("shard: %w", engine.ErrQueueFull)
+		return fmt.Errorf("shard: %w", sinks.ErrQueueFull)
 	}
 	if f.got == nil {
 		f.got = make(map[int][]string)

@@ -15,8 +15,8 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/broker"
 	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
@@ -32,13 +32,13 @@ func TestSinkContract(t *testing.T) {
 		t.Cleanup(client.Close)
 		last := "-"
 		return sinktest.Broker{
-			Sink: func(t *testing.T) engine.Sink {
+			Sink: func(t *testing.T) sinks.Sink {
 				o, err := NewClientOption([]string{server.Addr}, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
-				return New(Options{Client: o, Bot: strconv.FormatUint(rand.Uint64(), 16), Body: sinks.Format{Encoding: sinks.JSON}.Append, Log: slog.New(slog.DiscardHandler),
-					Stream: func(dst []byte, ev *engine.Event) []byte { return append(dst, ev.Type...) }})
+				return New(Options{Client: o, Bot: strconv.FormatUint(rand.Uint64(), 16), Body: broker.Format{Encoding: broker.JSON}.Append, Log: slog.New(slog.DiscardHandler),
+					Stream: func(dst []byte, ev *sinks.Event) []byte { return append(dst, ev.Type...) }})
 			},
 			Read: func(t *testing.T) (all [][]byte) {
 				entries, err := client.Do(context.Background(), client.B().Xrange().Key("MESSAGE_CREATE").Start(last).End("+").Build()).AsXRange()
@@ -54,11 +54,11 @@ func TestSinkContract(t *testing.T) {
 			Cut:  func() { server.CLI("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") },
 			Away: server.Kill,
 			Back: server.Restart,
-			Refused: func(t *testing.T) *engine.Event {
+			Refused: func(t *testing.T) *sinks.Event {
 				if out := server.CLI("SET", "PRESENCE_UPDATE", "no stream"); !strings.HasPrefix(out, "OK") {
 					t.Fatal(fmt.Errorf("SET: %s", out))
 				}
-				return &engine.Event{Type: []byte("PRESENCE_UPDATE"), Data: []byte("{}"), Session: "s", Seq: 1}
+				return &sinks.Event{Type: []byte("PRESENCE_UPDATE"), Data: []byte("{}"), Session: "s", Seq: 1}
 			},
 		}
 	})

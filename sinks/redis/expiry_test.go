@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -126,9 +126,9 @@ func once(first attack) attack {
 func unanswered(*rand.Rand, []string) ([]byte, bool) { return []byte{}, true }
 
 // partlyRefused are five events, of which the third goes to a key that is no stream.
-func partlyRefused() (events []engine.Event) {
+func partlyRefused() (events []sinks.Event) {
 	for i := range 5 {
-		ev := engine.Event{Shard: i % 2, Session: "partly", Seq: int64(i/2 + 1), Began: 5, Type: []byte("B"), Data: fmt.Append(nil, i)}
+		ev := sinks.Event{Shard: i % 2, Session: "partly", Seq: int64(i/2 + 1), Began: 5, Type: []byte("B"), Data: fmt.Append(nil, i)}
 		if i == 2 {
 			ev.Type = []byte("WRONG")
 		}
@@ -137,7 +137,7 @@ func partlyRefused() (events []engine.Event) {
 	return events
 }
 
-func publishAll(t *testing.T, h *harness, events []engine.Event) {
+func publishAll(t *testing.T, h *harness, events []sinks.Event) {
 	t.Helper()
 	if err := h.sink.Publish(t.Context(), events, h.ack); err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestPartialWriteOfGapIsNoted(t *testing.T) {
 	srv.CLI("SET", "WRONG", "no stream")
 	s := newHostile(t, srv.Addr, 1)
 	s.use(once(unanswered))
-	events := []engine.Event{
+	events := []sinks.Event{
 		{Session: "a", Seq: 7, Type: []byte("B"), Data: []byte("0")},
 		{Session: "a", Gap: true, Type: []byte("B"), Data: []byte("1")},
 		{Session: "a", Type: []byte("WRONG"), Data: []byte("2")}, // has no seq
@@ -212,14 +212,14 @@ func TestRefusedBatchMarksNothing(t *testing.T) {
 	srv.CLI("SET", "WRONG", "no stream")
 	s := newHostile(t, srv.Addr, 1)
 	h := start(t, Options{Bot: "bot"}, s.Addr().String())
-	publishAll(t, h, []engine.Event{{Session: "a", Seq: 1, Type: []byte("B"), Data: []byte("0")}})
+	publishAll(t, h, []sinks.Event{{Session: "a", Seq: 1, Type: []byte("B"), Data: []byte("0")}})
 	h.settled()
 	answered := make(chan struct{})
 	s.use(once(func(r *rand.Rand, c []string) ([]byte, bool) {
 		defer close(answered)
 		return nil, true
 	}))
-	publishAll(t, h, []engine.Event{{Session: "a", Seq: 2, Type: []byte("WRONG"), Data: []byte("1")}, {Session: "a", Seq: 3, Type: []byte("B"), Data: []byte("2")}})
+	publishAll(t, h, []sinks.Event{{Session: "a", Seq: 2, Type: []byte("WRONG"), Data: []byte("1")}, {Session: "a", Seq: 3, Type: []byte("B"), Data: []byte("2")}})
 	<-answered
 	h.wait("the next try", func() bool { return s.count("EVALSHA") >= 2 })
 	if got := strings.TrimSpace(srv.CLI("HGET", "sluice:seen:bot", "0")); got != "a:1" {
@@ -243,7 +243,7 @@ func TestRepairedFenceExpires(t *testing.T) {
 	for _, value := range []string{"abc", "3"} { // somebody else's, and an older one
 		srv.CLI("SET", fence, value)
 		s.use(once(func(*rand.Rand, []string) ([]byte, bool) { return nil, true }))
-		publishAll(t, h, []engine.Event{{Type: []byte("A"), Data: []byte(strconv.Itoa(h.sent + 1))}})
+		publishAll(t, h, []sinks.Event{{Type: []byte("A"), Data: []byte(strconv.Itoa(h.sent + 1))}})
 		h.wait("repair", func() bool { return strings.TrimSpace(srv.CLI("GET", fence)) != value })
 		expires(t, srv, fence, fenceLives)
 		if got := strings.TrimSpace(srv.CLI("GET", fence)); got != strconv.Itoa(h.sent-1) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -19,7 +19,7 @@ func TestGapIdentity(t *testing.T) {
 	o := Options{Bot: "bot", Fields: []Field{FieldShard, FieldSession, FieldSeq}}
 	for _, seq := range []int64{8812, 8800} {
 		h := start(t, o, srv.Addr)
-		batch := []engine.Event{
+		batch := []sinks.Event{
 			{Shard: 3, Session: "abc", Seq: 8812, Type: []byte("A"), Data: []byte("1")},
 			{Shard: 3, Session: "abc", Seq: seq, Gap: true, Type: []byte("A"), Data: []byte("2")},
 			{Shard: 3, Session: "def", Seq: 1, Type: []byte("A"), Data: []byte("3")},

@@ -23,7 +23,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -326,7 +326,7 @@ func TestHostile(t *testing.T) {
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		ReadCommands(ctx, CommandOptions{Client: option, Group: "gateway", Consumer: "sluice-0", Shards: []int{0, 1}, Timeout: 2 * time.Second,
-			Log: slog.New(slog.NewTextHandler(&w.log, nil)), Send: func(_ context.Context, c engine.Command) error {
+			Log: slog.New(slog.NewTextHandler(&w.log, nil)), Send: func(_ context.Context, c sinks.Command) error {
 				mu.Lock()
 				defer mu.Unlock()
 				got[string(c.Packet)] = true
@@ -360,10 +360,10 @@ func TestHostile(t *testing.T) {
 			commands.use(a)
 			began := time.Now()
 			for time.Since(began) < length { // events wait when eight batches do
-				batch := make([]engine.Event, 1+r.IntN(20))
+				batch := make([]sinks.Event, 1+r.IntN(20))
 				for i := range batch {
 					h.sent++
-					batch[i] = engine.Event{Shard: h.sent % 3, Session: "s", Seq: int64(h.sent), Began: 1, Type: []byte(streams[h.sent%2]), Data: []byte(strconv.Itoa(h.sent))}
+					batch[i] = sinks.Event{Shard: h.sent % 3, Session: "s", Seq: int64(h.sent), Began: 1, Type: []byte(streams[h.sent%2]), Data: []byte(strconv.Itoa(h.sent))}
 				}
 				ctx, cancel := context.WithDeadline(t.Context(), began.Add(length))
 				if err := h.sink.Publish(ctx, batch, h.ack); err != nil {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -137,11 +137,11 @@ func TestForeignSession(t *testing.T) {
 		for _, session := range sessions[4*i:] { // so many the marks know: the second sink finds them written
 			for seq := range 20 {
 				h.sent++
-				ev := engine.Event{Session: session, Seq: int64(seq + 1), Type: []byte("A"), Data: fmt.Append(nil, h.sent)}
+				ev := sinks.Event{Session: session, Seq: int64(seq + 1), Type: []byte("A"), Data: fmt.Append(nil, h.sent)}
 				if seq == 19 {
 					ev.Gap = true
 				}
-				if err := h.sink.Publish(t.Context(), []engine.Event{ev}, h.ack); err != nil {
+				if err := h.sink.Publish(t.Context(), []sinks.Event{ev}, h.ack); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -160,7 +160,7 @@ func TestSessionIDReused(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	next := 0
-	publish := func(repeated int64, events ...engine.Event) {
+	publish := func(repeated int64, events ...sinks.Event) {
 		t.Helper()
 		h := start(t, Options{Bot: "bot"}, srv.Addr)
 		for i := range events {
@@ -180,13 +180,13 @@ func TestSessionIDReused(t *testing.T) {
 			t.Errorf("the log: %s", h.log.String())
 		}
 	}
-	publish(0, engine.Event{Seq: 1, Began: 10}, engine.Event{Seq: 2, Began: 10}, engine.Event{Seq: 3, Began: 10})
-	publish(2, engine.Event{Seq: 2}, engine.Event{Seq: 3}, engine.Event{Seq: 4})                                                                   // resumed
-	publish(0, engine.Event{Seq: 1, Began: 20}, engine.Event{Seq: 2, Began: 20})                                                                   // identified
-	publish(4, engine.Event{Seq: 3, Began: 10}, engine.Event{Seq: 4, Began: 10}, engine.Event{Seq: 1, Began: 20}, engine.Event{Seq: 2, Began: 20}) // a spool's
-	publish(1, engine.Event{Seq: 1}, engine.Event{Seq: 3}, engine.Event{Seq: 3, Gap: true})
-	publish(0, engine.Event{Seq: 1, Began: 30}, engine.Event{Seq: 2, Began: 30})                                     // both in one process
-	publish(2, engine.Event{Gap: true}, engine.Event{Seq: 2}, engine.Event{Seq: 3}, engine.Event{Seq: 1, Began: 40}) // both in one batch
+	publish(0, sinks.Event{Seq: 1, Began: 10}, sinks.Event{Seq: 2, Began: 10}, sinks.Event{Seq: 3, Began: 10})
+	publish(2, sinks.Event{Seq: 2}, sinks.Event{Seq: 3}, sinks.Event{Seq: 4})                                                                  // resumed
+	publish(0, sinks.Event{Seq: 1, Began: 20}, sinks.Event{Seq: 2, Began: 20})                                                                 // identified
+	publish(4, sinks.Event{Seq: 3, Began: 10}, sinks.Event{Seq: 4, Began: 10}, sinks.Event{Seq: 1, Began: 20}, sinks.Event{Seq: 2, Began: 20}) // a spool's
+	publish(1, sinks.Event{Seq: 1}, sinks.Event{Seq: 3}, sinks.Event{Seq: 3, Gap: true})
+	publish(0, sinks.Event{Seq: 1, Began: 30}, sinks.Event{Seq: 2, Began: 30})                                   // both in one process
+	publish(2, sinks.Event{Gap: true}, sinks.Event{Seq: 2}, sinks.Event{Seq: 3}, sinks.Event{Seq: 1, Began: 40}) // both in one batch
 	if got, want := len(entries(t, srv.Addr, "A")), 3+1+2+2+2+2; got != want {
 		t.Errorf("%d entries, want %d", got, want)
 	}

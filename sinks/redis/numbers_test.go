@@ -8,12 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sluice/sinks"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"sluice/engine"
 )
 
 // All shards together hold 100,000 commands, one 1,000 at most and 100 at least.
@@ -66,12 +65,12 @@ func TestLeftCommandsAreBounded(t *testing.T) {
 
 // A stream is trimmed with its first entry, and then with each thousandth or after a second.
 func TestWhenStreamsAreTrimmed(t *testing.T) {
-	s := &Sink{o: Options{Body: func(dst []byte, ev *engine.Event) ([]byte, error) { return dst, nil }},
+	s := &Sink{o: Options{Body: func(dst []byte, ev *sinks.Event) ([]byte, error) { return dst, nil }},
 		streams: make(map[string]*stream), fences: make(map[string]*fence)}
 	now := time.Now()
 	add := func(n int, after time.Duration) (trims int) {
 		now = now.Add(after)
-		b := &batch{at: now, events: make([]engine.Event, n)}
+		b := &batch{at: now, events: make([]sinks.Event, n)}
 		for i := range b.events {
 			b.events[i].Type = []byte("A")
 			s.add(b, int32(i))
@@ -96,7 +95,7 @@ func TestDeadLettersAreLoggedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		s := &Sink{o: Options{Log: slog.New(slog.NewTextHandler(&log, nil))}}
-		put := func() { s.putAside(&engine.Event{Type: []byte("A")}, errors.New("WRONGTYPE no stream")) }
+		put := func() { s.putAside(&sinks.Event{Type: []byte("A")}, errors.New("WRONGTYPE no stream")) }
 		for range 5 {
 			put()
 		}
@@ -199,11 +198,11 @@ func TestReplyBounds(t *testing.T) {
 // The seq of a mark is one that the script can count with.
 func TestMarkSeqBound(t *testing.T) {
 	for seq, want := range map[int64]bool{0: false, 1: true, 9007199254740992: true, 9007199254740993: false} {
-		if got, ok := markSeq(&engine.Event{Seq: seq}); ok != want || got != seq {
+		if got, ok := markSeq(&sinks.Event{Seq: seq}); ok != want || got != seq {
 			t.Errorf("%d: %d, %v", seq, got, ok)
 		}
 	}
-	if seq, ok := markSeq(&engine.Event{Gap: true}); !ok || seq != 1<<63-1 {
+	if seq, ok := markSeq(&sinks.Event{Gap: true}); !ok || seq != 1<<63-1 {
 		t.Errorf("a gap: %d, %v", seq, ok)
 	}
 }

@@ -23,11 +23,10 @@ package redis
 
 import (
 	"log/slog"
+	"sluice/sinks"
 	"time"
 
 	"github.com/redis/rueidis"
-
-	"sluice/engine"
 )
 
 // Options are the settings of a Sink. Client, Body and Log are required.
@@ -37,10 +36,10 @@ type Options struct {
 	Client rueidis.ClientOption
 	// Stream appends the name of the stream that an event goes to; nil: the
 	// event's name.
-	Stream func(dst []byte, ev *engine.Event) []byte
+	Stream func(dst []byte, ev *sinks.Event) []byte
 	// Body appends the value of the field data. An event for which it fails is
 	// set aside.
-	Body func(dst []byte, ev *engine.Event) ([]byte, error)
+	Body func(dst []byte, ev *sinks.Event) ([]byte, error)
 	// Fields follow data in each entry; none by default.
 	Fields []Field
 	// Bot names whose events these are. Those that an earlier Sink with the same name has
@@ -58,7 +57,7 @@ type Options struct {
 	// SetAside takes an event that Redis will never take, with the reason; the
 	// event is lent for the call, which comes on one of two goroutines. nil: it
 	// is dropped.
-	SetAside func(ev *engine.Event, reason error)
+	SetAside func(ev *sinks.Event, reason error)
 	// Log is told of outages and of what is set aside.
 	Log *slog.Logger
 }

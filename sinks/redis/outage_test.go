@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -128,7 +128,7 @@ func TestAbsentAtStart(t *testing.T) {
 	h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "takes no events") })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := h.sink.Publish(ctx, []engine.Event{{}}, h.ack); !errors.Is(err, context.DeadlineExceeded) {
+	if err := h.sink.Publish(ctx, []sinks.Event{{}}, h.ack); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Publish without a server: %v", err)
 	}
 	srv.Restart()

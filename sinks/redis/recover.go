@@ -8,11 +8,10 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sluice/sinks"
 	"strconv"
 	"strings"
 	"time"
-
-	"sluice/engine"
 )
 
 // recover does what a failure asks for before what is pending is sent again.
@@ -159,7 +158,7 @@ func (w *writer) first() *group {
 func (w *writer) giveUpStream(name string, reason error) {
 	for _, b := range w.pending {
 		for i := range b.groups[:b.used] {
-			w.filter(&b.groups[i], func(ev *engine.Event, key string) bool {
+			w.filter(&b.groups[i], func(ev *sinks.Event, key string) bool {
 				if key == name {
 					w.s.putAside(ev, fmt.Errorf("stream %s: %w", name, reason))
 				}
@@ -174,7 +173,7 @@ func (w *writer) giveUpStream(name string, reason error) {
 
 // filter takes the entries out of a group that keep, which is given the event and the stream
 // of each, does not want, and returns how many.
-func (w *writer) filter(g *group, keep func(ev *engine.Event, key string) bool) int {
+func (w *writer) filter(g *group, keep func(ev *sinks.Event, key string) bool) int {
 	width := 1 + len(w.s.o.Fields)
 	kept := 0
 	for j, key := range g.keys {

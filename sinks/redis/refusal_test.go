@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -171,7 +171,7 @@ func TestReplyIsNoFaultOfEvent(t *testing.T) {
 	s.cutAt, s.last = large, fmt.Appendf(nil, "$%d\r\n", maxBulk+1)
 	clear(s.turns)
 	s.mu.Unlock()
-	if err := h.sink.Publish(t.Context(), []engine.Event{{Type: []byte("A"), Data: large}}, h.ack); err != nil {
+	if err := h.sink.Publish(t.Context(), []sinks.Event{{Type: []byte("A"), Data: large}}, h.ack); err != nil {
 		t.Fatal(err)
 	}
 	h.sent++
@@ -248,7 +248,7 @@ func TestReaderAnswers(t *testing.T) {
 			go func() {
 				defer close(done)
 				ReadCommands(ctx, CommandOptions{Client: o, Group: name, Consumer: "sluice-0", Shards: []int{shard}, Timeout: time.Minute,
-					Log: slog.New(slog.NewTextHandler(&w.log, nil)), Send: func(_ context.Context, c engine.Command) error { got.Add(1); c.Sent(); return nil }})
+					Log: slog.New(slog.NewTextHandler(&w.log, nil)), Send: func(_ context.Context, c sinks.Command) error { got.Add(1); c.Sent(); return nil }})
 			}()
 			t.Cleanup(func() { cancel(); <-done })
 			stream := fmt.Sprint(shard)

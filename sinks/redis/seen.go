@@ -8,12 +8,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"sluice/sinks"
 	"strconv"
 	"strings"
 
 	"github.com/redis/rueidis"
-
-	"sluice/engine"
 )
 
 // mark is the last event of a shard that is written behind a fence. The zero value is that
@@ -39,7 +38,7 @@ const (
 )
 
 // markSeq returns the seq of the mark that an event leaves; ok: it leaves one.
-func markSeq(ev *engine.Event) (seq int64, ok bool) {
+func markSeq(ev *sinks.Event) (seq int64, ok bool) {
 	if ev.Gap {
 		return endOfSession, true
 	}
@@ -47,7 +46,7 @@ func markSeq(ev *engine.Event) (seq int64, ok bool) {
 }
 
 // next returns the mark after an event with that seq.
-func (m mark) next(ev *engine.Event, seq int64) mark {
+func (m mark) next(ev *sinks.Event, seq int64) mark {
 	n := mark{session: ev.Session, seq: seq, before: m.before, began: cmp.Or(ev.Began, m.began)}
 	if m.seq == endOfSession && !m.same(ev) {
 		n.before = escape(m.session)
@@ -63,13 +62,13 @@ func (m mark) next(ev *engine.Event, seq int64) mark {
 
 // same reports whether an event is of the mark's session. A server may give the same id to
 // two, which began at different times then.
-func (m mark) same(ev *engine.Event) bool {
+func (m mark) same(ev *sinks.Event) bool {
 	return ev.Session == m.session && (ev.Began == 0 || ev.Began == m.began)
 }
 
 // covers reports whether the event is written, by what the mark says. Nothing is of a session
 // that began after all that is written, whatever its id.
-func (m mark) covers(ev *engine.Event) bool {
+func (m mark) covers(ev *sinks.Event) bool {
 	seq, ok := markSeq(ev)
 	switch {
 	case !ok || ev.Began > m.began:
@@ -304,7 +303,7 @@ func (w *writer) learn(f *fence, shards []marked, has []rueidis.RedisMessage) {
 
 // leaveOut takes the entries out of a group that are written already.
 func (w *writer) leaveOut(g *group) {
-	n := w.filter(g, func(ev *engine.Event, _ string) bool {
+	n := w.filter(g, func(ev *sinks.Event, _ string) bool {
 		s := g.fence.marks[ev.Shard]
 		if s == nil {
 			return true

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -26,35 +26,35 @@ func TestMark(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		text string
-		ev   engine.Event
+		ev   sinks.Event
 		want bool
 	}{
-		{"", engine.Event{Session: "a", Seq: 1}, false},
-		{"a:5", engine.Event{Session: "a", Seq: 5}, true},
-		{"a:5", engine.Event{Session: "a", Seq: 6}, false},
-		{"a:5", engine.Event{Session: "b", Seq: 5}, false},
-		{"a:5", engine.Event{Session: "a"}, false}, // has no seq
-		{"a:5", engine.Event{Session: "a", Seq: 5, Gap: true}, false},
-		{"a:gap", engine.Event{Session: "a", Seq: 7}, true},
-		{"a:gap", engine.Event{Session: "a", Seq: 3, Gap: true}, true},
-		{"b:1:a", engine.Event{Session: "a", Seq: 3, Gap: true}, true},
-		{"b:1:a", engine.Event{Session: "a", Seq: 3}, true},
-		{"b:1:a", engine.Event{Session: "b", Seq: 3}, false},
-		{"d:1:a,b,c", engine.Event{Session: "b", Gap: true}, true},
-		{"d:1:a,b,c", engine.Event{Session: "a,b", Gap: true}, false},
-		{"nonsense", engine.Event{Session: "nonsense", Seq: 1}, false},
-		{"a:b", engine.Event{Session: "a", Seq: 1}, false},
-		{"a:9000000000000000000", engine.Event{Session: "a", Seq: 1}, false},
-		{"a%3Ab:5", engine.Event{Session: "a:b", Seq: 5}, true},
-		{"c:5:a%2Cb", engine.Event{Session: "a,b", Seq: 5}, true},
-		{"a:5::2s", engine.Event{Session: "a", Seq: 5, Began: 100}, true},
-		{"a:5::2s", engine.Event{Session: "a", Seq: 5}, true},              // of the next process, which resumed
-		{"a:5::2s", engine.Event{Session: "a", Seq: 5, Began: 101}, false}, // the same id for another session
-		{"a:5::2s", engine.Event{Session: "a", Seq: 6, Began: 99}, true},   // of the one before
-		{"a:5", engine.Event{Session: "a", Seq: 5, Began: 100}, false},
-		{"b:5:a:2s", engine.Event{Session: "a", Seq: 1, Began: 101}, false},
-		{"a:5:a:2s", engine.Event{Session: "a", Seq: 6}, false},
-		{"a:5:a:2s", engine.Event{Session: "a", Seq: 9, Gap: true}, true},
+		{"", sinks.Event{Session: "a", Seq: 1}, false},
+		{"a:5", sinks.Event{Session: "a", Seq: 5}, true},
+		{"a:5", sinks.Event{Session: "a", Seq: 6}, false},
+		{"a:5", sinks.Event{Session: "b", Seq: 5}, false},
+		{"a:5", sinks.Event{Session: "a"}, false}, // has no seq
+		{"a:5", sinks.Event{Session: "a", Seq: 5, Gap: true}, false},
+		{"a:gap", sinks.Event{Session: "a", Seq: 7}, true},
+		{"a:gap", sinks.Event{Session: "a", Seq: 3, Gap: true}, true},
+		{"b:1:a", sinks.Event{Session: "a", Seq: 3, Gap: true}, true},
+		{"b:1:a", sinks.Event{Session: "a", Seq: 3}, true},
+		{"b:1:a", sinks.Event{Session: "b", Seq: 3}, false},
+		{"d:1:a,b,c", sinks.Event{Session: "b", Gap: true}, true},
+		{"d:1:a,b,c", sinks.Event{Session: "a,b", Gap: true}, false},
+		{"nonsense", sinks.Event{Session: "nonsense", Seq: 1}, false},
+		{"a:b", sinks.Event{Session: "a", Seq: 1}, false},
+		{"a:9000000000000000000", sinks.Event{Session: "a", Seq: 1}, false},
+		{"a%3Ab:5", sinks.Event{Session: "a:b", Seq: 5}, true},
+		{"c:5:a%2Cb", sinks.Event{Session: "a,b", Seq: 5}, true},
+		{"a:5::2s", sinks.Event{Session: "a", Seq: 5, Began: 100}, true},
+		{"a:5::2s", sinks.Event{Session: "a", Seq: 5}, true},              // of the next process, which resumed
+		{"a:5::2s", sinks.Event{Session: "a", Seq: 5, Began: 101}, false}, // the same id for another session
+		{"a:5::2s", sinks.Event{Session: "a", Seq: 6, Began: 99}, true},   // of the one before
+		{"a:5", sinks.Event{Session: "a", Seq: 5, Began: 100}, false},
+		{"b:5:a:2s", sinks.Event{Session: "a", Seq: 1, Began: 101}, false},
+		{"a:5:a:2s", sinks.Event{Session: "a", Seq: 6}, false},
+		{"a:5:a:2s", sinks.Event{Session: "a", Seq: 9, Gap: true}, true},
 	} {
 		if got := parseMark(tt.text).covers(&tt.ev); got != tt.want {
 			t.Errorf("%q covers %+v: %v, want %v", tt.text, tt.ev, got, tt.want)
@@ -72,7 +72,7 @@ func TestMarkNext(t *testing.T) {
 		{"a", 1, "a:1"}, {"a", 2, "a:2"}, {"a", endOfSession, "a:gap"}, {"b", 1, "b:1:a"}, {"b", endOfSession, "b:gap:a"},
 		{"c", endOfSession, "c:gap:a,b"}, {"d", endOfSession, "d:gap:a,b,c"}, {"e", 1, "e:1:b,c,d"}, {"f", 1, "f:1:b,c,d"},
 	} {
-		if m = m.next(&engine.Event{Session: step.session}, step.seq); string(m.append(nil)) != step.want {
+		if m = m.next(&sinks.Event{Session: step.session}, step.seq); string(m.append(nil)) != step.want {
 			t.Errorf("after %s %d: %s, want %s", step.session, step.seq, m.append(nil), step.want)
 		}
 	}
@@ -80,7 +80,7 @@ func TestMarkNext(t *testing.T) {
 
 // life is what a shard has to tell, through several sessions, and how far it has got.
 type life struct {
-	events    []engine.Event
+	events    []sinks.Event
 	published int
 	acked     int
 	given     map[int]bool // up in the middle: of a session that had ended when the sink was closed
@@ -119,7 +119,7 @@ func TestSeen(t *testing.T) {
 		lives[id].given = make(map[int]bool)
 		session, seq := 0, int64(0)
 		for range each {
-			ev := engine.Event{Shard: id, Type: []byte("events")}
+			ev := sinks.Event{Shard: id, Type: []byte("events")}
 			switch n := r.IntN(200); {
 			case n == 0 && seq > 20:
 				ev.Gap = true
@@ -147,14 +147,14 @@ func TestSeen(t *testing.T) {
 		var sent []int // the shards of the events, in order
 		done := 0
 		s := New(Options{Client: client, Bot: "bot", Body: rawBody, Fields: []Field{FieldShard}, Log: slog.New(slog.DiscardHandler),
-			Stream: func(dst []byte, ev *engine.Event) []byte { return append(dst, ev.Type...) }})
+			Stream: func(dst []byte, ev *sinks.Event) []byte { return append(dst, ev.Type...) }})
 		next := make([]int, shards)
 		for id := range lives {
 			next[id] = lives[id].next()
 			lives[id].acked = next[id]
 		}
 		for range 30 {
-			var batch []engine.Event
+			var batch []sinks.Event
 			for range 20 {
 				id := r.IntN(shards)
 				to := min(next[id]+1+r.IntN(20), each)
@@ -236,7 +236,7 @@ func FuzzMark(f *testing.F) {
 		if got := string(m.append(nil)); got != text {
 			t.Fatalf("%q comes back as %q", text, got)
 		}
-		ev := &engine.Event{Session: session, Seq: seq, Began: max(began, 0)}
+		ev := &sinks.Event{Session: session, Seq: seq, Began: max(began, 0)}
 		if m.raw != "" && m.covers(ev) {
 			t.Errorf("%q covers %+v", text, ev)
 		}

@@ -16,7 +16,6 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"sluice/engine"
 	"sluice/sinks"
 )
 
@@ -30,7 +29,7 @@ const (
 	trimPause   = time.Second
 )
 
-// Sink writes events to Redis Streams. It implements engine.Sink.
+// Sink writes events to Redis Streams. It implements sinks.Sink.
 type Sink struct {
 	o       Options
 	script  string
@@ -79,7 +78,7 @@ type fence struct {
 
 // batch is the events of one call of Publish.
 type batch struct {
-	events []engine.Event // lent
+	events []sinks.Event // lent
 	at     time.Time
 	acked  func(n int)
 	text   []byte // holds the arguments
@@ -119,7 +118,7 @@ func New(o Options) *Sink {
 
 // Publish hands the events to the writer. It waits while as many batches as there
 // are slots are with Redis. It fails only when ctx ends.
-func (s *Sink) Publish(ctx context.Context, events []engine.Event, acked func(n int)) error {
+func (s *Sink) Publish(ctx context.Context, events []sinks.Event, acked func(n int)) error {
 	if len(events) == 0 {
 		return nil
 	}
@@ -160,7 +159,7 @@ func (s *Sink) add(b *batch, i int32) {
 	g.keys = append(g.keys, st.name)
 	g.entries = append(g.entries, i)
 	g.args = append(g.args, body)
-	session, seq := sinks.Identity(ev)
+	session, seq := ev.Identity()
 	for _, f := range s.o.Fields {
 		start := len(b.text)
 		switch f {
@@ -182,7 +181,7 @@ func (s *Sink) add(b *batch, i int32) {
 }
 
 // streamOf returns the stream that an event goes to.
-func (s *Sink) streamOf(ev *engine.Event) *stream {
+func (s *Sink) streamOf(ev *sinks.Event) *stream {
 	key := ev.Type
 	if s.o.Stream != nil {
 		s.key = s.o.Stream(s.key[:0], ev)
@@ -235,7 +234,7 @@ func hashTag(key string) string {
 const tellPause = 10 * time.Second
 
 // putAside gives up an event for good. Publish and the writer call it.
-func (s *Sink) putAside(ev *engine.Event, reason error) {
+func (s *Sink) putAside(ev *sinks.Event, reason error) {
 	all := s.setAside.Add(1)
 	if s.o.SetAside != nil {
 		s.o.SetAside(ev, reason)

@@ -20,13 +20,13 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
 
 // rawBody is the value of the old gateway, in short: the tests have small data.
-func rawBody(dst []byte, ev *engine.Event) ([]byte, error) {
+func rawBody(dst []byte, ev *sinks.Event) ([]byte, error) {
 	if string(ev.Data) == "unwritable" {
 		return dst, errors.New("no value")
 	}
@@ -78,7 +78,7 @@ func start(t *testing.T, o Options, addresses ...string) *harness {
 		o.Bot = strconv.FormatUint(rand.Uint64(), 16) // each harness begins with seq 1
 	}
 	o.Log = slog.New(slog.NewTextHandler(&h.log, nil))
-	o.SetAside = func(ev *engine.Event, reason error) {
+	o.SetAside = func(ev *sinks.Event, reason error) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.aside = append(h.aside, fmt.Sprintf("%s %s: %v", ev.Type, ev.Data, reason))
@@ -104,10 +104,10 @@ func (h *harness) ack(n int) {
 func (h *harness) publish(n int, types ...string) {
 	h.t.Helper()
 	for left := n; left > 0; {
-		batch := make([]engine.Event, min(left, 1+rand.IntN(300)))
+		batch := make([]sinks.Event, min(left, 1+rand.IntN(300)))
 		for i := range batch {
 			h.sent++
-			batch[i] = engine.Event{Shard: h.sent % 3, Session: "s", Seq: int64(h.sent), Type: []byte(types[h.sent%len(types)]), Data: []byte(strconv.Itoa(h.sent))}
+			batch[i] = sinks.Event{Shard: h.sent % 3, Session: "s", Seq: int64(h.sent), Type: []byte(types[h.sent%len(types)]), Data: []byte(strconv.Itoa(h.sent))}
 		}
 		if err := h.sink.Publish(h.t.Context(), batch, h.ack); err != nil {
 			h.t.Fatal(err)
@@ -190,10 +190,10 @@ func whole(t *testing.T, address string, n int, streams ...string) {
 func TestEntries(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
-	h := start(t, Options{Fields: []Field{FieldEvent, FieldShard, FieldSession, FieldSeq}, Stream: func(dst []byte, ev *engine.Event) []byte {
+	h := start(t, Options{Fields: []Field{FieldEvent, FieldShard, FieldSession, FieldSeq}, Stream: func(dst []byte, ev *sinks.Event) []byte {
 		return fmt.Appendf(dst, "gateway:%s:%d", ev.Type, ev.Shard%2)
 	}}, srv.Addr)
-	batch := []engine.Event{{Shard: 5, Session: "abc", Seq: 7, Type: []byte("A"), Data: []byte("1")}, {Shard: 4, Session: "x", Seq: 8, Type: []byte("B"), Data: []byte("unwritable")}}
+	batch := []sinks.Event{{Shard: 5, Session: "abc", Seq: 7, Type: []byte("A"), Data: []byte("1")}, {Shard: 4, Session: "x", Seq: 8, Type: []byte("B"), Data: []byte("unwritable")}}
 	if err := h.sink.Publish(t.Context(), batch, h.ack); err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func TestTooLarge(t *testing.T) {
 	srv := redistest.Start(t, "--proto-max-bulk-len", "1mb")
 	h := start(t, Options{}, srv.Addr)
 	h.publish(500, "A")
-	batch := []engine.Event{
+	batch := []sinks.Event{
 		{Type: []byte("A"), Data: []byte("501")},
 		{Type: []byte("A"), Data: bytes.Repeat([]byte("x"), 2<<20)},
 		{Type: []byte("A"), Data: []byte("502")},

@@ -14,7 +14,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"sluice/engine/failpoint"
-	"sluice/sinks"
+	"sluice/sinks/broker"
 )
 
 const (
@@ -40,7 +40,7 @@ type writer struct {
 	s      *Sink
 	client rueidis.Client // nil: not connected
 	sha    string
-	outage sinks.Outage
+	outage broker.Outage
 
 	pending  []*batch // sent or to be sent, oldest first
 	commands []rueidis.Completed
@@ -76,7 +76,7 @@ const replicaTimeout = 5 * time.Second
 
 func (w *writer) init(s *Sink) {
 	w.s = s
-	w.outage = sinks.Outage{Log: s.o.Log, Broker: "redis"}
+	w.outage = broker.Outage{Log: s.o.Log, Broker: "redis"}
 	w.wrong = make(map[string]time.Time)
 	w.sha = fmt.Sprintf("%x", sha1.Sum([]byte(s.script)))
 }

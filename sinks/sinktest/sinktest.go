@@ -1,4 +1,4 @@
-// This file is what every sink must do: the contract of engine.Sink, as package sinks
+// This file is what every sink must do: the contract of sinks.Sink, as package sinks
 // explains it, as tests.
 
 // Package sinktest tests sinks. Package redistest and package rabbitmq below it run the
@@ -11,19 +11,18 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sluice/sinks"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"sluice/engine"
 )
 
 // Broker is a broker and what the tests need of it. The functions are called on one
 // goroutine at a time.
 type Broker struct {
 	// Sink returns a new sink. The test closes it.
-	Sink func(t *testing.T) engine.Sink
+	Sink func(t *testing.T) sinks.Sink
 	// Read returns the data of the events that the broker has had since it was called
 	// last, in the order in which it got them, as JSON.
 	Read func(t *testing.T) [][]byte
@@ -34,10 +33,10 @@ type Broker struct {
 
 	// What the broker lacks is nil, and its tests are left out.
 
-	Cut     func()                           // ends the connections that there are
-	Away    func()                           // the broker is gone, with what it has kept,
-	Back    func()                           // and is there again
-	Refused func(t *testing.T) *engine.Event // returns an event that the broker never takes
+	Cut     func()                          // ends the connections that there are
+	Away    func()                          // the broker is gone, with what it has kept,
+	Back    func()                          // and is there again
+	Refused func(t *testing.T) *sinks.Event // returns an event that the broker never takes
 }
 
 // patience bounds every wait. A machine under load may need most of it.
@@ -81,12 +80,12 @@ type body struct {
 type trial struct {
 	t    *testing.T
 	b    Broker
-	sink engine.Sink
+	sink sinks.Sink
 	rand *rand.Rand
 	next [5]int64 // seq of the last event, by shard
 
 	mu    sync.Mutex
-	lent  [][]engine.Event // not acknowledged; the first may be so in part
+	lent  [][]sinks.Event // not acknowledged; the first may be so in part
 	given int
 	acked int
 	ended bool // no acknowledgement may come any more
@@ -100,18 +99,18 @@ func try(t *testing.T, b Broker) *trial {
 }
 
 // event returns the next event of a shard, with so many bytes of padding.
-func (tr *trial) event(shard, pad int) engine.Event {
+func (tr *trial) event(shard, pad int) sinks.Event {
 	tr.next[shard]++
 	data, err := json.Marshal(body{shard, tr.next[shard], strings.Repeat("x", pad)})
 	if err != nil {
 		tr.t.Fatal(err)
 	}
-	return engine.Event{Shard: shard, Session: fmt.Sprintf("%032d", shard), Seq: tr.next[shard], Type: []byte("MESSAGE_CREATE"), Data: data}
+	return sinks.Event{Shard: shard, Session: fmt.Sprintf("%032d", shard), Seq: tr.next[shard], Type: []byte("MESSAGE_CREATE"), Data: data}
 }
 
 // batch returns the next n events, of all shards.
-func (tr *trial) batch(n, pad int) []engine.Event {
-	batch := make([]engine.Event, n)
+func (tr *trial) batch(n, pad int) []sinks.Event {
+	batch := make([]sinks.Event, n)
 	for i := range batch {
 		batch[i] = tr.event(tr.rand.IntN(len(tr.next)), pad)
 	}
@@ -119,7 +118,7 @@ func (tr *trial) batch(n, pad int) []engine.Event {
 }
 
 // publish gives a batch to the sink.
-func (tr *trial) publish(ctx context.Context, batch []engine.Event) error {
+func (tr *trial) publish(ctx context.Context, batch []sinks.Event) error {
 	tr.mu.Lock()
 	tr.lent = append(tr.lent, batch)
 	tr.given += len(batch)
@@ -157,7 +156,7 @@ func (tr *trial) acknowledge(n int) {
 				lent[i] = '#'
 			}
 		}
-		*ev = engine.Event{}
+		*ev = sinks.Event{}
 		if tr.lent[0] = tr.lent[0][1:]; len(tr.lent[0]) == 0 {
 			tr.lent = tr.lent[1:]
 		}

@@ -9,8 +9,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"sluice/engine"
 	"sluice/internal/disktest"
+	"sluice/sinks"
 )
 
 // testDisk is a disk of package disktest as the log uses it.
@@ -96,7 +96,7 @@ func tryLog(t *testing.T, d testDisk) (*logged, error) {
 
 // append writes the next n events, or what an earlier one has not.
 func (l *logged) append(n int) error {
-	var events []engine.Event
+	var events []sinks.Event
 	for i := range int64(n) {
 		events = append(events, numbered(l.acked+1+i))
 	}

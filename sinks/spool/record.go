@@ -7,8 +7,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"math"
-
-	"sluice/engine"
+	"sluice/sinks"
 )
 
 // A segment begins with magic and its number in 8 bytes, big-endian. Records follow:
@@ -44,7 +43,7 @@ func parseSegmentHead(b []byte) (number uint64, ok bool) {
 }
 
 // appendRecord appends an event's record.
-func appendRecord(dst []byte, ev *engine.Event) []byte {
+func appendRecord(dst []byte, ev *sinks.Event) []byte {
 	start := len(dst)
 	flags := byte(0)
 	if ev.Gap {
@@ -78,7 +77,7 @@ var (
 // parseRecord returns the event of the record that b begins with, whose Type and Data are
 // slices of b, and the record's size. The size is set with errShort, too, once its
 // head is there: so many bytes are needed.
-func parseRecord(b []byte) (ev engine.Event, size int, err error) {
+func parseRecord(b []byte) (ev sinks.Event, size int, err error) {
 	if len(b) < recordHead {
 		return ev, 0, errShort
 	}
@@ -99,7 +98,7 @@ func parseRecord(b []byte) (ev engine.Event, size int, err error) {
 	if body[0]&flagBegan != 0 {
 		began = f.number()
 	}
-	ev = engine.Event{Gap: body[0]&flagGap != 0, Shard: int(shard), Seq: int64(seq), Began: int64(began), Session: string(f.text()), Type: f.text()}
+	ev = sinks.Event{Gap: body[0]&flagGap != 0, Shard: int(shard), Seq: int64(seq), Began: int64(began), Session: string(f.text()), Type: f.text()}
 	ev.Data = f.rest
 	if f.bad || shard > math.MaxInt32 || seq > math.MaxInt64 || began > math.MaxInt64 {
 		return ev, 0, errDamaged

@@ -8,14 +8,13 @@ import (
 	"errors"
 	"hash/crc32"
 	"math"
+	"sluice/sinks"
 	"testing"
-
-	"sluice/engine"
 )
 
 // The largest numbers, and nothing at all, come back as they were.
 func TestRecordBounds(t *testing.T) {
-	for _, ev := range []engine.Event{
+	for _, ev := range []sinks.Event{
 		{},
 		{Shard: math.MaxInt32, Seq: math.MaxInt64, Began: math.MaxInt64, Gap: true, Session: "a", Type: []byte("b"), Data: []byte("c")},
 		{Shard: 1, Session: "without data", Type: []byte("RESUMED")},

@@ -15,8 +15,8 @@ import (
 	"strconv"
 	"strings"
 
-	"sluice/engine"
 	"sluice/engine/failpoint"
+	"sluice/sinks"
 )
 
 const (
@@ -222,7 +222,7 @@ func (l *segments) end() position {
 }
 
 // encode puts records of the events into l.buf and returns their size.
-func (l *segments) encode(events []engine.Event) int64 {
+func (l *segments) encode(events []sinks.Event) int64 {
 	l.buf = l.buf[:0]
 	for i := range events {
 		l.buf = appendRecord(l.buf, &events[i])

@@ -19,12 +19,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sluice/sinks"
 	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
-
-	"sluice/engine"
 )
 
 // Options are the settings of a Sink. Directory and Log are required.
@@ -66,10 +65,10 @@ type Stats struct {
 	Spooled  int64 // events that were written to the disk
 }
 
-// Sink is an engine.Sink before another.
+// Sink is an sinks.Sink before another.
 type Sink struct {
 	o     Options
-	inner engine.Sink
+	inner sinks.Sink
 	lock  *flock.Flock // nil in tests
 	stop  context.CancelFunc
 	fed   sync.WaitGroup
@@ -98,7 +97,7 @@ type Sink struct {
 
 // batch is events with memory of their own.
 type batch struct {
-	events []engine.Event
+	events []sinks.Event
 	text   []byte // holds their names and data
 	left   int    // events that the inner sink has not acknowledged
 	acked  func(int)
@@ -122,7 +121,7 @@ func InUse(dir string) bool {
 
 // Open returns a Sink before inner, which it owns from then on. What an earlier process
 // has left in the directory is delivered first.
-func Open(o Options, inner engine.Sink) (*Sink, error) {
+func Open(o Options, inner sinks.Sink) (*Sink, error) {
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 10 << 30
 	}
@@ -148,7 +147,7 @@ func Open(o Options, inner engine.Sink) (*Sink, error) {
 }
 
 // open opens a Sink over a disk that is locked.
-func open(o Options, d disk, inner engine.Sink) (*Sink, error) {
+func open(o Options, d disk, inner sinks.Sink) (*Sink, error) {
 	log, at, err := openSegments(d, o.SegmentBytes, o.Log)
 	if err != nil {
 		return nil, err
@@ -170,7 +169,7 @@ func open(o Options, d disk, inner engine.Sink) (*Sink, error) {
 }
 
 // Publish takes the events into memory, or onto the disk. It waits while neither has room.
-func (s *Sink) Publish(ctx context.Context, events []engine.Event, acked func(n int)) error {
+func (s *Sink) Publish(ctx context.Context, events []sinks.Event, acked func(n int)) error {
 	if len(events) == 0 {
 		return nil
 	}
@@ -189,7 +188,7 @@ func (s *Sink) Publish(ctx context.Context, events []engine.Event, acked func(n 
 }
 
 // take takes the events if it can.
-func (s *Sink) take(events []engine.Event, acked func(int)) (done bool, err error) {
+func (s *Sink) take(events []sinks.Event, acked func(int)) (done bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -255,7 +254,7 @@ func (s *Sink) full() bool {
 }
 
 // add puts copies of the events into the queue.
-func (s *Sink) add(events []engine.Event, acked func(int)) {
+func (s *Sink) add(events []sinks.Event, acked func(int)) {
 	b := s.newBatch()
 	size := 0
 	for i := range events {
@@ -269,7 +268,7 @@ func (s *Sink) add(events []engine.Event, acked func(int)) {
 		start := len(b.text)
 		b.text = append(append(b.text, ev.Type...), ev.Data...)
 		name := start + len(ev.Type)
-		b.events = append(b.events, engine.Event{
+		b.events = append(b.events, sinks.Event{
 			Shard: ev.Shard, Session: ev.Session, Seq: ev.Seq, Began: ev.Began, Gap: ev.Gap, Type: b.text[start:name:name], Data: b.text[name:len(b.text):len(b.text)],
 		})
 	}

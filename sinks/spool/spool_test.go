@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sluice/sinks"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,22 +19,20 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"sluice/engine"
 )
 
 // broker is an inner sink that takes events while it is up, and acknowledges them later.
 type broker struct {
 	mu    sync.Mutex
 	up    bool
-	held  []engine.Event
+	held  []sinks.Event
 	acked func(int)
 	got   []int64 // the events' numbers, as acknowledged
 	wrong error
 	err   error // of Publish
 }
 
-func (b *broker) Publish(ctx context.Context, events []engine.Event, acked func(int)) error {
+func (b *broker) Publish(ctx context.Context, events []sinks.Event, acked func(int)) error {
 	for {
 		b.mu.Lock()
 		if b.err != nil {
@@ -85,15 +84,15 @@ func (b *broker) set(up bool) {
 func (b *broker) Close() error { return nil }
 
 // numbered returns event n, in which everything follows from n.
-func numbered(n int64) engine.Event {
-	return engine.Event{
+func numbered(n int64) sinks.Event {
+	return sinks.Event{
 		Shard: int(n % 7), Session: fmt.Sprintf("session %d", n%7), Seq: n, Began: n % 3 << 60, Gap: n%100 == 0, Type: []byte(fmt.Sprintf("EVENT_%d", n%5)),
 		Data: bytes.Repeat([]byte(strconv.FormatInt(n, 10)), 1+int(n%60)),
 	}
 }
 
 // check returns the number of an event.
-func check(ev *engine.Event) (int64, error) {
+func check(ev *sinks.Event) (int64, error) {
 	want := numbered(ev.Seq)
 	if ev.Shard != want.Shard || ev.Session != want.Session || ev.Gap != want.Gap || ev.Began != want.Began || !bytes.Equal(ev.Type, want.Type) || !bytes.Equal(ev.Data, want.Data) {
 		return ev.Seq, fmt.Errorf("event %d is not what was sent: %+v", ev.Seq, ev)
@@ -165,7 +164,7 @@ func (tr *trial) publish(n int) {
 	ctx, cancel := context.WithTimeout(tr.t.Context(), time.Hour)
 	defer cancel()
 	for n > 0 {
-		var batch []engine.Event
+		var batch []sinks.Event
 		for range min(n, 1+rand.IntN(200)) {
 			tr.sent++
 			batch = append(batch, numbered(tr.sent))
@@ -624,7 +623,7 @@ func TestInnerFails(t *testing.T) {
 		tr.inner.err = final
 		tr.inner.mu.Unlock()
 		publish := func() error {
-			return tr.sink.Publish(t.Context(), []engine.Event{numbered(1)}, func(int) {})
+			return tr.sink.Publish(t.Context(), []sinks.Event{numbered(1)}, func(int) {})
 		}
 		if err := publish(); err != nil {
 			t.Fatal(err)
@@ -639,7 +638,7 @@ func TestInnerFails(t *testing.T) {
 // echo acknowledges at once.
 type echo struct{}
 
-func (echo) Publish(_ context.Context, events []engine.Event, acked func(int)) error {
+func (echo) Publish(_ context.Context, events []sinks.Event, acked func(int)) error {
 	acked(len(events))
 	return nil
 }
@@ -651,7 +650,7 @@ func TestAllocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	var batch []engine.Event
+	var batch []sinks.Event
 	for n := range int64(256) {
 		batch = append(batch, numbered(n+1))
 	}

@@ -7,11 +7,10 @@ package stdio
 
 import (
 	"os"
+	"sluice/sinks"
 	"strings"
 	"syscall"
 	"testing"
-
-	"sluice/engine"
 )
 
 // TestSocketClosedUnderWrite closes the reader while a write waits for room and
@@ -24,7 +23,7 @@ func TestSocketClosedUnderWrite(t *testing.T) {
 	w, r := os.NewFile(uintptr(fds[0]), "output"), os.NewFile(uintptr(fds[1]), "reader")
 	done := make(chan error, 1)
 	go func() {
-		_, err := offer(t.Context(), NewSink(w, JSON), []engine.Event{event(1, "X", strings.Repeat("1", 64<<20))})
+		_, err := offer(t.Context(), NewSink(w, JSON), []sinks.Event{event(1, "X", strings.Repeat("1", 64<<20))})
 		w.Close() // or a reader waits for ever for what was not written
 		done <- err
 	}()

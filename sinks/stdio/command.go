@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -19,10 +19,10 @@ import (
 // digits, and has been made a string by appendJSONOf.
 //
 // The errors say what is wrong and what would be right.
-func parseCommand(text []byte) (engine.Command, error) {
+func parseCommand(text []byte) (sinks.Command, error) {
 	fields, err := parseObject("a command", text)
 	if err != nil {
-		return engine.Command{}, err
+		return sinks.Command{}, err
 	}
 	rawEvent, isEvent := fields["event"]
 	if !isEvent {
@@ -31,38 +31,38 @@ func parseCommand(text []byte) (engine.Command, error) {
 
 	var event string
 	if rawEvent[0] != '"' || json.Unmarshal(rawEvent, &event) != nil {
-		return engine.Command{}, errors.New(`event is not a string; it must be "SEND" or a shard's number, such as "3"`)
+		return sinks.Command{}, errors.New(`event is not a string; it must be "SEND" or a shard's number, such as "3"`)
 	}
 	data, ok := fields["data"]
 	if !ok {
-		return engine.Command{}, errors.New("data is missing beside event")
+		return sinks.Command{}, errors.New("data is missing beside event")
 	}
 	if data[0] == '"' {
 		var inner string
 		if err := json.Unmarshal(data, &inner); err != nil {
-			return engine.Command{}, fmt.Errorf("data: %w", err)
+			return sinks.Command{}, fmt.Errorf("data: %w", err)
 		}
 		data = json.RawMessage(inner)
 	}
 	if event == "SEND" {
 		fields, err := parseObject("data", data)
 		if err != nil {
-			return engine.Command{}, err
+			return sinks.Command{}, err
 		}
 		return routed(fields)
 	}
 	shard, err := strconv.ParseUint(event, 10, 31)
 	if err != nil {
-		return engine.Command{}, fmt.Errorf(`event %.40q is no command; it must be "SEND" or a shard's number, such as "3"`, event)
+		return sinks.Command{}, fmt.Errorf(`event %.40q is no command; it must be "SEND" or a shard's number, such as "3"`, event)
 	}
 	if _, err := parseObject("data", data); err != nil {
-		return engine.Command{}, err
+		return sinks.Command{}, err
 	}
-	return engine.Command{Shard: int(shard), Packet: data}, nil
+	return sinks.Command{Shard: int(shard), Packet: data}, nil
 }
 
 // routed makes a command of an object with packet and either shard or guild_id.
-func routed(fields map[string]json.RawMessage) (c engine.Command, err error) {
+func routed(fields map[string]json.RawMessage) (c sinks.Command, err error) {
 	packet, ok := fields["packet"]
 	if !ok {
 		return c, errors.New(`packet is missing; a command is {"shard":0,"packet":{…}}, {"guild_id":"…","packet":{…}} or {"event":"SEND","data":{…}}`)

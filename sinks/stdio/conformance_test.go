@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest"
 )
 
@@ -17,7 +17,7 @@ func TestSinkContract(t *testing.T) {
 		var mu sync.Mutex
 		var out bytes.Buffer
 		return sinktest.Broker{
-			Sink: func(*testing.T) engine.Sink {
+			Sink: func(*testing.T) sinks.Sink {
 				return NewSink(writerFunc(func(b []byte) (int, error) {
 					mu.Lock()
 					defer mu.Unlock()

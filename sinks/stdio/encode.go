@@ -6,8 +6,8 @@ import (
 	"bytes"
 	"strconv"
 
-	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/broker"
 	"sluice/sinks/msgpack"
 )
 
@@ -17,7 +17,7 @@ const headRoom = 96
 
 // appendHead appends what stands before the event's data, which is size bytes
 // long.
-func (f Format) appendHead(dst []byte, ev *engine.Event, size int) []byte {
+func (f Format) appendHead(dst []byte, ev *sinks.Event, size int) []byte {
 	if f == MsgPack {
 		dst = append(dst, "\x82\xa5event"...)
 		dst = msgpack.AppendRawHeader(dst, len(ev.Type))
@@ -25,15 +25,15 @@ func (f Format) appendHead(dst []byte, ev *engine.Event, size int) []byte {
 		dst = append(dst, "\xa4data"...)
 		return msgpack.AppendRawHeader(dst, size)
 	}
-	session, seq := sinks.Identity(ev)
+	session, seq := ev.Identity()
 	dst = append(dst, `{"event":`...)
-	dst = sinks.AppendName(dst, ev.Type)
+	dst = broker.AppendName(dst, ev.Type)
 	dst = append(dst, `,"shard":`...)
 	dst = strconv.AppendInt(dst, int64(ev.Shard), 10)
 	dst = append(dst, `,"seq":`...)
 	dst = strconv.AppendInt(dst, seq, 10)
 	dst = append(dst, `,"session":`...)
-	dst = sinks.AppendName(dst, session)
+	dst = broker.AppendName(dst, session)
 	return append(dst, `,"data":`...)
 }
 

@@ -9,9 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sluice/sinks"
 	"strconv"
-
-	"sluice/engine"
 )
 
 // DiscordjsCommands is the event under which RedisGateway of @discordjs/brokers sends
@@ -22,14 +21,14 @@ const DiscordjsCommands = "gateway_send"
 // the number of a shard, or DiscordjsCommands. Its value is one MessagePack value: a
 // string that holds JSON, or a map. JSON text as it is will do too. The command's
 // packet is a copy. The error says what is wrong and what would be right.
-func ParseEvent(name string, value []byte) (engine.Command, error) {
+func ParseEvent(name string, value []byte) (sinks.Command, error) {
 	if len(value) > maxItem {
-		return engine.Command{}, tooLong(len(value))
+		return sinks.Command{}, tooLong(len(value))
 	}
 	var item []byte
 	if len(value) > 0 && value[0] == '{' {
 		if !json.Valid(value) {
-			return engine.Command{}, errors.New("the value is not JSON")
+			return sinks.Command{}, errors.New("the value is not JSON")
 		}
 		item = value
 	} else {
@@ -37,17 +36,17 @@ func ParseEvent(name string, value []byte) (engine.Command, error) {
 		r := &reader{br: bufio.NewReaderSize(io.MultiReader(bytes.NewReader(head), bytes.NewReader(value)), 512)}
 		bad, err := r.readMap()
 		if err != nil {
-			return engine.Command{}, errors.New("the value ends too soon for MessagePack")
+			return sinks.Command{}, errors.New("the value ends too soon for MessagePack")
 		}
 		if bad != nil {
-			return engine.Command{}, bad
+			return sinks.Command{}, bad
 		}
 		if r.size != len(head)+len(value) {
-			return engine.Command{}, errors.New("something follows the MessagePack value")
+			return sinks.Command{}, errors.New("something follows the MessagePack value")
 		}
 		text, err := appendJSONOf(nil, r.item)
 		if err != nil {
-			return engine.Command{}, err
+			return sinks.Command{}, err
 		}
 		item = bytes.TrimSuffix(bytes.TrimPrefix(text, []byte(`{"data":`)), []byte("}"))
 	}
@@ -59,7 +58,7 @@ func ParseEvent(name string, value []byte) (engine.Command, error) {
 }
 
 // parseDiscordjs makes a command of what RedisGateway sends.
-func parseDiscordjs(item []byte) (c engine.Command, err error) {
+func parseDiscordjs(item []byte) (c sinks.Command, err error) {
 	fields, err := parseObject("the value", item)
 	if err != nil {
 		return c, err

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/msgpack"
 )
 
@@ -18,13 +18,13 @@ type form struct {
 	name string
 	// parse makes a command of it. packed says that the packet is to be a MessagePack map
 	// and not JSON within it.
-	parse func(packet string) (engine.Command, error)
+	parse func(packet string) (sinks.Command, error)
 }
 
 // item reads one command as from standard input.
-func item(input string) (c engine.Command, err error) {
+func item(input string) (c sinks.Command, err error) {
 	log := &records{}
-	ReadCommands(strings.NewReader(input), func(got engine.Command) error {
+	ReadCommands(strings.NewReader(input), func(got sinks.Command) error {
 		got.Packet = append([]byte(nil), got.Packet...)
 		c = got
 		return nil
@@ -44,45 +44,45 @@ func quote(s string) string {
 
 // jsonForms carry the packet as JSON.
 var jsonForms = []form{
-	{"line with a shard", func(p string) (engine.Command, error) { return item(`{"shard":3,"packet":` + p + "}\n") }},
-	{"line with a guild", func(p string) (engine.Command, error) { return item(`{"guild_id":"3","packet":` + p + "}\n") }},
-	{"SEND", func(p string) (engine.Command, error) {
+	{"line with a shard", func(p string) (sinks.Command, error) { return item(`{"shard":3,"packet":` + p + "}\n") }},
+	{"line with a guild", func(p string) (sinks.Command, error) { return item(`{"guild_id":"3","packet":` + p + "}\n") }},
+	{"SEND", func(p string) (sinks.Command, error) {
 		return item(`{"event":"SEND","data":{"shard":3,"packet":` + p + "}}\n")
 	}},
-	{"SEND in a string", func(p string) (engine.Command, error) {
+	{"SEND in a string", func(p string) (sinks.Command, error) {
 		return item(`{"event":"SEND","data":` + quote(`{"shard":3,"packet":`+p+"}") + "}\n")
 	}},
-	{"shard's number", func(p string) (engine.Command, error) { return item(`{"event":"3","data":` + p + "}\n") }},
-	{"shard's number, in a string", func(p string) (engine.Command, error) { return item(`{"event":"3","data":` + quote(p) + "}\n") }},
-	{"MessagePack around a string", func(p string) (engine.Command, error) {
+	{"shard's number", func(p string) (sinks.Command, error) { return item(`{"event":"3","data":` + p + "}\n") }},
+	{"shard's number, in a string", func(p string) (sinks.Command, error) { return item(`{"event":"3","data":` + quote(p) + "}\n") }},
+	{"MessagePack around a string", func(p string) (sinks.Command, error) {
 		return item("\x82\xa5event\xa13\xa4data" + raw(p))
 	}},
-	{"stream SEND, raw", func(p string) (engine.Command, error) {
+	{"stream SEND, raw", func(p string) (sinks.Command, error) {
 		return ParseEvent("SEND", []byte(raw(`{"shard":3,"packet":`+p+"}")))
 	}},
-	{"stream SEND, JSON", func(p string) (engine.Command, error) {
+	{"stream SEND, JSON", func(p string) (sinks.Command, error) {
 		return ParseEvent("SEND", []byte(`{"shard":3,"packet":`+p+"}"))
 	}},
-	{"stream of a shard, raw", func(p string) (engine.Command, error) { return ParseEvent("3", []byte(raw(p))) }},
-	{"stream of a shard, JSON", func(p string) (engine.Command, error) { return ParseEvent("3", []byte(p)) }},
-	{"gateway_send, JSON", func(p string) (engine.Command, error) {
+	{"stream of a shard, raw", func(p string) (sinks.Command, error) { return ParseEvent("3", []byte(raw(p))) }},
+	{"stream of a shard, JSON", func(p string) (sinks.Command, error) { return ParseEvent("3", []byte(p)) }},
+	{"gateway_send, JSON", func(p string) (sinks.Command, error) {
 		return ParseEvent("gateway_send", []byte(`{"shardId":3,"payload":`+p+"}"))
 	}},
 }
 
 // packedForms carry the packet as a MessagePack map.
 var packedForms = []form{
-	{"map with a shard", func(p string) (engine.Command, error) { return item("\x82\xa5shard\x03\xa6packet" + p) }},
-	{"map with a guild", func(p string) (engine.Command, error) { return item("\x82\xa8guild_id\x03\xa6packet" + p) }},
-	{"map SEND", func(p string) (engine.Command, error) {
+	{"map with a shard", func(p string) (sinks.Command, error) { return item("\x82\xa5shard\x03\xa6packet" + p) }},
+	{"map with a guild", func(p string) (sinks.Command, error) { return item("\x82\xa8guild_id\x03\xa6packet" + p) }},
+	{"map SEND", func(p string) (sinks.Command, error) {
 		return item("\x82\xa5event\xa4SEND\xa4data\x82\xa5shard\x03\xa6packet" + p)
 	}},
-	{"map with a shard's number", func(p string) (engine.Command, error) { return item("\x82\xa5event\xa13\xa4data" + p) }},
-	{"stream SEND", func(p string) (engine.Command, error) {
+	{"map with a shard's number", func(p string) (sinks.Command, error) { return item("\x82\xa5event\xa13\xa4data" + p) }},
+	{"stream SEND", func(p string) (sinks.Command, error) {
 		return ParseEvent("SEND", []byte("\x82\xa5shard\x03\xa6packet"+p))
 	}},
-	{"stream of a shard", func(p string) (engine.Command, error) { return ParseEvent("3", []byte(p)) }},
-	{"gateway_send", func(p string) (engine.Command, error) {
+	{"stream of a shard", func(p string) (sinks.Command, error) { return ParseEvent("3", []byte(p)) }},
+	{"gateway_send", func(p string) (sinks.Command, error) {
 		return ParseEvent("gateway_send", []byte("\x82\xa7shardId\x03\xa7payload"+p))
 	}},
 }
@@ -194,9 +194,9 @@ func TestBadLinesHaveOneMessage(t *testing.T) {
 		input.WriteString(bad[i%len(bad)])
 	}
 	sent := 0
-	err := ReadCommands(strings.NewReader(input.String()), func(engine.Command) error {
+	err := ReadCommands(strings.NewReader(input.String()), func(sinks.Command) error {
 		if sent++; sent%2 == 0 {
-			return engine.ErrQueueFull
+			return sinks.ErrQueueFull
 		}
 		return nil
 	}, log)

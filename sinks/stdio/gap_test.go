@@ -3,13 +3,12 @@
 package stdio
 
 import (
+	"sluice/sinks"
 	"testing"
-
-	"sluice/engine"
 )
 
 func TestGapIdentity(t *testing.T) {
-	gap := engine.Event{Shard: 3, Session: "abc", Seq: 8812, Gap: true, Type: []byte(engine.GapEvent), Data: []byte(`{"seq":8812}`)}
+	gap := sinks.Event{Shard: 3, Session: "abc", Seq: 8812, Gap: true, Type: []byte(sinks.GapEvent), Data: []byte(`{"seq":8812}`)}
 	if got, want := string(publish(t, JSON, gap)), `{"event":"GATEWAY_GAP","shard":3,"seq":1,"session":"abc/gap","data":{"seq":8812}}`+"\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

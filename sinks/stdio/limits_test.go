@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -15,7 +15,7 @@ import (
 // message, which max_message bounds.
 func TestLongestLine(t *testing.T) {
 	for _, c := range []byte(`s"\<&`) {
-		ev := engine.Event{
+		ev := sinks.Event{
 			Shard: 65_535, Seq: math.MaxInt64, Type: []byte(strings.Repeat("X", 64)),
 			Session: `"` + strings.Repeat(string(c), wire.MaxSessionID-1), Data: []byte(`{"a":1}`),
 		}

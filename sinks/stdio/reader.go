@@ -10,10 +10,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sluice/sinks"
 	"strconv"
 	"unicode/utf8"
-
-	"sluice/engine"
 )
 
 const (
@@ -42,7 +41,7 @@ const (
 // otherwise. Nothing else ends it: a read from standard input cannot be called
 // off, so run it on a goroutine of its own, and do not wait for it when the
 // process is to end.
-func ReadCommands(r io.Reader, send func(engine.Command) error, log *slog.Logger) error {
+func ReadCommands(r io.Reader, send func(sinks.Command) error, log *slog.Logger) error {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -60,7 +59,7 @@ func ReadCommands(r io.Reader, send func(engine.Command) error, log *slog.Logger
 // reader is the state of one ReadCommands.
 type reader struct {
 	br   *bufio.Reader
-	send func(engine.Command) error
+	send func(sinks.Command) error
 	log  *slog.Logger
 
 	item  []byte // the item under way, at most maxItem bytes of it
@@ -149,7 +148,7 @@ func (r *reader) msgPackItem() error {
 	}
 	text, bad := appendJSONOf(nil, r.item)
 	if bad == nil {
-		var c engine.Command
+		var c sinks.Command
 		if c, bad = parseCommand(text); bad == nil {
 			bad = r.send(c)
 		}

@@ -13,11 +13,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sluice/sinks"
 	"strings"
 	"testing"
 	"testing/iotest"
-
-	"sluice/engine"
 )
 
 // records is a slog.Handler for one goroutine that keeps what ReadCommands logs.
@@ -51,7 +50,7 @@ func (r *records) Handle(_ context.Context, rec slog.Record) error {
 func read(t *testing.T, input io.Reader) (commands []string, log *records) {
 	t.Helper()
 	log = &records{}
-	err := ReadCommands(input, func(c engine.Command) error {
+	err := ReadCommands(input, func(c sinks.Command) error {
 		commands = append(commands, fmt.Sprintf("%d %d %s", c.Guild, c.Shard, c.Packet))
 		return nil
 	}, slog.New(log))
@@ -252,7 +251,7 @@ func TestSendErrorIsLogged(t *testing.T) {
 	log := &records{}
 	refusal := errors.New("shard 9 is not run by this process")
 	input := ok + "\n" + okItem + ok
-	err := ReadCommands(strings.NewReader(input), func(engine.Command) error { return refusal }, slog.New(log))
+	err := ReadCommands(strings.NewReader(input), func(sinks.Command) error { return refusal }, slog.New(log))
 	want := []string{"line 1: " + refusal.Error(), "item 1: " + refusal.Error(), "line 2: " + refusal.Error()}
 	if err != nil || !slices.Equal(log.lines, want) {
 		t.Errorf("ReadCommands = %v, log %q, want %q", err, log.lines, want)
@@ -263,7 +262,7 @@ func TestReadError(t *testing.T) {
 	for _, before := range []string{"", ok + "\n", ok, okItem, okItem[:4], "garbage", "\x81\xa4data\xa9abc"} {
 		log := &records{}
 		err := ReadCommands(io.MultiReader(strings.NewReader(before), iotest.ErrReader(errBroken)),
-			func(engine.Command) error { return nil }, slog.New(log))
+			func(sinks.Command) error { return nil }, slog.New(log))
 		if !errors.Is(err, errBroken) {
 			t.Errorf("after %q: %v, want the error of the read", before, err)
 		}
@@ -278,10 +277,10 @@ func TestReadError(t *testing.T) {
 func TestCommandLeavesAtOnce(t *testing.T) {
 	for _, item := range []string{ok + "\n", okItem} {
 		r, w := io.Pipe()
-		sent := make(chan engine.Command)
+		sent := make(chan sinks.Command)
 		done := make(chan error)
 		go func() {
-			done <- ReadCommands(r, func(c engine.Command) error { sent <- c; return nil }, nil)
+			done <- ReadCommands(r, func(c sinks.Command) error { sent <- c; return nil }, nil)
 		}()
 		for range 3 {
 			if _, err := io.WriteString(w, item); err != nil {

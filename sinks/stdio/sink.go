@@ -8,8 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
-
-	"sluice/engine"
+	"sluice/sinks"
 )
 
 const (
@@ -22,7 +21,7 @@ const (
 	direct = 64 << 10
 )
 
-// Sink writes events to an io.Writer. It implements engine.Sink.
+// Sink writes events to an io.Writer. It implements sinks.Sink.
 //
 // Publish must not be called by two goroutines at the same time; Close may be
 // called at any time.
@@ -48,7 +47,7 @@ func NewSink(w io.Writer, format Format) *Sink {
 // later call fails with the same error; IsClosedPipe tells whether nobody reads
 // any more. ctx is looked at before the first byte and no more, since a write
 // that has begun can be neither taken back nor called off.
-func (s *Sink) Publish(ctx context.Context, batch []engine.Event, acked func(n int)) error {
+func (s *Sink) Publish(ctx context.Context, batch []sinks.Event, acked func(n int)) error {
 	if s.err == nil && ctx.Err() != nil {
 		return fmt.Errorf("stdio: write: %w", context.Cause(ctx))
 	}
@@ -69,7 +68,7 @@ func (s *Sink) Publish(ctx context.Context, batch []engine.Event, acked func(n i
 func (s *Sink) Close() error { return nil }
 
 // add puts an event into buf, and writes when buf is full.
-func (s *Sink) add(ev *engine.Event) {
+func (s *Sink) add(ev *sinks.Event) {
 	data := ev.Data
 	if len(data) == 0 {
 		data = []byte("null")

@@ -13,27 +13,26 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sluice/sinks"
 	"strings"
 	"testing"
-
-	"sluice/engine"
 )
 
-var _ engine.Sink = (*Sink)(nil)
+var _ sinks.Sink = (*Sink)(nil)
 
 // event returns an event of shard 3.
-func event(seq int64, name, data string) engine.Event {
-	return engine.Event{Shard: 3, Session: "s", Seq: seq, Type: []byte(name), Data: []byte(data)}
+func event(seq int64, name, data string) sinks.Event {
+	return sinks.Event{Shard: 3, Session: "s", Seq: seq, Type: []byte(name), Data: []byte(data)}
 }
 
 // offer publishes batch and returns how many events were acknowledged.
-func offer(ctx context.Context, s *Sink, batch []engine.Event) (acked int, err error) {
+func offer(ctx context.Context, s *Sink, batch []sinks.Event) (acked int, err error) {
 	err = s.Publish(ctx, batch, func(n int) { acked += n })
 	return acked, err
 }
 
 // publish returns what a fresh sink writes for the events.
-func publish(t *testing.T, format Format, events ...engine.Event) []byte {
+func publish(t *testing.T, format Format, events ...sinks.Event) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	acked, err := offer(t.Context(), NewSink(&out, format), events)
@@ -45,11 +44,11 @@ func publish(t *testing.T, format Format, events ...engine.Event) []byte {
 
 func TestJSON(t *testing.T) {
 	for _, tt := range []struct {
-		ev   engine.Event
+		ev   sinks.Event
 		want string
 	}{
 		{event(17, "MESSAGE_CREATE", `{"a":1}`), `{"event":"MESSAGE_CREATE","shard":3,"seq":17,"session":"s","data":{"a":1}}`},
-		{engine.Event{Type: []byte("RESUMED"), Data: []byte("null")}, `{"event":"RESUMED","shard":0,"seq":0,"session":"","data":null}`},
+		{sinks.Event{Type: []byte("RESUMED"), Data: []byte("null")}, `{"event":"RESUMED","shard":0,"seq":0,"session":"","data":null}`},
 		{event(1, "X", ""), `{"event":"X","shard":3,"seq":1,"session":"s","data":null}`},
 		{event(1<<62, "X", `"é\u00e9\ud800 <>& / \/"`), `{"event":"X","shard":3,"seq":4611686018427387904,"session":"s","data":"é\u00e9\ud800 <>& / \/"}`},
 		{event(1, `a"b\c`, `1`), `{"event":"a\"b\\c","shard":3,"seq":1,"session":"s","data":1}`},
@@ -109,7 +108,7 @@ func TestMsgPack(t *testing.T) {
 // TestGolden holds a stream of both formats against files, which other programs'
 // decoders can be tried on as well.
 func TestGolden(t *testing.T) {
-	events := []engine.Event{
+	events := []sinks.Event{
 		{Shard: 0, Seq: 1, Type: []byte("READY"), Data: []byte(`{"v":10,"session_id":"a1b2","shard":[0,2]}`)},
 		{Shard: 1, Seq: 0, Type: []byte("RESUMED"), Data: nil},
 		{Shard: 1, Seq: 9007199254740993, Type: []byte("MESSAGE_CREATE"), Data: []byte(`{"id":"1234567890123456789","content":"h\u00e9llo \"wörld\" 🌊\n","n":12345678901234567890}`)},
@@ -143,16 +142,16 @@ func TestWrites(t *testing.T) {
 	large := event(1, "X", strings.Repeat("1", 1<<20))
 	for _, tt := range []struct {
 		name  string
-		batch []engine.Event
+		batch []sinks.Event
 		want  int
 	}{
 		{"none", nil, 0},
-		{"a lone one", []engine.Event{small}, 1},
-		{"less than a chunk", slices.Repeat([]engine.Event{small}, 256), 1},
-		{"some chunks", slices.Repeat([]engine.Event{small}, 4*256), 4},
-		{"a large one", []engine.Event{large}, 3},
-		{"a large one between small ones", []engine.Event{small, large, small}, 3},
-		{"two large ones", []engine.Event{large, large}, 5},
+		{"a lone one", []sinks.Event{small}, 1},
+		{"less than a chunk", slices.Repeat([]sinks.Event{small}, 256), 1},
+		{"some chunks", slices.Repeat([]sinks.Event{small}, 4*256), 4},
+		{"a large one", []sinks.Event{large}, 3},
+		{"a large one between small ones", []sinks.Event{small, large, small}, 3},
+		{"two large ones", []sinks.Event{large, large}, 5},
 	} {
 		var s sizes
 		if _, err := offer(t.Context(), NewSink(&s, JSON), tt.batch); err != nil {
@@ -186,7 +185,7 @@ func (w *brokenAfter) Write(b []byte) (int, error) {
 // TestAcknowledgesWhatWasWritten breaks the output at every byte around the ends
 // of small and large events.
 func TestAcknowledgesWhatWasWritten(t *testing.T) {
-	batch := []engine.Event{
+	batch := []sinks.Event{
 		event(1, "A", `{"a":1}`),
 		event(2, "B", strings.Repeat("2", direct)),
 		event(3, "C", strings.Repeat("3", direct)),
@@ -246,22 +245,22 @@ func TestContextDone(t *testing.T) {
 	cancel()
 	var out bytes.Buffer
 	s := NewSink(&out, JSON)
-	if acked, err := offer(ctx, s, []engine.Event{event(1, "X", "1")}); acked != 0 || !errors.Is(err, context.Canceled) || out.Len() != 0 {
+	if acked, err := offer(ctx, s, []sinks.Event{event(1, "X", "1")}); acked != 0 || !errors.Is(err, context.Canceled) || out.Len() != 0 {
 		t.Errorf("Publish = %d, %v, with %d bytes written; want 0, canceled and none", acked, err, out.Len())
 	}
-	if acked, err := offer(t.Context(), s, []engine.Event{event(1, "X", "1")}); acked != 1 || err != nil {
+	if acked, err := offer(t.Context(), s, []sinks.Event{event(1, "X", "1")}); acked != 1 || err != nil {
 		t.Errorf("the next Publish = %d, %v; want 1, nil", acked, err)
 	}
 }
 
 func TestGivesBackTheBuffer(t *testing.T) {
 	s := NewSink(io.Discard, JSON)
-	for _, ev := range []engine.Event{
+	for _, ev := range []sinks.Event{
 		event(1, "X", strings.Repeat("1", 64<<20)),
 		event(2, "X", strings.Repeat("\n", 8<<20)+"1"),
 		event(3, strings.Repeat("\n", 1<<20), "1"),
 	} {
-		if _, err := offer(t.Context(), s, []engine.Event{ev}); err != nil {
+		if _, err := offer(t.Context(), s, []sinks.Event{ev}); err != nil {
 			t.Fatal(err)
 		}
 		if cap(s.buf) > 2*chunk {
@@ -279,7 +278,7 @@ func TestClosedPipe(t *testing.T) {
 	}
 	defer w.Close()
 	r.Close()
-	acked, err := offer(t.Context(), NewSink(w, JSON), []engine.Event{event(1, "X", "1")})
+	acked, err := offer(t.Context(), NewSink(w, JSON), []sinks.Event{event(1, "X", "1")})
 	if acked != 0 || !IsClosedPipe(err) {
 		t.Errorf("Publish = %d, %v; want 0 and the error of a closed pipe", acked, err)
 	}
@@ -304,9 +303,9 @@ func TestFormatNames(t *testing.T) {
 }
 
 // usualBatch returns events such as a busy shard's.
-func usualBatch() []engine.Event {
+func usualBatch() []sinks.Event {
 	r := rand.New(rand.NewPCG(1, 2))
-	batch := make([]engine.Event, 256)
+	batch := make([]sinks.Event, 256)
 	for i := range batch {
 		data := fmt.Sprintf(`{"id":"%d","content":%q}`, r.Uint64(), strings.Repeat("ab cd ", 118))
 		batch[i] = event(int64(1e6+i), "MESSAGE_CREATE", data)
@@ -358,7 +357,7 @@ func FuzzJSONLines(f *testing.F) {
 		}
 		// White space between, so that large and joined data are met.
 		padded := append(bytes.Repeat([]byte{' '}, 2*int(padding)), data...)
-		batch := []engine.Event{
+		batch := []sinks.Event{
 			{Shard: shard, Seq: seq, Type: []byte(name), Data: data},
 			{Shard: shard, Seq: seq, Type: []byte(name), Data: padded},
 		}

@@ -19,6 +19,7 @@ import (
 	"sluice/resume"
 	"sluice/sinks"
 	"sluice/sinks/amqp"
+	"sluice/sinks/broker"
 	"sluice/sinks/redis"
 	"sluice/sinks/spool"
 	"sluice/sinks/stdio"
@@ -26,7 +27,7 @@ import (
 
 // newSink returns the sink of the settings. A broker that is away is waited for,
 // unless broker.required is set; a mistake that no waiting mends is an error at once.
-func newSink(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.Sink, error) {
+func newSink(ctx context.Context, cfg *config.Config, log *slog.Logger) (sinks.Sink, error) {
 	switch cfg.Broker.Type {
 	case config.BrokerRedis:
 		return newRedis(ctx, cfg, log)
@@ -47,7 +48,7 @@ func newSink(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.
 
 // withSpool puts the spool before the broker's sink, if there is one. The engine e, which
 // is set once it is made, runs until ctx is done.
-func withSpool(ctx context.Context, cfg *config.Config, sink engine.Sink, e *atomic.Pointer[engine.Engine], log *slog.Logger) (engine.Sink, error) {
+func withSpool(ctx context.Context, cfg *config.Config, sink sinks.Sink, e *atomic.Pointer[engine.Engine], log *slog.Logger) (sinks.Sink, error) {
 	if cfg.Spool.Directory == "" || cfg.Broker.Type == config.BrokerStdio {
 		return sink, nil
 	}
@@ -161,14 +162,14 @@ func readRedis(ctx context.Context, cfg *config.Config, e *engine.Engine, log *s
 		Consumer:  fmt.Sprintf("sluice-%d", shards[0]),
 		Shards:    shards,
 		Total:     total,
-		Discordjs: cfg.Broker.Encoding == sinks.Discordjs,
+		Discordjs: cfg.Broker.Encoding == broker.Discordjs,
 		Timeout:   cfg.Broker.MessageTimeout,
 		Send:      e.Send,
 		Log:       log,
 	})
 }
 
-func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.Sink, error) {
+func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (sinks.Sink, error) {
 	client, err := redisClient(cfg)
 	if err != nil {
 		return nil, err
@@ -193,7 +194,7 @@ func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine
 		Client:    client,
 		Bot:       strconv.FormatUint(resume.Fingerprint(cfg.Token.Reveal()), 16),
 		Stream:    stream,
-		Body:      sinks.Format{Encoding: cfg.Broker.Encoding, Envelope: cfg.Broker.Envelope}.Append,
+		Body:      broker.Format{Encoding: cfg.Broker.Encoding, Envelope: cfg.Broker.Envelope}.Append,
 		Fields:    cfg.Redis.Fields,
 		Retention: cfg.Redis.Retention,
 		MaxLen:    int64(cfg.Redis.MaxLength),
@@ -211,7 +212,7 @@ func amqpOptions(cfg *config.Config, log *slog.Logger) (amqp.Options, error) {
 		Exchange:   cfg.Broker.Group,
 		Kind:       cfg.AMQP.ExchangeType,
 		RoutingKey: cfg.AMQP.RoutingKey.Append,
-		Body:       sinks.Format{Encoding: cfg.Broker.Encoding, Envelope: cfg.Broker.Envelope}.Append,
+		Body:       broker.Format{Encoding: cfg.Broker.Encoding, Envelope: cfg.Broker.Envelope}.Append,
 		Expiration: cfg.Broker.MessageTimeout,
 		Persistent: cfg.AMQP.Persistent,
 		Mandatory:  cfg.AMQP.Mandatory,
@@ -230,7 +231,7 @@ func amqpOptions(cfg *config.Config, log *slog.Logger) (amqp.Options, error) {
 	return o, nil
 }
 
-func newAMQP(ctx context.Context, cfg *config.Config, log *slog.Logger) (engine.Sink, error) {
+func newAMQP(ctx context.Context, cfg *config.Config, log *slog.Logger) (sinks.Sink, error) {
 	o, err := amqpOptions(cfg, log)
 	if err != nil {
 		return nil, err
@@ -271,13 +272,13 @@ func readAMQP(ctx context.Context, sink *amqp.Sink, e *engine.Engine) {
 }
 
 // deadLetters returns what keeps the events that a broker will never take.
-func deadLetters(cfg *config.Config, log *slog.Logger) func(ev *engine.Event, reason error) {
+func deadLetters(cfg *config.Config, log *slog.Logger) func(ev *sinks.Event, reason error) {
 	if cfg.Broker.DeadLetters == "" {
 		return nil
 	}
-	letters := &sinks.DeadLetters{Path: cfg.Broker.DeadLetters, Max: int64(cfg.Broker.DeadLettersSize)}
+	letters := &broker.DeadLetters{Path: cfg.Broker.DeadLetters, Max: int64(cfg.Broker.DeadLettersSize)}
 	secrets := cfg.Secrets()
-	return func(ev *engine.Event, reason error) {
+	return func(ev *sinks.Event, reason error) {
 		reason = secrets.Error(reason) // a broker's text
 		if err := letters.Put(ev, reason); err != nil {
 			log.Error("an event is lost: broker.dead_letters takes nothing", "event", string(ev.Type),

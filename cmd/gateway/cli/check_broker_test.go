@@ -17,6 +17,7 @@ import (
 
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -232,7 +233,7 @@ func TestFailedStartSaysNothingOfBroker(t *testing.T) {
 }
 
 // discardSink takes nothing.
-type discardSink struct{ engine.Sink }
+type discardSink struct{ sinks.Sink }
 
 func (discardSink) Close() error { return nil }
 

@@ -4,12 +4,11 @@ package cli
 
 import (
 	"math/rand/v2"
+	"sluice/sinks"
 	"strings"
 	"testing"
 	"unicode"
 	"unicode/utf8"
-
-	"sluice/engine"
 )
 
 // columnsIn counts the columns of a row.
@@ -69,7 +68,7 @@ func TestRowsOfAnyData(t *testing.T) {
 			}
 		}
 		columns := 1 + rng.IntN(100)
-		ev := &engine.Event{Shard: 7, Seq: 123, Type: []byte("MESSAGE_CREATE"), Data: data}
+		ev := &sinks.Event{Shard: 7, Seq: 123, Type: []byte("MESSAGE_CREATE"), Data: data}
 		row := string(eventRow(ev, columns, false))
 		if n := columnsIn(row); n > columns || !utf8.ValidString(row) {
 			t.Fatalf("%q: %d columns of %d: %q", data, n, columns, row)

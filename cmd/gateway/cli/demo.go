@@ -21,6 +21,7 @@ import (
 	"sluice/bench/sim"
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/stdio"
 	"sluice/wire"
 )
@@ -96,12 +97,12 @@ func demoOptions(seed uint64, rate float64) sim.Options {
 
 // demoSink is a sink that remembers what went through it.
 type demoSink struct {
-	engine.Sink
+	sinks.Sink
 	mu       sync.Mutex
 	received []sim.Received
 }
 
-func (d *demoSink) Publish(ctx context.Context, batch []engine.Event, acked func(int)) error {
+func (d *demoSink) Publish(ctx context.Context, batch []sinks.Event, acked func(int)) error {
 	return d.Sink.Publish(ctx, batch, func(n int) {
 		d.mu.Lock()
 		for i := range batch[:n] {

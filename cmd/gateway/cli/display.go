@@ -9,12 +9,13 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/stdio"
 )
 
 // display is where the demo's events and log go.
 type display struct {
-	events engine.Sink
+	events sinks.Sink
 	log    io.Writer
 	screen *screen // nil: nothing stays in its place
 }

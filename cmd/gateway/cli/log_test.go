@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"sluice/cmd/gateway/config"
-	"sluice/engine"
 	"sluice/internal/loglimit"
+	"sluice/sinks"
 	"sluice/sinks/stdio"
 )
 
@@ -23,7 +23,7 @@ func TestBadCommandsAreCounted(t *testing.T) {
 	var out bytes.Buffer
 	log := newLogger(config.LogConfig{Level: slog.LevelInfo}, nil, &out)
 	bad := strings.Repeat(`{"shard":0,"packet":{"op":99,"d":{}}}`+"\n{]\n", commands/2)
-	refuse := func(engine.Command) error { return errors.New("refused") }
+	refuse := func(sinks.Command) error { return errors.New("refused") }
 	if err := stdio.ReadCommands(strings.NewReader(bad), refuse, log); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/stdio"
 )
 
@@ -21,7 +21,7 @@ type eventRows struct {
 }
 
 // Publish shows the events of batch. It acknowledges all of them or none.
-func (r *eventRows) Publish(ctx context.Context, batch []engine.Event, acked func(n int)) error {
+func (r *eventRows) Publish(ctx context.Context, batch []sinks.Event, acked func(n int)) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("terminal: %w", context.Cause(ctx))
 	}
@@ -42,7 +42,7 @@ func (r *eventRows) Close() error { return nil }
 
 // eventOutput returns the sink that writes events to standard output: in the format, or as rows if
 // that is a terminal.
-func eventOutput(stdout io.Writer, format stdio.Format) engine.Sink {
+func eventOutput(stdout io.Writer, format stdio.Format) sinks.Sink {
 	if t := terminalOf(stdout); t != nil {
 		return plainRows(t)
 	}
@@ -60,7 +60,7 @@ func plainRows(t *terminal) *eventRows {
 }
 
 // eventRow returns an event's row.
-func eventRow(ev *engine.Event, columns int, color bool) []byte {
+func eventRow(ev *sinks.Event, columns int, color bool) []byte {
 	head := fmt.Appendf(nil, "%2d %6d ", ev.Shard, ev.Seq)
 	name := len(head)
 	head = fmt.Appendf(head, "%-19s ", ev.Type)
@@ -78,7 +78,7 @@ func nameColor(name []byte) string {
 	switch string(name) {
 	case "READY", "RESUMED":
 		return "32"
-	case engine.GapEvent:
+	case sinks.GapEvent:
 		return "31"
 	}
 	return "36"

@@ -17,6 +17,7 @@ import (
 
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/amqp"
 	"sluice/sinks/stdio"
 )
@@ -43,7 +44,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger, started func
 	if err != nil {
 		return err
 	}
-	var sink engine.Sink
+	var sink sinks.Sink
 	running := false
 	defer func() {
 		if running {
@@ -180,7 +181,7 @@ func brokerName(cfg *config.Config) string {
 // readCommands gives the commands on r to the engine. It returns at the end of r,
 // or not before the process ends.
 func readCommands(ctx context.Context, r io.Reader, e *engine.Engine, log *slog.Logger) {
-	send := func(c engine.Command) error { return e.Send(ctx, c) }
+	send := func(c sinks.Command) error { return e.Send(ctx, c) }
 	if err := stdio.ReadCommands(r, send, log); err != nil {
 		log.Warn("commands are no longer read from standard input", "error", err)
 	}

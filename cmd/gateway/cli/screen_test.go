@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sluice/sinks"
 	"strings"
 	"testing"
 	"unicode/utf8"
-
-	"sluice/engine"
 )
 
 // vt plays a terminal: it takes what a screen writes, and nothing else.
@@ -148,7 +147,7 @@ func logLine(i int) string {
 }
 
 func (s *screen) event(i int) {
-	ev := &engine.Event{Shard: 1, Seq: int64(i), Type: []byte("MESSAGE_CREATE"), Data: []byte(strings.Repeat("data \u009b2J 日本", 1000))}
+	ev := &sinks.Event{Shard: 1, Seq: int64(i), Type: []byte("MESSAGE_CREATE"), Data: []byte(strings.Repeat("data \u009b2J 日本", 1000))}
 	columns, _ := s.size()
 	s.addRows([][]byte{eventRow(ev, columns, s.color)})
 }
@@ -269,7 +268,7 @@ func TestScreenGone(t *testing.T) {
 	rows := &eventRows{size: s.size, add: s.addRows}
 	acked := 0
 	publish := func() error {
-		return rows.Publish(t.Context(), []engine.Event{{Type: []byte("X")}}, func(n int) { acked += n })
+		return rows.Publish(t.Context(), []sinks.Event{{Type: []byte("X")}}, func(n int) { acked += n })
 	}
 	if err := publish(); err != nil || acked != 1 {
 		t.Errorf("%d acknowledged, %v", acked, err)

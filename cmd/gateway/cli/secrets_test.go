@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"sluice/cmd/gateway/config"
-	"sluice/engine"
+	"sluice/sinks"
 )
 
 // quotingServer takes connections and answers each command of Redis' protocol with an error that
@@ -101,7 +101,7 @@ func TestQuotedPasswordIsNoReason(t *testing.T) {
 	}
 	var out strings.Builder
 	put := deadLetters(cfg, newLogger(config.LogConfig{}, cfg.Secrets(), &out))
-	put(&engine.Event{Type: []byte("X"), Data: []byte("{}")}, errors.New("ACCESS_REFUSED for bob with HUNTER2"))
+	put(&sinks.Event{Type: []byte("X"), Data: []byte("{}")}, errors.New("ACCESS_REFUSED for bob with HUNTER2"))
 	text, err := os.ReadFile(letters)
 	if err != nil || out.Len() > 0 {
 		t.Fatal(err, out.String())

@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/stdio"
 )
 
@@ -336,7 +336,7 @@ func TestDemoOnTerminalAndPipe(t *testing.T) {
 func TestEventsOnTerminal(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	t.Setenv("NO_COLOR", "")
-	ev := []engine.Event{{Shard: 3, Seq: 70_000, Type: []byte("MESSAGE_CREATE"), Data: []byte(`{"content":"` + strings.Repeat("日\u009b2J", 50_000) + `"}`)}}
+	ev := []sinks.Event{{Shard: 3, Seq: 70_000, Type: []byte("MESSAGE_CREATE"), Data: []byte(`{"content":"` + strings.Repeat("日\u009b2J", 50_000) + `"}`)}}
 	for _, format := range []stdio.Format{stdio.JSON, stdio.MsgPack} {
 		p := openPTY(t, 53, 24)
 		acked := 0

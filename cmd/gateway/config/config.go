@@ -24,7 +24,7 @@ import (
 	"strings"
 	"time"
 
-	"sluice/sinks"
+	"sluice/sinks/broker"
 	"sluice/sinks/redis"
 	"sluice/wire"
 )
@@ -185,8 +185,8 @@ type BrokerConfig struct {
 	Required bool
 	// Encoding and Envelope say what an event's value is; broker.encoding,
 	// BROKER_ENCODING, broker.envelope, BROKER_ENVELOPE. By default that of the
-	// old gateway: sinks.MsgpackString of d alone.
-	Encoding sinks.Encoding
+	// old gateway: broker.MsgpackString of d alone.
+	Encoding broker.Encoding
 	Envelope bool
 	// Group names the broker's exchange or consumer group; broker.group,
 	// BROKER_GROUP. gateway by default.
@@ -263,28 +263,28 @@ type SpoolConfig struct {
 
 // AMQPConfig is the address of RabbitMQ, and what is published there.
 type AMQPConfig struct {
-	URLs         []SecretURL    // several are a cluster; amqp.url, AMQP_URL
-	ExchangeType string         // amqp.exchange_type, AMQP_EXCHANGE_TYPE; direct by default
-	RoutingKey   sinks.Template // amqp.routing_key, AMQP_ROUTING_KEY; the event's name by default
-	Persistent   bool           // amqp.persistent, AMQP_PERSISTENT
-	Mandatory    bool           // amqp.mandatory, AMQP_MANDATORY
-	Headers      bool           // amqp.headers, AMQP_HEADERS
-	External     bool           // amqp.sasl, AMQP_SASL; not by default
-	Heartbeat    time.Duration  // amqp.heartbeat, AMQP_HEARTBEAT; 10 s by default
-	Prefetch     int            // amqp.prefetch, AMQP_PREFETCH; 64 by default
-	TLS          TLSConfig      // amqp.ca_file, AMQP_CA_FILE and so on
+	URLs         []SecretURL     // several are a cluster; amqp.url, AMQP_URL
+	ExchangeType string          // amqp.exchange_type, AMQP_EXCHANGE_TYPE; direct by default
+	RoutingKey   broker.Template // amqp.routing_key, AMQP_ROUTING_KEY; the event's name by default
+	Persistent   bool            // amqp.persistent, AMQP_PERSISTENT
+	Mandatory    bool            // amqp.mandatory, AMQP_MANDATORY
+	Headers      bool            // amqp.headers, AMQP_HEADERS
+	External     bool            // amqp.sasl, AMQP_SASL; not by default
+	Heartbeat    time.Duration   // amqp.heartbeat, AMQP_HEARTBEAT; 10 s by default
+	Prefetch     int             // amqp.prefetch, AMQP_PREFETCH; 64 by default
+	TLS          TLSConfig       // amqp.ca_file, AMQP_CA_FILE and so on
 }
 
 // RedisConfig is the address of Redis, and what is written there.
 type RedisConfig struct {
-	URLs      []SecretURL    // several are a cluster; redis.urls, REDIS_URL
-	PoolSize  int            // of the old gateway; redis.pool_size, REDIS_POOL_SIZE; 5 by default
-	Stream    sinks.Template // redis.stream, REDIS_STREAM; the event's name by default
-	Fields    []redis.Field  // after data; redis.fields, REDIS_FIELDS; none by default
-	Retention time.Duration  // 0: no bound; redis.retention, REDIS_RETENTION; 1 h by default
-	MaxLength int            // entries, 0: no bound; redis.max_length, REDIS_MAX_LENGTH; 0 by default
-	Replicas  int            // that must have an event; redis.replicas, REDIS_REPLICAS; 0 by default
-	TLS       TLSConfig      // redis.ca_file, REDIS_CA_FILE and so on
+	URLs      []SecretURL     // several are a cluster; redis.urls, REDIS_URL
+	PoolSize  int             // of the old gateway; redis.pool_size, REDIS_POOL_SIZE; 5 by default
+	Stream    broker.Template // redis.stream, REDIS_STREAM; the event's name by default
+	Fields    []redis.Field   // after data; redis.fields, REDIS_FIELDS; none by default
+	Retention time.Duration   // 0: no bound; redis.retention, REDIS_RETENTION; 1 h by default
+	MaxLength int             // entries, 0: no bound; redis.max_length, REDIS_MAX_LENGTH; 0 by default
+	Replicas  int             // that must have an event; redis.replicas, REDIS_REPLICAS; 0 by default
+	TLS       TLSConfig       // redis.ca_file, REDIS_CA_FILE and so on
 }
 
 // TLSConfig is whom a broker is trusted by, and what it is shown.

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/broker"
 	"sluice/sinks/redis"
 	"sluice/wire"
 )
@@ -134,7 +134,7 @@ func (c *Config) finishBroker(r *report) {
 	case BrokerStdio:
 		// All events are in one stream there: who asks for some is not given another.
 		if !c.is("broker.gaps") && c.Events != nil {
-			c.Broker.Gaps = slices.Contains(c.Events, engine.GapEvent)
+			c.Broker.Gaps = slices.Contains(c.Events, sinks.GapEvent)
 		}
 	}
 	if c.is("prometheus.address") {
@@ -165,7 +165,7 @@ func (c *Config) finishRedis(r *report) {
 	if c.is("redis.pool_size") {
 		r.add(Note, c.origins["redis.pool_size"], "redis.pool_size", "has no effect: one connection carries all events, in order")
 	}
-	if !c.Redis.Stream.NamesEvent() && !slices.Contains(c.Redis.Fields, redis.FieldEvent) && !c.Broker.Envelope && c.Broker.Encoding != sinks.Discordjs {
+	if !c.Redis.Stream.NamesEvent() && !slices.Contains(c.Redis.Fields, redis.FieldEvent) && !c.Broker.Envelope && c.Broker.Encoding != broker.Discordjs {
 		r.add(Warning, c.origins["redis.stream"], "redis.stream", "consumers cannot tell events apart: put {event} into the name, event into redis.fields, or set broker.envelope")
 	}
 	if c.Redis.Retention == 0 && c.Redis.MaxLength == 0 {

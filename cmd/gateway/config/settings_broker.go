@@ -6,11 +6,10 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sluice/sinks/broker"
 	"strconv"
 	"strings"
 	"time"
-
-	"sluice/sinks"
 )
 
 // brokerSettings are the settings of brokers, in the order of the documentation.
@@ -37,8 +36,8 @@ var commonSettings = []Setting{
 		Key: "broker.encoding", Env: "BROKER_ENCODING", Takes: "name", Default: `"msgpack-string"`,
 		Doc: "What an event's value is: `msgpack-string`, its JSON as one MessagePack string, as the old gateway wrote it; `msgpack`, MessagePack maps; `json`; or `discordjs`, what RedisGateway of @discordjs/brokers reads. Not used by stdio.",
 		read: func(c *Config, in input) {
-			if s, ok := in.oneOf(sinks.Encodings()...); ok {
-				c.Broker.Encoding, _ = sinks.ParseEncoding(s)
+			if s, ok := in.oneOf(broker.Encodings()...); ok {
+				c.Broker.Encoding, _ = broker.ParseEncoding(s)
 			}
 		},
 		show: func(c *Config) string { return quote(c.Broker.Encoding.String()) },

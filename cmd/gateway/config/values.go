@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"strings"
 
-	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/broker"
 	"sluice/sinks/redis"
 	"sluice/wire"
 )
@@ -22,7 +22,7 @@ func (in input) events(to *[]string) {
 	if !ok {
 		return
 	}
-	known := append(slices.Clone(EventNames()), engine.GapEvent)
+	known := append(slices.Clone(EventNames()), sinks.GapEvent)
 	names := []string{}
 	for _, v := range list {
 		switch {
@@ -311,12 +311,12 @@ func (in input) bool(to *bool) {
 	*to = b
 }
 
-func (in input) template(to *sinks.Template) {
+func (in input) template(to *broker.Template) {
 	s, ok := in.string(`"gateway:{event}"`)
 	if !ok {
 		return
 	}
-	t, err := sinks.ParseTemplate(s)
+	t, err := broker.ParseTemplate(s)
 	if err != nil {
 		in.errorf("%s", err)
 		return

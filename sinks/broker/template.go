@@ -1,14 +1,13 @@
 // This file makes names of streams and routing keys of what an event says about
 // itself.
 
-package sinks
+package broker
 
 import (
 	"fmt"
+	"sluice/sinks"
 	"strconv"
 	"strings"
-
-	"sluice/engine"
 )
 
 // Template is a name with places in it: {event} for the event's name, {shard} for
@@ -64,7 +63,7 @@ func (t Template) String() string {
 }
 
 // Append appends the name for ev.
-func (t Template) Append(dst []byte, ev *engine.Event) []byte {
+func (t Template) Append(dst []byte, ev *sinks.Event) []byte {
 	if len(t.parts) == 0 {
 		return append(dst, ev.Type...)
 	}

@@ -1,12 +1,12 @@
 // This file tests the bounds of values that docs/formats.md states.
 
-package sinks
+package broker
 
 import (
 	"strings"
 	"testing"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/wire"
 )
 
@@ -28,7 +28,7 @@ func TestDeepestEvent(t *testing.T) {
 			for _, envelope := range []bool{false, true} {
 				f := Format{Envelope: envelope}
 				f.Encoding, _ = ParseEncoding(encoding)
-				if _, err := f.Append(nil, &engine.Event{Type: e.Type, Seq: e.Seq, Data: e.Data}); err != nil {
+				if _, err := f.Append(nil, &sinks.Event{Type: e.Type, Seq: e.Seq, Data: e.Data}); err != nil {
 					t.Errorf("%s, %v: %v", encoding, envelope, err)
 				}
 			}
@@ -38,7 +38,7 @@ func TestDeepestEvent(t *testing.T) {
 				t.Errorf("513 levels of %s are taken", tt.open)
 			}
 		}
-		if _, err := (Format{Encoding: Msgpack}).Append(nil, &engine.Event{Data: []byte(nested(513))}); err == nil {
+		if _, err := (Format{Encoding: Msgpack}).Append(nil, &sinks.Event{Data: []byte(nested(513))}); err == nil {
 			t.Errorf("513 levels of %s become MessagePack", tt.open)
 		}
 	}
@@ -48,7 +48,7 @@ func TestDeepestEvent(t *testing.T) {
 func TestLargestMessagePack(t *testing.T) {
 	for _, value := range []string{"-0", "1e9", "0.5", "1", "-129", "256", "65536", "4294967296", `""`, "[]", "{}", "null", `"\ud800"`} {
 		list := []byte("[" + strings.Repeat(value+",", 99_999) + value + "]")
-		packed, err := (Format{Encoding: Msgpack}).Append(nil, &engine.Event{Data: list})
+		packed, err := (Format{Encoding: Msgpack}).Append(nil, &sinks.Event{Data: list})
 		if err != nil || len(packed) > 3*len(list)+16 {
 			t.Errorf("%d bytes of %s become %d: %v", len(list), value, len(packed), err)
 		}

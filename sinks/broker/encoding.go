@@ -1,13 +1,13 @@
 // This file makes the values that consumers read.
 
-package sinks
+package broker
 
 import (
 	"encoding/binary"
 	"encoding/json"
 	"strconv"
 
-	"sluice/engine"
+	"sluice/sinks"
 	"sluice/sinks/msgpack"
 )
 
@@ -53,12 +53,12 @@ type Format struct {
 
 // Append appends the value of ev. Nothing is allocated if dst has room. The error is
 // of data that is no JSON, which MessagePack cannot be made of.
-func (f Format) Append(dst []byte, ev *engine.Event) ([]byte, error) {
+func (f Format) Append(dst []byte, ev *sinks.Event) ([]byte, error) {
 	data := ev.Data
 	if len(data) == 0 {
 		data = []byte("null")
 	}
-	_, seq := Identity(ev)
+	_, seq := ev.Identity()
 	switch {
 	case f.Encoding == Discordjs:
 		dst = append(dst, "\x82\xa7shardId"...)
@@ -94,7 +94,7 @@ func (f Format) Append(dst []byte, ev *engine.Event) ([]byte, error) {
 
 // appendEnvelope appends the payload as Discord sent it, but for white space and the
 // order of keys.
-func appendEnvelope(dst []byte, ev *engine.Event, seq int64, data []byte) []byte {
+func appendEnvelope(dst []byte, ev *sinks.Event, seq int64, data []byte) []byte {
 	dst = append(dst, `{"op":0,"s":`...)
 	dst = strconv.AppendInt(dst, seq, 10)
 	dst = append(dst, `,"t":`...)

@@ -1,6 +1,6 @@
 // This file tests what is said of a broker.
 
-package sinks
+package broker
 
 import (
 	"context"

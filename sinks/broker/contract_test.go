@@ -1,19 +1,18 @@
 // This file holds what the sinks share against numbers and bytes of its own, which are those of
 // the documentation.
 
-package sinks
+package broker
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sluice/sinks"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"sluice/engine"
 )
 
 func newOutage(log *bytes.Buffer) *Outage {
@@ -132,7 +131,7 @@ func TestAppendName(t *testing.T) {
 // The length of an envelope in a MessagePack string is that of the text, wherever it is appended.
 func TestEnvelopeLength(t *testing.T) {
 	f := Format{Encoding: MsgpackString, Envelope: true}
-	ev := &engine.Event{Type: []byte("X"), Seq: 1, Data: []byte("{}")}
+	ev := &sinks.Event{Type: []byte("X"), Seq: 1, Data: []byte("{}")}
 	const want = "\xdb\x00\x00\x00\x1d" + `{"op":0,"s":1,"t":"X","d":{}}`
 	for _, before := range []string{"", "-", "some text"} {
 		got, err := f.Append([]byte(before), ev)

@@ -1,15 +1,14 @@
 // This file keeps what no broker will ever take.
 
-package sinks
+package broker
 
 import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"sluice/sinks"
 	"sync"
 	"time"
-
-	"sluice/engine"
 )
 
 // DeadLetters is a file of events that a broker will never take, a line of JSON for
@@ -41,10 +40,10 @@ type deadLetter struct {
 // Put appends an event, and returns after it has been written to the disk. The file is
 // opened for each: dead letters are rare, and whoever looks after the file may move
 // it away.
-func (d *DeadLetters) Put(ev *engine.Event, reason error) error {
+func (d *DeadLetters) Put(ev *sinks.Event, reason error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	session, seq := Identity(ev)
+	session, seq := ev.Identity()
 	letter := deadLetter{
 		Time: time.Now().UTC(), Reason: reason.Error(), Event: string(ev.Type),
 		Shard: ev.Shard, Session: session, Seq: seq,
@@ -56,16 +55,16 @@ func (d *DeadLetters) Put(ev *engine.Event, reason error) error {
 	}
 	line, err := json.Marshal(letter)
 	if err != nil {
-		return fmt.Errorf("sinks: dead letter: %w", err)
+		return fmt.Errorf("dead letter: %w", err)
 	}
 	if info, err := os.Stat(d.Path); err == nil && d.Max > 0 && info.Size() > 0 && info.Size()+int64(len(line)) > d.Max/2 {
 		if err := os.Rename(d.Path, d.Path+".1"); err != nil {
-			return fmt.Errorf("sinks: dead letter: %w", err)
+			return fmt.Errorf("dead letter: %w", err)
 		}
 	}
 	f, err := os.OpenFile(d.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("sinks: dead letter: %w", err)
+		return fmt.Errorf("dead letter: %w", err)
 	}
 	_, err = f.Write(append(line, '\n'))
 	if err == nil {
@@ -75,7 +74,7 @@ func (d *DeadLetters) Put(ev *engine.Event, reason error) error {
 		err = e
 	}
 	if err != nil {
-		return fmt.Errorf("sinks: dead letter: %w", err)
+		return fmt.Errorf("dead letter: %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
 // This file tests what the sinks share.
 
-package sinks
+package broker
 
 import (
 	"bytes"
@@ -10,16 +10,15 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sluice/sinks"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"sluice/engine"
 )
 
 func TestTemplate(t *testing.T) {
-	ev := &engine.Event{Shard: 35, Type: []byte("MESSAGE_CREATE")}
+	ev := &sinks.Event{Shard: 35, Type: []byte("MESSAGE_CREATE")}
 	for _, tt := range []struct {
 		template, want string
 		names          bool
@@ -59,7 +58,7 @@ func TestDeadLetters(t *testing.T) {
 		if i == 99 {
 			data = `{"a":`
 		}
-		ev := &engine.Event{Shard: 3, Session: "s", Seq: int64(i), Type: []byte("A"), Data: []byte(data)}
+		ev := &sinks.Event{Shard: 3, Session: "s", Seq: int64(i), Type: []byte("A"), Data: []byte(data)}
 		if err := d.Put(ev, errors.New("too large")); err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +87,7 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("%d bytes, the last is %d", total, seq)
 	}
 	d.Path = filepath.Join(t.TempDir(), "none", "dead")
-	if err := d.Put(&engine.Event{}, errors.New("x")); err == nil {
+	if err := d.Put(&sinks.Event{}, errors.New("x")); err == nil {
 		t.Error("a file that cannot be made takes letters")
 	}
 }
@@ -149,7 +148,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // TestFormats holds each format against a file, which other programs' decoders are
 // tried on as well.
 func TestFormats(t *testing.T) {
-	ev := &engine.Event{Shard: 300, Session: "s", Seq: 70_000, Type: []byte("MESSAGE_CREATE"), Data: []byte(
+	ev := &sinks.Event{Shard: 300, Session: "s", Seq: 70_000, Type: []byte("MESSAGE_CREATE"), Data: []byte(
 		`{"id":"1234567890123456789","content":"h\u00e9llo \"wörld\" \ud83c\udf0a\n","big":12345678901234567890,"float":-1.5e3,"half":"\ud800",` +
 			`"tts":false,"edited":null,"list":[0,-1,127,128,255,256,-32,-33,-129,65536,4294967296,{}],"empty":{}}`)}
 	for _, e := range Encodings() {
@@ -185,13 +184,13 @@ func TestFormats(t *testing.T) {
 			if n := testing.AllocsPerRun(100, func() { f.Append(dst, ev) }); n > 0 {
 				t.Errorf("%s: %v allocations", name, n)
 			}
-			none, err := f.Append([]byte("-"), &engine.Event{Type: []byte("X")})
+			none, err := f.Append([]byte("-"), &sinks.Event{Type: []byte("X")})
 			if err != nil || !bytes.HasPrefix(none, []byte("-")) || len(none) < 2 {
 				t.Errorf("%s: an event without data is %q, %v", name, none, err)
 			}
 		}
 	}
-	if _, err := (Format{Encoding: Msgpack}).Append(nil, &engine.Event{Data: []byte("{")}); err == nil {
+	if _, err := (Format{Encoding: Msgpack}).Append(nil, &sinks.Event{Data: []byte("{")}); err == nil {
 		t.Error("MessagePack is made of what is no JSON")
 	}
 	if _, ok := ParseEncoding("yaml"); ok {

@@ -1,38 +1,37 @@
 // This file tests that an event and a gap are told apart by their names alone.
 
-package sinks
+package broker
 
 import (
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"sluice/sinks"
 	"testing"
-
-	"sluice/engine"
 )
 
 // lost is the gap behind event 8812 of a session, and last that event.
 var (
-	last = engine.Event{Shard: 3, Session: "abc", Seq: 8812, Type: []byte("MESSAGE_CREATE"), Data: []byte("{}")}
-	lost = engine.Event{Shard: 3, Session: "abc", Seq: 8812, Gap: true, Type: []byte(engine.GapEvent), Data: []byte("{}")}
+	last = sinks.Event{Shard: 3, Session: "abc", Seq: 8812, Type: []byte("MESSAGE_CREATE"), Data: []byte("{}")}
+	lost = sinks.Event{Shard: 3, Session: "abc", Seq: 8812, Gap: true, Type: []byte(sinks.GapEvent), Data: []byte("{}")}
 )
 
 func TestGapIdentity(t *testing.T) {
-	session, seq := Identity(&last)
+	session, seq := last.Identity()
 	if session != "abc" || seq != 8812 {
 		t.Errorf("the event is %s %d", session, seq)
 	}
-	session, seq = Identity(&lost)
+	session, seq = lost.Identity()
 	if session != "abc/gap" || seq != 1 {
 		t.Errorf("the gap is %s %d", session, seq)
 	}
 	again := lost // by the next process, whose checkpoint stands elsewhere
 	again.Seq = 8800
-	if s, n := Identity(&again); s != session || n != seq {
+	if s, n := again.Identity(); s != session || n != seq {
 		t.Errorf("the redelivered gap is %s %d", s, n)
 	}
-	if n := testing.AllocsPerRun(100, func() { Identity(&last) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { last.Identity() }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 	for _, tt := range []struct {

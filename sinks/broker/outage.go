@@ -1,7 +1,7 @@
 // This file tells of the time in which a broker is away, and says how long to wait
 // before the next try.
 
-package sinks
+package broker
 
 import (
 	"context"
