@@ -166,7 +166,7 @@ func TestFormats(t *testing.T) {
 			if envelope {
 				name += "-envelope"
 			}
-			file := filepath.Join("..", "testdata", "formats", name)
+			file := filepath.Join("..", "..", "testdata", "formats", name)
 			if *update {
 				os.MkdirAll(filepath.Dir(file), 0o777)
 				if err := os.WriteFile(file, got, 0o666); err != nil {
