@@ -7,6 +7,7 @@ package e2e
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -149,6 +150,9 @@ func TestUpgradeStopped(t *testing.T) {
 
 // The terminal goes away: what is received is written, and the sessions are kept.
 func TestHangup(t *testing.T) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP) // the tests may be run by nohup, which the gateway would inherit
+	defer signal.Stop(c)
 	srv := startSim(t, sim.Options{TLS: true})
 	p := startGateway(t, setup{name: buildGateway(t)}, srv)
 	waitFor(t, "the shard", func() bool { return srv.Connected() == 1 })

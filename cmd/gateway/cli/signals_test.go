@@ -19,6 +19,9 @@ func heed(sig os.Signal) {
 }
 
 func TestAwaitStop(t *testing.T) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP) // the tests may be run by nohup
+	defer signal.Stop(c)
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Cleanup(func() { heed(syscall.SIGHUP) })
