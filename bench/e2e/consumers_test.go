@@ -189,6 +189,11 @@ func startConsumer(t *testing.T, dir string, command []string, env ...string) *c
 		cmd.Process.Kill() // nothing to end if it has ended
 		<-done
 	}
-	t.Cleanup(c.kill)
+	t.Cleanup(func() {
+		c.kill()
+		if t.Failed() {
+			t.Logf("the consumer printed:\n%s", c.out.String())
+		}
+	})
 	return c
 }
