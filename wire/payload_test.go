@@ -5,17 +5,12 @@ package wire
 import (
 	"encoding/json"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 )
 
 func TestPayloads(t *testing.T) {
 	os := `{"os":"` + runtime.GOOS + `","browser":"sluice","device":"sluice"}`
-	many := make([]string, 100)
-	for i := range many {
-		many[i] = "1"
-	}
 	for _, c := range []struct {
 		name string
 		got  []byte
@@ -33,24 +28,6 @@ func TestPayloads(t *testing.T) {
 		{"heartbeat", AppendHeartbeat(nil, 251, true), `{"op":1,"d":251}`},
 		{"heartbeat of 0", AppendHeartbeat(nil, 0, true), `{"op":1,"d":0}`},
 		{"first heartbeat", AppendHeartbeat(nil, 0, false), `{"op":1,"d":null}`},
-		{"presence", AppendPresence(nil, []byte(`{"since":null,"activities":[],"status":"online","afk":false}`)),
-			`{"op":3,"d":{"since":null,"activities":[],"status":"online","afk":false}}`},
-		{"voice", AppendVoiceState(nil, &VoiceState{Guild: "41771983423143937", Channel: "127121515262115840", SelfMute: true}),
-			`{"op":4,"d":{"guild_id":"41771983423143937","channel_id":"127121515262115840","self_mute":true,"self_deaf":false}}`},
-		{"leave voice", AppendVoiceState(nil, &VoiceState{Guild: "41771983423143937", SelfDeaf: true}),
-			`{"op":4,"d":{"guild_id":"41771983423143937","channel_id":null,"self_mute":false,"self_deaf":true}}`},
-		{"all members", AppendRequestMembers(nil, &RequestMembers{Guild: "7"}), `{"op":8,"d":{"guild_id":"7","query":"","limit":0}}`},
-		{"members by name", AppendRequestMembers(nil, &RequestMembers{Guild: "7", Query: "日", Limit: 5, Presences: true, Nonce: "n"}),
-			`{"op":8,"d":{"guild_id":"7","query":"日","limit":5,"presences":true,"nonce":"n"}}`},
-		{"members by id", AppendRequestMembers(nil, &RequestMembers{Guild: "7", Query: "x", Limit: 5, Users: []string{"8", "9"}}),
-			`{"op":8,"d":{"guild_id":"7","user_ids":["8","9"]}}`},
-		{"a hundred members", AppendRequestMembers(nil, &RequestMembers{Guild: "7", Users: many}),
-			`{"op":8,"d":{"guild_id":"7","user_ids":["1"` + strings.Repeat(`,"1"`, 99) + `]}}`},
-		{"no members", AppendRequestMembers(nil, &RequestMembers{Guild: "7", Users: []string{}}), `{"op":8,"d":{"guild_id":"7","user_ids":[]}}`},
-		{"soundboard", AppendRequestSoundboardSounds(nil, []string{"7", "8"}), `{"op":31,"d":{"guild_ids":["7","8"]}}`},
-		{"soundboard of none", AppendRequestSoundboardSounds(nil, nil), `{"op":31,"d":{"guild_ids":[]}}`},
-		{"channel info", AppendRequestChannelInfo(nil, "7", []string{"status", "voice_start_time"}),
-			`{"op":43,"d":{"guild_id":"7","fields":["status","voice_start_time"]}}`},
 		{"behind what is there", AppendHeartbeat([]byte("x"), 1, true)[1:], `{"op":1,"d":1}`},
 	} {
 		if string(c.got) != c.want {
@@ -59,16 +36,9 @@ func TestPayloads(t *testing.T) {
 		if !json.Valid(c.got) {
 			t.Errorf("%s: not JSON", c.name)
 		}
-		// What bots may send, ParseCommand takes.
 		var e Envelope
 		if err := ParseEnvelope(c.got, &e); err != nil {
 			t.Errorf("%s: %v", c.name, err)
-		}
-		switch e.Op {
-		case OpPresenceUpdate, OpVoiceStateUpdate, OpRequestGuildMembers, OpRequestSoundboardSounds, OpRequestChannelInfo:
-			if cmd, err := ParseCommand(c.got); err != nil || cmd.Op != e.Op {
-				t.Errorf("%s: ParseCommand = %+v, %v", c.name, cmd, err)
-			}
 		}
 	}
 	buf := make([]byte, 0, 64)
