@@ -21,8 +21,8 @@
 //
 // Room. The producer stores waiting, then loads taken and freed; the consumer
 // stores taken in Take and, later, freed in Release, and then loads waiting. Again
-// one of them sees the other's store: either there is room, or the consumer knows
-// of the wait. It then calls for the producer once at most half is in use, which
+// one of them sees the other's store: either there is room, or the consumer sees
+// the wait. It then calls for the producer once at most half is in use, which
 // comes to pass, as the producer has published all it has and puts nothing while
 // it waits, and as the last value taken is released after all others. Of the two
 // that may end a wait, the one whose Swap finds it set has ended it.
@@ -83,8 +83,8 @@ type Ring[T any] struct {
 }
 
 // NewRing returns a ring for at least so many values (the next power of two)
-// and for so many bytes, beyond which one more value may go. bell tells the
-// consumer of new values and of the end. room is called, by the consumer, when
+// and for so many bytes, beyond which one more value may go. bell wakes the
+// consumer for new values and at the end. room is called, by the consumer, when
 // there is room for a producer that waits; it must not call the ring.
 func NewRing[T any](slots int, limit int64, bell *Bell, room func()) *Ring[T] {
 	n := uint64(1) << bits.Len(uint(max(slots, 2)-1))
@@ -133,7 +133,7 @@ func (r *Ring[T]) Await() bool {
 	return r.Full() || !r.waiting.Swap(false)
 }
 
-// Close publishes and tells the consumer that nothing follows.
+// Close publishes and marks the end: nothing follows.
 func (r *Ring[T]) Close() {
 	r.Publish()
 	r.closed.Store(true)

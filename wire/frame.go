@@ -40,7 +40,7 @@ type Message struct {
 // nothing more. The zero value is ready for a new connection. It is for one
 // goroutine at a time.
 //
-// Text is not checked to be UTF-8: its readers parse it as JSON, which tells.
+// Text is not checked to be UTF-8: its readers parse it as JSON, which rejects it.
 type FrameReader struct {
 	// MaxMessage bounds a message in bytes, in all its fragments;
 	// DefaultMaxMessage if zero.
@@ -52,13 +52,13 @@ type FrameReader struct {
 	share      Share
 	buf        []byte
 	start, end int // the bytes that arrived and were not returned
-	lent       bool
-	own        []byte // while lent: the reader's own buffer
+	borrowed   bool
+	own        []byte // while borrowed: the reader's own buffer
 
 	// A message that comes in fragments, or in a large frame that is not there at once, is
 	// gathered.
 	gathered   slabs
-	fragmented bool      // a message is under way
+	fragmented bool      // a message is in flight
 	opcode     ws.OpCode // of it
 	inFrame    bool      // a frame of it is, of which left bytes are to come
 	left       int64
@@ -70,7 +70,7 @@ type FrameReader struct {
 // they are large.
 func (r *FrameReader) Reset() {
 	buf := r.buf
-	if r.lent {
+	if r.borrowed {
 		buf = r.own
 	}
 	if cap(buf) > keptBuffer {
@@ -102,7 +102,7 @@ func (r *FrameReader) Space(min int) []byte {
 	return r.buf[r.end:]
 }
 
-// Feed takes bytes that arrived, instead of Space and Advance. They are lent
+// Feed takes bytes that arrived, instead of Space and Advance. They are borrowed
 // until Keep is called, which is done before they are used again; nothing is
 // copied when nothing was left of what came before.
 func (r *FrameReader) Feed(p []byte) {
@@ -110,16 +110,16 @@ func (r *FrameReader) Feed(p []byte) {
 		r.Advance(copy(r.Space(len(p)), p))
 		return
 	}
-	r.own, r.buf, r.lent = r.buf, p, true
+	r.own, r.buf, r.borrowed = r.buf, p, true
 	r.start, r.end = 0, len(p)
 }
 
-// Keep ends what Feed began: what is left of the lent bytes is copied. A
+// Keep ends what Feed began: what is left of the borrowed bytes is copied. A
 // reader to which nothing is left holds no buffer.
 func (r *FrameReader) Keep() {
-	if r.lent {
+	if r.borrowed {
 		rest := r.buf[r.start:r.end]
-		r.buf, r.own, r.lent = r.own, nil, false
+		r.buf, r.own, r.borrowed = r.own, nil, false
 		r.start, r.end = 0, 0
 		if len(rest) > 0 {
 			r.Advance(copy(r.Space(len(rest)), rest))
@@ -130,7 +130,7 @@ func (r *FrameReader) Keep() {
 	}
 }
 
-// Advance tells that n bytes were read into the slice that Space returned.
+// Advance records that n bytes were read into the slice that Space returned.
 func (r *FrameReader) Advance(n int) { r.end += n }
 
 // Next returns the next message, or ok false when it has not arrived in full. An
@@ -174,7 +174,7 @@ func (r *FrameReader) Next() (m Message, ok bool, err error) {
 	}
 }
 
-// gather takes what has arrived of the frame under way. The message is whole with the end of its
+// gather takes what has arrived of the frame in flight. The message is whole with the end of its
 // last frame.
 func (r *FrameReader) gather() (m Message, ok bool, err error) {
 	n := int(min(r.left, int64(r.end-r.start)))

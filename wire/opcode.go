@@ -17,7 +17,7 @@ const (
 	OpResume                  Opcode = 6  // send: continue a session
 	OpReconnect               Opcode = 7  // receive: reconnect and resume
 	OpRequestGuildMembers     Opcode = 8  // send
-	OpInvalidSession          Opcode = 9  // receive: d tells whether it can be resumed
+	OpInvalidSession          Opcode = 9  // receive: d says whether it can be resumed
 	OpHello                   Opcode = 10 // receive: heartbeat_interval in milliseconds
 	OpHeartbeatACK            Opcode = 11 // receive
 	OpRequestSoundboardSounds Opcode = 31 // send

@@ -1,4 +1,4 @@
-// This file finds where a JSON value ends, and checks it on the way: what is handed on
+// This file finds where a JSON value ends, and checks it meanwhile: what is published
 // as JSON is JSON.
 
 package wire

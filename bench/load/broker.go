@@ -33,7 +33,7 @@ type brokerKind struct {
 type broker interface {
 	address() string // host:port
 	pid() int
-	// env is what the gateway is told. With count the events are counted, and not read.
+	// env is the gateway's settings. With count the events are counted, and not read.
 	env(count bool) []string
 	// consume reads what arrives, as a bot's consumer would, until ctx is done, and
 	// notes it as if it had come from the subject's output. With count it only counts:

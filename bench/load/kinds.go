@@ -58,8 +58,8 @@ func (m *measurement) load(ctx context.Context, out *report.Run) error {
 	return nil
 }
 
-// untold is how many events a subject may have received and not told of: a peer
-// tells of some of its events only.
+// untold is how many events a subject may have received and not reported: a peer
+// reports some of its events only.
 func (m *measurement) untold() int64 {
 	if m.subject.Gateway {
 		return 0
@@ -67,7 +67,7 @@ func (m *measurement) untold() int64 {
 	return int64(m.sc.shards) * (peerSample - 1)
 }
 
-// drain ends the traffic and waits until the subject has handed on all that was
+// drain ends the traffic and waits until the subject has published all that was
 // sent. Nothing is lost at the end then, and those that were late in the window
 // count in the latency.
 func (m *measurement) drain(ctx context.Context) error {
@@ -98,7 +98,7 @@ func (m *measurement) arrived() (int64, error) {
 }
 
 // noGaps returns an error if events are missing between others that came. A peer
-// does not tell of all.
+// does not report all.
 func (m *measurement) noGaps() error {
 	if gaps := m.p.seen().gaps; m.subject.Gateway && gaps > 0 {
 		return fmt.Errorf("%d events did not come", gaps)

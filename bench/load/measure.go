@@ -120,7 +120,7 @@ func (m *measurement) config() SimConfig {
 	case kindLoad:
 		c.Recorded = m.events()
 	case kindSoak:
-		c.Recorded, c.Replay, c.Sample = m.events(), 10_000, 1<<20 // the way of an event is not timed
+		c.Recorded, c.Replay, c.Sample = m.events(), 10_000, 1<<20 // the event path is not timed
 	case kindReconnect:
 		c.Recorded, c.Replay = 10_000, 10_000
 	case kindIdle, kindGuilds:

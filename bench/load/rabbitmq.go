@@ -42,7 +42,7 @@ func (b *rabbitServer) pid() int { return b.process }
 
 func (b *rabbitServer) stop() { b.end() }
 
-// env has each message tell which event it is.
+// env has each message name its event.
 func (b *rabbitServer) env(bool) []string {
 	return []string{"BROKER_TYPE=amqp", "AMQP_URL=" + b.url, "AMQP_HEADERS=true"}
 }
@@ -115,7 +115,7 @@ func (p *process) message(m *amqp091.Delivery) {
 }
 
 // countQueue takes the oldest message of the queue now and then. As there is one shard,
-// its number and the count of those behind it tell how many have come.
+// its number and the count of those behind it say how many have come.
 func (p *process) countQueue(ctx context.Context, ch *amqp091.Channel) {
 	for ctx.Err() == nil {
 		m, ok, err := ch.Get(allEvents, true)

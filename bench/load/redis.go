@@ -73,7 +73,7 @@ func startRedis() (broker, error) {
 
 func (b *redisServer) stop() {
 	signalGroup(b.cmd.Process.Pid, syscall.SIGKILL)
-	b.cmd.Wait() // killed, as it was told
+	b.cmd.Wait() // killed, as asked
 	os.RemoveAll(b.dir)
 }
 

@@ -38,7 +38,7 @@ type Options struct {
 	Quick bool
 	// GatewayOnly leaves out all but the gateway with its epoll reader.
 	GatewayOnly bool
-	// Progress is told what is under way, if set.
+	// Progress, if set, is called with what is measured now.
 	Progress io.Writer
 	// InWindow, if set, is called at the beginning of each window with the base
 	// URL of the gateway's debug address. The window lasts until it returns.
@@ -137,7 +137,7 @@ func (o Options) Check() error {
 	return err
 }
 
-// Run measures the subjects in the scenarios. What fails is told in the report, in
+// Run measures the subjects in the scenarios. What fails is in the report, in
 // Run.Failure; an error means that nothing could be measured. When ctx is done
 // the report has what was measured by then, with ctx's error.
 func Run(ctx context.Context, o Options) (*report.Report, error) {

@@ -225,7 +225,7 @@ func lateness(l beatLog, interval time.Duration, since, now time.Time) (late tim
 	return late
 }
 
-// beatLog is the part of a sim.Ledger that tells when clients were heard.
+// beatLog is the part of a sim.Ledger that says when clients were heard.
 type beatLog interface {
 	Identifies() []sim.Identify
 	Resumes() []sim.Resume

@@ -23,7 +23,7 @@ import (
 const (
 	// sampleEvery is how many events lie between two whose way is timed.
 	sampleEvery = 16
-	// peerSample is how many lie between two that a peer tells of.
+	// peerSample is how many lie between two that a peer reports.
 	peerSample = 4 * sampleEvery
 )
 
@@ -47,7 +47,7 @@ type Subject struct {
 // Spectacles returns spec-tacles/gateway, whose program is the file, as a subject.
 // It writes MessagePack that names neither shard nor seq, takes a list of
 // intents' names where the protocol has a number, and publishes nothing unless
-// it is told the events' names. It always uses zstd-stream.
+// it is given the events' names. It always uses zstd-stream.
 func Spectacles(file string) Subject {
 	return Subject{Name: "spec-tacles gateway", Command: []string{file}, Compression: zstd, Mute: true, Env: []string{
 		"DISCORD_RAW_INTENTS=" + strconv.FormatUint(uint64(wire.UnprivilegedIntents), 10), "DISCORD_INTENTS=",
@@ -178,7 +178,7 @@ func (p *process) read() {
 	}
 }
 
-// line notes what a line of output tells. It is called with mu held.
+// line records what a line of output says. It is called with mu held.
 func (p *process) line(text []byte, now time.Time) {
 	shard, seq, ok := parseLine(text)
 	if !ok {

@@ -23,7 +23,7 @@ var programs map[string]func() int
 // it returns. It returns if the process is the test. TestMain calls it first.
 //
 // It is a name and no variable of the environment, which tests choose for themselves, and which
-// a program hands on to those that it starts.
+// a program passes to those that it starts.
 func Main(byName map[string]func() int) {
 	programs = byName
 	if run, ok := programs[strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")]; ok {

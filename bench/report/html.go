@@ -182,7 +182,7 @@ func (s *Scenario) section(id string, colours map[string]int) section {
 }
 
 // class is the colour of a program, paler or dashed for its second compression and
-// those after. Beyond eight programs colours come again, with dashes.
+// those after. Beyond eight programs colours repeat, with dashes.
 func class(colour, variant int) string {
 	c := "s" + strconv.Itoa(colour%8)
 	if variant += colour / 8; variant > 0 {

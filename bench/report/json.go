@@ -41,7 +41,7 @@ func Read(r io.Reader) (*Report, error) {
 	return report, nil
 }
 
-// readError says at which line of data err was met, where it knows.
+// readError says at which line of data err was met, where that is known.
 func readError(data []byte, err error) error {
 	var offset int64
 	var syntax *json.SyntaxError

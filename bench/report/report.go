@@ -57,7 +57,7 @@ type Subject struct {
 // warm-up.
 type Run struct {
 	Seconds float64 `json:"seconds"` // length of the window
-	Events  int64   `json:"events"`  // that the subject handed on in it
+	Events  int64   `json:"events"`  // that the subject published in it
 	User    float64 `json:"user"`    // CPU seconds of the subject's process in the window
 	System  float64 `json:"system"`
 	RSS     int64   `json:"rss"`     // at the window's end

@@ -129,7 +129,7 @@ func (l *Ledger) Check(received []Received) Report {
 // checkSession sorts the events that did not arrive.
 func (l *Ledger) checkSession(log *sessionLog, seen []uint8, highest int64, sum *SessionReport, report *Report) {
 	info := &log.info
-	// What the client said it had, it had to hand on.
+	// What the client said it had, it had to publish.
 	had := max(highest, info.Claimed)
 	if info.Refused {
 		had = max(had, min(info.RefusedSeq, info.Last))

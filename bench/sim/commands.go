@@ -34,7 +34,7 @@ func (c *conn) command(s *session, op wire.Opcode, d json.RawMessage) {
 
 // presence checks an op 3: all of since, activities and status have to be
 // there. The sixth in 20 s is dropped without a word, and so are the others: a
-// bot is told nothing about its own presence.
+// bot gets nothing about its own presence.
 func (c *conn) presence(d json.RawMessage) bool {
 	var p map[string]json.RawMessage
 	if json.Unmarshal(d, &p) != nil {

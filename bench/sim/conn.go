@@ -18,7 +18,7 @@ import (
 type state int
 
 const (
-	stateNew     state = iota // HELLO is on its way, neither Identify nor Resume went well
+	stateNew     state = iota // HELLO is in flight, neither Identify nor Resume went well
 	stateWaiting              // identified, READY is to come
 	stateReady                // READY or RESUMED is in the queue
 )
@@ -260,7 +260,7 @@ func (c *conn) flush() bool {
 	return true
 }
 
-// noteWritten tells the ledger, and who wants to know, what is about to be
+// noteWritten records in the ledger, and for whoever asked, what is about to be
 // written.
 func (c *conn) noteWritten(log *sessionLog, seqs []int64) {
 	c.srv.ledger.written(log, seqs)
@@ -381,7 +381,7 @@ func (c *conn) fail(code wire.CloseCode, reason string) {
 	c.close(code, reason)
 }
 
-// endsSession tells after which codes Discord has no session to resume.
+// endsSession says after which codes Discord has no session to resume.
 func endsSession(code wire.CloseCode) bool {
 	switch code {
 	case wire.CloseNotAuthenticated, wire.CloseSessionInvalid, wire.CloseInvalidSeq, wire.CloseSessionTimedOut,

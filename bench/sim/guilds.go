@@ -387,8 +387,8 @@ func (s *session) streamLocked(order []int) {
 		} else {
 			s.guildLocked(g)
 		}
-		if pace := s.srv.opt.GuildPace; pace > 0 && len(order) > 0 {
-			s.stream = time.AfterFunc(pace, func() {
+		if interval := s.srv.opt.GuildInterval; interval > 0 && len(order) > 0 {
+			s.stream = time.AfterFunc(interval, func() {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				if !s.ended {

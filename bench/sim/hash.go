@@ -1,4 +1,4 @@
-// This file is the hash by which the ledger knows an event again.
+// This file is the hash by which the ledger recognizes an event.
 
 package sim
 

@@ -275,7 +275,7 @@ func (srv *Server) renewBudgetLocked(now time.Time) {
 }
 
 // resetToken is what Discord does to a bot that overspends its Identifies: all
-// sessions end and nobody knows the new token.
+// sessions end and nobody has the new token.
 func (srv *Server) resetToken() {
 	srv.mu.Lock()
 	srv.token = ""

@@ -1,4 +1,4 @@
-// This file writes JSON: compact, in the order in which it is told.
+// This file writes JSON: compact, in the order of the calls.
 
 package sim
 

@@ -81,7 +81,7 @@ type SessionInfo struct {
 	Last    int64 // seq of the last event dispatched to it
 	Claimed int64 // highest seq that the client said it had, in heartbeats and resumes
 
-	// Refused tells whether a Resume of it was refused, RefusedSeq the seq
+	// Refused says whether a Resume of it was refused, RefusedSeq the seq
 	// that was asked for: the events after it were not replayed.
 	Refused       bool
 	RefusedSeq    int64

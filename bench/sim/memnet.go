@@ -296,7 +296,7 @@ func (c *memConn) CloseWrite() error {
 	return nil
 }
 
-// Reset breaks the connection as an RST does: what is under way is lost, both
+// Reset breaks the connection as an RST does: what is in flight is lost, both
 // ends see ECONNRESET.
 func (c *memConn) Reset() {
 	for _, h := range []*memHalf{c.in, c.out} {

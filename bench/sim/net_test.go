@@ -22,7 +22,7 @@ import (
 func TestSockets(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		for _, compress := range compressions {
-			srv, err := New(quick(Options{TLS: secure, Rate: 1000, ReplayLimit: 1 << 20, GuildPace: -1, LargeEvents: -1}))
+			srv, err := New(quick(Options{TLS: secure, Rate: 1000, ReplayLimit: 1 << 20, GuildInterval: -1, LargeEvents: -1}))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,7 +11,7 @@ import (
 )
 
 // open reports whether the connection lives and is not about to be closed, as
-// far as the server can tell.
+// far as the server can see.
 func (c *conn) open() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -83,8 +83,8 @@ type Options struct {
 	LargeEvery  int
 	LargeEvents int
 	LargeBytes  int
-	// GuildPace lies between two guilds of the stream after READY. Default 20 ms.
-	GuildPace time.Duration
+	// GuildInterval lies between two guilds of the stream after READY. Default 20 ms.
+	GuildInterval time.Duration
 	// LoneSurrogates puts halves of surrogate pairs, as escapes, into the
 	// description of every guild and into a part of the messages. Nothing says
 	// that Discord sends them, and parsers such as serde_json and orjson take no
@@ -138,7 +138,7 @@ type Options struct {
 	Listen func(role string) (net.Listener, error)
 
 	// OnWrite, if set, is called before events are written to a connection, with
-	// their seqs, which are lent. It is called from many goroutines.
+	// their seqs, which are borrowed for the call. It is called from many goroutines.
 	OnWrite func(shard int, seqs []int64)
 
 	// Faults is what goes wrong by itself.
@@ -199,7 +199,7 @@ func (o Options) withDefaults() Options {
 	num(&o.LargeEvery, 16)
 	num(&o.LargeEvents, 2000)
 	num(&o.LargeBytes, 384<<10)
-	dur(&o.GuildPace, 20*time.Millisecond)
+	dur(&o.GuildInterval, 20*time.Millisecond)
 	num(&o.UnavailableEvery, 20)
 	num(&o.QueueBytes, 4<<20)
 	num(&o.PayloadThreshold, 1024)

@@ -7,7 +7,7 @@ import (
 )
 
 // player is a session's place in a recording, guarded by session.mu. Event i of
-// the recording has seq i+2. Whatever else is dispatched takes the place of a
+// the recording has seq i+2. Whatever else is dispatched replaces a
 // recorded event, so that the numbers of the others stay right.
 type player struct {
 	rec     *Recording

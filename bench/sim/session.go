@@ -38,7 +38,7 @@ type session struct {
 	tick   *time.Timer // live traffic
 	last   time.Time   // of the last tick
 	owed   float64     // events due that have not been made
-	loaded []int       // guilds that the client knows
+	loaded []int       // guilds that the client has
 	play   *player     // instead of stream and traffic
 	gen    generator
 }

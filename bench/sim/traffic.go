@@ -100,7 +100,7 @@ func (s *session) onTick() {
 			continue
 		}
 		if s.conn != nil && s.conn.full() {
-			s.owed = 0 // what nobody can be told does not happen
+			s.owed = 0 // what nobody can receive does not happen
 			break
 		}
 		s.liveLocked()

@@ -109,7 +109,7 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 }
 
 // parse parses the arguments. The flags are listed if that is asked for; a mistake
-// is told in a line.
+// is reported in a line.
 func parse(fs *flag.FlagSet, args []string) error {
 	stderr, usage := fs.Output(), fs.Usage
 	fs.SetOutput(io.Discard)
@@ -196,7 +196,7 @@ func (f *runFlags) apply(ctx context.Context, o *load.Options, scenarios []strin
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
-		return nil, usageError{fmt.Errorf("%s does not tell its version: %w", o.Gateway, err)}
+		return nil, usageError{fmt.Errorf("%s does not print its version: %w", o.Gateway, err)}
 	}
 	o.Version = strings.TrimPrefix(strings.TrimSpace(string(version)), "gateway ")
 	return remove, nil

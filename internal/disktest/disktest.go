@@ -1,5 +1,5 @@
 // Package disktest is a disk for tests of what a process leaves on one: it records each operation,
-// can fail any of them, and knows what a power cut would leave.
+// can fail any of them, and shows what a power cut would leave.
 package disktest
 
 import (

@@ -44,7 +44,7 @@ func New(w io.Writer, size int, count func(dropped int) []byte) *Writer {
 	return lw
 }
 
-// Write buffers the line, or drops it. There is no error: nobody could be told of it.
+// Write buffers the line, or drops it. There is no error: nobody could report it.
 func (w *Writer) Write(line []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 
 // A position in such a stream is a number of bits in the message that holds
 // it: the next bit to read is the one before. What is read beyond the stream's
-// beginning is whatever lies there; the position tells that it happened.
+// beginning is whatever lies there; the position shows that it happened.
 
 // load returns the 57 bits or more before pos, the next one on top. What lies
 // before src is read as zeros.

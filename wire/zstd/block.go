@@ -73,7 +73,7 @@ func (d *Decoder) decodeCompressed(o *output, msg []byte, at int) error {
 var errShort = errors.New("the block is too short")
 
 // literals decodes the literals at msg[at:] and returns them, how many they
-// are, and where their section ends. They are lent until the output moves or
+// are, and where their section ends. They are borrowed until the output moves or
 // comes to where they are: the slice goes on behind the literals, so that they
 // can be copied in steps.
 func (d *Decoder) literals(o *output, msg []byte, at int) (literals []byte, size, next int, err error) {

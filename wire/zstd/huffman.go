@@ -49,7 +49,7 @@ func (h *huffmanTable) read(src []byte, at int) (int, error) {
 			return 0, err
 		}
 	}
-	// The same weight often comes again, so that four histograms keep an
+	// Weights often repeat, so that four histograms keep an
 	// increment from waiting for the last one.
 	var parts [4][16]uint16
 	seen := uint8(0)

@@ -283,7 +283,7 @@ func (d *Decoder) execute(o *output, batch []sequence, literals []byte, used, si
 }
 
 // copy16 copies 16 bytes from src[j:] to dst[i:]. The slices' capacities are
-// bounded so that the compiler knows of bytes behind i and j.
+// bounded so that the compiler can prove that bytes follow i and j.
 func copy16(dst []byte, i int, src []byte, j int) {
 	*(*[16]byte)(dst[i : i+16 : i+16]) = *(*[16]byte)(src[j : j+16 : j+16])
 }

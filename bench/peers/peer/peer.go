@@ -98,11 +98,11 @@ func (c *Counter) Count(shard int, seq int64, name string) {
 	os.Stdout.Write(append(b, "}\n"...))
 }
 
-// Wait returns when the process is told to end, with the count as the last line.
+// Wait returns when the process is asked to stop, with the count as the last line.
 func (c *Counter) Wait() {
-	told := make(chan os.Signal, 1)
-	signal.Notify(told, syscall.SIGTERM, os.Interrupt)
-	<-told
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
+	<-stop
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "{\"count\":%d}\n", c.events.Load())
 	os.Stdout.Write(b.Bytes())
