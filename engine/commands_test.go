@@ -13,6 +13,7 @@ import (
 	"sluice/wire"
 )
 
+// Order, merging and bounds of a shard's commands, by the limits that Discord documents.
 func TestCommandQueue(t *testing.T) {
 	now := time.Unix(1000, 0)
 	presence := wire.Command{Op: wire.OpPresenceUpdate}

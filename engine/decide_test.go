@@ -9,6 +9,8 @@ import (
 	"sluice/wire"
 )
 
+// What follows each end of a connection: close code sent, Resume or Identify, and the pause before
+// it.
 func TestDecide(t *testing.T) {
 	const keep = wire.CloseKeepSession
 	live := history{session: true}

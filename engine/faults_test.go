@@ -248,6 +248,7 @@ func TestGatewayAwayFor3s(t *testing.T) {
 	})
 }
 
+// A command that comes while a shard is reconnecting is sent once it has resumed, once.
 func TestCommandDuringResume(t *testing.T) {
 	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 		w := newWorld(t, reader, sim.Options{}, engine.Options{})

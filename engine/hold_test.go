@@ -11,6 +11,7 @@ import (
 	"sluice/engine"
 )
 
+// No event of a session is published before the session is persisted, or 10 s have passed.
 func TestHold(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

@@ -199,6 +199,8 @@ func TestIdentifyQueueConcurrency(t *testing.T) {
 	}
 }
 
+// The session starts of the day are never exceeded: shards wait for the reset, and Discord is
+// asked then.
 func TestIdentifyQueueBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, granted := recordedQueue(4)

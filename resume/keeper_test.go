@@ -85,6 +85,7 @@ func (e *fakeEngine) Starts() engine.Starts {
 	return e.starts
 }
 
+// What is in the store is never ahead of the sink, and a failing store stops nothing.
 func TestKeeper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer

@@ -17,6 +17,7 @@ func mustParse(tb testing.TB, address string) *url.URL {
 	return u
 }
 
+// Where a token may be sent: Discord's own hosts, or those of the operator, over TLS.
 func TestCheckURL(t *testing.T) {
 	for _, c := range []struct {
 		raw, from string

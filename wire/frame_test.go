@@ -57,6 +57,7 @@ func TestFrameErrors(t *testing.T) {
 	}
 }
 
+// Frames and messages come out whole, however the bytes are split.
 func TestFrames(t *testing.T) {
 	long := bytes.Repeat([]byte("long "), 40) // 200 bytes: a 16-bit length
 	huge := bytes.Repeat([]byte("huge "), 20_000)
@@ -288,6 +289,7 @@ func TestAppendFrame(t *testing.T) {
 	}
 }
 
+// Every close frame that RFC 6455 allows, and those that it does not.
 func TestParseClose(t *testing.T) {
 	for _, c := range []struct {
 		payload string

@@ -275,6 +275,7 @@ func TestInflateZlibMarker(t *testing.T) {
 	}
 }
 
+// A message above the limit ends before it is in memory, with every compression.
 func TestInflateLimit(t *testing.T) {
 	const limit = 300_000
 	for _, c := range compressions {

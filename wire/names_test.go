@@ -8,6 +8,7 @@ import (
 	"testing"
 )
 
+// Each close code has the meaning, and is followed by what Discord documents.
 func TestCloseCodes(t *testing.T) {
 	table := []struct {
 		code    CloseCode
@@ -70,6 +71,7 @@ func TestCloseCodes(t *testing.T) {
 	}
 }
 
+// Names, bits and sets of intents, as Discord documents them.
 func TestIntents(t *testing.T) {
 	names := IntentNames()
 	if len(names) != 21 {

@@ -9,6 +9,7 @@ import (
 	"time"
 )
 
+// What is sent to Discord, byte for byte.
 func TestPayloads(t *testing.T) {
 	os := `{"os":"` + runtime.GOOS + `","browser":"sluice","device":"sluice"}`
 	for _, c := range []struct {

@@ -49,6 +49,8 @@ func TestGatewayBot(t *testing.T) {
 	}
 }
 
+// Discord's refusals are final, those of a proxy between are not, and neither is taken for the
+// other.
 func TestGatewayBotErrors(t *testing.T) {
 	const page = "<!DOCTYPE html>\n<html><title>Access denied</title>Cloudflare</html>"
 	for _, c := range []struct {

@@ -76,6 +76,7 @@ var values = []string{
 	strings.Repeat("[", 1_000_000), strings.Repeat(`[{"a":`, 100) + "1" + strings.Repeat("}]", 100),
 }
 
+// What is taken for JSON is what encoding/json takes for it.
 func TestValidLen(t *testing.T) {
 	for _, v := range values {
 		sameValidLen(t, []byte(v))

@@ -26,6 +26,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 `
 
+// No test of the product leaves a goroutine behind: what a shard, sink or store starts ends with
+// it.
 func TestNoGoroutineLeft(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {

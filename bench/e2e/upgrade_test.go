@@ -18,6 +18,7 @@ import (
 	"sluice/sinks/sinktest/redistest"
 )
 
+// SIGUSR2 hands over to the next program without an Identify, an event lost or one repeated.
 func TestUpgrade(t *testing.T) {
 	good, gateway := buildGateway(t), buildGateway(t) // which is replaced
 	const shards = 4

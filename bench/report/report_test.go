@@ -159,6 +159,7 @@ func TestCompare(t *testing.T) {
 	golden(t, "compare.txt", b.Bytes())
 }
 
+// A difference counts only when the spreads of the runs do not overlap: noise is called noise.
 func TestJudge(t *testing.T) {
 	of := func(values ...float64) spread {
 		runs := make([]Run, len(values))

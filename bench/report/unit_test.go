@@ -8,6 +8,7 @@ import (
 	"testing"
 )
 
+// Figures have three digits and the unit that fits them.
 func TestFormat(t *testing.T) {
 	for _, test := range []struct {
 		unit unit

@@ -75,6 +75,7 @@ func TestSockets(t *testing.T) {
 	t.Errorf("goroutines are left:\n%s", stacks)
 }
 
+// The network in memory behaves as TCP does: order, deadlines, half-closed connections, resets.
 func TestNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n Network

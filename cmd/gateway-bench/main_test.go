@@ -14,6 +14,7 @@ import (
 	"testing"
 )
 
+// Exit codes and output of every command of gateway-bench.
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	ca := filepath.Join(dir, "ca.pem")

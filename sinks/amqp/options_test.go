@@ -9,6 +9,8 @@ import (
 	"time"
 )
 
+// Options that cannot work are refused before anything connects, without the password in the
+// message.
 func TestOptions(t *testing.T) {
 	with := func(urls ...string) Options { return Options{URLs: urls} }
 	const good = "amqp://user:s3cret@host"

@@ -48,6 +48,8 @@ func (m *model) reply(nacks bool) []reply {
 	return []reply{r}
 }
 
+// Whatever a broker confirms, rejects and drops: events are acknowledged once, in order, none
+// before its confirmation.
 func TestWindow(t *testing.T) {
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -121,6 +123,7 @@ func TestWindow(t *testing.T) {
 
 func newTestLink() *link { return &link{failed: make(chan struct{})} }
 
+// A confirmation that RabbitMQ cannot mean acknowledges nothing.
 func TestWindowIncredible(t *testing.T) {
 	for _, r := range []reply{
 		{tag: 3}, {tag: 3, multiple: true}, {tag: 1 << 63}, {kind: nack, tag: 4},

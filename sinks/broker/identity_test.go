@@ -17,6 +17,7 @@ var (
 	lost = sinks.Event{Shard: 3, Session: "abc", Seq: 8812, Gap: true, Type: []byte(sinks.GapEvent), Data: []byte("{}")}
 )
 
+// A gap and the event whose seq it carries differ for consumers in every format.
 func TestGapIdentity(t *testing.T) {
 	session, seq := last.Identity()
 	if session != "abc" || seq != 8812 {

@@ -51,6 +51,7 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
+// Dead letters are whole lines, the newest are kept, and both files stay within the bound.
 func TestDeadLetters(t *testing.T) {
 	d := &DeadLetters{Path: filepath.Join(t.TempDir(), "dead"), Max: 4000}
 	for i := range 100 {

@@ -17,6 +17,7 @@ import (
 	"github.com/valyala/fastjson"
 )
 
+// MessagePack of every kind and size of JSON value, byte for byte.
 func TestAppendFromJSON(t *testing.T) {
 	many := strings.Repeat(",0", 70_000)
 	for _, tt := range []struct{ in, want string }{

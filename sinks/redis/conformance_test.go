@@ -21,6 +21,7 @@ import (
 	"sluice/sinks/sinktest/redistest"
 )
 
+// What every sink must do, against a real server.
 func TestSinkContract(t *testing.T) {
 	t.Parallel()
 	sinktest.Run(t, func(t *testing.T) sinktest.Broker {

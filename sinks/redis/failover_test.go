@@ -56,6 +56,8 @@ func clusterEntries(t *testing.T, servers []*redistest.Server, stream string) []
 	return nil
 }
 
+// A cluster whose master is killed: a shard's events stay in order, and what is lost is what Redis
+// reports as lost.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	servers := startCluster(t, 3)
@@ -109,6 +111,7 @@ func TestCluster(t *testing.T) {
 	t.Logf("%d entries of 40,000, %+v", total, st)
 }
 
+// A failover by Sentinel loses and repeats nothing where replicas are waited for.
 func TestSentinel(t *testing.T) {
 	t.Parallel()
 	master := redistest.Start(t, "--repl-diskless-sync-delay", "0")

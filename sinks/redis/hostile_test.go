@@ -303,6 +303,7 @@ func always(command, reply string) attack {
 // allowed is how many turns a loop may take in a time.
 func allowed(d time.Duration) int { return int(20*d.Seconds()) + 8 }
 
+// A server that answers, cuts and stalls at random costs no event, no loop and no memory.
 func TestHostile(t *testing.T) {
 	srv := redistest.Start(t)
 	events, commands := newHostile(t, srv.Addr, *hostileSeed), newHostile(t, srv.Addr, *hostileSeed+1)

@@ -54,6 +54,7 @@ func user(t *testing.T, srv *redistest.Server, name string, more string, lines .
 	return fmt.Sprintf("redis://%s:password@%s", name, srv.Addr)
 }
 
+// The rights in docs/redis.md suffice for writing events, and each of them is needed.
 func TestRightsOfSink(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -121,6 +122,7 @@ func TestRightsOfCommands(t *testing.T) {
 	}
 }
 
+// The rights in docs/redis.md suffice for the shard store, and each of them is needed.
 func TestRightsOfStore(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)

@@ -17,6 +17,8 @@ import (
 	"sluice/sinks/sinktest/redistest"
 )
 
+// A dedup position comes back as it was written; one that cannot be read is no reason to drop an
+// event.
 func TestMark(t *testing.T) {
 	for _, m := range []mark{{}, {"a", 1, "", 0, ""}, {"a", maxSeq, "b", 0, ""}, {"a", endOfSession, "", 0, ""}, {"a", endOfSession, "b", 0, ""},
 		{"a:b,c%3A", 7, "", 0, ""}, {"", 7, "", 1, ""}, {"a", 7, "b,c", 1_764_000_000_000_000_000, ""}, {raw: "garbage"}, {raw: "a:0"}, {raw: "a:1:"}, {raw: "a:b:1"}, {raw: "a:9000000000000000000"}} {

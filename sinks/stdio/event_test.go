@@ -13,6 +13,7 @@ import (
 	"sluice/wire"
 )
 
+// Every form of a command that the old gateway took, and the message for every wrong one.
 func TestParseEvent(t *testing.T) {
 	raw := func(s string) string { return string(msgpack.AppendRawHeader(nil, len(s))) + s }
 	packed := func(s string) string {

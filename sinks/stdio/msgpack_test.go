@@ -33,6 +33,7 @@ func toJSON(b []byte) (text []byte, size int, err error) {
 	return text[len(`{"v":`) : len(text)-1], r.size - len(head), nil
 }
 
+// Every type of MessagePack becomes the JSON that it stands for, or an error.
 func TestMsgPackToJSON(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"\xc0", "null"},

@@ -91,6 +91,7 @@ var (
 	}
 )
 
+// Commands as lines and as MessagePack, whole and in pieces, come out the same.
 func TestReadCommands(t *testing.T) {
 	lines, items := readTestdata(t, "commands.jsonl"), readTestdata(t, "commands.msgpack")
 	for _, tt := range []struct {
@@ -135,6 +136,7 @@ const (
 	wantOK = "0 9 {}"
 )
 
+// A line that is no command gets one message that names the fault, and those behind it are read.
 func TestBadLines(t *testing.T) {
 	const (
 		where = `; a command is {"shard":0,"packet":{…}}, {"guild_id":"…","packet":{…}} or {"event":"SEND","data":{…}}`

@@ -64,6 +64,7 @@ func matchEnd(offset uint32) []byte {
 	return end
 }
 
+// A damaged zstd stream ends with an error that names the fault, and nothing past it is read.
 func TestErrors(t *testing.T) {
 	join := func(parts ...[]byte) []byte { return slices.Concat(parts...) }
 	hello := join(discord, raw('h', 'e', 'l', 'l', 'o'))

@@ -26,6 +26,8 @@ func api(status int, body string) http.Handler {
 	})
 }
 
+// gateway check -online says what Discord answers, and exits with the code of the trouble that a
+// run would have.
 func TestCheckOnline(t *testing.T) {
 	const (
 		small = `{"url":"wss://gateway.discord.gg","shards":1,"session_start_limit":{"total":1000,"remaining":999,"reset_after":14400000,"max_concurrency":1}}`

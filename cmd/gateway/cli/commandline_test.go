@@ -9,6 +9,7 @@ import (
 	"testing"
 )
 
+// Commands and flags in every order and form; what is wrong is named in one line.
 func TestParseCommand(t *testing.T) {
 	level := map[string]string{"loglevel": "debug"}
 	for _, tc := range []struct {

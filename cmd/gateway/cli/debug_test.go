@@ -22,6 +22,7 @@ func (a addressOf) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// The debug address serves runtime figures and profiles, and nothing else.
 func TestDebug(t *testing.T) {
 	address := make(addressOf, 1)
 	if err := serveDebug(t.Context(), "127.0.0.1:0", slog.New(slog.NewTextHandler(address, nil))); err != nil {

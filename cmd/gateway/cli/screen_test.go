@@ -152,6 +152,7 @@ func (s *screen) event(i int) {
 	s.addRows([][]byte{eventRow(ev, columns, s.color)})
 }
 
+// Rows, log and status line of the demo keep their places, however the terminal is sized.
 func TestScreen(t *testing.T) {
 	s, v := played(t, 60, 12, true)
 	for i := range 40 {

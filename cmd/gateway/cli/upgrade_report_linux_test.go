@@ -18,6 +18,8 @@ import (
 	"sluice/cmd/gateway/config"
 )
 
+// gateway upgrade ends with the outcome of its own request: not of an earlier one, another process
+// or a dead one.
 func TestAwaitReport(t *testing.T) {
 	gone := exec.Command("true")
 	if err := gone.Run(); err != nil {

@@ -39,6 +39,7 @@ func mustLoad(t *testing.T, s Sources) *Config {
 	return c
 }
 
+// A setting that is not set has the documented default.
 func TestDefaults(t *testing.T) {
 	t.Chdir(t.TempDir()) // without a gateway.toml
 	got := mustLoad(t, Sources{Environ: []string{"DISCORD_TOKEN=" + token}})

@@ -11,6 +11,7 @@ import (
 	"sluice/wire"
 )
 
+// What is suggested for a misspelled name is what a person would guess, or nothing.
 func TestNearest(t *testing.T) {
 	var keys, envs []string
 	for _, s := range Settings() {
@@ -54,6 +55,7 @@ func TestNearest(t *testing.T) {
 	}
 }
 
+// Every form of a list of shard ids, and the message for every wrong one.
 func TestShardIDs(t *testing.T) {
 	for _, tc := range []struct {
 		text string
