@@ -159,7 +159,7 @@ release: ## dist/: an archive for each system, and their checksums
 	  os=$${p%/*} arch=$${p#*/} ext=; [ $$os = windows ] && ext=.exe; \
 	  dir=dist/sluice-$(VERSION)-$$os-$$arch; mkdir -p $$dir; \
 	  GOOS=$$os GOARCH=$$arch $(BUILD) -o $$dir/gateway$$ext ./cmd/gateway || exit 1; \
-	  cp README.md LICENSE $$dir/; tar -C dist -czf $$dir.tar.gz $${dir#dist/}; rm -r $$dir; \
+	  cp README.md LICENSE $$dir/; mkdir $$dir/docs; cp docs/*.md $$dir/docs/; tar -C dist -czf $$dir.tar.gz $${dir#dist/}; rm -r $$dir; \
 	done; cd dist && sha256sum *.tar.gz > SHA256SUMS && cat SHA256SUMS
 
 clean: ## remove bin and dist

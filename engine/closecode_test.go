@@ -1,5 +1,5 @@
 // This file closes a shard's connection in every way there is, and holds what
-// follows against the README.
+// follows against docs/exit-codes.md.
 
 package engine_test
 
@@ -19,29 +19,29 @@ import (
 	"sluice/wire"
 )
 
-// readme returns the README's lines.
-func readme(t *testing.T) []string {
+// page returns the lines of docs/exit-codes.md.
+func page(t *testing.T) []string {
 	t.Helper()
-	text, err := os.ReadFile("../README.md")
+	text, err := os.ReadFile("../docs/exit-codes.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return strings.Split(string(text), "\n")
 }
 
-// closeRow is a row of the README's table of close codes.
+// closeRow is a row of the page's table of close codes.
 type closeRow struct {
 	code   wire.CloseCode
 	action string
 	exit   int
 }
 
-// closeTable returns the README's table. The row of the codes that it does not
+// closeTable returns the page's table. The row of the codes that it does not
 // name counts as 4099's.
 func closeTable(t *testing.T) (rows []closeRow) {
 	t.Helper()
 	row := regexp.MustCompile(`^\| (\d{4}|any other) \| (.*?) \| (.+?) \| (\d*) ?\|$`)
-	for _, line := range readme(t) {
+	for _, line := range page(t) {
 		m := row.FindStringSubmatch(line)
 		if m == nil {
 			continue
@@ -51,7 +51,7 @@ func closeTable(t *testing.T) (rows []closeRow) {
 			n, _ := strconv.Atoi(m[1])
 			r.code = wire.CloseCode(n)
 			if m[2] != r.code.String() {
-				t.Errorf("README: code %d means %q, the log says %q", n, m[2], r.code)
+				t.Errorf("docs/exit-codes.md: code %d means %q, the log says %q", n, m[2], r.code)
 			}
 		}
 		r.exit, _ = strconv.Atoi(m[4])
@@ -59,13 +59,13 @@ func closeTable(t *testing.T) (rows []closeRow) {
 	}
 	for _, code := range wire.CloseCodes() {
 		if !slices.ContainsFunc(rows, func(r closeRow) bool { return r.code == code }) {
-			t.Errorf("README: close code %d has no row", code)
+			t.Errorf("docs/exit-codes.md: close code %d has no row", code)
 		}
 	}
 	return rows
 }
 
-// TestCloseCodes closes with every code of the README's table.
+// TestCloseCodes closes with every code of the page's table.
 func TestCloseCodes(t *testing.T) {
 	for _, row := range closeTable(t) {
 		t.Run(fmt.Sprint(uint16(row.code)), func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestCloseCodes(t *testing.T) {
 						t.Errorf("wanted an identify: %v", s)
 					}
 				default:
-					t.Fatalf("README: unknown action %q", row.action)
+					t.Fatalf("docs/exit-codes.md: unknown action %q", row.action)
 				}
 				if strings.Contains(row.action, "1 to 5 s") && time.Since(before) < time.Second {
 					t.Errorf("again after %v", time.Since(before))
@@ -121,7 +121,7 @@ func TestCloseCodes(t *testing.T) {
 }
 
 // wantFatal waits for the engine's end by a close code and compares its error
-// with the README.
+// with the page.
 func (w *world) wantFatal(code wire.CloseCode, exit int) {
 	w.t.Helper()
 	err := <-w.ended
@@ -132,12 +132,12 @@ func (w *world) wantFatal(code wire.CloseCode, exit int) {
 	w.documented(exit, err)
 }
 
-// documented checks that the README has the error's text, word for word.
+// documented checks that the page has the error's text, word for word.
 func (w *world) documented(exit int, err error) {
 	w.t.Helper()
 	want := fmt.Sprintf("| %d | `%v` |", exit, err)
-	if !slices.Contains(readme(w.t), want) {
-		w.t.Errorf("README has no line\n%s", want)
+	if !slices.Contains(page(w.t), want) {
+		w.t.Errorf("docs/exit-codes.md has no line\n%s", want)
 	}
 }
 

@@ -30,24 +30,25 @@ const (
 )
 
 var marks = []mark{
+	{doc: "README.md", has: "Discord ◄", reason: "a picture"},
 	{doc: "README.md", has: "make run\n", until: `"event":"MESSAGE_CREATE"`, says: `lost 0\n`},
 	{doc: "README.md", has: "make test\n", reason: ".ci/run begins with it"},
 	{doc: "README.md", has: "bin/gateway | python3 -c", discord: true, until: `\S+ writes in \d+`},
-	{doc: "README.md", has: "bin/gateway | jq", until: `\S+ writes in \d+`},
-	{doc: "README.md", has: `{"shard":0,"packet"`, way: asCommands},
-	{doc: "README.md", has: "cat >bin/bot.py", until: `\d+ members in \d+`},
-	{doc: "README.md", has: `{"event":"SEND"`, way: asCommands},
-	{doc: "README.md", has: "gateway-bench sim -listen", until: `(?m)^ca \S+`, stays: true},
-	{doc: "README.md", has: "export DISCORD_TOKEN=sim-token DISCORD_API_PROTOCOL", anew: true, until: `"event":"MESSAGE_CREATE"`},
-	{doc: "README.md", has: `{"event":"TYPING_START"`, reason: "a line with a sign for its end; cmd/gateway/config and sinks/stdio test the format"},
-	{doc: "README.md", has: "82  a5 65 76 65 6e 74", reason: "bytes; sinks/stdio tests the format"},
+	{doc: "README.md", has: "REDIS_URL=localhost:6379", discord: true, until: `"msg":"(ready|resumed)"`}, // the block before it has left sessions
+
+	{doc: "docs/commands.md", has: `{"shard":0,"packet"`, way: asCommands},
+	{doc: "docs/commands.md", has: `{"event":"SEND"`, way: asCommands},
+	{doc: "docs/commands.md", has: "cat >bin/bot.py", discord: true, until: `\d+ members in \d+`},
 
 	{doc: "docs/delivery.md", has: "# /etc/systemd/system/gateway.service", reason: "a unit of systemd, which a container does not run"},
 
+	{doc: "docs/formats.md", has: `{"event":"TYPING_START"`, reason: "a line with a sign for its end; cmd/gateway/config and sinks/stdio test the format"},
+	{doc: "docs/formats.md", has: "82  a5 65 76 65 6e 74", reason: "bytes; sinks/stdio tests the format"},
 	{doc: "docs/formats.md", has: "XGROUP CREATE MESSAGE_CREATE", way: byRedis},
 
+	// In a directory of its own: the documents after it have no gateway.toml.
 	{doc: "docs/migrate.md", has: "gateway check -config gateway.toml", discord: true,
-		before: `PATH=$PWD/bin:$PATH; cp testdata/config/accepted/old-readme.toml gateway.toml`,
+		before: `PATH=$PWD/bin:$PATH; dir=$(dirname "$STATE"); cp testdata/config/accepted/old-readme.toml "$dir/gateway.toml"; cd "$dir"`,
 		says:   `gateway.toml:39:1: note: redis.pool_size: has no effect`},
 	{doc: "docs/migrate.md", has: "gateway.toml:4:1: warning", reason: "the output of the block before it, of which cmd/gateway/config has a golden file"},
 
@@ -60,4 +61,9 @@ var marks = []mark{
 	{doc: "docs/redis.md", has: "REDIS_URL=localhost:6379", discord: true, until: `"msg":"ready"`},
 	{doc: "docs/redis.md", has: "ACL SETUSER gateway on", way: byRedis},
 	{doc: "docs/redis.md", has: "XADD SEND", way: byRedis},
+
+	{doc: "docs/simulator.md", has: "gateway-bench sim -listen", until: `(?m)^ca \S+`, stays: true},
+	{doc: "docs/simulator.md", has: "export DISCORD_TOKEN=sim-token DISCORD_API_PROTOCOL", anew: true, until: `"event":"MESSAGE_CREATE"`},
+
+	{doc: "docs/stdio.md", has: "bin/gateway | jq", discord: true, until: `\S+ writes in \d+`},
 }

@@ -29,7 +29,7 @@ const (
 	// collector has to share the processors.
 	hostileMemory = 96 << 20
 	// sentMemory is the same where the server sends many megabytes, of messages as large as
-	// max_message allows: see Limits in the README.
+	// max_message allows: see docs/limits.md.
 	sentMemory = 256 << 20
 )
 

@@ -1,6 +1,6 @@
 //go:build linux
 
-// This file tests README's bots with events that they have not asked for.
+// This file tests the documentation's bots with events that they have not asked for.
 
 package e2e
 
@@ -11,23 +11,23 @@ import (
 	"testing"
 )
 
-// block returns what stands in README.md between two texts.
-func block(t *testing.T, from, to string) string {
+// block returns what a document has between two texts.
+func block(t *testing.T, doc, from, to string) string {
 	t.Helper()
-	b, err := os.ReadFile("testdata/tree/README.md") // as the test cache sees it
+	b, err := os.ReadFile("testdata/tree/" + doc) // as the test cache sees it
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, ok := strings.Cut(string(b), from)
 	text, _, ended := strings.Cut(rest, to)
 	if !ok || !ended {
-		t.Fatalf("README.md has no block from %q to %q", from, to)
+		t.Fatalf("%s has no block from %q to %q", doc, from, to)
 	}
 	return text
 }
 
 // The gateway's own GATEWAY_GAP, and an event that Discord may add, come between others.
-func TestReadmeBots(t *testing.T) {
+func TestDocumentedBots(t *testing.T) {
 	const unknown = `{"event":"GATEWAY_GAP","shard":0,"seq":1,"session":"s/gap","data":{"shard":0,"shards":1,"session":"s","seq":8,"at":"2026-11-24T12:00:00.000Z","reason":"invalid session"}}
 {"event":"NEW","shard":0,"seq":1,"session":"t","data":null}
 `
@@ -37,11 +37,11 @@ func TestReadmeBots(t *testing.T) {
 		input   string
 		want    string
 	}{
-		{"python", []string{"python3", "-c", block(t, "bin/gateway | python3 -c '", "'\n")},
+		{"python", []string{"python3", "-c", block(t, "README.md", "bin/gateway | python3 -c '", "'\n")},
 			`{"event":"MESSAGE_CREATE","shard":0,"seq":2,"session":"t","data":{"author":{"username":"ada"},"channel_id":"7"}}`, "ada writes in 7\n"},
-		{"jq", []string{"jq", "--unbuffered", "-r", block(t, "bin/gateway | jq --unbuffered -r '", "'\n")},
+		{"jq", []string{"jq", "--unbuffered", "-r", block(t, "docs/stdio.md", "bin/gateway | jq --unbuffered -r '", "'\n")},
 			`{"event":"MESSAGE_CREATE","shard":0,"seq":2,"session":"t","data":{"author":{"username":"ada"},"channel_id":"7"}}`, "ada writes in 7\n"},
-		{"commands", []string{"python3", "-c", block(t, "cat >bin/bot.py <<'EOF'\n", "EOF\n")},
+		{"commands", []string{"python3", "-c", block(t, "docs/commands.md", "cat >bin/bot.py <<'EOF'\n", "EOF\n")},
 			`{"event":"GUILD_CREATE","shard":0,"seq":2,"session":"t","data":{"id":"7"}}`,
 			`{"guild_id": "7", "packet": {"op": 8, "d": {"guild_id": "7", "query": "", "limit": 0}}}` + "\n"},
 	} {
