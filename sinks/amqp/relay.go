@@ -15,8 +15,8 @@ import (
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
 	"sluice/sinks"
+	"sluice/sinks/commands"
 	"sluice/sinks/msgpack"
-	"sluice/sinks/stdio"
 	"sluice/wire"
 )
 
@@ -99,7 +99,7 @@ type forward struct {
 // handle hands a command on, or gives it up. For SEND it waits for no shard. Any goroutine
 // may call it, one for each queue.
 func (r *relay) handle(ctx context.Context, c *command) {
-	command, err := stdio.ParseEvent(c.key, c.body)
+	command, err := commands.Parse(c.key, c.body)
 	c.body, c.delivery.Body = nil, nil // it may be large, and the packet is a copy
 	if err != nil {
 		r.refuse(c, err)

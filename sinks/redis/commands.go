@@ -16,8 +16,8 @@ import (
 
 	"sluice/sinks"
 	"sluice/sinks/broker"
+	"sluice/sinks/commands"
 	"sluice/sinks/msgpack"
-	"sluice/sinks/stdio"
 	"sluice/wire"
 )
 
@@ -142,7 +142,7 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 	r.Total = max(r.Total, len(o.Shards), 1)
 	r.streams = []string{"SEND"}
 	if o.Discordjs {
-		r.streams = append(r.streams, stdio.DiscordjsCommands)
+		r.streams = append(r.streams, commands.Discordjs)
 	}
 	for _, id := range o.Shards {
 		r.streams = append(r.streams, strconv.Itoa(id))
@@ -401,7 +401,7 @@ func (r *commandReader) handle(ctx context.Context, at entryID, fields map[strin
 		r.refuse(at, errors.New("the entry has no field data"))
 		return
 	}
-	c, err := stdio.ParseEvent(at.stream, []byte(value))
+	c, err := commands.Parse(at.stream, []byte(value))
 	if err != nil {
 		r.refuse(at, err)
 		return

@@ -13,10 +13,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sluice/sinks"
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"sluice/sinks"
+	"sluice/sinks/msgpack"
 )
 
 // records is a slog.Handler for one goroutine that keeps what ReadCommands logs.
@@ -191,7 +193,7 @@ func TestBadLines(t *testing.T) {
 // TestBadItems is the same of MessagePack. Where the end of the bad item cannot
 // be known, the next is found by its key.
 func TestBadItems(t *testing.T) {
-	deep := strings.Repeat("\x91", maxDepth)
+	deep := strings.Repeat("\x91", msgpack.MaxDepth)
 	long := strings.Repeat("\n{\x82\x00", maxItem/4+1)
 	for _, tt := range []struct{ name, item, want string }{
 		{"empty map", "\x80", `packet is missing; a command is {"shard":0,"packet":{…}}, {"guild_id":"…","packet":{…}} or {"event":"SEND","data":{…}}`},
