@@ -14,7 +14,7 @@ import (
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
 	"sluice/sinks/broker"
-	"sluice/sinks/msgpack"
+	"sluice/sinks/commands"
 )
 
 // consumerTimeout is how long, in milliseconds, RabbitMQ lets a command be unacknowledged:
@@ -31,8 +31,8 @@ type command struct {
 	gone     <-chan struct{} // closed with the connection
 }
 
-// done has the broker told that the command is dealt with, and the bot, if it waits
-// for a reply, that the command is on its way to Discord, or why it is not. It must be
+// done has the command acknowledged, and the bot, if it waits for a reply, answered that
+// the command is in flight to Discord, or why it is not. It must be
 // called once, by any goroutine, and does not wait. If the connection that brought the
 // command is gone by then, the broker hands it out again.
 func (c *command) done(err error) {
@@ -42,7 +42,7 @@ func (c *command) done(err error) {
 	signal(c.answers.wake)
 }
 
-// answers are what is to be said about commands of one connection: those who are done
+// answers are the acknowledgements and replies for commands of one connection: those who are done
 // with a command, the engine's readers among them, must not wait for the broker.
 type answers struct {
 	sink    *Sink
@@ -83,15 +83,6 @@ func (a *answers) send(ctx context.Context, ch *amqp091.Channel) {
 	}
 }
 
-// appendReply appends what a bot is told about its command, in MessagePack: {"ok":true},
-// or {"ok":false,"error":"…"}.
-func appendReply(dst []byte, err error) []byte {
-	if err == nil {
-		return append(dst, "\x81\xa2ok\xc3"...)
-	}
-	return msgpack.AppendString(append(dst, "\x82\xa2ok\xc2\xa5error"...), []byte(err.Error()))
-}
-
 // commands calls handle, on one goroutine for each queue, for each message in the
 // queues <exchange>:SEND and <exchange>:<shard>, until ctx ends or the sink is
 // closed, and through whatever happens to the broker. Within a queue the order is
@@ -105,7 +96,7 @@ func (s *Sink) commands(ctx context.Context, shards []int, handle func(*command)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	keys := []string{"SEND"}
+	keys := []string{commands.Send}
 	for _, id := range shards {
 		keys = append(keys, strconv.Itoa(id))
 	}
@@ -173,7 +164,7 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 			for {
 				for d := range q {
 					if size := t.guard.tooLarge(d.DeliveryTag); size > 0 {
-						err := fmt.Errorf("a command of %d bytes is too long; it may have up to %d", size, maxCommand)
+						err := commands.TooLong(int(size), maxCommand)
 						s.lines.warn("command refused", "queue", s.o.Exchange+":"+keys[i], "error", err)
 						(&command{keys[i], nil, d, an, answering.Done()}).done(err)
 					} else if answering.Err() == nil && ctx.Err() == nil {

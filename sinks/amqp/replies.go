@@ -8,6 +8,8 @@ import (
 	"time"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"sluice/sinks/commands"
 )
 
 const (
@@ -109,7 +111,7 @@ func (r *replier) try(ctx context.Context, reply botReply) error {
 	}
 	// amqp091-go's calls know no contexts; they end with the connection.
 	defer context.AfterFunc(ctx, func() { r.tap.Close() })()
-	return r.side.say(ctx, r.conn, "", reply.to, amqp091.Publishing{CorrelationId: reply.correlation, Body: appendReply(nil, reply.err)})
+	return r.side.say(ctx, r.conn, "", reply.to, amqp091.Publishing{CorrelationId: reply.correlation, Body: commands.AppendReply(nil, reply.err)})
 }
 
 func (r *replier) hangUp() {
