@@ -353,7 +353,7 @@ func canceled() context.Context {
 func (tr *trial) idle() {
 	tr.t.Helper()
 	for range 2 { // of which it may have taken the first at the end of an earlier look
-		signal(tr.window.wake)
-		until(tr.t, "the sink to look at its window", func() bool { return len(tr.window.wake) == 0 })
+		tr.window.Wake()
+		until(tr.t, "the sink to look at its window", func() bool { return len(tr.window.Woken()) == 0 })
 	}
 }
