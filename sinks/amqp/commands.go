@@ -91,7 +91,7 @@ func (a *answers) send(ctx context.Context, ch *amqp091.Channel) {
 //
 // handle must see to it that command.done is called, then or later; until it is,
 // the command counts against Options.Prefetch. Commands have a connection of their
-// own: they are read while the broker takes no events.
+// own: they are read while the broker is blocked and events are buffered.
 func (s *Sink) commands(ctx context.Context, shards []int, handle func(*command)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -230,7 +230,7 @@ func (s *Sink) forwarded(body []byte) amqp091.Publishing {
 // connection of the events, through amqp091-go. It returns once the broker has
 // confirmed the message, and so waits while there is no connection; after a failure
 // it sends it again. It fails with errUnroutable, with ErrClosed, and at the end of
-// ctx, when the message may still be on its way.
+// ctx, when the message may still be in flight.
 func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing) error {
 	s.mu.Lock()
 	s.start()
@@ -255,7 +255,7 @@ func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing) er
 					return err
 				}
 				if ctx.Err() == nil {
-					s.lines.warn("amqp: a command for another process can't be published; it is tried again", "shard", key, "error", err)
+					s.lines.warn("command not forwarded; retrying", "shard", key, "error", err)
 				}
 				pause(ctx, retry)
 				retry = min(2*retry, lastRetry)
@@ -264,7 +264,7 @@ func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing) er
 					<-said // its connection is gone
 				}
 			case <-waits.C:
-				s.lines.warn("amqp: a command for another process waits for the broker to confirm it", "shard", key)
+				s.lines.warn("RabbitMQ confirms no forwarded command; waiting", "shard", key)
 				waiting = true
 			case <-ctx.Done():
 			case <-s.ctx.Done():

@@ -76,7 +76,7 @@ func TestOwnQueuePending(t *testing.T) {
 		for _, key := range []string{"0", "1"} {
 			go r.handle(t.Context(), &command{key: key, body: []byte(`{"op":3,"d":{"since":null,"activities":[],"status":"dnd","afk":false}}`)})
 		}
-		const line = `msg="amqp: the commands for a shard are pending in its queue" queue=gateway:`
+		const line = `msg="RabbitMQ commands pending; their shard takes no more" queue=gateway:`
 		for minute := range 4 {
 			synctest.Wait()
 			if n := log.count(line); n != minute+1 || n != log.count("command queue is full") {

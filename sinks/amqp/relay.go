@@ -16,6 +16,7 @@ import (
 
 	"sluice/sinks"
 	"sluice/sinks/commands"
+	"sluice/sinks/msgpack"
 )
 
 // Relay reads commands from the queues <exchange>:SEND and <exchange>:<shard>, and
@@ -36,7 +37,7 @@ import (
 func (s *Sink) Relay(ctx context.Context, shards []int, total int, send func(context.Context, sinks.Command) error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// What is being forwarded at the end is still acknowledged, or it would come twice.
+	// What is being forwarded at the end is still acknowledged, or it would be a duplicate.
 	reading, stopReading := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopReading()
 	publishing, stopPublishing := context.WithCancel(reading)
@@ -159,7 +160,7 @@ func (r *relay) handleOwn(ctx context.Context, c *command, body []byte) {
 	err = r.router.Wait(ctx, command, c.gone, func(err error) {
 		if time.Since(logged) >= logEvery {
 			logged = time.Now()
-			r.sink.lines.warn("amqp: the commands for a shard are pending in its queue", "queue", r.sink.o.Exchange+":"+c.key, "error", err)
+			r.sink.lines.warn("RabbitMQ commands pending; their shard takes no more", "queue", r.sink.o.Exchange+":"+c.key, "error", err)
 		}
 	})
 	switch {
@@ -229,7 +230,7 @@ func (r *relay) forward(ctx, publishing context.Context) {
 
 // message returns what is published for a command.
 func (r *relay) message(f forward) amqp091.Publishing {
-	p := r.sink.forwarded(commands.AppendPacket(nil, f.packet))
+	p := r.sink.forwarded(msgpack.AppendRaw(nil, f.packet))
 	if f.order != "" {
 		d := &f.command.delivery
 		p.MessageId = f.order

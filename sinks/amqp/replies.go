@@ -19,7 +19,7 @@ const (
 	replyTimeout = 5 * time.Second
 )
 
-// reply has a bot told what became of its command. It does not wait.
+// reply has the bot answered that waits for it. It does not wait.
 func (s *Sink) reply(d *amqp091.Delivery, err error) {
 	if d.ReplyTo == "" || d.CorrelationId == "" {
 		return
@@ -27,11 +27,11 @@ func (s *Sink) reply(d *amqp091.Delivery, err error) {
 	select {
 	case s.replies <- botReply{d.ReplyTo, d.CorrelationId, err}:
 	default:
-		s.lines.warn("amqp: replies to commands are dropped, for too many wait", "waiting", maxReplies)
+		s.lines.warn("replies to commands dropped; too many pending", "pending", maxReplies)
 	}
 }
 
-// botReply is what a bot is told about its command.
+// botReply is what a bot reads about its command.
 type botReply struct {
 	to, correlation string
 	err             error
@@ -91,7 +91,7 @@ func (r *replier) publish(ctx context.Context, reply botReply) {
 			"remedy", "grant the user write on amq.default, the default exchange, with rabbitmqctl set_permissions")
 		return
 	}
-	r.lines.warn("amqp: a reply to a command is lost", "reply_to", reply.to, "error", err)
+	r.lines.warn("reply to a command lost", "reply_to", reply.to, "error", err)
 	r.hangUp()
 	pause(ctx, r.retry)
 	r.retry = min(2*r.retry, lastRetry)

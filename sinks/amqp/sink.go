@@ -122,8 +122,8 @@ func (s *Sink) start() {
 
 // Publish takes the events of batch. It waits while Options.Window events are not
 // acknowledged, and so for as long as the broker is away. It fails only when ctx
-// ends or the sink is closed. What it has taken by then stays lent until Close,
-// and may still be acknowledged.
+// ends or the sink is closed. What it has taken by then stays borrowed until
+// Close, and may still be acknowledged.
 func (s *Sink) Publish(ctx context.Context, batch []sinks.Event, acked func(n int)) error {
 	s.mu.Lock()
 	s.start()
@@ -147,7 +147,7 @@ func (s *Sink) Publish(ctx context.Context, batch []sinks.Event, acked func(n in
 }
 
 // Close ends the connection and everything that the sink has started. What is not
-// acknowledged by then never will be, and is no longer lent.
+// acknowledged by then never will be, and is no longer borrowed.
 func (s *Sink) Close() error {
 	s.cancel()
 	s.mu.Lock()

@@ -50,7 +50,7 @@ type tap struct {
 	flowOks atomic.Int32 // replies to channel.flow that are being written
 
 	// of Read
-	in    []byte // what was read and not handed on is in[r:w]
+	in    []byte // what was read and not passed on is in[r:w]
 	r, w  int
 	out   []byte // a frame in the place of one that was read
 	pass  int    // bytes of a frame of amqp091-go's that are still to come

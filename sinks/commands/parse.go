@@ -49,8 +49,8 @@ func Parse(name string, value []byte) (sinks.Command, error) {
 }
 
 // ParseItem makes a command of an item that has no name but what it holds: a JSON object, or a
-// MessagePack map, with packet beside shard or guild_id, or with the name in event and the value in data.
-// The packet and the errors are as those of Parse.
+// MessagePack map, with packet beside shard or guild_id, or with the name in event and the value in
+// data. The packet and the errors are as those of Parse.
 func ParseItem(item []byte) (sinks.Command, error) {
 	text, err := toJSON(item)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	raw := func(s string) string { return string(msgpack.AppendRawHeader(nil, len(s))) + s }
+	raw := func(s string) string { return string(msgpack.AppendRaw(nil, []byte(s))) }
 	packed := func(s string) string {
 		b, err := msgpack.AppendFromJSON(nil, []byte(s))
 		if err != nil {
@@ -36,6 +36,8 @@ func TestParse(t *testing.T) {
 		{"SEND", raw(`{"shard":5,"packet":` + packet + `}`), 0, 5},
 		{"17", raw(packet), 0, 17},
 		{"17", packed(packet), 0, 17},
+		{"17", packet + " \r\n", 0, 17},
+		{"17", raw("\n" + packet + "\t"), 0, 17},
 		{"gateway_send", packed(`{"payload":` + packet + `,"shardId":3}`), 0, 3},
 	} {
 		c, err := Parse(tt.name, []byte(tt.value))

@@ -4,8 +4,8 @@ package commands
 
 import "sync"
 
-// Quota bounds the commands that are read from a broker and not yet done with, so that a few shards that
-// send nothing take neither the memory nor the broker's allowance of all. The zero value with
+// Quota bounds the commands that are read from a broker and not yet done with, so that a few shards
+// that send nothing take neither the memory nor the broker's allowance of all. The zero value with
 // PerShard set is ready. Any goroutine may use it.
 type Quota struct {
 	PerShard int // commands that a shard may hold

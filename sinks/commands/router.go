@@ -24,9 +24,9 @@ type Router struct {
 	Send func(ctx context.Context, c sinks.Command) error
 }
 
-// Delivery is a command as the broker has it that brought it. Route calls Hold and then at most
-// one of Later, Forward and Refuse, on its own goroutine. Packets are owned by whoever owned the value that
-// Route was given.
+// Delivery is a command as the broker has it that brought it. Route calls Hold and then at most one
+// of Later, Forward and Refuse, on its own goroutine. Packets are owned by whoever owned the value
+// that Route was given.
 type Delivery interface {
 	// Hold reports whether the shard may be given the command at once, which counts it then as held:
 	// Quota has the bounds. While one for the shard waits with the broker it must be false, since the
@@ -46,8 +46,8 @@ type Delivery interface {
 	Refuse(err error)
 }
 
-// Route gives the engine a command that came under a name as Parse takes it. It waits for
-// no shard. When ctx is done, or the engine has stopped, nothing becomes of a command: the broker has it still.
+// Route gives the engine a command that came under a name as Parse takes it. It waits for no shard.
+// When ctx is done, or the engine has stopped, nothing becomes of a command: the broker has it still.
 func (r *Router) Route(ctx context.Context, name string, value []byte, d Delivery) {
 	c, err := Parse(name, value)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice/sinks"
+	"sluice/sinks/msgpack"
 )
 
 // fakeDelivery records what is called.
@@ -172,7 +173,7 @@ func TestAnswers(t *testing.T) {
 	}
 	for _, n := range []int{0, 20, 200, 70_000} {
 		packet := `{"op":3,"d":"` + strings.Repeat("x", n) + `"}`
-		if c, err := Parse("7", AppendPacket(nil, []byte(packet))); err != nil || string(c.Packet) != packet || c.Shard != 7 {
+		if c, err := Parse("7", msgpack.AppendRaw(nil, []byte(packet))); err != nil || string(c.Packet) != packet || c.Shard != 7 {
 			t.Errorf("%d bytes come back as %.40s for shard %d, %v", n, c.Packet, c.Shard, err)
 		}
 	}

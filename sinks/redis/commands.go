@@ -17,6 +17,7 @@ import (
 	"sluice/sinks"
 	"sluice/sinks/broker"
 	"sluice/sinks/commands"
+	"sluice/sinks/msgpack"
 )
 
 // CommandOptions are the settings of ReadCommands. All are required but Total and
@@ -232,7 +233,7 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 		}
 		r.claims = false
 		if r.pending() {
-			r.pass() // which tells Redis that this consumer lives, for other processes to see
+			r.pass() // for other processes to see in Redis that this consumer lives
 		}
 		r.claimed = now
 	}
@@ -442,7 +443,7 @@ func (r *commandReader) leave(at entryID, shard int) {
 func (r *commandReader) forward(ctx context.Context, at entryID, shard int, packet []byte) {
 	since := strconv.FormatInt(time.Now().Add(-forwardedFor).UnixMilli(), 10)
 	err := r.client.Do(ctx, r.client.B().Xadd().Key(strconv.Itoa(shard)).Minid().Almost().Threshold(since).Id("*").
-		FieldValue().FieldValue("data", rueidis.BinaryString(commands.AppendPacket(nil, packet))).Build()).Error()
+		FieldValue().FieldValue("data", rueidis.BinaryString(msgpack.AppendRaw(nil, packet))).Build()).Error()
 	if err == nil {
 		r.settle(at)
 		return

@@ -144,6 +144,6 @@ func (r *commandReader) logStalled(now time.Time) {
 	}
 	r.stalledLogged = now
 	slices.Sort(shards)
-	r.Log.Warn("commands stay in redis: their shards take no more", "commands", r.leftCount, "held", held,
+	r.Log.Warn("commands left in Redis; their shards take no more", "commands", r.leftCount, "held", held,
 		"shards", len(shards), "first_shards", shards[:min(len(shards), 5)])
 }

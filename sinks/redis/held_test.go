@@ -58,7 +58,7 @@ func TestStalledShardsAreLogged(t *testing.T) {
 	hold(3, 100)
 	hold(4, 99)
 	now := time.Now()
-	lines := func() int { return strings.Count(log.String(), "commands stay in redis") }
+	lines := func() int { return strings.Count(log.String(), "commands left in Redis") }
 	for i := range 60 {
 		r.logStalled(now.Add(time.Duration(i) * time.Second))
 	}
@@ -109,7 +109,7 @@ func TestStalledShardsAreLookedAt(t *testing.T) {
 	if err := r.readOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if log := w.log.String(); !strings.Contains(log, "commands stay in redis") || !strings.Contains(log, "commands=2 held=1 shards=1 first_shards=[1]") {
+	if log := w.log.String(); !strings.Contains(log, "commands left in Redis") || !strings.Contains(log, "commands=2 held=1 shards=1 first_shards=[1]") {
 		t.Errorf("the log: %s", log)
 	}
 }

@@ -1,4 +1,4 @@
-// This file reads the entries of streams, as many at a time as a reply has room for.
+// This file reads the entries of streams, as many at a time as fit a reply.
 
 package redis
 

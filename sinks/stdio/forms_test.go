@@ -36,7 +36,7 @@ func item(input string) (c sinks.Command, err error) {
 	return c, err
 }
 
-func raw(s string) string { return string(msgpack.AppendRawHeader(nil, len(s))) + s }
+func raw(s string) string { return string(msgpack.AppendRaw(nil, []byte(s))) }
 
 // quote returns s as a JSON string.
 func quote(s string) string {

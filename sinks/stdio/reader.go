@@ -64,9 +64,9 @@ type reader struct {
 	send func(sinks.Command) error
 	log  *slog.Logger
 
-	item  []byte // the item under way, at most maxItem bytes of it
+	item  []byte // the item that is being read, at most maxItem bytes of it
 	size  int    // bytes of the item, those not kept in item included
-	line  int    // number of the line under way; line feeds within MessagePack do not count
+	line  int    // number of the line that is being read; line feeds within MessagePack do not count
 	count int    // MessagePack items so far
 }
 
@@ -282,23 +282,21 @@ const longestStart = 1 + 1 + len("guild_id")
 // beginsCommand reports whether b begins as a command's map does, with one of
 // its keys first.
 func beginsCommand(b []byte) bool {
-	if len(b) < 2 || b[0]&^0x0f != 0x80 || b[1]&^0x1f != 0xa0 { // a map, and a string as a key, that are short
+	if len(b) < 2 || b[0]&^0x0f != 0x80 || b[1]&^0x1f != 0xa0 { // a map, and a string as its key, that are short
 		return false
 	}
-	key := b[2:]
-	if n := int(b[1] & 0x1f); n <= len(key) {
-		key = key[:n]
-	} else {
+	n := int(b[1] & 0x1f)
+	if len(b) < 2+n {
 		return false
 	}
-	switch string(key) {
+	switch string(b[2 : 2+n]) {
 	case "event", "data", "shard", "guild_id", "packet":
 		return true
 	}
 	return false
 }
 
-// arrived returns what can be shown of the line under way without waiting for
+// arrived returns what can be shown of the line that is being read without waiting for
 // the rest of it.
 func (r *reader) arrived() []byte {
 	b, _ := r.br.Peek(min(r.br.Buffered(), maxExcerpt+1))
@@ -310,7 +308,7 @@ func (r *reader) arrived() []byte {
 
 // refuse logs why an item is refused.
 func (r *reader) refuse(unit string, number int, why error, item []byte) {
-	r.log.Warn("command refused", unit, number, "reason", why, "input", excerpt(item))
+	r.log.Warn("command refused", unit, number, "error", why, "input", excerpt(item))
 }
 
 // excerpt returns the beginning of item with everything in it that is not

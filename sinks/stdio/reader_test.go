@@ -23,7 +23,7 @@ import (
 
 // records is a slog.Handler for one goroutine that keeps what ReadCommands logs.
 type records struct {
-	lines []string // "unit number: reason"
+	lines []string // "unit number: error"
 	input []string // the excerpts
 }
 
@@ -37,7 +37,7 @@ func (r *records) Handle(_ context.Context, rec slog.Record) error {
 		switch a.Key {
 		case "line", "item":
 			line = fmt.Sprintf("%s %v: ", a.Key, a.Value)
-		case "reason":
+		case "error":
 			line += a.Value.String()
 		case "input":
 			r.input = append(r.input, a.Value.String())

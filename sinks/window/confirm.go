@@ -9,14 +9,15 @@ type Reply struct {
 	Number uint64
 	// Through says that the reply is also about all messages before it that have had none.
 	Through bool
-	// Refused says that they were not taken. Otherwise the broker has them, and keeps them as it promises.
+	// Refused says that they were not taken. Otherwise the broker has them, and keeps them as it
+	// promises.
 	Refused bool
 }
 
-// Confirm takes replies of a connection's broker, in the order in which they came, and calls acked for the events that are
-// acknowledged with them. Those of a connection that is not the last of Begin are left out. It reports
-// whether all can be true; from the first that cannot they are left out, and the connection should be
-// given up. replies is the caller's again when it returns.
+// Confirm takes replies of a connection's broker, in the order in which they came, and calls acked
+// for the events that are acknowledged with them. Those of a connection that is not the last of Begin
+// are left out. It reports whether all can be true; from the first that cannot they are left out, and
+// the connection should be given up. replies is the caller's again when it returns.
 func (w *Window) Confirm(conn any, replies []Reply) bool {
 	w.acking.Lock()
 	defer w.acking.Unlock()

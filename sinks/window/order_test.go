@@ -101,6 +101,25 @@ func TestRefusalConfirmsNoneBefore(t *testing.T) {
 	}
 }
 
+// A broker that takes back what it has said of a message is not believed, or not heard.
+func TestContradictions(t *testing.T) {
+	// What it has refused is sent again, whatever it says later.
+	w := newTrial(t, 6, 6)
+	w.reply(Reply{Refused: true, Number: 3}, 0)
+	w.reply(Reply{Number: 3}, 0)
+	w.reply(Reply{Number: 4}, 0)
+	w.reply(Reply{Number: 2, Through: true}, 2)
+	w.Rewind()
+	w.sendsFrom(2, 6)
+
+	// What it has taken cannot be refused, though it is not acknowledged yet.
+	w = newTrial(t, 6, 6)
+	w.reply(Reply{Number: 3}, 0)
+	if w.Confirm(nil, []Reply{{Refused: true, Number: 3}}) {
+		t.Error("a refusal of what was taken is believed")
+	}
+}
+
 // What was confirmed out of order on one connection is sent again on the next, and open there: a
 // confirm of the event before it is not one of it.
 func TestRestartForgetsConfirms(t *testing.T) {
@@ -156,6 +175,9 @@ func TestPoisonedEventStopsThoseBehind(t *testing.T) {
 			w.Drop()
 			if w.acked != sent+1 {
 				t.Fatalf("%d acknowledged, want %d", w.acked, sent+1)
+			}
+			if p := w.Look(false); p.Tried < p.Tail || p.Poisoned != None {
+				t.Fatalf("%+v", p)
 			}
 			w.sendsFrom(int64(sent)+1, 7)
 			w.Sending(6 - sent)

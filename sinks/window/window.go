@@ -1,8 +1,8 @@
 // This file has the window as those see it who fill it and who send from it.
 
-// Package window keeps the order of acknowledgements for a sink whose broker confirms messages
-// one by one, and out of order. It holds the events between Publish and their acknowledgement: which are
-// to be sent, which were sent, which the broker has taken. It does no I/O and starts no goroutine.
+// Package window keeps the order of acknowledgements for a sink whose broker confirms messages one by
+// one, and out of order. It holds the events between Publish and their acknowledgement: which are to
+// be sent, which were sent, which the broker has taken. It does no I/O and starts no goroutine.
 //
 // Three goroutines share a Window:
 //
@@ -13,8 +13,8 @@
 //     events once they and all before them are taken.
 //
 // A broker that gives its replies out of order may still take what is sent behind a message that it
-// refuses. Who must not have events taken out of order then sends one at a time until the refused one is
-// through: Places.Tried says up to where.
+// refuses. Who must not have events taken out of order then sends one at a time until the refused one
+// is through: Places.Tried says up to where.
 package window
 
 import (
@@ -25,7 +25,7 @@ import (
 	"sluice/sinks"
 )
 
-// None is a place that no event has.
+// None is the place of no event.
 const None = math.MaxUint64
 
 // Window holds events, up to its capacity. An event's place is its number, counted from 0.
@@ -106,10 +106,11 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Add takes the first events of batch, as many as there is headroom for, and returns how many
-// that were; if that is not all, Headroom is signalled when there is more. It wakes the sender. The events, and what they point to, are
-// borrowed until acked has acknowledged them, or Abandon has returned. acked is that of Sink.Publish, for this
-// batch and all before it: it is called within Confirm and Drop, and must call neither, nor Abandon.
+// Add takes the first events of batch, as many as there is headroom for, and returns how many that
+// were; if that is not all, Headroom is signalled when there is more. It wakes the sender. The
+// events, and what they point to, are borrowed until acked has acknowledged them, or Abandon has
+// returned. acked is that of Sink.Publish, for this batch and all before it: it is called within
+// Confirm and Drop, and must call neither, nor Abandon.
 func (w *Window) Add(batch []sinks.Event, acked func(n int)) int {
 	now := time.Now().UnixNano()
 	w.mu.Lock()
@@ -132,8 +133,9 @@ func (w *Window) Add(batch []sinks.Event, acked func(n int)) int {
 // quarter of the capacity is free, since few long waits cost less than many short ones.
 func (w *Window) Headroom() <-chan struct{} { return w.headroom }
 
-// Woken returns a channel that has a value when there may be something for the sender to do: events were added,
-// the broker has refused one, Wake was called, or, after Look(true), events were acknowledged.
+// Woken returns a channel that has a value when there may be something for the sender to do: events
+// were added, the broker has refused one, Wake was called, or, after Look(true), events were
+// acknowledged.
 func (w *Window) Woken() <-chan struct{} { return w.woken }
 
 // Wake wakes the sender.
@@ -148,7 +150,8 @@ func (w *Window) Begin(conn any) {
 	w.restart(1)
 }
 
-// Rewind has what is not acknowledged sent again on the same connection, whose numbers go on.
+// Rewind has what is not acknowledged sent again on the same connection, whose numbers go on: what
+// the broker has taken behind a refused event, too, so that the order is kept.
 func (w *Window) Rewind() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -218,8 +221,8 @@ func (w *Window) Watched() bool {
 	return w.watched
 }
 
-// Oldest returns the event at Tail, borrowed until it is acknowledged, or nil; how many events there are; and
-// since when the oldest has been here.
+// Oldest returns the event at Tail, borrowed until it is acknowledged, or nil; how many events there
+// are; and since when the oldest has been here.
 func (w *Window) Oldest() (ev *sinks.Event, n int, since time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,5 +1,4 @@
-// This file has what is written about commands: to the bot that waits for a reply, and to
-// another process.
+// This file answers the bot that waits for a reply to its command.
 
 package commands
 
@@ -12,10 +11,4 @@ func AppendReply(dst []byte, err error) []byte {
 		return append(dst, "\x81\xa2ok\xc3"...)
 	}
 	return msgpack.AppendString(append(dst, "\x82\xa2ok\xc2\xa5error"...), []byte(err.Error()))
-}
-
-// AppendPacket appends the value that has a packet sent by the shard under whose number it
-// comes, as the old gateway wrote it.
-func AppendPacket(dst, packet []byte) []byte {
-	return append(msgpack.AppendRawHeader(dst, len(packet)), packet...)
 }
