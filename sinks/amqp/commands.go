@@ -211,12 +211,6 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 	return err
 }
 
-// forward publishes a command with the routing key key: the number of a shard that
-// another process runs. body is what the bot sent, and may be kept.
-func (s *Sink) forward(ctx context.Context, key string, body []byte) error {
-	return s.publish(ctx, key, s.forwarded(body))
-}
-
 // forwarded returns the message of a command that is forwarded.
 func (s *Sink) forwarded(body []byte) amqp091.Publishing {
 	p := amqp091.Publishing{Body: body, Expiration: s.o.expiration()}

@@ -94,6 +94,11 @@ func try(t *testing.T, node *rabbitmq.Node, o Options) *trial {
 	return tr
 }
 
+// forward publishes a command for another process, as the relay does.
+func (tr *trial) forward(ctx context.Context, key string, body []byte) error {
+	return tr.Sink.publish(ctx, key, tr.forwarded(body))
+}
+
 // events returns the n next events, of shards in turn, with at least size bytes each.
 func (tr *trial) events(n, shards, size int) []sinks.Event {
 	pad := strings.Repeat("x", size)

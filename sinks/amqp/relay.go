@@ -128,8 +128,15 @@ func (d delivery) Sent(shard int) {
 	d.c.done(nil)
 }
 
+// Later has a command wait in the queue of its shard.
 func (d delivery) Later(ctx context.Context, shard int, packet []byte) {
-	d.r.later(ctx, d.c, shard, packet)
+	r := d.r
+	r.mu.Lock()
+	r.forwarded++
+	order := fmt.Sprintf("%s-%d", r.process, r.forwarded)
+	r.behind[shard] = order
+	r.mu.Unlock()
+	r.put(ctx, forward{d.c, shard, packet, order})
 }
 
 func (d delivery) Forward(ctx context.Context, shard int, packet []byte) {
@@ -176,16 +183,6 @@ func (r *relay) handleOwn(ctx context.Context, c *command, body []byte) {
 		}
 		r.mu.Unlock()
 	}
-}
-
-// later has a command wait in the queue of its shard.
-func (r *relay) later(ctx context.Context, c *command, shard int, packet []byte) {
-	r.mu.Lock()
-	r.forwarded++
-	order := fmt.Sprintf("%s-%d", r.process, r.forwarded)
-	r.behind[shard] = order
-	r.mu.Unlock()
-	r.put(ctx, forward{c, shard, packet, order})
 }
 
 func (r *relay) put(ctx context.Context, f forward) {

@@ -4,7 +4,6 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -17,7 +16,6 @@ import (
 	"sluice/sinks"
 	"sluice/sinks/broker"
 	"sluice/sinks/commands"
-	"sluice/sinks/msgpack"
 )
 
 // CommandOptions are the settings of ReadCommands. All are required but Total and
@@ -266,7 +264,7 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 				fresh = true
 			}
 			if at := (entryID{s, e.ID}); !r.holding(at) {
-				r.handle(ctx, at, e.FieldValues)
+				delivery{r, at}.handle(ctx, e.FieldValues)
 			}
 		}
 	}
@@ -386,82 +384,4 @@ func (r *commandReader) claim(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// handle has what an entry holds carried out, left with Redis, or refused.
-func (r *commandReader) handle(ctx context.Context, at entryID, fields map[string]string) {
-	if fields == nil {
-		r.settle(at) // it has been trimmed
-		return
-	}
-	value, ok := fields["data"]
-	if !ok {
-		r.refuse(at, errors.New("the entry has no field data"))
-		return
-	}
-	r.router.Route(ctx, at.stream, []byte(value), delivery{r, at})
-}
-
-// delivery is an entry as commands.Router has it.
-type delivery struct {
-	r  *commandReader
-	at entryID
-}
-
-func (d delivery) Hold(shard int) bool {
-	if d.r.isLeft(shard) || !d.r.quota.Hold(shard) {
-		return false
-	}
-	d.r.note(d.at, shard)
-	return true
-}
-
-func (d delivery) Release(int)      { d.r.release(d.at) }
-func (d delivery) Sent(int)         { d.r.done(d.at) }
-func (d delivery) Refuse(err error) { d.r.refuse(d.at, err) }
-
-func (d delivery) Later(_ context.Context, shard int, _ []byte) { d.r.leave(d.at, shard) }
-
-func (d delivery) Forward(ctx context.Context, shard int, packet []byte) {
-	d.r.forward(ctx, d.at, shard, packet)
-}
-
-// leave leaves a command with Redis until its shard has headroom, and refuses it when too
-// many lie there.
-func (r *commandReader) leave(at entryID, shard int) {
-	if r.leftCount >= maxLeft && r.undone == nil {
-		r.refuse(at, fmt.Errorf("%d commands wait for shards that take no more; this one for shard %d", r.leftCount, shard))
-		return
-	}
-	if !r.isLeft(shard) {
-		r.left[shard] = r.quota.Held(shard) / 2
-	}
-	r.leftCount++
-}
-
-// forward puts a packet into the stream of a shard that another process runs.
-func (r *commandReader) forward(ctx context.Context, at entryID, shard int, packet []byte) {
-	since := strconv.FormatInt(time.Now().Add(-forwardedFor).UnixMilli(), 10)
-	err := r.client.Do(ctx, r.client.B().Xadd().Key(strconv.Itoa(shard)).Minid().Almost().Threshold(since).Id("*").
-		FieldValue().FieldValue("data", rueidis.BinaryString(msgpack.AppendRaw(nil, packet))).Build()).Error()
-	if err == nil {
-		r.settle(at)
-		return
-	}
-	// It stays with this consumer, and is read again.
-	if _, refused := rueidis.IsRedisErr(err); refused {
-		// Perhaps it is this stream alone, and no reason to hold up the others.
-		r.Log.Warn("command not forwarded; retrying", "stream", strconv.Itoa(shard), "entry", at.id, "error", err)
-		r.leave(at, shard)
-		r.repass = time.Now().Add(retryPause)
-		return
-	}
-	r.pass()
-	pause(ctx, r.outage.Failed(err, remedyFor(err)))
-}
-
-// refuse logs why an entry is no command, and is done with it.
-func (r *commandReader) refuse(at entryID, err error) {
-	r.Log.Warn("command refused", "stream", at.stream, "entry", at.id, "error", err)
-	r.settle(at)
 }

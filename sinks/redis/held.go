@@ -35,12 +35,6 @@ func (r *commandReader) note(at entryID, shard int) {
 	r.held[at] = shard
 }
 
-// settle has an entry acknowledged that counts for no shard.
-func (r *commandReader) settle(at entryID) {
-	r.note(at, noShard)
-	r.done(at)
-}
-
 // release notes that an entry is not held any more.
 func (r *commandReader) release(at entryID) {
 	r.mu.Lock()

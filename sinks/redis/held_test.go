@@ -42,7 +42,7 @@ func TestStalledShardsAreLogged(t *testing.T) {
 	r := &commandReader{CommandOptions: CommandOptions{Log: slog.New(slog.NewTextHandler(&log, nil))}, quota: commands.Quota{PerShard: 100},
 		left: map[int]int{7: 50, 9: 0}, leftCount: 1234, held: make(map[entryID]int)}
 	for i := range 500 {
-		r.settle(entryID{"SEND", fmt.Sprint(i)}) // refused: none of a shard's
+		delivery{r, entryID{"SEND", fmt.Sprint(i)}}.settle() // refused: none of a shard's
 	}
 	hold := func(shard, n int) {
 		for range n {

@@ -51,18 +51,18 @@ func TestLeftCommandsAreBounded(t *testing.T) {
 		r.quota.Hold(7)
 	}
 	for i := range 100_000 {
-		r.leave(entryID{"SEND", fmt.Sprint(i)}, 7)
+		delivery{r, entryID{"SEND", fmt.Sprint(i)}}.Later(t.Context(), 7, nil)
 	}
 	if r.leftCount != 100_000 || log.Len() > 0 || r.left[7] != 45 {
 		t.Fatalf("%d are left, until the shard holds %d: %s", r.leftCount, r.left[7], &log)
 	}
-	r.leave(entryID{"SEND", "next"}, 7)
+	delivery{r, entryID{"SEND", "next"}}.Later(t.Context(), 7, nil)
 	if r.leftCount != 100_000 || strings.Count(log.String(), "command refused") != 1 || len(r.acks) != 1 {
 		t.Errorf("%d are left, %d acknowledged: %s", r.leftCount, len(r.acks), &log)
 	}
 	// What was read before is never refused for it.
 	r.undone = map[string]string{"SEND": "0"}
-	r.leave(entryID{"SEND", "old"}, 7)
+	delivery{r, entryID{"SEND", "old"}}.Later(t.Context(), 7, nil)
 	if r.leftCount != 100_001 || len(r.acks) != 1 {
 		t.Errorf("%d are left, %d acknowledged", r.leftCount, len(r.acks))
 	}
