@@ -18,7 +18,10 @@
 // broker.DeadLetters, and acknowledged: those behind it must not wait for it.
 //
 // Package broker has what all sinks for brokers share: broker.Format makes the values,
-// broker.Template the names of streams and routing keys. Package sinktest has the tests that
+// broker.Template the names of streams and routing keys. Package window keeps the order of
+// acknowledgements for a broker that confirms out of order. Package commands takes what bots write back:
+// commands.Router brings it to the engine, and the broker's package reads, acknowledges
+// and replies. Package sinktest has the tests that
 // every sink must pass: its conformance_test.go says how the broker is started, looked into, cut
 // off and taken away.
 package sinks

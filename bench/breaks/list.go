@@ -45,7 +45,7 @@ var breakages = []breakage{
 		old: "		s.add(&batch[i])\n", new: "		_ = batch[i]\n		s.acked++\n"},
 	{name: "Redis acknowledges whatever is answered", file: "sinks/redis/writer.go",
 		old: "			if len(b.groups[i].keys) > 0 {\n				b = nil\n				break\n			}\n", new: "			_ = i\n"},
-	{name: "AMQP acknowledges nothing", file: "sinks/amqp/window.go",
+	{name: "the ordered window acknowledges nothing", file: "sinks/window/confirm.go",
 		old: "	if n > 0 {\n		acked(n)\n	}\n", new: "	_ = acked\n"},
 	{name: "dead letters are dropped", file: "sinks/broker/deadletter.go",
 		old: "	session, seq := ev.Identity()\n	letter := deadLetter{\n", new: "	if d.Path != \"\" {\n		return nil\n	}\n	session, seq := ev.Identity()\n	letter := deadLetter{\n"},

@@ -14,7 +14,7 @@ import (
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
 	"sluice/sinks/broker"
-	"sluice/sinks/msgpack"
+	"sluice/sinks/commands"
 )
 
 // consumerTimeout is how long, in milliseconds, RabbitMQ lets a command be unacknowledged:
@@ -31,8 +31,8 @@ type command struct {
 	gone     <-chan struct{} // closed with the connection
 }
 
-// done has the broker told that the command is dealt with, and the bot, if it waits
-// for a reply, that the command is on its way to Discord, or why it is not. It must be
+// done has the command acknowledged, and the bot, if it waits for a reply, answered that
+// the command is in flight to Discord, or why it is not. It must be
 // called once, by any goroutine, and does not wait. If the connection that brought the
 // command is gone by then, the broker hands it out again.
 func (c *command) done(err error) {
@@ -42,7 +42,7 @@ func (c *command) done(err error) {
 	signal(c.answers.wake)
 }
 
-// answers are what is to be said about commands of one connection: those who are done
+// answers are the acknowledgements and replies for commands of one connection: those who are done
 // with a command, the engine's readers among them, must not wait for the broker.
 type answers struct {
 	sink    *Sink
@@ -83,15 +83,6 @@ func (a *answers) send(ctx context.Context, ch *amqp091.Channel) {
 	}
 }
 
-// appendReply appends what a bot is told about its command, in MessagePack: {"ok":true},
-// or {"ok":false,"error":"…"}.
-func appendReply(dst []byte, err error) []byte {
-	if err == nil {
-		return append(dst, "\x81\xa2ok\xc3"...)
-	}
-	return msgpack.AppendString(append(dst, "\x82\xa2ok\xc2\xa5error"...), []byte(err.Error()))
-}
-
 // commands calls handle, on one goroutine for each queue, for each message in the
 // queues <exchange>:SEND and <exchange>:<shard>, until ctx ends or the sink is
 // closed, and through whatever happens to the broker. Within a queue the order is
@@ -100,12 +91,12 @@ func appendReply(dst []byte, err error) []byte {
 //
 // handle must see to it that command.done is called, then or later; until it is,
 // the command counts against Options.Prefetch. Commands have a connection of their
-// own: they are read while the broker takes no events.
+// own: they are read while the broker is blocked and events are buffered.
 func (s *Sink) commands(ctx context.Context, shards []int, handle func(*command)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	keys := []string{"SEND"}
+	keys := []string{commands.Send}
 	for _, id := range shards {
 		keys = append(keys, strconv.Itoa(id))
 	}
@@ -173,7 +164,7 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 			for {
 				for d := range q {
 					if size := t.guard.tooLarge(d.DeliveryTag); size > 0 {
-						err := fmt.Errorf("a command of %d bytes is too long; it may have up to %d", size, maxCommand)
+						err := commands.TooLong(int(size), maxCommand)
 						s.lines.warn("command refused", "queue", s.o.Exchange+":"+keys[i], "error", err)
 						(&command{keys[i], nil, d, an, answering.Done()}).done(err)
 					} else if answering.Err() == nil && ctx.Err() == nil {
@@ -220,12 +211,6 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 	return err
 }
 
-// forward publishes a command with the routing key key: the number of a shard that
-// another process runs. body is what the bot sent, and may be kept.
-func (s *Sink) forward(ctx context.Context, key string, body []byte) error {
-	return s.publish(ctx, key, s.forwarded(body))
-}
-
 // forwarded returns the message of a command that is forwarded.
 func (s *Sink) forwarded(body []byte) amqp091.Publishing {
 	p := amqp091.Publishing{Body: body, Expiration: s.o.expiration()}
@@ -239,7 +224,7 @@ func (s *Sink) forwarded(body []byte) amqp091.Publishing {
 // connection of the events, through amqp091-go. It returns once the broker has
 // confirmed the message, and so waits while there is no connection; after a failure
 // it sends it again. It fails with errUnroutable, with ErrClosed, and at the end of
-// ctx, when the message may still be on its way.
+// ctx, when the message may still be in flight.
 func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing) error {
 	s.mu.Lock()
 	s.start()
@@ -264,7 +249,7 @@ func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing) er
 					return err
 				}
 				if ctx.Err() == nil {
-					s.lines.warn("amqp: a command for another process can't be published; it is tried again", "shard", key, "error", err)
+					s.lines.warn("command not forwarded; retrying", "shard", key, "error", err)
 				}
 				pause(ctx, retry)
 				retry = min(2*retry, lastRetry)
@@ -273,7 +258,7 @@ func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing) er
 					<-said // its connection is gone
 				}
 			case <-waits.C:
-				s.lines.warn("amqp: a command for another process waits for the broker to confirm it", "shard", key)
+				s.lines.warn("RabbitMQ confirms no forwarded command; waiting", "shard", key)
 				waiting = true
 			case <-ctx.Done():
 			case <-s.ctx.Done():

@@ -232,7 +232,7 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 }
 
 // stuckEngine takes commands of the shards 0 to 2 of 4, and sends none of shard 1's
-// until it is told to. It holds 40 of them.
+// until free. It holds 40 of them.
 type stuckEngine struct {
 	mu    sync.Mutex
 	got   map[int][]string

@@ -8,8 +8,8 @@
 //
 // The parts, from the engine to the broker:
 //
-//   - Sink.Publish puts events into the window (window.go), which knows what was
-//     sent, what is confirmed, and what must be sent again.
+//   - Sink.Publish puts events into a window (package window), which has what was
+//     sent, what is confirmed, and what must be sent again. Its numbers are delivery tags.
 //   - One goroutine, Sink.run (run.go), connects, sends what the window holds
 //     (send.go), and starts again after a failure.
 //   - A link (link.go) is one connection; its goroutine, amqp091-go's reader,

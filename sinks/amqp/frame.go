@@ -197,7 +197,7 @@ func appendRaw(dst, json []byte) []byte {
 	if len(json) == 0 {
 		json = []byte("null")
 	}
-	return append(msgpack.AppendRawHeader(dst, len(json)), json...)
+	return msgpack.AppendRaw(dst, json)
 }
 
 // appendHeaders appends the table of headers: shard, session and seq.

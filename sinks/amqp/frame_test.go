@@ -9,9 +9,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"sluice/sinks"
 	"testing"
 	"time"
+
+	"sluice/sinks"
+	"sluice/sinks/window"
 )
 
 // heartbeat is a whole frame.
@@ -125,15 +127,20 @@ func TestTap(t *testing.T) {
 		tp.guard.channels[2].reply = 0
 		tp.guard.allow(40, maxCommand)
 		got := make([]int, 4)
-		tp.replies = func(replies []reply) error {
+		tp.replies = func(replies []window.Reply) error {
 			for _, r := range replies {
-				got[r.kind]++
-				if r.kind == ack && (r.tag != 5 || !r.multiple) || r.kind == nack && (r.tag != 5 || r.multiple) {
+				switch r {
+				case window.Reply{Number: 5, Through: true}:
+					got[0]++
+				case window.Reply{Number: 5, Refused: true}:
+					got[1]++
+				default:
 					t.Errorf("reply %+v", r)
 				}
 			}
 			return nil
 		}
+		tp.returned = func() { got[2]++ }
 		tp.closed = func(err *closedError) {
 			got[3]++
 			if *err != (closedError{406, "text", classBasic<<16 | basicPublish}) {

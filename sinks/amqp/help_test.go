@@ -94,6 +94,11 @@ func try(t *testing.T, node *rabbitmq.Node, o Options) *trial {
 	return tr
 }
 
+// forward publishes a command for another process, as the relay does.
+func (tr *trial) forward(ctx context.Context, key string, body []byte) error {
+	return tr.Sink.publish(ctx, key, tr.forwarded(body))
+}
+
 // events returns the n next events, of shards in turn, with at least size bytes each.
 func (tr *trial) events(n, shards, size int) []sinks.Event {
 	pad := strings.Repeat("x", size)
@@ -353,7 +358,7 @@ func canceled() context.Context {
 func (tr *trial) idle() {
 	tr.t.Helper()
 	for range 2 { // of which it may have taken the first at the end of an earlier look
-		signal(tr.window.wake)
-		until(tr.t, "the sink to look at its window", func() bool { return len(tr.window.wake) == 0 })
+		tr.window.Wake()
+		until(tr.t, "the sink to look at its window", func() bool { return len(tr.window.Woken()) == 0 })
 	}
 }

@@ -66,16 +66,17 @@ func TestOwnQueuePending(t *testing.T) {
 			t.Fatal(err)
 		}
 		var taken atomic.Bool
-		r := &relay{sink: s, total: 4, behind: make(map[int]string), send: func(_ context.Context, c sinks.Command) error {
+		r := &relay{sink: s, behind: make(map[int]string)}
+		r.router.Send = func(_ context.Context, c sinks.Command) error {
 			if !taken.Load() {
 				return fmt.Errorf("shard %d: %w", c.Shard, sinks.ErrQueueFull)
 			}
 			return nil
-		}}
+		}
 		for _, key := range []string{"0", "1"} {
 			go r.handle(t.Context(), &command{key: key, body: []byte(`{"op":3,"d":{"since":null,"activities":[],"status":"dnd","afk":false}}`)})
 		}
-		const line = `msg="amqp: the commands for a shard are pending in its queue" queue=gateway:`
+		const line = `msg="RabbitMQ commands pending; their shard takes no more" queue=gateway:`
 		for minute := range 4 {
 			synctest.Wait()
 			if n := log.count(line); n != minute+1 || n != log.count("command queue is full") {

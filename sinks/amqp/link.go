@@ -10,10 +10,13 @@ import (
 	"time"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"sluice/sinks/window"
 )
 
 // A broker sends confirms by ones and twos. One read for those of confirmPause costs
-// less, and a window of patientWindow events or more is not used up meanwhile.
+// less, and a window of patientWindow events or more is not used up meanwhile. Not if each is waited
+// for.
 const (
 	confirmPause  = 2 * time.Millisecond
 	patientWindow = 1024
@@ -36,7 +39,7 @@ type link struct {
 }
 
 // newLink connects to a broker, declares the exchange, and makes the channel ready.
-func newLink(ctx context.Context, b *brokers, w *window, blocked func(bool, string)) (*link, error) {
+func newLink(ctx context.Context, b *brokers, s *Sink) (*link, error) {
 	l := &link{forwards: side{busy: make(chan struct{}, 1)}, failed: make(chan struct{})}
 	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, t *tap) error {
 		ch, err := declareExchange(b.o, a, conn)
@@ -46,15 +49,16 @@ func newLink(ctx context.Context, b *brokers, w *window, blocked func(bool, stri
 		if err := ch.Confirm(false); err != nil {
 			return explainOpen(a, b.o.External, err)
 		}
-		t.replies = func(r []reply) error {
-			if !w.confirm(l, r) {
+		t.replies = func(r []window.Reply) error {
+			if !s.window.Confirm(l, r) {
 				return errors.New("it replies to a message that was not sent, or twice")
 			}
-			if w.patient() {
+			if s.patient() {
 				time.Sleep(confirmPause)
 			}
 			return nil
 		}
+		t.returned = func() { s.unroutable.Add(1) }
 		t.closed = func(err *closedError) { l.fail(err) }
 		l.enc = newEncoder(b.o, t.takeOut(), conn.Config.FrameSize)
 		return nil
@@ -66,7 +70,7 @@ func newLink(ctx context.Context, b *brokers, w *window, blocked func(bool, stri
 	closes := conn.NotifyClose(make(chan *amqp091.Error, 1))
 	t.onPress(func(active bool, reason string) {
 		l.blocked.Store(active)
-		blocked(active, reason)
+		s.block(active, reason)
 	})
 	l.ended.Go(func() {
 		err, ok := <-closes // until the connection ends
@@ -80,6 +84,9 @@ func newLink(ctx context.Context, b *brokers, w *window, blocked func(bool, stri
 	})
 	return l, nil
 }
+
+// patient reports whether confirms may be a little late.
+func (s *Sink) patient() bool { return s.o.Window >= patientWindow && !s.window.Watched() }
 
 // fail notes why the link is of no use any more.
 func (l *link) fail(err error) {

@@ -12,6 +12,7 @@ import (
 
 	"sluice/sinks"
 	"sluice/sinks/broker"
+	"sluice/sinks/window"
 )
 
 // The defaults are those of the table of settings, and of docs/rabbitmq.md.
@@ -121,33 +122,33 @@ func TestDeadLetteredAfterThreeCloses(t *testing.T) {
 		return &closedError{method: classBasic<<16 | basicPublish, code: 406, text: fmt.Sprintf("PRECONDITION_FAILED - message size %d is larger than configured max size 10", size)}
 	}
 	newRunner := func(n int) *runner {
-		r := &runner{Sink: &Sink{window: newWindow(16)}}
-		r.window.begin(nil)
-		r.window.add(make([]sinks.Event, n), func(int) {})
+		r := &runner{Sink: &Sink{window: window.New(16)}}
+		r.window.Begin(nil)
+		r.window.Add(make([]sinks.Event, n), func(int) {})
 		return r
 	}
 	r := newRunner(4)
 	for i := range 3 {
 		r.largest = 100
-		r.window.sending(min(2, 4-i))
+		r.window.Sending(min(2, 4-i))
 		if i > 0 && (r.single == 0) != (i < 2) {
 			t.Errorf("after %d closes events up to place %d are sent alone", i, r.single)
 		}
 		r.suspect(about(100))
-		r.window.begin(nil)
+		r.window.Begin(nil)
 	}
-	if p := r.window.look(false); p.poisoned != none || r.single != 2 {
+	if p := r.window.Look(false); p.Poisoned != window.None || r.single != 2 {
 		t.Fatalf("with another in flight: %+v, alone up to %d", p, r.single)
 	}
 	for i := range 3 { // from here on it is alone
-		if p := r.window.look(false); p.poisoned != none && i < 1 {
+		if p := r.window.Look(false); p.Poisoned != window.None && i < 1 {
 			t.Fatalf("dead-lettered after %d closes: %+v", i, p)
 		}
-		r.window.sending(1)
+		r.window.Sending(1)
 		r.suspect(about(100))
-		r.window.begin(nil)
+		r.window.Begin(nil)
 	}
-	if p := r.window.look(false); p.poisoned != 0 || r.reason == nil {
+	if p := r.window.Look(false); p.Poisoned != 0 || r.reason == nil {
 		t.Errorf("not dead-lettered: %+v", p)
 	}
 
@@ -155,14 +156,14 @@ func TestDeadLetteredAfterThreeCloses(t *testing.T) {
 	r = newRunner(1)
 	r.single, r.largest = 1, 100
 	for i := range 3 {
-		if p := r.window.look(false); p.poisoned != none {
+		if p := r.window.Look(false); p.Poisoned != window.None {
 			t.Fatalf("dead-lettered after %d closes", i)
 		}
-		r.window.sending(1)
+		r.window.Sending(1)
 		r.suspect(about(100))
-		r.window.begin(nil)
+		r.window.Begin(nil)
 	}
-	if p := r.window.look(false); p.poisoned != 0 {
+	if p := r.window.Look(false); p.Poisoned != 0 {
 		t.Error("not dead-lettered after three closes")
 	}
 
@@ -170,11 +171,11 @@ func TestDeadLetteredAfterThreeCloses(t *testing.T) {
 	r = newRunner(1)
 	r.single, r.largest = 1, 100
 	for range 10 {
-		r.window.sending(1)
+		r.window.Sending(1)
 		r.suspect(about(101))
-		r.window.begin(nil)
+		r.window.Begin(nil)
 	}
-	if p := r.window.look(false); p.poisoned != none {
+	if p := r.window.Look(false); p.Poisoned != window.None {
 		t.Error("dead-lettered for the size of another")
 	}
 }
@@ -182,64 +183,16 @@ func TestDeadLetteredAfterThreeCloses(t *testing.T) {
 // Confirms may be late with a window of 1,024 events and more, unless every one is waited for.
 func TestPatientWindow(t *testing.T) {
 	for size, want := range map[int]bool{1023: false, 1024: true, 4096: true} {
-		w := newWindow(size)
-		if got := w.patient(); got != want {
+		s := &Sink{o: Options{Window: size}, window: window.New(size)}
+		if got := s.patient(); got != want {
 			t.Errorf("a window of %d: %v", size, got)
 		}
-		if w.look(true); w.patient() {
+		if s.window.Look(true); s.patient() {
 			t.Errorf("a window of %d that is watched waits", size)
 		}
 	}
 	if confirmPause != 2*time.Millisecond {
 		t.Errorf("confirms are late by %v, want 2 ms", confirmPause)
-	}
-}
-
-// Publish is woken when a quarter of the window is free, and run at each acknowledgement if it
-// watches.
-func TestWindowWakes(t *testing.T) {
-	if w := newWindow(4096); len(w.events) != 4096 {
-		t.Errorf("a window of 4,096 events has memory for %d", len(w.events))
-	}
-	w := newWindow(8)
-	w.begin(nil)
-	w.add(make([]sinks.Event, 8), func(int) {})
-	w.sending(8)
-	if w.confirm(nil, []reply{{tag: 8, multiple: true}}); len(w.room) > 0 {
-		t.Error("Publish is woken although it does not wait")
-	}
-	w.begin(nil)
-	if n := w.add(make([]sinks.Event, 9), func(int) {}); n != 8 {
-		t.Fatalf("%d events added to a window of 8", n)
-	}
-	w.sending(8)
-	w.confirm(nil, []reply{{tag: 1}})
-	if len(w.room) > 0 || len(w.wake) > 0 {
-		t.Error("woken for a place of eight")
-	}
-	w.look(true)
-	w.confirm(nil, []reply{{tag: 2}})
-	if len(w.room) != 1 || len(w.wake) != 1 {
-		t.Errorf("a quarter is free: Publish is woken %d times, run %d times", len(w.room), len(w.wake))
-	}
-	<-w.room
-	<-w.wake
-	w.confirm(nil, []reply{{tag: 4}}) // acknowledges nothing
-	if len(w.room) > 0 || len(w.wake) > 0 {
-		t.Error("woken for a confirm that acknowledges nothing")
-	}
-	w.confirm(nil, []reply{{kind: nack, tag: 3}})
-	if len(w.wake) != 1 {
-		t.Error("run is not woken for a nack")
-	}
-	if ev, n, since := w.oldest(); ev == nil || n != 6 || since.IsZero() {
-		t.Errorf("the oldest of %d is %v, of %v", n, ev, since)
-	}
-	w.rewind()
-	w.sending(6)
-	w.confirm(nil, []reply{{tag: 0, multiple: true}})
-	if ev, n, since := w.oldest(); ev != nil || n != 0 || !since.IsZero() {
-		t.Errorf("the oldest of none: %v, %d, %v", ev, n, since)
 	}
 }
 

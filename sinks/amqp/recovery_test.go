@@ -377,7 +377,7 @@ func testForwardRefused(t *testing.T, node *rabbitmq.Node) {
 	}
 	done := make(chan error)
 	go func() { done <- tr.forward(t.Context(), "7", []byte("second")) }()
-	until(t, "a line", func() bool { return tr.log.count("can't be published; it is tried again") == 1 })
+	until(t, "a line", func() bool { return tr.log.count("command not forwarded; retrying") == 1 })
 	until(t, "the queue to be empty", func() bool {
 		d, ok, err := ch.Get(queue, true)
 		return err == nil && ok && string(d.Body) == "first"

@@ -15,15 +15,14 @@ import (
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
 	"sluice/sinks"
+	"sluice/sinks/commands"
 	"sluice/sinks/msgpack"
-	"sluice/sinks/stdio"
-	"sluice/wire"
 )
 
 // Relay reads commands from the queues <exchange>:SEND and <exchange>:<shard>, and
 // gives them to send, which is the engine's, until ctx ends, through whatever happens
 // to the broker. total is the shard count of the bot. A command is acknowledged when it
-// is on its way to Discord, or at once when it is none: what is wrong with it is logged.
+// is in flight to Discord, or at once when it is none: what is wrong with it is logged.
 // One for a shard that another process runs is forwarded under the shard's number. A bot
 // that wants a reply gets it at the acknowledgement.
 //
@@ -38,7 +37,7 @@ import (
 func (s *Sink) Relay(ctx context.Context, shards []int, total int, send func(context.Context, sinks.Command) error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// What is being forwarded at the end is still acknowledged, or it would come twice.
+	// What is being forwarded at the end is still acknowledged, or it would be a duplicate.
 	reading, stopReading := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopReading()
 	publishing, stopPublishing := context.WithCancel(reading)
@@ -47,8 +46,10 @@ func (s *Sink) Relay(ctx context.Context, shards []int, total int, send func(con
 	// Forwarding waits while the broker takes nothing, and must not hold up the
 	// other commands. Only the queue SEND has some to forward, and gives out no more
 	// than this before they are done, on each of its connections.
-	r := &relay{sink: s, total: max(total, len(shards), 1), send: send, forwards: make(chan forward, s.o.Prefetch), process: rand.Text(),
-		behind: make(map[int]string), holds: make(map[int]int)}
+	r := &relay{sink: s, router: commands.Router{Total: max(total, len(shards), 1), Send: send},
+		// A few shards must not take all that SEND gives out.
+		quota:    commands.Quota{PerShard: max(s.o.Prefetch/8, 1), All: max(s.o.Prefetch/2, 1)},
+		forwards: make(chan forward, s.o.Prefetch), process: rand.Text(), behind: make(map[int]string)}
 	for _, id := range shards {
 		// An earlier process may have left some in the shard's queue.
 		r.behind[id] = "unknown"
@@ -73,19 +74,16 @@ const unroutableTries = 3
 
 type relay struct {
 	sink     *Sink
-	total    int
-	send     func(context.Context, sinks.Command) error
+	router   commands.Router
+	quota    commands.Quota // of what SEND gave out and the engine has not sent
 	forwards chan forward
 	process  string
 
 	mu        sync.Mutex
 	forwarded int
-	// Shards for which some of SEND wait in their own queues, by the order of the last; ""
-	// is none, and those of other processes are not there.
+	// Shards of this process for which some of SEND wait in their own queues, by the order of the
+	// last; "" is none.
 	behind map[int]string
-	// What the engine has been given from SEND and has not sent, by shard and in all.
-	holds map[int]int
-	held  int
 }
 
 // forward is a command for another process, or for later.
@@ -96,70 +94,87 @@ type forward struct {
 	order   string // for later: the message's id, the process and a number that counts up
 }
 
-// handle hands a command on, or gives it up. For SEND it waits for no shard. Any goroutine
-// may call it, one for each queue.
+// handle has a command carried out, forwarded, or refused. For SEND it waits for no shard. Any
+// goroutine may call it, one for each queue.
 func (r *relay) handle(ctx context.Context, c *command) {
-	command, err := stdio.ParseEvent(c.key, c.body)
-	c.body, c.delivery.Body = nil, nil // it may be large, and the packet is a copy
+	body := c.body
+	c.body, c.delivery.Body = nil, nil // it may be large
+	if c.key == commands.Send {
+		r.router.Route(ctx, c.key, body, delivery{r, c})
+		return
+	}
+	r.handleOwn(ctx, c, body)
+}
+
+// delivery is a command of SEND as commands.Router has it.
+type delivery struct {
+	r *relay
+	c *command
+}
+
+func (d delivery) Hold(shard int) bool {
+	order, own := d.r.order(shard)
+	return !own || order == "" && d.r.quota.Hold(shard) // another process' is forwarded at once
+}
+
+func (d delivery) Release(shard int) {
+	if _, own := d.r.order(shard); own {
+		d.r.quota.Release(shard)
+	}
+}
+
+func (d delivery) Sent(shard int) {
+	d.Release(shard)
+	d.c.done(nil)
+}
+
+// Later has a command wait in the queue of its shard.
+func (d delivery) Later(ctx context.Context, shard int, packet []byte) {
+	r := d.r
+	r.mu.Lock()
+	r.forwarded++
+	order := fmt.Sprintf("%s-%d", r.process, r.forwarded)
+	r.behind[shard] = order
+	r.mu.Unlock()
+	r.put(ctx, forward{d.c, shard, packet, order})
+}
+
+func (d delivery) Forward(ctx context.Context, shard int, packet []byte) {
+	d.r.put(ctx, forward{command: d.c, shard: shard, packet: packet})
+}
+
+func (d delivery) Refuse(err error) { d.r.refuse(d.c, err) }
+
+// order returns the order of the last command of SEND that waits in a shard's own queue, and whether
+// the shard is one of this process.
+func (r *relay) order(shard int) (order string, own bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	order, own = r.behind[shard]
+	return order, own
+}
+
+// handleOwn has a command from a shard's own queue carried out. It waits for the shard: the queue
+// has no other's.
+func (r *relay) handleOwn(ctx context.Context, c *command, body []byte) {
+	command, err := commands.Parse(c.key, body)
 	if err != nil {
 		r.refuse(c, err)
 		return
 	}
-	if c.key != "SEND" {
-		r.handleOwn(ctx, c, command)
-		return
-	}
-	shard := command.Shard
-	if command.Guild != 0 {
-		shard = wire.ShardOf(command.Guild, r.total)
-	}
-	if !r.hold(shard) {
-		r.later(ctx, c, shard, command.Packet)
-		return
-	}
-	command.Sent = func() {
-		r.release(shard)
-		c.done(nil)
-	}
-	err = r.send(ctx, command)
-	if err == nil {
-		return
-	}
-	r.release(shard)
-	var elsewhere *sinks.NotLocalError
+	command.Sent = func() { c.done(nil) }
+	var logged time.Time
+	err = r.router.Wait(ctx, command, c.gone, func(err error) {
+		if time.Since(logged) >= logEvery {
+			logged = time.Now()
+			r.sink.lines.warn("RabbitMQ commands pending; their shard takes no more", "queue", r.sink.o.Exchange+":"+c.key, "error", err)
+		}
+	})
 	switch {
 	case errors.Is(err, sinks.ErrQueueFull):
-		r.later(ctx, c, shard, command.Packet)
-	case errors.As(err, &elsewhere):
-		r.put(ctx, forward{command: c, shard: elsewhere.Shard, packet: command.Packet})
-	case ctx.Err() == nil && !errors.Is(err, sinks.ErrStopped):
+		return // the broker hands it out again
+	case commands.Refused(ctx, err):
 		r.refuse(c, err)
-	}
-}
-
-// handleOwn hands on a command from a shard's own queue. It waits for the shard: the queue
-// has no other's.
-func (r *relay) handleOwn(ctx context.Context, c *command, command sinks.Command) {
-	command.Sent = func() { c.done(nil) }
-	for logged := (time.Time{}); ; {
-		err := r.send(ctx, command)
-		switch {
-		case errors.Is(err, sinks.ErrQueueFull):
-			if time.Since(logged) >= logEvery {
-				logged = time.Now()
-				r.sink.lines.warn("amqp: the commands for a shard are pending in its queue", "queue", r.sink.o.Exchange+":"+c.key, "error", err)
-			}
-			select {
-			case <-time.After(firstRetry):
-				continue
-			case <-c.gone: // the broker hands it out again
-			case <-ctx.Done():
-			}
-			return
-		case err != nil && ctx.Err() == nil && !errors.Is(err, sinks.ErrStopped):
-			r.refuse(c, err)
-		}
-		break
 	}
 	if order := c.delivery.MessageId; order != "" {
 		r.mu.Lock()
@@ -168,41 +183,6 @@ func (r *relay) handleOwn(ctx context.Context, c *command, command sinks.Command
 		}
 		r.mu.Unlock()
 	}
-}
-
-// hold reports whether a command of SEND may go to the engine at once, and counts it then.
-// A few shards must not take all that SEND gives out.
-func (r *relay) hold(shard int) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	order, own := r.behind[shard]
-	prefetch := r.sink.o.Prefetch
-	if own && (order != "" || r.held >= max(prefetch/2, 1) || r.holds[shard] >= max(prefetch/8, 1)) {
-		return false
-	}
-	r.held++
-	r.holds[shard]++
-	return true
-}
-
-// release is the end of hold.
-func (r *relay) release(shard int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.held--
-	if r.holds[shard]--; r.holds[shard] == 0 {
-		delete(r.holds, shard)
-	}
-}
-
-// later has a command wait in the queue of its shard.
-func (r *relay) later(ctx context.Context, c *command, shard int, packet []byte) {
-	r.mu.Lock()
-	r.forwarded++
-	order := fmt.Sprintf("%s-%d", r.process, r.forwarded)
-	r.behind[shard] = order
-	r.mu.Unlock()
-	r.put(ctx, forward{c, shard, packet, order})
 }
 
 func (r *relay) put(ctx context.Context, f forward) {
@@ -247,7 +227,7 @@ func (r *relay) forward(ctx, publishing context.Context) {
 
 // message returns what is published for a command.
 func (r *relay) message(f forward) amqp091.Publishing {
-	p := r.sink.forwarded(append(msgpack.AppendRawHeader(nil, len(f.packet)), f.packet...))
+	p := r.sink.forwarded(msgpack.AppendRaw(nil, f.packet))
 	if f.order != "" {
 		d := &f.command.delivery
 		p.MessageId = f.order
@@ -258,7 +238,7 @@ func (r *relay) message(f forward) amqp091.Publishing {
 	return p
 }
 
-// refuse tells of a command that is none, and is done with it.
+// refuse logs why a message is no command, and is done with it.
 func (r *relay) refuse(c *command, err error) {
 	r.sink.o.Log.Warn("command refused", "queue", r.sink.o.Exchange+":"+c.key, "error", err)
 	c.done(err)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"sluice/sinks/commands"
 )
 
 const (
@@ -17,7 +19,7 @@ const (
 	replyTimeout = 5 * time.Second
 )
 
-// reply has a bot told what became of its command. It does not wait.
+// reply has the bot answered that waits for it. It does not wait.
 func (s *Sink) reply(d *amqp091.Delivery, err error) {
 	if d.ReplyTo == "" || d.CorrelationId == "" {
 		return
@@ -25,11 +27,11 @@ func (s *Sink) reply(d *amqp091.Delivery, err error) {
 	select {
 	case s.replies <- botReply{d.ReplyTo, d.CorrelationId, err}:
 	default:
-		s.lines.warn("amqp: replies to commands are dropped, for too many wait", "waiting", maxReplies)
+		s.lines.warn("replies to commands dropped; too many pending", "pending", maxReplies)
 	}
 }
 
-// botReply is what a bot is told about its command.
+// botReply is what a bot reads about its command.
 type botReply struct {
 	to, correlation string
 	err             error
@@ -89,7 +91,7 @@ func (r *replier) publish(ctx context.Context, reply botReply) {
 			"remedy", "grant the user write on amq.default, the default exchange, with rabbitmqctl set_permissions")
 		return
 	}
-	r.lines.warn("amqp: a reply to a command is lost", "reply_to", reply.to, "error", err)
+	r.lines.warn("reply to a command lost", "reply_to", reply.to, "error", err)
 	r.hangUp()
 	pause(ctx, r.retry)
 	r.retry = min(2*r.retry, lastRetry)
@@ -109,7 +111,7 @@ func (r *replier) try(ctx context.Context, reply botReply) error {
 	}
 	// amqp091-go's calls know no contexts; they end with the connection.
 	defer context.AfterFunc(ctx, func() { r.tap.Close() })()
-	return r.side.say(ctx, r.conn, "", reply.to, amqp091.Publishing{CorrelationId: reply.correlation, Body: appendReply(nil, reply.err)})
+	return r.side.say(ctx, r.conn, "", reply.to, amqp091.Publishing{CorrelationId: reply.correlation, Body: commands.AppendReply(nil, reply.err)})
 }
 
 func (r *replier) hangUp() {

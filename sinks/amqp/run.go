@@ -50,7 +50,7 @@ func (s *Sink) run() {
 	for first := true; s.ctx.Err() == nil; {
 		if l == nil {
 			var err error
-			if l, err = newLink(s.ctx, b, s.window, s.block); err != nil {
+			if l, err = newLink(s.ctx, b, s); err != nil {
 				r.failed(err)
 				continue
 			}
@@ -58,7 +58,7 @@ func (s *Sink) run() {
 		if !first {
 			s.reconnects.Add(1)
 		}
-		s.window.begin(l)
+		s.window.Begin(l)
 		s.setLink(l)
 		if !first {
 			signal(s.rebind) // who has deleted the exchange has deleted its bindings
@@ -77,7 +77,7 @@ func (s *Sink) run() {
 	if l != nil { // of Connect, and closed before it was used
 		l.close()
 	}
-	s.window.abandon()
+	s.window.Abandon()
 }
 
 // failed tells of a failure and waits before the next try.
@@ -86,8 +86,8 @@ func (r *runner) failed(err error) {
 		return
 	}
 	if !r.away {
-		p := r.window.look(false)
-		r.away, r.waited = true, int(p.head-p.tail)
+		p := r.window.Look(false)
+		r.away, r.waited = true, int(p.Head-p.Tail)
 	}
 	pause(r.ctx, r.outage.Failed(err, remedyFor(err)))
 }
@@ -97,8 +97,16 @@ func (r *runner) failed(err error) {
 func (r *runner) recovered(lasted time.Duration) {
 	if r.away && r.outage.due(lasted) {
 		r.away = false
-		p := r.window.look(false)
-		r.outage.end("waiting", max(r.waited, int(p.head-p.tail)))
+		p := r.window.Look(false)
+		r.outage.end("waiting", max(r.waited, int(p.Head-p.Tail)))
+	}
+}
+
+// signal leaves a note in c, which holds one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -120,18 +128,18 @@ func (r *runner) suspect(err error) {
 	if !errors.As(err, &closed) || !closed.tooLarge() {
 		return
 	}
-	p := r.window.look(false)
-	if p.tail >= r.single && p.tail != r.refusedAt {
+	p := r.window.Look(false)
+	if p.Tail >= r.single && p.Tail != r.refusedAt {
 		r.refused = 0 // it is another event, or may be
 	}
 	r.refused++
-	r.refusedAt = p.tail
-	alone := p.tail < r.single && p.sent-p.tail == 1
+	r.refusedAt = p.Tail
+	alone := p.Tail < r.single && p.Sent-p.Tail == 1
 	switch {
 	case alone && r.refused >= maxTries && closed.about(r.largest):
 		r.refused, r.reason = 0, err
-		r.window.poison(p.tail)
+		r.window.Poison(p.Tail)
 	case r.refused >= suspicion:
-		r.single = max(r.single, p.tried)
+		r.single = max(r.single, p.Tried)
 	}
 }

@@ -4,6 +4,8 @@ package amqp
 
 import (
 	"time"
+
+	"sluice/sinks/window"
 )
 
 const (
@@ -19,14 +21,14 @@ const (
 
 // serve sends events over l, which is new, until it fails, or Close.
 func (r *runner) serve(l *link) error {
-	before := r.window.look(false).tail
+	before := r.window.Look(false).Tail
 	since := time.Now()
 	lasted := time.NewTimer(steady)
 	defer lasted.Stop()
 	tick := time.NewTicker(r.stuckAfter)
 	defer tick.Stop()
 	stuck := before // the first place not acknowledged at the last tick
-	retry, refusedAt := firstRetry, uint64(none)
+	retry, refusedAt := firstRetry, uint64(window.None)
 	again := func(at uint64) { // waits, longer each time at the same event
 		if at != refusedAt {
 			retry, refusedAt = firstRetry, at
@@ -42,32 +44,32 @@ func (r *runner) serve(l *link) error {
 			return nil
 		}
 		watch := r.away
-		p := r.window.look(watch)
-		watch = watch || p.poisoned != none || p.tail < r.single
+		p := r.window.Look(watch)
+		watch = watch || p.Poisoned != window.None || p.Tail < r.single
 		if watch {
-			p = r.window.look(true)
+			p = r.window.Look(true)
 		}
-		if p.tail > before || time.Since(since) >= steady {
+		if p.Tail > before || time.Since(since) >= steady {
 			r.recovered(time.Since(since))
 		}
 		switch {
-		case p.rejected != none:
+		case p.Refused != window.None:
 			// What was behind it may have been taken. One at a time, what is sent again
 			// gets no more out of order.
-			r.single = p.tried
+			r.single = p.Tried
 			r.lines.warn("amqp: the broker refuses an event (basic.nack), as a queue with overflow reject-publish does; it is sent again, "+
-				"and those behind it wait", "waiting", p.head-p.tail)
-			again(p.tail)
-			r.window.rewind()
+				"and those behind it wait", "waiting", p.Head-p.Tail)
+			again(p.Tail)
+			r.window.Rewind()
 			continue
-		case p.tail == p.poisoned && p.sent == p.tail:
+		case p.Tail == p.Poisoned && p.Sent == p.Tail:
 			r.putAside()
 			continue
 		case l.blocked.Load():
-		case p.tail < r.single && p.sent > p.tail:
+		case p.Tail < r.single && p.Sent > p.Tail:
 		default:
 			most := maxBatch
-			if p.tail < r.single {
+			if p.Tail < r.single {
 				most = 1
 			}
 			if n, err := r.send(l, most); err != nil {
@@ -79,12 +81,12 @@ func (r *runner) serve(l *link) error {
 			}
 		}
 		select {
-		case <-r.window.wake:
+		case <-r.window.Woken():
 		case <-lasted.C:
 		case <-tick.C:
-			p := r.window.look(watch)
-			r.stuck(l, p, p.tail == stuck)
-			stuck = p.tail
+			p := r.window.Look(watch)
+			r.stuck(l, p, p.Tail == stuck)
+			stuck = p.Tail
 		case <-l.failed:
 		case <-r.ctx.Done():
 		}
@@ -93,14 +95,14 @@ func (r *runner) serve(l *link) error {
 
 // stuck logs that the broker takes nothing, or confirms nothing of what was sent a
 // while ago.
-func (r *runner) stuck(l *link, p places, still bool) {
-	_, n, since := r.window.oldest()
+func (r *runner) stuck(l *link, p window.Places, still bool) {
+	_, n, since := r.window.Oldest()
 	at := r.blockedAt.Load()
 	switch {
 	case at != 0 && l.blocked.Load():
 		r.o.Log.Warn("amqp: still blocked by the broker; buffering events",
 			"for", time.Since(time.Unix(0, at)).Round(time.Second), "waiting", n)
-	case still && p.sent > p.tail:
+	case still && p.Sent > p.Tail:
 		r.o.Log.Warn("amqp: the broker confirms nothing; buffering events", "for", time.Since(since).Round(time.Second), "waiting", n)
 	}
 }
@@ -118,7 +120,7 @@ func (r *runner) rest(l *link, d time.Duration) {
 
 // send sends the next events, most at most, and returns how many.
 func (r *runner) send(l *link, most int) (n int, err error) {
-	r.scratch = r.window.next(r.scratch[:0], most)
+	r.scratch = r.window.Next(r.scratch[:0], most)
 	if len(r.scratch) == 0 {
 		return 0, nil
 	}
@@ -128,7 +130,7 @@ func (r *runner) send(l *link, most int) (n int, err error) {
 		var err error
 		if buf, err = l.enc.append(buf, r.scratch[n]); err != nil {
 			r.reason = err
-			r.window.poison(r.window.look(true).sent + uint64(n))
+			r.window.Poison(r.window.Look(true).Sent + uint64(n))
 			break
 		}
 		r.largest = max(r.largest, l.enc.size)
@@ -138,7 +140,7 @@ func (r *runner) send(l *link, most int) (n int, err error) {
 	if n == 0 {
 		return 1, nil // the first is poisoned: see to it
 	}
-	r.window.sending(n)
+	r.window.Sending(n)
 	err = l.tap.publish(buf)
 	if r.buf = buf; cap(buf) > keptBuffer {
 		r.buf = nil
@@ -148,12 +150,12 @@ func (r *runner) send(l *link, most int) (n int, err error) {
 
 // putAside hands on the poisoned event, and acknowledges it.
 func (r *runner) putAside() {
-	ev, _, _ := r.window.oldest()
+	ev, _, _ := r.window.Oldest()
 	r.o.Log.Error("amqp: an event can't be delivered; it is set aside", "event", string(ev.Type), "shard", ev.Shard,
 		"session", ev.Session, "seq", ev.Seq, "bytes", len(ev.Data), "reason", r.reason)
 	if r.o.SetAside != nil {
 		r.o.SetAside(ev, r.reason)
 	}
 	r.setAside.Add(1)
-	r.window.drop()
+	r.window.Drop()
 }

@@ -6,10 +6,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sluice/sinks"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sluice/sinks"
+	"sluice/sinks/window"
 )
 
 // Sink publishes events to RabbitMQ. It implements sinks.Sink.
@@ -17,7 +19,7 @@ import (
 // One goroutine at a time may call Publish; the other methods any.
 type Sink struct {
 	o      Options
-	window *window
+	window *window.Window
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
@@ -39,6 +41,7 @@ type Sink struct {
 	stuckAfter time.Duration // how often the log says that the broker takes nothing
 
 	setAside, reconnects atomic.Int64
+	unroutable           atomic.Int64 // messages that no queue took
 	blockedAt            atomic.Int64 // since when the broker blocks, in nanoseconds since 1970; 0: it does not
 	blockedFor           atomic.Int64 // nanoseconds before that
 }
@@ -68,7 +71,7 @@ func New(o Options) (*Sink, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Sink{
-		o: o, addresses: addresses, window: newWindow(o.Window), ctx: ctx, cancel: cancel,
+		o: o, addresses: addresses, window: window.New(o.Window), ctx: ctx, cancel: cancel,
 		changed: make(chan struct{}), ended: make(chan struct{}),
 		lines: limiter{log: o.Log}, replies: make(chan botReply, maxReplies),
 		rebind: make(chan struct{}, 1), every: checkEvery, stuckAfter: logEvery,
@@ -91,7 +94,7 @@ func (s *Sink) Connect(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	l, err := newLink(ctx, &brokers{o: &s.o, addresses: s.addresses}, s.window, s.block)
+	l, err := newLink(ctx, &brokers{o: &s.o, addresses: s.addresses}, s)
 	if s.ctx.Err() != nil && err != nil {
 		return ErrClosed
 	}
@@ -119,8 +122,8 @@ func (s *Sink) start() {
 
 // Publish takes the events of batch. It waits while Options.Window events are not
 // acknowledged, and so for as long as the broker is away. It fails only when ctx
-// ends or the sink is closed. What it has taken by then stays lent until Close,
-// and may still be acknowledged.
+// ends or the sink is closed. What it has taken by then stays borrowed until
+// Close, and may still be acknowledged.
 func (s *Sink) Publish(ctx context.Context, batch []sinks.Event, acked func(n int)) error {
 	s.mu.Lock()
 	s.start()
@@ -132,15 +135,11 @@ func (s *Sink) Publish(ctx context.Context, batch []sinks.Event, acked func(n in
 		if ctx.Err() != nil {
 			return fmt.Errorf("amqp: publish: %w", context.Cause(ctx))
 		}
-		n := s.window.add(batch, acked)
-		if n > 0 {
-			signal(s.window.wake)
-		}
-		if batch = batch[n:]; len(batch) == 0 {
+		if batch = batch[s.window.Add(batch, acked):]; len(batch) == 0 {
 			return nil
 		}
 		select {
-		case <-s.window.room:
+		case <-s.window.Headroom():
 		case <-ctx.Done():
 		case <-s.ctx.Done():
 		}
@@ -148,7 +147,7 @@ func (s *Sink) Publish(ctx context.Context, batch []sinks.Event, acked func(n in
 }
 
 // Close ends the connection and everything that the sink has started. What is not
-// acknowledged by then never will be, and is no longer lent.
+// acknowledged by then never will be, and is no longer borrowed.
 func (s *Sink) Close() error {
 	s.cancel()
 	s.mu.Lock()
@@ -166,12 +165,12 @@ func (s *Sink) Close() error {
 
 // Stats returns the counts of this moment.
 func (s *Sink) Stats() Stats {
-	w := s.window
+	w := s.window.Stats()
 	st := Stats{
-		Published:  w.published.Load(),
-		Repeated:   w.repeated.Load(),
-		Nacked:     w.nacked.Load(),
-		Unroutable: w.unroutable.Load(),
+		Published:  w.Acknowledged,
+		Repeated:   w.Repeated,
+		Nacked:     w.Refused,
+		Unroutable: s.unroutable.Load(),
 		SetAside:   s.setAside.Load(),
 		Reconnects: s.reconnects.Load(),
 		BlockedFor: time.Duration(s.blockedFor.Load()),
@@ -184,7 +183,7 @@ func (s *Sink) Stats() Stats {
 	st.Connected = s.link != nil
 	s.mu.Unlock()
 	var since time.Time
-	if _, st.Unacknowledged, since = w.oldest(); st.Unacknowledged > 0 {
+	if _, st.Unacknowledged, since = s.window.Oldest(); st.Unacknowledged > 0 {
 		st.Oldest = time.Since(since)
 	}
 	return st
@@ -200,7 +199,7 @@ func (s *Sink) block(active bool, reason string) {
 			s.lines.say(slog.LevelInfo, "amqp takes events again", "after", d.Round(time.Millisecond))
 		}
 	}
-	signal(s.window.wake)
+	s.window.Wake()
 }
 
 // unblock notes that the broker does not block. It returns for how long it did.

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sluice/sinks/window"
 )
 
 const (
@@ -19,21 +21,6 @@ const (
 	tapBuffer = 16 << 10
 	// maxFlowOks bounds the replies that a broker which does not read can have waiting.
 	maxFlowOks = 16
-)
-
-// reply is what the broker says about published messages.
-type reply struct {
-	kind     replyKind
-	tag      uint64
-	multiple bool // about all up to tag that it has said nothing about
-}
-
-type replyKind byte
-
-const (
-	ack replyKind = iota
-	nack
-	returned
 )
 
 // tap is the connection that amqp091-go is given.
@@ -47,8 +34,9 @@ type tap struct {
 	own atomic.Uint32 // the channel whose frames are taken out, 0 for none yet
 
 	// Called by Read; set before takeOut.
-	replies func([]reply) error // takes what Read found, before it waits for more
-	closed  func(*closedError)  // takes the reason of a channel.close
+	replies  func([]window.Reply) error // takes the acks and nacks that Read found, before it waits for more
+	returned func()                     // takes a message that no queue takes
+	closed   func(*closedError)         // takes the reason of a channel.close
 
 	pressing sync.Mutex         // of what follows
 	pressure map[uint16]string  // by channel, why nothing must be published; 0 is the connection
@@ -62,12 +50,12 @@ type tap struct {
 	flowOks atomic.Int32 // replies to channel.flow that are being written
 
 	// of Read
-	in    []byte // what was read and not handed on is in[r:w]
+	in    []byte // what was read and not passed on is in[r:w]
 	r, w  int
 	out   []byte // a frame in the place of one that was read
 	pass  int    // bytes of a frame of amqp091-go's that are still to come
 	skip  int    // bytes of a frame that are still to come, not looked at
-	found []reply
+	found []window.Reply
 }
 
 func newTap(conn net.Conn, silence time.Duration) *tap {
@@ -336,13 +324,12 @@ func (t *tap) method(b []byte) error {
 		if len(args) < 9 {
 			return errShort
 		}
-		kind := ack
-		if method == basicNack {
-			kind = nack
-		}
-		t.found = append(t.found, reply{kind, binary.BigEndian.Uint64(args), args[8]&1 != 0})
+		t.found = append(t.found, window.Reply{
+			Number:  binary.BigEndian.Uint64(args), // the delivery tag
+			Through: args[8]&1 != 0, Refused: method == basicNack,
+		})
 	case class == classBasic && method == basicReturn:
-		t.found = append(t.found, reply{kind: returned})
+		t.returned()
 	case class == classChannel && method == channelClose:
 		if len(args) < 2 {
 			return errShort

@@ -89,7 +89,7 @@ func (f Format) Append(dst []byte, ev *sinks.Event) ([]byte, error) {
 		binary.BigEndian.PutUint32(dst[start+1:], uint32(len(dst)-start-5))
 		return dst, nil
 	}
-	return append(msgpack.AppendRawHeader(dst, len(data)), data...), nil
+	return msgpack.AppendRaw(dst, data), nil
 }
 
 // appendEnvelope appends the payload as Discord sent it, but for white space and the

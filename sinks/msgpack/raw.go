@@ -16,3 +16,7 @@ func AppendRawHeader(dst []byte, n int) []byte {
 	}
 	return binary.BigEndian.AppendUint32(append(dst, 0xdb), uint32(n))
 }
+
+// AppendRaw appends text as a raw string of the old specification, which every decoder takes for
+// a string: so the old gateway wrote JSON.
+func AppendRaw(dst, text []byte) []byte { return append(AppendRawHeader(dst, len(text)), text...) }

@@ -4,7 +4,6 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -16,9 +15,7 @@ import (
 
 	"sluice/sinks"
 	"sluice/sinks/broker"
-	"sluice/sinks/msgpack"
-	"sluice/sinks/stdio"
-	"sluice/wire"
+	"sluice/sinks/commands"
 )
 
 // CommandOptions are the settings of ReadCommands. All are required but Total and
@@ -73,9 +70,9 @@ const (
 	// ackPause gathers acknowledgements; ackRetry follows those that failed.
 	ackPause = 20 * time.Millisecond
 	ackRetry = time.Second
-	// handedOnFor is how long a command for another process stays in its stream, as
+	// forwardedFor is how long a command for another process stays in its stream, as
 	// with the old gateway.
-	handedOnFor = time.Hour
+	forwardedFor = time.Hour
 	// leastRound is how long a read takes on average at the least, when quickRounds before it
 	// have brought nothing.
 	leastRound  = 60 * time.Millisecond
@@ -103,13 +100,12 @@ type commandReader struct {
 	next, round int
 	// A shard that holds as much as it may must not hold up the others. What comes for it
 	// is left where it is, pending with this consumer, and so is all that
-	// follows, to keep the order. Once the shard has room, everything that is pending is
+	// follows, to keep the order. Once the shard has headroom, everything that is pending is
 	// passed over again.
 	left      map[int]int // by shard: how many it may hold for that to be of use
 	leftCount int         // entries
 	passed    time.Time   // the beginning of the last pass
 	repass    time.Time   // when the next may begin
-	perShard  int         // the bound of holds
 	// Since when shards take no more, when that was looked at last, and when it was logged.
 	stalled               map[int]time.Time
 	looked, stalledLogged time.Time
@@ -119,10 +115,12 @@ type commandReader struct {
 	idle   int
 	unread limit // the lines about what XPENDING refuses
 
-	mu    sync.Mutex
-	held  map[entryID]int // the shard of what is read and not yet acknowledged; -1: none
-	holds map[int]int     // how many, by shard
-	acks  []entryID
+	router commands.Router
+	quota  commands.Quota // until the acknowledgement
+
+	mu   sync.Mutex
+	held map[entryID]int // the shard of what is read and not yet acknowledged, or noShard
+	acks []entryID
 	// What was acknowledged since the last read began, which may still give it.
 	acked map[entryID]struct{}
 }
@@ -130,19 +128,22 @@ type commandReader struct {
 // entryID is an entry of a stream.
 type entryID struct{ stream, id string }
 
+// noShard is the shard of what counts against none: what is refused, gone, or forwarded.
+const noShard = -1
+
 // ReadCommands reads commands until ctx is done, through whatever happens to Redis. A
-// command is acknowledged when it is on its way to Discord, or at once when it is
-// none: what is wrong with it is told. One for a shard that another process runs is
-// handed on in the stream of the shard's number. A shard that takes no more commands
+// command is acknowledged when it is in flight to Discord, or at once when it is
+// none: what is wrong with it is logged. One for a shard that another process runs is
+// forwarded in the stream of the shard's number. A shard that takes no more commands
 // does not hold up those of others.
 func ReadCommands(ctx context.Context, o CommandOptions) {
 	r := &commandReader{CommandOptions: o, outage: broker.Outage{Log: o.Log, Broker: "redis", Commands: true},
 		count: readCount / 4, last: make(map[string]string), left: make(map[int]int),
-		perShard: shardHeld(len(o.Shards)), held: make(map[entryID]int), holds: make(map[int]int), acked: make(map[entryID]struct{})}
-	r.Total = max(r.Total, len(o.Shards), 1)
-	r.streams = []string{"SEND"}
+		router: commands.Router{Total: max(o.Total, len(o.Shards), 1), Send: o.Send},
+		quota:  commands.Quota{PerShard: shardHeld(len(o.Shards))}, held: make(map[entryID]int), acked: make(map[entryID]struct{})}
+	r.streams = []string{commands.Send}
 	if o.Discordjs {
-		r.streams = append(r.streams, stdio.DiscordjsCommands)
+		r.streams = append(r.streams, commands.Discordjs)
 	}
 	for _, id := range o.Shards {
 		r.streams = append(r.streams, strconv.Itoa(id))
@@ -221,7 +222,7 @@ func shardHeld(shards int) int {
 	return min(max(maxHeld/max(shards, 1), minShardHeld), maxShardHeld)
 }
 
-// readOnce reads what there is, or waits shortly for it, and hands it on.
+// readOnce reads what there is, or waits shortly for it, and routes it.
 func (r *commandReader) readOnce(ctx context.Context) error {
 	if now := time.Now(); (r.undone == nil || r.claims) && now.Sub(r.claimed) >= r.Timeout/3 {
 		r.claims = true
@@ -230,11 +231,11 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 		}
 		r.claims = false
 		if r.pending() {
-			r.pass() // which tells Redis that this consumer lives, for other processes to see
+			r.pass() // for other processes to see in Redis that this consumer lives
 		}
 		r.claimed = now
 	}
-	if r.undone == nil && r.hasRoom() {
+	if r.undone == nil && r.hasHeadroom() {
 		r.pass()
 	}
 	r.mu.Lock()
@@ -263,7 +264,7 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 				fresh = true
 			}
 			if at := (entryID{s, e.ID}); !r.holding(at) {
-				r.handle(ctx, at, e.FieldValues)
+				delivery{r, at}.handle(ctx, e.FieldValues)
 			}
 		}
 	}
@@ -330,16 +331,14 @@ func (r *commandReader) pass() {
 	r.passed = time.Now()
 }
 
-// hasRoom reports whether a shard for which commands were left can hold a good deal of
+// hasHeadroom reports whether a shard for which commands were left can hold a good deal of
 // them, and it is time to look.
-func (r *commandReader) hasRoom() bool {
+func (r *commandReader) hasHeadroom() bool {
 	if len(r.left) == 0 || time.Now().Before(r.repass) {
 		return false
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for shard, most := range r.left {
-		if r.holds[shard] <= most {
+		if r.quota.Held(shard) <= most {
 			return true
 		}
 	}
@@ -352,18 +351,16 @@ func (r *commandReader) from(stream string) string {
 	if r.undone != nil {
 		return r.undone[stream]
 	}
-	if shard, err := strconv.Atoi(stream); err == nil && r.full(shard) {
+	if shard, err := strconv.Atoi(stream); err == nil && (r.isLeft(shard) || r.quota.Held(shard) >= r.quota.PerShard) {
 		return ""
 	}
 	return ">"
 }
 
-// full reports whether a shard takes no more for now.
-func (r *commandReader) full(shard int) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// isLeft reports whether commands for a shard were left with Redis.
+func (r *commandReader) isLeft(shard int) bool {
 	_, left := r.left[shard]
-	return left || r.holds[shard] >= r.perShard
+	return left
 }
 
 // claim takes over what lies with consumers that do nothing any more. It is read with
@@ -387,89 +384,4 @@ func (r *commandReader) claim(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// handle hands a command on, leaves it with Redis, or gives it up.
-func (r *commandReader) handle(ctx context.Context, at entryID, fields map[string]string) {
-	if fields == nil {
-		r.hold(at, -1)
-		r.done(at) // it has been trimmed
-		return
-	}
-	value, ok := fields["data"]
-	if !ok {
-		r.refuse(at, errors.New("the entry has no field data"))
-		return
-	}
-	c, err := stdio.ParseEvent(at.stream, []byte(value))
-	if err != nil {
-		r.refuse(at, err)
-		return
-	}
-	c.Sent = func() { r.done(at) }
-	shard := c.Shard
-	if c.Guild != 0 {
-		shard = wire.ShardOf(c.Guild, r.Total)
-	}
-	if r.full(shard) {
-		r.leave(at, shard)
-		return
-	}
-	r.hold(at, shard)
-	err = r.Send(ctx, c)
-	var elsewhere *sinks.NotLocalError
-	switch {
-	case err == nil:
-	case errors.Is(err, sinks.ErrQueueFull):
-		r.release(at)
-		r.leave(at, shard)
-	case errors.As(err, &elsewhere):
-		r.handOn(ctx, at, elsewhere.Shard, c.Packet)
-	case ctx.Err() == nil && !errors.Is(err, sinks.ErrStopped):
-		r.refuse(at, err)
-	}
-}
-
-// leave leaves a command with Redis until its shard has room, and refuses it when too
-// many lie there.
-func (r *commandReader) leave(at entryID, shard int) {
-	if r.leftCount >= maxLeft && r.undone == nil {
-		r.refuse(at, fmt.Errorf("%d commands wait for shards that take no more; this one for shard %d", r.leftCount, shard))
-		return
-	}
-	if _, ok := r.left[shard]; !ok {
-		r.mu.Lock()
-		r.left[shard] = r.holds[shard] / 2
-		r.mu.Unlock()
-	}
-	r.leftCount++
-}
-
-// handOn puts a packet into the stream of a shard that another process runs.
-func (r *commandReader) handOn(ctx context.Context, at entryID, shard int, packet []byte) {
-	value := append(msgpack.AppendRawHeader(nil, len(packet)), packet...)
-	since := strconv.FormatInt(time.Now().Add(-handedOnFor).UnixMilli(), 10)
-	err := r.client.Do(ctx, r.client.B().Xadd().Key(strconv.Itoa(shard)).Minid().Almost().Threshold(since).Id("*").
-		FieldValue().FieldValue("data", rueidis.BinaryString(value)).Build()).Error()
-	if err == nil {
-		r.done(at)
-		return
-	}
-	r.release(at) // it stays with this consumer, and is read again
-	if _, refused := rueidis.IsRedisErr(err); refused {
-		// Perhaps it is this stream alone, and no reason to hold up the others.
-		r.Log.Warn("command not forwarded; retrying", "stream", strconv.Itoa(shard), "entry", at.id, "error", err)
-		r.leave(at, shard)
-		r.repass = time.Now().Add(retryPause)
-		return
-	}
-	r.pass()
-	pause(ctx, r.outage.Failed(err, remedyFor(err)))
-}
-
-// refuse tells of a command that is none, and is done with it.
-func (r *commandReader) refuse(at entryID, err error) {
-	r.Log.Warn("command refused", "stream", at.stream, "entry", at.id, "error", err)
-	r.hold(at, -1)
-	r.done(at)
 }

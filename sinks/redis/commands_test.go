@@ -142,14 +142,14 @@ func (w *commandWorld) wait(what string, holds func() bool) {
 	}
 }
 
-func rawString(s string) string { return string(msgpack.AppendRawHeader(nil, len(s))) + s }
+func rawString(s string) string { return string(msgpack.AppendRaw(nil, []byte(s))) }
 
 func packet(n int) string { return fmt.Sprintf(`{"op":8,"d":%d}`, n) }
 
 var allStreams = []string{"SEND", "gateway_send", "0", "1", "2", "3"}
 
 // 10,000 commands arrive once and in order, while the process that reads them is
-// started anew twice, each time with some not yet on their way to Discord.
+// started anew twice, each time with some not yet in flight to Discord.
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	w := newCommandWorld(t)
@@ -231,17 +231,17 @@ func TestCommandStreams(t *testing.T) {
 		t.Errorf("got %v", f.got)
 	}
 	f.mu.Unlock()
-	// One for a shard of another process is handed on.
+	// One for a shard of another process is forwarded.
 	w.add("SEND", rawString(fmt.Sprintf(`{"guild_id":"%d","packet":%s}`, 5<<22, packet(4))))
-	w.wait("hand-over", func() bool { return strings.Contains(w.srv.CLI("XRANGE", "5", "-", "+"), packet(4)) })
+	w.wait("forwarding", func() bool { return strings.Contains(w.srv.CLI("XRANGE", "5", "-", "+"), packet(4)) })
 	entry, err := w.bot.Do(t.Context(), w.bot.B().Xrange().Key("5").Start("-").End("+").Build()).AsXRange()
 	if err != nil || len(entry) != 1 || entry[0].FieldValues["data"] != rawString(packet(4)) || len(entry[0].FieldValues) != 1 {
-		t.Errorf("handed on: %q, %v", entry, err)
+		t.Errorf("forwarded: %q, %v", entry, err)
 	}
 	w.wait("acknowledgements", func() bool { return w.pending(allStreams...) == 0 })
 }
 
-// What is no command is acknowledged and told, and harms nothing.
+// What is no command is acknowledged and logged, and harms nothing.
 func TestPoisonousCommands(t *testing.T) {
 	t.Parallel()
 	w := newCommandWorld(t)
@@ -257,7 +257,7 @@ func TestPoisonousCommands(t *testing.T) {
 	w.wait("the good one", func() bool { return f.count() == 1 })
 	w.wait("acknowledgements", func() bool { return w.pending(allStreams...) == 0 })
 	if n := strings.Count(w.log.String(), "command refused"); n != len(bad)+1 {
-		t.Errorf("told %d times, want %d\n%s", n, len(bad)+1, w.log.String())
+		t.Errorf("logged %d times, want %d\n%s", n, len(bad)+1, w.log.String())
 	}
 	if strings.Contains(w.log.String(), "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx") {
 		t.Error("the log has a large value in it")
@@ -411,7 +411,7 @@ func TestHeldCommandsAreNotClaimed(t *testing.T) {
 }
 
 // A stream in which nothing can be put is no reason to hold up other shards.
-func TestHandOnRefused(t *testing.T) {
+func TestForwardRefused(t *testing.T) {
 	t.Parallel()
 	w := newCommandWorld(t)
 	w.srv.CLI("SET", "5", "no stream")

@@ -71,11 +71,11 @@ func (p *pacer) wait(ctx context.Context, address string) error {
 // allocates nothing. One goroutine reads, and one writes.
 type guardedConn struct {
 	net.Conn
-	commands commands
-	replies  replies
-	asked    atomic.Int64 // commands without a reply
-	pubsub   atomic.Bool  // a subscription was sent, as to a Sentinel: its messages are no replies
-	err      error        // of the reader
+	sent    framing
+	replies replies
+	asked   atomic.Int64 // commands without a reply
+	pubsub  atomic.Bool  // a subscription was sent, as to a Sentinel: its messages are no replies
+	err     error        // of the reader
 }
 
 // ReplyError is a reply that is no RESP, or larger than any that Redis gives to the gateway.
@@ -88,7 +88,7 @@ func (e *ReplyError) Error() string { return "redis: the server's reply " + e.Re
 
 // Write sends commands.
 func (c *guardedConn) Write(p []byte) (int, error) {
-	n, subscribes := c.commands.feed(p)
+	n, subscribes := c.sent.feed(p)
 	if subscribes {
 		c.pubsub.Store(true)
 	}
@@ -116,8 +116,8 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// commands follows the framing of what is sent, which is arrays of bulk strings.
-type commands struct {
+// framing follows what is sent, which is arrays of bulk strings.
+type framing struct {
 	number int
 	array  bool // number is that of a command's arguments, not the length of one
 	name   bool // the next argument is the command's name
@@ -125,7 +125,7 @@ type commands struct {
 }
 
 // feed returns how many commands begin in p, and whether one subscribes.
-func (c *commands) feed(p []byte) (begun int, subscribes bool) {
+func (c *framing) feed(p []byte) (begun int, subscribes bool) {
 	for i := 0; i < len(p); i++ {
 		if c.skip > 0 {
 			n := min(c.skip, len(p)-i)

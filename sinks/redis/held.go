@@ -1,4 +1,4 @@
-// This file knows which commands are held, and has those acknowledged that are done.
+// This file has the commands that are held, and acknowledges those that are done.
 
 package redis
 
@@ -28,25 +28,21 @@ func (r *commandReader) holding(at entryID) bool {
 	return held || acked
 }
 
-// hold notes that an entry was read, for a shard.
-func (r *commandReader) hold(at entryID, shard int) {
+// note notes that an entry was read, and for which shard it counts.
+func (r *commandReader) note(at entryID, shard int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.held[at]; !ok {
-		r.held[at] = shard
-		r.holds[shard]++
-	}
+	r.held[at] = shard
 }
 
 // release notes that an entry is not held any more.
 func (r *commandReader) release(at entryID) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if shard, ok := r.held[at]; ok {
-		delete(r.held, at)
-		if r.holds[shard]--; r.holds[shard] == 0 {
-			delete(r.holds, shard)
-		}
+	shard, ok := r.held[at]
+	delete(r.held, at)
+	r.mu.Unlock()
+	if ok && shard != noShard {
+		r.quota.Release(shard)
 	}
 }
 
@@ -122,30 +118,26 @@ func (r *commandReader) logStalled(now time.Time) {
 			since[shard] = r.stalled[shard]
 		}
 	}
-	var shards []int
-	held := 0
-	r.mu.Lock()
-	for shard, n := range r.holds {
-		if shard >= 0 && n >= r.perShard { // -1: refused
-			note(shard)
-		}
+	for _, shard := range r.quota.Full() {
+		note(shard)
 	}
 	for shard := range r.left {
 		note(shard)
 	}
+	var shards []int
+	held := 0
 	for shard, at := range since {
 		if now.Sub(at) >= time.Minute {
 			shards = append(shards, shard)
-			held += r.holds[shard]
+			held += r.quota.Held(shard)
 		}
 	}
-	r.mu.Unlock()
 	r.stalled = since
 	if len(shards) == 0 || now.Sub(r.stalledLogged) < time.Minute {
 		return
 	}
 	r.stalledLogged = now
 	slices.Sort(shards)
-	r.Log.Warn("commands stay in redis: their shards take no more", "commands", r.leftCount, "held", held,
+	r.Log.Warn("commands left in Redis; their shards take no more", "commands", r.leftCount, "held", held,
 		"shards", len(shards), "first_shards", shards[:min(len(shards), 5)])
 }

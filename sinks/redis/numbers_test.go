@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sluice/sinks"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sluice/sinks"
+	"sluice/sinks/commands"
 )
 
 // All shards together hold 100,000 commands, one 1,000 at most and 100 at least.
@@ -44,20 +46,23 @@ func TestCountOf(t *testing.T) {
 func TestLeftCommandsAreBounded(t *testing.T) {
 	var log bytes.Buffer
 	r := &commandReader{CommandOptions: CommandOptions{Log: slog.New(slog.NewTextHandler(&log, nil))}, left: make(map[int]int),
-		held: make(map[entryID]int), holds: map[int]int{7: 90}}
+		held: make(map[entryID]int), quota: commands.Quota{PerShard: 100}}
+	for range 90 {
+		r.quota.Hold(7)
+	}
 	for i := range 100_000 {
-		r.leave(entryID{"SEND", fmt.Sprint(i)}, 7)
+		delivery{r, entryID{"SEND", fmt.Sprint(i)}}.Later(t.Context(), 7, nil)
 	}
 	if r.leftCount != 100_000 || log.Len() > 0 || r.left[7] != 45 {
 		t.Fatalf("%d are left, until the shard holds %d: %s", r.leftCount, r.left[7], &log)
 	}
-	r.leave(entryID{"SEND", "next"}, 7)
+	delivery{r, entryID{"SEND", "next"}}.Later(t.Context(), 7, nil)
 	if r.leftCount != 100_000 || strings.Count(log.String(), "command refused") != 1 || len(r.acks) != 1 {
 		t.Errorf("%d are left, %d acknowledged: %s", r.leftCount, len(r.acks), &log)
 	}
 	// What was read before is never refused for it.
 	r.undone = map[string]string{"SEND": "0"}
-	r.leave(entryID{"SEND", "old"}, 7)
+	delivery{r, entryID{"SEND", "old"}}.Later(t.Context(), 7, nil)
 	if r.leftCount != 100_001 || len(r.acks) != 1 {
 		t.Errorf("%d are left, %d acknowledged", r.leftCount, len(r.acks))
 	}
@@ -225,7 +230,7 @@ func TestBounds(t *testing.T) {
 		{"bytes of a dedup position", maxMark, 65536},
 		{"sessions that a dedup position remembers", keptBefore, 3},
 		{"commands that are claimed at once", prefetch, 256},
-		{"how long a forwarded command is kept", handedOnFor, time.Hour},
+		{"how long a forwarded command is kept", forwardedFor, time.Hour},
 		{"how long a command waits that could not be forwarded", retryPause, 2 * time.Second},
 		{"how long a read waits", readBlock, 500 * time.Millisecond},
 		{"how long acknowledgements are gathered", ackPause, 20 * time.Millisecond},

@@ -1,4 +1,4 @@
-// This file reads the entries of streams, as many at a time as a reply has room for.
+// This file reads the entries of streams, as many at a time as fit a reply.
 
 package redis
 
@@ -98,7 +98,7 @@ func (r *commandReader) tooLarge(ctx context.Context, asked []string, err error)
 	default:
 		r.undone[stream] = id
 		if !r.holding(at) {
-			r.refuse(at, fmt.Errorf("not read: %w", err))
+			delivery{r, at}.Refuse(fmt.Errorf("not read: %w", err))
 		}
 	}
 	return nil

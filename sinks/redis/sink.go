@@ -78,7 +78,7 @@ type fence struct {
 
 // batch is the events of one call of Publish.
 type batch struct {
-	events []sinks.Event // lent
+	events []sinks.Event // borrowed
 	at     time.Time
 	acked  func(n int)
 	text   []byte // holds the arguments

@@ -11,17 +11,16 @@ import (
 	"sluice/sinks/msgpack"
 )
 
-// headRoom is more than appendHead and appendTail add to an event with a plain
+// headroom is more than appendHead and appendTail add to an event with a plain
 // name and session besides these.
-const headRoom = 96
+const headroom = 96
 
 // appendHead appends what stands before the event's data, which is size bytes
 // long.
 func (f Format) appendHead(dst []byte, ev *sinks.Event, size int) []byte {
 	if f == MsgPack {
 		dst = append(dst, "\x82\xa5event"...)
-		dst = msgpack.AppendRawHeader(dst, len(ev.Type))
-		dst = append(dst, ev.Type...)
+		dst = msgpack.AppendRaw(dst, ev.Type)
 		dst = append(dst, "\xa4data"...)
 		return msgpack.AppendRawHeader(dst, size)
 	}

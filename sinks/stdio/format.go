@@ -25,7 +25,7 @@
 //
 // # Input
 //
-// ReadCommands takes JSON lines and MessagePack maps in any order:
+// ReadCommands takes JSON lines and MessagePack maps in any order (package commands):
 //
 //	{"shard":3,"packet":{"op":3,"d":{…}}}
 //	{"guild_id":"81384788765712384","packet":{"op":8,"d":{…}}}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"sluice/sinks"
+	"sluice/sinks/commands"
 	"sluice/sinks/msgpack"
 )
 
@@ -35,7 +36,7 @@ func item(input string) (c sinks.Command, err error) {
 	return c, err
 }
 
-func raw(s string) string { return string(msgpack.AppendRawHeader(nil, len(s))) + s }
+func raw(s string) string { return string(msgpack.AppendRaw(nil, []byte(s))) }
 
 // quote returns s as a JSON string.
 func quote(s string) string {
@@ -58,15 +59,15 @@ var jsonForms = []form{
 		return item("\x82\xa5event\xa13\xa4data" + raw(p))
 	}},
 	{"stream SEND, raw", func(p string) (sinks.Command, error) {
-		return ParseEvent("SEND", []byte(raw(`{"shard":3,"packet":`+p+"}")))
+		return commands.Parse("SEND", []byte(raw(`{"shard":3,"packet":`+p+"}")))
 	}},
 	{"stream SEND, JSON", func(p string) (sinks.Command, error) {
-		return ParseEvent("SEND", []byte(`{"shard":3,"packet":`+p+"}"))
+		return commands.Parse("SEND", []byte(`{"shard":3,"packet":`+p+"}"))
 	}},
-	{"stream of a shard, raw", func(p string) (sinks.Command, error) { return ParseEvent("3", []byte(raw(p))) }},
-	{"stream of a shard, JSON", func(p string) (sinks.Command, error) { return ParseEvent("3", []byte(p)) }},
+	{"stream of a shard, raw", func(p string) (sinks.Command, error) { return commands.Parse("3", []byte(raw(p))) }},
+	{"stream of a shard, JSON", func(p string) (sinks.Command, error) { return commands.Parse("3", []byte(p)) }},
 	{"gateway_send, JSON", func(p string) (sinks.Command, error) {
-		return ParseEvent("gateway_send", []byte(`{"shardId":3,"payload":`+p+"}"))
+		return commands.Parse("gateway_send", []byte(`{"shardId":3,"payload":`+p+"}"))
 	}},
 }
 
@@ -79,11 +80,11 @@ var packedForms = []form{
 	}},
 	{"map with a shard's number", func(p string) (sinks.Command, error) { return item("\x82\xa5event\xa13\xa4data" + p) }},
 	{"stream SEND", func(p string) (sinks.Command, error) {
-		return ParseEvent("SEND", []byte("\x82\xa5shard\x03\xa6packet"+p))
+		return commands.Parse("SEND", []byte("\x82\xa5shard\x03\xa6packet"+p))
 	}},
-	{"stream of a shard", func(p string) (sinks.Command, error) { return ParseEvent("3", []byte(p)) }},
+	{"stream of a shard", func(p string) (sinks.Command, error) { return commands.Parse("3", []byte(p)) }},
 	{"gateway_send", func(p string) (sinks.Command, error) {
-		return ParseEvent("gateway_send", []byte("\x82\xa7shardId\x03\xa7payload"+p))
+		return commands.Parse("gateway_send", []byte("\x82\xa7shardId\x03\xa7payload"+p))
 	}},
 }
 
@@ -172,7 +173,7 @@ func TestIntegerSnowflakes(t *testing.T) {
 		t.Errorf("guild_id beside the packet: %+v, %v", c, err)
 	}
 	for _, value := range []string{`{"guild_id":81385349955190785,"packet":{}}`, raw(`{"guild_id":81385349955190785,"packet":{}}`)} {
-		if c, err := ParseEvent("SEND", []byte(value)); err == nil || !strings.Contains(err.Error(), "may have lost digits") {
+		if c, err := commands.Parse("SEND", []byte(value)); err == nil || !strings.Contains(err.Error(), "may have lost digits") {
 			t.Errorf("%q: %+v, %v", value, c, err)
 		}
 	}

@@ -10,15 +10,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"sluice/sinks"
 	"strconv"
 	"unicode/utf8"
+
+	"sluice/sinks"
+	"sluice/sinks/commands"
+	"sluice/sinks/msgpack"
 )
 
 const (
 	// maxItem bounds a command in bytes, a JSON line without its line feed.
-	// Discord takes packets of 4 kB.
-	maxItem = 1 << 20
+	maxItem = commands.MaxSize
 	// maxSkipped bounds a MessagePack value that is read to its end although
 	// it is refused for its size. One that goes on longer is taken for broken.
 	maxSkipped = 16 << 20
@@ -62,9 +64,9 @@ type reader struct {
 	send func(sinks.Command) error
 	log  *slog.Logger
 
-	item  []byte // the item under way, at most maxItem bytes of it
+	item  []byte // the item that is being read, at most maxItem bytes of it
 	size  int    // bytes of the item, those not kept in item included
-	line  int    // number of the line under way; line feeds within MessagePack do not count
+	line  int    // number of the line that is being read; line feeds within MessagePack do not count
 	count int    // MessagePack items so far
 }
 
@@ -99,10 +101,10 @@ func (r *reader) next() error {
 		return err
 	case c == '{':
 		return r.jsonLine()
-	case shapeOf(c).kind == kindMap:
+	case msgpack.HeadOf(c).Kind == msgpack.Map:
 		// Two of these bytes also begin letters. They count with fewer than
 		// 256 pairs, and letters do not go on with a zero.
-		if b, _ := r.br.Peek(2); shapeOf(c).width == 0 || len(b) == 2 && b[1] == 0 {
+		if b, _ := r.br.Peek(2); msgpack.HeadOf(c).Width == 0 || len(b) == 2 && b[1] == 0 {
 			return r.msgPackItem()
 		}
 	}
@@ -117,14 +119,22 @@ func (r *reader) jsonLine() error {
 	if err != nil && err != io.EOF {
 		return err
 	}
-	if r.size > maxItem {
-		r.refuse("line", line, tooLong(r.size), r.item)
-	} else if c, bad := parseCommand(r.item); bad != nil {
-		r.refuse("line", line, bad, r.item)
-	} else if bad := r.send(c); bad != nil {
-		r.refuse("line", line, bad, r.item)
-	}
+	r.take("line", line)
 	return err
+}
+
+// take takes the item for a command.
+func (r *reader) take(unit string, number int) {
+	err := commands.TooLong(r.size, maxItem)
+	if r.size <= maxItem {
+		var c sinks.Command
+		if c, err = commands.ParseItem(r.item); err == nil {
+			err = r.send(c)
+		}
+	}
+	if err != nil {
+		r.refuse(unit, number, err, r.item)
+	}
 }
 
 // msgPackItem reads a MessagePack map and takes it for a command.
@@ -142,25 +152,8 @@ func (r *reader) msgPackItem() error {
 		r.refuse("item", r.count, bad, r.item)
 		return r.readLine(false)
 	}
-	if r.size > maxItem {
-		r.refuse("item", r.count, tooLong(r.size), r.item)
-		return nil
-	}
-	text, bad := appendJSONOf(nil, r.item)
-	if bad == nil {
-		var c sinks.Command
-		if c, bad = parseCommand(text); bad == nil {
-			bad = r.send(c)
-		}
-	}
-	if bad != nil {
-		r.refuse("item", r.count, bad, r.item)
-	}
+	r.take("item", r.count)
 	return nil
-}
-
-func tooLong(size int) error {
-	return fmt.Errorf("a command of %d bytes is too long; it may have up to %d", size, maxItem)
 }
 
 // readMap reads a MessagePack map into item. bad says why it is none whose end
@@ -176,8 +169,8 @@ func (r *reader) readMap() (bad, err error) {
 		}
 		if top == 1 && left[top]%2 == 0 {
 			// What is no key is rather the next command, and this one cut off.
-			if b, _ := r.br.Peek(1); len(b) == 1 && !isKey(b[0]) {
-				return errKey, nil
+			if b, _ := r.br.Peek(1); len(b) == 1 && !msgpack.HeadOf(b[0]).Kind.IsKey() {
+				return msgpack.ErrKey, nil
 			}
 		}
 		left[top]--
@@ -185,26 +178,26 @@ func (r *reader) readMap() (bad, err error) {
 		if err != nil {
 			return nil, err
 		}
-		sh := shapeOf(c)
-		n := sh.n
-		for range sh.width {
+		head := msgpack.HeadOf(c)
+		n := head.N
+		for range head.Width {
 			if c, err = r.readByte(); err != nil {
 				return nil, err
 			}
 			n = n<<8 | uint64(c)
 		}
-		switch sh.kind {
-		case kindNone:
-			return errors.New("broken MessagePack: c1 begins no value"), nil
-		case kindMap, kindArray:
-			if sh.kind == kindMap {
+		switch head.Kind {
+		case msgpack.Invalid:
+			return msgpack.ErrInvalid, nil
+		case msgpack.Map, msgpack.Array:
+			if head.Kind == msgpack.Map {
 				n *= 2
 			}
-			if left = append(left, n); len(left) > maxDepth {
-				return fmt.Errorf("the MessagePack value is nested more than %d deep", maxDepth), nil
+			if left = append(left, n); len(left) > 1+msgpack.MaxDepth {
+				return msgpack.ErrDepth, nil
 			}
 			continue
-		case kindExt:
+		case msgpack.Ext:
 			n++ // the type
 		}
 		if uint64(r.size)+n > maxSkipped {
@@ -264,7 +257,7 @@ func (r *reader) readLine(text bool) error {
 			return err
 		}
 		c := b[0]
-		if shapeOf(c).kind == kindMap && (!text || last < utf8.RuneSelf) {
+		if msgpack.HeadOf(c).Kind == msgpack.Map && (!text || last < utf8.RuneSelf) {
 			if b, _ := r.br.Peek(longestStart); beginsCommand(b) {
 				return nil
 			}
@@ -283,7 +276,27 @@ func (r *reader) readLine(text bool) error {
 	}
 }
 
-// arrived returns what can be shown of the line under way without waiting for
+// longestStart is the longest that beginsCommand looks at.
+const longestStart = 1 + 1 + len("guild_id")
+
+// beginsCommand reports whether b begins as a command's map does, with one of
+// its keys first.
+func beginsCommand(b []byte) bool {
+	if len(b) < 2 || b[0]&^0x0f != 0x80 || b[1]&^0x1f != 0xa0 { // a map, and a string as its key, that are short
+		return false
+	}
+	n := int(b[1] & 0x1f)
+	if len(b) < 2+n {
+		return false
+	}
+	switch string(b[2 : 2+n]) {
+	case "event", "data", "shard", "guild_id", "packet":
+		return true
+	}
+	return false
+}
+
+// arrived returns what can be shown of the line that is being read without waiting for
 // the rest of it.
 func (r *reader) arrived() []byte {
 	b, _ := r.br.Peek(min(r.br.Buffered(), maxExcerpt+1))
@@ -295,7 +308,7 @@ func (r *reader) arrived() []byte {
 
 // refuse logs why an item is refused.
 func (r *reader) refuse(unit string, number int, why error, item []byte) {
-	r.log.Warn("command refused", unit, number, "reason", why, "input", excerpt(item))
+	r.log.Warn("command refused", unit, number, "error", why, "input", excerpt(item))
 }
 
 // excerpt returns the beginning of item with everything in it that is not

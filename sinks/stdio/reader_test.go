@@ -13,15 +13,17 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sluice/sinks"
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"sluice/sinks"
+	"sluice/sinks/msgpack"
 )
 
 // records is a slog.Handler for one goroutine that keeps what ReadCommands logs.
 type records struct {
-	lines []string // "unit number: reason"
+	lines []string // "unit number: error"
 	input []string // the excerpts
 }
 
@@ -35,7 +37,7 @@ func (r *records) Handle(_ context.Context, rec slog.Record) error {
 		switch a.Key {
 		case "line", "item":
 			line = fmt.Sprintf("%s %v: ", a.Key, a.Value)
-		case "reason":
+		case "error":
 			line += a.Value.String()
 		case "input":
 			r.input = append(r.input, a.Value.String())
@@ -193,7 +195,7 @@ func TestBadLines(t *testing.T) {
 // TestBadItems is the same of MessagePack. Where the end of the bad item cannot
 // be known, the next is found by its key.
 func TestBadItems(t *testing.T) {
-	deep := strings.Repeat("\x91", maxDepth)
+	deep := strings.Repeat("\x91", msgpack.MaxDepth)
 	long := strings.Repeat("\n{\x82\x00", maxItem/4+1)
 	for _, tt := range []struct{ name, item, want string }{
 		{"empty map", "\x80", `packet is missing; a command is {"shard":0,"packet":{…}}, {"guild_id":"…","packet":{…}} or {"event":"SEND","data":{…}}`},

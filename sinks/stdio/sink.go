@@ -73,7 +73,7 @@ func (s *Sink) add(ev *sinks.Event) {
 	if len(data) == 0 {
 		data = []byte("null")
 	}
-	copied := headRoom + len(ev.Type) + len(ev.Session)
+	copied := headroom + len(ev.Type) + len(ev.Session)
 	if len(data) < direct {
 		copied += len(data)
 	}

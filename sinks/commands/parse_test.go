@@ -1,6 +1,6 @@
 // This file tests the commands that come from brokers.
 
-package stdio
+package commands
 
 import (
 	"encoding/json"
@@ -13,9 +13,8 @@ import (
 	"sluice/wire"
 )
 
-// Every form of a command that the old gateway took, and the message for every wrong one.
-func TestParseEvent(t *testing.T) {
-	raw := func(s string) string { return string(msgpack.AppendRawHeader(nil, len(s))) + s }
+func TestParse(t *testing.T) {
+	raw := func(s string) string { return string(msgpack.AppendRaw(nil, []byte(s))) }
 	packed := func(s string) string {
 		b, err := msgpack.AppendFromJSON(nil, []byte(s))
 		if err != nil {
@@ -37,9 +36,11 @@ func TestParseEvent(t *testing.T) {
 		{"SEND", raw(`{"shard":5,"packet":` + packet + `}`), 0, 5},
 		{"17", raw(packet), 0, 17},
 		{"17", packed(packet), 0, 17},
+		{"17", packet + " \r\n", 0, 17},
+		{"17", raw("\n" + packet + "\t"), 0, 17},
 		{"gateway_send", packed(`{"payload":` + packet + `,"shardId":3}`), 0, 3},
 	} {
-		c, err := ParseEvent(tt.name, []byte(tt.value))
+		c, err := Parse(tt.name, []byte(tt.value))
 		if err != nil || c.Guild != tt.guild || c.Shard != tt.shard || string(c.Packet) != packet {
 			t.Errorf("%s %.40q: %+v, %v", tt.name, tt.value, c, err)
 		}
@@ -54,19 +55,19 @@ func TestParseEvent(t *testing.T) {
 		{"SEND", `{"guild_id":`, "not JSON"},
 		{"SEND", "\xc1", ""},
 		{"SEND", "\x07", "not a JSON object"},
-		{"SEND", strings.Repeat("x", maxItem+1), "long"},
+		{"SEND", strings.Repeat("x", MaxSize+1), "long"},
 		{"MESSAGE", raw(packet), "no command"},
 		{"-1", raw(packet), "no command"},
 		{"gateway_send", packed(`{"shardId":3}`), "payload is missing"},
 		{"gateway_send", packed(`{"payload":{}}`), "guild_id is missing"},
 	} {
-		if c, err := ParseEvent(tt.name, []byte(tt.value)); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if c, err := Parse(tt.name, []byte(tt.value)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s %.40q: %+v, %v; want %q", tt.name, tt.value, c, err, tt.want)
 		}
 	}
 }
 
-func FuzzParseEvent(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add("SEND", []byte("\xa2{}"))
 	f.Add("3", []byte("\x81\xa2op\x03"))
 	f.Add("gateway_send", []byte(`{"shardId":1,"payload":{"op":3}}`))
@@ -74,7 +75,7 @@ func FuzzParseEvent(f *testing.F) {
 	f.Add("3", []byte(`{"op":31,"d":{"guild_ids":["7","\u0037"]}}`))
 	f.Add("3", []byte(`{"op":8,"d":{"guild_id":"7","query":"\ud83d\ude00","limit":1e3}}`))
 	f.Fuzz(func(t *testing.T, name string, value []byte) {
-		c, err := ParseEvent(name, value)
+		c, err := Parse(name, value)
 		if err != nil {
 			return
 		}

@@ -1,8 +1,9 @@
-// This file makes a command of a JSON object.
+// This file makes commands of what bots write.
 
-package stdio
+package commands
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,16 +11,51 @@ import (
 	"unicode/utf8"
 
 	"sluice/sinks"
+	"sluice/sinks/msgpack"
 	"sluice/wire"
 )
 
-// parseCommand makes a command of text, a JSON object. The command's packet may
-// be a part of text. A guild_id is a string: as a number in JSON it has been through
-// JavaScript's or another language's floating point. One in MessagePack has all its
-// digits, and has been made a string by appendJSONOf.
+// MaxSize bounds a command in bytes. Discord takes packets of 4 kB.
+const MaxSize = 1 << 20
+
+// TooLong is the refusal of a command of size bytes where it may have most.
+func TooLong(size, most int) error {
+	return fmt.Errorf("a command of %d bytes is too long; it may have up to %d", size, most)
+}
+
+const (
+	// Send is the name of commands that say themselves where they go.
+	Send = "SEND"
+	// Discordjs is the name under which RedisGateway of @discordjs/brokers sends
+	// commands: {"shardId":3,"payload":{"op":…,"d":…}}.
+	Discordjs = "gateway_send"
+)
+
+// Parse makes a command of a value that came from a broker under a name: Send,
+// the number of a shard, or Discordjs. The value is one MessagePack value: a
+// string that holds JSON, or a map. A JSON object as it is will do too.
 //
-// The errors say what is wrong and what would be right.
-func parseCommand(text []byte) (sinks.Command, error) {
+// The packet may be a part of value, which is not written to. The errors say what is wrong and
+// what would be right.
+func Parse(name string, value []byte) (sinks.Command, error) {
+	text, err := toJSON(value)
+	if err != nil {
+		return sinks.Command{}, err
+	}
+	if name == Discordjs {
+		return parseDiscordjs(text)
+	}
+	return parseNamed(name, text)
+}
+
+// ParseItem makes a command of an item that has no name but what it holds: a JSON object, or a
+// MessagePack map, with packet beside shard or guild_id, or with the name in event and the value in
+// data. The packet and the errors are as those of Parse.
+func ParseItem(item []byte) (sinks.Command, error) {
+	text, err := toJSON(item)
+	if err != nil {
+		return sinks.Command{}, err
+	}
 	fields, err := parseObject("a command", text)
 	if err != nil {
 		return sinks.Command{}, err
@@ -28,7 +64,6 @@ func parseCommand(text []byte) (sinks.Command, error) {
 	if !isEvent {
 		return routed(fields)
 	}
-
 	var event string
 	if rawEvent[0] != '"' || json.Unmarshal(rawEvent, &event) != nil {
 		return sinks.Command{}, errors.New(`event is not a string; it must be "SEND" or a shard's number, such as "3"`)
@@ -37,28 +72,75 @@ func parseCommand(text []byte) (sinks.Command, error) {
 	if !ok {
 		return sinks.Command{}, errors.New("data is missing beside event")
 	}
-	if data[0] == '"' {
+	return parseNamed(event, data)
+}
+
+// toJSON returns value, which is JSON if it begins an object, and otherwise becomes it.
+func toJSON(value []byte) ([]byte, error) {
+	switch {
+	case len(value) > MaxSize:
+		return nil, TooLong(len(value), MaxSize)
+	case len(value) > 0 && value[0] == '{':
+		return value, nil
+	}
+	text, rest, err := msgpack.AppendJSON(nil, value, holdsSnowflakes)
+	if err == nil && len(rest) > 0 {
+		err = errors.New("something follows the MessagePack value")
+	}
+	return text, err
+}
+
+// holdsSnowflakes reports whether the value of a key is a snowflake or a list of them in every
+// command. As numbers in MessagePack they have all their digits; in JSON they have been through
+// JavaScript's or another language's floating point, and are refused.
+func holdsSnowflakes(key []byte) bool {
+	switch string(key) {
+	case "guild_id", "channel_id", "guild_ids", "user_ids":
+		return true
+	}
+	return false
+}
+
+// parseNamed makes a command of data, JSON or a JSON string that holds it.
+func parseNamed(name string, data []byte) (sinks.Command, error) {
+	if len(data) > 0 && data[0] == '"' {
 		var inner string
 		if err := json.Unmarshal(data, &inner); err != nil {
 			return sinks.Command{}, fmt.Errorf("data: %w", err)
 		}
-		data = json.RawMessage(inner)
+		data = []byte(inner)
 	}
-	if event == "SEND" {
+	if name == Send {
 		fields, err := parseObject("data", data)
 		if err != nil {
 			return sinks.Command{}, err
 		}
 		return routed(fields)
 	}
-	shard, err := strconv.ParseUint(event, 10, 31)
+	shard, err := strconv.ParseUint(name, 10, 31)
 	if err != nil {
-		return sinks.Command{}, fmt.Errorf(`event %.40q is no command; it must be "SEND" or a shard's number, such as "3"`, event)
+		return sinks.Command{}, fmt.Errorf(`event %.40q is no command; it must be "SEND" or a shard's number, such as "3"`, name)
 	}
 	if _, err := parseObject("data", data); err != nil {
 		return sinks.Command{}, err
 	}
-	return sinks.Command{Shard: int(shard), Packet: data}, nil
+	return sinks.Command{Shard: int(shard), Packet: bytes.TrimSpace(data)}, nil
+}
+
+// parseDiscordjs makes a command of what RedisGateway sends.
+func parseDiscordjs(text []byte) (sinks.Command, error) {
+	fields, err := parseObject("the value", text)
+	if err != nil {
+		return sinks.Command{}, err
+	}
+	if _, ok := fields["payload"]; !ok {
+		return sinks.Command{}, errors.New(`payload is missing; a command is {"shardId":0,"payload":{…}}`)
+	}
+	routes := map[string]json.RawMessage{"packet": fields["payload"]}
+	if shard, ok := fields["shardId"]; ok {
+		routes["shard"] = shard
+	}
+	return routed(routes)
 }
 
 // routed makes a command of an object with packet and either shard or guild_id.

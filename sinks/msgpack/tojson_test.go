@@ -1,40 +1,21 @@
-// This file tests the way from MessagePack to JSON.
+// This file tests what MessagePack becomes as JSON.
 
-package stdio
+package msgpack
 
 import (
-	"bufio"
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"encoding/json"
-	"io"
 	"math"
 	"reflect"
 	"strconv"
 	"strings"
 	"testing"
-
-	"sluice/sinks/msgpack"
 )
 
-// toJSON reads the map {"v": <the first value of b>} and returns the JSON of the
-// value and how many bytes it has.
-func toJSON(b []byte) (text []byte, size int, err error) {
-	const head = "\x81\xa1v"
-	r := &reader{br: bufio.NewReader(io.MultiReader(strings.NewReader(head), bytes.NewReader(b)))}
-	bad, err := r.readMap()
-	if err = cmp.Or(err, bad); err == nil {
-		text, err = appendJSONOf(nil, r.item)
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	return text[len(`{"v":`) : len(text)-1], r.size - len(head), nil
-}
+func isID(key []byte) bool { return string(key) == "guild_id" || string(key) == "user_ids" }
 
-// Every type of MessagePack becomes the JSON that it stands for, or an error.
-func TestMsgPackToJSON(t *testing.T) {
+func TestAppendJSON(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"\xc0", "null"},
 		{"\xc2", "false"},
@@ -75,13 +56,51 @@ func TestMsgPackToJSON(t *testing.T) {
 		{"\xdd\x00\x00\x00\x02\x01\x02", "[1,2]"},
 		{"\x80", "{}"},
 		{"\x82\xa1a\x01\xc4\x01b\x80", `{"a":1,"b":{}}`},
+		{"\x82\xa8guild_id\x07\xa1b\x07", `{"guild_id":"7","b":7}`},
+		{"\x81\xa8user_ids\x93\x07\xff\xa17", `{"user_ids":["7",-1,"7"]}`},
+		{"\x81\xa8user_ids\x81\xa1a\x07", `{"user_ids":{"a":7}}`},
 		{"\xde\x00\x01\xa1a\x01", `{"a":1}`},
 		{"\xdf\x00\x00\x00\x01\xa1a\x01", `{"a":1}`},
-		{strings.Repeat("\x91", maxDepth-2) + "\xc0", strings.Repeat("[", maxDepth-2) + "null" + strings.Repeat("]", maxDepth-2)},
+		{strings.Repeat("\x91", MaxDepth) + "\xc0", strings.Repeat("[", MaxDepth) + "null" + strings.Repeat("]", MaxDepth)},
 	} {
-		got, size, err := toJSON([]byte(tt.in + "\x01"))
-		if string(got) != tt.want || err != nil || size != len(tt.in) {
-			t.Errorf("%.40q: %.60s of %d bytes, %v; want %.60s of %d", tt.in, got, size, err, tt.want, len(tt.in))
+		got, rest, err := AppendJSON(nil, []byte(tt.in+"\x01"), isID)
+		if string(got) != tt.want || err != nil || string(rest) != "\x01" {
+			t.Errorf("%.40q: %.60s, then %q, %v; want %.60s", tt.in, got, rest, err, tt.want)
+		}
+	}
+}
+
+// What is no value, or has no form in JSON, is refused, and costs no more than it has bytes.
+func TestAppendJSONRefuses(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{"", "ends too soon"},
+		{"\xc1", "c1 begins no value"},
+		{"\x91\xc1", "c1 begins no value"},
+		{"\xa2a", "ends too soon"},
+		{"\xd9", "ends too soon"},
+		{"\xda\x00", "ends too soon"},
+		{"\xdb\xff\xff\xff\xffa", "ends too soon"},
+		{"\xdd\xff\xff\xff\xff\xc0", "ends too soon"},
+		{"\xdf\xff\xff\xff\xff\xa0\xc0", "ends too soon"},
+		{"\x81", "ends too soon"},
+		{"\x81\xa1a", "ends too soon"},
+		{"\xcf\x01", "ends too soon"},
+		{"\xca\x00\x00\x00", "ends too soon"},
+		{"\xd4\x01", "ends too soon"},
+		{"\xd4\xff\x00", "ext (type -1)"},
+		{"\xc7\x00\x07", "ext (type 7)"},
+		{"\x81\x01\x02", "is not a string"},
+		{"\x81\xc0\x02", "is not a string"},
+		{"\xa1\xff", "not UTF-8"},
+		{"\x81\xa1\xff\x00", "not UTF-8"},
+		{"\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00", "NaN"},
+		{"\xca\xff\x80\x00\x00", "-Inf"},
+		{strings.Repeat("\x91", MaxDepth+1) + "\xc0", "nested more than 100 deep"},
+		{strings.Repeat("\x81\xa0", MaxDepth+1) + "\xc0", "nested more than 100 deep"},
+		{strings.Repeat("\x91", 1<<20), "nested more than 100 deep"},
+	} {
+		if got, _, err := AppendJSON(nil, []byte(tt.in), isID); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%.40q: %.60q, %v; want %q", tt.in, got, err, tt.want)
 		}
 	}
 }
@@ -115,7 +134,7 @@ func encode(dst []byte, v any, turns *int) []byte {
 		if wide {
 			dst = binary.BigEndian.AppendUint32(append(dst, 0xc6), uint32(len(v)))
 		} else {
-			dst = msgpack.AppendRawHeader(dst, len(v))
+			dst = AppendRawHeader(dst, len(v))
 		}
 		return append(dst, v...)
 	case []any:
@@ -138,39 +157,39 @@ func encode(dst []byte, v any, turns *int) []byte {
 	panic("not a value of encoding/json")
 }
 
-// FuzzMsgPackToJSON takes its input for MessagePack, which must give valid JSON
+// FuzzAppendJSON takes its input for MessagePack, which must give valid JSON
 // or an error, and for JSON, which must survive the way through MessagePack.
-func FuzzMsgPackToJSON(f *testing.F) {
+func FuzzAppendJSON(f *testing.F) {
 	f.Add([]byte(`{"op":8,"d":{"guild_id":"81384788765712384","n":[1,-1,1.5,1e300,18446744073709551615,null,true]}}`))
 	f.Add([]byte("\x83\xa2op\x03\xa1d\x92\xc0\xcb\x3f\xb9\x99\x99\x99\x99\x99\x9a\xa1e\xd6\xff\x00\x00\x00\x00"))
 	f.Add([]byte("\xdf\x00\x00\x00\x01\xc4\x01a\xdd\x00\x00\x00\x01\xd3\x80\x00\x00\x00\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, input []byte) {
-		if text, _, err := toJSON(input); err == nil && !json.Valid(text) {
+		if text, _, err := AppendJSON(nil, input, isID); err == nil && !json.Valid(text) {
 			t.Errorf("%q gave %q", input, text)
 		}
 
-		want, ok := decode(input)
+		want, ok := decodeJSON(input)
 		if !ok {
 			return
 		}
 		turns := 0
 		packed := encode(nil, want, &turns)
-		text, size, err := toJSON(packed)
+		text, rest, err := AppendJSON(nil, packed, isID)
 		if err != nil {
 			if strings.Contains(err.Error(), "nested") {
 				return
 			}
 			t.Fatalf("%s as %x: %v", input, packed, err)
 		}
-		got, ok := decode(text)
-		if !ok || size != len(packed) || !same(got, want) {
+		got, ok := decodeJSON(text)
+		if !ok || len(rest) > 0 || !same(got, want) {
 			t.Errorf("%s came back as %s", input, text)
 		}
 	})
 }
 
-// decode decodes JSON whose numbers a float64 can hold.
-func decode(text []byte) (v any, ok bool) {
+// decodeJSON decodes JSON whose numbers a float64 can hold.
+func decodeJSON(text []byte) (v any, ok bool) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	if d.Decode(&v) != nil || d.Decode(new(any)) == nil {

@@ -1,6 +1,6 @@
 // This file turns JSON text into MessagePack in one pass.
 
-// Package msgpack writes MessagePack.
+// Package msgpack writes MessagePack, and reads it as JSON.
 // https://github.com/msgpack/msgpack/blob/master/spec.md
 package msgpack
 

@@ -1,0 +1,180 @@
+// This file tests what becomes of commands that shards take, do not take for now, or never take.
+
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/sinks"
+	"sluice/sinks/msgpack"
+)
+
+// fakeDelivery records what is called.
+type fakeDelivery struct {
+	full  bool // Hold is false
+	calls []string
+}
+
+func (d *fakeDelivery) call(format string, args ...any) {
+	d.calls = append(d.calls, fmt.Sprintf(format, args...))
+}
+
+func (d *fakeDelivery) Hold(shard int) bool {
+	d.call("hold %d", shard)
+	return !d.full
+}
+func (d *fakeDelivery) Release(shard int) { d.call("release %d", shard) }
+func (d *fakeDelivery) Sent(shard int)    { d.call("sent %d", shard) }
+func (d *fakeDelivery) Later(_ context.Context, shard int, packet []byte) {
+	d.call("later %d %s", shard, packet)
+}
+func (d *fakeDelivery) Forward(_ context.Context, shard int, packet []byte) {
+	d.call("forward %d %s", shard, packet)
+}
+func (d *fakeDelivery) Refuse(err error) { d.call("refuse %v", err) }
+
+// One thing becomes of each command, and what was counted for its shard is released.
+func TestRoute(t *testing.T) {
+	const packet = `{"op":3}`
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	refusal := errors.New("no such thing")
+	guild := fmt.Sprintf(`{"guild_id":"%d","packet":%s}`, 21<<22, packet) // shard 5 of 16
+	for _, tt := range []struct {
+		what, name, value string
+		ctx               context.Context
+		full              bool
+		err               error
+		want              []string
+	}{
+		{"taken", "SEND", guild, t.Context(), false, nil, []string{"hold 5", "sent 5"}},
+		{"taken, by its shard's name", "3", packet, t.Context(), false, nil, []string{"hold 3", "sent 3"}},
+		{"none", "SEND", "nonsense", t.Context(), false, nil, []string{"refuse something follows the MessagePack value"}},
+		{"the shard holds enough", "SEND", guild, t.Context(), true, nil, []string{"hold 5", "later 5 " + packet}},
+		{"the shard's queue is full", "SEND", guild, t.Context(), false, fmt.Errorf("shard 5: %w", sinks.ErrQueueFull), []string{"hold 5", "release 5", "later 5 " + packet}},
+		{"of another process", "SEND", guild, t.Context(), false, fmt.Errorf("no: %w", &sinks.NotLocalError{Shard: 5}), []string{"hold 5", "release 5", "forward 5 " + packet}},
+		{"refused", "SEND", guild, t.Context(), false, refusal, []string{"hold 5", "release 5", "refuse no such thing"}},
+		{"the engine has stopped", "SEND", guild, t.Context(), false, fmt.Errorf("no: %w", sinks.ErrStopped), []string{"hold 5", "release 5"}},
+		{"the reader stops", "SEND", guild, ended, false, context.Canceled, []string{"hold 5", "release 5"}},
+	} {
+		d := &fakeDelivery{full: tt.full}
+		sent := 0
+		r := Router{Total: 16, Send: func(ctx context.Context, c sinks.Command) error {
+			sent++
+			if string(c.Packet) != packet {
+				t.Errorf("%s: the packet is %s", tt.what, c.Packet)
+			}
+			if tt.err == nil {
+				c.Sent()
+			}
+			return tt.err
+		}}
+		r.Route(tt.ctx, tt.name, []byte(tt.value), d)
+		if !slices.Equal(d.calls, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.what, d.calls, tt.want)
+		}
+		if taken := !tt.full && tt.what != "none"; taken != (sent == 1) {
+			t.Errorf("%s: sent %d times", tt.what, sent)
+		}
+	}
+}
+
+// A command of a queue that has one shard's alone is tried again until the shard takes it, the
+// command is gone, or the reader stops.
+func TestWait(t *testing.T) {
+	full := fmt.Errorf("shard 3: %w", sinks.ErrQueueFull)
+	for _, tt := range []struct {
+		what  string
+		after int // so many refusals
+		err   error
+	}{{"taken at once", 0, nil}, {"taken", 7, nil}, {"refused", 7, sinks.ErrStopped}} {
+		synctest.Test(t, func(t *testing.T) {
+			tries, logged := 0, 0
+			r := Router{Send: func(context.Context, sinks.Command) error {
+				if tries++; tries <= tt.after {
+					return full
+				}
+				return tt.err
+			}}
+			began := time.Now()
+			err := r.Wait(t.Context(), sinks.Command{}, nil, func(err error) {
+				if logged++; err != full {
+					t.Errorf("%s: the reason is %v", tt.what, err)
+				}
+			})
+			if err != tt.err || tries != tt.after+1 || logged != tt.after || time.Since(began) != time.Duration(tt.after)*100*time.Millisecond {
+				t.Errorf("%s: %v after %d tries in %v, logged %d times", tt.what, err, tries, time.Since(began), logged)
+			}
+		})
+	}
+	r := Router{Send: func(context.Context, sinks.Command) error { return full }}
+	gone := make(chan struct{})
+	if err := r.Wait(t.Context(), sinks.Command{}, gone, func(error) { close(gone) }); err != full {
+		t.Errorf("when the command is gone: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := r.Wait(ctx, sinks.Command{}, nil, func(error) { cancel() }); err != full {
+		t.Errorf("when the reader stops: %v", err)
+	}
+}
+
+// A shard holds no more than its share, all together no more than theirs, and what is released may
+// be held again.
+func TestQuota(t *testing.T) {
+	q := Quota{PerShard: 2, All: 5}
+	holds := func(shard int, want bool) {
+		t.Helper()
+		if got := q.Hold(shard); got != want {
+			t.Fatalf("shard %d: %v, want %v; it holds %d", shard, got, want, q.Held(shard))
+		}
+	}
+	for _, shard := range []int{1, 2} {
+		holds(shard, true)
+		holds(shard, true)
+		holds(shard, false)
+	}
+	holds(3, true)
+	holds(4, false) // five are held
+	if full := q.Full(); len(full) != 2 || !slices.Contains(full, 1) || !slices.Contains(full, 2) {
+		t.Errorf("shards %v are full", full)
+	}
+	q.Release(1)
+	if q.Held(1) != 1 || q.Held(3) != 1 || q.Held(4) != 0 {
+		t.Errorf("they hold %d, %d and %d", q.Held(1), q.Held(3), q.Held(4))
+	}
+	holds(4, true)
+	holds(1, false)
+	q = Quota{PerShard: 1}
+	for shard := range 100 {
+		holds(shard, true)
+	}
+	for shard := range 100 {
+		q.Release(shard)
+	}
+	if len(q.held) > 0 || q.all != 0 {
+		t.Errorf("after all is released: %d shards, %d commands", len(q.held), q.all)
+	}
+}
+
+// What is written for others is what they read.
+func TestAnswers(t *testing.T) {
+	if got := string(AppendReply(nil, nil)); got != "\x81\xa2ok\xc3" {
+		t.Errorf("the reply is %q", got)
+	}
+	if got := string(AppendReply([]byte("-"), errors.New("no"))); got != "-\x82\xa2ok\xc2\xa5error\xa2no" {
+		t.Errorf("the reply is %q", got)
+	}
+	for _, n := range []int{0, 20, 200, 70_000} {
+		packet := `{"op":3,"d":"` + strings.Repeat("x", n) + `"}`
+		if c, err := Parse("7", msgpack.AppendRaw(nil, []byte(packet))); err != nil || string(c.Packet) != packet || c.Shard != 7 {
+			t.Errorf("%d bytes come back as %.40s for shard %d, %v", n, c.Packet, c.Shard, err)
+		}
+	}
+}

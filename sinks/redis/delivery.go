@@ -1,0 +1,94 @@
+// This file has an entry's command carried out, left with Redis, forwarded, or refused.
+
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"sluice/sinks/msgpack"
+)
+
+// delivery is an entry as commands.Router has it.
+type delivery struct {
+	r  *commandReader
+	at entryID
+}
+
+// handle routes the command in the entry's fields.
+func (d delivery) handle(ctx context.Context, fields map[string]string) {
+	if fields == nil {
+		d.settle() // it has been trimmed
+		return
+	}
+	value, ok := fields["data"]
+	if !ok {
+		d.Refuse(errors.New("the entry has no field data"))
+		return
+	}
+	d.r.router.Route(ctx, d.at.stream, []byte(value), d)
+}
+
+// settle has the entry acknowledged, which counts for no shard.
+func (d delivery) settle() {
+	d.r.note(d.at, noShard)
+	d.r.done(d.at)
+}
+
+func (d delivery) Hold(shard int) bool {
+	if d.r.isLeft(shard) || !d.r.quota.Hold(shard) {
+		return false
+	}
+	d.r.note(d.at, shard)
+	return true
+}
+
+func (d delivery) Release(int) { d.r.release(d.at) }
+func (d delivery) Sent(int)    { d.r.done(d.at) }
+
+// Later leaves a command with Redis until its shard has headroom, and refuses it when too
+// many lie there.
+func (d delivery) Later(_ context.Context, shard int, _ []byte) {
+	r := d.r
+	if r.leftCount >= maxLeft && r.undone == nil {
+		d.Refuse(fmt.Errorf("%d commands wait for shards that take no more; this one for shard %d", r.leftCount, shard))
+		return
+	}
+	if !r.isLeft(shard) {
+		r.left[shard] = r.quota.Held(shard) / 2
+	}
+	r.leftCount++
+}
+
+// Forward puts a packet into the stream of a shard that another process runs.
+func (d delivery) Forward(ctx context.Context, shard int, packet []byte) {
+	r, stream := d.r, strconv.Itoa(shard)
+	since := strconv.FormatInt(time.Now().Add(-forwardedFor).UnixMilli(), 10)
+	err := r.client.Do(ctx, r.client.B().Xadd().Key(stream).Minid().Almost().Threshold(since).Id("*").
+		FieldValue().FieldValue("data", rueidis.BinaryString(msgpack.AppendRaw(nil, packet))).Build()).Error()
+	if err == nil {
+		d.settle()
+		return
+	}
+	// It stays with this consumer, and is read again.
+	if _, refused := rueidis.IsRedisErr(err); refused {
+		// Perhaps it is this stream alone, and no reason to hold up the others.
+		r.Log.Warn("command not forwarded; retrying", "stream", stream, "entry", d.at.id, "error", err)
+		d.Later(ctx, shard, packet)
+		r.repass = time.Now().Add(retryPause)
+		return
+	}
+	r.pass()
+	pause(ctx, r.outage.Failed(err, remedyFor(err)))
+}
+
+// Refuse logs why an entry is no command, and is done with it.
+func (d delivery) Refuse(err error) {
+	d.r.Log.Warn("command refused", "stream", d.at.stream, "entry", d.at.id, "error", err)
+	d.settle()
+}
