@@ -13,6 +13,7 @@ import (
 	"sluice/wire"
 )
 
+// Every form of a command that bots write, and the message for every wrong one.
 func TestParse(t *testing.T) {
 	raw := func(s string) string { return string(msgpack.AppendRaw(nil, []byte(s))) }
 	packed := func(s string) string {

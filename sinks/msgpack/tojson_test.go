@@ -15,6 +15,7 @@ import (
 
 func isID(key []byte) bool { return string(key) == "guild_id" || string(key) == "user_ids" }
 
+// Every type of MessagePack becomes the JSON that it stands for, or an error.
 func TestAppendJSON(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"\xc0", "null"},

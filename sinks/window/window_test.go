@@ -47,6 +47,8 @@ func (m *model) reply(refusals bool) []Reply {
 	return []Reply{r}
 }
 
+// Whatever a broker confirms, rejects and drops: events are acknowledged once, in order, none
+// before its confirmation.
 func TestWindow(t *testing.T) {
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -118,6 +120,7 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// A confirmation that no broker can mean acknowledges nothing.
 func TestWindowIncredible(t *testing.T) {
 	for _, r := range []Reply{
 		{Number: 3}, {Number: 3, Through: true}, {Number: 1 << 63}, {Refused: true, Number: 4},
