@@ -336,7 +336,7 @@ func TestCloseEndsGoroutines(t *testing.T) {
 // testTooLarge has events among others that the broker closes the channel for.
 func testTooLarge(t *testing.T, node *rabbitmq.Node) {
 	var aside []string
-	tr := try(t, node, Options{SetAside: func(ev *sinks.Event, reason error) {
+	tr := try(t, node, Options{DeadLetter: func(ev *sinks.Event, reason error) {
 		aside = append(aside, fmt.Sprintf("%s %d %v", ev.Type, len(ev.Data), reason))
 	}})
 	queue := tr.connect()
@@ -356,7 +356,7 @@ func testTooLarge(t *testing.T, node *rabbitmq.Node) {
 			t.Errorf("set aside: %q", a)
 		}
 	}
-	if st := tr.Stats(); st.SetAside != 3 || st.Published != 1000 {
+	if st := tr.Stats(); st.DeadLettered != 3 || st.Published != 1000 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -371,7 +371,7 @@ func testNotEncodable(t *testing.T, node *rabbitmq.Node) {
 			}
 			return append(dst, ev.Data...), nil
 		},
-		SetAside: func(ev *sinks.Event, reason error) { aside++ },
+		DeadLetter: func(ev *sinks.Event, reason error) { aside++ },
 	})
 	queue := tr.connect()
 	bad := sinks.Event{Type: []byte("BAD")}
@@ -382,7 +382,7 @@ func testNotEncodable(t *testing.T, node *rabbitmq.Node) {
 	tr.untilAcked(204)
 	tr.Close()
 	tr.check(queue)
-	if st := tr.Stats(); aside != 4 || st.SetAside != 4 || st.Published != 200 || st.Reconnects != 0 {
+	if st := tr.Stats(); aside != 4 || st.DeadLettered != 4 || st.Published != 200 || st.Reconnects != 0 {
 		t.Errorf("%d set aside, %+v", aside, st)
 	}
 }

@@ -73,7 +73,7 @@ func TestLimiterMinute(t *testing.T) {
 func TestRecoveryDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := new(syncLog)
-		r := recovery{Outage: broker.Outage{Log: slog.New(slog.NewTextHandler(log, nil)), Broker: "amqp"}}
+		r := recovery{Outage: broker.Outage{Log: slog.New(slog.NewTextHandler(log, nil)), Broker: "RabbitMQ"}}
 		r.end()
 		if log.String() != "" {
 			t.Errorf("the end of no outage is logged: %s", log)
@@ -94,7 +94,7 @@ func TestRecoveryDue(t *testing.T) {
 				t.Errorf("after a connection of %v: %v, want %v", tt.lasted, got, tt.want)
 			}
 		}
-		if log.count("takes events again") != 1 {
+		if log.count("available again") != 1 {
 			t.Errorf("the log: %s", log)
 		}
 		// What is up when an outage has ended lately waits for 5 s.

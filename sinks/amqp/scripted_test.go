@@ -226,9 +226,9 @@ func TestRefusals(t *testing.T) {
 				}
 				return true
 			})
-			_, log, acked := sinkOf(t, b.url, Options{SetAside: func(*sinks.Event, error) { t.Error("an event is set aside") }}, nil)
+			_, log, acked := sinkOf(t, b.url, Options{DeadLetter: func(*sinks.Event, error) { t.Error("an event is set aside") }}, nil)
 			waitUntil(t, "all events", func() bool { return acked.Load() == 10 })
-			if n := log.count("takes no events"); n != 1 {
+			if n := log.count("unavailable; buffering events"); n != 1 {
 				t.Errorf("%d lines in a minute", n)
 			}
 			if log.count(tt.want) == 0 {
@@ -275,7 +275,7 @@ func TestImpossible(t *testing.T) {
 				}
 				return true
 			})
-			s, log, acked := sinkOf(t, b.url, Options{SetAside: func(*sinks.Event, error) { t.Error("an event is set aside") }}, nil)
+			s, log, acked := sinkOf(t, b.url, Options{DeadLetter: func(*sinks.Event, error) { t.Error("an event is set aside") }}, nil)
 			waitUntil(t, "all events", func() bool { return acked.Load() == 10 })
 			if log.count(tt.want) != 1 || log.count("does not keep to AMQP") != 1 {
 				t.Errorf("the log does not say once what happened")
@@ -456,10 +456,10 @@ func TestReader(t *testing.T) {
 				s.commands(ctx, nil, func(c *command) { c.done(nil) })
 			}()
 			waitUntil(t, "the next connection", func() bool { return good.Load() == 1 })
-			waitUntil(t, "the end of the outage", func() bool { return log.count("gives commands again") == 1 })
+			waitUntil(t, "the end of the outage", func() bool { return log.count("available again; reading commands") == 1 })
 			cancel()
 			<-done
-			if log.count(tt.want) == 0 || log.count("gives no commands") != 1 {
+			if log.count(tt.want) == 0 || log.count("unavailable; reading no commands") != 1 {
 				t.Errorf("the log does not say once what happened")
 			}
 		})

@@ -38,19 +38,19 @@ type Sink struct {
 
 	stuckAfter time.Duration // how often the log says that the broker takes nothing
 
-	setAside, reconnects atomic.Int64
-	blockedAt            atomic.Int64 // since when the broker blocks, in nanoseconds since 1970; 0: it does not
-	blockedFor           atomic.Int64 // nanoseconds before that
+	deadLettered, reconnects atomic.Int64
+	blockedAt                atomic.Int64 // since when the broker blocks, in nanoseconds since 1970; 0: it does not
+	blockedFor               atomic.Int64 // nanoseconds before that
 }
 
 // Stats are counts since New.
 type Stats struct {
-	Published  int64 // events that the broker has confirmed and that were acknowledged
-	Repeated   int64 // messages sent again
-	Nacked     int64 // refusals by the broker, each of which may be of many messages
-	Unroutable int64 // messages that no queue took; counted with Options.Mandatory
-	SetAside   int64 // events given to Options.SetAside, or dropped
-	Reconnects int64 // connections after the first
+	Published    int64 // events that the broker has confirmed and that were acknowledged
+	Repeated     int64 // messages sent again
+	Nacked       int64 // refusals by the broker, each of which may be of many messages
+	Unroutable   int64 // messages that no queue took; counted with Options.Mandatory
+	DeadLettered int64 // events given to Options.DeadLetter, or dropped
+	Reconnects   int64 // connections after the first
 
 	Connected      bool
 	Blocked        bool          // the broker takes nothing now: it is short of memory or disk
@@ -168,13 +168,13 @@ func (s *Sink) Close() error {
 func (s *Sink) Stats() Stats {
 	w := s.window
 	st := Stats{
-		Published:  w.published.Load(),
-		Repeated:   w.repeated.Load(),
-		Nacked:     w.nacked.Load(),
-		Unroutable: w.unroutable.Load(),
-		SetAside:   s.setAside.Load(),
-		Reconnects: s.reconnects.Load(),
-		BlockedFor: time.Duration(s.blockedFor.Load()),
+		Published:    w.published.Load(),
+		Repeated:     w.repeated.Load(),
+		Nacked:       w.nacked.Load(),
+		Unroutable:   w.unroutable.Load(),
+		DeadLettered: s.deadLettered.Load(),
+		Reconnects:   s.reconnects.Load(),
+		BlockedFor:   time.Duration(s.blockedFor.Load()),
 	}
 	if at := s.blockedAt.Load(); at != 0 {
 		st.Blocked = true
@@ -193,11 +193,11 @@ func (s *Sink) Stats() Stats {
 // block notes that the broker blocks, or that it does so no more.
 func (s *Sink) block(active bool, reason string) {
 	if active && s.blockedAt.CompareAndSwap(0, time.Now().UnixNano()) {
-		s.lines.warn("amqp takes no events for now, for the broker is short of something; they wait", "reason", reason)
+		s.lines.warn("RabbitMQ blocked; buffering events", "reason", reason)
 	}
 	if !active {
 		if d := s.unblock(); d > 0 {
-			s.lines.say(slog.LevelInfo, "amqp takes events again", "after", d.Round(time.Millisecond))
+			s.lines.say(slog.LevelInfo, "RabbitMQ unblocked", "after", d.Round(time.Millisecond))
 		}
 	}
 	signal(s.window.wake)

@@ -96,7 +96,7 @@ func TestWindow(t *testing.T) {
 					w.poison(p.sent)
 				} else if p.poisoned == p.tail && p.sent == p.tail && p.tail < p.head {
 					ev, _, _ := w.oldest()
-					m.taken[ev.Seq]++ // by SetAside
+					m.taken[ev.Seq]++ // by DeadLetter
 					w.drop()
 					aside++
 				}

@@ -16,7 +16,7 @@ import (
 )
 
 func newOutage(log *bytes.Buffer) *Outage {
-	return &Outage{Log: slog.New(slog.NewTextHandler(log, nil)), Broker: "redis"}
+	return &Outage{Log: slog.New(slog.NewTextHandler(log, nil)), Broker: "Redis"}
 }
 
 // The waits are 0.1, 0.2, 0.4, 0.8 and 1.6 s and then 2 s, less up to a half.
@@ -77,7 +77,7 @@ func TestOutageLoggedEachMinute(t *testing.T) {
 		// Without a remedy there is none in the line.
 		log.Reset()
 		o.Failed(errors.New("refused"), "")
-		if got := log.String(); strings.Contains(got, "remedy") || !strings.Contains(got, "takes no events") {
+		if got := log.String(); strings.Contains(got, "remedy") || !strings.Contains(got, "unavailable; buffering events") {
 			t.Errorf("the log: %s", got)
 		}
 	})
@@ -94,14 +94,14 @@ func TestOutagesOfAMinute(t *testing.T) {
 			time.Sleep(time.Second)
 			o.Over()
 		}
-		begun, ended := strings.Count(log.String(), "gives no commands"), strings.Count(log.String(), "gives commands again")
+		begun, ended := strings.Count(log.String(), "unavailable; reading no commands"), strings.Count(log.String(), "available again; reading commands")
 		if begun != 5 || ended != 5 {
 			t.Errorf("%d lines begin and %d end, want 5 and 5", begun, ended)
 		}
 		time.Sleep(52*time.Second - 1) // a nanosecond before the minute is over
 		o.Failed(errors.New("refused"), "")
 		o.Over()
-		if n := strings.Count(log.String(), "gives no commands"); n != 5 {
+		if n := strings.Count(log.String(), "unavailable; reading no commands"); n != 5 {
 			t.Errorf("%d lines in the minute", n)
 		}
 		time.Sleep(time.Nanosecond)

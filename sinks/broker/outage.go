@@ -1,5 +1,4 @@
-// This file tells of the time in which a broker is away, and says how long to wait
-// before the next try.
+// This file logs outages of a broker, and says how long to wait before the next try.
 
 package broker
 
@@ -20,12 +19,12 @@ const (
 	tellMost = 5
 )
 
-// Outage follows a broker's failures: it tells the first, one each minute after
+// Outage follows a broker's failures: it logs the first, one each minute after
 // it, and the end. The zero value with Log and Broker set is ready. It belongs to one
 // goroutine.
 type Outage struct {
 	Log    *slog.Logger
-	Broker string // what it is called in the log, such as "redis"
+	Broker string // its name as its makers write it, such as "RabbitMQ"
 	// Commands says that bots' commands are read, and not events written.
 	Commands bool
 
@@ -67,9 +66,9 @@ func (o *Outage) Failed(err error, remedy string) time.Duration {
 			attrs = append(attrs, "remedy", remedy)
 		}
 		if o.Commands {
-			o.Log.Warn(o.Broker+" gives no commands; they are read when it is back", attrs...)
+			o.Log.Warn(o.Broker+" unavailable; reading no commands", attrs...)
 		} else {
-			o.Log.Warn(o.Broker+" takes no events; they wait, and are sent when it is back", attrs...)
+			o.Log.Warn(o.Broker+" unavailable; buffering events", attrs...)
 		}
 	}
 	wait := min(firstWait<<min(o.tries, 10), longest)
@@ -82,7 +81,7 @@ func (o *Outage) Failed(err error, remedy string) time.Duration {
 func (o *Outage) Progress() { o.tries = 0 }
 
 // Over notes that the broker is back. attrs, as slog's, are added to what
-// is told.
+// is logged.
 func (o *Outage) Over(attrs ...any) {
 	if o.since.IsZero() {
 		return
@@ -94,8 +93,8 @@ func (o *Outage) Over(attrs ...any) {
 	}
 	attrs = append([]any{"after", time.Since(o.since).Round(time.Millisecond)}, attrs...)
 	if o.Commands {
-		o.Log.Info(o.Broker+" gives commands again", attrs...)
+		o.Log.Info(o.Broker+" available again; reading commands", attrs...)
 	} else {
-		o.Log.Info(o.Broker+" takes events again", attrs...)
+		o.Log.Info(o.Broker+" available again", attrs...)
 	}
 }

@@ -14,7 +14,7 @@ import (
 // TestOutageOfClosedSink: a connection that its own sink has called off says nothing of the broker.
 func TestOutageOfClosedSink(t *testing.T) {
 	var out strings.Builder
-	o := Outage{Log: slog.New(slog.NewTextHandler(&out, nil)), Broker: "redis"}
+	o := Outage{Log: slog.New(slog.NewTextHandler(&out, nil)), Broker: "Redis"}
 	if o.Failed(fmt.Errorf("redis: %w", context.Canceled), "") <= 0 {
 		t.Error("no wait")
 	}

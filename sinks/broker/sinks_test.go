@@ -95,7 +95,7 @@ func TestDeadLetters(t *testing.T) {
 func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		o := Outage{Log: slog.New(slog.NewTextHandler(&log, nil)), Broker: "redis"}
+		o := Outage{Log: slog.New(slog.NewTextHandler(&log, nil)), Broker: "Redis"}
 		o.Over() // nothing to tell
 		var waits []time.Duration
 		for began := time.Now(); time.Since(began) < 3*time.Minute; {
@@ -103,14 +103,14 @@ func TestOutage(t *testing.T) {
 			waits = append(waits, wait)
 			time.Sleep(wait)
 		}
-		if n := strings.Count(log.String(), "takes no events"); n < 3 || n > 4 {
+		if n := strings.Count(log.String(), "unavailable; buffering events"); n < 3 || n > 4 {
 			t.Errorf("told %d times in three minutes:\n%s", n, &log)
 		}
 		if waits[0] < firstWait/2 || waits[0] > firstWait || waits[len(waits)-1] > longest || waits[len(waits)-1] < longest/2 {
 			t.Errorf("waits from %v to %v", waits[0], waits[len(waits)-1])
 		}
 		o.Over()
-		if !strings.Contains(log.String(), "takes events again") {
+		if !strings.Contains(log.String(), "available again") {
 			t.Error("the end is not told")
 		}
 	})
@@ -120,13 +120,13 @@ func TestOutage(t *testing.T) {
 func TestOutageFlaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		o := Outage{Log: slog.New(slog.NewTextHandler(&log, nil)), Broker: "redis"}
+		o := Outage{Log: slog.New(slog.NewTextHandler(&log, nil)), Broker: "Redis"}
 		for range 600 { // in two minutes
 			time.Sleep(o.Failed(errors.New("refused"), ""))
 			o.Over()
 			time.Sleep(200*time.Millisecond - firstWait)
 		}
-		began, ended := strings.Count(log.String(), "takes no events"), strings.Count(log.String(), "takes events again")
+		began, ended := strings.Count(log.String(), "unavailable; buffering events"), strings.Count(log.String(), "available again")
 		if began < 6 || began > 3*tellMost || ended != began {
 			t.Errorf("%d and %d lines", began, ended)
 		}
@@ -137,7 +137,7 @@ func TestOutageFlaps(t *testing.T) {
 		for began := time.Now(); time.Since(began) < 30*time.Second; {
 			time.Sleep(o.Failed(errors.New("refused"), ""))
 		}
-		if n := strings.Count(log.String(), "takes no events"); n != began+1 {
+		if n := strings.Count(log.String(), "unavailable; buffering events"); n != began+1 {
 			t.Errorf("%d lines after an outage that lasts, want %d", n, began+1)
 		}
 	})

@@ -136,7 +136,7 @@ type entryID struct{ stream, id string }
 // handed on in the stream of the shard's number. A shard that takes no more commands
 // does not hold up those of others.
 func ReadCommands(ctx context.Context, o CommandOptions) {
-	r := &commandReader{CommandOptions: o, outage: broker.Outage{Log: o.Log, Broker: "redis", Commands: true},
+	r := &commandReader{CommandOptions: o, outage: broker.Outage{Log: o.Log, Broker: "Redis", Commands: true},
 		count: readCount / 4, last: make(map[string]string), left: make(map[int]int),
 		perShard: shardHeld(len(o.Shards)), held: make(map[entryID]int), holds: make(map[int]int), acked: make(map[entryID]struct{})}
 	r.Total = max(r.Total, len(o.Shards), 1)

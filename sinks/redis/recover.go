@@ -86,7 +86,7 @@ func (w *writer) runs(ctx context.Context) bool {
 const leastLimit = 1 << 20
 
 // suspect has the entries sent one at a time, after connections have ended over
-// them, and sets aside the one over which they end then. What is small enough for any Redis is no
+// them, and dead-letters the one over which they end then. What is small enough for any Redis is no
 // reason for one to end a connection, so that it waits.
 func (w *writer) suspect(err error) {
 	if w.alone == 0 {
@@ -115,7 +115,7 @@ func (w *writer) suspect(err error) {
 
 // refusedEntry waits a moment for an entry that Redis refuses, and sets it aside
 // when it has been tried often enough, and the key is indeed no stream. When that has happened to the
-// stream before, what else is pending for it is set aside with it: trying each of them would
+// stream before, what else is pending for it is dead-lettered with it: trying each of them would
 // hold up all others.
 func (w *writer) refusedEntry(ctx context.Context, err error) {
 	w.alone = max(w.alone, 1) // the first of what is pending need not be the one
@@ -154,13 +154,13 @@ func (w *writer) first() *group {
 	return nil
 }
 
-// giveUpStream sets aside what is pending for a stream.
+// giveUpStream dead-letters what is pending for a stream.
 func (w *writer) giveUpStream(name string, reason error) {
 	for _, b := range w.pending {
 		for i := range b.groups[:b.used] {
 			w.filter(&b.groups[i], func(ev *sinks.Event, key string) bool {
 				if key == name {
-					w.s.putAside(ev, fmt.Errorf("stream %s: %w", name, reason))
+					w.s.deadLetter(ev, fmt.Errorf("stream %s: %w", name, reason))
 				}
 				return key != name
 			})
@@ -189,12 +189,12 @@ func (w *writer) filter(g *group, keep func(ev *sinks.Event, key string) bool) i
 	return n
 }
 
-// giveUp sets aside the first entry that is pending.
+// giveUp dead-letters the first entry that is pending.
 func (w *writer) giveUp(reason error) {
 	w.tries, w.cuts = 0, 0
 	w.progress()
 	g := w.first()
-	w.s.putAside(&g.batch.events[g.entries[0]], fmt.Errorf("stream %s: %w", g.keys[0], reason))
+	w.s.deadLetter(&g.batch.events[g.entries[0]], fmt.Errorf("stream %s: %w", g.keys[0], reason))
 	w.drop(g, 1)
 	w.alone = max(w.alone-1, 0)
 	w.acknowledge()

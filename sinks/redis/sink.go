@@ -49,9 +49,9 @@ type Sink struct {
 	begun   chan struct{} // closed when Redis was first reached
 	cluster bool          // set before that
 
-	published, repeated, retried, setAside, undone, held atomic.Int64
-	oldest                                               atomic.Int64 // Unix time in nanoseconds, 0: none
-	told                                                 atomic.Int64 // the same, of the last line about events set aside
+	published, repeated, retried, deadLettered, undone, held atomic.Int64
+	oldest                                                   atomic.Int64 // Unix time in nanoseconds, 0: none
+	told                                                     atomic.Int64 // the same, of the last line about events dead-lettered
 }
 
 // stream is a stream that the sink has written to.
@@ -149,7 +149,7 @@ func (s *Sink) add(b *batch, i int32) {
 	start := len(b.text)
 	text, err := s.o.Body(b.text, ev)
 	if err != nil {
-		s.putAside(ev, err)
+		s.deadLetter(ev, err)
 		return
 	}
 	b.text = text
@@ -230,27 +230,27 @@ func hashTag(key string) string {
 }
 
 // tellPause is the least time between two lines of the log about events that are
-// set aside.
+// dead-lettered.
 const tellPause = 10 * time.Second
 
-// putAside gives up an event for good. Publish and the writer call it.
-func (s *Sink) putAside(ev *sinks.Event, reason error) {
-	all := s.setAside.Add(1)
-	if s.o.SetAside != nil {
-		s.o.SetAside(ev, reason)
+// deadLetter gives up an event for good. Publish and the writer call it.
+func (s *Sink) deadLetter(ev *sinks.Event, reason error) {
+	all := s.deadLettered.Add(1)
+	if s.o.DeadLetter != nil {
+		s.o.DeadLetter(ev, reason)
 	}
 	now := time.Now().UnixNano()
 	if last := s.told.Load(); now-last < int64(tellPause) || !s.told.CompareAndSwap(last, now) {
 		return
 	}
-	s.o.Log.Error("redis will never take this event; it is set aside",
+	s.o.Log.Error("Redis refuses an event for good; dead-lettered",
 		"event", string(ev.Type), "shard", ev.Shard, "seq", ev.Seq, "bytes", len(ev.Data), "error", reason, "remedy", remedyFor(reason), "so_far", all)
 }
 
 // Stats returns the counts as they stand. Any goroutine may call it.
 func (s *Sink) Stats() Stats {
 	st := Stats{
-		Published: s.published.Load(), Repeated: s.repeated.Load(), Retried: s.retried.Load(), SetAside: s.setAside.Load(),
+		Published: s.published.Load(), Repeated: s.repeated.Load(), Retried: s.retried.Load(), DeadLettered: s.deadLettered.Load(),
 		Undone: s.undone.Load(), Unpublished: s.held.Load(),
 	}
 	if at := s.oldest.Load(); at != 0 {

@@ -78,7 +78,7 @@ func start(t *testing.T, o Options, addresses ...string) *harness {
 		o.Bot = strconv.FormatUint(rand.Uint64(), 16) // each harness begins with seq 1
 	}
 	o.Log = slog.New(slog.NewTextHandler(&h.log, nil))
-	o.SetAside = func(ev *sinks.Event, reason error) {
+	o.DeadLetter = func(ev *sinks.Event, reason error) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.aside = append(h.aside, fmt.Sprintf("%s %s: %v", ev.Type, ev.Data, reason))
@@ -217,7 +217,7 @@ func TestEntries(t *testing.T) {
 	if len(h.aside) != 1 || h.aside[0] != "B unwritable: no value" {
 		t.Errorf("set aside: %q", h.aside)
 	}
-	if st := h.sink.Stats(); st.Published != 1 || st.SetAside != 1 || st.Unpublished != 0 || st.OldestUnsent != 0 {
+	if st := h.sink.Stats(); st.Published != 1 || st.DeadLettered != 1 || st.Unpublished != 0 || st.OldestUnsent != 0 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -287,7 +287,7 @@ func TestWrongType(t *testing.T) {
 	if !strings.Contains(h.log.String(), "redis.stream") {
 		t.Error("no remedy is told")
 	}
-	if n := strings.Count(h.log.String(), "set aside"); n > 2 {
+	if n := strings.Count(h.log.String(), "dead-lettered"); n > 2 {
 		t.Errorf("told %d times", n)
 	}
 }
@@ -335,7 +335,7 @@ func TestReadOnlyReplica(t *testing.T) {
 	srv.CLI("REPLICAOF", "NO", "ONE")
 	<-done
 	h.settled()
-	if st := h.sink.Stats(); st.Published != 2000 || st.SetAside != 0 {
+	if st := h.sink.Stats(); st.Published != 2000 || st.DeadLettered != 0 {
 		t.Errorf("%+v", st)
 	}
 }

@@ -191,16 +191,16 @@ func newRedis(ctx context.Context, cfg *config.Config, log *slog.Logger) (sinks.
 		stream = nil
 	}
 	return redis.New(redis.Options{
-		Client:    client,
-		Bot:       strconv.FormatUint(resume.Fingerprint(cfg.Token.Reveal()), 16),
-		Stream:    stream,
-		Body:      broker.Format{Encoding: cfg.Broker.Encoding, Envelope: cfg.Broker.Envelope}.Append,
-		Fields:    cfg.Redis.Fields,
-		Retention: cfg.Redis.Retention,
-		MaxLen:    int64(cfg.Redis.MaxLength),
-		Replicas:  cfg.Redis.Replicas,
-		SetAside:  deadLetters(cfg, log),
-		Log:       log,
+		Client:     client,
+		Bot:        strconv.FormatUint(resume.Fingerprint(cfg.Token.Reveal()), 16),
+		Stream:     stream,
+		Body:       broker.Format{Encoding: cfg.Broker.Encoding, Envelope: cfg.Broker.Envelope}.Append,
+		Fields:     cfg.Redis.Fields,
+		Retention:  cfg.Redis.Retention,
+		MaxLen:     int64(cfg.Redis.MaxLength),
+		Replicas:   cfg.Redis.Replicas,
+		DeadLetter: deadLetters(cfg, log),
+		Log:        log,
 	}), nil
 }
 
@@ -217,7 +217,7 @@ func amqpOptions(cfg *config.Config, log *slog.Logger) (amqp.Options, error) {
 		Persistent: cfg.AMQP.Persistent,
 		Mandatory:  cfg.AMQP.Mandatory,
 		Headers:    cfg.AMQP.Headers,
-		SetAside:   deadLetters(cfg, log),
+		DeadLetter: deadLetters(cfg, log),
 		Prefetch:   cfg.AMQP.Prefetch,
 		Log:        log,
 	}
@@ -281,7 +281,7 @@ func deadLetters(cfg *config.Config, log *slog.Logger) func(ev *sinks.Event, rea
 	return func(ev *sinks.Event, reason error) {
 		reason = secrets.Error(reason) // a broker's text
 		if err := letters.Put(ev, reason); err != nil {
-			log.Error("an event is lost: broker.dead_letters takes nothing", "event", string(ev.Type),
+			log.Error("event lost: broker.dead_letters cannot be written", "event", string(ev.Type),
 				"shard", ev.Shard, "session", ev.Session, "seq", ev.Seq, "reason", reason, "error", err)
 		}
 	}
