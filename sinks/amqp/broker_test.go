@@ -227,18 +227,18 @@ func testMistakes(t *testing.T, node *rabbitmq.Node) {
 	defer group.Wait()
 	for _, tt := range []struct {
 		name, url, exchange string
-		config              bool
+		problem             Problem // of a ConfigError; 0: it is none
 		want                []string
 	}{
-		{"password", "amqp://guest:s3cret" + at, "", true, []string{`"guest"`, "password", "change_password", "amqp://guest" + at}},
-		{"user", "amqp://n0body:s3cret" + at, "", true, []string{`"n0body"`, "add_user"}},
-		{"vhost", "amqp://guest:guest" + at + "/nowhere", "", true, []string{`"nowhere"`, "add_vhost"}},
-		{"vhost of others", "amqp://writer:s3cret" + at + "/nowhere", "", true, []string{`"writer"`, "set_permissions"}},
-		{"kind", node.URL(), "other", true, []string{`"other"`, "type", "'fanout'", "delete the exchange"}},
-		{"durability", node.URL(), "passing", true, []string{`"passing"`, "durable", "delete the exchange"}},
-		{"permission", "amqp://writer:s3cret" + at, "mine", true, []string{`"writer"`, `"mine"`, "set_permissions"}},
-		{"refused", "amqp://guest:s3cret@127.0.0.1:1", "", false, []string{"amqp://guest@127.0.0.1:1", "refused"}},
-		{"no TLS", "amqps://guest:s3cret" + at, "", true, []string{"does not speak TLS"}},
+		{"password", "amqp://guest:s3cret" + at, "", Login, []string{`"guest"`, "password", "amqp://guest" + at}},
+		{"user", "amqp://n0body:s3cret" + at, "", Login, []string{`"n0body"`}},
+		{"vhost", "amqp://guest:guest" + at + "/nowhere", "", NoVhost, []string{`"nowhere"`}},
+		{"vhost of others", "amqp://writer:s3cret" + at + "/nowhere", "", NoVhost, []string{`"writer"`}},
+		{"kind", node.URL(), "other", OtherArguments, []string{`"other"`, "type", "'fanout'"}},
+		{"durability", node.URL(), "passing", OtherArguments, []string{`"passing"`, "durable"}},
+		{"permission", "amqp://writer:s3cret" + at, "mine", NoDeclare, []string{`"writer"`, `"mine"`}},
+		{"refused", "amqp://guest:s3cret@127.0.0.1:1", "", 0, []string{"amqp://guest@127.0.0.1:1", "refused"}},
+		{"no TLS", "amqps://guest:s3cret" + at, "", NoTLS, []string{"does not speak TLS"}},
 	} {
 		// RabbitMQ takes seconds to refuse a password.
 		group.Go(func() {
@@ -246,8 +246,8 @@ func testMistakes(t *testing.T, node *rabbitmq.Node) {
 				tr := try(t, node, Options{URLs: []string{tt.url}, Exchange: tt.exchange})
 				err := tr.Connect(t.Context())
 				var mistake *ConfigError
-				if err == nil || errors.As(err, &mistake) != tt.config {
-					t.Fatalf("Connect: %v; a ConfigError: %t", err, mistake != nil)
+				if err == nil || errors.As(err, &mistake) != (tt.problem != 0) || mistake != nil && mistake.Problem != tt.problem {
+					t.Fatalf("Connect: %v; %+v", err, mistake)
 				}
 				for _, w := range tt.want {
 					if !strings.Contains(err.Error(), w) {

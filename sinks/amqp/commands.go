@@ -119,7 +119,7 @@ func (s *Sink) commands(ctx context.Context, shards []int, handle func(*command)
 	for ctx.Err() == nil {
 		err := s.consume(ctx, b, keys, handle, outage.up)
 		if ctx.Err() == nil {
-			pause(ctx, outage.Failed(err, remedyFor(err)))
+			pause(ctx, outage.Failed(explain(err)))
 		}
 	}
 }

@@ -165,7 +165,7 @@ func testAlarm(t *testing.T, node *rabbitmq.Node) {
 	if st := tr.Stats(); st.Blocked || st.BlockedFor <= 0 || st.Reconnects != 0 {
 		t.Errorf("%+v", st)
 	}
-	if n := tr.log.count("short of"); n != 1 {
+	if n := tr.log.count("RabbitMQ blocked; buffering events"); n != 1 {
 		t.Errorf("logged %d times", n)
 	}
 }

@@ -41,7 +41,7 @@ func TestRecovery(t *testing.T) {
 		r := recovery{Outage: broker.Outage{Log: slog.New(slog.NewTextHandler(log, nil)), Broker: "RabbitMQ"}}
 		tries := 0
 		for begin := time.Now(); time.Since(begin) < 10*time.Minute; tries++ {
-			time.Sleep(r.Failed(ErrClosed, ""))
+			time.Sleep(r.Failed(ErrClosed))
 			if r.due(10 * time.Millisecond) {
 				r.end()
 			}

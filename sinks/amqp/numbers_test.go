@@ -78,7 +78,7 @@ func TestRecoveryDue(t *testing.T) {
 		if log.String() != "" {
 			t.Errorf("the end of no outage is logged: %s", log)
 		}
-		r.Failed(ErrClosed, "")
+		r.Failed(ErrClosed)
 		if !r.due(0) {
 			t.Error("the first outage is not over at once")
 		}
@@ -98,14 +98,14 @@ func TestRecoveryDue(t *testing.T) {
 			t.Errorf("the log: %s", log)
 		}
 		// What is up when an outage has ended lately waits for 5 s.
-		r.Failed(ErrClosed, "")
+		r.Failed(ErrClosed)
 		r.end()
-		r.Failed(ErrClosed, "")
+		r.Failed(ErrClosed)
 		began := time.Now()
 		if r.up(t.Context()); time.Since(began) != 5*time.Second || r.out {
 			t.Errorf("after %v the outage is over: %v", time.Since(began), !r.out)
 		}
-		r.Failed(ErrClosed, "")
+		r.Failed(ErrClosed)
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if r.up(ended); !r.out {

@@ -89,7 +89,7 @@ func (r *runner) failed(err error) {
 		p := r.window.look(false)
 		r.away, r.waited = true, int(p.head-p.tail)
 	}
-	pause(r.ctx, r.outage.Failed(err, remedyFor(err)))
+	pause(r.ctx, r.outage.Failed(explain(err)))
 }
 
 // recovered ends an outage, if there is one, after the connection has been good for

@@ -39,9 +39,8 @@ type Outage struct {
 
 // Failed notes a failure and returns how long to wait before the next try: 0.1 s
 // at first, twice as long each time, 2 s at most, less up to a half by chance, so
-// that processes which lost a broker together do not come back together. remedy, if
-// any, says what somebody could do about it.
-func (o *Outage) Failed(err error, remedy string) time.Duration {
+// that processes which lost a broker together do not come back together.
+func (o *Outage) Failed(err error) time.Duration {
 	if errors.Is(err, context.Canceled) {
 		return firstWait // the sink is closed: nothing is known of the broker
 	}
@@ -61,9 +60,6 @@ func (o *Outage) Failed(err error, remedy string) time.Duration {
 		if o.skipped > 0 {
 			attrs = append(attrs, "outages_not_logged", o.skipped)
 			o.skipped = 0
-		}
-		if remedy != "" {
-			attrs = append(attrs, "remedy", remedy)
 		}
 		if o.Commands {
 			o.Log.Warn(o.Broker+" unavailable; reading no commands", attrs...)

@@ -99,7 +99,7 @@ func TestOutage(t *testing.T) {
 		o.Over() // nothing to tell
 		var waits []time.Duration
 		for began := time.Now(); time.Since(began) < 3*time.Minute; {
-			wait := o.Failed(errors.New("refused"), "start it")
+			wait := o.Failed(errors.New("refused"))
 			waits = append(waits, wait)
 			time.Sleep(wait)
 		}
@@ -122,7 +122,7 @@ func TestOutageFlaps(t *testing.T) {
 		var log bytes.Buffer
 		o := Outage{Log: slog.New(slog.NewTextHandler(&log, nil)), Broker: "Redis"}
 		for range 600 { // in two minutes
-			time.Sleep(o.Failed(errors.New("refused"), ""))
+			time.Sleep(o.Failed(errors.New("refused")))
 			o.Over()
 			time.Sleep(200*time.Millisecond - firstWait)
 		}
@@ -135,7 +135,7 @@ func TestOutageFlaps(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		for began := time.Now(); time.Since(began) < 30*time.Second; {
-			time.Sleep(o.Failed(errors.New("refused"), ""))
+			time.Sleep(o.Failed(errors.New("refused")))
 		}
 		if n := strings.Count(log.String(), "unavailable; buffering events"); n != began+1 {
 			t.Errorf("%d lines after an outage that lasts, want %d", n, began+1)

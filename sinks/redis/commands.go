@@ -160,7 +160,7 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 		if r.client == nil {
 			client, err := Connect(ctx, o.Client)
 			if err != nil {
-				pause(ctx, r.outage.Failed(err, remedyFor(err)))
+				pause(ctx, r.outage.Failed(explain(err)))
 				continue
 			}
 			r.mu.Lock()
@@ -177,7 +177,7 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 			return
 		}
 		r.pass() // the answer may be lost that gave entries to this consumer
-		pause(ctx, r.outage.Failed(err, remedyFor(err)))
+		pause(ctx, r.outage.Failed(explain(err)))
 		if failed++; failed%reconnectAfter == 0 {
 			r.disconnect() // what it has found out of the server may be wrong
 		}
@@ -464,7 +464,7 @@ func (r *commandReader) handOn(ctx context.Context, at entryID, shard int, packe
 		return
 	}
 	r.pass()
-	pause(ctx, r.outage.Failed(err, remedyFor(err)))
+	pause(ctx, r.outage.Failed(explain(err)))
 }
 
 // refuse tells of a command that is none, and is done with it.

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -102,7 +101,7 @@ func (w *commandWorld) read(f *fakeEngine, consumer string, timeout time.Duratio
 	go func() {
 		defer close(done)
 		ReadCommands(ctx, CommandOptions{Client: option, Group: "gateway", Consumer: consumer, Shards: []int{0, 1, 2, 3}, Total: 8, Discordjs: true,
-			Timeout: timeout, Send: f.send, Log: slog.New(slog.NewTextHandler(&w.log, nil))})
+			Timeout: timeout, Send: f.send, Log: logTo(&w.log)})
 	}()
 	stop = func() { cancel(); <-done }
 	w.t.Cleanup(stop)

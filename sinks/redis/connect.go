@@ -18,13 +18,12 @@ import (
 // ConfigError is a mistake in the settings that only Redis' answer shows: waiting
 // does not mend it.
 type ConfigError struct {
-	Setting string // such as redis.urls
+	Problem Problem
 	Err     error
-	Remedy  string
 }
 
-// Error names the setting, what Redis said and what would be right.
-func (e *ConfigError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Setting, e.Err, e.Remedy) }
+// Error returns what Redis said.
+func (e *ConfigError) Error() string { return e.Err.Error() }
 
 // Unwrap returns what Redis said.
 func (e *ConfigError) Unwrap() error { return e.Err }
@@ -126,21 +125,21 @@ func classify(err error) error {
 	var dns *net.DNSError
 	switch {
 	case strings.HasPrefix(text, "WRONGPASS"), strings.HasPrefix(text, "NOAUTH"), strings.HasPrefix(text, "AUTH "), strings.HasPrefix(text, "ERR AUTH"):
-		return &ConfigError{"redis.urls", err, "user and password must be those of the server, as in redis://user:password@host:6379"}
+		return &ConfigError{Login, err}
 	case strings.HasPrefix(text, "NOPERM"):
-		return &ConfigError{"redis.urls", err, rights}
+		return &ConfigError{Rights, err}
 	case strings.Contains(text, "DB index is out of range"), strings.Contains(text, "SELECT is not allowed in cluster mode"):
-		return &ConfigError{"redis.urls", err, "the database number, as in redis://host:6379/0, must be one that the server has; a cluster has only 0"}
+		return &ConfigError{Database, err}
 	case strings.HasPrefix(text, "unknown command") && strings.Contains(text, "SENTINEL"):
-		return &ConfigError{"redis.urls", err, "master_set is for Sentinels, whose port is 26379 by default: name them, or remove it"}
+		return &ConfigError{NoSentinel, err}
 	case errors.As(err, &unknown):
-		return &ConfigError{"redis.ca_file", err, "it must hold the certificate of who signed the server's, and redis.server_name be its name"}
+		return &ConfigError{Untrusted, err}
 	case errors.As(err, &alert):
-		return &ConfigError{"redis.cert_file", err, "it must hold a certificate that the server trusts, and redis.key_file its key"}
+		return &ConfigError{NotTrusted, err}
 	case errors.As(err, &record):
-		return &ConfigError{"redis.urls", err, "the server does not speak TLS on this port: use redis:// instead of rediss://"}
+		return &ConfigError{NoTLS, err}
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Errorf("redis: is the host of redis.urls right?: %w", err)
+		return fmt.Errorf("redis: %w", &Error{NoHost, err})
 	}
 	if strings.HasPrefix(text, "redis: ") {
 		return err

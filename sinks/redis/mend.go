@@ -76,12 +76,12 @@ func (w *writer) mends(f *fence) bool {
 
 // again goes on after a round in which something was not as it was thought. Some in a row are
 // followed at once, for each mends something; then there is a pause, and a line in the log.
-func (w *writer) again(ctx context.Context, err error, remedy string) {
+func (w *writer) again(ctx context.Context, err error) {
 	if w.fruitless >= quickTries {
 		if w.mendErr != nil {
-			err, remedy = w.mendErr, remedyFor(w.mendErr)
+			err = w.mendErr
 		}
-		pause(ctx, w.outage.Failed(err, remedy))
+		pause(ctx, w.outage.Failed(explain(err)))
 	}
 	w.mendErr = nil
 }

@@ -22,23 +22,23 @@ func (w *writer) recover(ctx context.Context, f failure, err error) {
 	switch f {
 	case unknown:
 		if e := w.load(ctx); e != nil {
-			pause(ctx, w.outage.Failed(e, remedyFor(e)))
+			pause(ctx, w.outage.Failed(explain(e)))
 			return
 		}
-		w.again(ctx, err, "Redis has the script, and does not run it: it must not be a proxy that sends SCRIPT LOAD and EVALSHA to different servers")
+		w.again(ctx, &Error{ScriptUnknown, err})
 	case behind: // a batch overtook one that failed, or what Redis has is known now
-		w.again(ctx, err, remedyFor(err))
+		w.again(ctx, err)
 	case broken:
-		w.again(ctx, err, "find out who else writes to the keys sluice:*")
+		w.again(ctx, &Error{KeysChanged, err})
 	case replica:
 		w.disconnect() // the address may lead to another server now
-		pause(ctx, w.outage.Failed(err, "let redis.urls lead to the master"))
+		pause(ctx, w.outage.Failed(&Error{NotMaster, err}))
 	case cut:
 		var dial *net.OpError
 		var bad *ReplyError
 		if errors.As(err, &bad) { // of what Redis has, or of a server that is none: no fault of an event
 			w.cuts = 0
-			pause(ctx, w.outage.Failed(err, "what redis.urls leads to must be Redis, and nobody else write to the keys sluice:*"))
+			pause(ctx, w.outage.Failed(err))
 			break
 		}
 		if !(errors.As(err, &dial) && dial.Op == "dial") && w.runs(ctx) {
@@ -47,12 +47,12 @@ func (w *writer) recover(ctx context.Context, f failure, err error) {
 				w.suspect(err)
 			}
 		}
-		pause(ctx, w.outage.Failed(err, remedyFor(err)))
+		pause(ctx, w.outage.Failed(explain(err)))
 	case odd:
 		w.disconnect() // the answers may be out of step
-		pause(ctx, w.outage.Failed(err, "what redis.urls leads to must be Redis, or a proxy that runs scripts as Redis does"))
+		pause(ctx, w.outage.Failed(&Error{NoScripts, err}))
 	case refused:
-		pause(ctx, w.outage.Failed(err, remedyFor(err)))
+		pause(ctx, w.outage.Failed(explain(err)))
 	case entry:
 		w.refusedEntry(ctx, err)
 	}
@@ -131,10 +131,10 @@ func (w *writer) refusedEntry(ctx context.Context, err error) {
 	if strings.HasPrefix(err.Error(), wrongType) {
 		switch typ, e := w.client.Do(ctx, w.client.B().Type().Key(name).Build()).ToString(); {
 		case e != nil:
-			pause(ctx, w.outage.Failed(fmt.Errorf("redis: TYPE of stream %s: %w", name, e), remedyFor(e)))
+			pause(ctx, w.outage.Failed(explain(fmt.Errorf("redis: TYPE of stream %s: %w", name, e))))
 			return
 		case !slices.Contains(types, typ):
-			pause(ctx, w.outage.Failed(err, "")) // it is a stream now, or something that refuses for other reasons
+			pause(ctx, w.outage.Failed(err)) // it is a stream now, or something that refuses for other reasons
 			return
 		}
 		w.wrong[name] = time.Now()

@@ -170,7 +170,7 @@ func TestNoRights(t *testing.T) {
 	}
 	_, err = Connect(t.Context(), o)
 	var mistake *ConfigError
-	if !errors.As(err, &mistake) || mistake.Remedy != rights || !strings.Contains(err.Error(), "NOPERM") {
+	if !errors.As(err, &mistake) || mistake.Problem != Rights || !strings.Contains(err.Error(), "NOPERM") {
 		t.Errorf("Connect: %v", err)
 	}
 	// Rights that are taken away later make everything wait.
@@ -185,7 +185,7 @@ func TestNoRights(t *testing.T) {
 		h.settled()
 	}
 	whole(t, srv.Addr, 800, "A")
-	if len(h.aside) > 0 || !strings.Contains(h.log.String(), rights) {
+	if len(h.aside) > 0 || !strings.Contains(h.log.String(), problemText(Rights)) {
 		t.Errorf("set aside: %q", h.aside)
 	}
 }

@@ -244,7 +244,7 @@ func (s *Sink) deadLetter(ev *sinks.Event, reason error) {
 		return
 	}
 	s.o.Log.Error("Redis refuses an event for good; dead-lettered",
-		"event", string(ev.Type), "shard", ev.Shard, "seq", ev.Seq, "bytes", len(ev.Data), "error", reason, "remedy", remedyFor(reason), "so_far", all)
+		"event", string(ev.Type), "shard", ev.Shard, "seq", ev.Seq, "bytes", len(ev.Data), "error", explain(reason), "so_far", all)
 }
 
 // Stats returns the counts as they stand. Any goroutine may call it.

@@ -88,7 +88,7 @@ func (w *writer) run(ctx context.Context) {
 			if ctx.Err() != nil {
 				return // the sink is closed: nothing is known of Redis
 			}
-			pause(ctx, w.outage.Failed(err, remedyFor(err)))
+			pause(ctx, w.outage.Failed(explain(err)))
 			continue
 		}
 		if !w.collect(ctx) {
@@ -353,7 +353,7 @@ func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResu
 		}
 	case "untrimmed":
 		if text, _ := detail.ToString(); w.untrimmed.allow() {
-			w.s.o.Log.Error("redis does not trim a stream, which grows", "error", text, "remedy", remedyFor(errors.New(text)))
+			w.s.o.Log.Error("redis does not trim a stream, which grows", "error", explain(errors.New(text)))
 		}
 	}
 }

@@ -341,7 +341,13 @@ func (s *Sink) begin() error {
 	return nil
 }
 
-// diskFailed tells of a disk that takes nothing.
+// DiskError is of a disk that takes nothing, or no more than Options.MaxBytes.
+type DiskError struct{ Err error }
+
+func (e *DiskError) Error() string { return e.Err.Error() }
+func (e *DiskError) Unwrap() error { return e.Err }
+
+// diskFailed logs that the disk takes nothing.
 func (s *Sink) diskFailed(err error) {
 	now := time.Now()
 	s.tried = now
@@ -351,7 +357,7 @@ func (s *Sink) diskFailed(err error) {
 	if now.Sub(s.told) >= tellEvery {
 		s.told = now
 		s.o.Log.Error("spool unavailable; buffering events", "directory", s.o.Directory,
-			"error", err, "remedy", "make room on the disk, raise spool.size, or start the broker", "for", now.Sub(s.failing).Round(time.Second))
+			"error", &DiskError{err}, "for", now.Sub(s.failing).Round(time.Second))
 	}
 }
 

@@ -65,7 +65,7 @@ func checkBrokers(ctx context.Context, cfg *config.Config, stdout, stderr io.Wri
 		default:
 			code = exitFailure
 		}
-		fmt.Fprintf(stderr, "error: %s\n", strings.ReplaceAll(cfg.Secrets().Redact(plain(err)), "\n", "; "))
+		fmt.Fprintf(stderr, "error: %s\n", strings.ReplaceAll(cfg.Secrets().Redact(explain(err)), "\n", "; "))
 	}
 	if use := usesRedis(cfg); use != "" {
 		err := checkRedis(ctx, cfg)

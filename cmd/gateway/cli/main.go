@@ -16,9 +16,7 @@ import (
 	"sluice/cmd/gateway/config"
 )
 
-// Exit codes. Those of what Discord refuses for good come from the error itself:
-// 3 and 4 for its REST answers 403 and 401, the last two digits of the close
-// code for the rest.
+// Exit codes. For what Discord refuses for good see codeOf.
 const (
 	exitOK           = 0
 	exitFailure      = 1
@@ -63,7 +61,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		printProblems(stderr, problems, config.Note)
 		if held, ok := trialOf(environ); ok {
 			if err := tryStart(ctx, cfg, held); err != nil {
-				fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(plain(err)))
+				fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(explain(err)))
 				return exitFailure
 			}
 		}
@@ -104,21 +102,10 @@ func printProblems(w io.Writer, problems config.Problems, from config.Severity) 
 	}
 }
 
-// exiter is an error that names the process's exit code.
-type exiter interface {
-	error
-	ExitCode() int
-}
-
 // exitCode logs the error, if there is one, and returns its exit code.
 func exitCode(err error, log *slog.Logger) int {
-	log = lastLog(log)
-	if err == nil {
-		return exitOK
+	if log = lastLog(log); err != nil {
+		log.Error(explain(err))
 	}
-	log.Error(plain(err))
-	if e := exiter(nil); errors.As(err, &e) {
-		return e.ExitCode()
-	}
-	return exitFailure
+	return codeOf(err)
 }

@@ -165,11 +165,6 @@ func unlessZero(d time.Duration) time.Duration {
 	return d
 }
 
-// settingError is a mistake in a setting that only Discord's answer shows.
-type settingError struct{ error }
-
-func (settingError) ExitCode() int { return exitUsage }
-
 // brokerName returns what the broker is called in a sentence.
 func brokerName(cfg *config.Config) string {
 	if cfg.Broker.Type == config.BrokerStdio {
