@@ -20,7 +20,7 @@ var breakages = []breakage{
 	{name: "the program ends at once", file: "cmd/gateway/main.go",
 		old: "	os.Exit(cli.Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))\n", new: "	_, _ = os.Exit, cli.Main\n"},
 	{name: "Main returns before it runs", file: "cmd/gateway/cli/main.go", near: "bench/load",
-		old: "	err = run(ctx, cfg, log, u.started)\n", new: "	_ = run\n"},
+		old: "	err = run(ctx, cfg, brokers, log, u.started)\n", new: "	_ = run\n"},
 	{name: "the exit code of a refusal is 1", file: "cmd/gateway/cli/remedy.go", near: "bench/e2e",
 		old: "		return int(fatal.Code) % 100\n", new: "		return 1\n"},
 	{name: "an error in the settings ends with 1", file: "cmd/gateway/cli/main.go",

@@ -216,7 +216,7 @@ func testMistakes(t *testing.T, node *rabbitmq.Node) {
 		}
 		node.Ctl("set_permissions", "writer", "^$", "^theirs$", "^$")
 		tr := try(t, node, Options{URLs: []string{"amqp://writer:s3cret" + at}, Exchange: "theirs"})
-		if err := tr.Connect(t.Context()); err != nil {
+		if err := tr.Open(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		tr.publish(tr.events(3, 1, 1))
@@ -244,10 +244,10 @@ func testMistakes(t *testing.T, node *rabbitmq.Node) {
 		group.Go(func() {
 			t.Run(tt.name, func(t *testing.T) {
 				tr := try(t, node, Options{URLs: []string{tt.url}, Exchange: tt.exchange})
-				err := tr.Connect(t.Context())
+				err := tr.Open(t.Context())
 				var mistake *ConfigError
 				if err == nil || errors.As(err, &mistake) != (tt.problem != 0) || mistake != nil && mistake.Problem != tt.problem {
-					t.Fatalf("Connect: %v; %+v", err, mistake)
+					t.Fatalf("Open: %v; %+v", err, mistake)
 				}
 				for _, w := range tt.want {
 					if !strings.Contains(err.Error(), w) {
@@ -276,8 +276,8 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 		if err := tr.Publish(t.Context(), tr.events(1, 1, 1), nil); !errors.Is(err, ErrClosed) {
 			t.Errorf("Publish: %v", err)
 		}
-		if err := tr.Connect(t.Context()); !errors.Is(err, ErrClosed) {
-			t.Errorf("Connect: %v", err)
+		if err := tr.Open(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("Open: %v", err)
 		}
 		if err := tr.forward(t.Context(), "1", nil); !errors.Is(err, ErrClosed) {
 			t.Errorf("Forward: %v", err)
@@ -289,8 +289,8 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 	})
 	t.Run("context", func(t *testing.T) {
 		tr := try(t, node, Options{URLs: []string{"amqp://127.0.0.1:1"}, Window: 10})
-		if err := tr.Connect(canceled()); !errors.Is(err, context.Canceled) {
-			t.Errorf("Connect: %v", err)
+		if err := tr.Open(canceled()); !errors.Is(err, context.Canceled) {
+			t.Errorf("Open: %v", err)
 		}
 		if err := tr.Publish(canceled(), tr.events(1, 1, 1), nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("Publish: %v", err)
@@ -316,7 +316,7 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 func closeConnected(t *testing.T, tr *trial) {
 	t.Helper()
 	for range 2 {
-		if err := tr.Connect(t.Context()); err != nil {
+		if err := tr.Open(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"sluice/sinks"
 )
 
 // Problem is what is wrong with a broker, or with how it is reached.
@@ -49,6 +51,9 @@ func (e *ConfigError) Error() string { return "amqp: " + e.Broker + ": " + e.tex
 
 // Unwrap returns Err.
 func (e *ConfigError) Unwrap() error { return e.Err }
+
+// Is reports that it is sinks.ErrConfig.
+func (e *ConfigError) Is(target error) bool { return target == sinks.ErrConfig }
 
 // ErrClosed is returned by calls after Close.
 var ErrClosed = errors.New("amqp: the sink is closed")

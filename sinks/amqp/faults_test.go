@@ -17,7 +17,7 @@ import (
 // testNack has a queue that refuses messages while it is full.
 func testNack(t *testing.T, node *rabbitmq.Node) {
 	tr := try(t, node, Options{})
-	if err := tr.Connect(t.Context()); err != nil {
+	if err := tr.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ch := channel(t, dial(t, node.URL()))

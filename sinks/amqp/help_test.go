@@ -151,7 +151,7 @@ func channel(t testing.TB, conn *amqp091.Connection) *amqp091.Channel {
 // queueOf connects, and makes a durable queue of the exchange for the key.
 func (tr *trial) queueOf(key string) (name string) {
 	tr.t.Helper()
-	if err := tr.Connect(tr.t.Context()); err != nil {
+	if err := tr.Open(tr.t.Context()); err != nil {
 		tr.t.Fatal(err)
 	}
 	ch := channel(tr.t, dial(tr.t, tr.node.URL()))

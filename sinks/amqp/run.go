@@ -74,7 +74,7 @@ func (s *Sink) run() {
 			r.failed(err)
 		}
 	}
-	if l != nil { // of Connect, and closed before it was used
+	if l != nil { // of Open, and closed before it was used
 		l.close()
 	}
 	s.window.abandon()

@@ -401,7 +401,7 @@ func TestHandshake(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			err = s.Connect(t.Context())
+			err = s.Open(t.Context())
 			if err == nil || errors.As(err, new(*ConfigError)) || !strings.Contains(err.Error(), "does not keep to AMQP") {
 				t.Errorf("%v", err)
 			}

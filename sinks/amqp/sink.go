@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Sink publishes events to RabbitMQ. It implements sinks.Sink.
+// Sink publishes events to RabbitMQ. It implements sinks.Opener.
 //
 // One goroutine at a time may call Publish; the other methods any.
 type Sink struct {
@@ -22,11 +22,11 @@ type Sink struct {
 	cancel context.CancelFunc
 
 	addresses []address
-	trying    sync.Mutex // held by Connect
+	trying    sync.Mutex // held by Open
 
 	mu      sync.Mutex    // of what follows; held shortly
 	started bool          // run was started
-	begin   *link         // from Connect, for run
+	begin   *link         // from Open, for run
 	link    *link         // the present one, nil if there is none
 	changed chan struct{} // closed when link is set
 	ended   chan struct{} // closed when run has returned
@@ -59,7 +59,7 @@ type Stats struct {
 	Oldest         time.Duration // since Publish was given the oldest of them
 }
 
-// New returns a sink. It connects when Connect or Publish is called. The error is of
+// New returns a sink. It connects when Open or Publish is called. The error is of
 // options that can't be right; it holds no password.
 func New(o Options) (*Sink, error) {
 	o, addresses, err := o.complete()
@@ -75,11 +75,11 @@ func New(o Options) (*Sink, error) {
 	}, nil
 }
 
-// Connect tries each broker once. After nil the connection is there and is kept. A
+// Open tries each broker once. After nil the connection is there and is kept. A
 // *ConfigError (errors.As) is a mistake that waiting does not mend; after any
-// other error, which may be gone the next time, the caller may call Connect
+// other error, which may be gone the next time, the caller may call Open
 // again, or just publish. Once events are published it does nothing.
-func (s *Sink) Connect(ctx context.Context) error {
+func (s *Sink) Open(ctx context.Context) error {
 	s.trying.Lock()
 	defer s.trying.Unlock()
 	s.mu.Lock()

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"sluice/sinks"
 )
 
 // ConfigError is a mistake in the settings that only Redis' answer shows: waiting
@@ -27,6 +29,9 @@ func (e *ConfigError) Error() string { return e.Err.Error() }
 
 // Unwrap returns what Redis said.
 func (e *ConfigError) Unwrap() error { return e.Err }
+
+// Is reports that it is sinks.ErrConfig.
+func (e *ConfigError) Is(target error) bool { return target == sinks.ErrConfig }
 
 // answerTimeout is how long an answer of Redis may take, after which the connection
 // counts as dead.
@@ -82,8 +87,35 @@ func NewClientOption(addresses []string, secure *tls.Config) (rueidis.ClientOpti
 }
 
 // Connect returns a client that has had an answer. A *ConfigError is a mistake that
-// waiting does not mend.
+// waiting does not mend; any other error names the addresses.
 func Connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
+	type result struct {
+		client rueidis.Client
+		err    error
+	}
+	connected := make(chan result, 1)
+	go func() { // for a server may take a connection and never answer
+		client, err := connect(ctx, o)
+		connected <- result{client, err}
+	}()
+	var r result
+	select {
+	case r = <-connected:
+	case <-ctx.Done():
+		go func() { // which has bounds of its own
+			if r := <-connected; r.err == nil {
+				r.client.Close()
+			}
+		}()
+		r.err = context.Cause(ctx)
+	}
+	if r.err != nil && !errors.As(r.err, new(*ConfigError)) {
+		r.err = fmt.Errorf("redis: %s: %w", strings.Join(o.InitAddress, ", "), r.err)
+	}
+	return r.client, r.err
+}
+
+func connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
 	o.DisableCache = true
 	o.DisableRetry = true // the writer knows what may be sent twice
 	o.ClientName = "sluice"
@@ -139,10 +171,7 @@ func classify(err error) error {
 	case errors.As(err, &record):
 		return &ConfigError{NoTLS, err}
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Errorf("redis: %w", &Error{NoHost, err})
+		return &Error{NoHost, err}
 	}
-	if strings.HasPrefix(text, "redis: ") {
-		return err
-	}
-	return fmt.Errorf("redis: %w", err)
+	return err
 }

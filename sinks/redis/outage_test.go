@@ -125,12 +125,15 @@ func TestAbsentAtStart(t *testing.T) {
 	srv := redistest.Start(t)
 	srv.Kill()
 	h := start(t, Options{}, srv.Addr)
-	h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "unavailable; buffering events") })
+	if err := h.sink.Open(t.Context()); err == nil || errors.Is(err, sinks.ErrConfig) {
+		t.Errorf("Open without a server: %v", err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := h.sink.Publish(ctx, []sinks.Event{{}}, h.ack); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Publish without a server: %v", err)
 	}
+	h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "unavailable; buffering events") })
 	srv.Restart()
 	h.publish(100, "A")
 	h.settled()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -29,14 +30,17 @@ const (
 	trimPause   = time.Second
 )
 
-// Sink writes events to Redis Streams. It implements sinks.Sink.
+// Sink writes events to Redis Streams. It implements sinks.Opener.
 type Sink struct {
 	o       Options
 	script  string
 	id      string // in the names of the fences
 	free    chan *batch
 	filled  chan *batch
+	ctx     context.Context // ends with Close
 	stop    context.CancelFunc
+	start   sync.Once // of the writer
+	started atomic.Bool
 	stopped sync.WaitGroup
 	writer  writer
 
@@ -98,13 +102,19 @@ type group struct {
 	trims   []string
 }
 
-// New returns a Sink whose writer runs, and connects, until Close.
-func New(o Options) *Sink {
+// New returns a Sink. The error is of options that can't be right.
+func New(o Options) (*Sink, error) {
+	switch {
+	case len(o.Client.InitAddress) == 0:
+		return nil, errors.New("redis: no address of Redis is given")
+	case o.Body == nil || o.Log == nil:
+		return nil, errors.New("redis: Options.Body and Options.Log are required")
+	}
 	var id [8]byte
 	rand.Read(id[:])
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Sink{
-		o: o, script: newScript(o.Fields), id: hex.EncodeToString(id[:]), stop: stop,
+		o: o, script: newScript(o.Fields), id: hex.EncodeToString(id[:]), ctx: ctx, stop: stop,
 		free: make(chan *batch, slots), filled: make(chan *batch, slots),
 		begun: make(chan struct{}), streams: make(map[string]*stream), fences: make(map[string]*fence),
 	}
@@ -112,8 +122,36 @@ func New(o Options) *Sink {
 		s.free <- new(batch)
 	}
 	s.writer.init(s)
-	s.stopped.Go(func() { s.writer.run(ctx) })
-	return s
+	return s, nil
+}
+
+// Open tries Redis once. After nil the connection is there and is kept. A *ConfigError is a
+// mistake that waiting does not mend; after any other error, which may be gone the next time, the
+// caller may call Open again, or just Publish.
+func (s *Sink) Open(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	if s.started.Load() {
+		return nil
+	}
+	if err := s.writer.connect(ctx); err != nil {
+		return err
+	}
+	if s.ctx.Err() != nil {
+		s.writer.disconnect()
+		return errClosed
+	}
+	s.start.Do(s.run)
+	return nil
+}
+
+var errClosed = errors.New("redis: the sink is closed")
+
+// run starts the writer.
+func (s *Sink) run() {
+	s.started.Store(true)
+	s.stopped.Go(func() { s.writer.run(s.ctx) })
 }
 
 // Publish hands the events to the writer. It waits while as many batches as there
@@ -122,6 +160,7 @@ func (s *Sink) Publish(ctx context.Context, events []sinks.Event, acked func(n i
 	if len(events) == 0 {
 		return nil
 	}
+	s.start.Do(s.run)
 	select {
 	case <-s.begun:
 	case <-ctx.Done():

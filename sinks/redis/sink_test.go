@@ -97,7 +97,9 @@ func start(t *testing.T, o Options, addresses ...string) *harness {
 		defer h.mu.Unlock()
 		h.aside = append(h.aside, fmt.Sprintf("%s %s: %v", ev.Type, ev.Data, reason))
 	}
-	h.sink = New(o)
+	if h.sink, err = New(o); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		h.sink.Close()
 		if t.Failed() {

@@ -52,6 +52,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		printProblems(stderr, problems, config.Warning)
 		return exitUsage
 	}
+	brokers := registry(Brokers())
 	switch cmd.name {
 	case "config":
 		printProblems(stderr, problems, config.Note)
@@ -60,12 +61,12 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	case "check":
 		printProblems(stderr, problems, config.Note)
 		if held, ok := trialOf(environ); ok {
-			if err := tryStart(ctx, cfg, held); err != nil {
+			if err := tryStart(ctx, cfg, brokers, held); err != nil {
 				fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(explain(err)))
 				return exitFailure
 			}
 		}
-		return check(ctx, cfg, cmd.online, stdout, stderr)
+		return check(ctx, cfg, brokers, cmd.online, stdout, stderr)
 	case "upgrade":
 		return upgrade(ctx, cfg, stdout, stderr)
 	case "sessions":
@@ -76,7 +77,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	logProblems(ctx, log, problems)
 	u := newUpgrades(cfg, log)
 	ctx = u.await(ctx, cmd.settings())
-	err = run(ctx, cfg, log, u.started)
+	err = run(ctx, cfg, brokers, log, u.started)
 	out.Flush() // so that there is room for the last line
 	if context.Cause(ctx) != errUpgrade {
 		u.failed(err)
