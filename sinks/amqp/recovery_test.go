@@ -151,7 +151,7 @@ func testReplyRefused(t *testing.T, node *rabbitmq.Node) {
 		b.send("SEND", amqp091.Publishing{Body: fmt.Append(nil, i), ReplyTo: b.queue, CorrelationId: fmt.Sprint(i)})
 	}
 	until(t, "the commands", func() bool { return l.count("SEND") == 20 })
-	until(t, "a line", func() bool { return tr.log.count("write on amq.default") == 1 })
+	until(t, "a line", func() bool { return tr.log.count(problemText(NoReplies)) == 1 })
 	node.Ctl("set_permissions", "mute", "^mute", "^(mute.*|amq\\.default)$", "^mute")
 	// What was in flight may be refused yet: RabbitMQ keeps rights for a moment.
 	got := ""
@@ -265,7 +265,7 @@ func testExchangeDeletedCommands(t *testing.T, node *rabbitmq.Node) {
 		newBot(tr).routed(key)
 		until(t, "a command", func() bool { return l.count(key) == 2 })
 	}
-	if tr.log.count("NOT_FOUND") != 1 || tr.log.count("declared again") != 1 || tr.log.count("unavailable; reading no commands") != 0 {
+	if tr.log.count("NOT_FOUND") != 1 || tr.log.count(problemText(ExchangeDeleted)) != 1 || tr.log.count("unavailable; reading no commands") != 0 {
 		t.Errorf("the log does not say once what happened")
 	}
 }

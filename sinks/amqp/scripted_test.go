@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"sluice/sinks"
 	"strings"
@@ -134,7 +133,7 @@ func closing(code uint16, text string) string {
 func sinkOf(t *testing.T, url string, o Options, change func(*Sink)) (s *Sink, log *syncLog, acked *atomic.Int64) {
 	t.Helper()
 	log, acked = new(syncLog), new(atomic.Int64)
-	o.URLs, o.Log, o.Heartbeat = []string{url}, slog.New(slog.NewTextHandler(log, nil)), 2*time.Second
+	o.URLs, o.Log, o.Heartbeat = []string{url}, logTo(log), 2*time.Second
 	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -196,8 +195,8 @@ func TestRefusals(t *testing.T) {
 		code       uint16
 		text       string
 	}{
-		{"not found", "NOT_FOUND", 404, "NOT_FOUND - no exchange 'gateway' in vhost '/'"},
-		{"access refused", "grant the user write on the exchange", 403, "ACCESS_REFUSED - access to exchange 'gateway' refused"},
+		{"not found", problemText(ExchangeDeleted), 404, "NOT_FOUND - no exchange 'gateway' in vhost '/'"},
+		{"access refused", problemText(NoWrite), 403, "ACCESS_REFUSED - access to exchange 'gateway' refused"},
 		{"precondition", "of a plugin", 406, "PRECONDITION_FAILED - of a plugin"},
 		{"another size", "message size", 406, "PRECONDITION_FAILED - message size 1001 is larger than configured max size 1000"},
 		{"a larger limit", "message size", 406, "PRECONDITION_FAILED - message size 13 is larger than configured max size 1000"},
