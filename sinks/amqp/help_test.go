@@ -8,10 +8,7 @@ package amqp
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -359,16 +356,3 @@ func (tr *trial) idle() {
 		until(tr.t, "the sink to look at its window", func() bool { return len(tr.window.wake) == 0 })
 	}
 }
-
-// logTo returns a logger that writes the problem of an error behind it.
-func logTo(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		var known *Error
-		if err, ok := a.Value.Any().(error); ok && errors.As(err, &known) {
-			a.Value = slog.StringValue(err.Error() + problemText(known.Problem))
-		}
-		return a
-	}}))
-}
-
-func problemText(p Problem) string { return fmt.Sprintf("(problem %d)", p) }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"sluice/sinks"
 	"strings"
@@ -128,6 +129,19 @@ func ackOf(tag uint64, multiple byte) string {
 func closing(code uint16, text string) string {
 	return string(binary.BigEndian.AppendUint16(nil, code)) + short(text) + "\x00\x3c\x00\x28"
 }
+
+// logTo returns a logger that writes the problem of an error behind it.
+func logTo(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		var known *Error
+		if err, ok := a.Value.Any().(error); ok && errors.As(err, &known) {
+			a.Value = slog.StringValue(err.Error() + problemText(known.Problem))
+		}
+		return a
+	}}))
+}
+
+func problemText(p Problem) string { return fmt.Sprintf("(problem %d)", p) }
 
 // sinkOf returns a sink for a broker, with a log, and what Publish is given.
 func sinkOf(t *testing.T, url string, o Options, change func(*Sink)) (s *Sink, log *syncLog, acked *atomic.Int64) {

@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"sluice/cmd/gateway/config"
 	"sluice/engine"
 	"sluice/sinks"
 	"sluice/sinks/sinktest/redistest"
@@ -236,15 +235,6 @@ func TestFailedStartSaysNothingOfBroker(t *testing.T) {
 type discardSink struct{ sinks.Sink }
 
 func (discardSink) Close() error { return nil }
-
-func loadConfig(t *testing.T, environ ...string) *config.Config {
-	t.Helper()
-	cfg, problems := config.Load(config.Sources{Environ: environ})
-	if problems.Failed() {
-		t.Fatal(problems)
-	}
-	return cfg
-}
 
 // TestMemoryInstead: only where nobody asks for a file is a directory that cannot be written to no
 // mistake.

@@ -267,3 +267,12 @@ func TestLogHidesSecrets(t *testing.T) {
 		}
 	}
 }
+
+func loadConfig(t *testing.T, environ ...string) *config.Config {
+	t.Helper()
+	cfg, problems := config.Load(config.Sources{Environ: environ})
+	if problems.Failed() {
+		t.Fatal(problems)
+	}
+	return cfg
+}
