@@ -1,4 +1,4 @@
-// This file tells mistakes in the configuration from brokers that are away.
+// This file distinguishes mistakes in the configuration from brokers that are unavailable.
 
 package amqp
 

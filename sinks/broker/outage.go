@@ -13,10 +13,10 @@ import (
 const (
 	firstWait = 100 * time.Millisecond
 	longest   = 2 * time.Second
-	tellEvery = time.Minute
-	// tellMost is how many outages are logged in a minute: a broker may come and go all the
+	logEvery  = time.Minute
+	// logMost is how many outages are logged in a minute: a broker may come and go all the
 	// time.
-	tellMost = 5
+	logMost = 5
 )
 
 // Outage follows a broker's failures: it logs the first, one each minute after
@@ -28,12 +28,12 @@ type Outage struct {
 	// Commands says that bots' commands are read, and not events written.
 	Commands bool
 
-	since time.Time // of the first failure; zero: there is no outage
-	told  time.Time // zero: this outage is not logged
-	tries int
+	since  time.Time // of the first failure; zero: there is no outage
+	logged time.Time // last; zero: this outage is not
+	tries  int
 
 	minute  time.Time // when it began
-	logged  int       // outages in it
+	outages int       // that were logged in it
 	skipped int       // outages since the last line that were not logged
 }
 
@@ -46,16 +46,16 @@ func (o *Outage) Failed(err error) time.Duration {
 	}
 	now := time.Now()
 	if o.since.IsZero() {
-		o.since, o.tries, o.told = now, 0, time.Time{}
+		o.since, o.tries, o.logged = now, 0, time.Time{}
 	}
-	if now.Sub(o.minute) >= tellEvery {
-		o.minute, o.logged = now, 0
+	if now.Sub(o.minute) >= logEvery {
+		o.minute, o.outages = now, 0
 	}
-	if o.told.IsZero() && o.logged < tellMost || !o.told.IsZero() && now.Sub(o.told) >= tellEvery {
-		if o.told.IsZero() {
-			o.logged++
+	if o.logged.IsZero() && o.outages < logMost || !o.logged.IsZero() && now.Sub(o.logged) >= logEvery {
+		if o.logged.IsZero() {
+			o.outages++
 		}
-		o.told = now
+		o.logged = now
 		attrs := []any{"error", err, "for", now.Sub(o.since).Round(time.Second)}
 		if o.skipped > 0 {
 			attrs = append(attrs, "outages_not_logged", o.skipped)
@@ -83,7 +83,7 @@ func (o *Outage) Over(attrs ...any) {
 		return
 	}
 	defer func() { o.since = time.Time{} }()
-	if o.told.IsZero() {
+	if o.logged.IsZero() {
 		o.skipped++
 		return
 	}

@@ -127,7 +127,7 @@ func TestOutageFlaps(t *testing.T) {
 			time.Sleep(200*time.Millisecond - firstWait)
 		}
 		began, ended := strings.Count(log.String(), "unavailable; buffering events"), strings.Count(log.String(), "available again")
-		if began < 6 || began > 3*tellMost || ended != began {
+		if began < 6 || began > 3*logMost || ended != began {
 			t.Errorf("%d and %d lines", began, ended)
 		}
 		if !strings.Contains(log.String(), "outages_not_logged=") {

@@ -1,5 +1,5 @@
-// This file connects to Redis, and tells mistakes in the settings from a server that
-// is away.
+// This file connects to Redis, and distinguishes mistakes in the settings from a server that
+// is unavailable.
 
 package redis
 

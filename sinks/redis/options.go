@@ -58,7 +58,7 @@ type Options struct {
 	// event is lent for the call, which comes on one of two goroutines. nil: it
 	// is dropped.
 	DeadLetter func(ev *sinks.Event, reason error)
-	// Log is told of outages and of what is dead-lettered.
+	// Log takes outages and dead letters.
 	Log *slog.Logger
 }
 

@@ -108,7 +108,7 @@ func (w *writer) suspect(err error) {
 		w.giveUp(fmt.Errorf("the connection ends when it is sent: %w", err))
 	case w.suspects.allow():
 		ev := &g.batch.events[g.entries[0]]
-		w.s.o.Log.Error("the connection to redis ends when this event is sent; it waits, as it is no larger than Redis takes",
+		w.s.o.Log.Error("Redis closes the connection when this event is sent; retrying, as it is no larger than Redis takes",
 			"event", string(ev.Type), "shard", ev.Shard, "seq", ev.Seq, "bytes", size, "error", err)
 	}
 }

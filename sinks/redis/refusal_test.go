@@ -147,7 +147,7 @@ func TestCutForever(t *testing.T) {
 	s.cutAt = []byte(entry + "\xdb")
 	s.mu.Unlock()
 	h.publish(5, "A")
-	h.wait("suspicion", func() bool { return strings.Contains(h.log.String(), "ends when this event is sent") })
+	h.wait("suspicion", func() bool { return strings.Contains(h.log.String(), "closes the connection when this event is sent") })
 	s.mu.Lock()
 	s.cutAt = nil
 	s.mu.Unlock()

@@ -55,7 +55,7 @@ type Sink struct {
 
 	published, repeated, retried, deadLettered, undone, held atomic.Int64
 	oldest                                                   atomic.Int64 // Unix time in nanoseconds, 0: none
-	told                                                     atomic.Int64 // the same, of the last line about events dead-lettered
+	lastLine                                                 atomic.Int64 // the same, of the last line about events dead-lettered
 }
 
 // stream is a stream that the sink has written to.
@@ -268,9 +268,9 @@ func hashTag(key string) string {
 	return key
 }
 
-// tellPause is the least time between two lines of the log about events that are
+// logPause is the least time between two lines of the log about events that are
 // dead-lettered.
-const tellPause = 10 * time.Second
+const logPause = 10 * time.Second
 
 // deadLetter gives up an event for good. Publish and the writer call it.
 func (s *Sink) deadLetter(ev *sinks.Event, reason error) {
@@ -279,7 +279,7 @@ func (s *Sink) deadLetter(ev *sinks.Event, reason error) {
 		s.o.DeadLetter(ev, reason)
 	}
 	now := time.Now().UnixNano()
-	if last := s.told.Load(); now-last < int64(tellPause) || !s.told.CompareAndSwap(last, now) {
+	if last := s.lastLine.Load(); now-last < int64(logPause) || !s.lastLine.CompareAndSwap(last, now) {
 		return
 	}
 	s.o.Log.Error("Redis refuses an event for good; dead-lettered",

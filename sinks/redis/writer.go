@@ -353,7 +353,7 @@ func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResu
 		}
 	case "untrimmed":
 		if text, _ := detail.ToString(); w.untrimmed.allow() {
-			w.s.o.Log.Error("redis does not trim a stream, which grows", "error", explain(errors.New(text)))
+			w.s.o.Log.Error("Redis does not trim a stream, which grows", "error", explain(errors.New(text)))
 		}
 	}
 }
