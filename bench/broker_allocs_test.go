@@ -63,7 +63,11 @@ func TestBrokerAllocs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return redis.New(redis.Options{Client: client, Body: body, MaxLen: 1000, Log: quiet})
+			s, err := redis.New(redis.Options{Client: client, Body: body, MaxLen: 1000, Log: quiet})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
 		}},
 		{"amqp", func(t *testing.T) sinks.Sink {
 			s, err := amqp.New(amqp.Options{URLs: []string{rabbitmq.Start(t, "").URL()}, Body: body, Headers: true, Log: quiet})

@@ -81,7 +81,7 @@ func (e *Engine) askGateway(ctx context.Context, main *url.URL) (info wire.Gatew
 		var answer *wire.APIError
 		if errors.As(err, &answer) {
 			if answer.Fatal() {
-				return info, nil, fatalStatus(answer.Status)
+				return info, nil, &FatalError{Shard: -1, Status: answer.Status}
 			}
 			wait = max(wait, answer.RetryAfter)
 			if answer.Cloudflare {
@@ -133,7 +133,7 @@ func (e *Engine) mainURL(info wire.GatewayBot) (*url.URL, error) {
 			err = wire.CheckURL(base, api, append(wire.DiscordDomains(), e.opts.GatewayHosts...))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("engine: the address that the API names is refused, unless gateway.hosts allows it: %w", err)
+			return nil, fmt.Errorf("engine: the address that the API names is refused: %w", &HostError{err})
 		}
 	}
 	return wire.GatewayURL(base, e.opts.Version, e.opts.Compression)
@@ -146,8 +146,7 @@ func (s *shard) resumeURL(base string) string {
 		return ""
 	}
 	if _, err := s.gatewayURL(base); err != nil {
-		s.log.Warn("resume_gateway_url is refused, resuming through the main URL", "error", err,
-			"remedy", "if it is right, name its host in gateway.hosts")
+		s.log.Warn("resume_gateway_url is refused, resuming through the main URL", "error", &HostError{err})
 		return ""
 	}
 	return base

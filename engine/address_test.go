@@ -153,15 +153,15 @@ func TestAPIRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		status int
 		body   string
-		exit   int // 0: asked again
+		final  bool
 	}{
-		{403, `{"message":"internal network error","code":40333}`, 0},
-		{403, `{"message":"denied by policy"}`, 0},
-		{403, "<html>", 0},
-		{401, `{"error":"login required"}`, 0},
-		{302, "", 0},
-		{403, `{"message":"403: Forbidden","code":0}`, 3},
-		{401, `{"message":"401: Unauthorized","code":0}`, 4},
+		{403, `{"message":"internal network error","code":40333}`, false},
+		{403, `{"message":"denied by policy"}`, false},
+		{403, "<html>", false},
+		{401, `{"error":"login required"}`, false},
+		{302, "", false},
+		{403, `{"message":"403: Forbidden","code":0}`, true},
+		{401, `{"message":"401: Unauthorized","code":0}`, true},
 	} {
 		t.Run(fmt.Sprintf("%d %s", tt.status, tt.body), func(t *testing.T) {
 			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
@@ -174,13 +174,13 @@ func TestAPIRefuses(t *testing.T) {
 					return &http.Response{StatusCode: status, Header: http.Header{"Location": {"http://elsewhere"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 				})}}
 				w := newWorld(t, reader, sim.Options{}, engine.Options{API: api})
-				if tt.exit == 0 {
+				if !tt.final {
 					w.ready(1)
 					w.end()
 					return
 				}
 				var fatal *engine.FatalError
-				if err := <-w.ended; !errors.As(err, &fatal) || fatal.ExitCode() != tt.exit || asked != 1 {
+				if err := <-w.ended; !errors.As(err, &fatal) || *fatal != (engine.FatalError{Shard: -1, Status: tt.status}) || asked != 1 {
 					t.Errorf("Run = %v after %d questions", err, asked)
 				}
 			})

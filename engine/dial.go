@@ -5,7 +5,6 @@ package engine
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -30,7 +29,7 @@ func (e *Engine) dial(ctx context.Context, u *url.URL, wrap func(net.Conn) net.C
 	if wrap != nil {
 		if _, secure := conn.(*tls.Conn); secure {
 			closeNow(conn)
-			return nil, nil, fmt.Errorf("engine: connect to %s: %w", u.Host, errSecureProxy)
+			return nil, nil, fmt.Errorf("engine: connect to %s: %w", u.Host, ErrSecureProxy)
 		}
 		conn = wrap(conn)
 	}
@@ -64,11 +63,6 @@ func (e *Engine) dial(ctx context.Context, u *url.URL, wrap func(net.Conn) net.C
 	rest, err = wire.Handshake(conn, u, e.opts.UserAgent)
 	return conn, rest, err
 }
-
-// errSecureProxy is of a connection whose proxy is spoken to over TLS, so that there is no
-// file descriptor with what the gateway sends. newReader sees to it that it is that of a host
-// which has another proxy than the main one.
-var errSecureProxy = errors.New("the proxy is an https one, which the epoll reader cannot use; set reader.type to goroutine")
 
 // behindSecureProxy reports whether connections to u go through an https proxy.
 func (e *Engine) behindSecureProxy(u *url.URL) bool {

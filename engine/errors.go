@@ -1,4 +1,4 @@
-// This file holds the errors that end the engine, each with what to do.
+// This file holds the errors that end the engine, and those that somebody can do something about.
 
 package engine
 
@@ -13,32 +13,25 @@ import (
 // Options.ShutdownTimeout. The sessions are kept at what it had taken.
 var ErrDrain = errors.New("engine: the sink did not take every event in time")
 
+// ErrSecureProxy is of a connection whose proxy is spoken to over TLS, so that there is no
+// file descriptor with what the gateway sends. newReader sees to it that it is that of a host
+// which has another proxy than the main one.
+var ErrSecureProxy = errors.New("the proxy is an https one, which the epoll reader cannot use")
+
 // FatalError is an answer of Discord that trying again cannot mend.
 type FatalError struct {
-	Shard  int            // the shard it came to; -1 for the REST request
-	Code   wire.CloseCode // close code, or 0
-	Status int            // HTTP status of GET /gateway/bot, or 0
-	Remedy string         // what to do, in one sentence
+	Shard   int            // the shard it came to; -1 for the REST request
+	Code    wire.CloseCode // close code, or 0
+	Status  int            // HTTP status of GET /gateway/bot, or 0
+	Shards  int            // the shard count, with a close code
+	Intents wire.Intents   // that were asked for
 }
 
 func (e *FatalError) Error() string {
 	if e.Status != 0 {
-		return fmt.Sprintf("Discord answered GET /gateway/bot with %d: %s", e.Status, e.Remedy)
+		return fmt.Sprintf("Discord answered GET /gateway/bot with %d", e.Status)
 	}
-	return fmt.Sprintf("Discord closed shard %d with %d (%s): %s", e.Shard, uint16(e.Code), e.Code, e.Remedy)
-}
-
-// ExitCode is the process's exit code for the error, distinct for each cause:
-// the last two digits of the close code (4 for 4004, 10 for 4010 …), and 4 and
-// 3 for the REST answers 401 and 403.
-func (e *FatalError) ExitCode() int {
-	switch {
-	case e.Code != 0:
-		return int(e.Code) % 100
-	case e.Status == 401:
-		return 4
-	}
-	return 3
+	return fmt.Sprintf("Discord closed shard %d with %d (%s)", e.Shard, uint16(e.Code), e.Code)
 }
 
 // ShardIDError is returned by Run for one of Options.IDs that does not exist.
@@ -48,38 +41,9 @@ func (e *ShardIDError) Error() string {
 	return fmt.Sprintf("shard %d does not exist with a shard count of %d; ids run from 0 to %d", e.ID, e.Shards, e.Shards-1)
 }
 
-// fatalClose explains a close code after which Discord wants no reconnect.
-func fatalClose(shard, shards int, code wire.CloseCode, intents wire.Intents) *FatalError {
-	e := &FatalError{Shard: shard, Code: code}
-	switch code {
-	case wire.CloseAuthenticationFailed:
-		e.Remedy = "the token is wrong or was reset; set DISCORD_TOKEN to the bot's current token"
-	case wire.CloseInvalidShard:
-		e.Remedy = fmt.Sprintf("Discord does not accept shard id %d of %d for this bot; remove shards.count to use its recommendation, or set a multiple of it", shard, shards)
-	case wire.CloseShardingRequired:
-		e.Remedy = fmt.Sprintf("a shard would serve more than 2,500 guilds with a shard count of %d; raise shards.count, or remove it to use Discord's recommendation", shards)
-	case wire.CloseInvalidVersion:
-		e.Remedy = "the gateway version is not served; remove gateway_version or set it to 10"
-	case wire.CloseInvalidIntents:
-		e.Remedy = fmt.Sprintf("the intents %s hold a bit that Discord does not know; correct intents or rawintents", intents)
-	case wire.CloseDisallowedIntents:
-		const where = "https://discord.com/developers/applications under Bot, Privileged Gateway Intents"
-		if asked := intents.Privileged(); asked != 0 {
-			e.Remedy = fmt.Sprintf("the privileged intents %s are not all switched on for this bot; switch them on at %s, or remove them from intents", asked, where)
-		} else {
-			e.Remedy = fmt.Sprintf("one of the intents %s must be switched on for this bot, at %s, although none of them is known to need it", intents, where)
-		}
-	}
-	return e
-}
+// HostError is the refusal of an address of the gateway, which must not get the token:
+// Options.GatewayHosts would allow it.
+type HostError struct{ Err error }
 
-// fatalStatus explains a REST answer that trying again cannot mend.
-func fatalStatus(status int) *FatalError {
-	e := &FatalError{Shard: -1, Status: status}
-	if status == 401 {
-		e.Remedy = "the token is wrong or was reset; set DISCORD_TOKEN to the bot's current token"
-	} else {
-		e.Remedy = "Discord refuses this bot; look at it at https://discord.com/developers/applications"
-	}
-	return e
-}
+func (e *HostError) Error() string { return e.Err.Error() }
+func (e *HostError) Unwrap() error { return e.Err }

@@ -3,7 +3,8 @@
 //
 // # Adding a broker
 //
-// A broker is a package below this one. Its sink implements Sink: it is given batches of events,
+// A broker is a package below this one, and a line in the list of cmd/gateway/cli/brokers.go. Its
+// sink implements Opener: New checks the options, Open connects. It is given batches of events,
 // in the order that each shard's events must keep, and acknowledges them in that order, not before
 // its broker has confirmed them. The bytes of an event are borrowed until then, and
 // the slice of the batch is too.

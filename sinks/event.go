@@ -2,7 +2,10 @@
 
 package sinks
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Event is one dispatch (op 0) from Discord, or a gap.
 //
@@ -67,3 +70,19 @@ type Sink interface {
 	// acknowledged or those that are not are given up.
 	Close() error
 }
+
+// Opener is a Sink as a broker's package has it. What makes it checks its options and returns at
+// once; it connects to nothing.
+type Opener interface {
+	Sink
+
+	// Open tries to connect, once, before Publish is called, or not at all. After nil the
+	// connection is there and is kept. An error that is ErrConfig is one that waiting does not
+	// mend. After any other, Open may be called again, or Publish, which connects by itself for
+	// as long as it takes.
+	Open(ctx context.Context) error
+}
+
+// ErrConfig is what errors.Is finds in an error of Open that waiting does not mend: somebody has
+// to change the settings, here or at the broker.
+var ErrConfig = errors.New("the settings are not right")

@@ -105,7 +105,7 @@ func (a *API) GatewayBot(ctx context.Context) (GatewayBot, error) {
 	if err != nil {
 		var untrusted *tls.CertificateVerificationError
 		if errors.As(err, &untrusted) {
-			err = fmt.Errorf("%w; api.ca_file names certificates to trust besides the system's", err)
+			err = &UntrustedError{err}
 		}
 		return GatewayBot{}, a.masked("wire: ", err)
 	}
@@ -141,6 +141,12 @@ func (a *API) mask(text string) string {
 func (a *API) masked(prefix string, err error) error {
 	return &maskedError{fmt.Sprintf("%s%.500s", prefix, a.mask(err.Error())), err}
 }
+
+// UntrustedError is an answer whose certificate API.Client does not trust.
+type UntrustedError struct{ Err error }
+
+func (e *UntrustedError) Error() string { return e.Err.Error() }
+func (e *UntrustedError) Unwrap() error { return e.Err }
 
 type maskedError struct {
 	text string

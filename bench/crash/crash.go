@@ -9,8 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
+
+	"sluice/cmd/gateway/cli"
+	"sluice/cmd/gateway/config"
 )
 
 // Options say what is killed, and how often. Gateway, Sink and Store are required.
@@ -18,8 +22,8 @@ type Options struct {
 	// Gateway is the program's file. Points of its code, too, are chosen to kill it at if
 	// it was built with the tag failpoints.
 	Gateway string
-	Sink    string // redis, amqp, or file: standard output into a file
-	Store   string // file or redis
+	Sink    string // one of Sinks
+	Store   string // one of Stores
 	Kills   int
 	Seed    uint64  // of what happens when; the moments depend on the machine besides
 	Shards  int     // 0: 4
@@ -34,14 +38,44 @@ type Options struct {
 	Log   io.Writer // takes a line for each round
 }
 
-// Sinks and Stores are the names that Options takes.
-var (
-	Sinks  = []string{"redis", "amqp", "file"}
-	Stores = []string{"file", "redis"}
-)
+// file is the name of standard output that goes into a file, and that of the store.
+const file = "file"
+
+// Sinks returns the names that Options.Sink takes: those of the gateway's brokers.
+func Sinks() (names []string) {
+	for _, b := range cli.Brokers() {
+		names = append(names, nameOf(b))
+	}
+	return names
+}
+
+// Stores returns the names that Options.Store takes. All but file need the sink of the same name,
+// whose server it is.
+func Stores() []string {
+	names := []string{file}
+	for _, b := range cli.Brokers() {
+		if b.Stores {
+			names = append(names, b.Name)
+		}
+	}
+	return names
+}
+
+// nameOf returns the name of a broker here.
+func nameOf(b cli.Broker) string {
+	if b.Name == config.BrokerStdio {
+		return file
+	}
+	return b.Name
+}
+
+// deduplicates reports whether a sink's events come once, whatever happens.
+func deduplicates(sink string) bool {
+	return slices.ContainsFunc(cli.Brokers(), func(b cli.Broker) bool { return nameOf(b) == sink && b.Deduplicates })
+}
 
 // Result is what came of a run. Lost, OutOfOrder and Unknown are 0, and Wrong is empty, if the
-// gateway keeps its promises; with Redis, Repeated is 0 too.
+// gateway keeps its promises; with a broker that deduplicates, Repeated is 0 too.
 type Result struct {
 	Kills      int
 	Events     int // that arrived, each once
@@ -78,7 +112,7 @@ func (r *Result) Check(sink string) error {
 			wrong = append(wrong, fmt.Sprintf("%d identifies", r.Identifies))
 		}
 	}
-	if sink == "redis" && r.Restarts == 0 {
+	if deduplicates(sink) && r.Restarts == 0 {
 		add(r.Repeated, "are repeated")
 	}
 	if len(wrong) > 0 {

@@ -53,6 +53,18 @@ func TestRunFindsLoss(t *testing.T) {
 	}
 }
 
+// TestOutlets: each of the gateway's brokers can be tried.
+func TestOutlets(t *testing.T) {
+	for _, name := range Sinks() {
+		if outlets()[name] == nil {
+			t.Errorf("the broker %s has no outlet", name)
+		}
+	}
+	if len(outlets()) != len(Sinks()) {
+		t.Errorf("%d outlets for %d brokers", len(outlets()), len(Sinks()))
+	}
+}
+
 func TestCheck(t *testing.T) {
 	for _, tt := range []struct {
 		r    Result

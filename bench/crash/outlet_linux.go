@@ -25,6 +25,8 @@ import (
 type outlet interface {
 	// env is what the gateway is told.
 	env() []string
+	// output is where its standard output goes; nil: nowhere.
+	output() (*os.File, error)
 	// kill ends the server without warning, and starts it again after a pause. A file has
 	// none.
 	kill(pause time.Duration) error
@@ -33,6 +35,15 @@ type outlet interface {
 	// look calls f with all that has arrived so far.
 	look(f func(*arrivals))
 	stop()
+}
+
+// outlets start one, by the name of the sink, in a directory of its own.
+func outlets() map[string]func(dir string) (outlet, error) {
+	return map[string]func(dir string) (outlet, error){
+		"redis": newRedisOutlet,
+		"amqp":  newAMQPOutlet,
+		file:    newFileOutlet,
+	}
 }
 
 // freePort returns a port of the loopback on which nobody listened just now.
@@ -53,6 +64,8 @@ type reader struct {
 	ended    sync.WaitGroup
 }
 
+func (r *reader) output() (*os.File, error) { return nil, nil }
+
 func (r *reader) look(f func(*arrivals)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -65,7 +78,7 @@ type redisOutlet struct {
 	server *redistest.Server
 }
 
-func newRedisOutlet(dir string) (*redisOutlet, error) {
+func newRedisOutlet(dir string) (outlet, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -141,7 +154,7 @@ type amqpOutlet struct {
 	node *rabbitmq.Node
 }
 
-func newAMQPOutlet(dir string) (*amqpOutlet, error) {
+func newAMQPOutlet(dir string) (outlet, error) {
 	node, err := rabbitmq.Launch(dir, "")
 	if err != nil {
 		return nil, err
@@ -240,8 +253,12 @@ type fileOutlet struct {
 	read int64 // bytes
 }
 
-func newFileOutlet(dir string) *fileOutlet {
-	return &fileOutlet{name: filepath.Join(dir, "events.jsonl")}
+func newFileOutlet(dir string) (outlet, error) {
+	return &fileOutlet{name: filepath.Join(dir, "events.jsonl")}, nil
+}
+
+func (o *fileOutlet) output() (*os.File, error) {
+	return os.OpenFile(o.name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 }
 
 func (o *fileOutlet) env() []string { return []string{"BROKER_TYPE=stdio"} }

@@ -95,14 +95,7 @@ func (r *run) start() error {
 	if err = os.WriteFile(ca, r.srv.CertPEM(), 0o600); err == nil {
 		broker := filepath.Join(r.dir, "broker")
 		if err = os.Mkdir(broker, 0o700); err == nil {
-			switch r.o.Sink {
-			case "redis":
-				r.outlet, err = newRedisOutlet(broker)
-			case "amqp":
-				r.outlet, err = newAMQPOutlet(broker)
-			default:
-				r.outlet = newFileOutlet(broker)
-			}
+			r.outlet, err = outlets()[r.o.Sink](broker)
 		}
 	}
 	if err != nil {
@@ -135,11 +128,11 @@ func (r *run) launch(failpoint string) (*gateway, error) {
 	g.cmd.Env = append([]string{"FAILPOINT=" + failpoint}, r.env...)
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	g.cmd.Stderr = &g.stderr
-	if f, ok := r.outlet.(*fileOutlet); ok {
-		out, err := os.OpenFile(f.name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-		if err != nil {
-			return nil, err
-		}
+	out, err := r.outlet.output()
+	if err != nil {
+		return nil, err
+	}
+	if out != nil {
 		defer out.Close()
 		g.cmd.Stdout = out
 	}
@@ -376,7 +369,7 @@ func (r *run) end(ctx context.Context) (Result, error) {
 	time.Sleep(200 * time.Millisecond) // for what comes twice
 	var res Result
 	r.outlet.look(func(a *arrivals) {
-		res = compare(r.srv.Ledger(), a, r.o.Sink == "redis")
+		res = compare(r.srv.Ledger(), a, deduplicates(r.o.Sink))
 		res.Pause = a.pause
 	})
 	return res, nil

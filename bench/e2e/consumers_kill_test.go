@@ -55,25 +55,24 @@ const shortRuns = "go/redis/default python/redis/one javascript/amqp/default"
 func TestConsumersKilled(t *testing.T) {
 	gateway := buildGateway(t)
 	languages := consumerLanguages(t)
-	for _, broker := range []string{"redis", "amqp"} {
-		start := newKillRedis
-		if broker == "amqp" {
-			start = newKillAMQP
-		}
+	for _, broker := range []struct {
+		name    string
+		start   func(t *testing.T, one bool) killBroker
+		command func(l consumerLanguage) []string
+	}{
+		{"redis", newKillRedis, func(l consumerLanguage) []string { return l.redis }},
+		{"amqp", newKillAMQP, func(l consumerLanguage) []string { return l.amqp }},
+	} {
 		for _, l := range languages {
 			for _, layout := range []string{"default", "one"} {
-				name := strings.Join([]string{l.name, broker, layout}, "/")
+				name := strings.Join([]string{l.name, broker.name, layout}, "/")
 				if defaultKills < 100 && !strings.Contains(shortRuns, name) {
 					continue
 				}
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					dir := l.prepare(t)
-					command := l.redis
-					if broker == "amqp" {
-						command = l.amqp
-					}
-					killConsumers(t, gateway, dir, command, start(t, layout == "one"))
+					killConsumers(t, gateway, dir, broker.command(l), broker.start(t, layout == "one"))
 				})
 			}
 		}

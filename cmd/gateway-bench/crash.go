@@ -27,8 +27,8 @@ func runCrash(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		fs.PrintDefaults()
 	}
 	fs.StringVar(&o.Gateway, "gateway", "", "`file` of the gateway (default: it is built, with the points to end at)")
-	fs.StringVar(&o.Sink, "sink", "redis", "where events go: "+strings.Join(crash.Sinks, ", "))
-	fs.StringVar(&o.Store, "store", "file", "where sessions are kept: "+strings.Join(crash.Stores, ", ")+"; redis needs the sink redis")
+	fs.StringVar(&o.Sink, "sink", "redis", "where events go: "+strings.Join(crash.Sinks(), ", "))
+	fs.StringVar(&o.Store, "store", "file", "where sessions are kept: "+strings.Join(crash.Stores(), ", ")+"; any but file needs the sink of that name")
 	fs.IntVar(&o.Kills, "kills", 100, "how often it is killed")
 	fs.IntVar(&o.Restarts, "restarts", 0, "how often it is ended in an orderly way besides, or hands over to itself, by turns")
 	fs.Uint64Var(&o.Seed, "seed", 1, "of what happens when")
@@ -44,12 +44,12 @@ func runCrash(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	switch {
 	case fs.NArg() > 0:
 		return usageError{fmt.Errorf("unexpected %q", fs.Arg(0))}
-	case !slices.Contains(crash.Sinks, o.Sink):
-		return usageError{fmt.Errorf("-sink %q is none of %s", o.Sink, strings.Join(crash.Sinks, ", "))}
-	case !slices.Contains(crash.Stores, o.Store):
-		return usageError{fmt.Errorf("-store %q is none of %s", o.Store, strings.Join(crash.Stores, ", "))}
-	case o.Store == "redis" && o.Sink != "redis":
-		return usageError{errors.New("-store redis needs -sink redis, whose server it is")}
+	case !slices.Contains(crash.Sinks(), o.Sink):
+		return usageError{fmt.Errorf("-sink %q is none of %s", o.Sink, strings.Join(crash.Sinks(), ", "))}
+	case !slices.Contains(crash.Stores(), o.Store):
+		return usageError{fmt.Errorf("-store %q is none of %s", o.Store, strings.Join(crash.Stores(), ", "))}
+	case o.Store != "file" && o.Store != o.Sink:
+		return usageError{fmt.Errorf("-store %s needs -sink %[1]s, whose server it is", o.Store)}
 	case o.Kills < 0 || o.Restarts < 0 || o.Restarts > 0 && o.Kills > 0 || o.Shards < 1 || o.Rate <= 0 || seeds < 1:
 		return usageError{errors.New("-kills, -restarts, -shards, -rate and -seeds are positive, and -restarts goes with -kills 0")}
 	}

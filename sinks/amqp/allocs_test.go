@@ -18,7 +18,7 @@ func TestPublishAllocates(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.Connect(t.Context()); err != nil {
+	if err := s.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	batch := make([]sinks.Event, 1000)

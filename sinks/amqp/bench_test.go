@@ -51,7 +51,7 @@ func benchmarkOwn(b *testing.B, url string) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.Connect(b.Context()); err != nil {
+	if err := s.Open(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 	batch := make([]sinks.Event, 256)

@@ -216,7 +216,7 @@ func testMistakes(t *testing.T, node *rabbitmq.Node) {
 		}
 		node.Ctl("set_permissions", "writer", "^$", "^theirs$", "^$")
 		tr := try(t, node, Options{URLs: []string{"amqp://writer:s3cret" + at}, Exchange: "theirs"})
-		if err := tr.Connect(t.Context()); err != nil {
+		if err := tr.Open(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		tr.publish(tr.events(3, 1, 1))
@@ -227,27 +227,27 @@ func testMistakes(t *testing.T, node *rabbitmq.Node) {
 	defer group.Wait()
 	for _, tt := range []struct {
 		name, url, exchange string
-		config              bool
+		problem             Problem // of a ConfigError; 0: it is none
 		want                []string
 	}{
-		{"password", "amqp://guest:s3cret" + at, "", true, []string{`"guest"`, "password", "change_password", "amqp://guest" + at}},
-		{"user", "amqp://n0body:s3cret" + at, "", true, []string{`"n0body"`, "add_user"}},
-		{"vhost", "amqp://guest:guest" + at + "/nowhere", "", true, []string{`"nowhere"`, "add_vhost"}},
-		{"vhost of others", "amqp://writer:s3cret" + at + "/nowhere", "", true, []string{`"writer"`, "set_permissions"}},
-		{"kind", node.URL(), "other", true, []string{`"other"`, "type", "'fanout'", "delete the exchange"}},
-		{"durability", node.URL(), "passing", true, []string{`"passing"`, "durable", "delete the exchange"}},
-		{"permission", "amqp://writer:s3cret" + at, "mine", true, []string{`"writer"`, `"mine"`, "set_permissions"}},
-		{"refused", "amqp://guest:s3cret@127.0.0.1:1", "", false, []string{"amqp://guest@127.0.0.1:1", "refused"}},
-		{"no TLS", "amqps://guest:s3cret" + at, "", true, []string{"does not speak TLS"}},
+		{"password", "amqp://guest:s3cret" + at, "", Login, []string{`"guest"`, "password", "amqp://guest" + at}},
+		{"user", "amqp://n0body:s3cret" + at, "", Login, []string{`"n0body"`}},
+		{"vhost", "amqp://guest:guest" + at + "/nowhere", "", NoVhost, []string{`"nowhere"`}},
+		{"vhost of others", "amqp://writer:s3cret" + at + "/nowhere", "", NoVhost, []string{`"writer"`}},
+		{"kind", node.URL(), "other", OtherArguments, []string{`"other"`, "type", "'fanout'"}},
+		{"durability", node.URL(), "passing", OtherArguments, []string{`"passing"`, "durable"}},
+		{"permission", "amqp://writer:s3cret" + at, "mine", NoDeclare, []string{`"writer"`, `"mine"`}},
+		{"refused", "amqp://guest:s3cret@127.0.0.1:1", "", 0, []string{"amqp://guest@127.0.0.1:1", "refused"}},
+		{"no TLS", "amqps://guest:s3cret" + at, "", NoTLS, []string{"does not speak TLS"}},
 	} {
 		// RabbitMQ takes seconds to refuse a password.
 		group.Go(func() {
 			t.Run(tt.name, func(t *testing.T) {
 				tr := try(t, node, Options{URLs: []string{tt.url}, Exchange: tt.exchange})
-				err := tr.Connect(t.Context())
+				err := tr.Open(t.Context())
 				var mistake *ConfigError
-				if err == nil || errors.As(err, &mistake) != tt.config {
-					t.Fatalf("Connect: %v; a ConfigError: %t", err, mistake != nil)
+				if err == nil || errors.As(err, &mistake) != (tt.problem != 0) || mistake != nil && mistake.Problem != tt.problem {
+					t.Fatalf("Open: %v; %+v", err, mistake)
 				}
 				for _, w := range tt.want {
 					if !strings.Contains(err.Error(), w) {
@@ -276,8 +276,8 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 		if err := tr.Publish(t.Context(), tr.events(1, 1, 1), nil); !errors.Is(err, ErrClosed) {
 			t.Errorf("Publish: %v", err)
 		}
-		if err := tr.Connect(t.Context()); !errors.Is(err, ErrClosed) {
-			t.Errorf("Connect: %v", err)
+		if err := tr.Open(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("Open: %v", err)
 		}
 		if err := tr.forward(t.Context(), "1", nil); !errors.Is(err, ErrClosed) {
 			t.Errorf("Forward: %v", err)
@@ -289,8 +289,8 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 	})
 	t.Run("context", func(t *testing.T) {
 		tr := try(t, node, Options{URLs: []string{"amqp://127.0.0.1:1"}, Window: 10})
-		if err := tr.Connect(canceled()); !errors.Is(err, context.Canceled) {
-			t.Errorf("Connect: %v", err)
+		if err := tr.Open(canceled()); !errors.Is(err, context.Canceled) {
+			t.Errorf("Open: %v", err)
 		}
 		if err := tr.Publish(canceled(), tr.events(1, 1, 1), nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("Publish: %v", err)
@@ -316,7 +316,7 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 func closeConnected(t *testing.T, tr *trial) {
 	t.Helper()
 	for range 2 {
-		if err := tr.Connect(t.Context()); err != nil {
+		if err := tr.Open(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -336,7 +336,7 @@ func TestCloseEndsGoroutines(t *testing.T) {
 // testTooLarge has events among others that the broker closes the channel for.
 func testTooLarge(t *testing.T, node *rabbitmq.Node) {
 	var aside []string
-	tr := try(t, node, Options{SetAside: func(ev *sinks.Event, reason error) {
+	tr := try(t, node, Options{DeadLetter: func(ev *sinks.Event, reason error) {
 		aside = append(aside, fmt.Sprintf("%s %d %v", ev.Type, len(ev.Data), reason))
 	}})
 	queue := tr.connect()
@@ -356,7 +356,7 @@ func testTooLarge(t *testing.T, node *rabbitmq.Node) {
 			t.Errorf("set aside: %q", a)
 		}
 	}
-	if st := tr.Stats(); st.SetAside != 3 || st.Published != 1000 {
+	if st := tr.Stats(); st.DeadLettered != 3 || st.Published != 1000 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -371,7 +371,7 @@ func testNotEncodable(t *testing.T, node *rabbitmq.Node) {
 			}
 			return append(dst, ev.Data...), nil
 		},
-		SetAside: func(ev *sinks.Event, reason error) { aside++ },
+		DeadLetter: func(ev *sinks.Event, reason error) { aside++ },
 	})
 	queue := tr.connect()
 	bad := sinks.Event{Type: []byte("BAD")}
@@ -382,7 +382,7 @@ func testNotEncodable(t *testing.T, node *rabbitmq.Node) {
 	tr.untilAcked(204)
 	tr.Close()
 	tr.check(queue)
-	if st := tr.Stats(); aside != 4 || st.SetAside != 4 || st.Published != 200 || st.Reconnects != 0 {
+	if st := tr.Stats(); aside != 4 || st.DeadLettered != 4 || st.Published != 200 || st.Reconnects != 0 {
 		t.Errorf("%d set aside, %+v", aside, st)
 	}
 }

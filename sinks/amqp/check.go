@@ -9,7 +9,7 @@ import (
 )
 
 // Check logs in to the first of the brokers that lets it, and asks for the exchange without
-// declaring it; exists reports whether it is there. Its errors are those of Connect.
+// declaring it; exists reports whether it is there. Its errors are those of Open.
 func Check(ctx context.Context, o Options) (exists bool, err error) {
 	o, addresses, err := o.complete()
 	if err != nil {

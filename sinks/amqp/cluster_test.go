@@ -18,7 +18,7 @@ func TestCluster(t *testing.T) {
 	t.Parallel() // with TestBroker
 	first, second := rabbitmq.StartCluster(t)
 	tr := try(t, second, Options{URLs: []string{first.URL(), second.URL()}, Exchange: "events", Persistent: true})
-	if err := tr.Connect(t.Context()); err != nil {
+	if err := tr.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ch := channel(t, dial(t, second.URL()))

@@ -105,12 +105,12 @@ func (s *Sink) commands(ctx context.Context, shards []int, handle func(*command)
 	answering, stop := context.WithCancel(context.Background())
 	defer stop()
 	replying.Go(func() { s.answer(answering) })
-	outage := recovery{Outage: broker.Outage{Log: s.o.Log, Broker: "amqp", Commands: true}}
+	outage := recovery{Outage: broker.Outage{Log: s.o.Log, Broker: "RabbitMQ", Commands: true}}
 	b := &brokers{o: &s.o, addresses: s.addresses}
 	for ctx.Err() == nil {
 		err := s.consume(ctx, b, keys, handle, outage.up)
 		if ctx.Err() == nil {
-			pause(ctx, outage.Failed(err, remedyFor(err)))
+			pause(ctx, outage.Failed(explain(err)))
 		}
 	}
 }

@@ -32,7 +32,7 @@ func testContract(t *testing.T, node *rabbitmq.Node) {
 			t.Fatal(err)
 		}
 		return sinktest.Broker{
-			Sink: func(t *testing.T) sinks.Sink {
+			Sink: func(t *testing.T) sinks.Opener {
 				s, err := New(Options{URLs: []string{p.url()}, Exchange: exchange, Persistent: true, Log: slog.New(slog.DiscardHandler),
 					Body: broker.Format{Encoding: broker.JSON}.Append})
 				if err != nil {

@@ -42,7 +42,7 @@ func (b *brokers) connect(ctx context.Context, setUp func(*address, *amqp091.Con
 			return conn, t, nil
 		}
 		if ctx.Err() != nil {
-			return nil, nil, context.Cause(ctx)
+			return nil, nil, fmt.Errorf("amqp: %s: %w", a.text, context.Cause(ctx))
 		}
 		var mistake *ConfigError
 		if errors.As(err, &mistake) {

@@ -1,4 +1,4 @@
-// This file tells mistakes in the configuration from brokers that are away.
+// This file distinguishes mistakes in the configuration from brokers that are unavailable.
 
 package amqp
 
@@ -11,25 +11,49 @@ import (
 	"strings"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"sluice/sinks"
+)
+
+// Problem is what is wrong with a broker, or with how it is reached.
+type Problem uint8
+
+const (
+	Untrusted         Problem = iota + 1 // the broker's certificate is not trusted
+	NotTrusted                           // the broker does not trust the client's
+	NoTLS                                // the broker does not speak TLS at this port
+	NoExternal                           // it lets nobody log in as EXTERNAL,
+	NoPlain                              // or as PLAIN
+	NoCertificateUser                    // it knows no user for the client's certificate
+	Login                                // the user or the password is wrong
+	NoVhost                              // the virtual host is not there, or not for this user
+	OtherArguments                       // the exchange or queue exists with others
+	NoDeclare                            // the user may not declare or use it
+	ExchangeDeleted                      // it is not there any more
+	NoWrite                              // the user may not publish to the exchange,
+	NoReplies                            // or to the default exchange
 )
 
 // ConfigError is a refusal that waiting does not mend: someone has to change the
-// settings, here or at the broker. Its text names both, and never holds a
-// password.
+// settings, here or at the broker. It never holds a password.
 type ConfigError struct {
-	Broker  string // its URL, without the password
-	Problem string // what is wrong
-	Remedy  string // what to do
-	Err     error  // what the broker or the network said
+	Broker      string // its URL, without the password
+	Problem     Problem
+	User, Vhost string // as in the URL
+	Object      string // what Problem is about: exchange or queue; or empty
+	Name        string // of Object
+	Err         error  // what the broker or the network said
+	text        string
 }
 
-// Error returns the broker, the problem and the remedy in one line.
-func (e *ConfigError) Error() string {
-	return fmt.Sprintf("amqp: %s: %s; %s", e.Broker, e.Problem, e.Remedy)
-}
+// Error returns the broker and the problem in one line.
+func (e *ConfigError) Error() string { return "amqp: " + e.Broker + ": " + e.text }
 
 // Unwrap returns Err.
 func (e *ConfigError) Unwrap() error { return e.Err }
+
+// Is reports that it is sinks.ErrConfig.
+func (e *ConfigError) Is(target error) bool { return target == sinks.ErrConfig }
 
 // ErrClosed is returned by calls after Close.
 var ErrClosed = errors.New("amqp: the sink is closed")
@@ -67,28 +91,34 @@ func (e *closedError) about(size int) bool {
 	return len(said) == 2 && said[0] == size && said[1] < size
 }
 
-// remedyFor returns what somebody could do about err, empty if nothing is known.
-func remedyFor(err error) string {
-	var c *ConfigError
-	if errors.As(err, &c) {
-		return c.Remedy
-	}
+// Error is a failure with a problem that is known, and that waiting may mend.
+type Error struct {
+	Problem Problem
+	Err     error
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// explain returns err as an *Error if the broker has closed the channel for a problem that is
+// known.
+func explain(err error) error {
 	var closed *closedError
 	if errors.As(err, &closed) {
 		switch closed.code {
 		case amqp091.NotFound:
-			return "none is needed if the exchange was deleted: it is declared again"
+			return &Error{ExchangeDeleted, err}
 		case amqp091.AccessRefused:
-			return "grant the user write on the exchange, with rabbitmqctl set_permissions"
+			return &Error{NoWrite, err}
 		}
 	}
-	return ""
+	return err
 }
 
 // explainOpen explains why a connection could not be opened.
 func explainOpen(a *address, external bool, err error) error {
-	mistake := func(problem, remedy string) error {
-		return &ConfigError{Broker: a.text, Problem: problem, Remedy: remedy, Err: err}
+	mistake := func(problem Problem, format string, args ...any) error {
+		return a.mistake(problem, err, format, args...)
 	}
 	var broker *amqp091.Error
 	var verify *tls.CertificateVerificationError
@@ -97,27 +127,29 @@ func explainOpen(a *address, external bool, err error) error {
 	var alert tls.AlertError
 	switch {
 	case errors.As(err, &verify) || errors.As(err, &hostname):
-		return mistake("its certificate is not trusted: "+err.Error(), "name the authority that signed it, and the host that it is made out to")
+		return mistake(Untrusted, "its certificate is not trusted: %v", err)
 	case errors.As(err, &alert):
-		return mistake("it refuses the client's certificate, or that there is none: "+err.Error(), "show one that it trusts")
+		return mistake(NotTrusted, "it refuses the client's certificate, or that there is none: %v", err)
 	case errors.As(err, &record):
-		return mistake("it does not speak TLS at this port", "use amqp://, or the port of its TLS listener, which is 5671 by default")
+		return mistake(NoTLS, "it does not speak TLS at this port")
 	case errors.Is(err, amqp091.ErrSASL) && external:
-		return mistake("it lets nobody log in as EXTERNAL", "enable its plugin rabbitmq_auth_mechanism_ssl and add EXTERNAL to its auth_mechanisms")
+		return mistake(NoExternal, "it lets nobody log in as EXTERNAL")
 	case errors.Is(err, amqp091.ErrSASL):
-		return mistake("it lets nobody log in as PLAIN", "add PLAIN to its auth_mechanisms, or log in as EXTERNAL with a client certificate")
+		return mistake(NoPlain, "it lets nobody log in as PLAIN")
 	case !errors.As(err, &broker):
 	case errors.Is(err, amqp091.ErrCredentials) || broker.Server && broker.Code == amqp091.AccessRefused:
 		if external {
-			return mistake("it knows no user for the client certificate", "add the user that its ssl_cert_login_from takes from the certificate, with rabbitmqctl add_user")
+			return mistake(NoCertificateUser, "it knows no user for the client certificate")
 		}
-		return mistake(fmt.Sprintf("it refuses the user %q or the password", a.uri.Username),
-			"correct them in the URL, or at the broker with rabbitmqctl add_user or change_password; guest may log in from the broker's own host only")
+		return mistake(Login, "it refuses the user %q or the password", a.uri.Username)
 	case broker.Server && broker.Code == amqp091.NotAllowed && !strings.Contains(broker.Reason, "limit"):
-		return mistake(fmt.Sprintf("it refuses the virtual host %q to the user %q: %s", a.uri.Vhost, a.uri.Username, broker.Reason),
-			fmt.Sprintf("correct the path of the URL, or run rabbitmqctl add_vhost %s and rabbitmqctl set_permissions -p %[1]s %s '.*' '.*' '.*'", a.uri.Vhost, a.uri.Username))
+		return mistake(NoVhost, "it refuses the virtual host %q to the user %q: %s", a.uri.Vhost, a.uri.Username, broker.Reason)
 	}
 	return fmt.Errorf("amqp: %s: %w", a.text, err)
+}
+
+func (a *address) mistake(problem Problem, err error, format string, args ...any) *ConfigError {
+	return &ConfigError{Broker: a.text, Problem: problem, User: a.uri.Username, Vhost: a.uri.Vhost, Err: err, text: fmt.Sprintf(format, args...)}
 }
 
 // explainDeclare explains why an exchange or a queue could not be declared, bound or
@@ -125,23 +157,18 @@ func explainOpen(a *address, external bool, err error) error {
 func explainDeclare(a *address, what, name string, err error) error {
 	thing := fmt.Sprintf("the %s %q in the virtual host %q", what, name, a.uri.Vhost)
 	var broker *amqp091.Error
+	var mistake *ConfigError
 	if errors.As(err, &broker) && broker.Server {
 		switch broker.Code {
 		case amqp091.PreconditionFailed:
-			return &ConfigError{
-				Broker:  a.text,
-				Problem: fmt.Sprintf("%s exists with another %s (%s)", thing, differing(broker.Reason), broker.Reason),
-				Remedy:  fmt.Sprintf("change the settings to what exists, choose another name, or delete the %s so that it is declared anew", what),
-				Err:     err,
-			}
+			mistake = a.mistake(OtherArguments, err, "%s exists with another %s (%s)", thing, differing(broker.Reason), broker.Reason)
 		case amqp091.AccessRefused:
-			return &ConfigError{
-				Broker:  a.text,
-				Problem: fmt.Sprintf("the user %q may not declare or use %s (%s)", a.uri.Username, thing, broker.Reason),
-				Remedy:  fmt.Sprintf("run rabbitmqctl set_permissions -p %s %s with patterns that match %s", a.uri.Vhost, a.uri.Username, name),
-				Err:     err,
-			}
+			mistake = a.mistake(NoDeclare, err, "the user %q may not declare or use %s (%s)", a.uri.Username, thing, broker.Reason)
 		}
+	}
+	if mistake != nil {
+		mistake.Object, mistake.Name = what, name
+		return mistake
 	}
 	return fmt.Errorf("amqp: %s: %s: %w", a.text, thing, err)
 }

@@ -17,7 +17,7 @@ import (
 // testNack has a queue that refuses messages while it is full.
 func testNack(t *testing.T, node *rabbitmq.Node) {
 	tr := try(t, node, Options{})
-	if err := tr.Connect(t.Context()); err != nil {
+	if err := tr.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ch := channel(t, dial(t, node.URL()))
@@ -143,7 +143,7 @@ func testAlarm(t *testing.T, node *rabbitmq.Node) {
 	defer back()
 	tr.publish(tr.events(10, 1, 10)) // a broker blocks who publishes
 	until(t, "the broker to block", func() bool { return tr.Stats().Blocked })
-	until(t, "a line of it", func() bool { return tr.log.count("short of") > 0 })
+	until(t, "a line of it", func() bool { return tr.log.count("RabbitMQ blocked; buffering events") > 0 })
 	before := p.copied.Load()
 	tr.publish(tr.events(1000, 4, 100))
 	tr.idle()
@@ -165,7 +165,7 @@ func testAlarm(t *testing.T, node *rabbitmq.Node) {
 	if st := tr.Stats(); st.Blocked || st.BlockedFor <= 0 || st.Reconnects != 0 {
 		t.Errorf("%+v", st)
 	}
-	if n := tr.log.count("short of"); n != 1 {
+	if n := tr.log.count("RabbitMQ blocked; buffering events"); n != 1 {
 		t.Errorf("logged %d times", n)
 	}
 }
@@ -181,7 +181,7 @@ func testPaused(t *testing.T, node *rabbitmq.Node) {
 		until(t, "the end of the connection", func() bool { return !tr.Stats().Connected })
 		until(t, "a failed try", func() bool { return tr.log.count("level=WARN") > 0 })
 	})
-	until(t, "the end of the outage told", func() bool { return tr.log.count("takes events again") > 0 })
+	until(t, "the end of the outage told", func() bool { return tr.log.count("available again") > 0 })
 }
 
 // testStalled has a way to the broker that does nothing for less time than that.
@@ -210,7 +210,7 @@ func testRestart(t *testing.T, node *rabbitmq.Node) {
 	if st := tr.Stats(); st.Reconnects == 0 || int64(repeated) > st.Repeated {
 		t.Errorf("%d repeated, %+v", repeated, st)
 	}
-	if tr.log.count("takes events again") == 0 {
+	if tr.log.count("available again") == 0 {
 		t.Errorf("the end of the outage is not told")
 	}
 }

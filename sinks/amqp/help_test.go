@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -78,7 +77,7 @@ func try(t *testing.T, node *rabbitmq.Node, o Options) *trial {
 		o.Exchange = strings.ReplaceAll(t.Name(), "/", ".")
 	}
 	if o.Log == nil {
-		o.Log = slog.New(slog.NewTextHandler(tr.log, nil))
+		o.Log = logTo(tr.log)
 	}
 	s, err := New(o)
 	if err != nil {
@@ -156,7 +155,7 @@ func channel(t testing.TB, conn *amqp091.Connection) *amqp091.Channel {
 // queueOf connects, and makes a durable queue of the exchange for the key.
 func (tr *trial) queueOf(key string) (name string) {
 	tr.t.Helper()
-	if err := tr.Connect(tr.t.Context()); err != nil {
+	if err := tr.Open(tr.t.Context()); err != nil {
 		tr.t.Fatal(err)
 	}
 	ch := channel(tr.t, dial(tr.t, tr.node.URL()))

@@ -38,16 +38,16 @@ func TestLimiter(t *testing.T) {
 func TestRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := new(syncLog)
-		r := recovery{Outage: broker.Outage{Log: slog.New(slog.NewTextHandler(log, nil)), Broker: "amqp"}}
+		r := recovery{Outage: broker.Outage{Log: slog.New(slog.NewTextHandler(log, nil)), Broker: "RabbitMQ"}}
 		tries := 0
 		for begin := time.Now(); time.Since(begin) < 10*time.Minute; tries++ {
-			time.Sleep(r.Failed(ErrClosed, ""))
+			time.Sleep(r.Failed(ErrClosed))
 			if r.due(10 * time.Millisecond) {
 				r.end()
 			}
 		}
 		// Pauses grow to 2 s, and begin again after a minute.
-		if n := log.count("takes no events"); n > 21 || tries > 10*60 {
+		if n := log.count("unavailable; buffering events"); n > 21 || tries > 10*60 {
 			t.Errorf("%d lines and %d tries in 10 minutes", n, tries)
 		}
 		if !r.due(5 * time.Second) {

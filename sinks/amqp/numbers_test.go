@@ -74,12 +74,12 @@ func TestLimiterMinute(t *testing.T) {
 func TestRecoveryDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := new(syncLog)
-		r := recovery{Outage: broker.Outage{Log: slog.New(slog.NewTextHandler(log, nil)), Broker: "amqp"}}
+		r := recovery{Outage: broker.Outage{Log: slog.New(slog.NewTextHandler(log, nil)), Broker: "RabbitMQ"}}
 		r.end()
 		if log.String() != "" {
 			t.Errorf("the end of no outage is logged: %s", log)
 		}
-		r.Failed(ErrClosed, "")
+		r.Failed(ErrClosed)
 		if !r.due(0) {
 			t.Error("the first outage is not over at once")
 		}
@@ -95,18 +95,18 @@ func TestRecoveryDue(t *testing.T) {
 				t.Errorf("after a connection of %v: %v, want %v", tt.lasted, got, tt.want)
 			}
 		}
-		if log.count("takes events again") != 1 {
+		if log.count("available again") != 1 {
 			t.Errorf("the log: %s", log)
 		}
 		// What is up when an outage has ended lately waits for 5 s.
-		r.Failed(ErrClosed, "")
+		r.Failed(ErrClosed)
 		r.end()
-		r.Failed(ErrClosed, "")
+		r.Failed(ErrClosed)
 		began := time.Now()
 		if r.up(t.Context()); time.Since(began) != 5*time.Second || r.out {
 			t.Errorf("after %v the outage is over: %v", time.Since(began), !r.out)
 		}
-		r.Failed(ErrClosed, "")
+		r.Failed(ErrClosed)
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if r.up(ended); !r.out {

@@ -44,7 +44,7 @@ type Options struct {
 	// message; nil wraps the data as one MessagePack raw string. They are called on
 	// one goroutine at a time, again for an event that is sent again, and must
 	// change nothing before the end of dst nor keep dst or the event. An event for
-	// which Body fails is set aside.
+	// which Body fails is dead-lettered.
 	RoutingKey func(dst []byte, ev *sinks.Event) []byte
 	Body       func(dst []byte, ev *sinks.Event) ([]byte, error)
 	// Expiration is how long a message waits in a queue, in whole milliseconds; 0
@@ -60,11 +60,11 @@ type Options struct {
 	// Window is how many events may be unacknowledged before Publish waits; 4096 by
 	// default.
 	Window int
-	// SetAside takes an event that can't be delivered, with the reason: the broker
+	// DeadLetter takes an event that can't be delivered, with the reason: the broker
 	// has closed the channel for it three times, or it can't be encoded. The event
 	// is lent for the call, which one goroutine makes at a time; then it is
-	// acknowledged. nil drops it. Either way it is counted and told.
-	SetAside func(ev *sinks.Event, reason error)
+	// acknowledged. nil drops it. Either way it is counted and logged.
+	DeadLetter func(ev *sinks.Event, reason error)
 	// Prefetch is how many commands of a queue are taken before they are done; 64 by
 	// default.
 	Prefetch int

@@ -18,9 +18,9 @@ type recovery struct {
 }
 
 // Failed is Outage's.
-func (r *recovery) Failed(err error, remedy string) time.Duration {
+func (r *recovery) Failed(err error) time.Duration {
 	r.out = true
-	return r.Outage.Failed(err, remedy)
+	return r.Outage.Failed(err)
 }
 
 // due reports whether an outage is over once a connection has lasted for a time.

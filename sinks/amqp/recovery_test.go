@@ -151,7 +151,7 @@ func testReplyRefused(t *testing.T, node *rabbitmq.Node) {
 		b.send("SEND", amqp091.Publishing{Body: fmt.Append(nil, i), ReplyTo: b.queue, CorrelationId: fmt.Sprint(i)})
 	}
 	until(t, "the commands", func() bool { return l.count("SEND") == 20 })
-	until(t, "a line", func() bool { return tr.log.count("write on amq.default") == 1 })
+	until(t, "a line", func() bool { return tr.log.count(problemText(NoReplies)) == 1 })
 	node.Ctl("set_permissions", "mute", "^mute", "^(mute.*|amq\\.default)$", "^mute")
 	// What was in flight may be refused yet: RabbitMQ keeps rights for a moment.
 	got := ""
@@ -172,7 +172,7 @@ func testReplyRefused(t *testing.T, node *rabbitmq.Node) {
 	if n := tr.log.count("a reply to a command is refused"); n != 1 {
 		t.Errorf("%d lines in a minute", n)
 	}
-	if tr.log.count("gives no commands") != 0 {
+	if tr.log.count("unavailable; reading no commands") != 0 {
 		t.Errorf("the connection was lost")
 	}
 }
@@ -227,7 +227,7 @@ func testOddCommands(t *testing.T, node *rabbitmq.Node) {
 	if got := l.got["SEND"]; len(got) != want+1 || !slices.Contains(got, "properties") {
 		t.Errorf("%d commands %.40q, want %d", len(got), got, want+1)
 	}
-	if tr.log.count("gives no commands") != 0 || tr.Stats().Reconnects != 0 {
+	if tr.log.count("unavailable; reading no commands") != 0 || tr.Stats().Reconnects != 0 {
 		t.Errorf("a connection was lost: %+v", tr.Stats())
 	}
 }
@@ -265,7 +265,7 @@ func testExchangeDeletedCommands(t *testing.T, node *rabbitmq.Node) {
 		newBot(tr).routed(key)
 		until(t, "a command", func() bool { return l.count(key) == 2 })
 	}
-	if tr.log.count("NOT_FOUND") != 1 || tr.log.count("declared again") != 1 || tr.log.count("gives no commands") != 0 {
+	if tr.log.count("NOT_FOUND") != 1 || tr.log.count(problemText(ExchangeDeleted)) != 1 || tr.log.count("unavailable; reading no commands") != 0 {
 		t.Errorf("the log does not say once what happened")
 	}
 }
@@ -312,7 +312,7 @@ func testExchangeOfAnotherType(t *testing.T, node *rabbitmq.Node) {
 	until(t, "the end of publishing", func() bool { return !tr.Stats().Connected })
 	tr.publish(tr.events(10, 1, 10))
 	until(t, "a line", func() bool {
-		return tr.log.count("takes no events") == 1 && tr.log.count("inequivalent arg 'type'") >= 1
+		return tr.log.count("unavailable; buffering events") == 1 && tr.log.count("inequivalent arg 'type'") >= 1
 	})
 	if n := tr.acked.Load(); n != 10 {
 		t.Errorf("%d events acknowledged; the exchange drops them", n)
@@ -342,7 +342,7 @@ func testQueueDeleted(t *testing.T, node *rabbitmq.Node) {
 	if l.count("SEND") != 1 || l.count("0") != 1 {
 		t.Errorf("commands of other queues came again")
 	}
-	if tr.log.count("a queue of commands was deleted") != 1 || tr.log.count("gives no commands") != 0 {
+	if tr.log.count("a queue of commands was deleted") != 1 || tr.log.count("unavailable; reading no commands") != 0 {
 		t.Errorf("the log does not say once what happened")
 	}
 }

@@ -87,8 +87,7 @@ func (r *replier) publish(ctx context.Context, reply botReply) {
 		return
 	}
 	if isCode(err, amqp091.AccessRefused) && r.conn != nil && !r.conn.IsClosed() {
-		r.lines.warn("amqp: a reply to a command is refused", "reply_to", reply.to, "error", err,
-			"remedy", "grant the user write on amq.default, the default exchange, with rabbitmqctl set_permissions")
+		r.lines.warn("amqp: a reply to a command is refused", "reply_to", reply.to, "error", &Error{NoReplies, err})
 		return
 	}
 	r.lines.warn("reply to a command lost", "reply_to", reply.to, "error", err)

@@ -13,7 +13,7 @@ import (
 
 const (
 	// maxTries is how often the broker may close the channel for the same event
-	// before it is set aside.
+	// before it is dead-lettered.
 	maxTries = 3
 	// suspicion is how often it may do so before events are sent one at a time, which
 	// shows the one that it is for.
@@ -36,13 +36,13 @@ type runner struct {
 	refusedAt uint64 // the first place not acknowledged at the last of them
 	single    uint64 // events before this place are sent one at a time
 	largest   int    // bytes of the largest message of the last write
-	reason    error  // why the poisoned event must be set aside
+	reason    error  // why the poisoned event must be dead-lettered
 }
 
 // run publishes what the window holds until Close.
 func (s *Sink) run() {
 	defer close(s.ended)
-	r := &runner{Sink: s, outage: recovery{Outage: broker.Outage{Log: s.o.Log, Broker: "amqp"}}}
+	r := &runner{Sink: s, outage: recovery{Outage: broker.Outage{Log: s.o.Log, Broker: "RabbitMQ"}}}
 	b := &brokers{o: &s.o, addresses: s.addresses}
 	s.mu.Lock()
 	l := s.begin
@@ -74,7 +74,7 @@ func (s *Sink) run() {
 			r.failed(err)
 		}
 	}
-	if l != nil { // of Connect, and closed before it was used
+	if l != nil { // of Open, and closed before it was used
 		l.close()
 	}
 	s.window.Abandon()
@@ -89,7 +89,7 @@ func (r *runner) failed(err error) {
 		p := r.window.Look(false)
 		r.away, r.waited = true, int(p.Head-p.Tail)
 	}
-	pause(r.ctx, r.outage.Failed(err, remedyFor(err)))
+	pause(r.ctx, r.outage.Failed(explain(err)))
 }
 
 // recovered ends an outage, if there is one, after the connection has been good for

@@ -130,11 +130,24 @@ func closing(code uint16, text string) string {
 	return string(binary.BigEndian.AppendUint16(nil, code)) + short(text) + "\x00\x3c\x00\x28"
 }
 
+// logTo returns a logger that writes the problem of an error behind it.
+func logTo(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		var known *Error
+		if err, ok := a.Value.Any().(error); ok && errors.As(err, &known) {
+			a.Value = slog.StringValue(err.Error() + problemText(known.Problem))
+		}
+		return a
+	}}))
+}
+
+func problemText(p Problem) string { return fmt.Sprintf("(problem %d)", p) }
+
 // sinkOf returns a sink for a broker, with a log, and what Publish is given.
 func sinkOf(t *testing.T, url string, o Options, change func(*Sink)) (s *Sink, log *syncLog, acked *atomic.Int64) {
 	t.Helper()
 	log, acked = new(syncLog), new(atomic.Int64)
-	o.URLs, o.Log, o.Heartbeat = []string{url}, slog.New(slog.NewTextHandler(log, nil)), 2*time.Second
+	o.URLs, o.Log, o.Heartbeat = []string{url}, logTo(log), 2*time.Second
 	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -196,8 +209,8 @@ func TestRefusals(t *testing.T) {
 		code       uint16
 		text       string
 	}{
-		{"not found", "NOT_FOUND", 404, "NOT_FOUND - no exchange 'gateway' in vhost '/'"},
-		{"access refused", "grant the user write on the exchange", 403, "ACCESS_REFUSED - access to exchange 'gateway' refused"},
+		{"not found", problemText(ExchangeDeleted), 404, "NOT_FOUND - no exchange 'gateway' in vhost '/'"},
+		{"access refused", problemText(NoWrite), 403, "ACCESS_REFUSED - access to exchange 'gateway' refused"},
 		{"precondition", "of a plugin", 406, "PRECONDITION_FAILED - of a plugin"},
 		{"another size", "message size", 406, "PRECONDITION_FAILED - message size 1001 is larger than configured max size 1000"},
 		{"a larger limit", "message size", 406, "PRECONDITION_FAILED - message size 13 is larger than configured max size 1000"},
@@ -226,9 +239,9 @@ func TestRefusals(t *testing.T) {
 				}
 				return true
 			})
-			_, log, acked := sinkOf(t, b.url, Options{SetAside: func(*sinks.Event, error) { t.Error("an event is set aside") }}, nil)
+			_, log, acked := sinkOf(t, b.url, Options{DeadLetter: func(*sinks.Event, error) { t.Error("an event is set aside") }}, nil)
 			waitUntil(t, "all events", func() bool { return acked.Load() == 10 })
-			if n := log.count("takes no events"); n != 1 {
+			if n := log.count("unavailable; buffering events"); n != 1 {
 				t.Errorf("%d lines in a minute", n)
 			}
 			if log.count(tt.want) == 0 {
@@ -275,7 +288,7 @@ func TestImpossible(t *testing.T) {
 				}
 				return true
 			})
-			s, log, acked := sinkOf(t, b.url, Options{SetAside: func(*sinks.Event, error) { t.Error("an event is set aside") }}, nil)
+			s, log, acked := sinkOf(t, b.url, Options{DeadLetter: func(*sinks.Event, error) { t.Error("an event is set aside") }}, nil)
 			waitUntil(t, "all events", func() bool { return acked.Load() == 10 })
 			if log.count(tt.want) != 1 || log.count("does not keep to AMQP") != 1 {
 				t.Errorf("the log does not say once what happened")
@@ -401,7 +414,7 @@ func TestHandshake(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			err = s.Connect(t.Context())
+			err = s.Open(t.Context())
 			if err == nil || errors.As(err, new(*ConfigError)) || !strings.Contains(err.Error(), "does not keep to AMQP") {
 				t.Errorf("%v", err)
 			}
@@ -456,10 +469,10 @@ func TestReader(t *testing.T) {
 				s.commands(ctx, nil, func(c *command) { c.done(nil) })
 			}()
 			waitUntil(t, "the next connection", func() bool { return good.Load() == 1 })
-			waitUntil(t, "the end of the outage", func() bool { return log.count("gives commands again") == 1 })
+			waitUntil(t, "the end of the outage", func() bool { return log.count("available again; reading commands") == 1 })
 			cancel()
 			<-done
-			if log.count(tt.want) == 0 || log.count("gives no commands") != 1 {
+			if log.count(tt.want) == 0 || log.count("unavailable; reading no commands") != 1 {
 				t.Errorf("the log does not say once what happened")
 			}
 		})

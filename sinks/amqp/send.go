@@ -63,7 +63,7 @@ func (r *runner) serve(l *link) error {
 			r.window.Rewind()
 			continue
 		case p.Tail == p.Poisoned && p.Sent == p.Tail:
-			r.putAside()
+			r.deadLetter()
 			continue
 		case l.blocked.Load():
 		case p.Tail < r.single && p.Sent > p.Tail:
@@ -100,10 +100,10 @@ func (r *runner) stuck(l *link, p window.Places, still bool) {
 	at := r.blockedAt.Load()
 	switch {
 	case at != 0 && l.blocked.Load():
-		r.o.Log.Warn("amqp: still blocked by the broker; buffering events",
+		r.o.Log.Warn("RabbitMQ still blocked; buffering events",
 			"for", time.Since(time.Unix(0, at)).Round(time.Second), "waiting", n)
 	case still && p.Sent > p.Tail:
-		r.o.Log.Warn("amqp: the broker confirms nothing; buffering events", "for", time.Since(since).Round(time.Second), "waiting", n)
+		r.o.Log.Warn("RabbitMQ confirms nothing; buffering events", "for", time.Since(since).Round(time.Second), "waiting", n)
 	}
 }
 
@@ -148,14 +148,14 @@ func (r *runner) send(l *link, most int) (n int, err error) {
 	return n, err
 }
 
-// putAside hands on the poisoned event, and acknowledges it.
-func (r *runner) putAside() {
+// deadLetter gives up the poisoned event, and acknowledges it.
+func (r *runner) deadLetter() {
 	ev, _, _ := r.window.Oldest()
-	r.o.Log.Error("amqp: an event can't be delivered; it is set aside", "event", string(ev.Type), "shard", ev.Shard,
+	r.o.Log.Error("RabbitMQ refuses an event for good; dead-lettered", "event", string(ev.Type), "shard", ev.Shard,
 		"session", ev.Session, "seq", ev.Seq, "bytes", len(ev.Data), "reason", r.reason)
-	if r.o.SetAside != nil {
-		r.o.SetAside(ev, r.reason)
+	if r.o.DeadLetter != nil {
+		r.o.DeadLetter(ev, r.reason)
 	}
-	r.setAside.Add(1)
+	r.deadLettered.Add(1)
 	r.window.Drop()
 }

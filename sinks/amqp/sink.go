@@ -14,7 +14,7 @@ import (
 	"sluice/sinks/window"
 )
 
-// Sink publishes events to RabbitMQ. It implements sinks.Sink.
+// Sink publishes events to RabbitMQ. It implements sinks.Opener.
 //
 // One goroutine at a time may call Publish; the other methods any.
 type Sink struct {
@@ -24,11 +24,11 @@ type Sink struct {
 	cancel context.CancelFunc
 
 	addresses []address
-	trying    sync.Mutex // held by Connect
+	trying    sync.Mutex // held by Open
 
 	mu      sync.Mutex    // of what follows; held shortly
 	started bool          // run was started
-	begin   *link         // from Connect, for run
+	begin   *link         // from Open, for run
 	link    *link         // the present one, nil if there is none
 	changed chan struct{} // closed when link is set
 	ended   chan struct{} // closed when run has returned
@@ -40,20 +40,20 @@ type Sink struct {
 
 	stuckAfter time.Duration // how often the log says that the broker takes nothing
 
-	setAside, reconnects atomic.Int64
-	unroutable           atomic.Int64 // messages that no queue took
-	blockedAt            atomic.Int64 // since when the broker blocks, in nanoseconds since 1970; 0: it does not
-	blockedFor           atomic.Int64 // nanoseconds before that
+	deadLettered, reconnects atomic.Int64
+	unroutable               atomic.Int64 // messages that no queue took
+	blockedAt                atomic.Int64 // since when the broker blocks, in nanoseconds since 1970; 0: it does not
+	blockedFor               atomic.Int64 // nanoseconds before that
 }
 
 // Stats are counts since New.
 type Stats struct {
-	Published  int64 // events that the broker has confirmed and that were acknowledged
-	Repeated   int64 // messages sent again
-	Nacked     int64 // refusals by the broker, each of which may be of many messages
-	Unroutable int64 // messages that no queue took; counted with Options.Mandatory
-	SetAside   int64 // events given to Options.SetAside, or dropped
-	Reconnects int64 // connections after the first
+	Published    int64 // events that the broker has confirmed and that were acknowledged
+	Repeated     int64 // messages sent again
+	Nacked       int64 // refusals by the broker, each of which may be of many messages
+	Unroutable   int64 // messages that no queue took; counted with Options.Mandatory
+	DeadLettered int64 // events given to Options.DeadLetter, or dropped
+	Reconnects   int64 // connections after the first
 
 	Connected      bool
 	Blocked        bool          // the broker takes nothing now: it is short of memory or disk
@@ -62,7 +62,7 @@ type Stats struct {
 	Oldest         time.Duration // since Publish was given the oldest of them
 }
 
-// New returns a sink. It connects when Connect or Publish is called. The error is of
+// New returns a sink. It connects when Open or Publish is called. The error is of
 // options that can't be right; it holds no password.
 func New(o Options) (*Sink, error) {
 	o, addresses, err := o.complete()
@@ -78,11 +78,11 @@ func New(o Options) (*Sink, error) {
 	}, nil
 }
 
-// Connect tries each broker once. After nil the connection is there and is kept. A
+// Open tries each broker once. After nil the connection is there and is kept. A
 // *ConfigError (errors.As) is a mistake that waiting does not mend; after any
-// other error, which may be gone the next time, the caller may call Connect
+// other error, which may be gone the next time, the caller may call Open
 // again, or just publish. Once events are published it does nothing.
-func (s *Sink) Connect(ctx context.Context) error {
+func (s *Sink) Open(ctx context.Context) error {
 	s.trying.Lock()
 	defer s.trying.Unlock()
 	s.mu.Lock()
@@ -167,13 +167,13 @@ func (s *Sink) Close() error {
 func (s *Sink) Stats() Stats {
 	w := s.window.Stats()
 	st := Stats{
-		Published:  w.Acknowledged,
-		Repeated:   w.Repeated,
-		Nacked:     w.Refused,
-		Unroutable: s.unroutable.Load(),
-		SetAside:   s.setAside.Load(),
-		Reconnects: s.reconnects.Load(),
-		BlockedFor: time.Duration(s.blockedFor.Load()),
+		Published:    w.Acknowledged,
+		Repeated:     w.Repeated,
+		Nacked:       w.Refused,
+		Unroutable:   s.unroutable.Load(),
+		DeadLettered: s.deadLettered.Load(),
+		Reconnects:   s.reconnects.Load(),
+		BlockedFor:   time.Duration(s.blockedFor.Load()),
 	}
 	if at := s.blockedAt.Load(); at != 0 {
 		st.Blocked = true
@@ -192,11 +192,11 @@ func (s *Sink) Stats() Stats {
 // block notes that the broker blocks, or that it does so no more.
 func (s *Sink) block(active bool, reason string) {
 	if active && s.blockedAt.CompareAndSwap(0, time.Now().UnixNano()) {
-		s.lines.warn("amqp takes no events for now, for the broker is short of something; they wait", "reason", reason)
+		s.lines.warn("RabbitMQ blocked; buffering events", "reason", reason)
 	}
 	if !active {
 		if d := s.unblock(); d > 0 {
-			s.lines.say(slog.LevelInfo, "amqp takes events again", "after", d.Round(time.Millisecond))
+			s.lines.say(slog.LevelInfo, "RabbitMQ unblocked", "after", d.Round(time.Millisecond))
 		}
 	}
 	s.window.Wake()

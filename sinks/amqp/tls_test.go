@@ -68,7 +68,7 @@ func (c *certificates) test(t *testing.T, node *rabbitmq.Node) {
 	t.Run("EXTERNAL", func(t *testing.T) {
 		o := Options{URLs: []string{"amqps://" + c.addr}, External: true, TLS: &tls.Config{RootCAs: c.roots, Certificates: []tls.Certificate{c.client}}}
 		var mistake *ConfigError
-		if err := try(t, node, o).Connect(t.Context()); !errors.As(err, &mistake) {
+		if err := try(t, node, o).Open(t.Context()); !errors.As(err, &mistake) {
 			t.Errorf("without the user: %v", err)
 		}
 		node.Ctl("add_user", "robot", "unused")
@@ -81,8 +81,8 @@ func (c *certificates) test(t *testing.T, node *rabbitmq.Node) {
 	})
 	t.Run("an authority that is not known", func(t *testing.T) {
 		var mistake *ConfigError
-		if err := try(t, node, Options{URLs: plain, TLS: &tls.Config{RootCAs: x509.NewCertPool()}}).Connect(t.Context()); !errors.As(err, &mistake) {
-			t.Errorf("Connect: %v", err)
+		if err := try(t, node, Options{URLs: plain, TLS: &tls.Config{RootCAs: x509.NewCertPool()}}).Open(t.Context()); !errors.As(err, &mistake) {
+			t.Errorf("Open: %v", err)
 		}
 	})
 }

@@ -86,11 +86,7 @@ func (t *topology) watch(ctx context.Context) {
 			return
 		}
 		if err := t.check(); err != nil && ctx.Err() == nil && !t.conn.IsClosed() {
-			attrs := []any{"error", err}
-			if remedy := remedyFor(err); remedy != "" {
-				attrs = append(attrs, "remedy", remedy)
-			}
-			t.sink.lines.warn("amqp: the exchange and the queues of commands can't be declared again; it is tried again", attrs...)
+			t.sink.lines.warn("amqp: the exchange and the queues of commands can't be declared again; it is tried again", "error", explain(err))
 		}
 	}
 }

@@ -1,5 +1,4 @@
-// This file tells of the time in which a broker is away, and says how long to wait
-// before the next try.
+// This file logs outages of a broker, and says how long to wait before the next try.
 
 package broker
 
@@ -14,62 +13,58 @@ import (
 const (
 	firstWait = 100 * time.Millisecond
 	longest   = 2 * time.Second
-	tellEvery = time.Minute
-	// tellMost is how many outages are logged in a minute: a broker may come and go all the
+	logEvery  = time.Minute
+	// logMost is how many outages are logged in a minute: a broker may come and go all the
 	// time.
-	tellMost = 5
+	logMost = 5
 )
 
-// Outage follows a broker's failures: it tells the first, one each minute after
+// Outage follows a broker's failures: it logs the first, one each minute after
 // it, and the end. The zero value with Log and Broker set is ready. It belongs to one
 // goroutine.
 type Outage struct {
 	Log    *slog.Logger
-	Broker string // what it is called in the log, such as "redis"
+	Broker string // its name as its makers write it, such as "RabbitMQ"
 	// Commands says that bots' commands are read, and not events written.
 	Commands bool
 
-	since time.Time // of the first failure; zero: there is no outage
-	told  time.Time // zero: this outage is not logged
-	tries int
+	since  time.Time // of the first failure; zero: there is no outage
+	logged time.Time // last; zero: this outage is not
+	tries  int
 
 	minute  time.Time // when it began
-	logged  int       // outages in it
+	outages int       // that were logged in it
 	skipped int       // outages since the last line that were not logged
 }
 
 // Failed notes a failure and returns how long to wait before the next try: 0.1 s
 // at first, twice as long each time, 2 s at most, less up to a half by chance, so
-// that processes which lost a broker together do not come back together. remedy, if
-// any, says what somebody could do about it.
-func (o *Outage) Failed(err error, remedy string) time.Duration {
+// that processes which lost a broker together do not come back together.
+func (o *Outage) Failed(err error) time.Duration {
 	if errors.Is(err, context.Canceled) {
 		return firstWait // the sink is closed: nothing is known of the broker
 	}
 	now := time.Now()
 	if o.since.IsZero() {
-		o.since, o.tries, o.told = now, 0, time.Time{}
+		o.since, o.tries, o.logged = now, 0, time.Time{}
 	}
-	if now.Sub(o.minute) >= tellEvery {
-		o.minute, o.logged = now, 0
+	if now.Sub(o.minute) >= logEvery {
+		o.minute, o.outages = now, 0
 	}
-	if o.told.IsZero() && o.logged < tellMost || !o.told.IsZero() && now.Sub(o.told) >= tellEvery {
-		if o.told.IsZero() {
-			o.logged++
+	if o.logged.IsZero() && o.outages < logMost || !o.logged.IsZero() && now.Sub(o.logged) >= logEvery {
+		if o.logged.IsZero() {
+			o.outages++
 		}
-		o.told = now
+		o.logged = now
 		attrs := []any{"error", err, "for", now.Sub(o.since).Round(time.Second)}
 		if o.skipped > 0 {
 			attrs = append(attrs, "outages_not_logged", o.skipped)
 			o.skipped = 0
 		}
-		if remedy != "" {
-			attrs = append(attrs, "remedy", remedy)
-		}
 		if o.Commands {
-			o.Log.Warn(o.Broker+" gives no commands; they are read when it is back", attrs...)
+			o.Log.Warn(o.Broker+" unavailable; reading no commands", attrs...)
 		} else {
-			o.Log.Warn(o.Broker+" takes no events; they wait, and are sent when it is back", attrs...)
+			o.Log.Warn(o.Broker+" unavailable; buffering events", attrs...)
 		}
 	}
 	wait := min(firstWait<<min(o.tries, 10), longest)
@@ -82,20 +77,20 @@ func (o *Outage) Failed(err error, remedy string) time.Duration {
 func (o *Outage) Progress() { o.tries = 0 }
 
 // Over notes that the broker is back. attrs, as slog's, are added to what
-// is told.
+// is logged.
 func (o *Outage) Over(attrs ...any) {
 	if o.since.IsZero() {
 		return
 	}
 	defer func() { o.since = time.Time{} }()
-	if o.told.IsZero() {
+	if o.logged.IsZero() {
 		o.skipped++
 		return
 	}
 	attrs = append([]any{"after", time.Since(o.since).Round(time.Millisecond)}, attrs...)
 	if o.Commands {
-		o.Log.Info(o.Broker+" gives commands again", attrs...)
+		o.Log.Info(o.Broker+" available again; reading commands", attrs...)
 	} else {
-		o.Log.Info(o.Broker+" takes events again", attrs...)
+		o.Log.Info(o.Broker+" available again", attrs...)
 	}
 }

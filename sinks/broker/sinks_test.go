@@ -96,22 +96,22 @@ func TestDeadLetters(t *testing.T) {
 func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		o := Outage{Log: slog.New(slog.NewTextHandler(&log, nil)), Broker: "redis"}
+		o := Outage{Log: slog.New(slog.NewTextHandler(&log, nil)), Broker: "Redis"}
 		o.Over() // nothing to tell
 		var waits []time.Duration
 		for began := time.Now(); time.Since(began) < 3*time.Minute; {
-			wait := o.Failed(errors.New("refused"), "start it")
+			wait := o.Failed(errors.New("refused"))
 			waits = append(waits, wait)
 			time.Sleep(wait)
 		}
-		if n := strings.Count(log.String(), "takes no events"); n < 3 || n > 4 {
+		if n := strings.Count(log.String(), "unavailable; buffering events"); n < 3 || n > 4 {
 			t.Errorf("told %d times in three minutes:\n%s", n, &log)
 		}
 		if waits[0] < firstWait/2 || waits[0] > firstWait || waits[len(waits)-1] > longest || waits[len(waits)-1] < longest/2 {
 			t.Errorf("waits from %v to %v", waits[0], waits[len(waits)-1])
 		}
 		o.Over()
-		if !strings.Contains(log.String(), "takes events again") {
+		if !strings.Contains(log.String(), "available again") {
 			t.Error("the end is not told")
 		}
 	})
@@ -121,14 +121,14 @@ func TestOutage(t *testing.T) {
 func TestOutageFlaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		o := Outage{Log: slog.New(slog.NewTextHandler(&log, nil)), Broker: "redis"}
+		o := Outage{Log: slog.New(slog.NewTextHandler(&log, nil)), Broker: "Redis"}
 		for range 600 { // in two minutes
-			time.Sleep(o.Failed(errors.New("refused"), ""))
+			time.Sleep(o.Failed(errors.New("refused")))
 			o.Over()
 			time.Sleep(200*time.Millisecond - firstWait)
 		}
-		began, ended := strings.Count(log.String(), "takes no events"), strings.Count(log.String(), "takes events again")
-		if began < 6 || began > 3*tellMost || ended != began {
+		began, ended := strings.Count(log.String(), "unavailable; buffering events"), strings.Count(log.String(), "available again")
+		if began < 6 || began > 3*logMost || ended != began {
 			t.Errorf("%d and %d lines", began, ended)
 		}
 		if !strings.Contains(log.String(), "outages_not_logged=") {
@@ -136,9 +136,9 @@ func TestOutageFlaps(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		for began := time.Now(); time.Since(began) < 30*time.Second; {
-			time.Sleep(o.Failed(errors.New("refused"), ""))
+			time.Sleep(o.Failed(errors.New("refused")))
 		}
-		if n := strings.Count(log.String(), "takes no events"); n != began+1 {
+		if n := strings.Count(log.String(), "unavailable; buffering events"); n != began+1 {
 			t.Errorf("%d lines after an outage that lasts, want %d", n, began+1)
 		}
 	})

@@ -53,8 +53,11 @@ func benchmarkSink(b *testing.B, srv *redistest.Server, client rueidis.ClientOpt
 	if shards > 0 {
 		bot = strconv.FormatUint(rand.Uint64(), 16)
 	}
-	s := New(Options{Bot: bot, Client: client, MaxLen: benchMaxLen, Log: slog.New(slog.DiscardHandler),
+	s, err := New(Options{Bot: bot, Client: client, MaxLen: benchMaxLen, Log: slog.New(slog.DiscardHandler),
 		Body: func(dst []byte, ev *sinks.Event) ([]byte, error) { return append(dst, ev.Data...), nil }})
+	if err != nil {
+		b.Fatal(err)
+	}
 	defer s.Close()
 	// A batch is lent until it is acknowledged: each slot has its own.
 	ring := make([][]sinks.Event, slots+2)

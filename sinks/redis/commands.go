@@ -137,7 +137,7 @@ const noShard = -1
 // forwarded in the stream of the shard's number. A shard that takes no more commands
 // does not hold up those of others.
 func ReadCommands(ctx context.Context, o CommandOptions) {
-	r := &commandReader{CommandOptions: o, outage: broker.Outage{Log: o.Log, Broker: "redis", Commands: true},
+	r := &commandReader{CommandOptions: o, outage: broker.Outage{Log: o.Log, Broker: "Redis", Commands: true},
 		count: readCount / 4, last: make(map[string]string), left: make(map[int]int),
 		router: commands.Router{Total: max(o.Total, len(o.Shards), 1), Send: o.Send},
 		quota:  commands.Quota{PerShard: shardHeld(len(o.Shards))}, held: make(map[entryID]int), acked: make(map[entryID]struct{})}
@@ -161,7 +161,7 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 		if r.client == nil {
 			client, err := Connect(ctx, o.Client)
 			if err != nil {
-				pause(ctx, r.outage.Failed(err, remedyFor(err)))
+				pause(ctx, r.outage.Failed(explain(err)))
 				continue
 			}
 			r.mu.Lock()
@@ -178,7 +178,7 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 			return
 		}
 		r.pass() // the answer may be lost that gave entries to this consumer
-		pause(ctx, r.outage.Failed(err, remedyFor(err)))
+		pause(ctx, r.outage.Failed(explain(err)))
 		if failed++; failed%reconnectAfter == 0 {
 			r.disconnect() // what it has found out of the server may be wrong
 		}

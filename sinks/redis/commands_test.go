@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -102,7 +101,7 @@ func (w *commandWorld) read(f *fakeEngine, consumer string, timeout time.Duratio
 	go func() {
 		defer close(done)
 		ReadCommands(ctx, CommandOptions{Client: option, Group: "gateway", Consumer: consumer, Shards: []int{0, 1, 2, 3}, Total: 8, Discordjs: true,
-			Timeout: timeout, Send: f.send, Log: slog.New(slog.NewTextHandler(&w.log, nil))})
+			Timeout: timeout, Send: f.send, Log: logTo(&w.log)})
 	}()
 	stop = func() { cancel(); <-done }
 	w.t.Cleanup(stop)
@@ -285,9 +284,9 @@ func TestDeadConsumer(t *testing.T) {
 	w.wait("groups", func() bool { return strings.Contains(w.srv.CLI("EXISTS", "SEND"), "1") })
 	w.add("2", rawString(packet(7)))
 	w.wait("a command", func() bool { return f.count() == 601 })
-	lines := strings.Count(w.log.String(), "gives no commands")
+	lines := strings.Count(w.log.String(), "unavailable; reading no commands")
 	w.srv.Kill()
-	w.wait("word of it", func() bool { return strings.Count(w.log.String(), "gives no commands") > lines })
+	w.wait("word of it", func() bool { return strings.Count(w.log.String(), "unavailable; reading no commands") > lines })
 	w.srv.Restart()
 	w.wait("groups", func() bool { return strings.Contains(w.srv.CLI("EXISTS", "SEND"), "1") })
 	w.add("2", rawString(packet(8)))

@@ -33,13 +33,17 @@ func TestSinkContract(t *testing.T) {
 		t.Cleanup(client.Close)
 		last := "-"
 		return sinktest.Broker{
-			Sink: func(t *testing.T) sinks.Sink {
+			Sink: func(t *testing.T) sinks.Opener {
 				o, err := NewClientOption([]string{server.Addr}, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
-				return New(Options{Client: o, Bot: strconv.FormatUint(rand.Uint64(), 16), Body: broker.Format{Encoding: broker.JSON}.Append, Log: slog.New(slog.DiscardHandler),
+				s, err := New(Options{Client: o, Bot: strconv.FormatUint(rand.Uint64(), 16), Body: broker.Format{Encoding: broker.JSON}.Append, Log: slog.New(slog.DiscardHandler),
 					Stream: func(dst []byte, ev *sinks.Event) []byte { return append(dst, ev.Type...) }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
 			},
 			Read: func(t *testing.T) (all [][]byte) {
 				entries, err := client.Do(context.Background(), client.B().Xrange().Key("MESSAGE_CREATE").Start(last).End("+").Build()).AsXRange()

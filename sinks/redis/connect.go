@@ -1,5 +1,5 @@
-// This file connects to Redis, and tells mistakes in the settings from a server that
-// is away.
+// This file connects to Redis, and distinguishes mistakes in the settings from a server that
+// is unavailable.
 
 package redis
 
@@ -13,21 +13,25 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"sluice/sinks"
 )
 
 // ConfigError is a mistake in the settings that only Redis' answer shows: waiting
 // does not mend it.
 type ConfigError struct {
-	Setting string // such as redis.urls
+	Problem Problem
 	Err     error
-	Remedy  string
 }
 
-// Error names the setting, what Redis said and what would be right.
-func (e *ConfigError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Setting, e.Err, e.Remedy) }
+// Error returns what Redis said.
+func (e *ConfigError) Error() string { return e.Err.Error() }
 
 // Unwrap returns what Redis said.
 func (e *ConfigError) Unwrap() error { return e.Err }
+
+// Is reports that it is sinks.ErrConfig.
+func (e *ConfigError) Is(target error) bool { return target == sinks.ErrConfig }
 
 // answerTimeout is how long an answer of Redis may take, after which the connection
 // counts as dead.
@@ -83,8 +87,35 @@ func NewClientOption(addresses []string, secure *tls.Config) (rueidis.ClientOpti
 }
 
 // Connect returns a client that has had an answer. A *ConfigError is a mistake that
-// waiting does not mend.
+// waiting does not mend; any other error names the addresses.
 func Connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
+	type result struct {
+		client rueidis.Client
+		err    error
+	}
+	connected := make(chan result, 1)
+	go func() { // for a server may take a connection and never answer
+		client, err := connect(ctx, o)
+		connected <- result{client, err}
+	}()
+	var r result
+	select {
+	case r = <-connected:
+	case <-ctx.Done():
+		go func() { // which has bounds of its own
+			if r := <-connected; r.err == nil {
+				r.client.Close()
+			}
+		}()
+		r.err = context.Cause(ctx)
+	}
+	if r.err != nil && !errors.As(r.err, new(*ConfigError)) {
+		r.err = fmt.Errorf("redis: %s: %w", strings.Join(o.InitAddress, ", "), r.err)
+	}
+	return r.client, r.err
+}
+
+func connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
 	o.DisableCache = true
 	o.DisableRetry = true // the writer knows what may be sent twice
 	o.ClientName = "sluice"
@@ -126,24 +157,21 @@ func classify(err error) error {
 	var dns *net.DNSError
 	switch {
 	case strings.HasPrefix(text, "WRONGPASS"), strings.HasPrefix(text, "NOAUTH"), strings.HasPrefix(text, "AUTH "), strings.HasPrefix(text, "ERR AUTH"):
-		return &ConfigError{"redis.urls", err, "user and password must be those of the server, as in redis://user:password@host:6379"}
+		return &ConfigError{Login, err}
 	case strings.HasPrefix(text, "NOPERM"):
-		return &ConfigError{"redis.urls", err, rights}
+		return &ConfigError{Rights, err}
 	case strings.Contains(text, "DB index is out of range"), strings.Contains(text, "SELECT is not allowed in cluster mode"):
-		return &ConfigError{"redis.urls", err, "the database number, as in redis://host:6379/0, must be one that the server has; a cluster has only 0"}
+		return &ConfigError{Database, err}
 	case strings.HasPrefix(text, "unknown command") && strings.Contains(text, "SENTINEL"):
-		return &ConfigError{"redis.urls", err, "master_set is for Sentinels, whose port is 26379 by default: name them, or remove it"}
+		return &ConfigError{NoSentinel, err}
 	case errors.As(err, &unknown):
-		return &ConfigError{"redis.ca_file", err, "it must hold the certificate of who signed the server's, and redis.server_name be its name"}
+		return &ConfigError{Untrusted, err}
 	case errors.As(err, &alert):
-		return &ConfigError{"redis.cert_file", err, "it must hold a certificate that the server trusts, and redis.key_file its key"}
+		return &ConfigError{NotTrusted, err}
 	case errors.As(err, &record):
-		return &ConfigError{"redis.urls", err, "the server does not speak TLS on this port: use redis:// instead of rediss://"}
+		return &ConfigError{NoTLS, err}
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Errorf("redis: is the host of redis.urls right?: %w", err)
+		return &Error{NoHost, err}
 	}
-	if strings.HasPrefix(text, "redis: ") {
-		return err
-	}
-	return fmt.Errorf("redis: %w", err)
+	return err
 }

@@ -84,7 +84,7 @@ func (d delivery) Forward(ctx context.Context, shard int, packet []byte) {
 		return
 	}
 	r.pass()
-	pause(ctx, r.outage.Failed(err, remedyFor(err)))
+	pause(ctx, r.outage.Failed(explain(err)))
 }
 
 // Refuse logs why an entry is no command, and is done with it.

@@ -50,34 +50,72 @@ func ownOfEntry(text string) bool {
 	return strings.HasPrefix(text, wrongType) || strings.Contains(text, exhausted) || strings.Contains(text, oversized)
 }
 
-// rights is what to do about what the user may not do.
-const rights = "give the user the rights that docs/redis.md lists, with ACL SETUSER"
+// Problem is what is wrong with Redis, or with how it is reached.
+type Problem uint8
 
-// remedies say what somebody could do, by the error's first word.
-var remedies = map[string]string{
-	"OOM":                       "raise maxmemory, shorten redis.retention, or let something else leave: Redis is full",
-	"MISCONF":                   "look into Redis' log: it cannot write its snapshot to disk",
-	"NOAUTH":                    "set the password in redis.urls",
-	"WRONGPASS":                 "set the right user and password in redis.urls",
-	"NOPERM":                    rights,
-	"user executing the script": rights, // Redis 7
-	"ACL failure in script":     rights, // Redis 8
-	"WAIT":                      "start the replicas, or lower redis.replicas",
-	"WRONGTYPE":                 "the key is not a stream: remove it, or choose other names with redis.stream",
-	"MOVED":                     "name the nodes of the cluster in redis.urls, more than one",
-	"LOADING":                   "wait: Redis reads its data from the disk",
-	"BUSY":                      "end the script that runs, with SCRIPT KILL",
+const (
+	Login         Problem = iota + 1 // no user and password, or wrong ones
+	Rights                           // the user may not do what the gateway does
+	Database                         // the server has no such database
+	NoSentinel                       // the server of a master set is no Sentinel
+	Untrusted                        // the server's certificate is not trusted
+	NotTrusted                       // the server does not trust the client's
+	NoTLS                            // the server does not speak TLS at this port
+	NoHost                           // DNS does not know the host
+	OutOfMemory                      // the server is full
+	NoSnapshot                       // the server cannot write to its disk
+	FewReplicas                      // too few replicas have an event
+	NoStream                         // the key of a stream is something else
+	Moved                            // the slot is another node's, and not found there
+	Loading                          // the server reads its data from the disk
+	Busy                             // the server runs somebody's script
+	NotMaster                        // the server is a replica
+	NotRedis                         // the server's reply is no RESP
+	NoScripts                        // the server's answer is not the script's
+	ScriptUnknown                    // the server does not know the script that it was given
+	KeysChanged                      // somebody else writes to the sink's own keys
+)
+
+// Error is a failure with a problem that is known.
+type Error struct {
+	Problem Problem
+	Err     error
 }
 
-// remedyFor returns what somebody could do about an error, or nothing.
-func remedyFor(err error) string {
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// known are parts of what Redis says of a problem. The first that is found counts.
+var known = [...]struct {
+	word    string
+	problem Problem
+}{
+	{"OOM", OutOfMemory},
+	{"MISCONF", NoSnapshot},
+	{"NOAUTH", Login},
+	{"WRONGPASS", Login},
+	{"NOPERM", Rights},
+	{"user executing the script", Rights}, // Redis 7
+	{"ACL failure in script", Rights},     // Redis 8
+	{"WAIT", FewReplicas},
+	{"WRONGTYPE", NoStream},
+	{"MOVED", Moved},
+	{"LOADING", Loading},
+	{"BUSY", Busy},
+}
+
+// explain returns err as an *Error if its problem is known by its text.
+func explain(err error) error {
+	if errors.As(err, new(*ConfigError)) || errors.As(err, new(*Error)) {
+		return err
+	}
 	text := err.Error()
-	for word, remedy := range remedies {
-		if strings.Contains(text, word) {
-			return remedy
+	for _, w := range known {
+		if strings.Contains(text, w.word) {
+			return &Error{w.problem, err}
 		}
 	}
-	return ""
+	return err
 }
 
 // What the script says of its own keys.

@@ -100,8 +100,8 @@ func (r *commandReader) acknowledge(ctx context.Context) {
 		}
 		wait = ackRetry
 		if unacknowledged.allow() {
-			r.Log.Warn("redis: XACK of commands fails; it is retried, and a shard with too many of them gets no more", "error", failure,
-				"commands", failed, "remedy", remedyFor(failure))
+			r.Log.Warn("redis: XACK of commands fails; it is retried, and a shard with too many of them gets no more", "error", explain(failure),
+				"commands", failed)
 		}
 	}
 }

@@ -23,7 +23,7 @@ func TestXACKFails(t *testing.T) {
 	w.read(f, "sluice-0", time.Minute)
 	w.add("1", rawString(packet(0)))
 	w.wait("a line", func() bool { return strings.Contains(w.log.String(), "XACK of commands fails") })
-	if log := w.log.String(); !strings.Contains(log, "NOPERM") || !strings.Contains(log, rights) || !strings.Contains(log, "commands=1") {
+	if log := w.log.String(); !strings.Contains(log, "NOPERM") || !strings.Contains(log, problemText(Rights)) || !strings.Contains(log, "commands=1") {
 		t.Errorf("the log: %s", log)
 	}
 	w.srv.CLI("ACL", "SETUSER", "commands", "+xack")

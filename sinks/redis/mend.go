@@ -17,9 +17,9 @@ func (w *writer) restore(ctx context.Context, f *fence, text string) {
 	case !w.mends(f):
 	case had > 0:
 		w.s.undone.Add(f.written - had)
-		w.s.o.Log.Error("redis has lost entries that it had acknowledged; they are not sent again: a replica that lagged behind took over", "entries", f.written-had)
+		w.s.o.Log.Error("Redis has lost entries that it had acknowledged; not published again: a replica that lagged behind took over", "entries", f.written-had)
 	case w.forgotten.allow():
-		w.s.o.Log.Warn("redis does not know what has been written: it was emptied or restarted without its data, or has had no event for a day")
+		w.s.o.Log.Warn("Redis has no offset of this sink: it was emptied or restarted without its data, or has had no event for a day")
 	}
 	w.setFence(ctx, f)
 }
@@ -28,7 +28,7 @@ func (w *writer) restore(ctx context.Context, f *fence, text string) {
 // was ever sent, or not even a string. What is pending is not counted as written by it.
 func (w *writer) mendFence(ctx context.Context, f *fence, value string) {
 	if w.mends(f) && w.repairs.allow() {
-		w.s.o.Log.Error("redis: the count of written entries was changed by somebody else; it is repaired, and nothing is taken for written by it",
+		w.s.o.Log.Error("Redis: the offset was changed by somebody else; it is repaired, and nothing counts as written by it",
 			"key", f.key, "value", clip(value), "want", f.written)
 	}
 	w.setFence(ctx, f)
@@ -55,7 +55,7 @@ func (w *writer) mendMarks(ctx context.Context, f *fence) {
 	typ, err := w.client.Do(ctx, w.client.B().Type().Key(f.marksKey).Build()).ToString()
 	if err == nil && slices.Contains(types, typ) && typ != "hash" {
 		if w.repairs.allow() {
-			w.s.o.Log.Error("redis: the key of the dedup positions is no hash; it is removed, and made anew", "key", f.marksKey, "type", typ)
+			w.s.o.Log.Error("Redis: the key of the dedup positions is no hash; it is removed, and made anew", "key", f.marksKey, "type", typ)
 		}
 		err = w.client.Do(ctx, w.client.B().Del().Key(f.marksKey).Build()).Error()
 	}
@@ -76,12 +76,12 @@ func (w *writer) mends(f *fence) bool {
 
 // again goes on after a round in which something was not as it was thought. Some in a row are
 // followed at once, for each mends something; then there is a pause, and a line in the log.
-func (w *writer) again(ctx context.Context, err error, remedy string) {
+func (w *writer) again(ctx context.Context, err error) {
 	if w.fruitless >= quickTries {
 		if w.mendErr != nil {
-			err, remedy = w.mendErr, remedyFor(w.mendErr)
+			err = w.mendErr
 		}
-		pause(ctx, w.outage.Failed(err, remedy))
+		pause(ctx, w.outage.Failed(explain(err)))
 	}
 	w.mendErr = nil
 }

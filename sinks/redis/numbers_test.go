@@ -100,7 +100,7 @@ func TestDeadLettersAreLoggedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		s := &Sink{o: Options{Log: slog.New(slog.NewTextHandler(&log, nil))}}
-		put := func() { s.putAside(&sinks.Event{Type: []byte("A")}, errors.New("WRONGTYPE no stream")) }
+		put := func() { s.deadLetter(&sinks.Event{Type: []byte("A")}, errors.New("WRONGTYPE no stream")) }
 		for range 5 {
 			put()
 		}

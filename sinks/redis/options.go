@@ -38,7 +38,7 @@ type Options struct {
 	// event's name.
 	Stream func(dst []byte, ev *sinks.Event) []byte
 	// Body appends the value of the field data. An event for which it fails is
-	// set aside.
+	// dead-lettered.
 	Body func(dst []byte, ev *sinks.Event) ([]byte, error)
 	// Fields follow data in each entry; none by default.
 	Fields []Field
@@ -54,11 +54,11 @@ type Options struct {
 	// (WAIT), so that a failover to one of them loses nothing. 0: none; in a
 	// Cluster it has no effect.
 	Replicas int
-	// SetAside takes an event that Redis will never take, with the reason; the
+	// DeadLetter takes an event that Redis will never take, with the reason; the
 	// event is lent for the call, which comes on one of two goroutines. nil: it
 	// is dropped.
-	SetAside func(ev *sinks.Event, reason error)
-	// Log is told of outages and of what is set aside.
+	DeadLetter func(ev *sinks.Event, reason error)
+	// Log takes outages and dead letters.
 	Log *slog.Logger
 }
 
@@ -92,7 +92,7 @@ type Stats struct {
 	Published    int64         // entries that Redis has acknowledged
 	Repeated     int64         // events that Redis had from an earlier Sink
 	Retried      int64         // batches sent again
-	SetAside     int64         // events that Redis will never take
+	DeadLettered int64         // events that Redis will never take
 	Undone       int64         // entries that Redis acknowledged and has lost since, as a failover may
 	Unpublished  int64         // events that the Sink holds
 	OldestUnsent time.Duration // age of the oldest of them

@@ -125,20 +125,23 @@ func TestAbsentAtStart(t *testing.T) {
 	srv := redistest.Start(t)
 	srv.Kill()
 	h := start(t, Options{}, srv.Addr)
-	h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "takes no events") })
+	if err := h.sink.Open(t.Context()); err == nil || errors.Is(err, sinks.ErrConfig) {
+		t.Errorf("Open without a server: %v", err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := h.sink.Publish(ctx, []sinks.Event{{}}, h.ack); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Publish without a server: %v", err)
 	}
+	h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "unavailable; buffering events") })
 	srv.Restart()
 	h.publish(100, "A")
 	h.settled()
 	whole(t, srv.Addr, 100, "A")
-	if n := strings.Count(h.log.String(), "takes no events"); n != 1 {
+	if n := strings.Count(h.log.String(), "unavailable; buffering events"); n != 1 {
 		t.Errorf("told %d times", n)
 	}
-	if !strings.Contains(h.log.String(), "takes events again") {
+	if !strings.Contains(h.log.String(), "available again") {
 		t.Error("the end of the outage is not told")
 	}
 }
@@ -160,7 +163,7 @@ func TestPaused(t *testing.T) {
 		defer close(done)
 		h.publish(2000, "A")
 	}()
-	h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "takes no events") })
+	h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "unavailable; buffering events") })
 	srv.Resume()
 	<-done
 	h.settled()

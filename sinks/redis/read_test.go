@@ -131,8 +131,8 @@ func TestHugeCommandWithoutXPENDING(t *testing.T) {
 	w.wait("the command of another stream", func() bool { return len(f.take(1)) == 1 })
 	w.add("SEND", shardCommand(1, 1))
 	w.wait("another", func() bool { return len(f.take(1)) == 2 })
-	if !strings.Contains(w.log.String(), rights) {
-		t.Errorf("no remedy in the log\n%s", w.log.String())
+	if !strings.Contains(w.log.String(), problemText(Rights)) {
+		t.Errorf("the problem is not in the log\n%s", w.log.String())
 	}
 }
 

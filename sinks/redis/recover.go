@@ -22,23 +22,23 @@ func (w *writer) recover(ctx context.Context, f failure, err error) {
 	switch f {
 	case unknown:
 		if e := w.load(ctx); e != nil {
-			pause(ctx, w.outage.Failed(e, remedyFor(e)))
+			pause(ctx, w.outage.Failed(explain(e)))
 			return
 		}
-		w.again(ctx, err, "Redis has the script, and does not run it: it must not be a proxy that sends SCRIPT LOAD and EVALSHA to different servers")
+		w.again(ctx, &Error{ScriptUnknown, err})
 	case behind: // a batch overtook one that failed, or what Redis has is known now
-		w.again(ctx, err, remedyFor(err))
+		w.again(ctx, err)
 	case broken:
-		w.again(ctx, err, "find out who else writes to the keys sluice:*")
+		w.again(ctx, &Error{KeysChanged, err})
 	case replica:
 		w.disconnect() // the address may lead to another server now
-		pause(ctx, w.outage.Failed(err, "let redis.urls lead to the master"))
+		pause(ctx, w.outage.Failed(&Error{NotMaster, err}))
 	case cut:
 		var dial *net.OpError
 		var bad *ReplyError
 		if errors.As(err, &bad) { // of what Redis has, or of a server that is none: no fault of an event
 			w.cuts = 0
-			pause(ctx, w.outage.Failed(err, "what redis.urls leads to must be Redis, and nobody else write to the keys sluice:*"))
+			pause(ctx, w.outage.Failed(err))
 			break
 		}
 		if !(errors.As(err, &dial) && dial.Op == "dial") && w.runs(ctx) {
@@ -47,12 +47,12 @@ func (w *writer) recover(ctx context.Context, f failure, err error) {
 				w.suspect(err)
 			}
 		}
-		pause(ctx, w.outage.Failed(err, remedyFor(err)))
+		pause(ctx, w.outage.Failed(explain(err)))
 	case odd:
 		w.disconnect() // the answers may be out of step
-		pause(ctx, w.outage.Failed(err, "what redis.urls leads to must be Redis, or a proxy that runs scripts as Redis does"))
+		pause(ctx, w.outage.Failed(&Error{NoScripts, err}))
 	case refused:
-		pause(ctx, w.outage.Failed(err, remedyFor(err)))
+		pause(ctx, w.outage.Failed(explain(err)))
 	case entry:
 		w.refusedEntry(ctx, err)
 	}
@@ -86,7 +86,7 @@ func (w *writer) runs(ctx context.Context) bool {
 const leastLimit = 1 << 20
 
 // suspect has the entries sent one at a time, after connections have ended over
-// them, and sets aside the one over which they end then. What is small enough for any Redis is no
+// them, and dead-letters the one over which they end then. What is small enough for any Redis is no
 // reason for one to end a connection, so that it waits.
 func (w *writer) suspect(err error) {
 	if w.alone == 0 {
@@ -108,14 +108,14 @@ func (w *writer) suspect(err error) {
 		w.giveUp(fmt.Errorf("the connection ends when it is sent: %w", err))
 	case w.suspects.allow():
 		ev := &g.batch.events[g.entries[0]]
-		w.s.o.Log.Error("the connection to redis ends when this event is sent; it waits, as it is no larger than Redis takes",
+		w.s.o.Log.Error("Redis closes the connection when this event is sent; retrying, as it is no larger than Redis takes",
 			"event", string(ev.Type), "shard", ev.Shard, "seq", ev.Seq, "bytes", size, "error", err)
 	}
 }
 
 // refusedEntry waits a moment for an entry that Redis refuses, and sets it aside
 // when it has been tried often enough, and the key is indeed no stream. When that has happened to the
-// stream before, what else is pending for it is set aside with it: trying each of them would
+// stream before, what else is pending for it is dead-lettered with it: trying each of them would
 // hold up all others.
 func (w *writer) refusedEntry(ctx context.Context, err error) {
 	w.alone = max(w.alone, 1) // the first of what is pending need not be the one
@@ -131,10 +131,10 @@ func (w *writer) refusedEntry(ctx context.Context, err error) {
 	if strings.HasPrefix(err.Error(), wrongType) {
 		switch typ, e := w.client.Do(ctx, w.client.B().Type().Key(name).Build()).ToString(); {
 		case e != nil:
-			pause(ctx, w.outage.Failed(fmt.Errorf("redis: TYPE of stream %s: %w", name, e), remedyFor(e)))
+			pause(ctx, w.outage.Failed(explain(fmt.Errorf("redis: TYPE of stream %s: %w", name, e))))
 			return
 		case !slices.Contains(types, typ):
-			pause(ctx, w.outage.Failed(err, "")) // it is a stream now, or something that refuses for other reasons
+			pause(ctx, w.outage.Failed(err)) // it is a stream now, or something that refuses for other reasons
 			return
 		}
 		w.wrong[name] = time.Now()
@@ -154,13 +154,13 @@ func (w *writer) first() *group {
 	return nil
 }
 
-// giveUpStream sets aside what is pending for a stream.
+// giveUpStream dead-letters what is pending for a stream.
 func (w *writer) giveUpStream(name string, reason error) {
 	for _, b := range w.pending {
 		for i := range b.groups[:b.used] {
 			w.filter(&b.groups[i], func(ev *sinks.Event, key string) bool {
 				if key == name {
-					w.s.putAside(ev, fmt.Errorf("stream %s: %w", name, reason))
+					w.s.deadLetter(ev, fmt.Errorf("stream %s: %w", name, reason))
 				}
 				return key != name
 			})
@@ -189,12 +189,12 @@ func (w *writer) filter(g *group, keep func(ev *sinks.Event, key string) bool) i
 	return n
 }
 
-// giveUp sets aside the first entry that is pending.
+// giveUp dead-letters the first entry that is pending.
 func (w *writer) giveUp(reason error) {
 	w.tries, w.cuts = 0, 0
 	w.progress()
 	g := w.first()
-	w.s.putAside(&g.batch.events[g.entries[0]], fmt.Errorf("stream %s: %w", g.keys[0], reason))
+	w.s.deadLetter(&g.batch.events[g.entries[0]], fmt.Errorf("stream %s: %w", g.keys[0], reason))
 	w.drop(g, 1)
 	w.alone = max(w.alone-1, 0)
 	w.acknowledge()

@@ -89,7 +89,7 @@ func TestRefusals(t *testing.T) {
 			if n := s.count("EVALSHA"); n > allowed(time.Since(began)) {
 				t.Errorf("%d rounds in %s", n, time.Since(began))
 			}
-			h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "takes no events") })
+			h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "unavailable; buffering events") })
 			s.use(nil)
 			h.settled()
 			n := 100
@@ -99,7 +99,7 @@ func TestRefusals(t *testing.T) {
 			if got := len(entries(t, srv.Addr, stream)); got != n {
 				t.Errorf("%d entries, want %d", got, n)
 			}
-			if n := strings.Count(h.log.String(), "takes no events"); n != 1 {
+			if n := strings.Count(h.log.String(), "unavailable; buffering events"); n != 1 {
 				t.Errorf("logged %d times", n)
 			}
 			h.mu.Lock()
@@ -148,7 +148,7 @@ func TestCutForever(t *testing.T) {
 	s.cutAt = []byte(entry + "\xdb")
 	s.mu.Unlock()
 	h.publish(5, "A")
-	h.wait("suspicion", func() bool { return strings.Contains(h.log.String(), "ends when this event is sent") })
+	h.wait("suspicion", func() bool { return strings.Contains(h.log.String(), "closes the connection when this event is sent") })
 	s.mu.Lock()
 	s.cutAt = nil
 	s.mu.Unlock()
@@ -275,7 +275,7 @@ func TestReaderAnswers(t *testing.T) {
 				n, _ := answer[0].AsInt64()
 				return n == 0
 			})
-			if n := strings.Count(w.log.String(), "gives no commands"); n > 1 {
+			if n := strings.Count(w.log.String(), "unavailable; reading no commands"); n > 1 {
 				t.Errorf("logged %d times", n)
 			}
 		})

@@ -172,7 +172,7 @@ func TestNoRights(t *testing.T) {
 	}
 	_, err = Connect(t.Context(), o)
 	var mistake *ConfigError
-	if !errors.As(err, &mistake) || mistake.Remedy != rights || !strings.Contains(err.Error(), "NOPERM") {
+	if !errors.As(err, &mistake) || mistake.Problem != Rights || !strings.Contains(err.Error(), "NOPERM") {
 		t.Errorf("Connect: %v", err)
 	}
 	// Rights that are taken away later make everything wait.
@@ -182,12 +182,12 @@ func TestNoRights(t *testing.T) {
 	for _, right := range []string{"-set", "-xadd", "-hset", "-expire", "-hmget", "-get", "-evalsha"} {
 		srv.CLI("ACL", "SETUSER", "sink", right)
 		h.publish(100, "A")
-		h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "takes no events") })
+		h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "unavailable; buffering events") })
 		srv.CLI("ACL", "SETUSER", "sink", "+"+right[1:])
 		h.settled()
 	}
 	whole(t, srv.Addr, 800, "A")
-	if len(h.aside) > 0 || !strings.Contains(h.log.String(), rights) {
+	if len(h.aside) > 0 || !strings.Contains(h.log.String(), problemText(Rights)) {
 		t.Errorf("set aside: %q", h.aside)
 	}
 }

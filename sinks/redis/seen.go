@@ -296,7 +296,7 @@ func (w *writer) learn(f *fence, shards []marked, has []rueidis.RedisMessage) {
 		s.marks.stored = m
 	}
 	if bad > 0 && w.repairs.allow() {
-		w.s.o.Log.Error("redis: what is no dedup position is in the hash of them; it is not trusted, and replaced with the next event",
+		w.s.o.Log.Error("Redis: what is no dedup position is in the hash of them; it is not trusted, and replaced with the next event",
 			"key", f.marksKey, "fields", bad, "example", fmt.Sprintf("%.80q", example))
 	}
 }
@@ -319,6 +319,6 @@ func (w *writer) leaveOut(g *group) {
 	w.progress()
 	w.alone = max(w.alone-n, 0)
 	if all := w.s.repeated.Add(int64(n)); w.duplicates.allow() {
-		w.s.o.Log.Info("duplicate events are left out: redis has them already", "so_far", all)
+		w.s.o.Log.Info("duplicate events are left out: Redis has them already", "so_far", all)
 	}
 }

@@ -148,8 +148,11 @@ func TestSeen(t *testing.T) {
 		var mu sync.Mutex
 		var sent []int // the shards of the events, in order
 		done := 0
-		s := New(Options{Client: client, Bot: "bot", Body: rawBody, Fields: []Field{FieldShard}, Log: slog.New(slog.DiscardHandler),
+		s, err := New(Options{Client: client, Bot: "bot", Body: rawBody, Fields: []Field{FieldShard}, Log: slog.New(slog.DiscardHandler),
 			Stream: func(dst []byte, ev *sinks.Event) []byte { return append(dst, ev.Type...) }})
+		if err != nil {
+			t.Fatal(err)
+		}
 		next := make([]int, shards)
 		for id := range lives {
 			next[id] = lives[id].next()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -29,14 +30,17 @@ const (
 	trimPause   = time.Second
 )
 
-// Sink writes events to Redis Streams. It implements sinks.Sink.
+// Sink writes events to Redis Streams. It implements sinks.Opener.
 type Sink struct {
 	o       Options
 	script  string
 	id      string // in the names of the fences
 	free    chan *batch
 	filled  chan *batch
+	ctx     context.Context // ends with Close
 	stop    context.CancelFunc
+	start   sync.Once // of the writer
+	started atomic.Bool
 	stopped sync.WaitGroup
 	writer  writer
 
@@ -49,9 +53,9 @@ type Sink struct {
 	begun   chan struct{} // closed when Redis was first reached
 	cluster bool          // set before that
 
-	published, repeated, retried, setAside, undone, held atomic.Int64
-	oldest                                               atomic.Int64 // Unix time in nanoseconds, 0: none
-	told                                                 atomic.Int64 // the same, of the last line about events set aside
+	published, repeated, retried, deadLettered, undone, held atomic.Int64
+	oldest                                                   atomic.Int64 // Unix time in nanoseconds, 0: none
+	lastLine                                                 atomic.Int64 // the same, of the last line about events dead-lettered
 }
 
 // stream is a stream that the sink has written to.
@@ -98,13 +102,19 @@ type group struct {
 	trims   []string
 }
 
-// New returns a Sink whose writer runs, and connects, until Close.
-func New(o Options) *Sink {
+// New returns a Sink. The error is of options that can't be right.
+func New(o Options) (*Sink, error) {
+	switch {
+	case len(o.Client.InitAddress) == 0:
+		return nil, errors.New("redis: no address of Redis is given")
+	case o.Body == nil || o.Log == nil:
+		return nil, errors.New("redis: Options.Body and Options.Log are required")
+	}
 	var id [8]byte
 	rand.Read(id[:])
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Sink{
-		o: o, script: newScript(o.Fields), id: hex.EncodeToString(id[:]), stop: stop,
+		o: o, script: newScript(o.Fields), id: hex.EncodeToString(id[:]), ctx: ctx, stop: stop,
 		free: make(chan *batch, slots), filled: make(chan *batch, slots),
 		begun: make(chan struct{}), streams: make(map[string]*stream), fences: make(map[string]*fence),
 	}
@@ -112,8 +122,36 @@ func New(o Options) *Sink {
 		s.free <- new(batch)
 	}
 	s.writer.init(s)
-	s.stopped.Go(func() { s.writer.run(ctx) })
-	return s
+	return s, nil
+}
+
+// Open tries Redis once. After nil the connection is there and is kept. A *ConfigError is a
+// mistake that waiting does not mend; after any other error, which may be gone the next time, the
+// caller may call Open again, or just Publish.
+func (s *Sink) Open(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	if s.started.Load() {
+		return nil
+	}
+	if err := s.writer.connect(ctx); err != nil {
+		return err
+	}
+	if s.ctx.Err() != nil {
+		s.writer.disconnect()
+		return errClosed
+	}
+	s.start.Do(s.run)
+	return nil
+}
+
+var errClosed = errors.New("redis: the sink is closed")
+
+// run starts the writer.
+func (s *Sink) run() {
+	s.started.Store(true)
+	s.stopped.Go(func() { s.writer.run(s.ctx) })
 }
 
 // Publish hands the events to the writer. It waits while as many batches as there
@@ -122,6 +160,7 @@ func (s *Sink) Publish(ctx context.Context, events []sinks.Event, acked func(n i
 	if len(events) == 0 {
 		return nil
 	}
+	s.start.Do(s.run)
 	select {
 	case <-s.begun:
 	case <-ctx.Done():
@@ -149,7 +188,7 @@ func (s *Sink) add(b *batch, i int32) {
 	start := len(b.text)
 	text, err := s.o.Body(b.text, ev)
 	if err != nil {
-		s.putAside(ev, err)
+		s.deadLetter(ev, err)
 		return
 	}
 	b.text = text
@@ -229,28 +268,28 @@ func hashTag(key string) string {
 	return key
 }
 
-// tellPause is the least time between two lines of the log about events that are
-// set aside.
-const tellPause = 10 * time.Second
+// logPause is the least time between two lines of the log about events that are
+// dead-lettered.
+const logPause = 10 * time.Second
 
-// putAside gives up an event for good. Publish and the writer call it.
-func (s *Sink) putAside(ev *sinks.Event, reason error) {
-	all := s.setAside.Add(1)
-	if s.o.SetAside != nil {
-		s.o.SetAside(ev, reason)
+// deadLetter gives up an event for good. Publish and the writer call it.
+func (s *Sink) deadLetter(ev *sinks.Event, reason error) {
+	all := s.deadLettered.Add(1)
+	if s.o.DeadLetter != nil {
+		s.o.DeadLetter(ev, reason)
 	}
 	now := time.Now().UnixNano()
-	if last := s.told.Load(); now-last < int64(tellPause) || !s.told.CompareAndSwap(last, now) {
+	if last := s.lastLine.Load(); now-last < int64(logPause) || !s.lastLine.CompareAndSwap(last, now) {
 		return
 	}
-	s.o.Log.Error("redis will never take this event; it is set aside",
-		"event", string(ev.Type), "shard", ev.Shard, "seq", ev.Seq, "bytes", len(ev.Data), "error", reason, "remedy", remedyFor(reason), "so_far", all)
+	s.o.Log.Error("Redis refuses an event for good; dead-lettered",
+		"event", string(ev.Type), "shard", ev.Shard, "seq", ev.Seq, "bytes", len(ev.Data), "error", explain(reason), "so_far", all)
 }
 
 // Stats returns the counts as they stand. Any goroutine may call it.
 func (s *Sink) Stats() Stats {
 	st := Stats{
-		Published: s.published.Load(), Repeated: s.repeated.Load(), Retried: s.retried.Load(), SetAside: s.setAside.Load(),
+		Published: s.published.Load(), Repeated: s.repeated.Load(), Retried: s.retried.Load(), DeadLettered: s.deadLettered.Load(),
 		Undone: s.undone.Load(), Unpublished: s.held.Load(),
 	}
 	if at := s.oldest.Load(); at != 0 {

@@ -18,8 +18,7 @@ import (
 )
 
 const (
-	// maxTries is how often an entry that Redis refuses is tried before it is set
-	// aside.
+	// maxTries is how often an entry that Redis refuses is tried before it is dead-lettered.
 	maxTries = 3
 	// suspicion is how many connections in a row must fail over the same batch,
 	// while Redis answers others, for its entries to be sent one at a time.
@@ -58,7 +57,7 @@ type writer struct {
 	fruitless int   // rounds in a row in which nothing was written
 	mendErr   error // of this round's repairs
 
-	wrong map[string]time.Time // streams of which an entry was set aside, and when
+	wrong map[string]time.Time // streams of which an entry was dead-lettered, and when
 
 	repairs, forgotten, duplicates, suspects, untrimmed limit
 }
@@ -76,7 +75,7 @@ const replicaTimeout = 5 * time.Second
 
 func (w *writer) init(s *Sink) {
 	w.s = s
-	w.outage = broker.Outage{Log: s.o.Log, Broker: "redis"}
+	w.outage = broker.Outage{Log: s.o.Log, Broker: "Redis"}
 	w.wrong = make(map[string]time.Time)
 	w.sha = fmt.Sprintf("%x", sha1.Sum([]byte(s.script)))
 }
@@ -89,7 +88,7 @@ func (w *writer) run(ctx context.Context) {
 			if ctx.Err() != nil {
 				return // the sink is closed: nothing is known of Redis
 			}
-			pause(ctx, w.outage.Failed(err, remedyFor(err)))
+			pause(ctx, w.outage.Failed(explain(err)))
 			continue
 		}
 		if !w.collect(ctx) {
@@ -354,7 +353,7 @@ func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResu
 		}
 	case "untrimmed":
 		if text, _ := detail.ToString(); w.untrimmed.allow() {
-			w.s.o.Log.Error("redis does not trim a stream, which grows", "error", text, "remedy", remedyFor(errors.New(text)))
+			w.s.o.Log.Error("Redis does not trim a stream, which grows", "error", explain(errors.New(text)))
 		}
 	}
 }
@@ -450,8 +449,8 @@ func (w *writer) drop(g *group, n int) {
 	g.trims = g.trims[:0]
 }
 
-// acknowledge acknowledges the oldest batches of which all is written or set
-// aside.
+// acknowledge acknowledges the oldest batches of which all is written or
+// dead-lettered.
 func (w *writer) acknowledge() {
 	done := 0
 	for _, b := range w.pending {

@@ -22,7 +22,7 @@ import (
 // goroutine at a time.
 type Broker struct {
 	// Sink returns a new sink. The test closes it.
-	Sink func(t *testing.T) sinks.Sink
+	Sink func(t *testing.T) sinks.Opener
 	// Read returns the data of the events that the broker has had since it was called
 	// last, in the order in which it got them, as JSON.
 	Read func(t *testing.T) [][]byte
@@ -53,8 +53,10 @@ func Run(t *testing.T, start func(t *testing.T) Broker) {
 		{"order", order, nil},
 		{"acknowledged is there", acknowledged, nil},
 		{"sizes", sizes, nil},
+		{"open", opens, nil},
 		{"close", closes, nil},
 		{"cut", cuts, func(b Broker) bool { return b.Cut != nil }},
+		{"opened while away", openedWhileAway, func(b Broker) bool { return b.Away != nil }},
 		{"away at the start", awayAtStart, func(b Broker) bool { return b.Away != nil }},
 		{"away", away, func(b Broker) bool { return b.Away != nil }},
 		{"cancelled", cancelled, func(b Broker) bool { return b.Away != nil }},
@@ -80,7 +82,7 @@ type body struct {
 type trial struct {
 	t    *testing.T
 	b    Broker
-	sink sinks.Sink
+	sink sinks.Opener
 	rand *rand.Rand
 	next [5]int64 // seq of the last event, by shard
 
@@ -262,6 +264,32 @@ func sizes(t *testing.T, b Broker) {
 }
 
 // A sink that is not used, one that is, and one that is closed twice.
+// Open may be called, more than once, or not at all, as in the other tests.
+func opens(t *testing.T, b Broker) {
+	tr := try(t, b)
+	for range 2 {
+		if err := tr.sink.Open(t.Context()); err != nil {
+			t.Errorf("Open: %v", err)
+		}
+	}
+	tr.must(1000)
+	tr.settle()
+	tr.whole()
+}
+
+// Open tries once, and Publish until the broker is there.
+func openedWhileAway(t *testing.T, b Broker) {
+	b.Away()
+	tr := try(t, b)
+	if err := tr.sink.Open(t.Context()); err == nil || errors.Is(err, sinks.ErrConfig) {
+		t.Errorf("Open without the broker: %v", err)
+	}
+	b.Back()
+	tr.must(100)
+	tr.settle()
+	tr.whole()
+}
+
 func closes(t *testing.T, b Broker) {
 	if err := b.Sink(t).Close(); err != nil {
 		t.Errorf("Close of a fresh sink: %v", err)

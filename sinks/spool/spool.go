@@ -322,7 +322,7 @@ func (s *Sink) begin() error {
 		b.end = s.log.end()
 	}
 	s.spooling = true
-	s.o.Log.Warn("the broker takes no events: they go to the disk", "directory", s.o.Directory)
+	s.o.Log.Warn("broker unavailable; spooling events", "directory", s.o.Directory)
 	for _, b := range s.queue {
 		s.spooled += int64(b.left)
 		b.acked(b.left)
@@ -341,7 +341,13 @@ func (s *Sink) begin() error {
 	return nil
 }
 
-// diskFailed tells of a disk that takes nothing.
+// DiskError is of a disk that takes nothing, or no more than Options.MaxBytes.
+type DiskError struct{ Err error }
+
+func (e *DiskError) Error() string { return e.Err.Error() }
+func (e *DiskError) Unwrap() error { return e.Err }
+
+// diskFailed logs that the disk takes nothing.
 func (s *Sink) diskFailed(err error) {
 	now := time.Now()
 	s.tried = now
@@ -350,14 +356,14 @@ func (s *Sink) diskFailed(err error) {
 	}
 	if now.Sub(s.told) >= tellEvery {
 		s.told = now
-		s.o.Log.Error("the spool takes no events: they wait, and then no more is read from Discord", "directory", s.o.Directory,
-			"error", err, "remedy", "make room on the disk, raise spool.size, or start the broker", "for", now.Sub(s.failing).Round(time.Second))
+		s.o.Log.Error("spool unavailable; buffering events", "directory", s.o.Directory,
+			"error", &DiskError{err}, "for", now.Sub(s.failing).Round(time.Second))
 	}
 }
 
 func (s *Sink) diskWorks() {
 	if !s.failing.IsZero() {
-		s.o.Log.Info("the spool takes events again", "after", time.Since(s.failing).Round(time.Millisecond))
+		s.o.Log.Info("spool available again", "after", time.Since(s.failing).Round(time.Millisecond))
 		s.failing = time.Time{}
 	}
 }

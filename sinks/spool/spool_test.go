@@ -374,7 +374,7 @@ func TestBound(t *testing.T) {
 		tr.inner.set(true)
 		<-published
 		tr.settled()
-		if !strings.Contains(tr.log.String(), "takes events again") {
+		if !strings.Contains(tr.log.String(), "available again") {
 			t.Errorf("the end is not logged:\n%s", tr.log)
 		}
 	})
@@ -421,7 +421,7 @@ func TestDiskFull(t *testing.T) {
 		<-published
 		tr.inner.set(true)
 		tr.settled()
-		for _, want := range []string{"no space left", "takes events again"} {
+		for _, want := range []string{"no space left", "available again"} {
 			if strings.Count(tr.log.String(), want) != 1 {
 				t.Errorf("%q is not logged once:\n%s", want, tr.log)
 			}
@@ -474,7 +474,7 @@ func TestBrokerIsBackBeforeTheDisk(t *testing.T) {
 			tr.settled()
 			time.Sleep(time.Hour)
 		}
-		for _, want := range []string{"takes no events", "takes events again", "for=0s"} {
+		for _, want := range []string{"unavailable; buffering events", "available again", "for=0s"} {
 			if n := strings.Count(tr.log.String(), want); n != 2 {
 				t.Errorf("%q is logged %d times for two failures:\n%s", want, n, tr.log)
 			}

@@ -17,7 +17,7 @@ func TestSinkContract(t *testing.T) {
 		var mu sync.Mutex
 		var out bytes.Buffer
 		return sinktest.Broker{
-			Sink: func(*testing.T) sinks.Sink {
+			Sink: func(*testing.T) sinks.Opener {
 				return NewSink(writerFunc(func(b []byte) (int, error) {
 					mu.Lock()
 					defer mu.Unlock()

@@ -27,9 +27,9 @@ const (
 // check checks what the settings name, asks Discord, the broker and the store if online, and
 // prints a summary if nothing stands in the way of a start. The exit code is that of the first
 // trouble.
-func check(ctx context.Context, cfg *config.Config, online bool, stdout, stderr io.Writer) int {
+func check(ctx context.Context, cfg *config.Config, brokers registry, online bool, stdout, stderr io.Writer) int {
 	secrets := cfg.Secrets()
-	mistakes, warnings := checkPaths(cfg)
+	mistakes, warnings := checkPaths(cfg, brokers)
 	for _, w := range warnings {
 		fmt.Fprintf(stderr, "warning: %s\n", secrets.Redact(plain(w)))
 	}
@@ -41,20 +41,20 @@ func check(ctx context.Context, cfg *config.Config, online bool, stdout, stderr 
 		code = exitUsage
 	}
 	if online {
-		code = cmp.Or(code, checkOnline(ctx, cfg, stdout, stderr), checkBrokers(ctx, cfg, stdout, stderr))
+		code = cmp.Or(code, checkOnline(ctx, cfg, stdout, stderr), brokers.check(ctx, cfg, stdout, stderr))
 	}
 	if code != exitOK {
 		return code
 	}
-	fmt.Fprintln(stdout, "ok: "+summary(cfg))
-	if asked := peers(cfg); !online && len(asked) > 0 {
+	fmt.Fprintln(stdout, "ok: "+summary(cfg, brokers.of(cfg)))
+	if asked := brokers.peers(cfg); !online && len(asked) > 0 {
 		fmt.Fprintln(stdout, "not contacted: "+secrets.Redact(strings.Join(asked, ", "))+"; -online does")
 	}
 	return exitOK
 }
 
 // summary says in a line what would be started.
-func summary(cfg *config.Config) string {
+func summary(cfg *config.Config, b Broker) string {
 	token := cfg.Origin("token")
 	if token.Kind == config.FromDefault {
 		token = cfg.Origin("token_file")
@@ -76,17 +76,13 @@ func summary(cfg *config.Config) string {
 	if cfg.Shards.IDs != nil {
 		shards += ", here " + config.FormatShardIDs(cfg.Shards.IDs)
 	}
-	format := cfg.Stdio.Format
-	if cfg.Broker.Type != config.BrokerStdio {
-		format = cfg.Broker.Encoding.String()
-	}
 	return strings.Join([]string{
 		"token from " + token.String(),
 		events,
 		fmt.Sprintf("intents %d (%s)", cfg.Intents, privileged),
 		shards,
 		"compression " + cfg.Compression.String(),
-		fmt.Sprintf("broker %s (%s)", cfg.Broker.Type, format),
+		fmt.Sprintf("broker %s (%s)", b.Name, b.format(cfg)),
 	}, "; ")
 }
 
@@ -144,7 +140,7 @@ func onlineTrouble(secrets config.Secrets, err error, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "error: token: Discord refuses this bot (%d): %s\n", refused.Status, secrets.Redact(refused.Message))
 		return exitForbidden
 	}
-	fmt.Fprintf(stderr, "error: Discord was asked in vain: %s\n", secrets.Redact(plain(err)))
+	fmt.Fprintf(stderr, "error: Discord was asked in vain: %s\n", secrets.Redact(explain(err)))
 	return exitFailure
 }
 

@@ -6,106 +6,45 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 
 	"sluice/cmd/gateway/config"
-	"sluice/sinks/amqp"
 )
 
-// usesRedis returns what Redis is for by the settings; "": nothing.
-func usesRedis(cfg *config.Config) string {
-	broker, store := cfg.Broker.Type == config.BrokerRedis, cfg.ShardStore.Type == config.StoreRedis
-	switch {
-	case broker && store:
-		return "broker and store"
-	case broker:
-		return "broker"
-	case store:
-		return "store"
-	}
-	return ""
-}
-
 // peers returns what a start connects to.
-func peers(cfg *config.Config) (names []string) {
+func (r registry) peers(cfg *config.Config) (names []string) {
 	if cfg.AsksAPI() {
 		names = append(names, cfg.APIBase())
 	}
 	if cfg.Gateway.URL != "" {
 		names = append(names, cfg.Gateway.URL)
 	}
-	if use := usesRedis(cfg); use != "" {
-		names = append(names, fmt.Sprintf("redis at %s (%s)", addresses(cfg.Redis.URLs), use))
-	}
-	if cfg.Broker.Type == config.BrokerAMQP {
-		names = append(names, fmt.Sprintf("amqp at %s (broker)", addresses(cfg.AMQP.URLs)))
+	for b, use := range r.servers(cfg) {
+		names = append(names, fmt.Sprintf("%s at %s (%s)", b.Name, b.addresses(cfg), use))
 	}
 	return names
 }
 
-func addresses(urls []config.SecretURL) string {
-	list := make([]string, len(urls))
-	for i, u := range urls {
-		list[i] = u.String()
-	}
-	return strings.Join(list, " ")
-}
-
-// checkBrokers logs in to the broker and the store, changes nothing there, and prints a line for each.
-func checkBrokers(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) (code int) {
-	report := func(line string, err error) {
-		switch {
-		case err == nil:
+// check logs in to the broker and the store, changes nothing there, and prints a line for each.
+func (r registry) check(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) (code int) {
+	for b, use := range r.servers(cfg) {
+		note, err := b.check(ctx, cfg)
+		if err == nil {
+			line := fmt.Sprintf("%s: ok: %s answers (%s)", b.Name, b.addresses(cfg), use)
+			if note != "" {
+				line += "; " + note
+			}
 			fmt.Fprintln(stdout, cfg.Secrets().Redact(line))
-			return
+			continue
+		}
+		switch {
 		case code != exitOK:
 		case isMistake(err):
 			code = exitUsage
 		default:
 			code = exitFailure
 		}
-		fmt.Fprintf(stderr, "error: %s\n", strings.ReplaceAll(cfg.Secrets().Redact(plain(err)), "\n", "; "))
-	}
-	if use := usesRedis(cfg); use != "" {
-		err := checkRedis(ctx, cfg)
-		report(fmt.Sprintf("redis: ok: %s answers (%s)", addresses(cfg.Redis.URLs), use), err)
-	}
-	if cfg.Broker.Type == config.BrokerAMQP {
-		exists, err := checkAMQP(ctx, cfg)
-		exchange := "the exchange %q is there"
-		if !exists {
-			exchange = "the exchange %q is not there, and made at the start"
-		}
-		report(fmt.Sprintf("amqp: ok: %s answers (broker); "+exchange, addresses(cfg.AMQP.URLs), cfg.Broker.Group), err)
+		fmt.Fprintf(stderr, "error: %s\n", strings.ReplaceAll(cfg.Secrets().Redact(explain(err)), "\n", "; "))
 	}
 	return code
-}
-
-func checkRedis(ctx context.Context, cfg *config.Config) error {
-	o, err := redisClient(cfg)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, brokerTimeout, fmt.Errorf("%v have passed", brokerTimeout))
-	defer cancel()
-	client, err := reachRedis(ctx, cfg, o) // which sends PING
-	if err == nil {
-		client.Close()
-	}
-	return err
-}
-
-func checkAMQP(ctx context.Context, cfg *config.Config) (exists bool, err error) {
-	o, err := amqpOptions(cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return false, err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, brokerTimeout, fmt.Errorf("amqp: %s: no answer: %v have passed", addresses(cfg.AMQP.URLs), brokerTimeout))
-	defer cancel()
-	err = reach(ctx, func(ctx context.Context) (err error) {
-		exists, err = amqp.Check(ctx, o)
-		return err
-	}, func(ctx context.Context) error { return notRabbitMQ(ctx, cfg) })
-	return exists, err
 }

@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"sluice/cmd/gateway/config"
 	"sluice/engine"
 	"sluice/sinks"
 	"sluice/sinks/sinktest/redistest"
@@ -208,7 +207,7 @@ func TestDirectoriesInUse(t *testing.T) {
 		{"other", "file", "spool.directory: mkdir file: not a directory"},
 	} {
 		o := runCommand(environ(tt.store, tt.spool), "run")
-		if o.code != exitUsage || !strings.Contains(o.stderr, tt.want) || strings.Contains(o.stderr, "takes no events") {
+		if o.code != exitUsage || !strings.Contains(o.stderr, tt.want) || strings.Contains(o.stderr, "unavailable; buffering events") {
 			t.Errorf("%s, %s: exit code %d\n%s", tt.store, tt.spool, o.code, o.stderr)
 		}
 	}
@@ -226,7 +225,7 @@ func TestFailedStartSaysNothingOfBroker(t *testing.T) {
 	for range 20 {
 		o := runCommand([]string{"DISCORD_TOKEN=x.y.z", "DISCORD_INTENTS=GUILDS", "DISCORD_GATEWAY_URL=ws://127.0.0.1:1", "DISCORD_SHARD_COUNT=1",
 			"SHARD_STORE_TYPE=memory", "SPOOL_DIRECTORY=file/a", "BROKER_TYPE=redis", "REDIS_URL=" + redis}, "run")
-		if o.code != exitUsage || !strings.Contains(o.stderr, "spool.directory: ") || strings.Contains(o.stderr, "takes no events") || strings.Contains(o.stderr, "unavailable") {
+		if o.code != exitUsage || !strings.Contains(o.stderr, "spool.directory: ") || strings.Contains(o.stderr, "unavailable; buffering events") || strings.Contains(o.stderr, "unavailable") {
 			t.Fatalf("exit code %d\n%s", o.code, o.stderr)
 		}
 	}
@@ -236,15 +235,6 @@ func TestFailedStartSaysNothingOfBroker(t *testing.T) {
 type discardSink struct{ sinks.Sink }
 
 func (discardSink) Close() error { return nil }
-
-func loadConfig(t *testing.T, environ ...string) *config.Config {
-	t.Helper()
-	cfg, problems := config.Load(config.Sources{Environ: environ})
-	if problems.Failed() {
-		t.Fatal(problems)
-	}
-	return cfg
-}
 
 // TestMemoryInstead: only where nobody asks for a file is a directory that cannot be written to no
 // mistake.

@@ -38,7 +38,8 @@ func openLog(c config.LogConfig, secrets config.Secrets, w io.Writer) (*slog.Log
 // as JSON otherwise, unless the format is set. What is a secret, or looks like
 // a token, is masked wherever it stands: a bot's bad command is logged in part, and a broker may
 // quote the login that it refuses. Of a message
-// that comes too often lines are left out, and counted: see loglimit.
+// that comes too often lines are left out, and counted: see loglimit. A line with an error says
+// what somebody can do about it, where that is known.
 func newLogger(c config.LogConfig, secrets config.Secrets, w io.Writer) *slog.Logger {
 	text := c.Format == config.LogText || c.Format == config.LogAuto && isTerminal(w)
 	options := &slog.HandlerOptions{
@@ -58,9 +59,9 @@ func newLogger(c config.LogConfig, secrets config.Secrets, w io.Writer) *slog.Lo
 		},
 	}
 	if text {
-		return slog.New(loglimit.New(slog.NewTextHandler(w, options)))
+		return slog.New(loglimit.New(remedies{slog.NewTextHandler(w, options)}))
 	}
-	return slog.New(loglimit.New(slog.NewJSONHandler(w, options)))
+	return slog.New(loglimit.New(remedies{slog.NewJSONHandler(w, options)}))
 }
 
 // maxLogged bounds a value in the log, which may come from a peer.

@@ -16,9 +16,7 @@ import (
 	"sluice/cmd/gateway/config"
 )
 
-// Exit codes. Those of what Discord refuses for good come from the error itself:
-// 3 and 4 for its REST answers 403 and 401, the last two digits of the close
-// code for the rest.
+// Exit codes. For what Discord refuses for good see codeOf.
 const (
 	exitOK           = 0
 	exitFailure      = 1
@@ -54,6 +52,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		printProblems(stderr, problems, config.Warning)
 		return exitUsage
 	}
+	brokers := registry(Brokers())
 	switch cmd.name {
 	case "config":
 		printProblems(stderr, problems, config.Note)
@@ -62,12 +61,12 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	case "check":
 		printProblems(stderr, problems, config.Note)
 		if held, ok := trialOf(environ); ok {
-			if err := tryStart(ctx, cfg, held); err != nil {
-				fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(plain(err)))
+			if err := tryStart(ctx, cfg, brokers, held); err != nil {
+				fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(explain(err)))
 				return exitFailure
 			}
 		}
-		return check(ctx, cfg, cmd.online, stdout, stderr)
+		return check(ctx, cfg, brokers, cmd.online, stdout, stderr)
 	case "upgrade":
 		return upgrade(ctx, cfg, stdout, stderr)
 	case "sessions":
@@ -78,7 +77,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	logProblems(ctx, log, problems)
 	u := newUpgrades(cfg, log)
 	ctx = u.await(ctx, cmd.settings())
-	err = run(ctx, cfg, log, u.started)
+	err = run(ctx, cfg, brokers, log, u.started)
 	out.Flush() // so that there is room for the last line
 	if context.Cause(ctx) != errUpgrade {
 		u.failed(err)
@@ -104,21 +103,10 @@ func printProblems(w io.Writer, problems config.Problems, from config.Severity) 
 	}
 }
 
-// exiter is an error that names the process's exit code.
-type exiter interface {
-	error
-	ExitCode() int
-}
-
 // exitCode logs the error, if there is one, and returns its exit code.
 func exitCode(err error, log *slog.Logger) int {
-	log = lastLog(log)
-	if err == nil {
-		return exitOK
+	if log = lastLog(log); err != nil {
+		log.Error(explain(err))
 	}
-	log.Error(plain(err))
-	if e := exiter(nil); errors.As(err, &e) {
-		return e.ExitCode()
-	}
-	return exitFailure
+	return codeOf(err)
 }

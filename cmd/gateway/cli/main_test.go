@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"sluice/cmd/gateway/config"
+	"sluice/engine"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -206,12 +207,6 @@ func TestConfigHidesTheToken(t *testing.T) {
 	}
 }
 
-// codeError is an error with an exit code of its own.
-type codeError int
-
-func (e codeError) Error() string { return "refused" }
-func (e codeError) ExitCode() int { return int(e) }
-
 func TestExitCode(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	for _, tc := range []struct {
@@ -220,7 +215,8 @@ func TestExitCode(t *testing.T) {
 	}{
 		{nil, 0},
 		{errors.New("x"), 1},
-		{fmt.Errorf("shard 3: %w", codeError(14)), 14},
+		{fmt.Errorf("shard 3: %w", &engine.FatalError{Code: 4014}), 14},
+		{settingError{errors.New("x")}, 2},
 	} {
 		if got := exitCode(tc.err, log); got != tc.want {
 			t.Errorf("%v: exit code %d, want %d", tc.err, got, tc.want)
@@ -270,4 +266,13 @@ func TestLogHidesSecrets(t *testing.T) {
 			t.Errorf("%s: %s", format, got)
 		}
 	}
+}
+
+func loadConfig(t *testing.T, environ ...string) *config.Config {
+	t.Helper()
+	cfg, problems := config.Load(config.Sources{Environ: environ})
+	if problems.Failed() {
+		t.Fatal(problems)
+	}
+	return cfg
 }

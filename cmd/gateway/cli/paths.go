@@ -15,13 +15,12 @@ import (
 
 	"sluice/cmd/gateway/config"
 	"sluice/resume"
-	"sluice/sinks/amqp"
 	"sluice/sinks/spool"
 )
 
 // checkPaths returns what a start would fail for, as far as it can be known from here, and what is
 // worth knowing.
-func checkPaths(cfg *config.Config) (mistakes, warnings []error) {
+func checkPaths(cfg *config.Config, brokers registry) (mistakes, warnings []error) {
 	refuse := func(key string, err error) {
 		if err != nil {
 			mistakes = append(mistakes, fmt.Errorf("%s: %w", key, err))
@@ -48,7 +47,8 @@ func checkPaths(cfg *config.Config) (mistakes, warnings []error) {
 			refuse(key, err)
 		}
 	}
-	if cfg.Broker.Type == config.BrokerStdio {
+	b := brokers.of(cfg)
+	if b.server == nil {
 		return mistakes, append(warnings, checkListen(cfg, refuse)...)
 	}
 	if dir := cfg.Spool.Directory; dir != "" {
@@ -64,15 +64,10 @@ func checkPaths(cfg *config.Config) (mistakes, warnings []error) {
 			refuse("broker.dead_letters", err)
 		}
 	}
-	if cfg.Broker.Type == config.BrokerAMQP {
-		o, err := amqpOptions(cfg, slog.New(slog.DiscardHandler))
-		if err == nil {
-			var sink *amqp.Sink
-			if sink, err = amqp.New(o); err == nil {
-				sink.Close()
-			}
-		}
-		refuse("amqp.url", err)
+	if sink, err := b.sink(cfg, slog.New(slog.DiscardHandler)); err != nil {
+		mistakes = append(mistakes, err)
+	} else {
+		sink.Close()
 	}
 	return mistakes, append(warnings, checkListen(cfg, refuse)...)
 }

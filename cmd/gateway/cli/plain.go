@@ -19,8 +19,10 @@ var packages = map[string]bool{"config": true, "engine": true, "resume": true, "
 
 // plain returns the text of an error without names of packages, without what wrapping has
 // doubled, and with what the network said in words. What stands in quotes is left alone.
-func plain(err error) string {
-	text := err.Error()
+func plain(err error) string { return plainText(err.Error(), err) }
+
+// plainText is plain for an error whose text is another.
+func plainText(text string, err error) string {
 	walk(err, func(err error) {
 		var said string
 		switch err := err.(type) {

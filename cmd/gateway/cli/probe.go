@@ -14,27 +14,21 @@ import (
 	"time"
 
 	"sluice/cmd/gateway/config"
-	"sluice/sinks/amqp"
-	"sluice/sinks/redis"
 )
 
 // probeTimeout bounds each of the two questions to a peer that did not answer as the broker does.
 const probeTimeout = 2 * time.Second
 
-// server is what answers at an address.
-type server string
-
+// What answers at an address, beside the Title of a broker.
 const (
-	silent   server = "" // or unknown
-	overTLS  server = "TLS"
-	isHTTP   server = "an HTTP server"
-	isRedis  server = "Redis"
-	isRabbit server = "RabbitMQ"
+	silent  = "" // or unknown
+	overTLS = "TLS"
+	isHTTP  = "an HTTP server"
 )
 
 // probe asks what listens at the address. It says what Redis, an HTTP server and RabbitMQ each
 // answer to, and to no effect; then it tries TLS.
-func probe(ctx context.Context, address string) server {
+func probe(ctx context.Context, address string) string {
 	if s := probePlain(ctx, address); s != silent {
 		return s
 	}
@@ -52,7 +46,7 @@ func probe(ctx context.Context, address string) server {
 	return silent
 }
 
-func probePlain(ctx context.Context, address string) server {
+func probePlain(ctx context.Context, address string) string {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
@@ -66,11 +60,11 @@ func probePlain(ctx context.Context, address string) server {
 	n, _ := conn.Read(answer)
 	switch text := string(answer[:n]); {
 	case strings.HasPrefix(text, "AMQP"):
-		return isRabbit
+		return amqpBroker().Title
 	case strings.HasPrefix(text, "HTTP"), strings.HasPrefix(text, "<"):
 		return isHTTP
 	case strings.HasPrefix(text, "+"), strings.HasPrefix(text, "-"):
-		return isRedis
+		return redisBroker().Title
 	}
 	return silent
 }
@@ -78,10 +72,12 @@ func probePlain(ctx context.Context, address string) server {
 // patience is how long a broker may take to answer before somebody asks what it is.
 const patience = 2 * time.Second
 
-// reach calls connect, and mistake if that fails or takes long: whoever speaks another protocol may
-// wait for the end of a line for ever. What mistake finds is a settingError, for waiting does not
-// mend it.
-func reach(ctx context.Context, connect, mistake func(context.Context) error) error {
+// reach calls connect, and looks for a mistake if that fails or takes long: whoever speaks another
+// protocol may wait for the end of a line for ever.
+func (b Broker) reach(ctx context.Context, cfg *config.Config, connect func(context.Context) error) error {
+	if b.server == nil {
+		return connect(ctx)
+	}
 	trying, cancel := context.WithCancel(ctx)
 	defer cancel()
 	connected := make(chan error, 1)
@@ -91,67 +87,42 @@ func reach(ctx context.Context, connect, mistake func(context.Context) error) er
 		if err == nil || isMistake(err) && !errors.As(err, new(tls.RecordHeaderError)) || neverConnected(err) || ctx.Err() != nil {
 			return err
 		}
-		return cmp.Or(mistake(ctx), err)
+		return cmp.Or(b.mistaken(ctx, cfg), err)
 	case <-time.After(patience):
 	}
-	err := mistake(ctx)
+	err := b.mistaken(ctx, cfg)
 	if err != nil {
 		cancel()
 	}
 	return cmp.Or(err, <-connected)
 }
 
-// isMistake reports whether waiting does not mend an error.
-func isMistake(err error) bool {
-	return errors.As(err, new(settingError)) || errors.As(err, new(*redis.ConfigError)) || errors.As(err, new(*amqp.ConfigError))
-}
-
-// notRedis returns what is wrong with redis.urls if something else answers there.
-func notRedis(ctx context.Context, cfg *config.Config) error {
-	for _, u := range cfg.Redis.URLs {
+// mistaken returns what is wrong with the broker's addresses if something else answers there. It
+// is a settingError, for waiting does not mend it.
+func (b Broker) mistaken(ctx context.Context, cfg *config.Config) error {
+	s := b.server
+	for _, u := range s.urls(cfg) {
 		address := u.Reveal()
 		if !strings.Contains(address, "://") {
-			address = "redis://" + address
+			address = s.scheme + "://" + address
 		}
-		scheme, at := hostPort(address, "6379", "6379")
+		scheme, at := hostPort(address, s.port, s.securePort)
 		if at == "" {
 			continue
 		}
 		mistake := ""
-		switch s := probe(ctx, at); {
-		case s == isRedis && scheme == "rediss":
-			mistake = "the server does not speak TLS on this port: use redis:// instead of rediss://"
-		case s == overTLS && scheme == "redis":
-			mistake = "the server speaks TLS on this port: use rediss:// instead of redis://"
-		case s == isHTTP, s == isRabbit:
-			mistake = fmt.Sprintf("%s answers there, not Redis: correct host and port, which is 6379 by default", s)
-		default:
-			continue
+		switch is := probe(ctx, at); {
+		case is == silent:
+		case is == b.Title && scheme != s.scheme:
+			mistake = fmt.Sprintf("the server does not speak TLS on this port: use %[1]s:// instead of %[1]ss://", s.scheme)
+		case is == overTLS && scheme == s.scheme:
+			mistake = fmt.Sprintf("the server speaks TLS on this port: use %[1]ss:// instead of %[1]s://", s.scheme)
+		case is != b.Title && is != overTLS:
+			mistake = fmt.Sprintf("%s answers there, not %s: correct host and port, which is %s by default", is, b.Title, s.port)
 		}
-		return settingError{fmt.Errorf("redis.urls: %s: %s", at, mistake)}
-	}
-	return nil
-}
-
-// notRabbitMQ returns what is wrong with amqp.url if something else answers there.
-func notRabbitMQ(ctx context.Context, cfg *config.Config) error {
-	for _, u := range cfg.AMQP.URLs {
-		scheme, at := hostPort(u.Reveal(), "5672", "5671")
-		if at == "" {
-			continue
+		if mistake != "" {
+			return settingError{fmt.Errorf("%s: %s: %s", s.setting, at, mistake)}
 		}
-		mistake := ""
-		switch s := probe(ctx, at); {
-		case s == isRabbit && scheme == "amqps":
-			mistake = "the server does not speak TLS on this port: use amqp:// instead of amqps://"
-		case s == overTLS && scheme == "amqp":
-			mistake = "the server speaks TLS on this port: use amqps:// instead of amqp://"
-		case s == isHTTP, s == isRedis:
-			mistake = fmt.Sprintf("%s answers there, not RabbitMQ: correct host and port, which is 5672 by default", s)
-		default:
-			continue
-		}
-		return settingError{fmt.Errorf("amqp.url: %s: %s", at, mistake)}
 	}
 	return nil
 }

@@ -37,12 +37,15 @@ func (r *eventRows) Publish(ctx context.Context, batch []sinks.Event, acked func
 	return nil
 }
 
+// Open does nothing.
+func (r *eventRows) Open(context.Context) error { return nil }
+
 // Close does nothing: the terminal is not the sink's.
 func (r *eventRows) Close() error { return nil }
 
 // eventOutput returns the sink that writes events to standard output: in the format, or as rows if
 // that is a terminal.
-func eventOutput(stdout io.Writer, format stdio.Format) sinks.Sink {
+func eventOutput(stdout io.Writer, format stdio.Format) sinks.Opener {
 	if t := terminalOf(stdout); t != nil {
 		return plainRows(t)
 	}

@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"os/signal"
 	"sync"
 	"sync/atomic"
@@ -18,7 +16,6 @@ import (
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
 	"sluice/sinks"
-	"sluice/sinks/amqp"
 	"sluice/sinks/stdio"
 )
 
@@ -28,7 +25,7 @@ const startTimeout = 10 * time.Second
 // run runs the gateway until ctx is done, Discord refuses the bot for good, or
 // nobody reads the events any more. It calls started once everything has been opened and
 // the shards are known, or Discord has not said for a while how many there are.
-func run(ctx context.Context, cfg *config.Config, log *slog.Logger, started func()) error {
+func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Logger, started func()) error {
 	tls, err := cfg.TLS()
 	if err != nil {
 		return err
@@ -55,13 +52,16 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger, started func
 		}
 		keeper.Store.Close()
 	}()
-	broker, err := newSink(ctx, cfg, log)
-	var full atomic.Pointer[engine.Engine]
-	if err == nil {
-		sink, err = withSpool(ctx, cfg, broker, &full, log)
-	}
+	broker := brokers.of(cfg)
+	out, err := broker.open(ctx, cfg, log)
 	if err != nil {
 		return err
+	}
+	var full atomic.Pointer[engine.Engine]
+	if sink = out; broker.server != nil {
+		if sink, err = withSpool(ctx, cfg, out, &full, log); err != nil {
+			return err
+		}
 	}
 	reader := engine.ReaderGoroutine
 	if cfg.Reader.Type == config.ReaderEpoll {
@@ -116,14 +116,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger, started func
 	limitMemory(log)
 	go trimMemory(ctx, e)
 	var reading sync.WaitGroup
-	switch cfg.Broker.Type {
-	case config.BrokerStdio:
-		go readCommands(ctx, os.Stdin, e, log) // a read cannot be called off
-	case config.BrokerRedis:
-		reading.Go(func() { readRedis(ctx, cfg, e, log) })
-	case config.BrokerAMQP:
-		reading.Go(func() { readAMQP(ctx, broker.(*amqp.Sink), e) })
-	}
+	reading.Go(func() { broker.commands(ctx, cfg, out, e, log) })
 	running = true
 	keeper.start(e)
 	go func() {
@@ -147,7 +140,7 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger, started func
 		return settingError{fmt.Errorf("shards.ids: %w", id)} // nothing was started
 	}
 	if errors.Is(err, engine.ErrDrain) {
-		err = fmt.Errorf("%s did not take every event within shutdown_timeout (%v); it should take them, or shutdown_timeout be longer", brokerName(cfg), cfg.ShutdownTimeout)
+		err = fmt.Errorf("%s did not take every event within shutdown_timeout (%v); it should take them, or shutdown_timeout be longer", broker.Title, cfg.ShutdownTimeout)
 	}
 	log.Info("stopped", "events", stats.Events, "repeated", stats.Repeated, "resumes", stats.Resumes)
 	return err
@@ -163,28 +156,6 @@ func unlessZero(d time.Duration) time.Duration {
 		return -1
 	}
 	return d
-}
-
-// settingError is a mistake in a setting that only Discord's answer shows.
-type settingError struct{ error }
-
-func (settingError) ExitCode() int { return exitUsage }
-
-// brokerName returns what the broker is called in a sentence.
-func brokerName(cfg *config.Config) string {
-	if cfg.Broker.Type == config.BrokerStdio {
-		return "standard output"
-	}
-	return cfg.Broker.Type
-}
-
-// readCommands gives the commands on r to the engine. It returns at the end of r,
-// or not before the process ends.
-func readCommands(ctx context.Context, r io.Reader, e *engine.Engine, log *slog.Logger) {
-	send := func(c sinks.Command) error { return e.Send(ctx, c) }
-	if err := stdio.ReadCommands(r, send, log); err != nil {
-		log.Warn("commands are no longer read from standard input", "error", err)
-	}
 }
 
 // eventSet returns the names as a set; nil stays nil, which is all events.

@@ -39,7 +39,7 @@ func TestFailedStartCloses(t *testing.T) {
 			if problems.Failed() {
 				t.Fatal(problems)
 			}
-			err := run(t.Context(), cfg, slog.New(slog.DiscardHandler), func() { t.Error("started") })
+			err := run(t.Context(), cfg, Brokers(), slog.New(slog.DiscardHandler), func() { t.Error("started") })
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%s, start %d: %v", tt.name, n, err)
 			}

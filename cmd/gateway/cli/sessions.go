@@ -42,7 +42,7 @@ func sessions(ctx context.Context, cfg *config.Config, forget, yes bool, stdin i
 		err = forgetSessions(ctx, cfg, len(state.Checkpoints), yes, stdin, stdout)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(plain(fmt.Errorf("%s: %w", setting, err))))
+		fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(explain(fmt.Errorf("%s: %w", setting, err))))
 		return exitFailure
 	}
 	return exitOK

@@ -69,7 +69,7 @@ func openStore(cfg *config.Config, log *slog.Logger) (resume.Store, error) {
 			return nil, err
 		}
 		return &resume.Redis{
-			Connect: func(ctx context.Context) (rueidis.Client, error) { return connectRedis(ctx, client) },
+			Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, client) },
 			Prefix:  cfg.ShardStore.Prefix,
 			Compat:  cfg.ShardStore.Compat,
 		}, nil

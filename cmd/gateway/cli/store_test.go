@@ -103,7 +103,7 @@ func TestStoreIsWaitedFor(t *testing.T) {
 		{"back", onRedis, loadWait - time.Second, refused, loadWait, 1, "", "waited for"},
 		{"away", onRedis, time.Hour, refused, loadWait + time.Second, 0, "", "all shards identify"},
 		{"a file", []string{"SHARD_STORE_TYPE=file"}, time.Hour, refused, 0, 0, "shard_store.directory: connection refused", ""},
-		{"a mistake", onRedis, time.Hour, &redis.ConfigError{Setting: "redis.urls", Err: refused}, 0, 0, "resume: ", ""},
+		{"a mistake", onRedis, time.Hour, &redis.ConfigError{Problem: redis.Login, Err: refused}, 0, 0, "resume: connection refused", ""},
 		{"required", required, time.Hour, refused, 0, 0, "connection refused", ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -14,7 +14,6 @@ import (
 
 	"sluice/cmd/gateway/config"
 	"sluice/resume"
-	"sluice/sinks/redis"
 )
 
 // trialVariable has `gateway check` try a start, too. Its value is the debug.address that the
@@ -36,7 +35,7 @@ func trialOf(environ []string) (held string, ok bool) {
 
 // tryStart opens what a start opens, as far as that can be done while another process has it,
 // and closes it again.
-func tryStart(ctx context.Context, cfg *config.Config, held string) error {
+func tryStart(ctx context.Context, cfg *config.Config, brokers registry, held string) error {
 	tls, err := cfg.TLS()
 	if err != nil {
 		return err
@@ -53,7 +52,7 @@ func tryStart(ctx context.Context, cfg *config.Config, held string) error {
 			return fmt.Errorf("shard_store.directory: %w", err)
 		}
 	}
-	if cfg.Spool.Directory != "" && cfg.Broker.Type != config.BrokerStdio {
+	if cfg.Spool.Directory != "" && brokers.of(cfg).server != nil {
 		// With a full disk it starts, and waits for the broker.
 		if err := tryDirectory(cfg.Spool.Directory, 0); err != nil {
 			return fmt.Errorf("spool.directory: %w", err)
@@ -62,7 +61,7 @@ func tryStart(ctx context.Context, cfg *config.Config, held string) error {
 	if err := tryListen(cfg.Debug.Address, held); err != nil {
 		return fmt.Errorf("debug.address: %w", err)
 	}
-	return tryBrokers(ctx, cfg)
+	return brokers.try(ctx, cfg)
 }
 
 // tryDirectory writes a file of size bytes to the disk, in a directory that is made if need be,
@@ -98,32 +97,25 @@ func tryListen(address, held string) error {
 	return err
 }
 
-// tryBrokers logs in to the brokers of the settings. That one is away is an error only if
+// try logs in to the brokers of the settings. That one is unavailable is an error only if
 // broker.required is set.
-func tryBrokers(ctx context.Context, cfg *config.Config) error {
+func (r registry) try(ctx context.Context, cfg *config.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, brokerTrial)
 	defer cancel()
-	if cfg.Broker.Type == config.BrokerRedis || cfg.ShardStore.Type == config.StoreRedis {
-		o, err := redisClient(cfg)
+	for b := range r.servers(cfg) {
+		if b.Name != cfg.Broker.Type {
+			if _, err := b.check(ctx, cfg); isMistake(err) {
+				return err
+			}
+			continue
+		}
+		sink, err := b.open(ctx, cfg, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return err
 		}
-		client, err := reachRedis(ctx, cfg, o)
-		switch {
-		case err == nil:
-			client.Close()
-		case errors.As(err, new(*redis.ConfigError)), errors.As(err, new(settingError)):
-			return err
-		case cfg.Broker.Required && cfg.Broker.Type == config.BrokerRedis:
-			return errRequired(err)
-		}
-	}
-	if cfg.Broker.Type == config.BrokerAMQP {
-		sink, err := newAMQP(ctx, cfg, slog.New(slog.DiscardHandler))
-		if err != nil {
+		if err := sink.Close(); err != nil {
 			return err
 		}
-		return sink.Close()
 	}
 	return nil
 }

@@ -1,0 +1,109 @@
+// This file is the broker redis.
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+
+	"github.com/redis/rueidis"
+
+	"sluice/cmd/gateway/config"
+	"sluice/engine"
+	"sluice/resume"
+	"sluice/sinks"
+	"sluice/sinks/broker"
+	"sluice/sinks/redis"
+)
+
+func redisBroker() Broker {
+	return Broker{
+		Name: config.BrokerRedis, Title: "Redis", Deduplicates: true, Stores: true,
+		sink: newRedis, commands: readRedis,
+		format: func(cfg *config.Config) string { return cfg.Broker.Encoding.String() },
+		server: &server{
+			setting: "redis.urls", scheme: "redis", port: "6379", securePort: "6379",
+			urls: func(cfg *config.Config) []config.SecretURL { return cfg.Redis.URLs },
+			login: func(ctx context.Context, cfg *config.Config) (note string, err error) {
+				o, err := redisClient(cfg)
+				if err != nil {
+					return "", err
+				}
+				client, err := redis.Connect(ctx, o) // which sends PING
+				if err == nil {
+					client.Close()
+				}
+				return "", err
+			},
+		},
+	}
+}
+
+// redisClient returns how Redis is reached by the settings.
+func redisClient(cfg *config.Config) (rueidis.ClientOption, error) {
+	secure, err := cfg.Redis.TLS.Load("redis")
+	if err != nil {
+		return rueidis.ClientOption{}, err
+	}
+	addresses := make([]string, len(cfg.Redis.URLs))
+	for i, u := range cfg.Redis.URLs {
+		addresses[i] = u.Reveal()
+	}
+	client, err := redis.NewClientOption(addresses, secure)
+	if err != nil {
+		return client, settingError{fmt.Errorf("redis.urls: %w", err)}
+	}
+	return client, nil
+}
+
+func newRedis(cfg *config.Config, log *slog.Logger) (sinks.Opener, error) {
+	client, err := redisClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	stream := cfg.Redis.Stream.Append
+	if cfg.Redis.Stream.String() == "{event}" {
+		stream = nil
+	}
+	return redis.New(redis.Options{
+		Client:     client,
+		Bot:        strconv.FormatUint(resume.Fingerprint(cfg.Token.Reveal()), 16),
+		Stream:     stream,
+		Body:       broker.Format{Encoding: cfg.Broker.Encoding, Envelope: cfg.Broker.Envelope}.Append,
+		Fields:     cfg.Redis.Fields,
+		Retention:  cfg.Redis.Retention,
+		MaxLen:     int64(cfg.Redis.MaxLength),
+		Replicas:   cfg.Redis.Replicas,
+		DeadLetter: deadLetters(cfg, log),
+		Log:        log,
+	})
+}
+
+func readRedis(ctx context.Context, cfg *config.Config, _ sinks.Opener, e *engine.Engine, log *slog.Logger) {
+	total, shards, err := e.Shards(ctx)
+	if err != nil {
+		return // the gateway stops before it has begun
+	}
+	client, err := redisClient(cfg)
+	if err != nil {
+		return // newRedis has returned it
+	}
+	redis.ReadCommands(ctx, redis.CommandOptions{
+		Client: client,
+		Group:  cfg.Broker.Group,
+		// Of the processes of a bot each runs other shards, and the same ones after a
+		// restart.
+		Consumer:  fmt.Sprintf("sluice-%d", shards[0]),
+		Shards:    shards,
+		Total:     total,
+		Discordjs: cfg.Broker.Encoding == broker.Discordjs,
+		Timeout:   cfg.Broker.MessageTimeout,
+		Send:      e.Send,
+		Log:       log,
+	})
+}
+
+// notRedis returns what is wrong with redis.urls if something else answers there.
+func notRedis(ctx context.Context, cfg *config.Config) error { return redisBroker().mistaken(ctx, cfg) }
