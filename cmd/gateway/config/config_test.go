@@ -51,10 +51,10 @@ func TestDefaults(t *testing.T) {
 		ReadyTimeout:    10 * time.Minute,
 		ShutdownTimeout: 10 * time.Second,
 		API:             APIConfig{Scheme: "https", Host: "discord.com", Version: 10},
-		Reader:          ReaderConfig{Type: "epoll", Pace: 4 * time.Millisecond},
+		Reader:          ReaderConfig{Type: "epoll", PollInterval: 4 * time.Millisecond},
 		Broker: BrokerConfig{
 			Type: "stdio", Group: "gateway", MessageTimeout: 2 * time.Minute, Buffer: 64 << 20,
-			Gaps: true, BatchWait: time.Millisecond, DeadLetters: "dead-letters.jsonl", DeadLettersSize: 64 << 20,
+			Gaps: true, Linger: time.Millisecond, DeadLetters: "dead-letters.jsonl", DeadLettersSize: 64 << 20,
 		},
 		Stdio:      StdioConfig{Format: "json"},
 		Shards:     ShardsConfig{IdentifyReserve: 100},
@@ -269,7 +269,7 @@ func TestByteOrderMark(t *testing.T) {
 // TestTable: the table is whole, and its defaults are those in force.
 func TestTable(t *testing.T) {
 	keys, envs := map[string]bool{}, map[string]bool{}
-	for _, s := range Settings() {
+	for _, s := range defaults().settings() {
 		if s.Key == "" || s.Env == "" || s.Takes == "" || s.Default == "" || s.Doc == "" || keys[s.Key] || envs[s.Env] {
 			t.Errorf("row %q (%s) has a gap or is there twice", s.Key, s.Env)
 		}
@@ -277,7 +277,7 @@ func TestTable(t *testing.T) {
 		if s.Key == "intents" || s.Key == "reader.type" && runtime.GOOS != "linux" {
 			continue // the default is documented in words
 		}
-		if show := s.show(defaults()); show != "" && show != s.Default {
+		if show := s.show(); show != "" && show != s.Default {
 			t.Errorf("%s: documented default %s, in force %s", s.Key, s.Default, show)
 		}
 	}

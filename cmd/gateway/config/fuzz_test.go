@@ -47,13 +47,12 @@ func seeds(f *testing.F, pattern string) {
 
 // load reads a document and an environment without a look at other files.
 func load(document string, environ []string) (*Config, Problems) {
-	c := defaults()
-	r := &report{failed: map[string]bool{}}
-	c.loadDocument("gateway.toml", []byte(document), r)
-	c.loadEnvironment(environ, r)
-	c.tokenFile, c.API.CAFile = "", ""
-	c.finish(r)
-	return c, r.finish()
+	l := newLoader()
+	l.document("gateway.toml", []byte(document))
+	l.environment(environ)
+	l.tokenFile, l.API.CAFile = "", ""
+	l.validate()
+	return l.Config, l.finish()
 }
 
 // FuzzConfigFile: no document makes a panic, and the print of one that is

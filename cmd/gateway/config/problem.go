@@ -56,7 +56,7 @@ const (
 // String returns the word for the severity.
 func (s Severity) String() string { return [...]string{"note", "warning", "error"}[s] }
 
-// Problem is something to be told about the settings. No text of it holds a
+// Problem is something to report about the settings. No text of it holds a
 // secret.
 type Problem struct {
 	Severity Severity
@@ -65,7 +65,7 @@ type Problem struct {
 	Text     string // one line: what is wrong and what would be right
 }
 
-// String returns the problem as one line, in the form in which compilers tell
+// String returns the problem as one line, in the form in which compilers report
 // theirs: place, severity, key, text.
 func (p Problem) String() string {
 	line := p.Severity.String() + ": "
@@ -78,7 +78,7 @@ func (p Problem) String() string {
 	return line + p.Text
 }
 
-// Problems are what is to be told about the settings: those of the file in the
+// Problems are what is to be reported about the settings: those of the file in the
 // order of its lines, then the environment's, the flags', and those of
 // settings that do not fit together.
 type Problems []Problem
@@ -92,12 +92,14 @@ func (ps Problems) Failed() bool {
 type report struct {
 	problems Problems
 	secrets  redactor
+	errors   int
 	failed   map[string]bool // settings by key that have an error
 }
 
 func (r *report) add(s Severity, at Origin, key, format string, args ...any) {
 	r.problems = append(r.problems, Problem{Severity: s, Origin: at, Key: key, Text: fmt.Sprintf(format, args...)})
 	if s == Error {
+		r.errors++
 		r.failed[key] = true
 	}
 }
@@ -105,15 +107,9 @@ func (r *report) add(s Severity, at Origin, key, format string, args ...any) {
 // finish returns the problems in their order, without secrets and without
 // anything that would break a line.
 func (r *report) finish() Problems {
-	rank := func(p Problem) int {
-		if p.Origin.Kind == FromDefault {
-			return int(FromFlag) + 1
-		}
-		return int(p.Origin.Kind)
-	}
 	slices.SortStableFunc(r.problems, func(a, b Problem) int {
 		return cmp.Or(
-			cmp.Compare(rank(a), rank(b)),
+			cmp.Compare(a.Origin.Kind-FromFile, b.Origin.Kind-FromFile), // FromDefault is the last
 			cmp.Compare(a.Origin.Line, b.Origin.Line),
 			cmp.Compare(a.Origin.Column, b.Origin.Column),
 		)

@@ -4,7 +4,6 @@ package config
 
 import (
 	"fmt"
-	"log/slog"
 	"net/url"
 	"regexp"
 	"strings"
@@ -31,11 +30,8 @@ func (s Secret) String() string {
 // Format is for every verb of fmt; without it %d would show the secret.
 func (s Secret) Format(f fmt.State, verb rune) { fmt.Fprintf(f, fmt.FormatString(f, verb), s.String()) }
 
-// MarshalText is for encoding/json and its like.
+// MarshalText is for encoding/json, log/slog and their like.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// LogValue is for log/slog.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // SecretURL is an address that prints with *** for its password. Reveal gives
 // the address itself.
@@ -73,11 +69,8 @@ func (u SecretURL) Format(f fmt.State, verb rune) {
 	fmt.Fprintf(f, fmt.FormatString(f, verb), u.String())
 }
 
-// MarshalText is for encoding/json and its like.
+// MarshalText is for encoding/json, log/slog and their like.
 func (u SecretURL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
-
-// LogValue is for log/slog.
-func (u SecretURL) LogValue() slog.Value { return slog.StringValue(u.String()) }
 
 // password returns the password as it is written in the address; ok is false
 // when it cannot be told which part of the address that is.
@@ -142,17 +135,25 @@ func (r *redactor) add(secret string) {
 // addLogin adds the password of an address, which may stand in a setting that takes none, and be quoted
 // with it.
 func (r *redactor) addLogin(text string) {
-	at := strings.LastIndexByte(text, '@')
-	if at < 0 {
-		return
-	}
-	login := text[:at]
+	login := text[:max(0, strings.LastIndexByte(text, '@'))]
 	if _, rest, found := strings.Cut(login, "://"); found {
 		login = rest
 	}
-	if _, password, found := strings.Cut(login, ":"); found {
+	_, password, _ := strings.Cut(login, ":")
+	r.add(password)
+}
+
+// addAddress adds an address with a password.
+func (r *redactor) addAddress(address string) {
+	if strings.ContainsAny(address, "@?") {
+		r.add(address)
+	}
+	if u, err := url.Parse(address); err == nil && u.User != nil {
+		password, _ := u.User.Password()
 		r.add(password)
 	}
+	password, _ := SecretURL(address).password()
+	r.add(password)
 }
 
 func (r redactor) redact(text string) string {

@@ -5,6 +5,7 @@ package config
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +14,41 @@ var assignment = regexp.MustCompile(`(?m)^[\s{]*(export\s+)?["']?[A-Za-z_][A-Za-
 
 // placeholder matches what stands for a token until it is replaced.
 var placeholder = regexp.MustCompile(`^(\$\{?[A-Za-z_].*|<.*>|\{\{.*\}\}|%[A-Za-z_]+%)$`)
+
+// tokenValue and tokenFileValue take each other's place: the later source counts.
+func tokenValue(c *Config) value {
+	v := value{Takes: "text"}
+	v.read = func(in input) {
+		if s := want[string](in, `"the bot's token"`); s != "" {
+			c.Token, c.tokenFile = in.token(s), ""
+			delete(c.origins, "token_file")
+		}
+	}
+	v.show = func() string {
+		if c.tokenFile != "" {
+			return ""
+		}
+		return quoteUnlessEmpty(c.Token.String())
+	}
+	return v
+}
+
+func tokenFileValue(c *Config) value {
+	v := path(&c.tokenFile, "/run/secrets/token")
+	read := v.read
+	v.read = func(in input) {
+		if at := c.origins["token"]; at.Kind == in.at.Kind && at.Kind == FromEnvironment {
+			in.errorf("%s is set too; which of the two is meant?", at.Name)
+		} else if at.Kind == in.at.Kind {
+			in.errorf("token is set too; which of the two is meant?")
+		}
+		if read(in); c.tokenFile != "" {
+			c.Token = ""
+			delete(c.origins, "token")
+		}
+	}
+	return v
+}
 
 // token returns the token in a text. What is wrong with it is reported without it.
 func (in input) token(text string) Secret {
@@ -55,40 +91,45 @@ const whereTokenIs = "on the page Bot of the developer portal"
 // maxTokenFile bounds a file with a token in bytes.
 const maxTokenFile = 4 << 10
 
-func (c *Config) finishToken(r *report) {
-	if at := c.origins["token_file"]; c.tokenFile != "" && !r.failed["token_file"] {
-		content, err := readFile(c.tokenFile, maxTokenFile)
-		text, trouble := decodeText(content)
-		switch {
-		case err != nil:
-			r.add(Error, at, "token_file", "%s: %s", c.tokenFile, fileTrouble(err))
-		case trouble != "":
-			r.add(Error, at, "token_file", "%s: %s", c.tokenFile, trouble)
-		case len(bytes.TrimSpace(text)) == 0:
-			r.add(Error, at, "token_file", "%s: the file is empty", c.tokenFile)
-		default:
-			n := &node{at: at, kind: kindText}
-			c.Token = input{node: n, key: "token_file", r: r}.token(string(text))
+func (l *loader) validateToken() {
+	key := "token"
+	if l.tokenFile != "" {
+		key = "token_file"
+		if !l.failed[key] {
+			l.readToken()
 		}
 	}
-	at, key := c.origins["token"], "token"
-	if c.tokenFile != "" {
-		at, key = c.origins["token_file"], "token_file"
-	}
-	token := string(c.Token)
+	token := string(l.Token)
 	switch {
-	case r.failed["token"] || r.failed["token_file"]:
+	case l.failed["token"] || l.failed["token_file"]:
 	case token == "":
-		r.add(Error, Origin{}, "token", "missing; set DISCORD_TOKEN or DISCORD_TOKEN_FILE, or token in the file")
-	case c.API.Host == "discord.com" && c.Gateway.URL == "" && !isToken(token):
-		r.add(Error, at, key, "this cannot be a bot's token, which has three parts with dots between them; it is %s", whereTokenIs)
+		l.add(Error, Origin{}, "token", "missing; set DISCORD_TOKEN or DISCORD_TOKEN_FILE, or token in the file")
+	case l.API.Host == "discord.com" && l.Gateway.URL == "" && !isToken(token):
+		l.errorf(key, "this cannot be a bot's token, which has three parts with dots between them; it is %s", whereTokenIs)
 	case isCommon(token):
-		r.add(Warning, at, key, "so short or common a word is not masked in the log, in which it stands for something else; choose another token")
+		l.warnf(key, "so short or common a word is not masked in the log, in which it stands for something else; choose another token")
 	}
+}
+
+// readToken reads the token in its file.
+func (l *loader) readToken() {
+	content, err := readFile(l.tokenFile, maxTokenFile)
+	text, trouble := decodeText(content)
+	switch {
+	case err != nil:
+		trouble = fileTrouble(err)
+	case trouble == "" && len(bytes.TrimSpace(text)) == 0:
+		trouble = "the file is empty"
+	}
+	if trouble != "" {
+		l.errorf("token_file", "%s: %s", l.tokenFile, trouble)
+		return
+	}
+	l.Token = input{key: "token_file", at: l.origins["token_file"], r: &l.report}.token(string(text))
 }
 
 // isToken reports whether Discord may have made the token.
 func isToken(token string) bool {
 	parts := strings.Split(token, ".")
-	return len(parts) == 3 && parts[0] != "" && parts[1] != "" && parts[2] != ""
+	return len(parts) == 3 && !slices.Contains(parts, "")
 }

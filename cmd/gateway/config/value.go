@@ -1,0 +1,211 @@
+// This file makes the values of settings: each reads itself into a field of the
+// Config, and shows itself as TOML.
+
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"sluice/sinks"
+)
+
+// value is what a setting holds.
+type value struct {
+	Takes string         // what kind of value, in a word or two
+	read  func(in input) // into the field, or into the report what is wrong
+	show  func() string  // as TOML, "" if there is nothing
+}
+
+// valueOf is the value of a field that takes what parse returns, if parse has reported nothing.
+func valueOf[T any](takes string, to *T, show func(T) string, parse func(input) T) value {
+	read := func(in input) {
+		before := in.r.errors
+		if v := parse(in); in.r.errors == before {
+			*to = v
+		}
+	}
+	return value{takes, read, func() string { return show(*to) }}
+}
+
+func text(to *string, example string) value {
+	return valueOf("text", to, quoteUnlessEmpty, func(in input) string { return want[string](in, quote(example)) })
+}
+
+func serverName(to *string) value {
+	v := text(to, "broker.example.com")
+	v.Takes = "host"
+	return v
+}
+
+func path(to *string, example string) value {
+	return valueOf("path", to, quoteUnlessEmpty, func(in input) string {
+		s := want[string](in, quote(example))
+		if strings.HasPrefix(s, "~/") || strings.HasPrefix(s, "$") {
+			in.errorf("%.60q begins with what a shell replaces, and there is none here; write the whole path", s)
+		}
+		return s
+	})
+}
+
+// pathOrNone is a path; none makes the field empty.
+func pathOrNone(to *string, example string) value {
+	v := path(to, example)
+	read := v.read
+	v.read = func(in input) {
+		if read(in); *to == "none" {
+			*to = ""
+		}
+	}
+	v.show = func() string { return quote(cmp.Or(*to, "none")) }
+	return v
+}
+
+// number is a whole number. A field that is not set is 0, where 0 is below low.
+func number(to *int, low, high int64) value {
+	show := func(n int) string {
+		if n == 0 && low > 0 {
+			return ""
+		}
+		return strconv.Itoa(n)
+	}
+	return valueOf("number", to, show, func(in input) int { return int(in.number(low, high)) })
+}
+
+// version is that of an interface of Discord.
+func version(to *int) value {
+	return valueOf("number", to, strconv.Itoa, func(in input) int {
+		n := in.number(9, 10)
+		if n == 9 {
+			in.warnf("9 is the older version; all here was made for 10")
+		}
+		return int(n)
+	})
+}
+
+func boolean(to *bool) value { return valueOf(Boolean, to, strconv.FormatBool, input.boolean) }
+
+func size[T int | int64](to *T, low, high int64) value {
+	show := func(n T) string { return quote(formatSize(int64(n))) }
+	return valueOf("size", to, show, func(in input) T { return T(in.size(low, high)) })
+}
+
+func duration(to *time.Duration, low, high time.Duration) value {
+	show := func(d time.Duration) string { return quote(formatDuration(d)) }
+	return valueOf("duration", to, show, func(in input) time.Duration { return in.duration(low, high) })
+}
+
+// choice is one of the names, each of which stands for the value in its place.
+func choice[T comparable](to *T, names []string, values ...T) value {
+	show := func(v T) string { return quote(names[slices.Index(values, v)]) }
+	return valueOf("name", to, show, func(in input) (v T) {
+		if i := in.index(names); i >= 0 {
+			v = values[i]
+		}
+		return v
+	})
+}
+
+func oneOf(to *string, names ...string) value { return choice(to, names, names...) }
+
+// readerType is how connections are read on this system.
+func readerType(to *string) value {
+	v := oneOf(to, ReaderGoroutine, ReaderEpoll)
+	read := v.read
+	v.read = func(in input) {
+		if read(in); in.value == ReaderEpoll && runtime.GOOS != "linux" {
+			in.errorf("epoll is for Linux, and this is %s; goroutine works everywhere", runtime.GOOS)
+		}
+	}
+	return v
+}
+
+// brokerNames are other names of the brokers.
+var brokerNames = map[string]string{
+	"rabbitmq": BrokerAMQP, "rabbit": BrokerAMQP, "amqps": BrokerAMQP, "amqp091": BrokerAMQP,
+	"rediss": BrokerRedis, "valkey": BrokerRedis, "keydb": BrokerRedis,
+	"stdout": BrokerStdio, "stdin": BrokerStdio, "console": BrokerStdio, "none": BrokerStdio,
+}
+
+func brokerType(to *string) value {
+	names := []string{BrokerStdio, BrokerRedis, BrokerAMQP}
+	return valueOf("name", to, quote, func(in input) string {
+		s := want[string](in, quote(BrokerStdio))
+		if s != "" && !slices.Contains(names, s) {
+			hint := didYouMean(s, names)
+			if name := brokerNames[strings.ToLower(s)]; name != "" {
+				hint = "; did you mean " + name + "?"
+			}
+			in.errorf("%.60q is not supported: there are stdio, redis and amqp (RabbitMQ)%s", s, hint)
+		}
+		return s
+	})
+}
+
+func template(to *sinks.Template) value {
+	show := func(t sinks.Template) string { return quote(t.String()) }
+	return valueOf("template", to, show, func(in input) (t sinks.Template) {
+		if s := want[string](in, `"gateway:{event}"`); s != t.String() { // the default is the zero value
+			var err error
+			if t, err = sinks.ParseTemplate(s); err != nil {
+				in.errorf("%s", err)
+			}
+		}
+		return t
+	})
+}
+
+// names is a list of names. parse makes a value of each, or reports what is wrong with it;
+// list is what stands before it. One that is nothing, though not wrong, has keep false.
+func names[T any](takes, example string, to *[]T, parse func(in input, name string, list []T) (v T, keep bool)) value {
+	return valueOf(takes, to, quoteList[T], func(in input) []T {
+		list := []T{}
+		in.names(quote(example), func(in input, name string) {
+			if v, keep := parse(in, name, list); keep {
+				list = append(list, v)
+			}
+		})
+		return list
+	})
+}
+
+func quoteUnlessEmpty(s string) string {
+	if s == "" {
+		return ""
+	}
+	return quote(s)
+}
+
+// quoteList writes a list as TOML, or nothing for nil.
+func quoteList[T any](list []T) string {
+	if list == nil {
+		return ""
+	}
+	quoted := make([]string, len(list))
+	for i, v := range list {
+		quoted[i] = quote(fmt.Sprint(v))
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
+// quote writes a text as TOML's basic string.
+func quote(s string) string {
+	var b strings.Builder
+	for _, c := range s { // U+FFFD for what is not UTF-8
+		switch {
+		case c == '"' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(c)
+		case c < 0x20 || c == 0x7f:
+			fmt.Fprintf(&b, `\u%04x`, c)
+		default:
+			b.WriteRune(c)
+		}
+	}
+	return `"` + b.String() + `"`
+}
