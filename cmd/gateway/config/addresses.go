@@ -134,7 +134,6 @@ func proxyURL(to *SecretURL) value {
 	show := func(u SecretURL) string { return quoteUnlessEmpty(u.String()) }
 	return valueOf("address", to, show, func(in input) SecretURL {
 		s := want[string](in, `"http://proxy.example.com:3128"`)
-		in.r.secrets.addAddress(s)
 		u, err := url.Parse(s)
 		switch {
 		case s == "" || s == "none":
@@ -165,7 +164,7 @@ func urls(to *[]SecretURL, broker, example string, trouble func(address string) 
 		}
 		first, _, _ := strings.Cut(example, ",")
 		in.names(quote(first), func(in input, address string) {
-			in.r.secrets.addAddress(address)
+			in.r.secrets.addURL(address)
 			if trouble := trouble(address); trouble != "" {
 				in.errorf("%s; write it as in %s", trouble, example)
 			}

@@ -84,107 +84,73 @@ type Config struct {
 	origins    map[string]Origin // of the settings that are not at their default, by key
 }
 
-// ShardsConfig says which shards run here.
-type ShardsConfig struct {
-	Count           int   // 0: Discord's recommendation
-	IDs             []int // ascending; nil: all. Without a Count they are yet to be held against Discord's.
-	IdentifyReserve int
-}
-
-// GatewayConfig is the address of the gateway.
-type GatewayConfig struct {
-	URL   string // or empty: the one that the API names
-	Hosts []string
-}
-
-// APIConfig is the address of the REST API.
-type APIConfig struct {
-	Scheme  string
-	Host    string // may carry a port
-	Version int
-	CAFile  string
-}
-
-// ReaderConfig says who reads the connections.
-type ReaderConfig struct {
-	Type         string
-	Count        int // 0: one for each CPU
-	PollInterval time.Duration
-}
-
-// BrokerConfig says where events go.
-type BrokerConfig struct {
-	Type            string
-	Required        bool
-	Encoding        sinks.Encoding
-	Envelope        bool
-	Group           string
-	MessageTimeout  time.Duration
-	Buffer          int // bytes
-	Gaps            bool
-	Linger          time.Duration
-	DeadLetters     string // file, or empty
-	DeadLettersSize int    // bytes
-}
-
-// StdioConfig is how standard input and output are written.
-type StdioConfig struct{ Format string }
-
-// DebugConfig is where profiles are served.
-type DebugConfig struct{ Address string }
-
-// PrometheusConfig is where metrics are served.
-type PrometheusConfig struct{ Address, Endpoint string }
-
-// ShardStoreConfig is where sessions are kept.
-type ShardStoreConfig struct {
-	Type      string
-	Directory string
-	Prefix    string
-	Compat    bool
-	Interval  time.Duration
-}
-
-// SpoolConfig is where events wait for the broker beyond memory.
-type SpoolConfig struct {
-	Directory string // or empty: nowhere
-	Size      int64  // bytes
-}
-
-// AMQPConfig is the address of RabbitMQ, and what is published there.
-type AMQPConfig struct {
-	URLs         []SecretURL
-	ExchangeType string
-	RoutingKey   sinks.Template
-	Persistent   bool
-	Mandatory    bool
-	Headers      bool
-	External     bool // SASL mechanism EXTERNAL
-	Heartbeat    time.Duration
-	Prefetch     int
-	TLS          TLSConfig
-}
-
-// RedisConfig is the address of Redis, and what is written there.
-type RedisConfig struct {
-	URLs      []SecretURL
-	PoolSize  int
-	Stream    sinks.Template
-	Fields    []redis.Field
-	Retention time.Duration // 0: no bound
-	MaxLength int           // 0: no bound
-	Replicas  int
-	TLS       TLSConfig
-}
-
-// TLSConfig is whom a broker is trusted by, and what it is shown. Files are PEM.
-type TLSConfig struct{ CAFile, CertFile, KeyFile, ServerName string }
-
-// LogConfig is what is logged and how.
-type LogConfig struct {
-	Level  slog.Level
-	Format string
-}
+// The tables of the file. What is not said of a field here is in settings.go.
+type (
+	ShardsConfig struct {
+		Count           int   // 0: Discord's recommendation
+		IDs             []int // ascending; nil: all. Without a Count they are yet to be held against Discord's.
+		IdentifyReserve int
+	}
+	GatewayConfig struct {
+		URL   string // or empty: the one that the API names
+		Hosts []string
+	}
+	APIConfig struct {
+		Scheme, Host string // Host may carry a port
+		Version      int
+		CAFile       string
+	}
+	ReaderConfig struct {
+		Type         string
+		Count        int // 0: one for each CPU
+		PollInterval time.Duration
+	}
+	BrokerConfig struct {
+		Type                     string
+		Encoding                 sinks.Encoding
+		Group                    string
+		Required, Envelope, Gaps bool
+		MessageTimeout, Linger   time.Duration
+		Buffer, DeadLettersSize  int    // bytes
+		DeadLetters              string // file, or empty
+	}
+	StdioConfig      struct{ Format string }
+	PrometheusConfig struct{ Address, Endpoint string }
+	ShardStoreConfig struct {
+		Type, Directory, Prefix string
+		Compat                  bool
+		Interval                time.Duration
+	}
+	SpoolConfig struct {
+		Directory string // or empty: nowhere
+		Size      int64  // bytes
+	}
+	AMQPConfig struct {
+		URLs                           []SecretURL
+		ExchangeType                   string
+		RoutingKey                     sinks.Template
+		Persistent, Mandatory, Headers bool
+		External                       bool // SASL mechanism EXTERNAL
+		Heartbeat                      time.Duration
+		Prefetch                       int
+		TLS                            TLSConfig
+	}
+	RedisConfig struct {
+		URLs               []SecretURL
+		Stream             sinks.Template
+		Fields             []redis.Field
+		Retention          time.Duration // 0: no bound
+		MaxLength          int           // 0: no bound
+		PoolSize, Replicas int
+		TLS                TLSConfig
+	}
+	TLSConfig struct{ CAFile, CertFile, KeyFile, ServerName string } // files are PEM
+	LogConfig struct {
+		Level  slog.Level
+		Format string
+	}
+	DebugConfig struct{ Address string }
+)
 
 // defaults returns the settings of somebody who gave none.
 func defaults() *Config {

@@ -92,7 +92,7 @@ func FuzzEnvironment(f *testing.F) {
 		checkProblems(t, problems)
 		if !problems.Failed() {
 			checkPresence(t, c.Presence)
-			if secret := c.Token.Reveal(); len(secret) >= minRedact && !isCommon(secret) && !strings.Contains(strings.ReplaceAll(lines, "DISCORD_TOKEN="+secret, ""), secret) {
+			if secret := c.Token.Reveal(); len(secret) >= minSecret && !isCommon(secret) && !strings.Contains(strings.ReplaceAll(lines, "DISCORD_TOKEN="+secret, ""), secret) {
 				// A short token may stand in the names of settings as well: what
 				// matters is that another one prints the same.
 				text := c.Format()

@@ -75,7 +75,7 @@ func (l *loader) set(row Setting, at Origin, in input) {
 			in.errorf("is not UTF-8")
 			return
 		}
-		l.secrets.addLogin(text)
+		l.secrets.addURL(text)
 	}
 	before := l.errors
 	if row.read(in); l.errors == before {

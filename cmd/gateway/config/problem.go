@@ -91,7 +91,7 @@ func (ps Problems) Failed() bool {
 // report collects problems while settings are read.
 type report struct {
 	problems Problems
-	secrets  redactor
+	secrets  Secrets
 	errors   int
 	failed   map[string]bool // settings by key that have an error
 }
@@ -117,7 +117,7 @@ func (r *report) finish() Problems {
 	for i := range r.problems {
 		p := &r.problems[i]
 		for _, text := range []*string{&p.Origin.Name, &p.Key, &p.Text} {
-			*text = oneLine(r.secrets.redact(*text))
+			*text = oneLine(r.secrets.Redact(*text))
 		}
 	}
 	return r.problems

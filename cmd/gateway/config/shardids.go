@@ -4,7 +4,6 @@ package config
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,32 +15,38 @@ const MaxShards = 1 << 16
 // ParseShardIDs returns the ids of a list such as "0-15,20" in ascending
 // order. Every id may be named once.
 func ParseShardIDs(text string) ([]int, error) {
-	var ids []int
+	named := make([]bool, MaxShards)
 	for part := range strings.SplitSeq(text, ",") {
 		part = strings.TrimSpace(part)
 		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
 		from, err := parseShardID(first, part)
 		if err != nil {
 			return nil, err
 		}
-		to := from
-		if isRange {
-			if to, err = parseShardID(last, part); err != nil {
-				return nil, err
-			}
+		to, err := parseShardID(last, part)
+		if err != nil {
+			return nil, err
 		}
 		if to < from {
 			return nil, fmt.Errorf("the range %s is backwards; did you mean %d-%d?", part, to, from)
 		}
 		for id := from; id <= to; id++ {
-			ids = append(ids, id)
-		}
-		if len(ids) > MaxShards {
-			return nil, errRepeated(ids)
+			if named[id] {
+				return nil, fmt.Errorf("shard %d is named twice", id)
+			}
+			named[id] = true
 		}
 	}
-	slices.Sort(ids)
-	return ids, errRepeated(ids)
+	var ids []int
+	for id, ok := range named {
+		if ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
 }
 
 // parseShardID reads one number of the part of a list.
@@ -59,39 +64,21 @@ func parseShardID(text, part string) (int, error) {
 	return int(id), nil
 }
 
-func isDigits(s string) bool {
-	return s != "" && strings.Trim(s, "0123456789") == ""
-}
-
-// errRepeated returns an error for the first id that is there twice.
-func errRepeated(ids []int) error {
-	seen := make(map[int]bool, len(ids))
-	for _, id := range ids {
-		if seen[id] {
-			return fmt.Errorf("shard %d is named twice", id)
-		}
-		seen[id] = true
-	}
-	return nil
-}
+func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 // FormatShardIDs is the reverse of ParseShardIDs for ids in ascending order.
 func FormatShardIDs(ids []int) string {
-	var b []byte
-	for i := 0; i < len(ids); {
-		j := i + 1
-		for j < len(ids) && ids[j] == ids[j-1]+1 {
-			j++
+	var parts []string
+	for i := 0; i < len(ids); i++ {
+		first := ids[i]
+		for i+1 < len(ids) && ids[i+1] == ids[i]+1 {
+			i++
 		}
-		if i > 0 {
-			b = append(b, ',')
+		part := strconv.Itoa(first)
+		if ids[i] > first {
+			part += "-" + strconv.Itoa(ids[i])
 		}
-		b = strconv.AppendInt(b, int64(ids[i]), 10)
-		if j > i+1 {
-			b = append(b, '-')
-			b = strconv.AppendInt(b, int64(ids[j-1]), 10)
-		}
-		i = j
+		parts = append(parts, part)
 	}
-	return string(b)
+	return strings.Join(parts, ",")
 }

@@ -214,7 +214,7 @@ func (l *loader) validateUnused() {
 func (l *loader) validatePasswords() {
 	for key, urls := range map[string][]SecretURL{"redis.urls": l.Redis.URLs, "amqp.url": l.AMQP.URLs, "proxy": {l.Proxy}} {
 		if slices.ContainsFunc(urls, func(u SecretURL) bool {
-			password, ok := u.password()
+			_, _, password, _, ok := u.parts()
 			return ok && password != "" && password != "guest" && isCommon(password)
 		}) {
 			l.warnf(key, "so common a password is not masked in the log, in which it stands for something else; choose another")
