@@ -3,6 +3,7 @@
 package config
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -53,163 +54,115 @@ func validPort(port string) bool {
 	return port == "" || err == nil && n > 0
 }
 
-// listenAddress is host:port to listen on; the host may be empty.
-func listenAddress(to *string, example string) value {
-	return valueOf("address", to, quoteUnlessEmpty, func(in input) string {
-		s := want[string](in, quote(example))
-		host, port, err := net.SplitHostPort(s)
-		switch {
-		case s == "":
-		case strings.Contains(s, "://") || err == nil && strings.ContainsRune(host, '/'):
-			in.errorf("%.60q is an address with a scheme or path: write host:port, such as %s", s, example)
-		case strings.Count(s, ":") > 1 && !strings.HasPrefix(s, "["):
-			in.errorf("%.60q: %s", s, ipv6Trouble)
-		case err != nil || port == "":
-			in.errorf("%.60q is not host:port, such as %s", s, example)
-		case !validPort(port):
-			in.errorf("%.60q: %s", s, portTrouble)
-		}
-		return s
-	})
-}
-
-func gatewayURL(to *string) value {
-	return valueOf("address", to, quoteUnlessEmpty, func(in input) string {
-		s := want[string](in, `"wss://gateway.discord.gg"`)
-		scheme, _, _ := strings.Cut(s, "://")
-		u, err := url.Parse(s)
-		switch trouble := authorityTrouble(s); {
-		case s == "":
-		case !strings.EqualFold(scheme, "wss") && !strings.EqualFold(scheme, "ws"):
-			in.errorf("%.60q does not begin with wss:// or ws://", s)
-		case trouble != "":
-			in.errorf("%s", trouble)
-		case err != nil || u.User != nil || u.Fragment != "":
-			in.errorf("not an address such as wss://gateway.discord.gg, without user, password and #part")
-		}
-		return s
-	})
-}
-
-// host is that of the API, and may carry a port.
-func host(to *string) value {
-	return valueOf("host", to, quoteUnlessEmpty, func(in input) string {
-		s := want[string](in, `"discord.com"`)
-		u, err := url.Parse("https://" + s)
-		scheme, rest, isURL := strings.Cut(s, "://")
-		switch trouble := authorityTrouble("https://" + s); {
-		case s == "":
-		case isURL:
-			name, _, _ := strings.Cut(rest, "/")
-			in.errorf("is a host, not an address: write %.60q here, and %.20q in api.scheme (DISCORD_API_PROTOCOL)", name[strings.LastIndexByte(name, '@')+1:], scheme)
-		case strings.ContainsRune(s, '@'):
-			in.errorf("a host has no user or password in it")
-		case strings.ContainsRune(s, '/'):
-			in.errorf("%.60q has a path behind the host: write discord.com or localhost:8080 alone", s)
-		case trouble != "":
-			in.errorf("%.60q: %s", s, trouble)
-		case err != nil || u.Host != s:
-			in.errorf("%.60q is not a host such as discord.com or localhost:8080", s)
-		}
-		return s
-	})
-}
-
-// hosts are names and IP addresses of hosts.
-func hosts(to *[]string) value {
-	return names("list of hosts", "gateway.example.com", to, func(in input, name string, _ []string) (string, bool) {
-		bare := strings.TrimSuffix(name, ".")
-		u, err := url.Parse("wss://" + bare)
-		_, ip := netip.ParseAddr(bare)
-		ok := ip == nil || err == nil && u.Host == bare && u.Port() == "" && !strings.HasPrefix(bare, ".")
-		if !ok {
-			in.errorf("%.60q is not a host such as gateway.example.com, without scheme and port", name)
-		}
-		return name, ok
-	})
-}
-
-// proxyURL is the address of a proxy, which may hold a password and so is not quoted.
-func proxyURL(to *SecretURL) value {
-	show := func(u SecretURL) string { return quoteUnlessEmpty(u.String()) }
-	return valueOf("address", to, show, func(in input) SecretURL {
-		s := want[string](in, `"http://proxy.example.com:3128"`)
-		u, err := url.Parse(s)
-		switch {
-		case s == "" || s == "none":
-		case strings.Contains(s, "://") && authorityTrouble(s) != "":
-			in.errorf("%s", authorityTrouble(s))
-		case err != nil || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme):
-			in.errorf("not an address such as http://user:password@host:3128, https://host or socks5://host:1080, and not none")
-		case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-			in.errorf("a proxy's address has nothing behind host and port")
-		}
-		return SecretURL(s)
-	})
-}
-
-func amqpURLs(to *[]SecretURL) value {
-	return urls(to, BrokerAMQP, "amqp://user:password@host:5672/vhost", amqpTrouble)
-}
-
-func redisURLs(to *[]SecretURL) value {
-	return urls(to, BrokerRedis, "localhost:6379, rediss://user:password@host:6379 or unix:///run/redis.sock", redisTrouble)
-}
-
-// urls are addresses of a broker, which may hold passwords and so are not quoted.
-func urls(to *[]SecretURL, broker, example string, trouble func(address string) string) value {
-	return valueOf("list of addresses", to, quoteList[SecretURL], func(in input) (urls []SecretURL) {
-		if s, alone := in.value.(string); alone && !in.loose { // one address needs no list around it
-			in.value = []any{s}
-		}
-		first, _, _ := strings.Cut(example, ",")
-		in.names(quote(first), func(in input, address string) {
-			in.r.secrets.addURL(address)
-			if trouble := trouble(address); trouble != "" {
-				in.errorf("%s; write it as in %s", trouble, example)
-			}
-			urls = append(urls, SecretURL(address))
-		})
-		return urls
-	})
-}
-
-// redisTrouble says what is wrong with an address of Redis, "" if nothing is. One without a
-// scheme is of Redis.
-func redisTrouble(address string) string {
-	if !strings.Contains(address, "://") {
-		address = "redis://" + address
-	}
-	u, err := url.Parse(address)
-	switch scheme := schemeOf(address); {
-	case scheme == "amqp" || scheme == "amqps":
-		return "this is an address of RabbitMQ, which belongs in amqp.url (AMQP_URL)"
-	case scheme == "unix" && err == nil && u.Path != "":
-		return ""
-	case scheme == "unix":
-		return "the address names no socket"
-	case isRedis(scheme) && authorityTrouble(address) != "":
-		return authorityTrouble(address)
-	case err != nil || !isRedis(scheme):
-		return "this is no address of Redis"
+// listenTrouble says what is wrong with host:port to listen on; the host may be empty.
+func listenTrouble(s string) string {
+	host, port, err := net.SplitHostPort(s)
+	switch {
+	case strings.Contains(s, "://") || strings.ContainsRune(host, '/'):
+		return fmt.Sprintf("%.60q is an address with a scheme or path: write host:port, such as localhost:6060", s)
+	case strings.Count(s, ":") > 1 && !strings.HasPrefix(s, "["):
+		return fmt.Sprintf("%.60q: %s", s, ipv6Trouble)
+	case err != nil || port == "":
+		return fmt.Sprintf("%.60q is not host:port, such as :8080", s)
+	case !validPort(port):
+		return fmt.Sprintf("%.60q: %s", s, portTrouble)
 	}
 	return ""
 }
 
-// amqpTrouble is redisTrouble for RabbitMQ.
-func amqpTrouble(address string) string {
-	_, err := url.Parse(address)
-	switch scheme := schemeOf(address); {
+func gatewayTrouble(s string) string {
+	u, err := url.Parse(s)
+	switch scheme, trouble := schemeOf(s), authorityTrouble(s); {
+	case scheme != "wss" && scheme != "ws":
+		return fmt.Sprintf("%.60q does not begin with wss:// or ws://", s)
+	case trouble != "":
+		return trouble
+	case err != nil || u.User != nil || u.Fragment != "":
+		return "not an address such as wss://gateway.discord.gg, without user, password and #part"
+	}
+	return ""
+}
+
+// apiTrouble says what is wrong with a host, which may carry a port.
+func apiTrouble(s string) string {
+	u, err := url.Parse("https://" + s)
+	scheme, rest, isURL := strings.Cut(s, "://")
+	switch trouble := authorityTrouble("https://" + s); {
+	case isURL:
+		host, _, _ := strings.Cut(rest, "/")
+		return fmt.Sprintf("is a host, not an address: write %.60q here, and %.20q in api.scheme (DISCORD_API_PROTOCOL)", host[strings.LastIndexByte(host, '@')+1:], scheme)
+	case strings.ContainsRune(s, '@'):
+		return "a host has no user or password in it"
+	case strings.ContainsRune(s, '/'):
+		return fmt.Sprintf("%.60q has a path behind the host: write discord.com or localhost:8080 alone", s)
+	case trouble != "":
+		return fmt.Sprintf("%.60q: %s", s, trouble)
+	case err != nil || u.Host != s:
+		return fmt.Sprintf("%.60q is not a host such as discord.com or localhost:8080", s)
+	}
+	return ""
+}
+
+// hostTrouble says what is wrong with the name or IP address of a host.
+func hostTrouble(s string) string {
+	host := strings.TrimSuffix(s, ".")
+	u, err := url.Parse("wss://" + host)
+	if _, ip := netip.ParseAddr(host); ip != nil && (err != nil || u.Host != host || u.Port() != "" || strings.HasPrefix(host, ".")) {
+		return fmt.Sprintf("%.60q is not a host such as gateway.example.com, without scheme and port", s)
+	}
+	return ""
+}
+
+// The addresses below may hold passwords and so are not quoted.
+
+func proxyTrouble(s string) string {
+	u, err := url.Parse(s)
+	switch {
+	case s == "none":
+		return ""
+	case strings.Contains(s, "://") && authorityTrouble(s) != "":
+		return authorityTrouble(s)
+	case err != nil || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme):
+		return "not an address such as http://user:password@host:3128, https://host or socks5://host:1080, and not none"
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return "a proxy's address has nothing behind host and port"
+	}
+	return ""
+}
+
+// redisTrouble takes an address without a scheme as one of Redis.
+func redisTrouble(s string) string {
+	const example = "; write it as in localhost:6379, rediss://user:password@host:6379 or unix:///run/redis.sock"
+	if !strings.Contains(s, "://") {
+		s = "redis://" + s
+	}
+	u, err := url.Parse(s)
+	switch scheme := schemeOf(s); {
+	case scheme == "amqp" || scheme == "amqps":
+		return "this is an address of RabbitMQ, which belongs in amqp.url (AMQP_URL)" + example
+	case scheme == "unix" && (err != nil || u.Path == ""):
+		return "the address names no socket" + example
+	case !isRedis(scheme):
+		return "this is no address of Redis" + example
+	case scheme != "unix" && authorityTrouble(s) != "":
+		return authorityTrouble(s) + example
+	}
+	return ""
+}
+
+func amqpTrouble(s string) string {
+	const example = "; write it as in amqp://user:password@host:5672/vhost"
+	switch scheme := schemeOf(s); {
 	case scheme == "":
-		return "the address has no scheme"
+		return "the address has no scheme" + example
 	case isRedis(scheme):
-		return "this is an address of Redis, which belongs in redis.urls (REDIS_URL)"
+		return "this is an address of Redis, which belongs in redis.urls (REDIS_URL)" + example
 	case scheme == "http" || scheme == "https":
-		return "this is an address of HTTP, as that of RabbitMQ's management page is"
-	case authorityTrouble(address) != "":
-		return authorityTrouble(address)
-	case err != nil || scheme != "amqp" && scheme != "amqps":
-		return "this is no address of RabbitMQ"
+		return "this is an address of HTTP, as that of RabbitMQ's management page is" + example
+	case authorityTrouble(s) != "":
+		return authorityTrouble(s) + example
+	case scheme != "amqp" && scheme != "amqps":
+		return "this is no address of RabbitMQ" + example
 	}
 	return ""
 }

@@ -16,18 +16,22 @@ import (
 // Discord adds events; one that cannot be an event's name is an error.
 func eventNames(to *[]string) value {
 	known := append(EventNames(), engine.GapEvent)
-	return names("list of names", "MESSAGE_CREATE", to, func(in input, name string, list []string) (string, bool) {
-		twice := slices.Contains(list, name)
-		switch {
-		case twice:
-			in.warnf("%s is named twice", name)
-		case slices.Contains(known, name):
-		case !isEventName(name):
-			in.errorf("%.60q cannot be an event's name%s", name, nameHint(name, known, "; leave events unset to publish all"))
-		default:
-			in.warnf("%.60q is not an event that Discord documents%s", name, didYouMean(name, known))
-		}
-		return name, !twice
+	return valueOf("list of names", to, showList, func(in input) []string {
+		list := []string{}
+		in.names(`"MESSAGE_CREATE"`, func(in input, name string) {
+			switch {
+			case slices.Contains(list, name):
+				in.warnf("%s is named twice", name)
+				return
+			case slices.Contains(known, name):
+			case !isEventName(name):
+				in.errorf("%.60q cannot be an event's name%s", name, nameHint(name, known, "; leave events unset to publish all"))
+			default:
+				in.warnf("%.60q is not an event that Discord documents%s", name, didYouMean(name, known))
+			}
+			list = append(list, name)
+		})
+		return list
 	})
 }
 
@@ -37,7 +41,7 @@ func intentNames(c *Config) value {
 		if c.is("rawintents") {
 			return ""
 		}
-		return quoteList(namesOf(i))
+		return showList(namesOf(i))
 	}
 	return valueOf("list of names", &c.Intents, show, func(in input) (sum wire.Intents) {
 		if n, ok := in.value.(int64); ok {
@@ -126,8 +130,7 @@ func namesOf(i wire.Intents) []string {
 
 // shardIDs is a list of numbers and ranges, or a text of them.
 func shardIDs(to *[]int) value {
-	show := func(ids []int) string { return quoteUnlessEmpty(FormatShardIDs(ids)) }
-	return valueOf("list with ranges", to, show, func(in input) []int {
+	return valueOf("list with ranges", to, func(ids []int) string { return show(FormatShardIDs(ids)) }, func(in input) []int {
 		text, ok := in.value.(string)
 		before := in.r.errors
 		if !ok {
@@ -169,13 +172,16 @@ func (in input) shardRange() string {
 
 // fields are the fields of an entry in Redis.
 func fields(to *[]redis.Field) value {
-	return names("list of names", "shard", to, func(in input, name string, list []redis.Field) (redis.Field, bool) {
-		f, ok := redis.ParseField(name)
-		if !ok {
-			in.errorf("%.60q is none of event, shard, session, seq%s", name, didYouMean(name, []string{"event", "shard", "session", "seq"}))
-		} else if slices.Contains(list, f) {
-			in.errorf("%s is in the list twice", f)
-		}
-		return f, true
+	return valueOf("list of names", to, showList, func(in input) (list []redis.Field) {
+		in.names(`"shard"`, func(in input, name string) {
+			f, ok := redis.ParseField(name)
+			if !ok {
+				in.errorf("%.60q is none of event, shard, session, seq%s", name, didYouMean(name, []string{"event", "shard", "session", "seq"}))
+			} else if slices.Contains(list, f) {
+				in.errorf("%s is in the list twice", f)
+			}
+			list = append(list, f)
+		})
+		return list
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -108,15 +107,6 @@ func (p *places) of(offsets map[string]int, path string, otherwise Origin) Origi
 	}
 }
 
-// tomlTrouble says what a document's syntax error is.
-func tomlTrouble(err error) string {
-	text := strings.TrimPrefix(err.Error(), "toml: ")
-	if strings.HasPrefix(text, "unexpected character") {
-		return "expected a value; a text needs quotes around it"
-	}
-	return text
-}
-
 // parseJSON reads a JSON text into values as those of TOML.
 func parseJSON(text string) (any, error) {
 	var value any
@@ -130,20 +120,16 @@ func parseJSON(text string) (any, error) {
 	if err := wire.CheckIJSON([]byte(text)); err != nil { // a key twice
 		return nil, err
 	}
-	d := json.NewDecoder(strings.NewReader(text))
-	d.UseNumber()
-	err := d.Decode(&value)
-	return integers(value), err
+	return integers(value), nil
 }
 
-// integers replaces the numbers in a value of JSON.
+// integers replaces the whole numbers in a value of JSON.
 func integers(value any) any {
 	switch v := value.(type) {
-	case json.Number:
-		if n, err := v.Int64(); err == nil {
+	case float64:
+		if n := int64(v); float64(n) == v {
 			return n
 		}
-		return 0.5 // what a fraction is does not matter
 	case []any:
 		for i := range v {
 			v[i] = integers(v[i])

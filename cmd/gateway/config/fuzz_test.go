@@ -48,7 +48,7 @@ func seeds(f *testing.F, pattern string) {
 // load reads a document and an environment without a look at other files.
 func load(document string, environ []string) (*Config, Problems) {
 	l := newLoader()
-	l.document("gateway.toml", []byte(document))
+	l.document(Origin{Kind: FromFile, Name: "gateway.toml"}, []byte(document))
 	l.environment(environ)
 	l.tokenFile, l.API.CAFile = "", ""
 	l.validate()

@@ -43,6 +43,8 @@ func (in input) keyAt(step string) Origin {
 	return in.places.of(in.places.keys, in.path+"\x00"+step, in.at)
 }
 
+const kindList, kindTable = "a list", "a table"
+
 // kindOf completes "must be … but is …".
 func kindOf(value any) string {
 	switch value.(type) {
@@ -55,9 +57,9 @@ func kindOf(value any) string {
 	case bool:
 		return "true or false"
 	case []any:
-		return "a list"
+		return kindList
 	case map[string]any:
-		return "a table"
+		return kindTable
 	case nil:
 		return "null"
 	}

@@ -5,6 +5,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -89,39 +90,39 @@ func (l *loader) set(row Setting, at Origin, in input) {
 const maxFile = 1 << 20
 
 func (l *loader) file(name string) {
-	required := name != ""
-	if !required {
-		name = DefaultFile
-	}
-	document, err := readFile(name, maxFile)
+	at := Origin{Kind: FromFile, Name: cmp.Or(name, DefaultFile)}
+	document, err := readFile(at.Name, maxFile)
 	if err == nil {
-		l.document(name, document)
-	} else if required || !errors.Is(err, fs.ErrNotExist) {
-		l.unreadable(Origin{Kind: FromFile, Name: name}, "%s", fileTrouble(err))
+		l.document(at, document)
+	} else if name != "" || !errors.Is(err, fs.ErrNotExist) {
+		l.unreadable(at, fileTrouble(err))
 	}
 }
 
 // unreadable reports what is wrong with the file as a whole.
-func (l *loader) unreadable(at Origin, format string, args ...any) {
-	l.add(Error, at, "", format, args...)
+func (l *loader) unreadable(at Origin, trouble string) {
+	l.add(Error, at, "", "%s", trouble)
 	l.failed["token"] = true // it may well be in there
 }
 
-// document reads the settings in the content of the file of that name.
-func (l *loader) document(name string, document []byte) {
-	at := Origin{Kind: FromFile, Name: name}
+// document reads the settings in the content of the file at the place.
+func (l *loader) document(at Origin, document []byte) {
 	document, trouble := decodeText(document)
 	if trouble != "" {
-		l.unreadable(at, "%s", trouble)
+		l.unreadable(at, trouble)
 		return
 	}
-	root, places, err := parseTOML(name, document)
+	root, places, err := parseTOML(at.Name, document)
 	if err != nil {
 		var de *toml.DecodeError
 		if errors.As(err, &de) {
 			at.Line, at.Column = de.Position()
 		}
-		l.unreadable(at, "not TOML: %s", tomlTrouble(err))
+		text := strings.TrimPrefix(err.Error(), "toml: ")
+		if strings.HasPrefix(text, "unexpected character") {
+			text = "expected a value; a text needs quotes around it"
+		}
+		l.unreadable(at, "not TOML: "+text)
 		return
 	}
 	l.readTable("", input{value: root, at: at, places: places})
@@ -170,23 +171,24 @@ func fileTrouble(err error) string {
 func (l *loader) readTable(prefix string, table input) {
 	values := table.value.(map[string]any)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		key, at := prefix+name, table.keyAt(name)
-		in := table.child(values[name], name, "")
-		_, isTable := in.value.(map[string]any)
-		i := slices.IndexFunc(l.table, func(s Setting) bool { return s.Key == key || s.oldKey == key && key != "" })
+		key, at, in := prefix+name, table.keyAt(name), table.child(values[name], name, "")
+		kind := kindOf(in.value)
+		i := slices.IndexFunc(l.table, func(s Setting) bool {
+			return !strings.Contains(name, ".") && name != "" && (s.Key == key || s.oldKey == key)
+		})
 		switch {
 		case i >= 0 && l.table[i].oldKey == key:
 			l.add(Warning, at, key, "is the old name of %s", l.table[i].Key)
 			if _, both := values[strings.TrimPrefix(l.table[i].Key, prefix)]; !both {
 				l.set(l.table[i], at, in)
 			}
-		case i >= 0 && !strings.Contains(name, "."):
+		case i >= 0:
 			l.set(l.table[i], at, in)
 		case !slices.Contains(l.sections(), key):
-			l.add(Error, at, key, "unknown %s%s", keyOrTable(in.value), l.suggestKey(key, in.value))
-		case isTable:
+			l.unknown(key, at, in.value)
+		case kind == kindTable:
 			l.readTable(key+".", in)
-		case kindOf(in.value) == "a list":
+		case kind == kindList:
 			l.add(Error, at, key, "there is only one: write [%s]", key)
 		default:
 			l.add(Error, at, key, "is a table: write [%s] and its settings below it", key)
@@ -194,46 +196,29 @@ func (l *loader) readTable(prefix string, table input) {
 	}
 }
 
-// keyOrTable says which of the two a value makes of a key.
-func keyOrTable(value any) string {
+// unknown reports a key that no setting and no table has.
+func (l *loader) unknown(key string, at Origin, value any) {
+	what, known := "table", append(l.sections(), "presence")
 	if list, ok := value.([]any); ok && len(list) > 0 {
 		value = list[0]
 	}
-	if kindOf(value) == "a table" {
-		return "table"
+	if kindOf(value) != kindTable {
+		what, known = "key", nil
+		for _, s := range l.table {
+			known = append(known, s.Key)
+		}
 	}
-	return "key"
+	l.add(Error, at, key, "unknown %s%s", what, didYouMean(key, known))
 }
 
 // sections returns the names of the tables of settings.
 func (l *loader) sections() (names []string) {
 	for _, s := range l.table {
-		if section, _, found := strings.Cut(s.Key, "."); found && !slices.Contains(names, section) {
+		if section, _, found := strings.Cut(s.Key, "."); found {
 			names = append(names, section)
 		}
 	}
-	return names
-}
-
-// suggestKey returns what was probably meant by an unknown key.
-func (l *loader) suggestKey(key string, value any) string {
-	if keyOrTable(value) == "table" {
-		return didYouMean(key, append(l.sections(), "presence"))
-	}
-	keys := make([]string, len(l.table))
-	for i, s := range l.table {
-		keys[i] = s.Key
-	}
-	if hint := didYouMean(key, keys); hint != "" {
-		return hint
-	}
-	name := key[strings.LastIndexByte(key, '.')+1:]
-	for _, k := range keys { // the right name in the wrong table
-		if k[strings.LastIndexByte(k, '.')+1:] == name {
-			return "; did you mean " + k + "?"
-		}
-	}
-	return ""
+	return slices.Compact(names)
 }
 
 func (l *loader) environment(environ []string) {
@@ -271,24 +256,17 @@ func (l *loader) variable(row Setting, name, value string) {
 	at := Origin{Kind: FromEnvironment, Name: name}
 	// Files with variables have line ends of Windows, and byte order marks.
 	value = strings.TrimSpace(strings.TrimPrefix(value, "\ufeff"))
-	if q := quotedIn(value); q != "" && row.Key != "token" {
+	if quoted.MatchString(value) && row.Key != "token" {
 		l.secrets.add(value)
-		l.secrets.add(strings.Trim(value, q))
+		l.secrets.add(strings.Trim(value, value[:1]))
 		l.add(Error, at, row.Key, "the value has quotes around it, which not every reader of .env files removes; write it without them")
 		return
 	}
 	l.set(row, at, input{value: value, loose: true, at: at})
 }
 
-// quotedIn returns the quotes that are around a value, or "".
-func quotedIn(value string) string {
-	for _, q := range []string{`"`, "'"} {
-		if len(value) >= 2 && strings.HasPrefix(value, q) && strings.HasSuffix(value, q) {
-			return q
-		}
-	}
-	return ""
-}
+// quoted matches a value with quotes around it.
+var quoted = regexp.MustCompile(`(?s)^(".*"|'.*')$`)
 
 // linkVariable matches the variables with which Kubernetes and Docker tell of
 // other services: one named broker makes BROKER_PORT.

@@ -39,7 +39,8 @@ func Nearest(name string, candidates []string) string {
 		switch {
 		case len(few) >= 2 && len(many) == len(few)+1 && subsequence(few, many), // a word too many or too few
 			len(short) >= 4 && len(long)-len(short) <= 4 && strings.HasPrefix(long, short), // another end
-			name != "" && strings.HasPrefix(c, name+"-"):
+			name != "" && strings.HasPrefix(c, name+"-"),
+			strings.HasSuffix(c, "."+name[strings.LastIndexByte(name, '.')+1:]): // in another table
 			return c
 		}
 	}

@@ -35,9 +35,9 @@ const Boolean = "true or false"
 // settings returns the table with the fields of the Config.
 func (c *Config) settings() []Setting {
 	return slices.Concat([]Setting{
-		{Key: "token", Env: "DISCORD_TOKEN", Default: "required", value: tokenValue(c),
+		{Key: "token", Env: "DISCORD_TOKEN", Default: "required", value: botToken(c),
 			Doc: "The bot's token, with or without `Bot ` before it."},
-		{Key: "token_file", Env: "DISCORD_TOKEN_FILE", Default: "none", value: tokenFileValue(c),
+		{Key: "token_file", Env: "DISCORD_TOKEN_FILE", Default: "none", value: tokenFile(c),
 			Doc: "A file that holds the token, instead of `token`."},
 		{Key: "events", Env: "DISCORD_EVENTS", Default: "all", value: eventNames(&c.Events),
 			Doc: "The events to publish. `[]` publishes none."},
@@ -68,19 +68,19 @@ func (c *Config) settings() []Setting {
 			Doc: "How many of the session starts that Discord allows in a day are left alone, a tenth of them at most: with no more than so many, shards that must identify wait for the next day. A process that crashes again and again can't use them up then."},
 		{Key: "presence", Env: "DISCORD_PRESENCE", Default: "none", value: presenceObject(&c.Presence),
 			Doc: "What the bot shows: `status` (online, dnd, idle, invisible), `afk`, `since` and `[[presence.activities]]` with `name`, `type` (0 to 5, or playing, streaming, listening, watching, custom, competing), `url`, `state`."},
-		{Key: "gateway.url", Env: "DISCORD_GATEWAY_URL", Default: "what the API names", value: gatewayURL(&c.Gateway.URL),
+		{Key: "gateway.url", Env: "DISCORD_GATEWAY_URL", Default: "what the API names", value: text(&c.Gateway.URL, "address", "wss://gateway.discord.gg", gatewayTrouble),
 			Doc: "Address of the gateway, `wss://` or `ws://`. With `shards.count` set too, the API is not asked, unless `api.host` is set: then after failed connections, or when the session starts of the day are used up."},
-		{Key: "gateway.hosts", Env: "DISCORD_GATEWAY_HOSTS", Default: "none", value: hosts(&c.Gateway.Hosts),
+		{Key: "gateway.hosts", Env: "DISCORD_GATEWAY_HOSTS", Default: "none", value: list(&c.Gateway.Hosts, "list of hosts", "gateway.example.com", hostTrouble),
 			Doc: "Hosts, each with the names below it, that get the token if the API or a session's `resume_gateway_url` names them, besides those of the domain of the API or the gateway (for Discord: discord.gg, discord.com, discord.media). Others are refused with a warning, as is `ws://` after TLS."},
 		{Key: "api.scheme", Env: "DISCORD_API_PROTOCOL", Default: `"https"`, value: oneOf(&c.API.Scheme, "https", "http"),
 			Doc: "`https` or `http`."},
-		{Key: "api.host", Env: "DISCORD_API_HOST", Default: `"discord.com"`, value: host(&c.API.Host),
+		{Key: "api.host", Env: "DISCORD_API_HOST", Default: `"discord.com"`, value: text(&c.API.Host, "host", "discord.com", apiTrouble),
 			Doc: "Host of the REST API; a port may follow, as in `localhost:8080`."},
 		{Key: "api.version", Env: "DISCORD_API_VERSION", Default: "10", value: version(&c.API.Version),
 			Doc: "Version of the REST API, 9 or 10."},
 		{Key: "api.ca_file", Env: "DISCORD_API_CA_FILE", Default: "none", value: path(&c.API.CAFile, "ca.pem"),
 			Doc: "Certificates in PEM form to trust besides the system's, for the REST API and the gateway."},
-		{Key: "proxy", Env: "DISCORD_PROXY", Default: "that of the environment", value: proxyURL(&c.Proxy),
+		{Key: "proxy", Env: "DISCORD_PROXY", Default: "that of the environment", value: text(&c.Proxy, "address", "http://proxy.example.com:3128", proxyTrouble),
 			Doc: "Proxy to the REST API and the gateway: `http://`, `https://` or `socks5://`, as in `http://user:password@host:3128`; `none` for none. It is for every host. In the environment, `HTTPS_PROXY` is for https and wss, `HTTP_PROXY` for http and ws, and `NO_PROXY` names hosts without one. Behind an `https://` proxy each connection is read by a goroutine."},
 
 		{Key: "reader.type", Env: "READER_TYPE", Flag: "reader", Default: `"epoll"`, value: readerType(&c.Reader.Type),
@@ -90,7 +90,7 @@ func (c *Config) settings() []Setting {
 		{Key: "reader.poll_interval", Env: "READER_POLL_INTERVAL", oldKey: "reader.pace", oldEnv: "READER_PACE", Default: `"4ms"`, value: duration(&c.Reader.PollInterval, 0, 100*time.Millisecond),
 			Doc: "How often at most `epoll` looks at its connections, 0s to 100ms: under load, events are then read and published several at a time. One that comes alone does not wait."},
 
-		{Key: "broker.type", Env: "BROKER_TYPE", Default: `"stdio"`, value: brokerType(&c.Broker.Type),
+		{Key: "broker.type", Env: "BROKER_TYPE", Default: `"stdio"`, value: text(&c.Broker.Type, "name", BrokerStdio, brokerTrouble),
 			Doc: "Where events go: `stdio`, `redis` (needs `redis.urls`) or `amqp` (needs `amqp.url`)."},
 		{Key: "broker.required", Env: "BROKER_REQUIRED", Flag: "require-broker", Default: "false", value: boolean(&c.Broker.Required),
 			Doc: "Whether the gateway ends at the start when the broker cannot be reached, instead of waiting for it."},
@@ -99,7 +99,7 @@ func (c *Config) settings() []Setting {
 			Doc:   "What an event's value is: `msgpack-string`, its JSON as one MessagePack string, as the old gateway wrote it; `msgpack`, MessagePack maps; `json`; or `discordjs`, what RedisGateway of @discordjs/brokers reads. Not used by stdio."},
 		{Key: "broker.envelope", Env: "BROKER_ENVELOPE", Default: "false", value: boolean(&c.Broker.Envelope),
 			Doc: "Whether the value is the whole payload, with `op`, `s`, `t` and `d`, instead of `d` alone. Not used by stdio."},
-		{Key: "broker.group", Env: "BROKER_GROUP", Default: `"gateway"`, value: text(&c.Broker.Group, "gateway"),
+		{Key: "broker.group", Env: "BROKER_GROUP", Default: `"gateway"`, value: text(&c.Broker.Group, "text", "gateway", nil),
 			Doc: "The exchange of `amqp`, and the consumer group in which commands are read. Not used by stdio."},
 		{Key: "broker.message_timeout", Env: "BROKER_MESSAGE_TIMEOUT", Default: `"2m"`, value: duration(&c.Broker.MessageTimeout, time.Millisecond, 24*time.Hour),
 			Doc: "How long a message may wait at RabbitMQ, and a command in Redis with a consumer that has died. Not used by stdio."},
@@ -116,7 +116,7 @@ func (c *Config) settings() []Setting {
 		{Key: "stdio.format", Env: "STDIO_FORMAT", Default: `"json"`, value: oneOf(&c.Stdio.Format, FormatJSON, FormatMsgpack),
 			Doc: "How events are written and commands read: `json` (lines) or `msgpack` (as the old gateway did)."},
 
-		{Key: "redis.urls", Env: "REDIS_URL", oldKey: "redis.url", Default: "none", value: redisURLs(&c.Redis.URLs),
+		{Key: "redis.urls", Env: "REDIS_URL", oldKey: "redis.url", Default: "none", value: list(&c.Redis.URLs, "list of addresses", "localhost:6379", redisTrouble),
 			Doc: "Addresses of Redis: `host:port`, `redis://`, `rediss://` (TLS) with user, password and `/database`, or `unix://`. Several are nodes of a cluster; with `?master_set=name`, Sentinels."},
 		{Key: "redis.pool_size", Env: "REDIS_POOL_SIZE", Default: "5", value: number(&c.Redis.PoolSize, 1, 10_000),
 			Doc: "Connections to Redis of the old gateway. Not needed: one carries all events, in order."},
@@ -131,7 +131,7 @@ func (c *Config) settings() []Setting {
 		{Key: "redis.replicas", Env: "REDIS_REPLICAS", Default: "none", value: number(&c.Redis.Replicas, 1, 16),
 			Doc: "How many replicas must have an event before it counts as delivered (WAIT), 1 to 16: a failover to one of them then loses nothing. Not in a cluster."},
 	}, tlsSettings("redis", "Redis", &c.Redis.TLS), []Setting{
-		{Key: "amqp.url", Env: "AMQP_URL", Default: "none", value: amqpURLs(&c.AMQP.URLs),
+		{Key: "amqp.url", Env: "AMQP_URL", Default: "none", value: list(&c.AMQP.URLs, "list of addresses", "amqp://localhost", amqpTrouble),
 			Doc: "Address of RabbitMQ, `amqp://user:password@host:5672/vhost`, or `amqps://` (TLS). Several are nodes of a cluster, tried in turn."},
 		{Key: "amqp.exchange_type", Env: "AMQP_EXCHANGE_TYPE", Default: `"direct"`, value: oneOf(&c.AMQP.ExchangeType, "direct", "topic"),
 			Doc: "Of the exchange `broker.group`: `direct`, as the old gateway made it, or `topic`."},
@@ -150,7 +150,7 @@ func (c *Config) settings() []Setting {
 		{Key: "amqp.prefetch", Env: "AMQP_PREFETCH", Default: "64", value: number(&c.AMQP.Prefetch, 1, 65_535),
 			Doc: "Commands of a queue that are taken before they are sent to Discord."},
 	}, tlsSettings("amqp", "RabbitMQ", &c.AMQP.TLS), []Setting{
-		{Key: "prometheus.address", Env: "PROMETHEUS_ADDRESS", Default: "off", value: listenAddress(&c.Prometheus.Address, ":8080"),
+		{Key: "prometheus.address", Env: "PROMETHEUS_ADDRESS", Default: "off", value: text(&c.Prometheus.Address, "address", ":8080", listenTrouble),
 			Doc: "Where metrics are served. Not in this version."},
 		{Key: "prometheus.endpoint", Env: "PROMETHEUS_ENDPOINT", Default: "every path", value: path(&c.Prometheus.Endpoint, "/metrics"),
 			Doc: "The path at which metrics are served. Not in this version."},
@@ -159,7 +159,7 @@ func (c *Config) settings() []Setting {
 			Doc: "Where sessions are kept, for the next process to resume: `file`, `redis` (that of `redis.urls`, whatever the broker is), or `memory`, which forgets them. Where no file can be written, and none is asked for, they are kept in memory."},
 		{Key: "shard_store.directory", Env: "SHARD_STORE_DIRECTORY", Default: `"state"`, value: path(&c.ShardStore.Directory, "state"),
 			Doc: "The directory of the file, one for each process; it is made if it is not there."},
-		{Key: "shard_store.prefix", Env: "SHARD_STORE_PREFIX", Default: "empty", value: text(&c.ShardStore.Prefix, "gateway"),
+		{Key: "shard_store.prefix", Env: "SHARD_STORE_PREFIX", Default: "empty", value: text(&c.ShardStore.Prefix, "text", "gateway", nil),
 			Doc: "What the keys in Redis begin with. Bots that share a Redis need different ones."},
 		{Key: "shard_store.compat", Env: "SHARD_STORE_COMPAT", Default: "false", value: boolean(&c.ShardStore.Compat),
 			Doc: "Whether Redis is kept up to date for the old gateway too, so that you can go back to it. What it has left there is read either way."},
@@ -175,7 +175,7 @@ func (c *Config) settings() []Setting {
 			Doc: "The least that is logged: `debug`, `info`, `warn`, `error`, or `suppress` for nothing."},
 		{Key: "log.format", Env: "LOG_FORMAT", Default: `"auto"`, value: oneOf(&c.Log.Format, LogAuto, LogText, FormatJSON),
 			Doc: "`text`, `json`, or `auto`: text on a terminal, JSON otherwise."},
-		{Key: "debug.address", Env: "DEBUG_ADDRESS", Default: "off", value: listenAddress(&c.Debug.Address, "localhost:6060"),
+		{Key: "debug.address", Env: "DEBUG_ADDRESS", Default: "off", value: text(&c.Debug.Address, "address", "localhost:6060", listenTrouble),
 			Doc: "Where Go's profiles (`/debug/pprof/`) and figures of its runtime (`/debug/runtime`) are served, such as `localhost:6060`. Whoever reaches it can slow the process down."},
 	})
 }
@@ -190,7 +190,7 @@ func tlsSettings(table, broker string, t *TLSConfig) []Setting {
 			Doc: "The certificate in PEM form that is shown to " + broker + "."},
 		{Key: table + ".key_file", Env: env + "_KEY_FILE", Default: "none", value: path(&t.KeyFile, "key.pem"),
 			Doc: "Its key."},
-		{Key: table + ".server_name", Env: env + "_SERVER_NAME", Default: "that of the address", value: serverName(&t.ServerName),
+		{Key: table + ".server_name", Env: env + "_SERVER_NAME", Default: "that of the address", value: text(&t.ServerName, "host", "broker.example.com", nil),
 			Doc: "The name in the certificate of " + broker + "."},
 	}
 }

@@ -15,39 +15,37 @@ var assignment = regexp.MustCompile(`(?m)^[\s{]*(export\s+)?["']?[A-Za-z_][A-Za-
 // placeholder matches what stands for a token until it is replaced.
 var placeholder = regexp.MustCompile(`^(\$\{?[A-Za-z_].*|<.*>|\{\{.*\}\}|%[A-Za-z_]+%)$`)
 
-// tokenValue and tokenFileValue take each other's place: the later source counts.
-func tokenValue(c *Config) value {
-	v := value{Takes: "text"}
-	v.read = func(in input) {
-		if s := want[string](in, `"the bot's token"`); s != "" {
-			c.Token, c.tokenFile = in.token(s), ""
-			delete(c.origins, "token_file")
-		}
-	}
-	v.show = func() string {
+// botToken and tokenFile take each other's place: the later source counts.
+func botToken(c *Config) value {
+	shown := func(s Secret) string {
 		if c.tokenFile != "" {
 			return ""
 		}
-		return quoteUnlessEmpty(c.Token.String())
+		return show(s)
 	}
-	return v
+	return valueOf("text", &c.Token, shown, func(in input) Secret {
+		if s := want[string](in, `"the bot's token"`); s != "" {
+			return in.token(s)
+		}
+		return ""
+	}).then(func(input) {
+		c.tokenFile = ""
+		delete(c.origins, "token_file")
+	})
 }
 
-func tokenFileValue(c *Config) value {
-	v := path(&c.tokenFile, "/run/secrets/token")
-	read := v.read
-	v.read = func(in input) {
-		if at := c.origins["token"]; at.Kind == in.at.Kind && at.Kind == FromEnvironment {
-			in.errorf("%s is set too; which of the two is meant?", at.Name)
-		} else if at.Kind == in.at.Kind {
-			in.errorf("token is set too; which of the two is meant?")
+func tokenFile(c *Config) value {
+	return path(&c.tokenFile, "/run/secrets/token").then(func(in input) {
+		if at := c.origins["token"]; at.Kind == in.at.Kind {
+			other := "token"
+			if at.Kind == FromEnvironment {
+				other = at.Name
+			}
+			in.errorf("%s is set too; which of the two is meant?", other)
 		}
-		if read(in); c.tokenFile != "" {
-			c.Token = ""
-			delete(c.origins, "token")
-		}
-	}
-	return v
+		c.Token = ""
+		delete(c.origins, "token")
+	})
 }
 
 // token returns the token in a text. What is wrong with it is reported without it.

@@ -33,35 +33,62 @@ func valueOf[T any](takes string, to *T, show func(T) string, parse func(input) 
 	return value{takes, read, func() string { return show(*to) }}
 }
 
-func text(to *string, example string) value {
-	return valueOf("text", to, quoteUnlessEmpty, func(in input) string { return want[string](in, quote(example)) })
-}
-
-func serverName(to *string) value {
-	v := text(to, "broker.example.com")
-	v.Takes = "host"
+// then has f follow when a value has been read into the field.
+func (v value) then(f func(in input)) value {
+	read := v.read
+	v.read = func(in input) {
+		before := in.r.errors
+		if read(in); in.r.errors == before {
+			f(in)
+		}
+	}
 	return v
 }
 
-func path(to *string, example string) value {
-	return valueOf("path", to, quoteUnlessEmpty, func(in input) string {
+// text is a text of which trouble, unless nil, says what is wrong, or "".
+func text[T ~string](to *T, takes, example string, trouble func(string) string) value {
+	return valueOf(takes, to, show, func(in input) T {
 		s := want[string](in, quote(example))
-		if strings.HasPrefix(s, "~/") || strings.HasPrefix(s, "$") {
-			in.errorf("%.60q begins with what a shell replaces, and there is none here; write the whole path", s)
+		if s != "" && trouble != nil && trouble(s) != "" {
+			in.errorf("%s", trouble(s))
 		}
-		return s
+		return T(s)
+	})
+}
+
+// list is a list of such texts. One alone needs no list around it.
+func list[T ~string](to *[]T, takes, example string, trouble func(string) string) value {
+	return valueOf(takes, to, showList, func(in input) (list []T) {
+		if s, alone := in.value.(string); alone && !in.loose {
+			in.value = []any{s}
+		}
+		in.names(quote(example), func(in input, s string) {
+			in.r.secrets.addURL(s)
+			if trouble := trouble(s); trouble != "" {
+				in.errorf("%s", trouble)
+			}
+			list = append(list, T(s))
+		})
+		return list
+	})
+}
+
+func path(to *string, example string) value {
+	return text(to, "path", example, func(s string) string {
+		if strings.HasPrefix(s, "~/") || strings.HasPrefix(s, "$") {
+			return fmt.Sprintf("%.60q begins with what a shell replaces, and there is none here; write the whole path", s)
+		}
+		return ""
 	})
 }
 
 // pathOrNone is a path; none makes the field empty.
 func pathOrNone(to *string, example string) value {
-	v := path(to, example)
-	read := v.read
-	v.read = func(in input) {
-		if read(in); *to == "none" {
+	v := path(to, example).then(func(input) {
+		if *to == "none" {
 			*to = ""
 		}
-	}
+	})
 	v.show = func() string { return quote(cmp.Or(*to, "none")) }
 	return v
 }
@@ -79,12 +106,10 @@ func number(to *int, low, high int64) value {
 
 // version is that of an interface of Discord.
 func version(to *int) value {
-	return valueOf("number", to, strconv.Itoa, func(in input) int {
-		n := in.number(9, 10)
-		if n == 9 {
+	return number(to, 9, 10).then(func(in input) {
+		if *to == 9 {
 			in.warnf("9 is the older version; all here was made for 10")
 		}
-		return int(n)
 	})
 }
 
@@ -115,14 +140,11 @@ func oneOf(to *string, names ...string) value { return choice(to, names, names..
 
 // readerType is how connections are read on this system.
 func readerType(to *string) value {
-	v := oneOf(to, ReaderGoroutine, ReaderEpoll)
-	read := v.read
-	v.read = func(in input) {
-		if read(in); in.value == ReaderEpoll && runtime.GOOS != "linux" {
+	return oneOf(to, ReaderGoroutine, ReaderEpoll).then(func(in input) {
+		if *to == ReaderEpoll && runtime.GOOS != "linux" {
 			in.errorf("epoll is for Linux, and this is %s; goroutine works everywhere", runtime.GOOS)
 		}
-	}
-	return v
+	})
 }
 
 // brokerNames are other names of the brokers.
@@ -132,19 +154,16 @@ var brokerNames = map[string]string{
 	"stdout": BrokerStdio, "stdin": BrokerStdio, "console": BrokerStdio, "none": BrokerStdio,
 }
 
-func brokerType(to *string) value {
+func brokerTrouble(s string) string {
 	names := []string{BrokerStdio, BrokerRedis, BrokerAMQP}
-	return valueOf("name", to, quote, func(in input) string {
-		s := want[string](in, quote(BrokerStdio))
-		if s != "" && !slices.Contains(names, s) {
-			hint := didYouMean(s, names)
-			if name := brokerNames[strings.ToLower(s)]; name != "" {
-				hint = "; did you mean " + name + "?"
-			}
-			in.errorf("%.60q is not supported: there are stdio, redis and amqp (RabbitMQ)%s", s, hint)
-		}
-		return s
-	})
+	if slices.Contains(names, s) {
+		return ""
+	}
+	hint := didYouMean(s, names)
+	if name := brokerNames[strings.ToLower(s)]; name != "" {
+		hint = "; did you mean " + name + "?"
+	}
+	return fmt.Sprintf("%.60q is not supported: there are stdio, redis and amqp (RabbitMQ)%s", s, hint)
 }
 
 func template(to *sinks.Template) value {
@@ -160,29 +179,16 @@ func template(to *sinks.Template) value {
 	})
 }
 
-// names is a list of names. parse makes a value of each, or reports what is wrong with it;
-// list is what stands before it. One that is nothing, though not wrong, has keep false.
-func names[T any](takes, example string, to *[]T, parse func(in input, name string, list []T) (v T, keep bool)) value {
-	return valueOf(takes, to, quoteList[T], func(in input) []T {
-		list := []T{}
-		in.names(quote(example), func(in input, name string) {
-			if v, keep := parse(in, name, list); keep {
-				list = append(list, v)
-			}
-		})
-		return list
-	})
-}
-
-func quoteUnlessEmpty(s string) string {
-	if s == "" {
+// show writes a text as TOML, or nothing for an empty one.
+func show[T ~string](v T) string {
+	if v == "" {
 		return ""
 	}
-	return quote(s)
+	return quote(fmt.Sprint(v))
 }
 
-// quoteList writes a list as TOML, or nothing for nil.
-func quoteList[T any](list []T) string {
+// showList writes a list as TOML, or nothing for nil.
+func showList[T any](list []T) string {
 	if list == nil {
 		return ""
 	}
