@@ -18,7 +18,7 @@ func eventNames(to *[]string) value {
 	known := append(EventNames(), engine.GapEvent)
 	return valueOf("list of names", to, showList, func(in input) []string {
 		list := []string{}
-		in.names(`"MESSAGE_CREATE"`, func(in input, name string) {
+		in.names("MESSAGE_CREATE", func(in input, name string) {
 			switch {
 			case slices.Contains(list, name):
 				in.warnf("%s is named twice", name)
@@ -48,7 +48,7 @@ func intentNames(c *Config) value {
 			in.intentNumber(n)
 			return 0
 		}
-		in.names(`"GUILDS"`, func(in input, name string) {
+		in.names("GUILDS", func(in input, name string) {
 			bit, ok := wire.ParseIntent(name)
 			n, err := strconv.ParseInt(name, 0, 64)
 			switch {
@@ -173,7 +173,7 @@ func (in input) shardRange() string {
 // fields are the fields of an entry in Redis.
 func fields(to *[]redis.Field) value {
 	return valueOf("list of names", to, showList, func(in input) (list []redis.Field) {
-		in.names(`"shard"`, func(in input, name string) {
+		in.names("shard", func(in input, name string) {
 			f, ok := redis.ParseField(name)
 			if !ok {
 				in.errorf("%.60q is none of event, shard, session, seq%s", name, didYouMean(name, []string{"event", "shard", "session", "seq"}))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -17,14 +18,16 @@ import (
 
 // parseTOML reads the document of that name. The error has a place if it is a
 // *toml.DecodeError.
-func parseTOML(name string, document []byte) (map[string]any, *places, error) {
-	root := map[string]any{}
-	if err := toml.Unmarshal(document, &root); err != nil {
-		return nil, nil, err
+func parseTOML(name string, document []byte) (root map[string]any, p places, err error) {
+	if err = toml.Unmarshal(document, &root); err == nil {
+		p = places{name, document, map[string]int{}, map[string]int{}, map[string]int{}}
+		err = p.read()
 	}
-	p := &places{name: name, document: document, keys: map[string]int{}, values: map[string]int{}, tables: map[string]int{}}
-	return root, p, p.read()
+	return root, p, err
 }
+
+// maxDepth bounds for how deep a value its place is noted. Settings are four deep.
+const maxDepth = 8
 
 // places are the offsets of keys and values in a document, by path: the keys and indexes
 // that lead there. The decoder has none for what it accepts, but the parser below it has.
@@ -42,7 +45,7 @@ func (p *places) read() error {
 	table := ""
 	for parser.NextExpression() {
 		if e := parser.Expression(); e.Kind == unstable.KeyValue {
-			p.keyValue(table, e)
+			p.value(p.key(table, e), e.Value())
 		} else {
 			table = p.key("", e)
 		}
@@ -52,7 +55,7 @@ func (p *places) read() error {
 
 // key notes where the parts of an expression's key are and returns the path.
 func (p *places) key(path string, e *unstable.Node) string {
-	for k := e.Key(); k.Next(); {
+	for k := e.Key(); k.Next() && strings.Count(path, "\x00") < maxDepth; {
 		offset := int(k.Node().Raw.Offset)
 		path += "\x00" + string(k.Node().Data)
 		if _, ok := p.keys[path]; !ok {
@@ -71,25 +74,21 @@ func (p *places) key(path string, e *unstable.Node) string {
 	return path
 }
 
-func (p *places) keyValue(table string, e *unstable.Node) {
-	path := p.key(table, e)
-	p.value(path, p.values[path], e.Value())
-}
-
-// value notes where a value is, and what is in it: at, if the parser keeps no place for it.
-func (p *places) value(path string, at int, v *unstable.Node) {
+// value notes where a value is, and what is in it. One that the parser has no place for is
+// where its key is, or the list around it.
+func (p *places) value(path string, v *unstable.Node) {
 	if v.Raw.Length > 0 {
-		at = int(v.Raw.Offset)
+		p.values[path] = int(v.Raw.Offset)
 	}
-	p.values[path] = at
-	switch children := v.Children(); v.Kind {
-	case unstable.Array:
+	switch children := v.Children(); {
+	case strings.Count(path, "\x00") >= maxDepth:
+	case v.Kind == unstable.Array:
 		for i := 0; children.Next(); i++ {
-			p.value(path+"\x00"+strconv.Itoa(i), at, children.Node())
+			p.value(path+"\x00"+strconv.Itoa(i), children.Node())
 		}
-	case unstable.InlineTable:
+	case v.Kind == unstable.InlineTable:
 		for children.Next() {
-			p.keyValue(path, children.Node())
+			p.value(p.key(path, children.Node()), children.Node().Value())
 		}
 	}
 }
@@ -120,24 +119,5 @@ func parseJSON(text string) (any, error) {
 	if err := wire.CheckIJSON([]byte(text)); err != nil { // a key twice
 		return nil, err
 	}
-	return integers(value), nil
-}
-
-// integers replaces the whole numbers in a value of JSON.
-func integers(value any) any {
-	switch v := value.(type) {
-	case float64:
-		if n := int64(v); float64(n) == v {
-			return n
-		}
-	case []any:
-		for i := range v {
-			v[i] = integers(v[i])
-		}
-	case map[string]any:
-		for key := range v {
-			v[key] = integers(v[key])
-		}
-	}
-	return value
+	return value, nil
 }

@@ -6,6 +6,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,8 +19,8 @@ type input struct {
 	loose  bool   // it is the text of a variable or flag, which stands for any kind of value
 	key    string // of the setting, with what leads on from it
 	at     Origin
-	path   string  // in the document
-	places *places // of the document; nil: all is at one place
+	path   string // in the document
+	places places // of the document; empty: all is at one place
 	r      *report
 }
 
@@ -29,30 +30,28 @@ func (in input) warnf(format string, args ...any)  { in.r.add(Warning, in.at, in
 // child is a value inside of this one: step leads to it, and key continues the key.
 func (in input) child(value any, step, key string) input {
 	in.value, in.key, in.path = value, in.key+key, in.path+"\x00"+step
-	if in.places != nil {
-		in.at = in.places.of(in.places.values, in.path, in.at)
-	}
+	in.at = in.places.of(in.places.values, in.path, in.at)
 	return in
 }
 
 // keyAt is where the key of a child is.
 func (in input) keyAt(step string) Origin {
-	if in.places == nil {
-		return in.at
-	}
 	return in.places.of(in.places.keys, in.path+"\x00"+step, in.at)
 }
 
-const kindList, kindTable = "a list", "a table"
+const kindText, kindList, kindTable = "text", "a list", "a table"
 
 // kindOf completes "must be … but is …".
 func kindOf(value any) string {
-	switch value.(type) {
+	switch v := value.(type) {
 	case string:
-		return "text"
+		return kindText
 	case int64:
 		return "a whole number"
-	case float64:
+	case float64: // JSON has no others
+		if v == math.Trunc(v) {
+			return "a whole number"
+		}
 		return "a number with a fraction"
 	case bool:
 		return "true or false"
@@ -66,7 +65,7 @@ func kindOf(value any) string {
 	return "a date or time"
 }
 
-// want returns the value as a T, and reports if it is none. A text is not empty.
+// want returns the value as a T, and reports if it is none.
 func want[T any](in input, example string) T {
 	v, ok := in.value.(T)
 	if !ok {
@@ -75,11 +74,24 @@ func want[T any](in input, example string) T {
 	return v
 }
 
+// text returns the text, or the scalar that stands for it in a file; "": it was reported that
+// it is of another kind than the example.
+func (in input) text(example any, written string) string {
+	if !in.loose && kindOf(in.value) != kindOf(example) {
+		in.errorf("must be %s, such as %s, but is %s", kindOf(example), written, kindOf(in.value))
+		return ""
+	}
+	if f, ok := in.value.(float64); ok {
+		return strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return strings.TrimSpace(fmt.Sprint(in.value))
+}
+
 // index returns which of the names the text is, or -1.
 func (in input) index(names []string) int {
 	s := want[string](in, strconv.Quote(names[0]))
 	i := slices.Index(names, s)
-	if _, text := in.value.(string); text && i < 0 {
+	if i < 0 && kindOf(in.value) == kindText {
 		in.errorf("%.60q is none of %s%s", s, strings.Join(names, ", "), didYouMean(s, names))
 	}
 	return i
@@ -87,37 +99,27 @@ func (in input) index(names []string) int {
 
 // number returns a whole number between low and high.
 func (in input) number(low, high int64) int64 {
-	n, ok := in.value.(int64)
-	if in.loose {
-		text := strings.TrimSpace(in.value.(string))
-		base := 10 // 010 is ten, 0x10 is sixteen
-		if strings.HasPrefix(text, "0x") || strings.HasPrefix(text, "0b") || strings.HasPrefix(text, "0o") {
-			base = 0
-		}
-		var err error
-		if n, err = strconv.ParseInt(text, base, 64); err != nil && !isDigits(strings.TrimPrefix(text, "-")) {
-			in.errorf("%.60q is not a whole number", in.value)
-			return 0
-		} else if err != nil {
-			in.errorf("%.40s is not between %d and %d", text, low, high)
-			return 0
-		}
-	} else if !ok {
-		return want[int64](in, strconv.FormatInt(low, 10))
+	text := in.text(low, strconv.FormatInt(low, 10))
+	base := 10 // 010 is ten, 0x10 is sixteen
+	if strings.HasPrefix(text, "0x") || strings.HasPrefix(text, "0b") || strings.HasPrefix(text, "0o") {
+		base = 0
 	}
-	if n < low || n > high {
-		in.errorf("%d is not between %d and %d", n, low, high)
+	n, err := strconv.ParseInt(text, base, 64)
+	switch {
+	case text == "":
+	case err != nil && !isDigits(strings.TrimPrefix(text, "-")):
+		in.errorf("%.60q is not a whole number", text)
+	case err != nil || n < low || n > high:
+		in.errorf("%.40s is not between %d and %d", text, low, high)
 	}
 	return n
 }
 
 func (in input) boolean() bool {
-	if !in.loose {
-		return want[bool](in, "true")
-	}
-	b, err := strconv.ParseBool(strings.TrimSpace(in.value.(string)))
-	if err != nil {
-		in.errorf("%.60q is neither true nor false", in.value)
+	text := in.text(true, "true")
+	b, err := strconv.ParseBool(text)
+	if err != nil && text != "" {
+		in.errorf("%.60q is neither true nor false", text)
 	}
 	return b
 }
@@ -147,11 +149,12 @@ func bracketed(text string) bool {
 
 // names calls take with each text of a list that is not empty.
 func (in input) names(example string, take func(in input, name string)) {
-	for _, v := range in.list(example) {
-		if s, ok := v.value.(string); ok && strings.TrimSpace(s) == "" {
-			v.errorf("a name in the list is empty")
-		} else if s := want[string](v, example); s != "" {
+	for _, v := range in.list(quote(example)) {
+		s := want[string](v, quote(example))
+		if strings.TrimSpace(s) != "" {
 			take(v, s)
+		} else if kindOf(v.value) == kindText {
+			v.errorf("a name in the list is empty")
 		}
 	}
 }
@@ -162,7 +165,7 @@ func (in input) duration(low, high time.Duration) time.Duration {
 		in.errorf("%d has no unit; write \"%ds\" for seconds", n, n)
 		return 0
 	}
-	s := strings.TrimSpace(want[string](in, `"90s"`))
+	s := in.text("90s", `"90s"`)
 	d, err := time.ParseDuration(s)
 	days, _ := strings.CutSuffix(s, "d")
 	switch {
@@ -180,45 +183,35 @@ func (in input) duration(low, high time.Duration) time.Duration {
 	return d
 }
 
-// formatDuration is time.Duration.String without the zeros at the end.
-func formatDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = s[:len(s)-2]
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = s[:len(s)-2]
-	}
-	return s
-}
+var zeros = regexp.MustCompile(`([hm])0[ms](0s)?$`)
 
-// sizeUnits are the units of sizes, the larger of each sort before the smaller.
-var sizeUnits = []struct {
-	name  string
-	bytes int64
-}{
-	{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
-	{"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"B", 1},
-}
+// formatDuration is time.Duration.String without the zeros at the end.
+func formatDuration(d time.Duration) string { return zeros.ReplaceAllString(d.String(), "$1") }
+
+var (
+	sizeShape = regexp.MustCompile(`(?i)^([0-9]+) *([KMG]i?B|B)?$`)
+	sizeUnits = map[string]int64{"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+	sizeHint  = regexp.MustCompile(`(?i)^[0-9]+[KMG]$`) // of which it is not clear what it is
+)
 
 // size returns a number of bytes between low and high.
 func (in input) size(low, high int64) int64 {
 	n, bare := in.value.(int64)
 	said := formatSize(n)
 	if !bare {
-		if said = strings.TrimSpace(want[string](in, `"64MiB"`)); said == "" {
-			return 0
-		}
+		said = in.text("64MiB", `"64MiB"`)
+		bare = isDigits(said)
 		var ok bool
 		if n, ok = parseSize(said); !ok {
 			hint := ""
-			if word := strings.ToUpper(said); len(word) > 1 && isDigits(word[:len(word)-1]) && strings.ContainsAny(word[len(word)-1:], "KMG") {
-				hint = fmt.Sprintf("; did you mean %.40siB?", word)
+			if sizeHint.MatchString(said) {
+				hint = fmt.Sprintf("; did you mean %.40siB?", strings.ToUpper(said))
 			}
-			in.errorf("%.60q is not a size such as 64MiB, 500KB or 1048576 (bytes)%s", said, hint)
+			if said != "" {
+				in.errorf("%.60q is not a size such as 64MiB, 500KB or 1048576 (bytes)%s", said, hint)
+			}
 			return 0
 		}
-		bare = isDigits(said)
 	}
 	bounds := "between " + formatSize(low) + " and " + formatSize(high)
 	if high == math.MaxInt64 {
@@ -234,28 +227,22 @@ func (in input) size(low, high int64) int64 {
 
 // parseSize reads a size; one that is too large for an int64 is the largest.
 func parseSize(s string) (int64, bool) {
-	digits, unit := strings.TrimSpace(s), int64(1)
-	for _, u := range sizeUnits {
-		if i := len(digits) - len(u.name); i > 0 && strings.EqualFold(digits[i:], u.name) {
-			digits, unit = strings.TrimSpace(digits[:i]), u.bytes
-			break
-		}
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	switch {
-	case !isDigits(digits):
+	parts := sizeShape.FindStringSubmatch(strings.TrimSpace(s))
+	if parts == nil {
 		return 0, false
-	case err != nil || n > math.MaxInt64/unit:
-		return math.MaxInt64, true
 	}
-	return n * unit, true
+	n, err := strconv.ParseInt(parts[1], 10, 64)
+	if unit := sizeUnits[strings.ToUpper(parts[2])]; err == nil && n <= math.MaxInt64/unit {
+		return n * unit, true
+	}
+	return math.MaxInt64, true
 }
 
 // formatSize writes a size in the largest binary unit that divides it.
 func formatSize(n int64) string {
-	for _, u := range sizeUnits[:3] {
-		if n != 0 && n%u.bytes == 0 {
-			return strconv.FormatInt(n/u.bytes, 10) + u.name
+	for _, unit := range []string{"GiB", "MiB", "KiB"} {
+		if bytes := sizeUnits[strings.ToUpper(unit)]; n != 0 && n%bytes == 0 {
+			return strconv.FormatInt(n/bytes, 10) + unit
 		}
 	}
 	return strconv.FormatInt(n, 10)

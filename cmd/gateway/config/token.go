@@ -103,9 +103,9 @@ func (l *loader) validateToken() {
 	case token == "":
 		l.add(Error, Origin{}, "token", "missing; set DISCORD_TOKEN or DISCORD_TOKEN_FILE, or token in the file")
 	case l.API.Host == "discord.com" && l.Gateway.URL == "" && !isToken(token):
-		l.errorf(key, "this cannot be a bot's token, which has three parts with dots between them; it is %s", whereTokenIs)
+		l.say(Error, key, "this cannot be a bot's token, which has three parts with dots between them; it is %s", whereTokenIs)
 	case isCommon(token):
-		l.warnf(key, "so short or common a word is not masked in the log, in which it stands for something else; choose another token")
+		l.say(Warning, key, "so short or common a word is not masked in the log, in which it stands for something else; choose another token")
 	}
 }
 
@@ -120,7 +120,7 @@ func (l *loader) readToken() {
 		trouble = "the file is empty"
 	}
 	if trouble != "" {
-		l.errorf("token_file", "%s: %s", l.tokenFile, trouble)
+		l.say(Error, "token_file", "%s: %s", l.tokenFile, trouble)
 		return
 	}
 	l.Token = input{key: "token_file", at: l.origins["token_file"], r: &l.report}.token(string(text))

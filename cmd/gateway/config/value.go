@@ -62,7 +62,7 @@ func list[T ~string](to *[]T, takes, example string, trouble func(string) string
 		if s, alone := in.value.(string); alone && !in.loose {
 			in.value = []any{s}
 		}
-		in.names(quote(example), func(in input, s string) {
+		in.names(example, func(in input, s string) {
 			in.r.secrets.addURL(s)
 			if trouble := trouble(s); trouble != "" {
 				in.errorf("%s", trouble)
