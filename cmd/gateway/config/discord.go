@@ -3,6 +3,7 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,22 +17,18 @@ import (
 // Discord adds events; one that cannot be an event's name is an error.
 func eventNames(to *[]string) value {
 	known := append(EventNames(), engine.GapEvent)
-	return valueOf("list of names", to, showList, func(in input) []string {
-		list := []string{}
-		in.names("MESSAGE_CREATE", func(in input, name string) {
-			switch {
-			case slices.Contains(list, name):
-				in.warnf("%s is named twice", name)
-				return
-			case slices.Contains(known, name):
-			case !isEventName(name):
-				in.errorf("%.60q cannot be an event's name%s", name, nameHint(name, known, "; leave events unset to publish all"))
-			default:
-				in.warnf("%.60q is not an event that Discord documents%s", name, didYouMean(name, known))
-			}
-			list = append(list, name)
-		})
-		return list
+	return listOf(to, "list of names", "MESSAGE_CREATE", func(list []string, in input, name string) []string {
+		switch {
+		case slices.Contains(list, name):
+			in.warnf("%s is named twice", name)
+			return list
+		case slices.Contains(known, name):
+		case !isEventName(name):
+			in.errorf("%.60q cannot be an event's name%s", name, nameHint(name, known, "; leave events unset to publish all"))
+		default:
+			in.warnf("%.60q is not an event that Discord documents%s", name, didYouMean(name, known))
+		}
+		return append(list, name)
 	})
 }
 
@@ -71,12 +68,12 @@ func intentNames(c *Config) value {
 
 // intentNumber is for a number in the place of names.
 func (in input) intentNumber(n int64) {
-	names := namesOf(wire.Intents(n))
-	if n <= 0 || n >= int64(beyondIntents) || len(names) == 0 {
-		in.errorf("%d is a number; write names, such as GUILDS, or set rawintents (DISCORD_RAW_INTENTS) to the number", n)
+	names := strings.Join(namesOf(wire.Intents(n)), ",")
+	if n <= 0 || n >= beyondIntents || names == "" {
+		in.errorf("%d is a number; write names, such as GUILDS", n)
 		return
 	}
-	in.errorf("%d is a number; set rawintents (DISCORD_RAW_INTENTS) to it, or write its names: %s", n, strings.Join(names, ","))
+	in.errorf("%d is a number; set rawintents (DISCORD_RAW_INTENTS) to it, or write its names: %s", n, names)
 }
 
 // nameHint returns what was probably meant by a name in a list that is none; all is what to do
@@ -91,11 +88,8 @@ func nameHint(name string, known []string, all string) string {
 	return didYouMean(name, known)
 }
 
-// Intents that Discord has and gives no bot, and the first bit above all.
-const (
-	otherIntents  wire.Intents = 1<<17 | 1<<18 | 1<<19 | 1<<22 | 1<<23 | 1<<26 | 1<<27 | 1<<28
-	beyondIntents wire.Intents = 1 << 29
-)
+// beyondIntents is the first bit above all intents that Discord has, for bots or others.
+const beyondIntents = 1 << 29
 
 // intentBits are the intents as a number.
 func intentBits(c *Config) value {
@@ -112,8 +106,8 @@ func intentBits(c *Config) value {
 			in.errorf("%.60q is not a number; set intents (DISCORD_INTENTS) to names", text)
 			return 0
 		}
-		i := wire.Intents(in.number(0, int64(beyondIntents-1)))
-		if other := i & otherIntents; other != 0 && i < beyondIntents {
+		i := wire.Intents(in.number(0, beyondIntents-1))
+		if other := i &^ wire.AllIntents; other != 0 && i < beyondIntents {
 			in.warnf("%s is no intent that Discord documents for bots; it may close the connection with 4013", other)
 		}
 		return i
@@ -134,54 +128,40 @@ func shardIDs(to *[]int) value {
 		text, ok := in.value.(string)
 		before := in.r.errors
 		if !ok {
-			list := in.list("0, 1")
-			if len(list) == 0 && in.r.errors == before {
-				in.errorf("names no shard; remove it to run all")
-			}
-			parts := make([]string, len(list))
-			for i, v := range list {
-				parts[i] = v.shardRange()
+			var parts []string
+			for _, v := range in.list("0, 1") {
+				part := fmt.Sprint(v.value)
+				if _, number := v.value.(int64); !number {
+					part = want[string](v, `"0-15"`)
+				}
+				if _, err := ParseShardIDs(part); err != nil && part != "" {
+					v.errorf("%s", err)
+				}
+				parts = append(parts, part)
 			}
 			text = strings.Join(parts, ",")
 		}
-		if in.r.errors > before {
-			return nil
-		}
 		ids, err := ParseShardIDs(text)
-		if err != nil {
+		switch {
+		case in.r.errors > before:
+		case text == "":
+			in.errorf("names no shard; remove it to run all")
+		case err != nil:
 			in.errorf("%s", err)
 		}
 		return ids
 	})
 }
 
-// shardRange returns a number or a text of a list of shards as text.
-func (in input) shardRange() string {
-	if n, ok := in.value.(int64); ok {
-		in.number(0, MaxShards-1)
-		return strconv.FormatInt(n, 10)
-	}
-	text, ok := in.value.(string)
-	if !ok {
-		want[int64](in, `0, or a range such as "0-15"`)
-	} else if _, err := ParseShardIDs(text); err != nil {
-		in.errorf("%s", err)
-	}
-	return text
-}
-
 // fields are the fields of an entry in Redis.
 func fields(to *[]redis.Field) value {
-	return valueOf("list of names", to, showList, func(in input) (list []redis.Field) {
-		in.names("shard", func(in input, name string) {
-			f, ok := redis.ParseField(name)
-			if !ok {
-				in.errorf("%.60q is none of event, shard, session, seq%s", name, didYouMean(name, []string{"event", "shard", "session", "seq"}))
-			} else if slices.Contains(list, f) {
-				in.errorf("%s is in the list twice", f)
-			}
-			list = append(list, f)
-		})
-		return list
+	return listOf(to, "list of names", "shard", func(list []redis.Field, in input, name string) []redis.Field {
+		f, ok := redis.ParseField(name)
+		if !ok {
+			in.errorf("%.60q is none of event, shard, session, seq%s", name, didYouMean(name, []string{"event", "shard", "session", "seq"}))
+		} else if slices.Contains(list, f) {
+			in.errorf("%s is in the list twice", f)
+		}
+		return append(list, f)
 	})
 }

@@ -46,14 +46,20 @@ const maxPresence = 3 << 10
 func presenceObject(to *[]byte) value {
 	return valueOf("table; JSON in the variable", to, presenceTOML, func(in input) []byte {
 		if in.loose {
-			object, err := parseJSON(in.value.(string))
-			if err != nil {
+			var err error
+			if in.value, err = parseJSON(in.value.(string)); err != nil {
 				in.errorf(`not JSON, such as {"status":"online"}: %s`, err)
 				return nil
 			}
-			in.value, in.loose = object, false
+			in.loose = false
 		}
-		object := in.presence().json()
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(in.presence()); err != nil {
+			panic("config: presence: " + err.Error()) // plain texts and numbers
+		}
+		object := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 		if len(object) > maxPresence {
 			in.errorf("has %d bytes as JSON, more than the %d that fit in an Identify", len(object), maxPresence)
 		}
@@ -78,12 +84,11 @@ func (in input) presence() *presence {
 			in.warnf("game is the old form; it counts as an activity: write [[presence.activities]]")
 			p.Activities = append(p.Activities, in.activity())
 		},
-		"status": func(in input) {
-			oneOf(&p.Status, "online", "dnd", "idle", "invisible", "offline").read(in)
+		"status": oneOf(&p.Status, "online", "dnd", "idle", "invisible", "offline").then(func(in input) {
 			if p.Status == "offline" {
 				in.warnf("offline does nothing; invisible shows the bot as offline")
 			}
-		},
+		}).read,
 		"afk": func(in input) { p.AFK = want[bool](in, "false") },
 	})
 	return p
@@ -92,11 +97,11 @@ func (in input) presence() *presence {
 func (in input) activity() (a activity) {
 	before := in.r.errors
 	in.members(`{name = "chess", type = 0}`, []string{"name", "type", "url", "state"}, "; a bot can set name, type, url, state", map[string]func(input){
-		"name":  func(in input) { a.Name = want[string](in, `"chess"`) },
-		"url":   func(in input) { a.URL = want[string](in, `"https://www.twitch.tv/discord"`) },
-		"state": func(in input) { a.State = want[string](in, `"checkmate in two"`) },
+		"name":  text(&a.Name, "", "chess", nil).read,
+		"url":   text(&a.URL, "", "https://www.twitch.tv/discord", nil).read,
+		"state": text(&a.State, "", "checkmate in two", nil).read,
 		"type": func(in input) {
-			if _, name := in.value.(string); name {
+			if kindOf(in.value) == kindText {
 				a.Type = in.index(activityTypes)
 			} else {
 				a.Type = int(in.number(0, int64(len(activityTypes)-1)))
@@ -130,16 +135,6 @@ func (in input) members(example string, known []string, note string, read map[st
 			read[key](in.child(table[key], key, "."+key))
 		}
 	}
-}
-
-func (p *presence) json() []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(p); err != nil {
-		panic("config: presence: " + err.Error()) // plain texts and numbers
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // presenceTOML writes a presence object as an inline table.

@@ -58,17 +58,28 @@ func text[T ~string](to *T, takes, example string, trouble func(string) string) 
 
 // list is a list of such texts. One alone needs no list around it.
 func list[T ~string](to *[]T, takes, example string, trouble func(string) string) value {
-	return valueOf(takes, to, showList, func(in input) (list []T) {
+	v := listOf(to, takes, example, func(list []T, in input, s string) []T {
+		in.r.secrets.addURL(s)
+		if trouble := trouble(s); trouble != "" {
+			in.errorf("%s", trouble)
+		}
+		return append(list, T(s))
+	})
+	read := v.read
+	v.read = func(in input) {
 		if s, alone := in.value.(string); alone && !in.loose {
 			in.value = []any{s}
 		}
-		in.names(example, func(in input, s string) {
-			in.r.secrets.addURL(s)
-			if trouble := trouble(s); trouble != "" {
-				in.errorf("%s", trouble)
-			}
-			list = append(list, T(s))
-		})
+		read(in)
+	}
+	return v
+}
+
+// listOf is a list to which add adds each of the names.
+func listOf[T any](to *[]T, takes, example string, add func(list []T, in input, name string) []T) value {
+	return valueOf(takes, to, showList, func(in input) []T {
+		list := []T{}
+		in.names(example, func(in input, name string) { list = add(list, in, name) })
 		return list
 	})
 }
