@@ -25,14 +25,9 @@ const DefaultFile = "gateway.toml"
 
 // Sources are where settings come from.
 type Sources struct {
-	// File is the file's name. Empty is DefaultFile, and then none is fine
-	// too.
-	File string
-	// Environ is the environment in the form of os.Environ. A variable that
-	// is empty counts as not set.
-	Environ []string
-	// Flags are the flags that were given, by name without the dash.
-	Flags map[string]string
+	File    string            // empty: DefaultFile, and then none is fine too
+	Environ []string          // as of os.Environ; a variable that is empty counts as not set
+	Flags   map[string]string // those that were given, by name without the dash
 }
 
 // Load reads and checks the settings. A later source replaces what an earlier

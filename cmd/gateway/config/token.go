@@ -9,11 +9,22 @@ import (
 	"strings"
 )
 
-// assignment matches a line of an .env, TOML or JSON file: a name, then = or a colon and a value.
-var assignment = regexp.MustCompile(`(?m)^[\s{]*(export\s+)?["']?[A-Za-z_][A-Za-z0-9_]*["']?\s*[=:]\s*\S`)
+const whereTokenIs = "on the page Bot of the developer portal"
 
-// placeholder matches what stands for a token until it is replaced.
-var placeholder = regexp.MustCompile(`^(\$\{?[A-Za-z_].*|<.*>|\{\{.*\}\}|%[A-Za-z_]+%)$`)
+// noTokens are shapes of what is no token, the first that matches counts.
+var noTokens = []struct {
+	shape *regexp.Regexp
+	is    string
+}{
+	{regexp.MustCompile(`^$`), "the token is empty"},
+	{regexp.MustCompile(`^\*+$`), "this is the mask that stands for a token, not a token"},
+	{regexp.MustCompile(`(?i)^Bearer( |$)`), "this is a Bearer token, which OAuth2 gives to an application; the bot's token is " + whereTokenIs},
+	// A line of an .env, TOML or JSON file: a name, then = or a colon and a value.
+	{regexp.MustCompile(`(?m)^[\s{]*(export\s+)?["']?[A-Za-z_][A-Za-z0-9_]*["']?\s*[=:]\s*\S`), "there is a name before the value, as in an .env file; write the token alone"},
+	{regexp.MustCompile(`^["']|["']$`), "the token has quotes around it; write it without them"},
+	{regexp.MustCompile(`^(\$\{?[A-Za-z_].*|<.*>|\{\{.*\}\}|%[A-Za-z_]+%)$`), "this stands for a token, and nothing has put the token in its place"},
+	{regexp.MustCompile(`[^!-~]`), "the token has white space, a line break or a letter that no token has in it"},
+}
 
 // botToken and tokenFile take each other's place: the later source counts.
 func botToken(c *Config) value {
@@ -53,8 +64,7 @@ func (in input) token(text string) Secret {
 	in.r.secrets.add(text)
 	text = strings.TrimSpace(strings.TrimPrefix(text, "\ufeff"))
 	in.r.secrets.add(text)
-	prefix, rest, _ := strings.Cut(text, " ")
-	if strings.EqualFold(prefix, "Bot") {
+	if prefix, rest, _ := strings.Cut(text, " "); strings.EqualFold(prefix, "Bot") {
 		text = strings.TrimSpace(rest)
 		in.r.secrets.add(text)
 	}
@@ -63,28 +73,14 @@ func (in input) token(text string) Secret {
 			in.r.secrets.add(word)
 		}
 	}
-	switch {
-	case text == "":
-		in.errorf("the token is empty")
-	case strings.Trim(text, "*") == "":
-		in.errorf("this is the mask that stands for a token, not a token")
-	case strings.EqualFold(prefix, "Bearer"):
-		in.errorf("this is a Bearer token, which OAuth2 gives to an application; the bot's token is %s", whereTokenIs)
-	case assignment.MatchString(text):
-		in.errorf("there is a name before the value, as in an .env file; write the token alone")
-	case strings.ContainsAny(text[:1], `"'`) || strings.ContainsAny(text[len(text)-1:], `"'`):
-		in.errorf("the token has quotes around it; write it without them")
-	case placeholder.MatchString(text):
-		in.errorf("this stands for a token, and nothing has put the token in its place")
-	case strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
-		in.errorf("the token has white space, a line break or a letter that no token has in it")
-	default:
-		return Secret(text)
+	for _, no := range noTokens {
+		if no.shape.MatchString(text) {
+			in.errorf("%s", no.is)
+			return ""
+		}
 	}
-	return ""
+	return Secret(text)
 }
-
-const whereTokenIs = "on the page Bot of the developer portal"
 
 // maxTokenFile bounds a file with a token in bytes.
 const maxTokenFile = 4 << 10
