@@ -29,6 +29,7 @@ func authorityTrouble(address string) string {
 		}
 	}
 	hostport := authority[strings.LastIndexByte(authority, '@')+1:]
+	colon := strings.LastIndexByte(hostport, ':')
 	u, err := url.Parse("x://" + hostport)
 	_, whole := url.Parse(address) // which holds the user and the password
 	switch {
@@ -36,7 +37,7 @@ func authorityTrouble(address string) string {
 		return "there is white space in the address"
 	case strings.Count(hostport, ":") > 1 && !strings.HasPrefix(hostport, "["):
 		return ipv6Trouble
-	case err != nil && validPort(hostport[strings.LastIndexByte(hostport, ':')+1:]):
+	case err != nil && (colon < 0 || validPort(hostport[colon+1:])):
 		return "this is no host, or host:port"
 	case err == nil && u.Hostname() == "":
 		return "the address names no host"
@@ -54,20 +55,22 @@ func validPort(port string) bool {
 	return port == "" || err == nil && n > 0
 }
 
-// listenTrouble says what is wrong with host:port to listen on; the host may be empty.
-func listenTrouble(s string) string {
-	host, port, err := net.SplitHostPort(s)
-	switch {
-	case strings.Contains(s, "://") || strings.ContainsRune(host, '/'):
-		return fmt.Sprintf("%.60q is an address with a scheme or path: write host:port, such as localhost:6060", s)
-	case strings.Count(s, ":") > 1 && !strings.HasPrefix(s, "["):
-		return fmt.Sprintf("%.60q: %s", s, ipv6Trouble)
-	case err != nil || port == "":
-		return fmt.Sprintf("%.60q is not host:port, such as :8080", s)
-	case !validPort(port):
-		return fmt.Sprintf("%.60q: %s", s, portTrouble)
-	}
-	return ""
+// listenAddress is host:port to listen on; the host may be empty.
+func listenAddress(to *string, example string) value {
+	return text(to, "address", example, func(s string) string {
+		host, port, err := net.SplitHostPort(s)
+		switch {
+		case strings.Contains(s, "://") || strings.ContainsRune(host, '/'):
+			return fmt.Sprintf("%.60q is an address with a scheme or path: write host:port, such as %s", s, example)
+		case strings.Count(s, ":") > 1 && !strings.HasPrefix(s, "["):
+			return fmt.Sprintf("%.60q: %s", s, ipv6Trouble)
+		case err != nil || port == "":
+			return fmt.Sprintf("%.60q is not host:port, such as %s", s, example)
+		case !validPort(port):
+			return fmt.Sprintf("%.60q: %s", s, portTrouble)
+		}
+		return ""
+	})
 }
 
 func gatewayTrouble(s string) string {

@@ -72,7 +72,7 @@ func intentNames(c *Config) value {
 func (in input) intentNumber(n int64) {
 	names := strings.Join(namesOf(wire.Intents(n)), ",")
 	if n <= 0 || n >= beyondIntents || names == "" {
-		in.errorf("%d is a number; write names, such as GUILDS", n)
+		in.errorf("%d is a number; write names, such as GUILDS, or set rawintents (DISCORD_RAW_INTENTS) to the number", n)
 		return
 	}
 	in.errorf("%d is a number; set rawintents (DISCORD_RAW_INTENTS) to it, or write its names: %s", n, names)
@@ -131,12 +131,12 @@ func shardIDs(to *[]int) value {
 		before := in.r.errors
 		if !ok {
 			var parts []string
-			for _, v := range in.list("0, 1") {
-				part := fmt.Sprint(v.value)
-				if _, number := v.value.(int64); !number {
-					part = want[string](v, `"0-15"`)
+			for _, v := range in.list(`[0, 1] or "0-15,20"`) {
+				part, before := fmt.Sprint(v.value), in.r.errors
+				if kindOf(v.value) != kindText {
+					want[int64](v, `0, or a range such as "0-15"`)
 				}
-				if _, err := ParseShardIDs(part); err != nil && part != "" {
+				if _, err := ParseShardIDs(part); err != nil && in.r.errors == before {
 					v.errorf("%s", err)
 				}
 				parts = append(parts, part)

@@ -119,5 +119,8 @@ func parseJSON(text string) (any, error) {
 	if err := wire.CheckIJSON([]byte(text)); err != nil { // a key twice
 		return nil, err
 	}
-	return value, nil
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	err := d.Decode(&value)
+	return value, err
 }

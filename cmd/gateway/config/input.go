@@ -4,6 +4,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"regexp"
@@ -15,7 +16,7 @@ import (
 
 // input is a value on its way into a setting.
 type input struct {
-	value  any    // string, int64, float64, bool, []any, map[string]any, nil, or a date
+	value  any    // string, int64, json.Number, float64, bool, []any, map[string]any, nil, or a date
 	loose  bool   // it is the text of a variable or flag, which stands for any kind of value
 	key    string // of the setting, with what leads on from it
 	at     Origin
@@ -48,10 +49,12 @@ func kindOf(value any) string {
 		return kindText
 	case int64:
 		return "a whole number"
-	case float64: // JSON has no others
-		if v == math.Trunc(v) {
-			return "a whole number"
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return kindOf(n)
 		}
+		return kindOf(0.5)
+	case float64:
 		return "a number with a fraction"
 	case bool:
 		return "true or false"
@@ -80,9 +83,6 @@ func (in input) text(example any, written string) string {
 	if !in.loose && kindOf(in.value) != kindOf(example) {
 		in.errorf("must be %s, such as %s, but is %s", kindOf(example), written, kindOf(in.value))
 		return ""
-	}
-	if f, ok := in.value.(float64); ok {
-		return strconv.FormatFloat(f, 'f', -1, 64)
 	}
 	return strings.TrimSpace(fmt.Sprint(in.value))
 }
@@ -128,7 +128,7 @@ func (in input) boolean() bool {
 func (in input) list(example string) (list []input) {
 	var values []any
 	if !in.loose {
-		values = want[[]any](in, "["+example+"]")
+		values = want[[]any](in, example)
 	} else if text := in.value.(string); bracketed(text) {
 		in.errorf("a list in a variable has no brackets and quotes, but commas between its values")
 	} else {
@@ -149,7 +149,7 @@ func bracketed(text string) bool {
 
 // names calls take with each text of a list that is not empty.
 func (in input) names(example string, take func(in input, name string)) {
-	for _, v := range in.list(quote(example)) {
+	for _, v := range in.list("[" + quote(example) + "]") {
 		s := want[string](v, quote(example))
 		if strings.TrimSpace(s) != "" {
 			take(v, s)

@@ -75,7 +75,7 @@ func (in input) presence() *presence {
 			p.Since = &since
 		},
 		"activities": func(in input) {
-			for i, v := range in.list(`{name = "chess", type = 0}`) {
+			for i, v := range in.list(`[{name = "chess", type = 0}]`) {
 				v.key += "[" + strconv.Itoa(i) + "]"
 				p.Activities = append(p.Activities, v.activity())
 			}

@@ -116,7 +116,7 @@ func (c *Config) settings() []Setting {
 		{Key: "stdio.format", Env: "STDIO_FORMAT", Default: `"json"`, value: oneOf(&c.Stdio.Format, FormatJSON, FormatMsgpack),
 			Doc: "How events are written and commands read: `json` (lines) or `msgpack` (as the old gateway did)."},
 
-		{Key: "redis.urls", Env: "REDIS_URL", oldKey: "redis.url", Default: "none", value: list(&c.Redis.URLs, "list of addresses", "localhost:6379", redisTrouble),
+		{Key: "redis.urls", Env: "REDIS_URL", oldKey: "redis.url", Default: "none", value: urls(&c.Redis.URLs, "localhost:6379", redisTrouble),
 			Doc: "Addresses of Redis: `host:port`, `redis://`, `rediss://` (TLS) with user, password and `/database`, or `unix://`. Several are nodes of a cluster; with `?master_set=name`, Sentinels."},
 		{Key: "redis.pool_size", Env: "REDIS_POOL_SIZE", Default: "5", value: number(&c.Redis.PoolSize, 1, 10_000),
 			Doc: "Connections to Redis of the old gateway. Not needed: one carries all events, in order."},
@@ -131,7 +131,7 @@ func (c *Config) settings() []Setting {
 		{Key: "redis.replicas", Env: "REDIS_REPLICAS", Default: "none", value: number(&c.Redis.Replicas, 1, 16),
 			Doc: "How many replicas must have an event before it counts as delivered (WAIT), 1 to 16: a failover to one of them then loses nothing. Not in a cluster."},
 	}, tlsSettings("redis", "Redis", &c.Redis.TLS), []Setting{
-		{Key: "amqp.url", Env: "AMQP_URL", Default: "none", value: list(&c.AMQP.URLs, "list of addresses", "amqp://localhost", amqpTrouble),
+		{Key: "amqp.url", Env: "AMQP_URL", Default: "none", value: urls(&c.AMQP.URLs, "amqp://user:password@host:5672/vhost", amqpTrouble),
 			Doc: "Address of RabbitMQ, `amqp://user:password@host:5672/vhost`, or `amqps://` (TLS). Several are nodes of a cluster, tried in turn."},
 		{Key: "amqp.exchange_type", Env: "AMQP_EXCHANGE_TYPE", Default: `"direct"`, value: oneOf(&c.AMQP.ExchangeType, "direct", "topic"),
 			Doc: "Of the exchange `broker.group`: `direct`, as the old gateway made it, or `topic`."},
@@ -150,7 +150,7 @@ func (c *Config) settings() []Setting {
 		{Key: "amqp.prefetch", Env: "AMQP_PREFETCH", Default: "64", value: number(&c.AMQP.Prefetch, 1, 65_535),
 			Doc: "Commands of a queue that are taken before they are sent to Discord."},
 	}, tlsSettings("amqp", "RabbitMQ", &c.AMQP.TLS), []Setting{
-		{Key: "prometheus.address", Env: "PROMETHEUS_ADDRESS", Default: "off", value: text(&c.Prometheus.Address, "address", ":8080", listenTrouble),
+		{Key: "prometheus.address", Env: "PROMETHEUS_ADDRESS", Default: "off", value: listenAddress(&c.Prometheus.Address, ":8080"),
 			Doc: "Where metrics are served. Not in this version."},
 		{Key: "prometheus.endpoint", Env: "PROMETHEUS_ENDPOINT", Default: "every path", value: path(&c.Prometheus.Endpoint, "/metrics"),
 			Doc: "The path at which metrics are served. Not in this version."},
@@ -175,7 +175,7 @@ func (c *Config) settings() []Setting {
 			Doc: "The least that is logged: `debug`, `info`, `warn`, `error`, or `suppress` for nothing."},
 		{Key: "log.format", Env: "LOG_FORMAT", Default: `"auto"`, value: oneOf(&c.Log.Format, LogAuto, LogText, FormatJSON),
 			Doc: "`text`, `json`, or `auto`: text on a terminal, JSON otherwise."},
-		{Key: "debug.address", Env: "DEBUG_ADDRESS", Default: "off", value: text(&c.Debug.Address, "address", "localhost:6060", listenTrouble),
+		{Key: "debug.address", Env: "DEBUG_ADDRESS", Default: "off", value: listenAddress(&c.Debug.Address, "localhost:6060"),
 			Doc: "Where Go's profiles (`/debug/pprof/`) and figures of its runtime (`/debug/runtime`) are served, such as `localhost:6060`. Whoever reaches it can slow the process down."},
 	})
 }

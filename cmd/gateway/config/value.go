@@ -56,15 +56,20 @@ func text[T ~string](to *T, takes, example string, trouble func(string) string) 
 	})
 }
 
-// list is a list of such texts. One alone needs no list around it.
+// list is a list of such texts.
 func list[T ~string](to *[]T, takes, example string, trouble func(string) string) value {
-	v := listOf(to, takes, example, func(list []T, in input, s string) []T {
+	return listOf(to, takes, example, func(list []T, in input, s string) []T {
 		in.r.secrets.addURL(s)
 		if trouble := trouble(s); trouble != "" {
 			in.errorf("%s", trouble)
 		}
 		return append(list, T(s))
 	})
+}
+
+// urls is a list of addresses. One alone needs no list around it.
+func urls(to *[]SecretURL, example string, trouble func(string) string) value {
+	v := list(to, "list of addresses", example, trouble)
 	read := v.read
 	v.read = func(in input) {
 		if s, alone := in.value.(string); alone && !in.loose {
