@@ -219,14 +219,14 @@ func (c *Config) TLS() (*tls.Config, error) {
 	return TLSConfig{CAFile: c.API.CAFile}.Load("api")
 }
 
-// Load returns the configuration for crypto/tls. The error names the setting of the
-// table, such as redis, that is wrong.
+// Load returns the configuration for crypto/tls. The error begins with the setting of the
+// table, such as redis, that is wrong, and wraps what is wrong with it.
 func (t TLSConfig) Load(table string) (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if t.CertFile != "" || t.KeyFile != "" {
 		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("config: %s.cert_file and %s.key_file: %w", table, table, err)
+			return nil, fmt.Errorf("%s.cert_file: %w", table, err)
 		}
 		conf.Certificates = []tls.Certificate{pair}
 	}
@@ -234,18 +234,16 @@ func (t TLSConfig) Load(table string) (*tls.Config, error) {
 		return conf, nil
 	}
 	pem, err := os.ReadFile(t.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("config: %s.ca_file: %w", table, err)
+	roots, noSystem := x509.SystemCertPool()
+	if noSystem != nil {
+		roots = x509.NewCertPool() // the file alone
 	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool() // a system without roots: the file alone
+	if err == nil && !roots.AppendCertsFromPEM(pem) {
+		err = errors.New("holds no certificate in PEM form")
 	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("config: %s.ca_file: %w", table, errNoCertificate)
+	if err != nil {
+		return nil, fmt.Errorf("%s.ca_file: %w", table, err)
 	}
 	conf.RootCAs = roots
 	return conf, nil
 }
-
-var errNoCertificate = errors.New("holds no certificate in PEM form")

@@ -47,7 +47,6 @@ func Nearest(name string, candidates []string) string {
 	return ""
 }
 
-// didYouMean returns "; did you mean X?" for the nearest candidate, or "".
 func didYouMean(name string, candidates []string) string {
 	if n := Nearest(name, candidates); n != "" {
 		return "; did you mean " + n + "?"

@@ -132,12 +132,9 @@ func (l *loader) validateTLS(table string, t TLSConfig) {
 	if err == nil {
 		return
 	}
-	key := table + ".ca_file"
-	if !strings.Contains(err.Error(), key) {
-		key = table + ".cert_file"
-	}
-	var file *fs.PathError
+	key, _, _ := strings.Cut(err.Error(), ":")
 	err = errors.Unwrap(err)
+	var file *fs.PathError
 	switch {
 	case errors.As(err, &file):
 		l.say(Error, key, "%s: %s", file.Path, fileTrouble(err))
