@@ -52,7 +52,7 @@ func load(document string, environ []string) (*Config, Problems) {
 	l.environment(environ)
 	l.tokenFile, l.API.CAFile = "", ""
 	l.validate()
-	return l.Config, l.finish()
+	return l.Config, l.sorted()
 }
 
 // FuzzConfigFile: no document makes a panic, and the print of one that is

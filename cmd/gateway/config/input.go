@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// input is a value on its way into a setting.
+// input is a value that a setting is to take.
 type input struct {
 	value  any    // string, int64, json.Number, float64, bool, []any, map[string]any, nil, or a date
 	loose  bool   // it is the text of a variable or flag, which stands for any kind of value

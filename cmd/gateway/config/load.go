@@ -44,7 +44,7 @@ func Load(s Sources) (*Config, Problems) {
 		}
 	}
 	l.validate()
-	return l.Config, l.finish()
+	return l.Config, l.sorted()
 }
 
 // loader makes a Config.
@@ -228,9 +228,11 @@ func (l *loader) environment(environ []string) {
 		known[i] = row.Env
 		if value := values[row.oldEnv]; value != "" {
 			l.add(Warning, Origin{Kind: FromEnvironment, Name: row.oldEnv}, "", "is the old name of %s", row.Env)
-			l.variable(row, row.oldEnv, value)
+			if values[row.Env] == "" {
+				l.variable(row, row.oldEnv, value)
+			}
 		}
-		l.variable(row, row.Env, values[row.Env]) // which counts if both are set
+		l.variable(row, row.Env, values[row.Env])
 		delete(values, row.oldEnv)
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -263,8 +265,8 @@ func (l *loader) variable(row Setting, name, value string) {
 // quoted matches a value with quotes around it.
 var quoted = regexp.MustCompile(`(?s)^(".*"|'.*')$`)
 
-// linkVariable matches the variables with which Kubernetes and Docker tell of
-// other services: one named broker makes BROKER_PORT.
+// linkVariable matches the variables in which Kubernetes and Docker have the
+// addresses of other services: one named broker makes BROKER_PORT.
 var linkVariable = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_[0-9]+_(TCP|UDP)(_(ADDR|PORT|PROTO))?)?)$`)
 
 // ourPrefix matches the variables that should be ours.

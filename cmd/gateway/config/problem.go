@@ -100,9 +100,9 @@ func (r *report) add(s Severity, at Origin, key, format string, args ...any) {
 	}
 }
 
-// finish returns the problems in their order, without secrets and without
+// sorted returns the problems in their order, without secrets and without
 // anything that would break a line.
-func (r *report) finish() Problems {
+func (r *report) sorted() Problems {
 	slices.SortStableFunc(r.problems, func(a, b Problem) int {
 		return cmp.Or(
 			cmp.Compare(a.Origin.Kind-FromFile, b.Origin.Kind-FromFile), // FromDefault is the last

@@ -71,7 +71,7 @@ func (u SecretURL) Format(f fmt.State, verb rune) {
 func (u SecretURL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
 // parts returns the address cut around user and password as they are written; ok is false
-// when it cannot be told which part of the address those are.
+// when it is not certain which part of the address those are.
 func (u SecretURL) parts() (start, user, password, end string, ok bool) {
 	scheme, rest, found := strings.Cut(string(u), "://")
 	if !found {
@@ -128,7 +128,7 @@ var commonWords = strings.Fields(`
 	string system temp test testing text time timeout token true type unavailable unknown url used user
 	username valkey value vhost wait waiting warn warning with word write wrong`)
 
-// isCommon reports whether a secret is such a word, or too short to be told from words.
+// isCommon reports whether a secret is such a word, or as short as one.
 func isCommon(secret string) bool {
 	return len(secret) < minSecret || slices.Contains(commonWords, strings.ToLower(secret))
 }
@@ -199,7 +199,7 @@ func (s Secrets) Longest() (n int) {
 	return n
 }
 
-// minBeginning is how much of a long secret tells that more of it follows.
+// minBeginning is how much of a long secret shows that more of it follows.
 const minBeginning = 24
 
 // Redact returns the text with *** for the secrets and for whatever looks like a token of Discord.
