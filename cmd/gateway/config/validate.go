@@ -74,7 +74,7 @@ func (l *loader) validate() {
 		}
 	}
 	for _, name := range l.Events {
-		if needs := EventIntents(name); known && needs != 0 && needs&l.Intents == 0 {
+		if needs := wire.EventIntents(name); known && needs != 0 && needs&l.Intents == 0 {
 			l.say(Warning, "events", "%s comes only with %s, which intents do not ask for", name, strings.ReplaceAll(needs.String(), "|", " or "))
 		}
 	}
