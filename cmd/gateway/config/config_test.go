@@ -259,6 +259,16 @@ func TestPresence(t *testing.T) {
 	}
 }
 
+// TestDeepDocument: places are noted to a bounded depth, else their paths would fill the memory.
+func TestDeepDocument(t *testing.T) {
+	for _, document := range []string{strings.Repeat("a.", 100_000) + "a = 1", "a = " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000)} {
+		_, problems := Load(Sources{File: writeFile(t, "token = 'a.b.c'\n"+document)})
+		if got := problems[0]; got.Origin.Line != 2 || got.Origin.Column != 1 || !strings.HasPrefix(got.Text, "unknown ") {
+			t.Errorf("%s", got)
+		}
+	}
+}
+
 func TestByteOrderMark(t *testing.T) {
 	c := mustLoad(t, Sources{File: writeFile(t, "\xef\xbb\xbftoken = 'a.b.c'\r\nlog.level = 'debug'\r\n")})
 	if c.Log.Level != slog.LevelDebug {

@@ -28,6 +28,13 @@ type input struct {
 func (in input) errorf(format string, args ...any) { in.r.add(Error, in.at, in.key, format, args...) }
 func (in input) warnf(format string, args ...any)  { in.r.add(Warning, in.at, in.key, format, args...) }
 
+// refuse reports what is wrong, if anything is.
+func (in input) refuse(trouble string) {
+	if trouble != "" {
+		in.errorf("%s", trouble)
+	}
+}
+
 // child is a value inside of this one: step leads to it, and key continues the key.
 func (in input) child(value any, step, key string) input {
 	in.value, in.key, in.path = value, in.key+key, in.path+"\x00"+step

@@ -49,8 +49,8 @@ func (v value) then(f func(in input)) value {
 func text[T ~string](to *T, takes, example string, trouble func(string) string) value {
 	return valueOf(takes, to, show, func(in input) T {
 		s := want[string](in, quote(example))
-		if s != "" && trouble != nil && trouble(s) != "" {
-			in.errorf("%s", trouble(s))
+		if s != "" && trouble != nil {
+			in.refuse(trouble(s))
 		}
 		return T(s)
 	})
@@ -60,9 +60,7 @@ func text[T ~string](to *T, takes, example string, trouble func(string) string) 
 func list[T ~string](to *[]T, takes, example string, trouble func(string) string) value {
 	return listOf(to, takes, example, func(list []T, in input, s string) []T {
 		in.r.secrets.addURL(s)
-		if trouble := trouble(s); trouble != "" {
-			in.errorf("%s", trouble)
-		}
+		in.refuse(trouble(s))
 		return append(list, T(s))
 	})
 }
