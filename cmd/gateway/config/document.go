@@ -106,21 +106,17 @@ func (p *places) of(offsets map[string]int, path string, otherwise Origin) Origi
 	}
 }
 
-// parseJSON reads a JSON text into values as those of TOML.
-func parseJSON(text string) (any, error) {
-	var value any
-	if err := json.Unmarshal([]byte(text), &value); err != nil {
-		var se *json.SyntaxError
-		if errors.As(err, &se) {
-			return nil, fmt.Errorf("%w (byte %d)", se, se.Offset)
-		}
-		return nil, err
-	}
-	if err := wire.CheckIJSON([]byte(text)); err != nil { // a key twice
-		return nil, err
-	}
+// parseJSON reads a JSON text into values as those of TOML, but for numbers.
+func parseJSON(text string) (value any, err error) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
-	err := d.Decode(&value)
+	err = d.Decode(&value)
+	var se *json.SyntaxError
+	switch {
+	case errors.As(err, &se):
+		err = fmt.Errorf("%w (byte %d)", se, se.Offset)
+	case err == nil:
+		err = wire.CheckIJSON([]byte(text)) // a key twice
+	}
 	return value, err
 }
