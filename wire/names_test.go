@@ -124,3 +124,22 @@ func TestOpcodes(t *testing.T) {
 		}
 	}
 }
+
+func TestEventNames(t *testing.T) {
+	names := EventNames()
+	if n := len(names); n != 79 {
+		t.Errorf("%d events, want 79", n)
+	}
+	for i, name := range names {
+		if slices.Index(names, name) != i {
+			t.Errorf("%s is there twice", name)
+		}
+	}
+	for name, want := range map[string]Intents{
+		"READY": 0, "GUILD_CREATE": IntentGuilds, "MESSAGE_CREATE": IntentGuildMessages | IntentDirectMessages, "NO_SUCH_EVENT": 0,
+	} {
+		if got := EventIntents(name); got != want {
+			t.Errorf("%s comes with %s, want %s", name, got, want)
+		}
+	}
+}

@@ -63,6 +63,5 @@ var allowed = []struct{ file, text, reason string }{
 	{"docs/consumers/README.md", "`Seen`", "the same"},
 	{"docs/consumers/README.md", "`seen.go`, `seen.py` and `seen.js`", "its files"},
 	{"docs/consumers/README.md", "testdata/seen.json", "its vectors"},
-	{"docs/performance.md", "`reader.pace`", "the name of a setting"},
 	{"CONTRIBUTING.md", "`outlet.go`, `lane.go`", "names of files"},
 }

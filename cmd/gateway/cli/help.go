@@ -236,9 +236,9 @@ func eventsText(columns int) string {
 		room = 1000
 	}
 	var b strings.Builder
-	for _, name := range config.EventNames() {
+	for _, name := range wire.EventNames() {
 		needs := "-"
-		if intents := config.EventIntents(name); intents != 0 {
+		if intents := wire.EventIntents(name); intents != 0 {
 			needs = strings.ReplaceAll(intents.String(), "|", " or ")
 		}
 		for _, row := range wrap(needs, max(room, len("AUTO_MODERATION_CONFIGURATION"))) {

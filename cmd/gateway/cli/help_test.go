@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sluice/cmd/gateway/config"
+	"sluice/wire"
 )
 
 // A terminal of 80 columns has room for the usage and every topic that is not a table.
@@ -33,7 +34,7 @@ func TestEventsFit(t *testing.T) {
 	if words := strings.Join(strings.Fields(eventsText(1)), " "); words != strings.Join(strings.Fields(eventsText(0)), " ") {
 		t.Errorf("what is narrow says something else:\n%s", eventsText(1))
 	}
-	if strings.Count(eventsText(0), "\n") != len(config.EventNames()) {
+	if strings.Count(eventsText(0), "\n") != len(wire.EventNames()) {
 		t.Error("what is no terminal gets more than a line for an event")
 	}
 }

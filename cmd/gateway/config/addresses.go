@@ -1,12 +1,21 @@
-// This file reads addresses: of the brokers, and what is wrong with the host and port in any.
+// This file reads addresses: of Discord, the proxy and the brokers.
 
 package config
 
 import (
+	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+)
+
+const (
+	portTrouble  = "the port is not a number between 1 and 65535"
+	ipv6Trouble  = "an IPv6 address has brackets around it, as in [::1]:8080"
+	loginTrouble = "in the user and the password, the characters / ? # @ : % are written %2F %3F %23 %40 %3A %25"
 )
 
 // authorityTrouble says what is wrong with user, host and port of an address, "" if nothing is. It
@@ -16,139 +25,155 @@ func authorityTrouble(address string) string {
 	authority := rest
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		if authority = rest[:i]; strings.ContainsRune(rest[i:], '@') {
-			return "in the user and the password, the characters / ? # @ : % are written %2F %3F %23 %40 %3A %25"
+			return loginTrouble
 		}
 	}
 	hostport := authority[strings.LastIndexByte(authority, '@')+1:]
+	colon := strings.LastIndexByte(hostport, ':')
+	u, err := url.Parse("x://" + hostport)
+	_, whole := url.Parse(address) // which holds the user and the password
 	switch {
 	case strings.ContainsAny(hostport, " \t\r\n"):
 		return "there is white space in the address"
 	case strings.Count(hostport, ":") > 1 && !strings.HasPrefix(hostport, "["):
-		return "an IPv6 address has brackets around it, as in [::1]:8080"
-	}
-	u, err := url.Parse("x://" + hostport)
-	switch {
+		return ipv6Trouble
+	case err != nil && (colon < 0 || validPort(hostport[colon+1:])):
+		return "this is no host, or host:port"
 	case err == nil && u.Hostname() == "":
 		return "the address names no host"
-	case err != nil:
-		if i := strings.LastIndexByte(hostport, ':'); i >= 0 && !validPort(hostport[i+1:]) {
-			return portTrouble
-		}
-		return "this is no host, or host:port"
-	case !validPort(u.Port()) || strings.HasSuffix(hostport, ":"):
+	case err != nil || !validPort(u.Port()) || strings.HasSuffix(hostport, ":"):
 		return portTrouble
-	}
-	if _, err := url.Parse(address); err != nil { // which holds the user and the password
-		return "in the user and the password, the characters / ? # @ : % are written %2F %3F %23 %40 %3A %25"
+	case whole != nil:
+		return loginTrouble
 	}
 	return ""
 }
 
-const portTrouble = "the port is not a number between 1 and 65535"
-
 // validPort reports whether a port can be connected to; "" is the default of the scheme.
 func validPort(port string) bool {
-	if port == "" {
-		return true
-	}
 	n, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && n > 0
+	return port == "" || err == nil && n > 0
 }
 
-// listenAddress reads host:port to listen on; the host may be empty.
-func (in input) listenAddress(to *string, example string) {
-	s, ok := in.string(strconv.Quote(example))
-	if !ok {
-		return
-	}
-	switch host, port, err := net.SplitHostPort(s); {
-	case strings.Contains(s, "://") || err == nil && strings.ContainsRune(host, '/'):
-		in.errorf("%.60q is an address with a scheme or path: write host:port, such as %s", s, example)
-	case strings.Count(s, ":") > 1 && !strings.HasPrefix(s, "["):
-		in.errorf("%.60q: an IPv6 address has brackets around it, as in [::1]:8080", s)
-	case err != nil || port == "":
-		in.errorf("%.60q is not host:port, such as %s", s, example)
-	case !validPort(port):
-		in.errorf("%.60q: %s", s, portTrouble)
-	default:
-		*to = s
-	}
-}
-
-func (in input) amqpURLs(to *[]SecretURL) {
-	in.urls(to, "amqp://user:password@host:5672/vhost", "amqp", func(u *url.URL) bool {
-		return u.Scheme == "amqp" || u.Scheme == "amqps"
-	})
-}
-
-func (in input) redisURLs(to *[]SecretURL) {
-	in.urls(to, "localhost:6379, rediss://user:password@host:6379 or unix:///run/redis.sock", "redis", func(u *url.URL) bool {
-		return u.Scheme == "redis" || u.Scheme == "rediss" || u.Scheme == "unix" && u.Path != ""
-	})
-}
-
-// urls reads addresses, which may hold passwords and so are not quoted. One without a
-// scheme is of Redis.
-func (in input) urls(to *[]SecretURL, example, broker string, good func(*url.URL) bool) {
-	list := []input{in}
-	if in.loose || in.kind != kindText { // one address needs no list around it
-		first, _, _ := strings.Cut(example, ",")
-		var ok bool
-		if list, ok = in.names(quote(first)); !ok {
-			return
+// listenAddress is host:port to listen on; the host may be empty.
+func listenAddress(to *string, example string) value {
+	return text(to, "address", example, func(s string) string {
+		host, port, err := net.SplitHostPort(s)
+		switch {
+		case strings.Contains(s, "://") || strings.ContainsRune(host, '/'):
+			return fmt.Sprintf("%.60q is an address with a scheme or path: write host:port, such as %s", s, example)
+		case strings.Count(s, ":") > 1 && !strings.HasPrefix(s, "["):
+			return fmt.Sprintf("%.60q: %s", s, ipv6Trouble)
+		case err != nil || port == "":
+			return fmt.Sprintf("%.60q is not host:port, such as %s", s, example)
+		case !validPort(port):
+			return fmt.Sprintf("%.60q: %s", s, portTrouble)
 		}
-	}
-	var urls []SecretURL
-	for _, v := range list {
-		v.secretURL(v.text)
-		if trouble := urlTrouble(v.text, broker, good); trouble != "" {
-			v.errorf("%s; write it as in %s", trouble, example)
-		}
-		urls = append(urls, SecretURL(v.text))
-	}
-	*to = urls
-}
-
-// urlTrouble says what is wrong with the address of a broker, "" if nothing is.
-func urlTrouble(address, broker string, good func(*url.URL) bool) string {
-	scheme, _, found := strings.Cut(address, "://")
-	switch {
-	case !found && broker == "redis":
-		address, scheme = "redis://"+address, "redis"
-	case !found:
-		return "the address has no scheme"
-	}
-	scheme = strings.ToLower(scheme)
-	u, err := url.Parse(address)
-	switch {
-	case broker == "redis" && (scheme == "amqp" || scheme == "amqps"):
-		return "this is an address of RabbitMQ, which belongs in amqp.url (AMQP_URL)"
-	case broker == "amqp" && isRedis(scheme):
-		return "this is an address of Redis, which belongs in redis.urls (REDIS_URL)"
-	case broker == "amqp" && (scheme == "http" || scheme == "https"):
-		return "this is an address of HTTP, as that of RabbitMQ's management page is"
-	case scheme == "unix" && err == nil && good(u):
 		return ""
-	case err != nil || good(u):
-		if trouble := authorityTrouble(address); trouble != "" || err == nil {
-			return trouble
-		}
-	case broker == "redis" && scheme == "unix":
-		return "the address names no socket"
-	}
-	return "this is no address of " + map[string]string{"redis": "Redis", "amqp": "RabbitMQ"}[broker]
+	})
 }
 
-// secretURL remembers the password in an address.
-func (in input) secretURL(address string) {
-	if strings.ContainsAny(address, "@?") {
-		in.r.secrets.add(address)
+func gatewayTrouble(s string) string {
+	u, err := url.Parse(s)
+	switch scheme, trouble := schemeOf(s), authorityTrouble(s); {
+	case scheme != "wss" && scheme != "ws":
+		return fmt.Sprintf("%.60q does not begin with wss:// or ws://", s)
+	case trouble != "":
+		return trouble
+	case err != nil || u.User != nil || u.Fragment != "":
+		return "not an address such as wss://gateway.discord.gg, without user, password and #part"
 	}
-	if u, err := url.Parse(address); err == nil && u.User != nil {
-		password, _ := u.User.Password()
-		in.r.secrets.add(password)
+	return ""
+}
+
+// apiTrouble says what is wrong with a host, which may carry a port.
+func apiTrouble(s string) string {
+	u, err := url.Parse("https://" + s)
+	scheme, rest, isURL := strings.Cut(s, "://")
+	switch trouble := authorityTrouble("https://" + s); {
+	case isURL:
+		host, _, _ := strings.Cut(rest, "/")
+		return fmt.Sprintf("is a host, not an address: write %.60q here, and %.20q in api.scheme (DISCORD_API_PROTOCOL)", host[strings.LastIndexByte(host, '@')+1:], scheme)
+	case strings.ContainsRune(s, '@'):
+		return "a host has no user or password in it"
+	case strings.ContainsRune(s, '/'):
+		return fmt.Sprintf("%.60q has a path behind the host: write discord.com or localhost:8080 alone", s)
+	case trouble != "":
+		return fmt.Sprintf("%.60q: %s", s, trouble)
+	case err != nil || u.Host != s:
+		return fmt.Sprintf("%.60q is not a host such as discord.com or localhost:8080", s)
 	}
-	if password, ok := SecretURL(address).password(); ok {
-		in.r.secrets.add(password)
+	return ""
+}
+
+// hostTrouble says what is wrong with the name or IP address of a host.
+func hostTrouble(s string) string {
+	host := strings.TrimSuffix(s, ".")
+	u, err := url.Parse("wss://" + host)
+	if _, ip := netip.ParseAddr(host); ip != nil && (err != nil || u.Host != host || u.Port() != "" || strings.HasPrefix(host, ".")) {
+		return fmt.Sprintf("%.60q is not a host such as gateway.example.com, without scheme and port", s)
 	}
+	return ""
+}
+
+// The addresses below may hold passwords and so are not quoted.
+
+func proxyTrouble(s string) string {
+	u, err := url.Parse(s)
+	switch {
+	case s == "none":
+		return ""
+	case strings.Contains(s, "://") && authorityTrouble(s) != "":
+		return authorityTrouble(s)
+	case err != nil || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme):
+		return "not an address such as http://user:password@host:3128, https://host or socks5://host:1080, and not none"
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return "a proxy's address has nothing behind host and port"
+	}
+	return ""
+}
+
+// redisTrouble takes an address without a scheme as one of Redis.
+func redisTrouble(s string) string {
+	const example = "; write it as in localhost:6379, rediss://user:password@host:6379 or unix:///run/redis.sock"
+	if !strings.Contains(s, "://") {
+		s = "redis://" + s
+	}
+	u, err := url.Parse(s)
+	switch scheme := schemeOf(s); {
+	case scheme == "amqp" || scheme == "amqps":
+		return "this is an address of RabbitMQ, which belongs in amqp.url (AMQP_URL)" + example
+	case scheme == "unix" && (err != nil || u.Path == ""):
+		return "the address names no socket" + example
+	case !isRedis(scheme):
+		return "this is no address of Redis" + example
+	case scheme != "unix" && authorityTrouble(s) != "":
+		return authorityTrouble(s) + example
+	}
+	return ""
+}
+
+func amqpTrouble(s string) string {
+	const example = "; write it as in amqp://user:password@host:5672/vhost"
+	switch scheme := schemeOf(s); {
+	case scheme == "":
+		return "the address has no scheme" + example
+	case isRedis(scheme):
+		return "this is an address of Redis, which belongs in redis.urls (REDIS_URL)" + example
+	case scheme == "http" || scheme == "https":
+		return "this is an address of HTTP, as that of RabbitMQ's management page is" + example
+	case authorityTrouble(s) != "":
+		return authorityTrouble(s) + example
+	case scheme != "amqp" && scheme != "amqps":
+		return "this is no address of RabbitMQ" + example
+	}
+	return ""
+}
+
+func schemeOf(address string) string {
+	scheme, _, found := strings.Cut(address, "://")
+	if !found {
+		return ""
+	}
+	return strings.ToLower(scheme)
 }

@@ -47,13 +47,12 @@ func seeds(f *testing.F, pattern string) {
 
 // load reads a document and an environment without a look at other files.
 func load(document string, environ []string) (*Config, Problems) {
-	c := defaults()
-	r := &report{failed: map[string]bool{}}
-	c.loadDocument("gateway.toml", []byte(document), r)
-	c.loadEnvironment(environ, r)
-	c.tokenFile, c.API.CAFile = "", ""
-	c.finish(r)
-	return c, r.finish()
+	l := newLoader()
+	l.document(Origin{Kind: FromFile, Name: "gateway.toml"}, []byte(document))
+	l.environment(environ)
+	l.tokenFile, l.API.CAFile = "", ""
+	l.validate()
+	return l.Config, l.sorted()
 }
 
 // FuzzConfigFile: no document makes a panic, and the print of one that is
@@ -93,7 +92,7 @@ func FuzzEnvironment(f *testing.F) {
 		checkProblems(t, problems)
 		if !problems.Failed() {
 			checkPresence(t, c.Presence)
-			if secret := c.Token.Reveal(); len(secret) >= minRedact && !isCommon(secret) && !strings.Contains(strings.ReplaceAll(lines, "DISCORD_TOKEN="+secret, ""), secret) {
+			if secret := c.Token.Reveal(); len(secret) >= minSecret && !isCommon(secret) && !strings.Contains(strings.ReplaceAll(lines, "DISCORD_TOKEN="+secret, ""), secret) {
 				// A short token may stand in the names of settings as well: what
 				// matters is that another one prints the same.
 				text := c.Format()

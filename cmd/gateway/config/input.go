@@ -1,121 +1,152 @@
-// This file reads a setting's value as text, number, duration, size or list,
-// and tells what is wrong with it.
+// This file reads a value as text, number, duration, size or list, and reports what
+// is wrong with it.
 
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// input is a value on its way into a setting.
+// input is a value that a setting is to take.
 type input struct {
-	*node
-	key string
-	r   *report
+	value  any    // string, int64, json.Number, float64, bool, []any, map[string]any, nil, or a date
+	loose  bool   // it is the text of a variable or flag, which stands for any kind of value
+	key    string // of the setting, with what leads on from it
+	at     Origin
+	path   string // in the document
+	places places // of the document; empty: all is at one place
+	r      *report
 }
 
-func (in input) errorf(format string, args ...any) {
-	in.r.add(Error, in.at, in.key, format, args...)
-}
+func (in input) errorf(format string, args ...any) { in.r.add(Error, in.at, in.key, format, args...) }
+func (in input) warnf(format string, args ...any)  { in.r.add(Warning, in.at, in.key, format, args...) }
 
-func (in input) warnf(format string, args ...any) {
-	in.r.add(Warning, in.at, in.key, format, args...)
-}
-
-// child is a value inside of this one; path continues the key.
-func (in input) child(n *node, path string) input {
-	return input{node: n, key: in.key + path, r: in.r}
-}
-
-// want reports whether the value is of one of the kinds, and tells if not.
-func (in input) want(example string, kinds ...kind) bool {
-	if slices.Contains(kinds, in.kind) {
-		return true
+// refuse reports what is wrong, if anything is.
+func (in input) refuse(trouble string) {
+	if trouble != "" {
+		in.errorf("%s", trouble)
 	}
-	in.errorf("must be %s, such as %s, but is %s", kinds[0], example, in.kind)
-	return false
 }
 
-// string returns a text.
-func (in input) string(example string) (string, bool) {
-	return in.text, in.want(example, kindText)
+// child is a value inside of this one: step leads to it, and key continues the key.
+func (in input) child(value any, step, key string) input {
+	in.value, in.key, in.path = value, in.key+key, in.path+"\x00"+step
+	in.at = in.places.of(in.places.values, in.path, in.at)
+	return in
 }
 
-// oneOf returns a text that is one of the names.
-func (in input) oneOf(names ...string) (string, bool) {
-	s, ok := in.string(strconv.Quote(names[0]))
-	if !ok {
-		return "", false
-	}
-	if !slices.Contains(names, s) {
-		hint := didYouMean(s, names)
-		for _, name := range names {
-			if hint == "" && strings.HasPrefix(name, s+"-") {
-				hint = "; did you mean " + name + "?"
-			}
+// keyAt is where the key of a child is.
+func (in input) keyAt(step string) Origin {
+	return in.places.of(in.places.keys, in.path+"\x00"+step, in.at)
+}
+
+const kindText, kindList, kindTable = "text", "a list", "a table"
+
+// kindOf completes "must be … but is …".
+func kindOf(value any) string {
+	switch v := value.(type) {
+	case string:
+		return kindText
+	case int64:
+		return "a whole number"
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return kindOf(n)
 		}
-		in.errorf("%.60q is none of %s%s", s, strings.Join(names, ", "), hint)
-		return "", false
+		return kindOf(0.5)
+	case float64:
+		return "a number with a fraction"
+	case bool:
+		return "true or false"
+	case []any:
+		return kindList
+	case map[string]any:
+		return kindTable
+	case nil:
+		return "null"
 	}
-	return s, true
+	return "a date or time"
+}
+
+// want returns the value as a T, and reports if it is none.
+func want[T any](in input, example string) T {
+	v, ok := in.value.(T)
+	if !ok {
+		in.errorf("must be %s, such as %s, but is %s", kindOf(any(v)), example, kindOf(in.value))
+	}
+	return v
+}
+
+// text returns the text, or the scalar that stands for it in a file; "": it was reported that
+// it is of another kind than the example.
+func (in input) text(example any, written string) string {
+	if !in.loose && kindOf(in.value) != kindOf(example) {
+		in.errorf("must be %s, such as %s, but is %s", kindOf(example), written, kindOf(in.value))
+		return ""
+	}
+	return strings.TrimSpace(fmt.Sprint(in.value))
+}
+
+// index returns which of the names the text is, or -1.
+func (in input) index(names []string) int {
+	s := want[string](in, strconv.Quote(names[0]))
+	i := slices.Index(names, s)
+	if i < 0 && kindOf(in.value) == kindText {
+		in.errorf("%.60q is none of %s%s", s, strings.Join(names, ", "), didYouMean(s, names))
+	}
+	return i
 }
 
 // number returns a whole number between low and high.
-func (in input) number(low, high int64) (int64, bool) {
-	n := in.integer
-	if in.loose {
-		text := strings.TrimSpace(in.text)
-		base := 10 // 010 is ten, 0x10 is sixteen
-		if strings.HasPrefix(text, "0x") || strings.HasPrefix(text, "0b") || strings.HasPrefix(text, "0o") {
-			base = 0
-		}
-		var err error
-		if n, err = strconv.ParseInt(text, base, 64); err != nil {
-			if isDigits(strings.TrimPrefix(text, "-")) {
-				in.errorf("%.40s is not between %d and %d", text, low, high)
-			} else {
-				in.errorf("%.60q is not a whole number", in.text)
-			}
-			return 0, false
-		}
-	} else if !in.want(strconv.FormatInt(low, 10), kindInteger) {
-		return 0, false
+func (in input) number(low, high int64) int64 {
+	text := in.text(low, strconv.FormatInt(low, 10))
+	base := 10 // 010 is ten, 0x10 is sixteen
+	if strings.HasPrefix(text, "0x") || strings.HasPrefix(text, "0b") || strings.HasPrefix(text, "0o") {
+		base = 0
 	}
-	if n < low || n > high {
-		in.errorf("%d is not between %d and %d", n, low, high)
-		return 0, false
+	n, err := strconv.ParseInt(text, base, 64)
+	switch {
+	case text == "":
+	case err != nil && !isDigits(strings.TrimPrefix(text, "-")):
+		in.errorf("%.60q is not a whole number", text)
+	case err != nil || n < low || n > high:
+		in.errorf("%.40s is not between %d and %d", text, low, high)
 	}
-	return n, true
+	return n
 }
 
-// values returns a list's values, of a loose text its parts between commas.
-func (in input) values(example string) ([]input, bool) {
+func (in input) boolean() bool {
+	text := in.text(true, "true")
+	b, err := strconv.ParseBool(text)
+	if err != nil && text != "" {
+		in.errorf("%.60q is neither true nor false", text)
+	}
+	return b
+}
+
+// list returns a list's values, of a loose text its parts between commas.
+func (in input) list(example string) (list []input) {
+	var values []any
 	if !in.loose {
-		if !in.want("["+example+"]", kindList) {
-			return nil, false
-		}
-		values := make([]input, len(in.list))
-		for i, n := range in.list {
-			values[i] = in.child(n, "")
-		}
-		return values, true
-	}
-	if bracketed(in.text) {
+		values = want[[]any](in, example)
+	} else if text := in.value.(string); bracketed(text) {
 		in.errorf("a list in a variable has no brackets and quotes, but commas between its values")
-		return nil, false
+	} else {
+		for part := range strings.SplitSeq(text, ",") {
+			values = append(values, strings.TrimSpace(part))
+		}
 	}
-	var values []input
-	for part := range strings.SplitSeq(in.text, ",") {
-		n := *in.node
-		n.text = strings.TrimSpace(part)
-		values = append(values, in.child(&n, ""))
+	for i, v := range values {
+		list = append(list, in.child(v, strconv.Itoa(i), ""))
 	}
-	return values, true
+	return list
 }
 
 // bracketed reports whether a text is a list of TOML or JSON; [::1]:6379 is none.
@@ -123,133 +154,102 @@ func bracketed(text string) bool {
 	return strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") && (strings.ContainsAny(text, `"'`) || !strings.Contains(text, ":"))
 }
 
-// names returns the texts of a list. What is none, or empty, is told and left
-// out; ok is false when it is no list at all.
-func (in input) names(example string) (names []input, ok bool) {
-	values, ok := in.values(example)
-	for _, v := range values {
-		switch s, isText := v.string(example); {
-		case !isText:
-		case strings.TrimSpace(s) == "":
+// names calls take with each text of a list that is not empty.
+func (in input) names(example string, take func(in input, name string)) {
+	for _, v := range in.list("[" + quote(example) + "]") {
+		s := want[string](v, quote(example))
+		if strings.TrimSpace(s) != "" {
+			take(v, s)
+		} else if kindOf(v.value) == kindText {
 			v.errorf("a name in the list is empty")
-		default:
-			names = append(names, v)
 		}
 	}
-	return names, ok
 }
 
 // duration returns a duration between low and high.
-func (in input) duration(low, high time.Duration) (time.Duration, bool) {
-	if in.kind == kindInteger {
-		in.errorf("%d has no unit; write \"%ds\" for seconds", in.integer, in.integer)
-		return 0, false
+func (in input) duration(low, high time.Duration) time.Duration {
+	if n, ok := in.value.(int64); ok {
+		in.errorf("%d has no unit; write \"%ds\" for seconds", n, n)
+		return 0
 	}
-	s, ok := in.string(`"90s"`)
-	if !ok {
-		return 0, false
-	}
-	d, err := time.ParseDuration(strings.TrimSpace(s))
+	s := in.text("90s", `"90s"`)
+	d, err := time.ParseDuration(s)
+	days, _ := strings.CutSuffix(s, "d")
 	switch {
+	case s == "":
 	case err != nil && isDigits(s):
 		in.errorf("%.40s has no unit; write %.40ss for seconds", s, s)
+	case err != nil && isDigits(days) && len(days) < 6:
+		n, _ := strconv.Atoi(days)
+		in.errorf("%.60q is not a duration such as 90s, 2m or 1h30m; a day is 24h: write %dh", s, 24*n)
 	case err != nil:
-		hint := ""
-		if days, ok := strings.CutSuffix(strings.TrimSpace(s), "d"); ok && isDigits(days) && len(days) < 6 {
-			n, _ := strconv.Atoi(days)
-			hint = fmt.Sprintf("; a day is 24h: write %dh", 24*n)
-		}
-		in.errorf("%.60q is not a duration such as 90s, 2m or 1h30m%s", s, hint)
+		in.errorf("%.60q is not a duration such as 90s, 2m or 1h30m", s)
 	case d < low || d > high:
 		in.errorf("%s is not between %s and %s", formatDuration(d), formatDuration(low), formatDuration(high))
-	default:
-		return d, true
 	}
-	return 0, false
+	return d
 }
+
+var zeros = regexp.MustCompile(`([hm])0[ms](0s)?$`)
 
 // formatDuration is time.Duration.String without the zeros at the end.
-func formatDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = s[:len(s)-2]
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = s[:len(s)-2]
-	}
-	return s
-}
+func formatDuration(d time.Duration) string { return zeros.ReplaceAllString(d.String(), "$1") }
 
-// sizeUnits are the units of sizes, the larger of each sort before the smaller.
-var sizeUnits = []struct {
-	name  string
-	bytes int64
-}{
-	{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
-	{"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"B", 1},
-}
+var (
+	sizeShape = regexp.MustCompile(`(?i)^([0-9]+) *([KMG]i?B|B)?$`)
+	sizeUnits = map[string]int64{"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+	sizeHint  = regexp.MustCompile(`(?i)^[0-9]+[KMG]$`) // of which it is not clear what it is
+)
 
 // size returns a number of bytes between low and high.
-func (in input) size(low, high int64) (int64, bool) {
-	n := in.integer
-	if in.kind != kindInteger {
-		s, ok := in.string(`"64MiB"`)
-		if !ok {
-			return 0, false
-		}
-		if n, ok = parseSize(s); !ok {
+func (in input) size(low, high int64) int64 {
+	n, bare := in.value.(int64)
+	said := formatSize(n)
+	if !bare {
+		said = in.text("64MiB", `"64MiB"`)
+		bare = isDigits(said)
+		var ok bool
+		if n, ok = parseSize(said); !ok {
 			hint := ""
-			if word := strings.ToUpper(strings.TrimSpace(s)); len(word) > 1 && isDigits(word[:len(word)-1]) && strings.ContainsAny(word[len(word)-1:], "KMG") {
-				hint = fmt.Sprintf("; did you mean %.40siB?", word)
+			if sizeHint.MatchString(said) {
+				hint = fmt.Sprintf("; did you mean %.40siB?", strings.ToUpper(said))
 			}
-			in.errorf("%.60q is not a size such as 64MiB, 500KB or 1048576 (bytes)%s", s, hint)
-			return 0, false
+			if said != "" {
+				in.errorf("%.60q is not a size such as 64MiB, 500KB or 1048576 (bytes)%s", said, hint)
+			}
+			return 0
 		}
 	}
 	bounds := "between " + formatSize(low) + " and " + formatSize(high)
-	if high == math.MaxInt64 || high == math.MaxInt {
+	if high == math.MaxInt64 {
 		bounds = formatSize(low) + " or more"
 	}
-	switch hasUnit := in.kind == kindText && !isDigits(strings.TrimSpace(in.text)); {
-	case n >= low && n <= high:
-		return n, true
-	case n >= 0 && n < low && !hasUnit:
+	if bare && n >= 0 && n < low {
 		in.errorf("%d without a unit is in bytes, and this must be %s; write the unit, as in %s", n, bounds, formatSize(low))
-	default:
-		said := formatSize(n)
-		if hasUnit {
-			said = strings.TrimSpace(in.text)
-		}
+	} else if n < low || n > high {
 		in.errorf("%.40s is not %s", said, bounds)
 	}
-	return 0, false
+	return n
 }
 
 // parseSize reads a size; one that is too large for an int64 is the largest.
 func parseSize(s string) (int64, bool) {
-	s = strings.TrimSpace(s)
-	digits, unit := s, int64(1)
-	for _, u := range sizeUnits {
-		if len(s) > len(u.name) && strings.EqualFold(s[len(s)-len(u.name):], u.name) {
-			digits, unit = strings.TrimSpace(s[:len(s)-len(u.name)]), u.bytes
-			break
-		}
-	}
-	if !isDigits(digits) {
+	parts := sizeShape.FindStringSubmatch(strings.TrimSpace(s))
+	if parts == nil {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n > math.MaxInt64/unit {
-		return math.MaxInt64, true
+	n, err := strconv.ParseInt(parts[1], 10, 64)
+	if unit := sizeUnits[strings.ToUpper(parts[2])]; err == nil && n <= math.MaxInt64/unit {
+		return n * unit, true
 	}
-	return n * unit, true
+	return math.MaxInt64, true
 }
 
 // formatSize writes a size in the largest binary unit that divides it.
 func formatSize(n int64) string {
-	for _, u := range sizeUnits[:3] {
-		if n != 0 && n%u.bytes == 0 {
-			return strconv.FormatInt(n/u.bytes, 10) + u.name
+	for _, unit := range []string{"GiB", "MiB", "KiB"} {
+		if bytes := sizeUnits[strings.ToUpper(unit)]; n != 0 && n%bytes == 0 {
+			return strconv.FormatInt(n/bytes, 10) + unit
 		}
 	}
 	return strconv.FormatInt(n, 10)

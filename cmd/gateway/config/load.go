@@ -5,14 +5,19 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/hbollon/go-edlib"
+	"github.com/pelletier/go-toml/v2"
 )
 
 // DefaultFile is the file that is read when no other is named. It may be absent.
@@ -20,107 +25,103 @@ const DefaultFile = "gateway.toml"
 
 // Sources are where settings come from.
 type Sources struct {
-	// File is the file's name. Empty is DefaultFile, and then none is fine
-	// too.
-	File string
-	// Environ is the environment in the form of os.Environ. A variable that
-	// is empty counts as not set.
-	Environ []string
-	// Flags are the flags that were given, by name without the dash.
-	Flags map[string]string
+	File    string            // empty: DefaultFile, and then none is fine too
+	Environ []string          // as of os.Environ; a variable that is empty counts as not set
+	Flags   map[string]string // those that were given, by name without the dash
 }
 
 // Load reads and checks the settings. A later source replaces what an earlier
 // one says: file, environment, flags. Every mistake in any of them is among the
 // problems, not only the first; if one is an Error the Config is not to be used.
 func Load(s Sources) (*Config, Problems) {
-	c := defaults()
-	r := &report{failed: map[string]bool{}}
-	c.loadFile(s.File, r)
-	c.loadEnvironment(s.Environ, r)
-	for _, row := range settings {
+	l := newLoader()
+	l.file(s.File)
+	l.environment(s.Environ)
+	for _, row := range l.table {
 		if value, ok := s.Flags[row.Flag]; ok && row.Flag != "" {
 			at := Origin{Kind: FromFlag, Name: row.Flag}
-			c.read(row, &node{at: at, kind: kindText, loose: true, text: value}, at, r)
+			l.set(row, at, input{value: value, loose: true, at: at})
 		}
 	}
-	c.finish(r)
-	return c, r.finish()
+	l.validate()
+	return l.Config, l.sorted()
 }
 
-// read puts a value into the setting. at is the setting's own place, that of
+// loader makes a Config.
+type loader struct {
+	*Config
+	report
+	table []Setting // of the Config
+}
+
+func newLoader() *loader {
+	c := defaults()
+	return &loader{c, report{failed: map[string]bool{}}, c.settings()}
+}
+
+// set puts a value into the setting. at is the setting's own place, that of
 // the value may be behind it.
-func (c *Config) read(row Setting, n *node, at Origin, r *report) {
-	if n.kind == kindText && strings.TrimSpace(n.text) == "" {
-		return // not set
+func (l *loader) set(row Setting, at Origin, in input) {
+	in.key, in.r = row.Key, &l.report
+	if text, ok := in.value.(string); ok {
+		if strings.TrimSpace(text) == "" {
+			return // not set
+		}
+		if !utf8.ValidString(text) {
+			in.errorf("is not UTF-8")
+			return
+		}
+		l.secrets.addURL(text)
 	}
-	if n.kind == kindText && !utf8.ValidString(n.text) {
-		r.add(Error, n.at, row.Key, "is not UTF-8")
-		return
+	before := l.errors
+	if row.read(in); l.errors == before {
+		l.origins[row.Key] = at
+	} else {
+		l.failed[row.Key] = true
 	}
-	if row.Takes == "path" && n.kind == kindText && (strings.HasPrefix(n.text, "~/") || strings.HasPrefix(n.text, "$")) {
-		r.add(Error, n.at, row.Key, "%.60q begins with what a shell replaces, and there is none here; write the whole path", n.text)
-		return
-	}
-	if n.kind == kindText {
-		r.secrets.addLogin(n.text)
-	}
-	before := len(r.problems)
-	row.read(c, input{node: n, key: row.Key, r: r})
-	if r.problems[before:].Failed() {
-		r.failed[row.Key] = true
-		return
-	}
-	c.origins[row.Key] = at
 }
 
 // maxFile bounds the file in bytes.
 const maxFile = 1 << 20
 
-func (c *Config) loadFile(name string, r *report) {
-	required := name != ""
-	if !required {
-		name = DefaultFile
+func (l *loader) file(name string) {
+	at := Origin{Kind: FromFile, Name: cmp.Or(name, DefaultFile)}
+	document, err := readFile(at.Name, maxFile)
+	if err == nil {
+		l.document(at, document)
+	} else if name != "" || !errors.Is(err, fs.ErrNotExist) {
+		l.unreadable(at, fileTrouble(err))
 	}
-	at := Origin{Kind: FromFile, Name: name}
-	document, err := readFile(name, maxFile)
-	if err != nil {
-		if required || !errors.Is(err, fs.ErrNotExist) {
-			r.add(Error, at, "", "%s", fileTrouble(err))
-			r.failed["token"] = true // it may well be in there
-		}
-		return
-	}
-	c.loadDocument(name, document, r)
 }
 
-// loadDocument reads the settings in the content of the file of that name.
-func (c *Config) loadDocument(name string, document []byte, r *report) {
-	at := Origin{Kind: FromFile, Name: name}
+// unreadable reports what is wrong with the file as a whole.
+func (l *loader) unreadable(at Origin, trouble string) {
+	l.add(Error, at, "", "%s", trouble)
+	l.failed["token"] = true // it may well be in there
+}
+
+// document reads the settings in the content of the file at the place.
+func (l *loader) document(at Origin, document []byte) {
 	document, trouble := decodeText(document)
 	if trouble != "" {
-		r.add(Error, at, "", "%s", trouble)
-		r.failed["token"] = true // it may well be in there
+		l.unreadable(at, trouble)
 		return
 	}
-	root, err := parseTOML(name, document)
+	root, places, err := parseTOML(at.Name, document)
 	if err != nil {
-		var se *syntaxError
-		if errors.As(err, &se) {
-			at.Line, at.Column = se.line, se.column
+		var de *toml.DecodeError
+		if errors.As(err, &de) {
+			at.Line, at.Column = de.Position()
 		}
-		r.add(Error, at, "", "not TOML: %s", err)
-		r.failed["token"] = true
+		text := strings.TrimPrefix(err.Error(), "toml: ")
+		if strings.HasPrefix(text, "unexpected character") {
+			text = "expected a value; a text needs quotes around it"
+		}
+		l.unreadable(at, "not TOML: "+text)
 		return
 	}
-	token, file := root.get("token"), root.get("token_file")
-	if isSet(token) && isSet(file) {
-		r.add(Error, file.at, "token_file", "token is set too; which of the two is meant?")
-	}
-	c.loadTable(root, "", r)
+	l.readTable("", input{value: root, at: at, places: places})
 }
-
-func isSet(n *node) bool { return n != nil && (n.kind != kindText || n.text != "") }
 
 // decodeText returns the document without a byte order mark, and what is wrong
 // with its encoding.
@@ -140,12 +141,10 @@ func readFile(name string, limit int64) ([]byte, error) {
 	defer f.Close()
 	content, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(content)) > limit {
-		err = errTooLarge
+		err = errors.New("is far too large")
 	}
 	return content, err
 }
-
-var errTooLarge = errors.New("is far too large")
 
 // fileTrouble says why a file could not be read, in words that are the same on
 // every system as far as they can be.
@@ -163,145 +162,118 @@ func fileTrouble(err error) string {
 	return "cannot be read: " + err.Error()
 }
 
-// oldKeys are keys of versions of the old gateway, with what they became.
-var oldKeys = map[string]string{"redis.url": "redis.urls"}
-
-// loadTable reads the settings in a table whose keys begin with the prefix.
-func (c *Config) loadTable(table *node, prefix string, r *report) {
-	for _, e := range table.table {
-		key := prefix + e.key
-		value := e.value
-		if now := oldKeys[key]; now != "" {
-			r.add(Warning, e.at, key, "is the old name of %s", now)
-			key = now
-			if value.kind == kindText {
-				value = &node{at: value.at, kind: kindList, list: []*node{value}}
-			}
-		}
-		i := slices.IndexFunc(settings, func(s Setting) bool { return s.Key == key })
+// readTable reads the settings in a table whose keys begin with the prefix.
+func (l *loader) readTable(prefix string, table input) {
+	values := table.value.(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		key, at, in := prefix+name, table.keyAt(name), table.child(values[name], name, "")
+		kind := kindOf(in.value)
+		i := slices.IndexFunc(l.table, func(s Setting) bool {
+			return !strings.Contains(name, ".") && name != "" && (s.Key == key || s.oldKey == key)
+		})
 		switch {
-		case i >= 0 && !strings.Contains(e.key, "."):
-			c.read(settings[i], value, e.at, r)
-		case !isSection(key):
-			r.add(Error, e.at, key, "unknown %s%s", keyOrTable(value), suggestKey(key, value))
-		case value.kind == kindTable:
-			c.loadTable(value, key+".", r)
-		case value.kind == kindList:
-			r.add(Error, e.at, key, "there is only one: write [%s]", key)
+		case i >= 0 && l.table[i].oldKey == key:
+			l.add(Warning, at, key, "is the old name of %s", l.table[i].Key)
+			if _, both := values[strings.TrimPrefix(l.table[i].Key, prefix)]; !both {
+				l.set(l.table[i], at, in)
+			}
+		case i >= 0:
+			l.set(l.table[i], at, in)
+		case !slices.Contains(l.sections(), key):
+			l.unknown(key, at, in.value)
+		case kind == kindTable:
+			l.readTable(key+".", in)
+		case kind == kindList:
+			l.add(Error, at, key, "there is only one: write [%s]", key)
 		default:
-			r.add(Error, e.at, key, "is a table: write [%s] and its settings below it", key)
+			l.add(Error, at, key, "is a table: write [%s] and its settings below it", key)
 		}
 	}
 }
 
-func keyOrTable(value *node) string {
-	if value.kind == kindTable || value.kind == kindList && len(value.list) > 0 && value.list[0].kind == kindTable {
-		return "table"
+// unknown reports a key that no setting and no table has.
+func (l *loader) unknown(key string, at Origin, value any) {
+	what, known := "table", append(l.sections(), "presence")
+	if list, ok := value.([]any); ok && len(list) > 0 {
+		value = list[0]
 	}
-	return "key"
+	if kindOf(value) != kindTable {
+		what, known = "key", nil
+		for _, s := range l.table {
+			known = append(known, s.Key)
+		}
+	}
+	l.add(Error, at, key, "unknown %s%s", what, didYouMean(key, known))
 }
 
-// isSection reports whether the key is that of a table of settings.
-func isSection(key string) bool { return slices.Contains(sections(), key) }
-
-func sections() []string {
-	var names []string
-	for _, s := range settings {
-		if section, _, found := strings.Cut(s.Key, "."); found && !slices.Contains(names, section) {
+// sections returns the names of the tables of settings.
+func (l *loader) sections() (names []string) {
+	for _, s := range l.table {
+		if section, _, found := strings.Cut(s.Key, "."); found {
 			names = append(names, section)
 		}
 	}
-	return names
+	return slices.Compact(names)
 }
 
-// suggestKey returns what was probably meant by an unknown key.
-func suggestKey(key string, value *node) string {
-	if keyOrTable(value) == "table" {
-		return didYouMean(key, append(sections(), "presence"))
-	}
-	keys := make([]string, len(settings))
-	for i, s := range settings {
-		keys[i] = s.Key
-	}
-	if hint := didYouMean(key, keys); hint != "" {
-		return hint
-	}
-	name := key[strings.LastIndexByte(key, '.')+1:]
-	for _, k := range keys { // the right name in the wrong table
-		if k[strings.LastIndexByte(k, '.')+1:] == name {
-			return "; did you mean " + k + "?"
-		}
-	}
-	return ""
-}
-
-func (c *Config) loadEnvironment(environ []string, r *report) {
+func (l *loader) environment(environ []string) {
 	values := map[string]string{}
 	for _, pair := range environ {
 		if name, value, ok := strings.Cut(pair, "="); ok && name != "" {
 			values[name] = value
 		}
 	}
-	if values["DISCORD_TOKEN"] != "" && values["DISCORD_TOKEN_FILE"] != "" {
-		r.add(Error, Origin{Kind: FromEnvironment, Name: "DISCORD_TOKEN_FILE"}, "token_file",
-			"DISCORD_TOKEN is set too; which of the two is meant?")
-	}
-	known := make([]string, len(settings))
-	for i, row := range settings {
+	known := make([]string, len(l.table))
+	for i, row := range l.table {
 		known[i] = row.Env
-		if value := values[row.Env]; value != "" {
-			at := Origin{Kind: FromEnvironment, Name: row.Env}
-			// Files with variables have line ends of Windows, and byte order marks.
-			value = strings.TrimSpace(strings.TrimPrefix(value, "\ufeff"))
-			if q := quotedIn(value); q != "" && row.Key != "token" {
-				r.secrets.add(value)
-				r.secrets.add(strings.Trim(value, q))
-				r.add(Error, at, row.Key, "the value has quotes around it, which not every reader of .env files removes; write it without them")
-				continue
+		if value := values[row.oldEnv]; value != "" {
+			l.add(Warning, Origin{Kind: FromEnvironment, Name: row.oldEnv}, "", "is the old name of %s", row.Env)
+			if values[row.Env] == "" {
+				l.variable(row, row.oldEnv, value)
 			}
-			c.read(row, &node{at: at, kind: kindText, loose: true, text: value}, at, r)
 		}
+		l.variable(row, row.Env, values[row.Env])
+		delete(values, row.oldEnv)
 	}
-	var names []string
-	for name := range values {
-		if !slices.Contains(known, name) {
-			names = append(names, name)
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if slices.Contains(known, name) {
+			continue
 		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
 		at := Origin{Kind: FromEnvironment, Name: name}
 		if meant := suggestVariable(name, known); meant != "" {
-			r.add(Warning, at, "", "no setting of the gateway; did you mean %s?", meant)
+			l.add(Warning, at, "", "no setting of the gateway; did you mean %s?", meant)
 		} else if hasOurPrefix(name) {
-			r.add(Note, at, "", "no setting of the gateway")
+			l.add(Note, at, "", "no setting of the gateway")
 		}
 	}
 }
 
-// quotedIn returns the quotes that are around a value, or "".
-func quotedIn(value string) string {
-	for _, q := range []string{`"`, "'"} {
-		if len(value) >= 2 && strings.HasPrefix(value, q) && strings.HasSuffix(value, q) {
-			return q
-		}
+// variable puts a variable's value into the setting.
+func (l *loader) variable(row Setting, name, value string) {
+	at := Origin{Kind: FromEnvironment, Name: name}
+	// Files with variables have line ends of Windows, and byte order marks.
+	value = strings.TrimSpace(strings.TrimPrefix(value, "\ufeff"))
+	if quoted.MatchString(value) && row.Key != "token" {
+		l.secrets.add(value)
+		l.secrets.add(strings.Trim(value, value[:1]))
+		l.add(Error, at, row.Key, "the value has quotes around it, which not every reader of .env files removes; write it without them")
+		return
 	}
-	return ""
+	l.set(row, at, input{value: value, loose: true, at: at})
 }
 
-// linkVariable matches the variables with which Kubernetes and Docker tell of
-// other services: one named broker makes BROKER_PORT.
+// quoted matches a value with quotes around it.
+var quoted = regexp.MustCompile(`(?s)^(".*"|'.*')$`)
+
+// linkVariable matches the variables in which Kubernetes and Docker have the
+// addresses of other services: one named broker makes BROKER_PORT.
 var linkVariable = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_[0-9]+_(TCP|UDP)(_(ADDR|PORT|PROTO))?)?)$`)
 
-// hasOurPrefix reports whether the variable begins like one of ours and should
-// be ours.
+// ourPrefix matches the variables that should be ours.
+var ourPrefix = regexp.MustCompile(`^(DISCORD|BROKER|SHARD_STORE|PROMETHEUS|STDIO)_`)
+
 func hasOurPrefix(name string) bool {
-	for _, prefix := range []string{"DISCORD_", "BROKER_", "SHARD_STORE_", "PROMETHEUS_", "STDIO_"} {
-		if strings.HasPrefix(name, prefix) {
-			return !linkVariable.MatchString(name)
-		}
-	}
-	return false
+	return ourPrefix.MatchString(name) && !linkVariable.MatchString(name)
 }
 
 // suggestVariable returns the variable that was probably meant. One without a
@@ -311,7 +283,7 @@ func suggestVariable(name string, known []string) string {
 		return Nearest(name, known)
 	}
 	for _, k := range known {
-		if len(name) > 6 && distance(name, k, 2) < 2 {
+		if len(name) > 6 && edlib.OSADamerauLevenshteinDistance(name, k) < 2 {
 			return k
 		}
 	}

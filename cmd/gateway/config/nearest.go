@@ -5,45 +5,48 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"github.com/hbollon/go-edlib"
 )
 
 // Nearest returns the candidate that is nearest to the name, or "" if none is
 // near. Case, dots, dashes and underscores do not count.
 func Nearest(name string, candidates []string) string {
-	folded := fold(name)
+	words := split(name)
+	folded := strings.Join(words, "")
 	best, bestDistance := "", 2+len(folded)/5
 	for _, c := range candidates {
-		d := distance(folded, fold(c), bestDistance)
-		if d < bestDistance {
+		other := strings.Join(split(c), "")
+		if d := max(len(folded)-len(other), len(other)-len(folded)); d >= bestDistance {
+			continue
+		}
+		if d := edlib.OSADamerauLevenshteinDistance(folded, other); d < bestDistance {
 			best, bestDistance = c, d
 		}
 	}
 	if best != "" {
 		return best
 	}
-	// A word too many or too few, or another end.
-	words := split(name)
 	for _, c := range candidates {
-		cw := split(c)
-		few, many := cw, words
+		few, many := words, split(c)
+		short, long := folded, strings.Join(many, "")
 		if len(few) > len(many) {
 			few, many = many, few
 		}
-		if len(few) >= 2 && len(many) == len(few)+1 && subsequence(few, many) {
-			return c
-		}
-		short, long := fold(c), folded
 		if len(short) > len(long) {
 			short, long = long, short
 		}
-		if len(short) >= 4 && len(long)-len(short) <= 4 && strings.HasPrefix(long, short) {
+		switch {
+		case len(few) >= 2 && len(many) == len(few)+1 && subsequence(few, many), // a word too many or too few
+			len(short) >= 4 && len(long)-len(short) <= 4 && strings.HasPrefix(long, short), // another end
+			name != "" && strings.HasPrefix(c, name+"-"),
+			strings.HasSuffix(c, "."+name[strings.LastIndexByte(name, '.')+1:]): // in another table
 			return c
 		}
 	}
 	return ""
 }
 
-// didYouMean returns "; did you mean X?" for the nearest candidate, or "".
 func didYouMean(name string, candidates []string) string {
 	if n := Nearest(name, candidates); n != "" {
 		return "; did you mean " + n + "?"
@@ -51,18 +54,10 @@ func didYouMean(name string, candidates []string) string {
 	return ""
 }
 
-func isSeparator(c rune) bool { return c == '_' || c == '.' || c == '-' || c == ' ' }
-
-func fold(s string) string {
-	return strings.Map(func(c rune) rune {
-		if isSeparator(c) {
-			return -1
-		}
-		return c
-	}, strings.ToUpper(s))
+// split returns the words of a name in capitals.
+func split(s string) []string {
+	return strings.FieldsFunc(strings.ToUpper(s), func(c rune) bool { return strings.ContainsRune("_.- ", c) })
 }
-
-func split(s string) []string { return strings.FieldsFunc(strings.ToUpper(s), isSeparator) }
 
 func subsequence(few, many []string) bool {
 	for _, word := range few {
@@ -73,33 +68,4 @@ func subsequence(few, many []string) bool {
 		many = many[i+1:]
 	}
 	return true
-}
-
-// distance returns the number of letters to insert, remove, replace or swap
-// with a neighbour to make b of a; any number from limit on if it is not less.
-func distance(a, b string, limit int) int {
-	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
-		return limit
-	}
-	before := make([]int, len(b)+1) // the row above prev
-	prev := make([]int, len(b)+1)
-	row := make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(prev[j]+1, row[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, prev, row = prev, row, before
-	}
-	return prev[len(b)]
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -37,169 +38,128 @@ const (
 	activityCustom    = 4
 )
 
-var (
-	statuses     = []string{"online", "dnd", "idle", "invisible", "offline"}
-	presenceKeys = []string{"since", "activities", "status", "afk"}
-	activityKeys = []string{"name", "type", "url", "state"}
-)
-
 // maxPresence bounds the object in bytes, so that an Identify with it stays
 // below what Discord takes in one payload (4,096 bytes).
 const maxPresence = 3 << 10
 
-// presence returns a presence object as JSON with all four keys.
-func (in input) presence() ([]byte, bool) {
-	if in.loose {
-		n, err := parseJSON(in.at, in.text)
-		if err != nil {
-			in.errorf(`not JSON, such as {"status":"online"}: %s`, err)
-			return nil, false
+// presenceObject is a presence as JSON with all four keys.
+func presenceObject(to *[]byte) value {
+	return valueOf("table; JSON in the variable", to, presenceTOML, func(in input) []byte {
+		if in.loose {
+			var err error
+			if in.value, err = parseJSON(in.value.(string)); err != nil {
+				in.errorf(`not JSON, such as {"status":"online"}: %s`, err)
+				return nil
+			}
+			in.loose = false
 		}
-		in.node = n
-	}
-	if !in.want(`status = "online"`, kindTable) {
-		return nil, false
-	}
-	p := presence{Activities: []activity{}, Status: "online"}
-	ok := true
-	for _, e := range in.table {
-		v := in.child(e.value, "."+e.key)
-		switch e.key {
-		case "since":
-			if v.kind != kindNull {
-				since, good := v.number(0, math.MaxInt64)
-				p.Since, ok = &since, ok && good
-			}
-		case "status":
-			var good bool
-			if p.Status, good = v.oneOf(statuses...); p.Status == "offline" {
-				v.warnf("offline does nothing; invisible shows the bot as offline")
-			}
-			ok = ok && good
-		case "afk":
-			ok = v.want("false", kindBoolean) && ok
-			p.AFK = v.boolean
-		case "activities":
-			if v.kind == kindNull {
-				continue
-			}
-			list, good := v.values(`{name = "chess", type = 0}`)
-			ok = ok && good
-			for i, a := range list {
-				a.key += "[" + strconv.Itoa(i) + "]"
-				act, good := a.activity()
-				p.Activities, ok = append(p.Activities, act), ok && good
-			}
-		case "game":
-			v.warnf("game is the old form; it counts as an activity: write [[presence.activities]]")
-			if v.kind == kindNull {
-				continue
-			}
-			act, good := v.activity()
-			p.Activities, ok = append(p.Activities, act), ok && good
-		default:
-			in.child(&node{at: e.at}, "").errorf("unknown key %.60q%s", e.key, didYouMean(e.key, presenceKeys))
-			ok = false
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(in.presence()); err != nil {
+			panic("config: presence: " + err.Error()) // plain texts and numbers
 		}
-	}
-	if !ok {
-		return nil, false
-	}
-	object := p.json()
-	if len(object) > maxPresence {
-		in.errorf("has %d bytes as JSON, more than the %d that fit in an Identify", len(object), maxPresence)
-		return nil, false
-	}
-	return object, true
+		object := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+		if len(object) > maxPresence {
+			in.errorf("has %d bytes as JSON, more than the %d that fit in an Identify", len(object), maxPresence)
+		}
+		return object
+	})
 }
 
-func (p *presence) json() []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(p); err != nil {
-		panic("config: presence: " + err.Error()) // plain texts and numbers
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+func (in input) presence() *presence {
+	p := &presence{Activities: []activity{}, Status: "online"}
+	in.members(`status = "online"`, []string{"since", "activities", "status", "afk"}, "", map[string]func(input){
+		"since": func(in input) {
+			since := in.number(0, math.MaxInt64)
+			p.Since = &since
+		},
+		"activities": func(in input) {
+			for i, v := range in.list(`[{name = "chess", type = 0}]`) {
+				v.key += "[" + strconv.Itoa(i) + "]"
+				p.Activities = append(p.Activities, v.activity())
+			}
+		},
+		"game": func(in input) {
+			in.warnf("game is the old form; it counts as an activity: write [[presence.activities]]")
+			p.Activities = append(p.Activities, in.activity())
+		},
+		"status": oneOf(&p.Status, "online", "dnd", "idle", "invisible", "offline").then(func(in input) {
+			if p.Status == "offline" {
+				in.warnf("offline does nothing; invisible shows the bot as offline")
+			}
+		}).read,
+		"afk": func(in input) { p.AFK = want[bool](in, "false") },
+	})
+	return p
 }
 
-func (in input) activity() (activity, bool) {
-	var a activity
-	if !in.want(`{name = "chess", type = 0}`, kindTable) {
-		return a, false
-	}
-	ok := true
-	for _, e := range in.table {
-		v := in.child(e.value, "."+e.key)
-		good := true
-		switch {
-		case !slices.Contains(activityKeys, e.key):
-			in.child(&node{at: e.at}, "").errorf("unknown key %.60q; a bot can set %s%s",
-				e.key, strings.Join(activityKeys, ", "), didYouMean(e.key, activityKeys))
-			good = false
-		case v.kind == kindNull:
-		case e.key == "name":
-			a.Name, good = v.string(`"chess"`)
-		case e.key == "url":
-			a.URL, good = v.string(`"https://www.twitch.tv/discord"`)
-		case e.key == "state":
-			a.State, good = v.string(`"checkmate in two"`)
-		case v.kind == kindText:
-			var name string
-			name, good = v.oneOf(activityTypes...)
-			a.Type = slices.Index(activityTypes, name)
-		default:
-			var n int64
-			n, good = v.number(0, int64(len(activityTypes)-1))
-			a.Type = int(n)
-		}
-		ok = ok && good
-	}
-	if !ok {
-		return a, false
-	}
+func (in input) activity() (a activity) {
+	before := in.r.errors
+	in.members(`{name = "chess", type = 0}`, []string{"name", "type", "url", "state"}, "; a bot can set name, type, url, state", map[string]func(input){
+		"name":  text(&a.Name, "", "chess", nil).read,
+		"url":   text(&a.URL, "", "https://www.twitch.tv/discord", nil).read,
+		"state": text(&a.State, "", "checkmate in two", nil).read,
+		"type": func(in input) {
+			if kindOf(in.value) == kindText {
+				a.Type = in.index(activityTypes)
+			} else {
+				a.Type = int(in.number(0, int64(len(activityTypes)-1)))
+			}
+		},
+	})
 	switch {
+	case in.r.errors > before:
 	case a.Type == activityCustom && a.State == "":
 		in.errorf("a custom activity shows its state, which is missing")
-		return a, false
 	case a.Type == activityCustom && a.Name == "":
 		a.Name = "Custom Status" // required, and not shown
 	case a.Name == "":
 		in.errorf("name is missing")
-		return a, false
 	case a.Type == activityStreaming && a.URL == "":
 		in.warnf("without a url of Twitch or YouTube a streaming activity shows as playing")
 	case a.Type != activityStreaming && a.URL != "":
 		in.warnf("Discord takes url for a streaming activity only (type = 1)")
 	}
-	return a, true
+	return a
+}
+
+// members reads a table's members by key; null counts as not there. known are the keys to
+// hint at, and note is what to say of another one.
+func (in input) members(example string, known []string, note string, read map[string]func(input)) {
+	table := want[map[string]any](in, example)
+	for _, key := range slices.Sorted(maps.Keys(table)) {
+		if read[key] == nil {
+			in.r.add(Error, in.keyAt(key), in.key, "unknown key %.60q%s%s", key, note, didYouMean(key, known))
+		} else if table[key] != nil {
+			read[key](in.child(table[key], key, "."+key))
+		}
+	}
 }
 
 // presenceTOML writes a presence object as an inline table.
 func presenceTOML(object []byte) string {
+	if object == nil {
+		return ""
+	}
 	var p presence
 	if err := json.Unmarshal(object, &p); err != nil {
 		panic("config: presence: " + err.Error()) // our own JSON
 	}
-	var b strings.Builder
-	b.WriteByte('{')
+	since := ""
 	if p.Since != nil {
-		fmt.Fprintf(&b, "since = %d, ", *p.Since)
+		since = fmt.Sprintf("since = %d, ", *p.Since)
 	}
-	b.WriteString("activities = [")
-	for i, a := range p.Activities {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "{name = %s, type = %d", quote(a.Name), a.Type)
+	var activities []string
+	for _, a := range p.Activities {
+		text := fmt.Sprintf("{name = %s, type = %d", quote(a.Name), a.Type)
 		if a.URL != "" {
-			b.WriteString(", url = " + quote(a.URL))
+			text += ", url = " + quote(a.URL)
 		}
 		if a.State != "" {
-			b.WriteString(", state = " + quote(a.State))
+			text += ", state = " + quote(a.State)
 		}
-		b.WriteByte('}')
+		activities = append(activities, text+"}")
 	}
-	fmt.Fprintf(&b, "], status = %s, afk = %t}", quote(p.Status), p.AFK)
-	return b.String()
+	return fmt.Sprintf("{%sactivities = [%s], status = %s, afk = %t}", since, strings.Join(activities, ", "), quote(p.Status), p.AFK)
 }

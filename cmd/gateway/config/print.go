@@ -11,14 +11,14 @@ import (
 // Format returns the settings as a TOML document, each with where it comes
 // from; secrets are masked. What is not set is a comment.
 func (c *Config) Format() string {
-	width := 0
-	for _, s := range settings {
+	width, table := 0, c.settings()
+	for _, s := range table {
 		width = max(width, len(s.Key))
 	}
 	const valueWidth = 24
 	var b strings.Builder
-	for _, s := range settings {
-		origin, value := "default", s.show(c)
+	for _, s := range table {
+		origin, value := "default", s.show()
 		if o := c.origins[s.Key]; o.Kind != FromDefault {
 			origin = oneLine(o.String())
 			value = c.Token.Redact(value) // which may be in an address or a path
@@ -40,11 +40,11 @@ func (c *Config) Format() string {
 	return b.String()
 }
 
-// Markdown returns the table of all settings for the README.
+// Markdown returns the table of all settings for docs/settings.md.
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString("| in the file | variable | default | what it is |\n| --- | --- | --- | --- |\n")
-	for _, s := range settings {
+	for _, s := range Settings() {
 		value := s.Default
 		if strings.HasPrefix(value, `"`) || isDigits(value) {
 			value = "`" + value + "`"

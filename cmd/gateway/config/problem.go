@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // OriginKind is the kind of place that a setting comes from, in ascending
@@ -27,21 +28,18 @@ type Origin struct {
 	Line, Column int    // in the file, from 1; 0: the file as a whole
 }
 
-// String returns default, a file with line and column, environment NAME, or
-// flag -NAME.
 func (o Origin) String() string {
-	switch o.Kind {
-	case FromFile:
-		if o.Line == 0 {
-			return o.Name
-		}
-		return o.Name + ":" + strconv.Itoa(o.Line) + ":" + strconv.Itoa(o.Column)
-	case FromEnvironment:
+	switch {
+	case o.Kind == FromEnvironment:
 		return "environment " + o.Name
-	case FromFlag:
+	case o.Kind == FromFlag:
 		return "flag -" + o.Name
+	case o.Kind == FromDefault:
+		return "default"
+	case o.Line == 0:
+		return o.Name
 	}
-	return "default"
+	return fmt.Sprintf("%s:%d:%d", o.Name, o.Line, o.Column)
 }
 
 // Severity says what a Problem means for the start.
@@ -53,10 +51,9 @@ const (
 	Error                   // the gateway does not start
 )
 
-// String returns the word for the severity.
 func (s Severity) String() string { return [...]string{"note", "warning", "error"}[s] }
 
-// Problem is something to be told about the settings. No text of it holds a
+// Problem is something to report about the settings. No text of it holds a
 // secret.
 type Problem struct {
 	Severity Severity
@@ -65,8 +62,8 @@ type Problem struct {
 	Text     string // one line: what is wrong and what would be right
 }
 
-// String returns the problem as one line, in the form in which compilers tell
-// theirs: place, severity, key, text.
+// String returns the problem as one line, as compilers write theirs: place, severity,
+// key, text.
 func (p Problem) String() string {
 	line := p.Severity.String() + ": "
 	if p.Origin.Kind != FromDefault {
@@ -78,9 +75,8 @@ func (p Problem) String() string {
 	return line + p.Text
 }
 
-// Problems are what is to be told about the settings: those of the file in the
-// order of its lines, then the environment's, the flags', and those of
-// settings that do not fit together.
+// Problems are in the order of the file's lines, then the environment's, the flags', and
+// those of settings that do not fit together.
 type Problems []Problem
 
 // Failed reports whether an Error is among them.
@@ -91,29 +87,25 @@ func (ps Problems) Failed() bool {
 // report collects problems while settings are read.
 type report struct {
 	problems Problems
-	secrets  redactor
+	secrets  Secrets
+	errors   int
 	failed   map[string]bool // settings by key that have an error
 }
 
 func (r *report) add(s Severity, at Origin, key, format string, args ...any) {
 	r.problems = append(r.problems, Problem{Severity: s, Origin: at, Key: key, Text: fmt.Sprintf(format, args...)})
 	if s == Error {
+		r.errors++
 		r.failed[key] = true
 	}
 }
 
-// finish returns the problems in their order, without secrets and without
+// sorted returns the problems in their order, without secrets and without
 // anything that would break a line.
-func (r *report) finish() Problems {
-	rank := func(p Problem) int {
-		if p.Origin.Kind == FromDefault {
-			return int(FromFlag) + 1
-		}
-		return int(p.Origin.Kind)
-	}
+func (r *report) sorted() Problems {
 	slices.SortStableFunc(r.problems, func(a, b Problem) int {
 		return cmp.Or(
-			cmp.Compare(rank(a), rank(b)),
+			cmp.Compare(a.Origin.Kind-FromFile, b.Origin.Kind-FromFile), // FromDefault is the last
 			cmp.Compare(a.Origin.Line, b.Origin.Line),
 			cmp.Compare(a.Origin.Column, b.Origin.Column),
 		)
@@ -121,7 +113,7 @@ func (r *report) finish() Problems {
 	for i := range r.problems {
 		p := &r.problems[i]
 		for _, text := range []*string{&p.Origin.Name, &p.Key, &p.Text} {
-			*text = oneLine(r.secrets.redact(*text))
+			*text = oneLine(r.secrets.Redact(*text))
 		}
 	}
 	return r.problems
@@ -129,11 +121,9 @@ func (r *report) finish() Problems {
 
 // oneLine returns the text with escapes for what is not printable.
 func oneLine(text string) string {
-	for _, c := range text {
-		if !strconv.IsPrint(c) {
-			quoted := strconv.Quote(text)
-			return quoted[1 : len(quoted)-1]
-		}
+	if strings.ContainsFunc(text, func(c rune) bool { return !strconv.IsPrint(c) }) {
+		quoted := strconv.Quote(text)
+		return quoted[1 : len(quoted)-1]
 	}
 	return text
 }

@@ -5,22 +5,66 @@ package config
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strings"
 )
 
-// assignment matches a line of an .env, TOML or JSON file: a name, then = or a colon and a value.
-var assignment = regexp.MustCompile(`(?m)^[\s{]*(export\s+)?["']?[A-Za-z_][A-Za-z0-9_]*["']?\s*[=:]\s*\S`)
+const whereTokenIs = "on the page Bot of the developer portal"
 
-// placeholder matches what stands for a token until it is replaced.
-var placeholder = regexp.MustCompile(`^(\$\{?[A-Za-z_].*|<.*>|\{\{.*\}\}|%[A-Za-z_]+%)$`)
+// noTokens are shapes of what is no token, the first that matches counts.
+var noTokens = []struct {
+	shape *regexp.Regexp
+	is    string
+}{
+	{regexp.MustCompile(`^$`), "the token is empty"},
+	{regexp.MustCompile(`^\*+$`), "this is the mask that stands for a token, not a token"},
+	{regexp.MustCompile(`(?i)^Bearer( |$)`), "this is a Bearer token, which OAuth2 gives to an application; the bot's token is " + whereTokenIs},
+	// A line of an .env, TOML or JSON file: a name, then = or a colon and a value.
+	{regexp.MustCompile(`(?m)^[\s{]*(export\s+)?["']?[A-Za-z_][A-Za-z0-9_]*["']?\s*[=:]\s*\S`), "there is a name before the value, as in an .env file; write the token alone"},
+	{regexp.MustCompile(`^["']|["']$`), "the token has quotes around it; write it without them"},
+	{regexp.MustCompile(`^(\$\{?[A-Za-z_].*|<.*>|\{\{.*\}\}|%[A-Za-z_]+%)$`), "this stands for a token, and nothing has put the token in its place"},
+	{regexp.MustCompile(`[^!-~]`), "the token has white space, a line break or a letter that no token has in it"},
+}
+
+// botToken and tokenFile take each other's place: the later source counts.
+func botToken(c *Config) value {
+	shown := func(s Secret) string {
+		if c.tokenFile != "" {
+			return ""
+		}
+		return show(s)
+	}
+	return valueOf("text", &c.Token, shown, func(in input) Secret {
+		if s := want[string](in, `"the bot's token"`); s != "" {
+			return in.token(s)
+		}
+		return ""
+	}).then(func(input) {
+		c.tokenFile = ""
+		delete(c.origins, "token_file")
+	})
+}
+
+func tokenFile(c *Config) value {
+	return path(&c.tokenFile, "/run/secrets/token").then(func(in input) {
+		if at := c.origins["token"]; at.Kind == in.at.Kind {
+			other := "token"
+			if at.Kind == FromEnvironment {
+				other = at.Name
+			}
+			in.errorf("%s is set too; which of the two is meant?", other)
+		}
+		c.Token = ""
+		delete(c.origins, "token")
+	})
+}
 
 // token returns the token in a text. What is wrong with it is reported without it.
 func (in input) token(text string) Secret {
 	in.r.secrets.add(text)
 	text = strings.TrimSpace(strings.TrimPrefix(text, "\ufeff"))
 	in.r.secrets.add(text)
-	prefix, rest, _ := strings.Cut(text, " ")
-	if strings.EqualFold(prefix, "Bot") {
+	if prefix, rest, _ := strings.Cut(text, " "); strings.EqualFold(prefix, "Bot") {
 		text = strings.TrimSpace(rest)
 		in.r.secrets.add(text)
 	}
@@ -29,66 +73,57 @@ func (in input) token(text string) Secret {
 			in.r.secrets.add(word)
 		}
 	}
-	switch {
-	case text == "":
-		in.errorf("the token is empty")
-	case strings.Trim(text, "*") == "":
-		in.errorf("this is the mask that stands for a token, not a token")
-	case strings.EqualFold(prefix, "Bearer"):
-		in.errorf("this is a Bearer token, which OAuth2 gives to an application; the bot's token is %s", whereTokenIs)
-	case assignment.MatchString(text):
-		in.errorf("there is a name before the value, as in an .env file; write the token alone")
-	case strings.ContainsAny(text[:1], `"'`) || strings.ContainsAny(text[len(text)-1:], `"'`):
-		in.errorf("the token has quotes around it; write it without them")
-	case placeholder.MatchString(text):
-		in.errorf("this stands for a token, and nothing has put the token in its place")
-	case strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
-		in.errorf("the token has white space, a line break or a letter that no token has in it")
-	default:
-		return Secret(text)
+	for _, no := range noTokens {
+		if no.shape.MatchString(text) {
+			in.errorf("%s", no.is)
+			return ""
+		}
 	}
-	return ""
+	return Secret(text)
 }
-
-const whereTokenIs = "on the page Bot of the developer portal"
 
 // maxTokenFile bounds a file with a token in bytes.
 const maxTokenFile = 4 << 10
 
-func (c *Config) finishToken(r *report) {
-	if at := c.origins["token_file"]; c.tokenFile != "" && !r.failed["token_file"] {
-		content, err := readFile(c.tokenFile, maxTokenFile)
-		text, trouble := decodeText(content)
-		switch {
-		case err != nil:
-			r.add(Error, at, "token_file", "%s: %s", c.tokenFile, fileTrouble(err))
-		case trouble != "":
-			r.add(Error, at, "token_file", "%s: %s", c.tokenFile, trouble)
-		case len(bytes.TrimSpace(text)) == 0:
-			r.add(Error, at, "token_file", "%s: the file is empty", c.tokenFile)
-		default:
-			n := &node{at: at, kind: kindText}
-			c.Token = input{node: n, key: "token_file", r: r}.token(string(text))
+func (l *loader) validateToken() {
+	key := "token"
+	if l.tokenFile != "" {
+		key = "token_file"
+		if !l.failed[key] {
+			l.readToken()
 		}
 	}
-	at, key := c.origins["token"], "token"
-	if c.tokenFile != "" {
-		at, key = c.origins["token_file"], "token_file"
-	}
-	token := string(c.Token)
+	token := string(l.Token)
 	switch {
-	case r.failed["token"] || r.failed["token_file"]:
+	case l.failed["token"] || l.failed["token_file"]:
 	case token == "":
-		r.add(Error, Origin{}, "token", "missing; set DISCORD_TOKEN or DISCORD_TOKEN_FILE, or token in the file")
-	case c.API.Host == "discord.com" && c.Gateway.URL == "" && !isToken(token):
-		r.add(Error, at, key, "this cannot be a bot's token, which has three parts with dots between them; it is %s", whereTokenIs)
+		l.add(Error, Origin{}, "token", "missing; set DISCORD_TOKEN or DISCORD_TOKEN_FILE, or token in the file")
+	case l.API.Host == "discord.com" && l.Gateway.URL == "" && !isToken(token):
+		l.say(Error, key, "this cannot be a bot's token, which has three parts with dots between them; it is %s", whereTokenIs)
 	case isCommon(token):
-		r.add(Warning, at, key, "so short or common a word is not masked in the log, in which it stands for something else; choose another token")
+		l.say(Warning, key, "so short or common a word is not masked in the log, in which it stands for something else; choose another token")
 	}
+}
+
+// readToken reads the token in its file.
+func (l *loader) readToken() {
+	content, err := readFile(l.tokenFile, maxTokenFile)
+	text, trouble := decodeText(content)
+	switch {
+	case err != nil:
+		trouble = fileTrouble(err)
+	case trouble == "" && len(bytes.TrimSpace(text)) == 0:
+		trouble = "the file is empty"
+	}
+	if trouble != "" {
+		l.say(Error, "token_file", "%s: %s", l.tokenFile, trouble)
+		return
+	}
+	l.Token = input{key: "token_file", at: l.origins["token_file"], r: &l.report}.token(string(text))
 }
 
 // isToken reports whether Discord may have made the token.
 func isToken(token string) bool {
 	parts := strings.Split(token, ".")
-	return len(parts) == 3 && parts[0] != "" && parts[1] != "" && parts[2] != ""
+	return len(parts) == 3 && !slices.Contains(parts, "")
 }
