@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sluice/engine/failpoint"
+	"sluice/internal/failpoint"
 	"sluice/internal/proxy"
 	"sluice/sinks"
 	"sluice/wire"

@@ -19,7 +19,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"sluice/engine"
-	"sluice/engine/failpoint"
+	"sluice/internal/failpoint"
 )
 
 const (

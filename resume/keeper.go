@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"sluice/engine"
-	"sluice/engine/failpoint"
+	"sluice/internal/failpoint"
 	"sluice/sinks"
 	"sluice/wire"
 )

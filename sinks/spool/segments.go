@@ -15,7 +15,7 @@ import (
 	"strconv"
 	"strings"
 
-	"sluice/engine/failpoint"
+	"sluice/internal/failpoint"
 	"sluice/sinks"
 )
 
