@@ -12,8 +12,11 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/engine"
+	"sluice/internal/record"
+	"sluice/sinks"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -188,7 +191,7 @@ func FuzzParseFile(f *testing.F) {
 		var text []byte
 		for shard, c := range s.Checkpoints {
 			text = appendCheckpoint(text, shard, c)
-			if len(text) > (maxRecord+recordHead)*len(s.Checkpoints) {
+			if len(text) > (maxRecord+record.Head)*len(s.Checkpoints) {
 				t.Fatalf("a record of shard %d is too long", shard)
 			}
 		}
@@ -199,4 +202,21 @@ func FuzzParseFile(f *testing.F) {
 			t.Fatalf("written and read: %+v, %+v, want %+v", written, d, s)
 		}
 	})
+}
+
+// A file that an earlier version has left is read: its bytes are what is written today.
+func TestFileFormat(t *testing.T) {
+	const want = "sluice sessions 1\n" +
+		"\x00\x00\x00E\x9c\xe2\xb3S\x01\x03\xac\x02\x10\x81\x04\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\xfb\xbc\xd9\xf2\x9e4" +
+		"\a\x80\xbc\xd9\xf2\x9e4\x00\x00\asession\fwss://resume\x05older\atoo old\x00\x00" +
+		"\x00\x00\x00\nQ[v\x7f\x02\x03\xac\x02\xfb\xbc\xd9\xf2\x9e4" +
+		"\x00\x00\x00\x02\x02\x1cHT\x03\x04" +
+		"\x00\x00\x00\b9S\xc6 \x04\t\xfb\xbc\xd9\xf2\x9e4"
+	c := Checkpoint{Intents: 513, Bot: 1 << 63, At: time.UnixMilli(1_795_000_000_123)}
+	c.Session = engine.Session{ID: "session", ResumeURL: "wss://resume", Seq: 300, Shards: 16}
+	c.AddGap(sinks.Gap{Session: "older", Seq: 7, At: 1_795_000_000_000, Reason: "too old"})
+	b := appendAdvance(appendCheckpoint([]byte(magic), 3, c), 3, c)
+	if b = appendStarts(appendRemoval(b, 4), engine.Starts{Count: 9, Until: c.At}); string(b) != want {
+		t.Errorf("%q", b)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/internal/record"
 	"sluice/sinks"
 	"sluice/wire"
 )
@@ -165,7 +166,7 @@ func TestFileUnreadable(t *testing.T) {
 		{"an advance to a seq of 9e18", appendAdvance(before, 3, high), map[int]Checkpoint{4: good}},
 		{"an id with a space", appendCheckpoint(before, 3, checkpoint("a b", 7)), map[int]Checkpoint{4: good}},
 		{"an advance of what was refused", appendAdvance(appendCheckpoint(before, 3, long), 3, good), map[int]Checkpoint{4: good}},
-		{"a kind that is not known", endRecord(append(beginRecord(bytes.Clone(before), 9), 3), len(before)), map[int]Checkpoint{4: good}},
+		{"a kind that is not known", record.End(append(record.Begin(bytes.Clone(before)), 9, 3), len(before)), map[int]Checkpoint{4: good}},
 		{"starts that are damaged", appendNumbers(bytes.Clone(before), recordStarts, 1<<63, 5), map[int]Checkpoint{3: checkpoint("old", 5), 4: good}},
 		{"a flipped bit", append(bytes.Clone(before), flipped...), map[int]Checkpoint{3: checkpoint("old", 5), 4: good}},
 		// What began the session that goes on is lost: its seq is none of the one before.
