@@ -136,7 +136,7 @@ lint: ## gofmt, go vet, staticcheck
 
 # FILES and SKIP make a sample of it: of the code, and of the tests. No vet: what it refuses is
 # not noticed by a test. Gremlins runs with -failfast, and with the timeout of .gremlins.yaml.
-mutation: servers ## changes to the code that no test notices: PKG=./resume, FILES='keeper.go file.go', SKIP='TestCrash|TestSlow'
+mutation: servers ## changes to the code that no test notices: PKG=./resume, FILES='keeper.go valid.go', SKIP='TestCrash|TestSlow'
 	@set -e; for pkg in $(or $(PKG),./engine ./pool ./resume ./sinks ./wire); do \
 	  exclude='-E ^testdata/'; for f in $$(cd $$pkg && find . -name '*.go' ! -name '*_test.go' | cut -c3-); do \
 	    case " $(or $(FILES),$$f) " in *" $$f "*) ;; *) exclude="$$exclude -E ^$$f$$";; esac; done; \

@@ -44,16 +44,22 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger, started func
 	if err != nil {
 		return err
 	}
+	var checkpoints engine.Checkpoints
+	if keeper != nil {
+		checkpoints = keeper
+	}
 	var sink sinks.Sink
 	running := false
 	defer func() {
 		if running {
-			return // the engine closes the sink, and keeper.end the store
+			return // the engine closes the sink and the store
 		}
 		if sink != nil {
 			sink.Close()
 		}
-		keeper.Store.Close()
+		if keeper != nil {
+			keeper.Store.Close()
+		}
 	}()
 	broker, err := newSink(ctx, cfg, log)
 	var full atomic.Pointer[engine.Engine]
@@ -83,10 +89,9 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger, started func
 		IDs:             cfg.Shards.IDs,
 		Events:          eventSet(cfg.Events),
 		Sink:            sink,
-		Sessions:        keeper.sessions,
-		Hold:            keeper.hold(),
+		Checkpoints:     checkpoints,
+		CheckpointEvery: cfg.ShardStore.Interval,
 		Gaps:            cfg.Broker.Gaps,
-		Starts:          keeper.starts,
 		StartReserve:    cfg.Shards.IdentifyReserve,
 		QueueBytes:      cfg.Broker.Buffer,
 		ReadyTimeout:    cfg.ReadyTimeout,
@@ -125,7 +130,6 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger, started func
 		reading.Go(func() { readAMQP(ctx, broker.(*amqp.Sink), e) })
 	}
 	running = true
-	keeper.start(e)
 	go func() {
 		soon, stop := context.WithTimeout(ctx, startTimeout)
 		defer stop()
@@ -136,9 +140,6 @@ func run(ctx context.Context, cfg *config.Config, log *slog.Logger, started func
 	err = e.Run(ctx)
 	stopReading()
 	reading.Wait() // what has been sent is acknowledged
-	if e := keeper.end(e); e != nil {
-		log.Error("the last checkpoints are not stored", "error", e)
-	}
 	if stdio.IsClosedPipe(err) {
 		return errReaderGone
 	}

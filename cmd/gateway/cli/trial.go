@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"sluice/cmd/gateway/config"
-	"sluice/resume"
+	"sluice/resume/file"
 	"sluice/sinks/redis"
 )
 
@@ -46,7 +46,7 @@ func tryStart(ctx context.Context, cfg *config.Config, held string) error {
 	}
 	if cfg.ShardStore.Type == config.StoreFile {
 		dir := cfg.ShardStore.Directory
-		if pid, err := resume.Owner(dir); err == nil && pid != os.Getppid() {
+		if pid, err := file.Owner(dir); err == nil && pid != os.Getppid() {
 			return fmt.Errorf("shard_store.directory: process %d uses %s", pid, dir)
 		}
 		if err := tryDirectory(dir, 64<<10); err != nil {

@@ -1,6 +1,6 @@
 // This file encodes the records of the file.
 
-package resume
+package file
 
 import (
 	"encoding/binary"
@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"time"
 
-	"sluice/engine"
 	"sluice/internal/record"
+	"sluice/resume"
 	"sluice/wire"
 )
 
@@ -31,14 +31,11 @@ const (
 	recordStarts
 )
 
-// maxRecord bounds a record that is written; see check.
-const maxRecord = 4 << 10
-
-func appendCheckpoint(dst []byte, shard int, c Checkpoint) []byte {
+func appendCheckpoint(dst []byte, shard int, c resume.Checkpoint) []byte {
 	start := len(dst)
 	dst = append(record.Begin(dst), recordCheckpoint)
 	for _, n := range [...]uint64{
-		uint64(shard), uint64(c.Seq), uint64(c.Shards), uint64(c.Intents), c.Bot, millis(c.At),
+		uint64(shard), uint64(c.Seq), uint64(c.Shards), uint64(c.Intents), c.Bot, resume.Millis(c.At),
 		uint64(c.Gaps[0].Seq), uint64(c.Gaps[0].At), uint64(c.Gaps[1].Seq), uint64(c.Gaps[1].At),
 	} {
 		dst = binary.AppendUvarint(dst, n)
@@ -51,24 +48,16 @@ func appendCheckpoint(dst []byte, shard int, c Checkpoint) []byte {
 
 // appendAdvance appends a checkpoint that differs from the last of its shard in seq
 // and time alone.
-func appendAdvance(dst []byte, shard int, c Checkpoint) []byte {
-	return appendNumbers(dst, recordAdvance, uint64(shard), uint64(c.Seq), millis(c.At))
+func appendAdvance(dst []byte, shard int, c resume.Checkpoint) []byte {
+	return appendNumbers(dst, recordAdvance, uint64(shard), uint64(c.Seq), resume.Millis(c.At))
 }
 
 func appendRemoval(dst []byte, shard int) []byte {
 	return appendNumbers(dst, recordRemoval, uint64(shard))
 }
 
-func appendStarts(dst []byte, s engine.Starts) []byte {
-	return appendNumbers(dst, recordStarts, uint64(s.Count), millis(s.Until))
-}
-
-// millis returns a time as it is stored; 0 is the zero Time.
-func millis(t time.Time) uint64 {
-	if t.IsZero() {
-		return 0
-	}
-	return uint64(t.UnixMilli())
+func appendStarts(dst []byte, s resume.Starts) []byte {
+	return appendNumbers(dst, recordStarts, uint64(s.Count), resume.Millis(s.Until))
 }
 
 func appendNumbers(dst []byte, kind byte, numbers ...uint64) []byte {
@@ -96,8 +85,8 @@ const scanBudget = 64 << 20
 // record. A record that holds what cannot be stored costs its shard alone. Behind bytes that
 // were torn, or damaged later, the next record counts again; but for those that advance a
 // session, since what began it may be lost.
-func parseFile(b []byte) (s State, d damage) {
-	s.Checkpoints = make(map[int]Checkpoint)
+func parseFile(b []byte) (s resume.State, d damage) {
+	s.Checkpoints = make(map[int]resume.Checkpoint)
 	var begun map[int]bool // by a record behind the damage; nil: there is none
 	budget := scanBudget
 	for len(b) > 0 {
@@ -131,10 +120,10 @@ func parseFile(b []byte) (s State, d damage) {
 func nextRecord(b []byte, budget *int) int {
 	for i := 1; i < len(b); i++ {
 		if rest := b[i:]; len(rest) > record.Head && rest[0] == 0 && rest[1] == 0 && rest[record.Head] >= recordCheckpoint && rest[record.Head] <= recordStarts {
-			if *budget -= min(int(binary.BigEndian.Uint32(rest)), maxRecord); *budget < 0 {
+			if *budget -= min(int(binary.BigEndian.Uint32(rest)), resume.MaxSize); *budget < 0 {
 				break
 			}
-			if _, _, err := record.Next(rest, maxRecord); err == nil {
+			if _, _, err := record.Next(rest, resume.MaxSize); err == nil {
 				return i
 			}
 		}
@@ -143,12 +132,12 @@ func nextRecord(b []byte, budget *int) int {
 }
 
 // parseRecord applies a record to s. The error says why it is none that could be written.
-func parseRecord(s *State, body []byte) error {
+func parseRecord(s *resume.State, body []byte) error {
 	r := newFields(body)
 	switch body[0] {
 	case recordCheckpoint:
 		shard := r.count()
-		c := Checkpoint{Session: engine.Session{Seq: r.seq(), Shards: r.count()}, Intents: wire.Intents(r.Number()), Bot: r.Number(), At: r.time()}
+		c := resume.Checkpoint{Session: resume.Session{Seq: r.seq(), Shards: r.count()}, Intents: wire.Intents(r.Number()), Bot: r.Number(), At: r.time()}
 		for i := range c.Gaps {
 			c.Gaps[i].Seq, c.Gaps[i].At = r.seq(), r.seq()
 		}
@@ -159,11 +148,11 @@ func parseRecord(s *State, body []byte) error {
 		if !r.done() {
 			return fmt.Errorf("a field of the record of shard %d is damaged", shard)
 		}
-		c, err := check(shard, c)
+		c, err := resume.Check(shard, c)
 		if err != nil {
 			return fmt.Errorf("shard %d: %w", shard, err)
 		}
-		if c.empty() {
+		if c.Empty() {
 			return fmt.Errorf("shard %d has a record of nothing", shard)
 		}
 		s.Checkpoints[shard] = c
@@ -174,7 +163,7 @@ func parseRecord(s *State, body []byte) error {
 		}
 		if c, ok := s.Checkpoints[shard]; ok {
 			c.Seq, c.At = seq, at
-			c, err := check(shard, c)
+			c, err := resume.Check(shard, c)
 			if err != nil {
 				return fmt.Errorf("shard %d: %w", shard, err)
 			}
@@ -187,11 +176,11 @@ func parseRecord(s *State, body []byte) error {
 		}
 		delete(s.Checkpoints, shard)
 	case recordStarts:
-		starts := engine.Starts{Count: r.count(), Until: r.time()}
+		starts := resume.Starts{Count: r.count(), Until: r.time()}
 		if !r.done() {
 			return errors.New("the count of session starts is damaged")
 		}
-		if err := checkStarts(starts); err != nil {
+		if err := starts.Check(); err != nil {
 			return err
 		}
 		s.Starts = starts
