@@ -11,10 +11,10 @@ type session struct {
 	began     int64 // see Event.Began
 
 	// Written by the reader: an event is queued before seq says that it was received.
-	seq    atomic.Int64 // last dispatch that was handed on or filtered out
-	queued atomic.Int64 // last dispatch that was handed on
+	seq    atomic.Int64 // last dispatch that was queued or filtered out
+	queued atomic.Int64 // last dispatch that was queued
 
-	seen      bool        // something may have been handed on; owned by the reader
+	seen      bool        // something may have been published; owned by the reader
 	persisted atomic.Bool // Options.Checkpoints has it, or does not take it
 
 	// Written by the lane.

@@ -35,9 +35,9 @@ type Keeper struct {
 	starts   Starts
 
 	saved   State          // what the store has
-	failing time.Time      // since when it takes nothing; zero: it does
+	failing time.Time      // since when it is unavailable; zero: it is not
 	tried   time.Time      // when it was last asked to
-	logged  time.Time      // when it was last logged that it takes nothing
+	logged  time.Time      // when it was last logged that it is
 	refused map[int]string // the sessions that cannot be stored, by shard
 }
 
@@ -68,7 +68,7 @@ func (k *Keeper) Load(ctx context.Context) error {
 			return nil
 		case !logged:
 			logged = true
-			k.Log.Warn("the stored sessions cannot be loaded; they are waited for", "error", err, "at_most", LoadTimeout)
+			k.Log.Warn("the stored sessions cannot be loaded; waiting for the store", "error", err, "at_most", LoadTimeout)
 		}
 		select {
 		case <-time.After(time.Second / 2):
@@ -118,7 +118,7 @@ func (k *Keeper) load(ctx context.Context) error {
 
 const otherBot = "another token or server"
 
-// discards returns why the session of a checkpoint is not resumed.
+// discards returns why the session of a checkpoint is not resumed; "": it is.
 func (k *Keeper) discards(c Checkpoint) (reason string) {
 	switch {
 	case c.Bot != 0 && c.Bot != k.Bot && c.Bot != k.OldBot:
@@ -187,14 +187,14 @@ func (k *Keeper) save(ctx context.Context, snapshots iter.Seq2[int, Session], st
 	failpoint.Hit("store")
 	err := k.Store.Save(ctx, changes)
 	if errors.Is(err, ErrLost) && !all {
-		k.Log.Warn("stored sessions are missing in the store: all are stored again", "error", err)
+		k.Log.Warn("stored sessions are missing in the store; all are persisted again", "error", err)
 		return k.save(ctx, snapshots, starts, true)
 	}
 	if err != nil {
 		if k.failing.IsZero() {
 			k.failing = now
 		}
-		if now.Sub(k.logged) >= time.Minute && ctx.Err() == nil { // or it was called off, and comes again
+		if now.Sub(k.logged) >= time.Minute && ctx.Err() == nil { // or it was cancelled, and is tried again
 			k.logged = now
 			k.Log.Warn("the sessions cannot be persisted: after a crash, events since then are redelivered or lost", "error", err, "since", k.failing.Format(time.RFC3339))
 		}
@@ -221,7 +221,7 @@ func (k *Keeper) storable(shard int, s Session) Session {
 			k.refused = make(map[int]string)
 		}
 		k.refused[shard] = s.ID
-		k.Log.Warn("a session cannot be stored: the next process can't resume it", "shard", shard, "session", s.ID[:min(len(s.ID), 64)], "error", err)
+		k.Log.Warn("a session cannot be persisted: the next process cannot resume it", "shard", shard, "session", s.ID[:min(len(s.ID), 64)], "error", err)
 	}
 	return c.Session
 }

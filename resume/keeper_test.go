@@ -295,7 +295,7 @@ func TestKeeperRefuses(t *testing.T) {
 		if got := save(long); !maps.Equal(got, map[int]resume.Session{1: other}) {
 			t.Errorf("stored %+v", got)
 		}
-		if n := strings.Count(log.String(), "cannot be stored"); n != 1 || len(log.String()) > 1_000 {
+		if n := strings.Count(log.String(), "cannot be persisted"); n != 1 || len(log.String()) > 1_000 {
 			t.Errorf("logged %d times in %d bytes: %q", n, log.Len(), log.String()[:min(log.Len(), 1_000)])
 		}
 		if store.saves.Load() != saves+1 {

@@ -101,7 +101,7 @@ func TestStoreIsWaitedFor(t *testing.T) {
 		logged   string
 	}{
 		{"there", 0, refused, 0, 1, ""},
-		{"back", resume.LoadTimeout - time.Second, refused, resume.LoadTimeout, 1, "waited for"},
+		{"back", resume.LoadTimeout - time.Second, refused, resume.LoadTimeout, 1, "waiting for the store"},
 		{"away", time.Hour, refused, resume.LoadTimeout + time.Second, 0, "all shards identify"},
 		{"a mistake", time.Hour, mistake, 0, 0, ""},
 	} {
@@ -124,7 +124,7 @@ func TestStoreIsWaitedFor(t *testing.T) {
 			if len(sessions(k)) != tt.sessions || !strings.Contains(text.String(), tt.logged) || tt.logged == "" && text.Len() > 0 {
 				t.Errorf("%s: %v, logged %q", tt.name, sessions(k), &text)
 			}
-			if n := strings.Count(text.String(), "waited for"); n > 1 {
+			if n := strings.Count(text.String(), "waiting for the store"); n > 1 {
 				t.Errorf("%s: logged %d times", tt.name, n)
 			}
 		})

@@ -53,14 +53,14 @@ var ErrLost = errors.New("the store has lost checkpoints")
 // CheckEvery is how often a store is asked for what it should have, at least.
 const CheckEvery = 5 * time.Second
 
-// Fingerprint returns what tells the sessions of one token from those of another. It
+// Fingerprint returns what distinguishes the sessions of one token from those of another. It
 // says nothing about the token, which has 200 bits that nobody can guess.
 func Fingerprint(token string) uint64 {
 	sum := sha256.Sum256([]byte("sluice session of " + token))
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// FingerprintAt returns what tells the sessions of one token at one server, named by its host,
+// FingerprintAt returns what distinguishes the sessions of one token at one server, named by its host,
 // from those of another token or server.
 func FingerprintAt(token, host string) uint64 { return Fingerprint(token + " at " + host) }
 

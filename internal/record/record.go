@@ -1,5 +1,5 @@
-// Package record frames the records of files, so that what a crash or a bad disk leaves is told
-// from what was written. A record is
+// Package record frames the records of files, so that what was written whole can be distinguished
+// from what a crash or a bad disk leaves. A record is
 //
 //	4 bytes   length of the body, big-endian
 //	4 bytes   CRC-32C of the body

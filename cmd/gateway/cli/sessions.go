@@ -88,14 +88,14 @@ func listSessions(w io.Writer, state resume.State, bot, oldBot uint64) {
 		case c.Bot != bot && c.Bot != oldBot:
 			note = "of another token or server"
 		case c.Gaps[0].Session != "":
-			note = "the end of " + maskSession(c.Gaps[0].Session) + " is to be told"
+			note = "the end of " + maskSession(c.Gaps[0].Session) + " is to be reported"
 		}
 		fmt.Fprintf(table, "%d\t%s\t%s\t%d\t%s\t%s\n", shard, of, maskSession(c.ID), c.Seq, age, note)
 	}
 	table.Flush()
 }
 
-// maskSession leaves of a session's id what tells it from others: with the token, the whole
+// maskSession leaves of a session's id what distinguishes it from others: with the token, the whole
 // would let somebody resume it.
 func maskSession(id string) string { return id[:min(4, len(id))] + "…" }
 

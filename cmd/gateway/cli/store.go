@@ -34,7 +34,7 @@ func newKeeper(ctx context.Context, cfg *config.Config, log *slog.Logger) (*resu
 	return k, nil
 }
 
-// sessionsOf returns what tells the sessions of the settings' bot and server from others.
+// sessionsOf returns what distinguishes the sessions of the settings' bot and server from others.
 func sessionsOf(cfg *config.Config) uint64 {
 	return resume.FingerprintAt(cfg.Token.Reveal(), cfg.ServerHost())
 }

@@ -56,7 +56,7 @@ func TestStoreIsWaitedFor(t *testing.T) {
 		logged  string
 	}{
 		{"there", onRedis, 0, refused, 0, true, "", ""},
-		{"back", onRedis, resume.LoadTimeout - time.Second, refused, resume.LoadTimeout, true, "", "waited for"},
+		{"back", onRedis, resume.LoadTimeout - time.Second, refused, resume.LoadTimeout, true, "", "waiting for the store"},
 		{"away", onRedis, time.Hour, refused, resume.LoadTimeout + time.Second, false, "", "all shards identify"},
 		{"a file", []string{"SHARD_STORE_TYPE=file"}, time.Hour, refused, 0, false, "shard_store.directory: connection refused", ""},
 		{"a mistake", onRedis, time.Hour, &redis.ConfigError{Setting: "redis.urls", Err: refused}, 0, false, "resume: ", ""},
@@ -80,7 +80,7 @@ func TestStoreIsWaitedFor(t *testing.T) {
 			if (k.Session(0).ID != "") != tt.resumed || !strings.Contains(text.String(), tt.logged) || tt.logged == "" && text.Len() > 0 {
 				t.Errorf("%s: %v, logged %q", tt.name, k.Session(0), &text)
 			}
-			if n := strings.Count(text.String(), "waited for"); n > 1 {
+			if n := strings.Count(text.String(), "waiting for the store"); n > 1 {
 				t.Errorf("%s: logged %d times", tt.name, n)
 			}
 		})
