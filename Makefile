@@ -63,7 +63,7 @@ breaks: servers ## break the product in small ways: does a test notice each? BRE
 	@$(GO) run ./bench/breaks $(BREAKS)
 
 poison: servers ## the tests of what uses pooled buffers, with released ones overwritten
-	$(GO) test -tags poison ./engine ./pool ./wire/... ./bench ./bench/sim ./sinks/stdio
+	$(GO) test -tags poison ./engine ./internal/zstd ./pool ./wire ./bench ./bench/sim ./sinks/stdio
 
 race: servers ## every test, RACES=3 times under the race detector
 	$(GO) test -race -count=$(RACES) -timeout 60m ./...
@@ -136,8 +136,8 @@ lint: ## gofmt, go vet, staticcheck
 
 # FILES and SKIP make a sample of it: of the code, and of the tests. No vet: what it refuses is
 # not noticed by a test. Gremlins runs with -failfast, and with the timeout of .gremlins.yaml.
-mutation: servers ## changes to the code that no test notices: PKG=./resume, FILES='keeper.go file.go', SKIP='TestCrash|TestSlow'
-	@set -e; for pkg in $(or $(PKG),./engine ./pool ./resume ./sinks ./wire); do \
+mutation: servers ## changes to the code that no test notices: PKG=./resume, FILES='keeper.go valid.go', SKIP='TestCrash|TestSlow'
+	@set -e; for pkg in $(or $(PKG),./engine ./internal/record ./internal/zstd ./pool ./resume ./sinks ./wire); do \
 	  exclude='-E ^testdata/'; for f in $$(cd $$pkg && find . -name '*.go' ! -name '*_test.go' | cut -c3-); do \
 	    case " $(or $(FILES),$$f) " in *" $$f "*) ;; *) exclude="$$exclude -E ^$$f$$";; esac; done; \
 	  echo "$$pkg"; GOFLAGS='-count=1 -vet=off -short$(if $(SKIP), -skip=$(SKIP))' nice -n 19 \

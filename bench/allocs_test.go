@@ -20,7 +20,6 @@ import (
 	"net"
 	"net/http/httptest"
 	"runtime"
-	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +28,7 @@ import (
 
 	"sluice/engine"
 	"sluice/resume"
+	"sluice/resume/file"
 	"sluice/sinks"
 	"sluice/sinks/stdio"
 	"sluice/wire"
@@ -127,16 +127,16 @@ func TestAllocs(t *testing.T) {
 
 // With checkpoints an event costs no allocation either; a checkpoint does, here every 5 ms.
 func TestCheckpointAllocs(t *testing.T) {
-	store, err := resume.OpenFile(t.TempDir(), slog.New(slog.DiscardHandler))
+	dir := t.TempDir()
+	store, err := file.Open(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
 	if n := allocs(t, engine.ReaderGoroutine, false, wire.CompressionZstd, stdio.NewSink(io.Discard, stdio.JSON), store); n > 0 {
 		t.Errorf("%v allocations for an event, 0 allowed", n)
 	}
 	// READY is event 1; AllocsPerRun runs its function once more.
-	if s, err := store.Load(t.Context()); err != nil || s.Checkpoints[0].Seq != 1+warm+runs+1 {
+	if s, err := file.Read(dir); err != nil || s.Checkpoints[0].Seq != 1+warm+runs+1 {
 		t.Errorf("stored %+v, %v", s, err)
 	}
 }
@@ -147,8 +147,6 @@ type path struct {
 	t     *testing.T
 	stop  func()
 	ended chan error
-	kept  sync.WaitGroup // the checkpoints
-	save  func() error   // the last of them; nil: there is no store
 	next  int
 }
 
@@ -170,16 +168,12 @@ func startPath(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compr
 		config.RootCAs.AddCert(test.Certificate())
 		l = tls.NewListener(l, &tls.Config{Certificates: test.TLS.Certificates})
 	}
-	keeper := resume.Keeper{Store: store, Every: 5 * time.Millisecond, Log: slog.New(slog.DiscardHandler)}
-	var hold func()
+	var checkpoints engine.Checkpoints
 	if store != nil {
-		if _, _, err := keeper.Load(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		hold = keeper.Wake
+		checkpoints = &resume.Keeper{Store: store, Log: slog.New(slog.DiscardHandler)}
 	}
 	e, err := engine.New(engine.Options{
-		Hold: hold, Token: "t", GatewayURL: scheme + "://" + l.Addr().String(), Shards: 1, Compression: c, TLS: config,
+		Checkpoints: checkpoints, CheckpointEvery: 5 * time.Millisecond, Token: "t", GatewayURL: scheme + "://" + l.Addr().String(), Shards: 1, Compression: c, TLS: config,
 		Sink: sink, Reader: reader, QueueBytes: 1 << 20,
 		Pace: time.Millisecond, // each event waits for it
 	})
@@ -189,10 +183,6 @@ func startPath(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compr
 	ctx, stop := context.WithCancel(t.Context())
 	p := &path{t: t, stop: stop, ended: make(chan error, 1)}
 	go func() { p.ended <- e.Run(ctx) }()
-	if store != nil {
-		p.kept.Go(func() { keeper.Run(ctx, e) })
-		p.save = func() error { return keeper.Save(context.Background(), e) }
-	}
 	conn, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -228,13 +218,6 @@ func (p *path) event() []byte {
 func (p *path) end() {
 	p.stop()
 	if err := <-p.ended; err != nil {
-		p.t.Error(err)
-	}
-	p.kept.Wait()
-	if p.save == nil {
-		return
-	}
-	if err := p.save(); err != nil {
 		p.t.Error(err)
 	}
 }

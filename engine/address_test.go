@@ -15,6 +15,7 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
+	"sluice/resume"
 	"sluice/wire"
 )
 
@@ -46,7 +47,7 @@ func TestResumeURLRefused(t *testing.T) {
 			s := sessions[0]
 			s.ResumeURL = address
 			sessions[0] = s
-			w.start(engine.Options{GatewayHosts: hosts, Sessions: sessions})
+			w.start(engine.Options{GatewayHosts: hosts, Checkpoints: keep(sessions)})
 			w.wait("resume", func() bool { return w.engine.Stats().Resumes == 1 })
 			if s := w.sessions()[0]; s.ResumeURL != "" {
 				t.Errorf("%d: %.50q is kept", i, s.ResumeURL)
@@ -125,7 +126,7 @@ func TestGatewayBotAddressInClear(t *testing.T) {
 func TestNoAPI(t *testing.T) {
 	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 		w := newWorld(t, reader, sim.Options{Shards: 1}, engine.Options{
-			GatewayURL: "ws://gateway:80", Shards: 1, Starts: engine.Starts{Count: 995, Until: time.Now().Add(70 * time.Minute)},
+			GatewayURL: "ws://gateway:80", Shards: 1, Checkpoints: &checkpoints{starts: resume.Starts{Count: 995, Until: time.Now().Add(70 * time.Minute)}},
 		})
 		w.ready(1)
 		w.srv.SetResumeHost(sim.GateRefuse)

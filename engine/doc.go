@@ -37,6 +37,6 @@
 //     64 KiB; what has not arrived whole counts against one budget for all shards, large messages
 //     are inflated in turns (wire.Bounds), and a reader looks at the clock between messages.
 //   - No wait is silent or for ever: watch.go, and warn in it, log them.
-//   - No event of a session is handed on before the session is stored (hold.go),
-//     and the end of one is told, and stored until it is told (gap.go).
+//   - No event of a session is published before the session is persisted (hold.go, checkpoints.go),
+//     and the end of one is reported, and persisted until it is reported (gap.go).
 package engine

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"net/url"
 	"runtime"
 	"slices"
@@ -14,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sluice/engine/failpoint"
+	"sluice/internal/failpoint"
 	"sluice/internal/proxy"
 	"sluice/sinks"
 	"sluice/wire"
@@ -59,12 +58,22 @@ func New(o Options) (*Engine, error) {
 
 // Run connects the shards and hands their events to the sink until ctx is done
 // or a failure ends it. It then closes the connections so that the sessions
-// live on, lets the sink take what has been received, closes the sink and returns: nil after ctx was done, a *FatalError for an
+// live on, lets the sink take what has been received, closes the sink, has the last snapshots
+// persisted and returns: nil after ctx was done, a *FatalError for an
 // answer of Discord that trying again cannot mend, the sink's error, or ErrDrain
 // if the sink did not take everything within Options.ShutdownTimeout, in which
 // case it is not closed. Run is called once.
 func (e *Engine) Run(ctx context.Context) (err error) {
 	defer close(e.ended)
+	var keeping *saver
+	if e.opts.Checkpoints != nil {
+		keeping = newSaver(e.opts.Checkpoints)
+		defer func() {
+			if err := keeping.close(); err != nil {
+				e.opts.Log.Error("the last snapshots of the sessions are not persisted", "error", err)
+			}
+		}()
+	}
 	var info wire.GatewayBot
 	var u *url.URL
 	var fatal atomic.Pointer[FatalError] // the first
@@ -103,6 +112,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		reader:   reader,
 		identify: newIdentifyQueue(min(info.Limit.MaxConcurrency, count)),
 		gateway:  &gatewayAddress{main: u},
+		saver:    keeping,
 		fail: func(err error) {
 			var f *FatalError
 			if errors.As(err, &f) {
@@ -130,7 +140,10 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		e.opts.Log.Warn("no session starts are left today; shards that must identify wait",
 			"until", until.Format(time.RFC3339), "reserve", e.opts.StartReserve)
 	}
-	env.identify.starts, env.identify.reserve = e.opts.Starts, e.opts.StartReserve
+	env.identify.reserve = e.opts.StartReserve
+	if keeping != nil {
+		env.identify.starts = e.opts.Checkpoints.Starts()
+	}
 	if e.opts.API != nil {
 		ask := func() { asking.Go(func() { e.refreshGateway(dialing, env) }) }
 		env.gateway.ask, env.identify.onReset = ask, ask
@@ -166,6 +179,9 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	}()
 	asking.Go(func() { e.watch(dialing, f) })
 	e.running.Store(f)
+	if keeping != nil {
+		keeping.run(f, e.opts.CheckpointEvery)
+	}
 	close(e.started)
 
 	select {
@@ -314,33 +330,6 @@ func (e *Engine) Shards(ctx context.Context) (count int, ids []int, err error) {
 		ids = append(ids, s.id)
 	}
 	return f.env.shards, ids, nil
-}
-
-// Sessions returns the shards and what would resume each of them now, in ascending
-// order of the shards: up to the last event that the sink has acknowledged. The
-// zero Session is that of a shard that has none. It waits for nothing; before Run has
-// learnt of its shards there are none.
-func (e *Engine) Sessions() iter.Seq2[int, Session] {
-	return func(yield func(int, Session) bool) {
-		f := e.running.Load()
-		if f == nil {
-			return
-		}
-		for _, s := range f.shards {
-			if !yield(s.id, s.stored()) {
-				return
-			}
-		}
-	}
-}
-
-// Starts returns how many Identifies were sent, those of Options.Starts included; the zero
-// value before Run has learnt of its shards.
-func (e *Engine) Starts() Starts {
-	if f := e.running.Load(); f != nil {
-		return f.env.identify.used()
-	}
-	return Starts{}
 }
 
 // Full reports whether the events that wait for the sink have reached Options.QueueBytes, so

@@ -416,7 +416,7 @@ func TestStoredSessions(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(10 * time.Second)
-				w.start(engine.Options{Sessions: w.sessions(), Shards: shards})
+				w.start(engine.Options{Checkpoints: keep(w.sessions()), Shards: shards})
 				w.ready(shards)
 				w.srv.Silence()
 				if shards == 2 {

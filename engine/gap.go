@@ -9,7 +9,7 @@ import (
 )
 
 // gap is a Gap of a shard, on its way to the sink. It is told of before the first event of
-// whatever follows, and stored until the sink has it.
+// whatever follows, and persisted until the sink has it.
 type gap struct {
 	sinks.Gap
 	of   *session // that has ended; nil: it was in the store
@@ -20,14 +20,14 @@ type gap struct {
 // acknowledged reports whether the sink has the gap. Any goroutine may call it.
 func (g *gap) acknowledged() bool { return g.end.acked.Load() >= 0 }
 
-// stored returns the gap as it is stored: it begins where the sink stands. Any goroutine may
+// snapshot returns the gap as it is persisted: it begins where the sink stands. Any goroutine may
 // call it.
-func (g *gap) stored() sinks.Gap {
-	st := g.Gap
+func (g *gap) snapshot() sinks.Gap {
+	now := g.Gap
 	if g.of != nil {
-		st.Seq = g.of.checkpoint()
+		now.Seq = g.of.checkpoint()
 	}
-	return st
+	return now
 }
 
 // lose notes that a session, of if it is not one of the store's, has ended without a successor.

@@ -10,6 +10,7 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
+	"sluice/resume"
 	"sluice/sinks"
 	"sluice/wire"
 )
@@ -21,7 +22,7 @@ type toldGap struct {
 }
 
 // wantGap checks that gap i was told of just before the READY that follows it.
-func (w *world) wantGap(i int, lost engine.Session, reason string) {
+func (w *world) wantGap(i int, lost resume.Session, reason string) {
 	w.t.Helper()
 	w.sink.mu.Lock()
 	defer w.sink.mu.Unlock()
@@ -102,7 +103,7 @@ func TestBegan(t *testing.T) {
 		}
 		stored := w.sessions()
 		w.sink = new(recorder)
-		w.start(engine.Options{Gaps: true, Sessions: stored})
+		w.start(engine.Options{Gaps: true, Checkpoints: keep(stored)})
 		w.wait("a resume", func() bool { return w.sink.count("RESUMED") == 1 })
 		w.sink.mu.Lock()
 		if began, ok := w.sink.began[second.ID]; !ok || began != 0 {
@@ -135,7 +136,7 @@ func TestGapIsStored(t *testing.T) {
 		first := w.sessions()[0]
 		gate := make(chan struct{})
 		w.sink.hold(gate)
-		var second engine.Session
+		var second resume.Session
 		for n := range 2 { // before the second, the sink has not had the first
 			second = w.sessions()[0]
 			w.srv.Do(0, sim.Action{Kind: sim.InvalidSession})
@@ -151,7 +152,7 @@ func TestGapIsStored(t *testing.T) {
 		}
 		stored := w.sessions()
 		w.sink = new(recorder)
-		w.start(engine.Options{Gaps: true, Sessions: stored})
+		w.start(engine.Options{Gaps: true, Checkpoints: keep(stored)})
 		w.ready(2)
 		w.wait("the gap", func() bool { return w.sink.count("RESUMED") == 2 })
 		w.wantSummary(4, 2)
@@ -171,16 +172,16 @@ func TestGapIsStored(t *testing.T) {
 func TestGapAtStart(t *testing.T) {
 	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 		ours := sinks.Gap{Session: "older", Seq: 7, At: time.Now().UnixMilli(), Reason: "too old"}
-		w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 2}, engine.Options{Gaps: true, Shards: 2, Sessions: map[int]engine.Session{
+		w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 2}, engine.Options{Gaps: true, Shards: 2, Checkpoints: keep(map[int]resume.Session{
 			0: {ID: "other", Seq: 3, Shards: 4},
 			1: {Gaps: [2]sinks.Gap{ours}},
-		}})
+		})})
 		w.ready(2)
 		w.wait("the events", func() bool { return w.sink.count("READY") == 2 })
 		for i, g := range w.sink.gaps {
-			want, reason := engine.Session{ID: "other", Seq: 3}, "the shard count was changed"
+			want, reason := resume.Session{ID: "other", Seq: 3}, "the shard count was changed"
 			if g.session == "older" {
-				want, reason = engine.Session{ID: "older", Seq: 7}, "too old"
+				want, reason = resume.Session{ID: "older", Seq: 7}, "too old"
 			}
 			w.wantGap(i, want, reason)
 		}

@@ -1,4 +1,4 @@
-// This file keeps a new session's events back until the session is stored: bots must not see
+// This file keeps a new session's events back until the session is persisted: bots must not see
 // events of one that a crash would make forgotten, and whose rest they would miss in silence.
 
 package engine
@@ -10,14 +10,14 @@ import (
 	"sluice/wire"
 )
 
-// holdTimeout bounds how long a store may keep events back.
+// holdTimeout bounds how long Options.Checkpoints may keep events back.
 const holdTimeout = 10 * time.Second
 
-// hold keeps an event back, the first of a session that is not stored yet, and pauses the
-// shard. It returns false, and does nothing, if the session has been stored meanwhile.
+// hold keeps an event back, the first of a session that is not persisted yet, and pauses the
+// shard. It returns false, and does nothing, if the session has been persisted meanwhile.
 func (s *shard) hold(now time.Time, e *wire.Envelope) bool {
-	if s.session.stored.Load() {
-		s.unstored = false
+	if s.session.persisted.Load() {
+		s.unpersisted = false
 		return false
 	}
 	if len(e.Data) > keptScratch {
@@ -30,19 +30,19 @@ func (s *shard) hold(now time.Time, e *wire.Envelope) bool {
 	held.Type, held.Data = bytes.Clone(e.Type), bytes.Clone(e.Data)
 	s.held, s.holdBy = &held, now.Add(holdTimeout)
 	s.paused, s.beat.excused = true, true
-	s.env.opts.Hold()
+	s.env.saver.want()
 	return true
 }
 
 // goOn ends the pause of a shard for which there may be room again, or whose session may be
-// stored.
+// persisted.
 func (s *shard) goOn(now time.Time, mail uint32) {
 	room := mail&mailRoom != 0
-	if s.unstored && s.held != nil {
-		if !s.session.stored.Load() && now.Before(s.holdBy) {
+	if s.unpersisted && s.held != nil {
+		if !s.session.persisted.Load() && now.Before(s.holdBy) {
 			return
 		}
-		s.unstored, s.holdBy = false, time.Time{}
+		s.unpersisted, s.holdBy = false, time.Time{}
 		room = !s.outlet.full(s) // or mailRoom comes
 	}
 	if !room {
@@ -57,23 +57,10 @@ func (s *shard) goOn(now time.Time, mail uint32) {
 	s.received(now)
 }
 
-// Stored tells the engine that a shard's session is stored, or cannot be: its events are
-// handed on. See Options.Hold.
-func (e *Engine) Stored(shard int, session string) {
-	f := e.running.Load()
-	select {
-	case <-e.ended:
-		return
-	default:
-	}
-	if f == nil {
-		return
-	}
-	s := f.byID[shard]
-	if s == nil {
-		return
-	}
-	if ses := s.current.Load(); ses != nil && ses.id == session && !ses.stored.Swap(true) {
+// markPersisted publishes the events of a session that is persisted, or cannot be. Any goroutine
+// may call it.
+func (s *shard) markPersisted(ses *session) {
+	if !ses.persisted.Swap(true) {
 		s.post(mailStored)
 	}
 }

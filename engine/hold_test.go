@@ -1,9 +1,8 @@
-// This file tests that a session's events wait until it is stored.
+// This file tests that a session's events wait until it is persisted.
 
 package engine_test
 
 import (
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,29 +14,29 @@ import (
 func TestHold(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
-		store func(w *world) // after 3 s, in which a session has begun
+		after func(w *world, persist func()) // 3 s, in which a session has begun
 		wait  time.Duration
 	}{
-		{"stored", func(w *world) { w.engine.Stored(0, w.sessions()[0].ID) }, 0},
-		{"another is stored", func(w *world) { w.engine.Stored(0, "another"); w.engine.Stored(1, w.sessions()[0].ID) }, 7 * time.Second},
-		{"never stored", func(w *world) {}, 7 * time.Second},
-		{"cut, and stored", func(w *world) { w.srv.Cut(0, true); w.engine.Stored(0, w.sessions()[0].ID) }, 0},
-		{"cut, and stored later", func(w *world) {
+		{"persisted", func(w *world, persist func()) { persist() }, 0},
+		{"never persisted", func(*world, func()) {}, 7 * time.Second},
+		{"cut, and persisted", func(w *world, persist func()) { w.srv.Cut(0, true); persist() }, 0},
+		{"cut, and persisted later", func(w *world, persist func()) {
 			w.srv.Cut(0, true)
 			time.Sleep(3 * time.Second)
-			w.engine.Stored(0, w.sessions()[0].ID)
+			persist()
 		}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
-				var held atomic.Int32
-				w := newWorld(t, reader, sim.Options{Rate: 20, ReplayLimit: 10_000}, engine.Options{Hold: func() { held.Add(1) }})
+				c := new(checkpoints)
+				persist := c.stall()
+				w := newWorld(t, reader, sim.Options{Rate: 20, ReplayLimit: 10_000}, engine.Options{Checkpoints: c, CheckpointEvery: time.Hour})
 				w.ready(1)
 				time.Sleep(3 * time.Second)
-				if n := w.sink.count(""); n > 0 || held.Load() != 1 {
-					t.Errorf("%d events of a session that is not stored; held %d times", n, held.Load())
+				if _, begun := c.state(); w.sink.count("") > 0 || begun != 1 {
+					t.Errorf("%d events of a session that is not persisted; %d saves", w.sink.count(""), begun)
 				}
-				tt.store(w)
+				tt.after(w, persist)
 				if tt.wait > 0 {
 					time.Sleep(tt.wait - time.Second)
 					if n := w.sink.count(""); n > 0 {
@@ -47,7 +46,7 @@ func TestHold(t *testing.T) {
 				}
 				time.Sleep(2 * time.Second) // at 20 events a second
 				if n := w.sink.count(""); n <= 10 {
-					t.Errorf("%d events although the session is stored, or has waited for 10 s", n)
+					t.Errorf("%d events although the session is persisted, or has waited for 10 s", n)
 				}
 				w.srv.Cut(0, true)
 				time.Sleep(time.Minute)
@@ -57,25 +56,48 @@ func TestHold(t *testing.T) {
 				w.srv.Silence()
 				whole(t, w.quiet())
 				sound(t, w)
+				persist()
 				whole(t, w.end())
 			})
 		})
 	}
 }
 
-// While an event is held and the sink stands still, room alone does not let it go, nor does the
-// store without room.
+// A Save that began before a session did is none of it, whatever its id.
+func TestHoldBehindSave(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		c := new(checkpoints)
+		w := newWorld(t, reader, sim.Options{Rate: 20, ReplayLimit: 10_000}, engine.Options{Checkpoints: c})
+		w.wait("events", func() bool { return w.sink.count("") > 10 })
+		first := c.stall()
+		w.wait("a save", c.saving)
+		w.srv.Do(0, sim.Action{Kind: sim.InvalidSession})
+		w.wait("another session", func() bool { return w.engine.Stats().Sessions == 2 })
+		second := c.stall()
+		first()
+		time.Sleep(5 * time.Second)
+		if n := w.sink.count("READY"); n != 1 {
+			t.Errorf("%d READY before the second session is persisted", n)
+		}
+		second()
+		w.wait("the second session", func() bool { return w.sink.count("READY") == 2 })
+		w.end()
+	})
+}
+
+// While an event is held and the sink stands still, room alone does not let it go, nor do the
+// checkpoints without room.
 func TestHoldWithoutRoom(t *testing.T) {
 	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 		gate := make(chan struct{})
-		w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 2, Rate: 50, ReplayLimit: 100_000}, engine.Options{Hold: func() {}, QueueBytes: 64 << 10})
-		w.ready(2)
-		store := func(shard int) { w.engine.Stored(shard, w.sessions()[shard].ID) }
-		store(0)
-		w.wait("events", func() bool { return w.sink.count("") > 10 })
+		c := new(checkpoints)
+		w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 1, Rate: 50, ReplayLimit: 100_000}, engine.Options{Checkpoints: c, QueueBytes: 64 << 10})
+		w.wait("events of the first", func() bool { return w.sink.count("") > 10 && w.engine.Stats().Ready == 1 })
+		persist := c.stall()
+		w.ready(2) // the second is held
 		w.sink.hold(gate)
 		time.Sleep(5 * time.Second)
-		store(1)
+		persist()
 		time.Sleep(20 * time.Second)
 		close(gate)
 		w.sink.hold(nil)

@@ -213,7 +213,7 @@ func TestEventNames(t *testing.T) {
 func TestHeldCounts(t *testing.T) {
 	for _, stored := range []bool{true, false} {
 		p, _ := loggedPath(t, wire.CompressionNone)
-		p.s.env.opts.Hold = func() {}
+		p.s.env.saver = newSaver(nil)
 		p.s.heldShare.Budget = wire.NewBudget(0, 0) // 8 MiB
 		free := func() bool {
 			all := wire.Share{Budget: p.s.heldShare.Budget}
@@ -229,7 +229,7 @@ func TestHeldCounts(t *testing.T) {
 			t.Fatal("the event is not held, or not counted")
 		}
 		if stored {
-			p.s.session.stored.Store(true)
+			p.s.session.persisted.Store(true)
 			p.s.post(mailStored)
 			p.s.step(p.now)
 		} else {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice/resume"
 	"sluice/wire"
 )
 
@@ -32,7 +33,7 @@ type identifyQueue struct {
 	reserve   int // of remaining, for others than this process
 	resetAt   time.Time
 	counted   bool // Identifies were sent since Discord said what remains
-	starts    Starts
+	starts    resume.Starts
 	pending   int // turns given out whose Identify has not been sent
 	timer     *time.Timer
 	closed    bool
@@ -41,15 +42,6 @@ type identifyQueue struct {
 	onEmpty func(until time.Time) // told that turns wait for the budget's reset
 	onReset func()                // begins to ask for the new budget; called with mu held; nil: nobody knows it
 }
-
-// Starts counts the Identifies of a bot, of which Discord allows a number in 24 hours.
-type Starts struct {
-	Count int
-	Until time.Time // when the count begins anew
-}
-
-// startsWindow is Discord's day, which begins with an Identify.
-const startsWindow = 24 * time.Hour
 
 type identifyBucket struct {
 	holder  *shard
@@ -117,7 +109,7 @@ func (b *identifyBucket) add(s *shard) {
 // Limit" in its documentation: 1,000, and for the largest bots 5 for each 1,000 guilds.
 func (q *identifyQueue) assume(shards int, now time.Time) {
 	total := max(1000, 5*shards)
-	limit := wire.SessionStartLimit{Total: total, Remaining: total, ResetAfter: startsWindow}
+	limit := wire.SessionStartLimit{Total: total, Remaining: total, ResetAfter: resume.StartsWindow}
 	if now.Before(q.starts.Until) {
 		limit.Remaining, limit.ResetAfter = max(0, total-q.starts.Count), q.starts.Until.Sub(now)
 	}
@@ -136,7 +128,7 @@ func (q *identifyQueue) left() int {
 }
 
 // used returns the count of Identifies.
-func (q *identifyQueue) used() Starts {
+func (q *identifyQueue) used() resume.Starts {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.starts
@@ -184,7 +176,7 @@ func (q *identifyQueue) spend(s *shard, now time.Time) {
 	}
 	q.counted = true
 	if !now.Before(q.starts.Until) {
-		q.starts = Starts{Until: now.Add(startsWindow)}
+		q.starts = resume.Starts{Until: now.Add(resume.StartsWindow)}
 	}
 	q.starts.Count++
 	q.unlockAndGrant()
@@ -249,7 +241,7 @@ func (q *identifyQueue) reset() {
 	q.mu.Lock()
 	q.timer = nil
 	if !q.closed && q.onReset == nil {
-		q.remaining, q.resetAt = q.total, q.resetAt.Add(startsWindow)
+		q.remaining, q.resetAt = q.total, q.resetAt.Add(resume.StartsWindow)
 		q.unlockAndGrant()
 		return
 	}

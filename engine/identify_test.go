@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sluice/resume"
 	"sluice/wire"
 )
 
@@ -45,7 +46,7 @@ func TestIdentifyReserve(t *testing.T) {
 			q.reserve = 2
 			now := time.Now()
 			until := now.Add(3 * time.Hour)
-			q.starts = Starts{Count: 997, Until: until}
+			q.starts = resume.Starts{Count: 997, Until: until}
 			if told {
 				q.setLimit(wire.SessionStartLimit{Total: 1000, Remaining: 3, ResetAfter: 3 * time.Hour}, now)
 			} else {
@@ -61,7 +62,7 @@ func TestIdentifyReserve(t *testing.T) {
 			if want := []int{0}; !slices.Equal(granted(), want) || !empty.Equal(until) {
 				t.Errorf("told %v: granted %v until %v, want %v until %v", told, granted(), empty, want, until)
 			}
-			if got := q.used(); got != (Starts{Count: 998, Until: until}) {
+			if got := q.used(); got != (resume.Starts{Count: 998, Until: until}) {
 				t.Errorf("told %v: counted %+v", told, got)
 			}
 			time.Sleep(3*time.Hour + time.Minute)

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sluice/engine/failpoint"
+	"sluice/internal/failpoint"
 	"sluice/pool"
 	"sluice/sinks"
 )

@@ -56,19 +56,15 @@ type Options struct {
 
 	// Sink takes the events. Run closes it.
 	Sink sinks.Sink
-	// Sessions are what resumes shards, by their ids: what Engine.Sessions of the last
-	// Engine said. One of another shard count is set aside. nil: there are none.
-	Sessions map[int]Session
-	// Hold, if set, is called when a session has begun, by the goroutine that reads for the
-	// shard: it must not wait. The session's events are kept back until Engine.Stored
-	// is called for it, for 10 s at most.
-	Hold func()
+	// Checkpoints has what resumes the shards, and persists it behind the events; Run closes it.
+	// A stored session of another shard count is discarded. The events of a new session are
+	// published when it is persisted, after 10 s at the latest. nil: nothing is kept.
+	Checkpoints Checkpoints
+	// CheckpointEvery is how often snapshots are persisted; 100 ms by default.
+	CheckpointEvery time.Duration
 	// Gaps has consumers told, by an event GapEvent, when a session has ended that Discord
 	// does not continue, whether Events has its name or not.
 	Gaps bool
-	// Starts are the Identifies of earlier Engines, as Engine.Starts has them. They matter
-	// when the API is not asked, which knows better.
-	Starts Starts
 	// StartReserve is how many of the day's Identifies this Engine leaves, a tenth of them
 	// at most: with no more than so many, its shards wait for the next day. A process
 	// that fails again and again can't use them up then.
@@ -89,7 +85,7 @@ type Options struct {
 	// to wait.
 	ReadyTimeout time.Duration
 	// ShutdownTimeout bounds the time that Run takes to end after its context
-	// is done; 10 s by default.
+	// is done, but for the last snapshots, which have 4 s; 10 s by default.
 	ShutdownTimeout time.Duration
 	// ConnectTimeout bounds dial, TLS and WebSocket handshake together; 10 s by
 	// default.
@@ -150,6 +146,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ShutdownTimeout == 0 {
 		o.ShutdownTimeout = 10 * time.Second
+	}
+	if o.CheckpointEvery == 0 {
+		o.CheckpointEvery = 100 * time.Millisecond
 	}
 	if o.Pace == 0 {
 		o.Pace = 4 * time.Millisecond

@@ -252,11 +252,11 @@ func TestPauseExcusesSilence(t *testing.T) {
 	}
 }
 
-// A session that is not stored keeps its first event back for 10 s, and a pause for want of room that
-// ended before does not stand for the store.
+// A session that is not persisted keeps its first event back for 10 s, and a pause for want of room that
+// ended before does not stand for that.
 func TestHoldBehindPause(t *testing.T) {
 	p := plainPath(t)
-	p.s.env.opts.Hold = func() {}
+	p.s.env.saver = newSaver(nil)
 	p.text(`{"t":"READY","s":1,"op":0,"d":{"v":10,"session_id":"new","resume_gateway_url":"wss://resume","guilds":[],"user":{"id":"1"}}}`)
 	p.s.disconnected(p.now, io.EOF) // while READY is held
 	p.now = p.s.retryAt
@@ -279,7 +279,7 @@ func TestHoldBehindPause(t *testing.T) {
 		p.now = held.Add(after)
 		p.s.step(p.now)
 		if p.drain(); p.sink.events != before {
-			t.Fatalf("%v later the event of a session that is not stored is handed on", after)
+			t.Fatalf("%v later the event of a session that is not persisted is handed on", after)
 		}
 	}
 	p.now = held.Add(10 * time.Second)

@@ -275,7 +275,7 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	case e.HasSeq && e.Seq-s.session.seq.Load() > maxSeqJump:
 		s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("the sequence number jumps from %d to %d", s.session.seq.Load(), e.Seq))
 		return
-	case s.unstored && s.hold(now, e):
+	case s.unpersisted && s.hold(now, e):
 		return
 	default:
 		if s.untold {
@@ -354,23 +354,6 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 func (s *shard) open(now time.Time) {
 	s.readyAt = now
 	s.to(Ready)
-}
-
-// stored returns the session as the store keeps it. Any goroutine may call it.
-func (s *shard) stored() Session {
-	var st Session
-	if ses := s.current.Load(); ses != nil {
-		st = Session{ID: ses.id, ResumeURL: ses.resumeURL, Seq: ses.checkpoint(), Shards: s.env.shards}
-	}
-	// After the session, in place of which it comes.
-	if gaps := s.gaps.Load(); gaps != nil {
-		for _, g := range *gaps {
-			if !g.acknowledged() {
-				st.AddGap(g.stored())
-			}
-		}
-	}
-	return st
 }
 
 // emit hands an event on, unless the configuration filters it out.

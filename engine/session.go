@@ -2,31 +2,7 @@
 
 package engine
 
-import (
-	"sluice/sinks"
-	"sync/atomic"
-)
-
-// Session is what resumes a shard's stream of events. The zero value means
-// that there is none.
-type Session struct {
-	ID        string // Discord's session id
-	ResumeURL string // resume_gateway_url; empty: the main URL
-	Seq       int64  // every event up to this one is acknowledged or filtered out
-	Shards    int    // shard count that the session belongs to; 0: not known
-	// Gaps are to be told before the session's next event, oldest first; there may be some
-	// without a session.
-	Gaps [2]sinks.Gap
-}
-
-// AddGap adds one. Of more than two the first and the last are kept.
-func (s *Session) AddGap(g sinks.Gap) {
-	if s.Gaps[0] == (sinks.Gap{}) {
-		s.Gaps[0] = g
-	} else {
-		s.Gaps[1] = g
-	}
-}
+import "sync/atomic"
 
 // session is a shard's running session.
 type session struct {
@@ -35,11 +11,11 @@ type session struct {
 	began     int64 // see Event.Began
 
 	// Written by the reader: an event is queued before seq says that it was received.
-	seq    atomic.Int64 // last dispatch that was handed on or filtered out
-	queued atomic.Int64 // last dispatch that was handed on
+	seq    atomic.Int64 // last dispatch that was queued or filtered out
+	queued atomic.Int64 // last dispatch that was queued
 
-	seen   bool        // something may have been handed on; owned by the reader
-	stored atomic.Bool // a store has it, or does not take it
+	seen      bool        // something may have been published; owned by the reader
+	persisted atomic.Bool // Options.Checkpoints has it, or does not take it
 
 	// Written by the lane.
 	acked atomic.Int64 // last dispatch that the sink acknowledged

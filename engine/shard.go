@@ -14,6 +14,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"sluice/resume"
 	"sluice/sinks"
 	"sluice/wire"
 )
@@ -37,6 +38,7 @@ type environment struct {
 	bounds   wire.Bounds  // of what is inflated; Arriving is arriving
 	identify *identifyQueue
 	gateway  *gatewayAddress
+	saver    *saver      // nil: Options.Checkpoints is
 	fail     func(error) // ends the engine
 }
 
@@ -58,12 +60,12 @@ type shard struct {
 	gaps     atomic.Pointer[[]*gap]  // that the sink may not have, oldest first; written by the owner, anew each time
 
 	// owned by the reader, for the life of the shard
-	rand     *rand.Rand
-	session  *session
-	untold   bool     // of gaps, some are not handed on
-	unstored bool     // session may not be stored yet
-	plan     nextStep // what the next connection is for
-	mainHost bool     // resume through the main URL
+	rand        *rand.Rand
+	session     *session
+	untold      bool     // of gaps, some are not handed on
+	unpersisted bool     // session may not be persisted yet
+	plan        nextStep // what the next connection is for
+	mainHost    bool     // resume through the main URL
 	history
 	failures  int       // connections in a row that did not live
 	fruitless int       // Identifies in a row whose session did not last
@@ -133,7 +135,10 @@ func newShard(id int, env *environment) *shard {
 	s.commands.limit = env.opts.CommandQueue
 	s.frames.Budget = env.arriving
 	s.heldShare.Budget = env.arriving
-	stored := env.opts.Sessions[id]
+	var stored resume.Session
+	if env.opts.Checkpoints != nil {
+		stored = env.opts.Checkpoints.Session(id)
+	}
 	for _, g := range stored.Gaps {
 		if g != (sinks.Gap{}) {
 			s.lose(g, nil)
@@ -143,10 +148,10 @@ func newShard(id int, env *environment) *shard {
 	case stored.ID == "":
 	case stored.Shards == env.shards || stored.Shards == 0:
 		s.setSession(newSession(stored.ID, s.resumeURL(stored.ResumeURL), stored.Seq))
-		s.session.stored.Store(true)
+		s.session.persisted.Store(true)
 		s.session.seen = true // by the process before, perhaps
 	default:
-		s.log.Warn("stored session set aside: it belongs to another shard count",
+		s.log.Warn("stored session discarded: it belongs to another shard count",
 			"stored", stored.Shards, "now", env.shards)
 		s.lose(sinks.Gap{Session: stored.ID, Seq: stored.Seq, At: time.Now().UnixMilli(), Reason: "the shard count was changed"}, nil)
 	}
@@ -330,7 +335,7 @@ func compressedBound(n int) int { return n/4 + handshakeMessage }
 // setSession is the one place that changes the session; nil: there is none.
 func (s *shard) setSession(ses *session) {
 	s.session = ses
-	s.unstored = ses != nil && s.env.opts.Hold != nil
+	s.unpersisted = ses != nil && s.env.saver != nil
 	s.current.Store(ses)
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
+	"sluice/resume"
 	"sluice/sinks"
 	"sluice/wire"
 )
@@ -204,7 +205,7 @@ func (w *world) start(eo engine.Options) {
 }
 
 // sessions returns what resumes the shards of the engine.
-func (w *world) sessions() map[int]engine.Session { return maps.Collect(w.engine.Sessions()) }
+func (w *world) sessions() map[int]resume.Session { return maps.Collect(w.engine.Snapshots()) }
 
 // wait waits until the condition holds, for at most a simulated hour.
 func (w *world) wait(what string, holds func() bool) {

@@ -118,7 +118,7 @@ func TestSinkFails(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		w.sink.received = sink.received
-		w.start(engine.Options{Sessions: w.sessions()})
+		w.start(engine.Options{Checkpoints: keep(w.sessions())})
 		w.ready(2)
 		time.Sleep(time.Minute)
 		w.srv.Silence()
@@ -154,7 +154,7 @@ func TestSinkHangsAtShutdown(t *testing.T) {
 		}
 		next := &recorder{received: taken}
 		w.sink = next
-		w.start(engine.Options{Sessions: w.sessions()})
+		w.start(engine.Options{Checkpoints: keep(w.sessions())})
 		w.ready(1)
 		w.srv.Silence()
 		whole(t, w.quiet())
@@ -183,7 +183,7 @@ func TestStopDuringBurst(t *testing.T) {
 			t.Errorf("%d events taken: the burst was not under way", n)
 		}
 		w.sink.received = slow.received
-		w.start(engine.Options{Sessions: w.sessions()})
+		w.start(engine.Options{Checkpoints: keep(w.sessions())})
 		w.ready(4)
 		whole(t, w.quiet())
 		w.wantSummary(4, 4)

@@ -1,57 +1,34 @@
-// This file tests when the keeper asks its store, on fake time.
+// This file tests when the keeper asks its store, and for how long it waits for it, on fake time.
 
-package resume
+package resume_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"sync/atomic"
+	"log/slog"
+	"maps"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"sluice/engine"
+	"sluice/resume"
+	"sluice/resume/internal/storetest"
 )
-
-// run starts a keeper over a store until the test ends.
-func run(t *testing.T, k *Keeper, e Engine) {
-	t.Helper()
-	if _, _, err := k.Load(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		k.Run(ctx, e)
-	}()
-	t.Cleanup(func() { stop(); <-ended })
-}
-
-// recorder is a store that counts what it gets.
-type recorder struct {
-	failing
-	written atomic.Int64 // checkpoints
-}
-
-func (r *recorder) Save(ctx context.Context, changes State) error {
-	r.written.Add(int64(len(changes.Checkpoints)))
-	return r.failing.Save(ctx, changes)
-}
 
 // A session without events is stored again before it is old, and no more often: whenever the
 // process is killed, the next one has the rest of the time in which it is resumed.
 func TestKeeperRenews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, e := new(recorder), new(fakeEngine)
-		e.set(map[int]engine.Session{0: {ID: "idle", Seq: 1, Shards: 1}}, engine.Starts{})
-		k := &Keeper{Store: store, Bot: 7, MaxAge: time.Hour, Every: time.Second, Log: quiet}
-		run(t, k, e)
+		store, e := new(failing), new(shards)
+		e.set(map[int]resume.Session{0: {ID: "idle", Seq: 1, Shards: 1}}, resume.Starts{})
+		e.run(t, load(t, &resume.Keeper{Store: store, Bot: 7, MaxAge: time.Hour, Log: storetest.Quiet}), time.Second)
 		const hours = 6
 		for range hours * 60 {
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			if age := time.Since(loaded(t, store).Checkpoints[0].At); age > 15*time.Minute+time.Second {
+			if age := time.Since(storetest.Loaded(t, store).Checkpoints[0].At); age > 15*time.Minute+time.Second {
 				t.Fatalf("what is stored of a session that goes on is %v old", age)
 			}
 		}
@@ -64,71 +41,105 @@ func TestKeeperRenews(t *testing.T) {
 // A time that the clock has not reached yet is no age: the session is stored with one that is.
 func TestKeeperClockSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		session := engine.Session{ID: "idle", Seq: 1, Shards: 1}
-		store, e := new(Memory), new(fakeEngine)
-		store.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{0: {Session: session, Bot: 7, At: time.Now().Add(time.Hour)}}})
-		e.set(map[int]engine.Session{0: session}, engine.Starts{})
-		run(t, &Keeper{Store: store, Bot: 7, Log: quiet}, e)
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if at := loaded(t, store).Checkpoints[0].At; at.After(time.Now()) {
+		session := resume.Session{ID: "idle", Seq: 1, Shards: 1}
+		store := new(storetest.Memory)
+		store.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{0: {Session: session, Bot: 7, At: time.Now().Add(time.Hour)}}})
+		k := load(t, &resume.Keeper{Store: store, Bot: 7, Log: storetest.Quiet})
+		if err := k.Save(t.Context(), maps.All(map[int]resume.Session{0: session}), resume.Starts{}); err != nil {
+			t.Fatal(err)
+		}
+		if at := storetest.Loaded(t, store).Checkpoints[0].At; at.After(time.Now()) {
 			t.Errorf("stored for in %v", time.Until(at))
 		}
 	})
 }
 
-// A store that fails is asked once in a second, not with each tick, unless events wait for it. One that does
-// not is asked some seconds apart for what it has.
-func TestKeeperLeavesFailingStoreAlone(t *testing.T) {
+// A store is asked some seconds apart for what it has, also when nothing changes.
+func TestKeeperAsksStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, e := new(recorder), new(fakeEngine)
-		e.set(map[int]engine.Session{0: {ID: "a", Seq: 1, Shards: 1}}, engine.Starts{})
-		k := &Keeper{Store: store, Bot: 7, Log: quiet}
-		run(t, k, e)
-		asked := func(d time.Duration) int64 {
-			before := store.saves.Load()
-			time.Sleep(d)
-			synctest.Wait()
-			return store.saves.Load() - before
-		}
-		asked(time.Second)
-		if n := asked(time.Minute); n != 12 {
+		store, e := new(failing), new(shards)
+		e.set(map[int]resume.Session{0: {ID: "a", Seq: 1, Shards: 1}}, resume.Starts{})
+		e.run(t, load(t, &resume.Keeper{Store: store, Bot: 7, Log: storetest.Quiet}), tick)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		before := store.saves.Load()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := store.saves.Load() - before; n != 12 {
 			t.Errorf("a store that works was asked %d times in a minute without changes, want 12", n)
 		}
-		store.fail(errors.New("connection refused"))
-		e.set(map[int]engine.Session{0: {ID: "a", Seq: 2, Shards: 1}}, engine.Starts{})
-		if n := asked(time.Minute); n < 55 || n > 61 {
-			t.Errorf("a store that fails was asked %d times in a minute, want one each second", n)
-		}
-		before := store.saves.Load()
-		k.Wake()
-		synctest.Wait()
-		if n := store.saves.Load() - before; n != 1 {
-			t.Errorf("asked %d times by Wake, want 1", n)
-		}
-		store.fail(nil)
-		asked(2 * time.Second)
-		if got := loaded(t, store).Checkpoints[0].Seq; got != 2 {
-			t.Errorf("seq %d is stored after the failure, want 2", got)
+		if n := store.written.Load(); n != 1 {
+			t.Errorf("%d checkpoints written", n)
 		}
 	})
 }
 
-// Who waits for a session to be stored does not wait for the next tick.
-func TestKeeperWakeIsAtOnce(t *testing.T) {
+// away is a store that cannot be loaded for a while, and then has a session.
+type away struct {
+	storetest.Memory
+	until time.Time
+	err   error
+}
+
+func (a *away) Load(context.Context) (resume.State, error) {
+	if time.Now().Before(a.until) {
+		return resume.State{}, a.err
+	}
+	return resume.State{Checkpoints: map[int]resume.Checkpoint{0: {Session: resume.Session{ID: "a", Seq: 1, Shards: 1}}}}, nil
+}
+
+// A store that is away is waited for, as long as a session lasts, and no longer; what no waiting
+// mends is reported at once.
+func TestStoreIsWaitedFor(t *testing.T) {
+	refused, mistake := errors.New("connection refused"), errors.New("wrong password")
+	for _, tt := range []struct {
+		name     string
+		away     time.Duration
+		err      error
+		wait     time.Duration // at most, and at least less a second
+		sessions int
+		logged   string
+	}{
+		{"there", 0, refused, 0, 1, ""},
+		{"back", resume.LoadTimeout - time.Second, refused, resume.LoadTimeout, 1, "waiting for the store"},
+		{"away", time.Hour, refused, resume.LoadTimeout + time.Second, 0, "all shards identify"},
+		{"a mistake", time.Hour, mistake, 0, 0, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var text bytes.Buffer
+			began := time.Now()
+			k := &resume.Keeper{Store: &away{until: began.Add(tt.away), err: tt.err}, Log: slog.New(slog.NewTextHandler(&text, nil))}
+			k.Final = func(_ context.Context, err error) error {
+				if errors.Is(err, mistake) {
+					return mistake
+				}
+				return nil
+			}
+			if err := k.Load(t.Context()); (err == mistake) != (tt.err == mistake) || err != nil && err != mistake {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			if d := time.Since(began); d > tt.wait || d < tt.wait-time.Second {
+				t.Errorf("%s: waited for %v, want %v", tt.name, d, tt.wait)
+			}
+			if len(sessions(k)) != tt.sessions || !strings.Contains(text.String(), tt.logged) || tt.logged == "" && text.Len() > 0 {
+				t.Errorf("%s: %v, logged %q", tt.name, sessions(k), &text)
+			}
+			if n := strings.Count(text.String(), "waiting for the store"); n > 1 {
+				t.Errorf("%s: logged %d times", tt.name, n)
+			}
+		})
+	}
+}
+
+// A process that is ended while it waits for the store does not wait on.
+func TestStoreIsNotWaitedForAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, e := new(recorder), new(fakeEngine)
-		k := &Keeper{Store: store, Bot: 7, Every: time.Hour, Log: quiet}
-		run(t, k, e)
-		e.set(map[int]engine.Session{0: {ID: "a", Seq: 1, Shards: 1}}, engine.Starts{})
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
 		began := time.Now()
-		k.Wake()
-		k.Wake() // both are one
-		synctest.Wait()
-		if len(e.stored) == 0 || loaded(t, store).Checkpoints[0].ID != "a" || time.Since(began) > 0 {
-			t.Errorf("after %v notified %v, stored %+v", time.Since(began), e.stored, loaded(t, store))
+		k := &resume.Keeper{Store: &away{until: began.Add(time.Hour), err: errors.New("connection refused")}, Log: storetest.Quiet}
+		if err := k.Load(ctx); err != nil || time.Since(began) != 3*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
 		}
-		time.Sleep(time.Hour)
-		synctest.Wait()
 	})
 }

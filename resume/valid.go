@@ -9,30 +9,34 @@ import (
 	"strings"
 	"time"
 
-	"sluice/engine"
 	"sluice/sinks"
 	"sluice/wire"
 )
 
+// MaxShards is the most shards that a checkpoint can be of.
+const MaxShards = 1 << 16
+
 // Bounds of what a checkpoint holds, which comes from a peer: all of them together, and
-// wire.MaxSessionID, fit into maxRecord. Discord's addresses have less than 100 bytes.
+// wire.MaxSessionID, fit into MaxSize. Discord's addresses have less than 100 bytes.
 const (
-	maxShards = 1 << 16
 	maxURL    = 1024
 	maxReason = 512
 	maxSeq    = 1 << 53         // the largest that Lua has exactly; no session comes so far
 	maxGapAt  = 253402300799999 // in milliseconds, the end of the year 9999: RFC 3339 has no later one
 )
 
-// check returns the checkpoint of a shard as it may be stored and read: without what a
+// MaxSize bounds the bytes of a checkpoint as a store writes it.
+const MaxSize = 4 << 10
+
+// Check returns the checkpoint of a shard as it may be stored and read: without what a
 // session does well without (a reason's end, an address at which to resume, a gap that names
 // nothing). Without an error it is the one given, or less. With an error it can't be kept,
 // and what is returned has no session.
 //
 // Every store writes and reads through it, so that none holds what it would not read.
-func check(shard int, c Checkpoint) (Checkpoint, error) {
-	if shard < 0 || shard >= maxShards {
-		return Checkpoint{}, fmt.Errorf("shard %d is none of 0 to %d", shard, maxShards-1)
+func Check(shard int, c Checkpoint) (Checkpoint, error) {
+	if shard < 0 || shard >= MaxShards {
+		return Checkpoint{}, fmt.Errorf("shard %d is none of 0 to %d", shard, MaxShards-1)
 	}
 	var gaps [2]sinks.Gap
 	n := 0
@@ -51,7 +55,7 @@ func check(shard int, c Checkpoint) (Checkpoint, error) {
 		c.At = time.Time{}
 	}
 	if c.ID == "" {
-		c.Session = engine.Session{Gaps: gaps}
+		c.Session = Session{Gaps: gaps}
 		return c, nil
 	}
 	var err error
@@ -60,13 +64,13 @@ func check(shard int, c Checkpoint) (Checkpoint, error) {
 		err = fmt.Errorf("session id %.40q is not up to %d printable characters of ASCII", c.ID, wire.MaxSessionID)
 	case c.Seq < 0 || c.Seq > maxSeq:
 		err = fmt.Errorf("sequence number %d is none of 0 to %d", c.Seq, int64(maxSeq))
-	case c.Shards < 0 || c.Shards > maxShards:
+	case c.Shards < 0 || c.Shards > MaxShards:
 		err = fmt.Errorf("a shard count of %d", c.Shards)
 	case c.Shards > 0 && shard >= c.Shards:
 		err = fmt.Errorf("shard %d of %d", shard, c.Shards)
 	}
 	if err != nil {
-		c.Session = engine.Session{Gaps: gaps}
+		c.Session = Session{Gaps: gaps}
 	}
 	return c, err
 }
@@ -79,8 +83,8 @@ func shorten(reason string) string {
 	return reason
 }
 
-// checkStarts reports whether a count of Identifies may be stored, and read.
-func checkStarts(s engine.Starts) error {
+// Check reports whether a count of Identifies may be stored, and read.
+func (s Starts) Check() error {
 	ms := s.Until.UnixMilli()
 	switch {
 	case s.Count < 0 || s.Count > math.MaxInt32:
@@ -91,21 +95,29 @@ func checkStarts(s engine.Starts) error {
 	return nil
 }
 
-// checked returns changes as they may be stored: what cannot be kept becomes the removal of
+// Checked returns changes as they may be stored: what cannot be kept becomes the removal of
 // what its shard had.
-func (s State) checked() State {
+func (s State) Checked() State {
 	out := State{}
 	if s.Checkpoints != nil {
 		out.Checkpoints = make(map[int]Checkpoint, len(s.Checkpoints))
 		for shard, c := range s.Checkpoints {
-			c, err := check(shard, c)
-			if err == nil || shard >= 0 && shard < maxShards {
+			c, err := Check(shard, c)
+			if err == nil || shard >= 0 && shard < MaxShards {
 				out.Checkpoints[shard] = c
 			}
 		}
 	}
-	if checkStarts(s.Starts) == nil {
+	if s.Starts.Check() == nil {
 		out.Starts = s.Starts
 	}
 	return out
+}
+
+// Millis returns a time as stores keep it; 0 is the zero Time.
+func Millis(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(t.UnixMilli())
 }

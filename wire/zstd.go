@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	"sluice/wire/zstd"
+	"sluice/internal/zstd"
 )
 
 // zstdSlack is the room that the decoder wants behind a message: scratch for a block's literals.

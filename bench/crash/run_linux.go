@@ -20,7 +20,7 @@ import (
 	"sluice/wire"
 )
 
-// points are the names of engine/failpoint.Hit.
+// points are the names of internal/failpoint.Hit.
 var points = []string{"publish", "acknowledge", "written", "store", "store.rename", "store.renamed", "spool", "drain"}
 
 const (

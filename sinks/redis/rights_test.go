@@ -16,8 +16,8 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"sluice/engine"
 	"sluice/resume"
+	store "sluice/resume/redis"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -133,7 +133,7 @@ func TestRightsOfStore(t *testing.T) {
 	srv.CLI("SET", "3session", "old")
 	srv.CLI("SET", "3seq", "7")
 	for _, compat := range []bool{false, true} {
-		s := &resume.Redis{Compat: compat, Connect: func(ctx context.Context) (rueidis.Client, error) { return Connect(ctx, o) }}
+		s := &store.Store{Compat: compat, Connect: func(ctx context.Context) (rueidis.Client, error) { return Connect(ctx, o) }}
 		load := func() resume.State {
 			t.Helper()
 			state, err := s.Load(t.Context())
@@ -144,12 +144,12 @@ func TestRightsOfStore(t *testing.T) {
 		}
 		save := func(c resume.Checkpoint) {
 			t.Helper()
-			if err := s.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{3: c}, Starts: engine.Starts{Count: 1, Until: time.Now()}}); err != nil {
+			if err := s.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{3: c}, Starts: resume.Starts{Count: 1, Until: time.Now()}}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		load()
-		save(resume.Checkpoint{Session: engine.Session{ID: "new", Seq: 8, Shards: 4}})
+		save(resume.Checkpoint{Session: resume.Session{ID: "new", Seq: 8, Shards: 4}})
 		if got := load().Checkpoints[3]; got.ID != "new" || got.Seq != 8 {
 			t.Errorf("%+v", got)
 		}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"sluice/engine/failpoint"
+	"sluice/internal/failpoint"
 	"sluice/sinks/broker"
 )
 

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"testing"
 
 	"sluice/internal/disktest"
+	"sluice/internal/record"
 )
 
 // Once append has returned, its events outlive a power cut: their bytes, and the segment's name.
@@ -190,7 +190,7 @@ func TestFailedBegin(t *testing.T) {
 
 // What a crash has left of a record at the end is cut off, for good, kept, and logged as what it is.
 func TestTornTail(t *testing.T) {
-	for _, torn := range []int{1, recordHead, recordHead + 5} {
+	for _, torn := range []int{1, record.Head, record.Head + 5} {
 		l := openLog(t, newDisk())
 		if err := l.append(2); err != nil {
 			t.Fatal(err)
@@ -200,14 +200,14 @@ func TestTornTail(t *testing.T) {
 			t.Fatal(err)
 		}
 		ev := numbered(3)
-		record := appendRecord(nil, &ev)
+		text := appendRecord(nil, &ev)
 		d := l.d.copied()
-		d.Put(segmentName(1), append(bytes.Clone(whole), record[:torn]...))
+		d.Put(segmentName(1), append(bytes.Clone(whole), text[:torn]...))
 		next := openLog(t, d)
 		if text, _ := d.Read(segmentName(1)); !bytes.Equal(text, whole) {
 			t.Errorf("%d bytes, want the %d that are whole", len(text), len(whole))
 		}
-		if kept, err := d.Read(tailName); err != nil || !bytes.Equal(kept, record[:torn]) {
+		if kept, err := d.Read(tailName); err != nil || !bytes.Equal(kept, text[:torn]) {
 			t.Errorf("kept %q, %v", kept, err)
 		}
 		if told := next.told.String(); !strings.Contains(told, "is not whole") || !strings.Contains(told, fmt.Sprintf("bytes=%d ", torn)) || strings.Contains(told, "could not be kept") {
@@ -290,7 +290,7 @@ func TestTornPosition(t *testing.T) {
 	position := func(segment, offset uint64) []byte {
 		b := binary.BigEndian.AppendUint64(nil, segment)
 		b = binary.BigEndian.AppendUint64(b, offset)
-		return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+		return binary.BigEndian.AppendUint32(b, record.Sum(b))
 	}
 	ahead := position(2, uint64(segmentHead))
 	if d := l.d.copied(); true { // as it would be if it were whole
@@ -330,7 +330,7 @@ func TestForeignPosition(t *testing.T) {
 		next.log.delivered(position{1, int64(segmentHead)})
 		b := binary.BigEndian.AppendUint64(nil, at.segment)
 		b = binary.BigEndian.AppendUint64(b, uint64(at.offset))
-		d.Put(positionName, binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)))
+		d.Put(positionName, binary.BigEndian.AppendUint32(b, record.Sum(b)))
 		l.outlived(d)
 	}
 }

@@ -4,16 +4,15 @@ package spool
 
 import (
 	"encoding/binary"
-	"errors"
-	"hash/crc32"
 	"math"
+
+	"sluice/internal/record"
 	"sluice/sinks"
 )
 
-// A segment begins with magic and its number in 8 bytes, big-endian. Records follow:
+// A segment begins with magic and its number in 8 bytes, big-endian. Records follow, as package
+// record has them, whose body is
 //
-//	4 bytes   length of the rest, big-endian
-//	4 bytes   CRC-32C of the rest
 //	1 byte    flags: 1 the event is a gap, 2 it says when its session began
 //	…         shard and seq as uvarints, with flag 2 followed by when the session began;
 //	          session and name with their length as a uvarint before them; what is left is
@@ -21,14 +20,11 @@ import (
 const (
 	magic       = "sluice spool 1\n"
 	segmentHead = len(magic) + 8
-	recordHead  = 8
 	flagGap     = 1
 	flagBegan   = 2
 	// maxRecord bounds a record: max_message may be 1 GiB.
 	maxRecord = 1<<30 + 1<<20
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func appendSegmentHead(dst []byte, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, magic...), number)
@@ -52,83 +48,33 @@ func appendRecord(dst []byte, ev *sinks.Event) []byte {
 	if ev.Began != 0 {
 		flags |= flagBegan
 	}
-	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0, flags)
+	dst = append(record.Begin(dst), flags)
 	dst = binary.AppendUvarint(dst, uint64(ev.Shard))
 	dst = binary.AppendUvarint(dst, uint64(ev.Seq))
 	if ev.Began != 0 {
 		dst = binary.AppendUvarint(dst, uint64(ev.Began))
 	}
-	dst = append(binary.AppendUvarint(dst, uint64(len(ev.Session))), ev.Session...)
-	dst = append(binary.AppendUvarint(dst, uint64(len(ev.Type))), ev.Type...)
-	dst = append(dst, ev.Data...)
-	body := dst[start+recordHead:]
-	binary.BigEndian.PutUint32(dst[start:], uint32(len(body)))
-	binary.BigEndian.PutUint32(dst[start+4:], crc32.Checksum(body, castagnoli))
-	return dst
+	dst = record.AppendText(dst, ev.Session)
+	dst = record.AppendText(dst, ev.Type)
+	return record.End(append(dst, ev.Data...), start)
 }
-
-var (
-	// errShort is of a record that goes on behind the bytes at hand.
-	errShort = errors.New("the record is not whole")
-	// errDamaged is of one that is not what was written.
-	errDamaged = errors.New("the record is damaged")
-)
 
 // parseRecord returns the event of the record that b begins with, whose Type and Data are
-// slices of b, and the record's size. The size is set with errShort, too, once its
-// head is there: so many bytes are needed.
+// slices of b, and the record's size, as record.Next does.
 func parseRecord(b []byte) (ev sinks.Event, size int, err error) {
-	if len(b) < recordHead {
-		return ev, 0, errShort
+	body, size, err := record.Next(b, maxRecord)
+	if err != nil {
+		return ev, size, err
 	}
-	n := int(binary.BigEndian.Uint32(b))
-	if n < 1 || n > maxRecord {
-		return ev, 0, errDamaged
-	}
-	size = recordHead + n
-	if len(b) < size {
-		return ev, size, errShort
-	}
-	body := b[recordHead:size]
-	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(b[4:]) || body[0] > flagGap|flagBegan {
-		return ev, 0, errDamaged
-	}
-	f := fields{rest: body[1:]}
-	shard, seq, began := f.number(), f.number(), uint64(0)
+	f := record.Fields{Rest: body[1:]}
+	shard, seq, began := f.Number(), f.Number(), uint64(0)
 	if body[0]&flagBegan != 0 {
-		began = f.number()
+		began = f.Number()
 	}
-	ev = sinks.Event{Gap: body[0]&flagGap != 0, Shard: int(shard), Seq: int64(seq), Began: int64(began), Session: string(f.text()), Type: f.text()}
-	ev.Data = f.rest
-	if f.bad || shard > math.MaxInt32 || seq > math.MaxInt64 || began > math.MaxInt64 {
-		return ev, 0, errDamaged
+	ev = sinks.Event{Gap: body[0]&flagGap != 0, Shard: int(shard), Seq: int64(seq), Began: int64(began), Session: string(f.Text()), Type: f.Text()}
+	ev.Data = f.Rest
+	if body[0] > flagGap|flagBegan || f.Bad || shard > math.MaxInt32 || seq > math.MaxInt64 || began > math.MaxInt64 {
+		return ev, 0, record.ErrDamaged
 	}
 	return ev, size, nil
-}
-
-// fields reads the fields of a record. After one that is broken bad is set.
-type fields struct {
-	rest []byte
-	bad  bool
-}
-
-func (f *fields) number() uint64 {
-	n, size := binary.Uvarint(f.rest)
-	if size <= 0 {
-		f.bad, f.rest = true, nil
-		return 0
-	}
-	f.rest = f.rest[size:]
-	return n
-}
-
-func (f *fields) text() []byte {
-	n := f.number()
-	if n > uint64(len(f.rest)) {
-		f.bad = true
-		return nil
-	}
-	text := f.rest[:n:n]
-	f.rest = f.rest[n:]
-	return text
 }

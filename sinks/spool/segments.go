@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -15,7 +14,8 @@ import (
 	"strconv"
 	"strings"
 
-	"sluice/engine/failpoint"
+	"sluice/internal/failpoint"
+	"sluice/internal/record"
 	"sluice/sinks"
 )
 
@@ -163,7 +163,7 @@ func (l *segments) loadPosition() (at position) {
 		at = position{l.list[0].number, int64(segmentHead)}
 	}
 	b := make([]byte, positionSize)
-	if _, err := l.position.ReadAt(b, 0); err != nil || crc32.Checksum(b[:16], castagnoli) != binary.BigEndian.Uint32(b[16:]) {
+	if _, err := l.position.ReadAt(b, 0); err != nil || record.Sum(b[:16]) != binary.BigEndian.Uint32(b[16:]) {
 		return at
 	}
 	known := position{binary.BigEndian.Uint64(b), int64(binary.BigEndian.Uint64(b[8:]))}
@@ -188,7 +188,7 @@ func (l *segments) delivered(at position) {
 	l.at = at
 	b := binary.BigEndian.AppendUint64(nil, at.segment)
 	b = binary.BigEndian.AppendUint64(b, uint64(at.offset))
-	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	b = binary.BigEndian.AppendUint32(b, record.Sum(b))
 	l.position.WriteAt(b, 0) // if it fails, some of it is delivered again
 	for len(l.list) > 0 && (l.list[0].number < at.segment || at == l.end()) {
 		s := l.list[0]
@@ -325,7 +325,7 @@ func (c *cursor) read(b *batch, list []segment, max int) (bool, error) {
 			c.at = position{s.number, int64(segmentHead)}
 		}
 		if s.size < int64(segmentHead) && c.at.offset == int64(segmentHead) {
-			c.setAside(s, errDamaged)
+			c.setAside(s, record.ErrDamaged)
 		}
 		if c.at.offset >= s.size {
 			if i == len(list)-1 {
@@ -335,7 +335,7 @@ func (c *cursor) read(b *batch, list []segment, max int) (bool, error) {
 			continue
 		}
 		done, err := c.fill(b, s, max)
-		if err != nil && !errors.Is(err, errDamaged) {
+		if err != nil && !errors.Is(err, record.ErrDamaged) {
 			return false, err
 		}
 		if err != nil {
@@ -361,7 +361,7 @@ func (c *cursor) fill(b *batch, s segment, max int) (bool, error) {
 			return false, err
 		}
 		if number, ok := parseSegmentHead(head); !ok || number != s.number {
-			return false, errDamaged
+			return false, record.ErrDamaged
 		}
 	}
 	want := min(chunk, s.size-c.at.offset)
@@ -370,23 +370,23 @@ func (c *cursor) fill(b *batch, s segment, max int) (bool, error) {
 		n, err := c.opened.ReadAt(b.text, c.at.offset)
 		if int64(n) < want {
 			if err == io.EOF {
-				err = errDamaged // it is shorter than it was
+				err = record.ErrDamaged // it is shorter than it was
 			}
 			return false, err
 		}
 		offset := 0
 		for len(b.events) < max {
 			ev, size, err := parseRecord(b.text[offset:])
-			if err == errShort && len(b.events) == 0 && int64(size) > want && int64(size) <= s.size-c.at.offset {
+			if err == record.ErrShort && len(b.events) == 0 && int64(size) > want && int64(size) <= s.size-c.at.offset {
 				want = int64(size) // one that is larger than a chunk
 				break
 			}
-			if err == errShort && (len(b.events) > 0 && c.at.offset+want < s.size || offset == len(b.text)) {
+			if err == record.ErrShort && (len(b.events) > 0 && c.at.offset+want < s.size || offset == len(b.text)) {
 				break // the rest next time
 			}
 			if err != nil {
 				c.at.offset += int64(offset)
-				return len(b.events) > 0, errDamaged
+				return len(b.events) > 0, record.ErrDamaged
 			}
 			b.events = append(b.events, ev)
 			offset += size

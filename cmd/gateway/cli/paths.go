@@ -14,7 +14,7 @@ import (
 	"syscall"
 
 	"sluice/cmd/gateway/config"
-	"sluice/resume"
+	"sluice/resume/file"
 	"sluice/sinks/spool"
 )
 
@@ -38,7 +38,7 @@ func checkPaths(cfg *config.Config, brokers registry) (mistakes, warnings []erro
 		const key = "shard_store.directory"
 		dir := cfg.ShardStore.Directory
 		err := writable(dir)
-		if pid, e := resume.Owner(dir); e == nil {
+		if pid, e := file.Owner(dir); e == nil {
 			warn(key, "%s is in use by process %d; another process needs a directory of its own", dir, pid)
 		}
 		if err != nil && memoryInstead(cfg, err) {

@@ -41,16 +41,22 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	if err != nil {
 		return err
 	}
+	var checkpoints engine.Checkpoints
+	if keeper != nil {
+		checkpoints = keeper
+	}
 	var sink sinks.Sink
 	running := false
 	defer func() {
 		if running {
-			return // the engine closes the sink, and keeper.end the store
+			return // the engine closes the sink and the store
 		}
 		if sink != nil {
 			sink.Close()
 		}
-		keeper.Store.Close()
+		if keeper != nil {
+			keeper.Store.Close()
+		}
 	}()
 	broker := brokers.of(cfg)
 	out, err := broker.open(ctx, cfg, log)
@@ -83,10 +89,9 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		IDs:             cfg.Shards.IDs,
 		Events:          eventSet(cfg.Events),
 		Sink:            sink,
-		Sessions:        keeper.sessions,
-		Hold:            keeper.hold(),
+		Checkpoints:     checkpoints,
+		CheckpointEvery: cfg.ShardStore.Interval,
 		Gaps:            cfg.Broker.Gaps,
-		Starts:          keeper.starts,
 		StartReserve:    cfg.Shards.IdentifyReserve,
 		QueueBytes:      cfg.Broker.Buffer,
 		ReadyTimeout:    cfg.ReadyTimeout,
@@ -118,7 +123,6 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	var reading sync.WaitGroup
 	reading.Go(func() { broker.commands(ctx, cfg, out, e, log) })
 	running = true
-	keeper.start(e)
 	go func() {
 		soon, stop := context.WithTimeout(ctx, startTimeout)
 		defer stop()
@@ -129,9 +133,6 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	err = e.Run(ctx)
 	stopReading()
 	reading.Wait() // what has been sent is acknowledged
-	if e := keeper.end(e); e != nil {
-		log.Error("the last checkpoints are not stored", "error", e)
-	}
 	if stdio.IsClosedPipe(err) {
 		return errReaderGone
 	}

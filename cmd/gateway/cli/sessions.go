@@ -18,6 +18,7 @@ import (
 
 	"sluice/cmd/gateway/config"
 	"sluice/resume"
+	"sluice/resume/file"
 )
 
 // sessions lists what is stored, or forgets it.
@@ -51,7 +52,7 @@ func sessions(ctx context.Context, cfg *config.Config, forget, yes bool, stdin i
 // readStore returns what is stored, also while a process has it.
 func readStore(ctx context.Context, cfg *config.Config) (resume.State, error) {
 	if cfg.ShardStore.Type == config.StoreFile {
-		return resume.ReadFile(cfg.ShardStore.Directory)
+		return file.Read(cfg.ShardStore.Directory)
 	}
 	store, err := openStore(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -87,14 +88,14 @@ func listSessions(w io.Writer, state resume.State, bot, oldBot uint64) {
 		case c.Bot != bot && c.Bot != oldBot:
 			note = "of another token or server"
 		case c.Gaps[0].Session != "":
-			note = "the end of " + maskSession(c.Gaps[0].Session) + " is to be told"
+			note = "the end of " + maskSession(c.Gaps[0].Session) + " is to be reported"
 		}
 		fmt.Fprintf(table, "%d\t%s\t%s\t%d\t%s\t%s\n", shard, of, maskSession(c.ID), c.Seq, age, note)
 	}
 	table.Flush()
 }
 
-// maskSession leaves of a session's id what tells it from others: with the token, the whole
+// maskSession leaves of a session's id what distinguishes it from others: with the token, the whole
 // would let somebody resume it.
 func maskSession(id string) string { return id[:min(4, len(id))] + "…" }
 
@@ -117,16 +118,9 @@ func forgetSessions(ctx context.Context, cfg *config.Config, n int, yes bool, st
 		return err
 	}
 	defer store.Close()
-	state, err := store.Load(ctx)
-	if err != nil {
+	if n, err = resume.Forget(ctx, store); err != nil {
 		return err
 	}
-	for shard := range state.Checkpoints {
-		state.Checkpoints[shard] = resume.Checkpoint{}
-	}
-	if err := store.Save(ctx, state); err != nil {
-		return err
-	}
-	fmt.Fprintf(stdout, "%s forgotten\n", plural(len(state.Checkpoints), "session"))
+	fmt.Fprintf(stdout, "%s forgotten\n", plural(n, "session"))
 	return nil
 }

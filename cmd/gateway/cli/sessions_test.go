@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"sluice/cmd/gateway/config"
-	"sluice/engine"
 	"sluice/resume"
 	"sluice/sinks/sinktest/redistest"
 )
@@ -45,7 +44,7 @@ func testSessions(t *testing.T, environ ...string) {
 	}
 	defer store.Close()
 	checkpoint := func(id string, seq int64, bot string) resume.Checkpoint {
-		return resume.Checkpoint{Session: engine.Session{ID: id, Seq: seq, Shards: 16}, Bot: resume.Fingerprint(bot), At: time.Now().Add(-time.Minute)}
+		return resume.Checkpoint{Session: resume.Session{ID: id, Seq: seq, Shards: 16}, Bot: resume.Fingerprint(bot), At: time.Now().Add(-time.Minute)}
 	}
 	state := resume.State{Checkpoints: map[int]resume.Checkpoint{12: checkpoint("0123456789abcdef", 34, "a.b.c"), 3: checkpoint("fedcba9876543210", 5, "other")}}
 	if err := store.Save(t.Context(), state); err != nil {
@@ -90,7 +89,7 @@ func testSessions(t *testing.T, environ ...string) {
 // an earlier version has stored, which did not say where, is resumed at Discord alone.
 func TestSessionsOfServer(t *testing.T) {
 	t.Chdir(t.TempDir())
-	keeperAt := func(env string) *keeper {
+	keeperAt := func(env string) *resume.Keeper {
 		t.Helper()
 		cfg, problems := config.Load(config.Sources{Environ: append(strings.Fields(env), "DISCORD_TOKEN=a.b.c", "DISCORD_INTENTS=GUILDS")})
 		if problems.Failed() {
@@ -121,7 +120,7 @@ func TestSessionsOfServer(t *testing.T) {
 		{"old", "DISCORD_GATEWAY_URL=wss://gw.example.com DISCORD_SHARD_COUNT=1", false},
 		{"old", "DISCORD_GATEWAY_URL=wss://gateway.discord.gg", false},
 	} {
-		var k *keeper
+		var k *resume.Keeper
 		bot := resume.Fingerprint("a.b.c")
 		if tc.stored == "old" {
 			k = keeperAt("")
@@ -129,12 +128,12 @@ func TestSessionsOfServer(t *testing.T) {
 			k = keeperAt(tc.stored)
 			bot = k.Bot
 		}
-		c := resume.Checkpoint{Session: engine.Session{ID: "a", Seq: 1, Shards: 1}, Bot: bot, Intents: k.Intents, At: time.Now()}
+		c := resume.Checkpoint{Session: resume.Session{ID: "a", Seq: 1, Shards: 1}, Bot: bot, Intents: k.Intents, At: time.Now()}
 		if err := errors.Join(k.Store.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{0: c}}), k.Store.Close()); err != nil {
 			t.Fatal(err)
 		}
 		k = keeperAt(tc.now)
-		if got := k.sessions[0].ID == "a"; got != tc.resumed {
+		if got := k.Session(0).ID == "a"; got != tc.resumed {
 			t.Errorf("stored at %q and started at %q: resumed %v", tc.stored, tc.now, got)
 		}
 		if err := k.Store.Close(); err != nil {

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"sluice/cmd/gateway/config"
-	"sluice/resume"
+	"sluice/resume/file"
 )
 
 // trialVariable has `gateway check` try a start, too. Its value is the debug.address that the
@@ -45,7 +45,7 @@ func tryStart(ctx context.Context, cfg *config.Config, brokers registry, held st
 	}
 	if cfg.ShardStore.Type == config.StoreFile {
 		dir := cfg.ShardStore.Directory
-		if pid, err := resume.Owner(dir); err == nil && pid != os.Getppid() {
+		if pid, err := file.Owner(dir); err == nil && pid != os.Getppid() {
 			return fmt.Errorf("shard_store.directory: process %d uses %s", pid, dir)
 		}
 		if err := tryDirectory(dir, 64<<10); err != nil {

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"sluice/cmd/gateway/config"
-	"sluice/resume"
+	"sluice/resume/file"
 )
 
 // errUpgrade is the cause of the end of a process that hands over.
@@ -128,7 +128,7 @@ func checkSuccessor(ctx context.Context, args []string, cfg *config.Config) erro
 		return errors.New("shard_store.type is memory, which the next process cannot read; it must be file or redis")
 	}
 	if cfg.ShardStore.Type == config.StoreFile {
-		if pid, err := resume.Owner(cfg.ShardStore.Directory); err != nil || pid != os.Getpid() {
+		if pid, err := file.Owner(cfg.ShardStore.Directory); err != nil || pid != os.Getpid() {
 			return errors.New("shard_store.directory cannot be written: the sessions are in memory, which the next process cannot read")
 		}
 	}

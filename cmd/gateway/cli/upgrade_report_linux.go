@@ -16,6 +16,7 @@ import (
 
 	"sluice/cmd/gateway/config"
 	"sluice/resume"
+	"sluice/resume/file"
 )
 
 // reportName is the file of the state directory that holds the last report.
@@ -87,7 +88,7 @@ func upgrade(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) 
 		before.State = "" // else an attempt is in progress: this process waits for it, too
 	}
 	// The check, the drain, and a start that waits for its store and broker.
-	limit := checkTimeout + cfg.ShutdownTimeout + loadWait + startTimeout
+	limit := checkTimeout + cfg.ShutdownTimeout + resume.LoadTimeout + startTimeout
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	r, err := awaitReport(ctx, dir, pid, before, func() { fmt.Fprintf(stdout, "process %d hands over\n", pid) })
@@ -113,7 +114,7 @@ func upgrade(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) 
 // it for a moment, and may be about to say that it has it again: draining.
 func owner(dir string) (pid int, draining bool, err error) {
 	for tries := 0; ; tries++ {
-		if pid, err = resume.Owner(dir); err == nil {
+		if pid, err = file.Owner(dir); err == nil {
 			return pid, false, nil
 		}
 		r, unread := readReport(dir)

@@ -1,6 +1,6 @@
 // This file tests the file against what crashes leave of it.
 
-package resume
+package file
 
 import (
 	"bytes"
@@ -12,17 +12,19 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
-	"sluice/engine"
+	"sluice/internal/record"
+	"sluice/resume"
+	"sluice/resume/internal/storetest"
+	"sluice/sinks"
 )
-
-var quiet = slog.New(slog.DiscardHandler)
 
 // What cannot be read is no reason not to start: what comes before it counts, all of it
 // is kept beside, and it is told.
 func TestDamagedFiles(t *testing.T) {
-	whole := appendCheckpoint([]byte(magic), 3, checkpoint("a", 7))
-	next := appendCheckpoint(nil, 4, checkpoint("b", 8))
+	whole := appendCheckpoint([]byte(magic), 3, storetest.Checkpoint("a", 7))
+	next := appendCheckpoint(nil, 4, storetest.Checkpoint("b", 8))
 	flipped := append(bytes.Clone(whole), next...)
 	flipped[len(flipped)-5] ^= 1
 	for _, tt := range []struct {
@@ -44,7 +46,7 @@ func TestDamagedFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			var log bytes.Buffer
-			f, err := OpenFile(dir, slog.New(slog.NewTextHandler(&log, nil)))
+			f, err := Open(dir, slog.New(slog.NewTextHandler(&log, nil)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,11 +68,11 @@ func TestDamagedFiles(t *testing.T) {
 // A directory is for one process.
 func TestFileInUse(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state", "of the gateway")
-	f, err := OpenFile(dir, quiet)
+	f, err := Open(dir, storetest.Quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = OpenFile(dir, quiet)
+	_, err = Open(dir, storetest.Quiet)
 	var used *InUseError
 	if !errors.As(err, &used) || !strings.Contains(err.Error(), dir) {
 		t.Fatalf("the second is told %v", err)
@@ -87,7 +89,7 @@ func TestFileInUse(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := OpenFile(dir, quiet)
+	again, err := Open(dir, storetest.Quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +109,7 @@ func TestOwner(t *testing.T) {
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("it has left %v, %v", entries, err)
 	}
-	f, err := OpenFile(dir, quiet)
+	f, err := Open(dir, storetest.Quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,15 +129,15 @@ func TestOwner(t *testing.T) {
 	}
 	free("after its end")
 	free("again")
-	if f, err = OpenFile(dir, quiet); err != nil {
+	if f, err = Open(dir, storetest.Quiet); err != nil {
 		t.Fatal(err)
 	}
 	f.Close()
 }
 
 // ReadFile says what it could not read, changes nothing, and needs no store.
-func TestReadFile(t *testing.T) {
-	whole := string(appendCheckpoint([]byte(magic), 3, checkpoint("a", 7)))
+func TestRead(t *testing.T) {
+	whole := string(appendCheckpoint([]byte(magic), 3, storetest.Checkpoint("a", 7)))
 	for _, tt := range []struct {
 		name, text           string
 		sessions, unreadable int
@@ -147,14 +149,14 @@ func TestReadFile(t *testing.T) {
 		{"foreign", "x", 0, 0, "is no file of sessions"},
 	} {
 		dir := t.TempDir()
-		if s, err := ReadFile(dir); err != nil || len(s.Checkpoints) > 0 || len(s.Unreadable) > 0 {
+		if s, err := Read(dir); err != nil || len(s.Checkpoints) > 0 || len(s.Unreadable) > 0 {
 			t.Errorf("without a file: %+v, %v", s, err)
 		}
 		path := filepath.Join(dir, fileName)
 		if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, err := ReadFile(dir)
+		s, err := Read(dir)
 		if len(s.Checkpoints) != tt.sessions || len(s.Unreadable) != tt.unreadable {
 			t.Errorf("%s: %+v", tt.name, s)
 		}
@@ -170,14 +172,14 @@ func TestReadFile(t *testing.T) {
 // FuzzParseFile reads anything as a file: it ends, and what it has found there can be written,
 // and read again.
 func FuzzParseFile(f *testing.F) {
-	all := appendCheckpoint(nil, 3, checkpoint("a", 7))
-	all = appendAdvance(all, 3, checkpoint("a", 9))
-	all = appendStarts(all, engine.Starts{Count: 5, Until: checkpoint("", 0).At})
+	all := appendCheckpoint(nil, 3, storetest.Checkpoint("a", 7))
+	all = appendAdvance(all, 3, storetest.Checkpoint("a", 9))
+	all = appendStarts(all, resume.Starts{Count: 5, Until: storetest.Checkpoint("", 0).At})
 	f.Add(all)
 	f.Add(appendRemoval(all, 3))
 	f.Add(all[:len(all)-3])
 	f.Add(append(append(bytes.Clone(all), 0, 0, 1), all...))
-	long := checkpoint("a", 7)
+	long := storetest.Checkpoint("a", 7)
 	long.ResumeURL = strings.Repeat("u", 5_000)
 	f.Add(appendCheckpoint(all, 4, long))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -188,15 +190,32 @@ func FuzzParseFile(f *testing.F) {
 		var text []byte
 		for shard, c := range s.Checkpoints {
 			text = appendCheckpoint(text, shard, c)
-			if len(text) > (maxRecord+recordHead)*len(s.Checkpoints) {
+			if len(text) > (resume.MaxSize+record.Head)*len(s.Checkpoints) {
 				t.Fatalf("a record of shard %d is too long", shard)
 			}
 		}
-		if s.Starts != (engine.Starts{}) {
+		if s.Starts != (resume.Starts{}) {
 			text = appendStarts(text, s.Starts)
 		}
-		if written, d := parseFile(text); !d.none() || !same(s, written) {
+		if written, d := parseFile(text); !d.none() || !storetest.Same(s, written) {
 			t.Fatalf("written and read: %+v, %+v, want %+v", written, d, s)
 		}
 	})
+}
+
+// A file that an earlier version has left is read: its bytes are what is written today.
+func TestFileFormat(t *testing.T) {
+	const want = "sluice sessions 1\n" +
+		"\x00\x00\x00E\x9c\xe2\xb3S\x01\x03\xac\x02\x10\x81\x04\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\xfb\xbc\xd9\xf2\x9e4" +
+		"\a\x80\xbc\xd9\xf2\x9e4\x00\x00\asession\fwss://resume\x05older\atoo old\x00\x00" +
+		"\x00\x00\x00\nQ[v\x7f\x02\x03\xac\x02\xfb\xbc\xd9\xf2\x9e4" +
+		"\x00\x00\x00\x02\x02\x1cHT\x03\x04" +
+		"\x00\x00\x00\b9S\xc6 \x04\t\xfb\xbc\xd9\xf2\x9e4"
+	c := resume.Checkpoint{Intents: 513, Bot: 1 << 63, At: time.UnixMilli(1_795_000_000_123)}
+	c.Session = resume.Session{ID: "session", ResumeURL: "wss://resume", Seq: 300, Shards: 16}
+	c.AddGap(sinks.Gap{Session: "older", Seq: 7, At: 1_795_000_000_000, Reason: "too old"})
+	b := appendAdvance(appendCheckpoint([]byte(magic), 3, c), 3, c)
+	if b = appendStarts(appendRemoval(b, 4), resume.Starts{Count: 9, Until: c.At}); string(b) != want {
+		t.Errorf("%q", b)
+	}
 }

@@ -2,7 +2,7 @@
 
 // This file tests the store in Redis, against a real one.
 
-package resume
+package redis
 
 import (
 	"context"
@@ -15,28 +15,29 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"sluice/engine"
+	"sluice/resume"
+	"sluice/resume/internal/storetest"
 	"sluice/sinks/redis"
 	"sluice/sinks/sinktest/redistest"
 )
 
 // openRedis returns a store on the server, as the next process opens it.
-func openRedis(t *testing.T, srv *redistest.Server, prefix string, compat bool) *Redis {
+func openRedis(t *testing.T, srv *redistest.Server, prefix string, compat bool) *Store {
 	t.Helper()
 	o, err := redis.NewClientOption([]string{srv.Addr}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.ForceSingleClient = true
-	r := &Redis{Prefix: prefix, Compat: compat, Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, o) }}
+	r := &Store{Prefix: prefix, Compat: compat, Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, o) }}
 	t.Cleanup(func() { r.Close() })
 	return r
 }
 
 func TestRedis(t *testing.T) {
 	srv := redistest.Start(t)
-	testStore(t, func(t *testing.T) Store { return openRedis(t, srv, "", false) })
-	testStore(t, func(t *testing.T) Store { return openRedis(t, srv, "another bot:", true) })
+	storetest.Test(t, func(t *testing.T) resume.Store { return openRedis(t, srv, "", false) })
+	storetest.Test(t, func(t *testing.T) resume.Store { return openRedis(t, srv, "another bot:", true) })
 	if ttl, _ := strconv.Atoi(strings.TrimSpace(srv.CLI("TTL", "{sluice}:shards"))); ttl < 1 {
 		t.Errorf("the keys do not expire: %d", ttl)
 	}
@@ -44,7 +45,7 @@ func TestRedis(t *testing.T) {
 
 func TestRedisHostile(t *testing.T) {
 	srv := redistest.Start(t)
-	testHostile(t, func(t *testing.T) Store { return openRedis(t, srv, t.Name(), false) })
+	storetest.Hostile(t, func(t *testing.T) resume.Store { return openRedis(t, srv, t.Name(), false) })
 }
 
 // What a process writes that has been replaced does not lower a checkpoint.
@@ -52,17 +53,17 @@ func TestRedisOnlyRises(t *testing.T) {
 	srv := redistest.Start(t)
 	old, next := openRedis(t, srv, "", false), openRedis(t, srv, "", false)
 	for _, step := range []struct {
-		by   *Redis
-		c    Checkpoint
+		by   *Store
+		c    resume.Checkpoint
 		want int64
 	}{
-		{old, checkpoint("a", 10), 10}, {next, checkpoint("a", 20), 20}, {old, checkpoint("a", 15), 20},
-		{next, checkpoint("b", 3), 3}, {next, checkpoint("b", 4), 4},
+		{old, storetest.Checkpoint("a", 10), 10}, {next, storetest.Checkpoint("a", 20), 20}, {old, storetest.Checkpoint("a", 15), 20},
+		{next, storetest.Checkpoint("b", 3), 3}, {next, storetest.Checkpoint("b", 4), 4},
 	} {
-		if err := step.by.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{7: step.c}}); err != nil {
+		if err := step.by.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{7: step.c}}); err != nil {
 			t.Fatal(err)
 		}
-		if got := loaded(t, next).Checkpoints[7]; got.Seq != step.want {
+		if got := storetest.Loaded(t, next).Checkpoints[7]; got.Seq != step.want {
 			t.Errorf("after %s %d there is %+v, want seq %d", step.c.ID, step.c.Seq, got, step.want)
 		}
 	}
@@ -79,22 +80,22 @@ func TestRedisOfOldGateway(t *testing.T) {
 	old("1", "bbbb", "200")
 	srv.CLI("SET", "gateway2session", "without a seq")
 	plain, compat := openRedis(t, srv, "gateway", false), openRedis(t, srv, "gateway", true)
-	want := map[int]Checkpoint{0: {Session: engine.Session{ID: "aaaa", Seq: 100, Shards: 2}}, 1: {Session: engine.Session{ID: "bbbb", Seq: 200, Shards: 2}}}
-	for _, s := range []*Redis{plain, compat} {
-		if got := loaded(t, s); !same(got, State{Checkpoints: want}) {
+	want := map[int]resume.Checkpoint{0: {Session: resume.Session{ID: "aaaa", Seq: 100, Shards: 2}}, 1: {Session: resume.Session{ID: "bbbb", Seq: 200, Shards: 2}}}
+	for _, s := range []*Store{plain, compat} {
+		if got := storetest.Loaded(t, s); !storetest.Same(got, resume.State{Checkpoints: want}) {
 			t.Errorf("loaded %+v, want %+v", got, want)
 		}
 	}
 	// Ours come to be the ones that count.
-	ours := map[int]Checkpoint{0: checkpoint("cccc", 5), 1: checkpoint("bbbb", 201)}
-	if err := plain.Save(t.Context(), State{Checkpoints: ours}); err != nil {
+	ours := map[int]resume.Checkpoint{0: storetest.Checkpoint("cccc", 5), 1: storetest.Checkpoint("bbbb", 201)}
+	if err := plain.Save(t.Context(), resume.State{Checkpoints: ours}); err != nil {
 		t.Fatal(err)
 	}
-	if got := loaded(t, plain); !same(got, State{Checkpoints: ours}) {
+	if got := storetest.Loaded(t, plain); !storetest.Same(got, resume.State{Checkpoints: ours}) {
 		t.Errorf("loaded %+v, want %+v", got, ours)
 	}
 	// With compat, a session that the other gateway has begun since is newer than ours.
-	if err := compat.Save(t.Context(), State{Checkpoints: ours}); err != nil {
+	if err := compat.Save(t.Context(), resume.State{Checkpoints: ours}); err != nil {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]string{"gateway0session": "cccc", "gateway0seq": "5", "gateway1session": "bbbb", "gateway1seq": "201"} {
@@ -104,15 +105,15 @@ func TestRedisOfOldGateway(t *testing.T) {
 	}
 	old("0", "dddd", "7")
 	mixed := maps.Clone(ours)
-	mixed[0] = Checkpoint{Session: engine.Session{ID: "dddd", Seq: 7, Shards: 2}}
-	if got := loaded(t, compat); !same(got, State{Checkpoints: mixed}) {
+	mixed[0] = resume.Checkpoint{Session: resume.Session{ID: "dddd", Seq: 7, Shards: 2}}
+	if got := storetest.Loaded(t, compat); !storetest.Same(got, resume.State{Checkpoints: mixed}) {
 		t.Errorf("loaded %+v, want %+v", got, mixed)
 	}
 	// One that Discord has refused does not come back from there.
-	if err := plain.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{0: {}, 1: {}}}); err != nil {
+	if err := plain.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{0: {}, 1: {}}}); err != nil {
 		t.Fatal(err)
 	}
-	if got := loaded(t, compat); len(got.Checkpoints) > 0 {
+	if got := storetest.Loaded(t, compat); len(got.Checkpoints) > 0 {
 		t.Errorf("loaded %+v after all were given up", got)
 	}
 }
@@ -120,8 +121,8 @@ func TestRedisOfOldGateway(t *testing.T) {
 func TestRedisAway(t *testing.T) {
 	srv := redistest.Start(t)
 	s := openRedis(t, srv, "", false)
-	c := checkpoint("a", 1)
-	save := func() error { return s.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{0: c}}) }
+	c := storetest.Checkpoint("a", 1)
+	save := func() error { return s.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{0: c}}) }
 	if err := save(); err != nil {
 		t.Fatal(err)
 	}
@@ -146,9 +147,9 @@ func TestRedisAway(t *testing.T) {
 func TestRedisUnreadable(t *testing.T) {
 	srv := redistest.Start(t)
 	s := openRedis(t, srv, "", false)
-	all := State{Checkpoints: map[int]Checkpoint{}, Starts: engine.Starts{Count: 5, Until: time.Now().Add(time.Hour).Truncate(time.Millisecond)}}
+	all := resume.State{Checkpoints: map[int]resume.Checkpoint{}, Starts: resume.Starts{Count: 5, Until: time.Now().Add(time.Hour).Truncate(time.Millisecond)}}
 	for shard := range 16 {
-		all.Checkpoints[shard] = checkpoint("a", 7)
+		all.Checkpoints[shard] = storetest.Checkpoint("a", 7)
 	}
 	if err := s.Save(t.Context(), all); err != nil {
 		t.Fatal(err)
@@ -176,11 +177,11 @@ func TestRedisUnreadable(t *testing.T) {
 	srv.CLI("RPUSH", "1session", "a list")
 	srv.CLI("SET", "1seq", "3")
 	srv.CLI("HSET", "{sluice}:shard:11", "url", "wss://"+long)
-	kept := checkpoint("a", 7)
+	kept := storetest.Checkpoint("a", 7)
 	kept.ResumeURL = ""
 	next := openRedis(t, srv, "", false)
-	got := loaded(t, next)
-	if want := (State{Checkpoints: map[int]Checkpoint{10: checkpoint("a", 7), 11: kept}}); !same(got, want) {
+	got := storetest.Loaded(t, next)
+	if want := (resume.State{Checkpoints: map[int]resume.Checkpoint{10: storetest.Checkpoint("a", 7), 11: kept}}); !storetest.Same(got, want) {
 		t.Errorf("loaded %+v, want %+v", got, want)
 	}
 	for _, key := range []string{"{sluice}:shard:0: seq is", "{sluice}:shard:9: ", "{sluice}:shards: \"not a number\"", "{sluice}:starts: ", "0session: ",
@@ -194,11 +195,11 @@ func TestRedisUnreadable(t *testing.T) {
 			srv.CLI("SET", "{sluice}:shards", "a string")
 		}
 		next := openRedis(t, srv, "", compat)
-		loaded(t, next)
+		storetest.Loaded(t, next)
 		if err := next.Save(t.Context(), all); err != nil {
 			t.Fatalf("over what is damaged: %v", err)
 		}
-		if got := loaded(t, next); !same(got, all) {
+		if got := storetest.Loaded(t, next); !storetest.Same(got, all) {
 			t.Errorf("loaded %+v, want %+v", got, all)
 		}
 	}
@@ -208,15 +209,15 @@ func TestRedisUnreadable(t *testing.T) {
 func TestRedisShardSpellings(t *testing.T) {
 	srv := redistest.Start(t)
 	s := openRedis(t, srv, "", false)
-	want := State{Checkpoints: map[int]Checkpoint{0: checkpoint("a", 1), 1: checkpoint("b", 2)}}
+	want := resume.State{Checkpoints: map[int]resume.Checkpoint{0: storetest.Checkpoint("a", 1), 1: storetest.Checkpoint("b", 2)}}
 	if err := s.Save(t.Context(), want); err != nil {
 		t.Fatal(err)
 	}
 	spellings := []string{"01", "+1", "-0", "00", "0001", "65536", "1.0", " 1"}
 	srv.CLI(append([]string{"SADD", "{sluice}:shards"}, spellings...)...)
 	srv.CLI("CONFIG", "RESETSTAT")
-	got := loaded(t, s)
-	if !same(got, want) || len(got.Unreadable) != len(spellings) {
+	got := storetest.Loaded(t, s)
+	if !storetest.Same(got, want) || len(got.Unreadable) != len(spellings) {
 		t.Errorf("loaded %+v, want %+v", got, want)
 	}
 	if stat := srv.CLI("INFO", "commandstats"); !strings.Contains(stat, "cmdstat_hgetall:calls=3,") { // two shards, and the starts
@@ -230,7 +231,7 @@ func TestRedisSeqRaised(t *testing.T) {
 	srv := redistest.Start(t)
 	s := openRedis(t, srv, "", true)
 	for seq := range int64(3) {
-		if err := s.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{7: checkpoint("a", seq)}}); err != nil {
+		if err := s.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{7: storetest.Checkpoint("a", seq)}}); err != nil {
 			t.Fatal(err)
 		}
 		for _, get := range [][]string{{"HGET", "{sluice}:shard:7", "seq"}, {"GET", "7seq"}} {
@@ -249,36 +250,33 @@ func TestRedisOfOldGatewayRefused(t *testing.T) {
 	srv := redistest.Start(t)
 	srv.CLI("SET", "gateway0session", "aaaa")
 	srv.CLI("SET", "gateway0seq", "100")
-	e := new(fakeEngine)
-	k := &Keeper{Store: openRedis(t, srv, "gateway", false), Bot: 7, Log: quiet}
-	sessions, _, err := k.Load(t.Context())
-	if err != nil || sessions[0].ID != "aaaa" {
-		t.Fatalf("%+v, %v", sessions, err)
+	k := &resume.Keeper{Store: openRedis(t, srv, "gateway", false), Bot: 7, Log: storetest.Quiet}
+	if err := k.Load(t.Context()); err != nil || k.Session(0).ID != "aaaa" {
+		t.Fatalf("%+v, %v", k.Session(0), err)
 	}
 	old := func() string { return strings.TrimSpace(srv.CLI("MGET", "gateway0session", "gateway0seq")) }
-	save := func(s engine.Session) {
+	save := func(s resume.Session) {
 		t.Helper()
-		e.set(map[int]engine.Session{0: s}, engine.Starts{})
-		if err := k.Save(t.Context(), e); err != nil {
+		if err := k.Save(t.Context(), maps.All(map[int]resume.Session{0: s}), resume.Starts{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	save(engine.Session{ID: "aaaa", Seq: 101, Shards: 1})
+	save(resume.Session{ID: "aaaa", Seq: 101, Shards: 1})
 	if old() == "" {
 		t.Error("the keys of a session that goes on are removed")
 	}
 	// Refused, and READY, between two polls.
-	save(engine.Session{ID: "bbbb", Seq: 1, Shards: 1})
+	save(resume.Session{ID: "bbbb", Seq: 1, Shards: 1})
 	if got := old(); got != "" {
 		t.Errorf("the keys of the other gateway still have %q", got)
 	}
-	if got := loaded(t, openRedis(t, srv, "gateway", true)); got.Checkpoints[0].ID != "bbbb" {
+	if got := storetest.Loaded(t, openRedis(t, srv, "gateway", true)); got.Checkpoints[0].ID != "bbbb" {
 		t.Errorf("with compat there is %+v", got)
 	}
 	// A store that could not be loaded does not know what is there.
 	srv.CLI("MSET", "gateway0session", "cccc", "gateway0seq", "5")
 	unloaded := openRedis(t, srv, "gateway", false)
-	if err := unloaded.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{0: checkpoint("dddd", 1)}}); err != nil {
+	if err := unloaded.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{0: storetest.Checkpoint("dddd", 1)}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := old(); got != "" {
@@ -294,10 +292,10 @@ func TestRedisSessionIDAgain(t *testing.T) {
 		prefix := strconv.FormatBool(compat)
 		s := openRedis(t, srv, prefix, compat)
 		for _, seq := range []int64{1, 500, 1, 2} {
-			if err := s.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{7: checkpoint("a", seq)}}); err != nil {
+			if err := s.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{7: storetest.Checkpoint("a", seq)}}); err != nil {
 				t.Fatal(err)
 			}
-			if got := loaded(t, openRedis(t, srv, prefix, compat)).Checkpoints[7]; got.Seq != seq {
+			if got := storetest.Loaded(t, openRedis(t, srv, prefix, compat)).Checkpoints[7]; got.Seq != seq {
 				t.Errorf("compat %v: there is %+v, want seq %d", compat, got, seq)
 			}
 			if got := strings.TrimSpace(srv.CLI("GET", prefix+"7seq")); compat && got != strconv.FormatInt(seq, 10) {
@@ -305,11 +303,11 @@ func TestRedisSessionIDAgain(t *testing.T) {
 			}
 		}
 		next := openRedis(t, srv, prefix, compat)
-		loaded(t, next) // seq 2
-		if err := next.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{7: checkpoint("a", 1)}}); err != nil {
+		storetest.Loaded(t, next) // seq 2
+		if err := next.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{7: storetest.Checkpoint("a", 1)}}); err != nil {
 			t.Fatal(err)
 		}
-		if got := loaded(t, next).Checkpoints[7]; got.Seq != 1 {
+		if got := storetest.Loaded(t, next).Checkpoints[7]; got.Seq != 1 {
 			t.Errorf("after a restart there is %+v, want seq 1", got)
 		}
 	}
@@ -321,21 +319,21 @@ func TestRedisStartsSumUp(t *testing.T) {
 	srv := redistest.Start(t)
 	until := time.Now().Add(20 * time.Hour).Truncate(time.Millisecond)
 	a, b := openRedis(t, srv, "", false), openRedis(t, srv, "", false)
-	save := func(r *Redis, count int, until time.Time) {
+	save := func(r *Store, count int, until time.Time) {
 		t.Helper()
-		if err := r.Save(t.Context(), State{Starts: engine.Starts{Count: count, Until: until}}); err != nil {
+		if err := r.Save(t.Context(), resume.State{Starts: resume.Starts{Count: count, Until: until}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	want := func(count int, until time.Time) {
 		t.Helper()
-		if got := loaded(t, openRedis(t, srv, "", false)).Starts; got.Count != count || !got.Until.Equal(until) {
+		if got := storetest.Loaded(t, openRedis(t, srv, "", false)).Starts; got.Count != count || !got.Until.Equal(until) {
 			t.Errorf("%d starts until %v, want %d until %v", got.Count, got.Until, count, until)
 		}
 	}
 	save(a, 10, until)
 	want(10, until)
-	loaded(t, b)
+	storetest.Loaded(t, b)
 	save(b, 13, until) // 3 of its own
 	save(a, 12, until)
 	save(a, 12, until)
@@ -363,33 +361,33 @@ func TestRedisRights(t *testing.T) {
 	if out := srv.CLI(rights...); !strings.Contains(out, "OK") {
 		t.Fatal(out)
 	}
-	open := func() *Redis {
+	open := func() *Store {
 		o, err := redis.NewClientOption([]string{"redis://narrow:secret@" + srv.Addr}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		o.ForceSingleClient = true
-		r := &Redis{Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, o) }}
+		r := &Store{Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, o) }}
 		t.Cleanup(func() { r.Close() })
 		return r
 	}
-	want := State{
-		Checkpoints: map[int]Checkpoint{0: checkpoint("a", 7)},
-		Starts:      engine.Starts{Count: 3, Until: time.Now().Add(time.Hour).Truncate(time.Millisecond)},
+	want := resume.State{
+		Checkpoints: map[int]resume.Checkpoint{0: storetest.Checkpoint("a", 7)},
+		Starts:      resume.Starts{Count: 3, Until: time.Now().Add(time.Hour).Truncate(time.Millisecond)},
 	}
 	for _, load := range []bool{true, false} {
 		r := open()
 		if load {
-			if got := loaded(t, r); len(got.Unreadable) != 1 || !strings.Contains(got.Unreadable[0].Error(), "0session: what another gateway has left is not read") {
+			if got := storetest.Loaded(t, r); len(got.Unreadable) != 1 || !strings.Contains(got.Unreadable[0].Error(), "0session: what another gateway has left is not read") {
 				t.Errorf("unreadable are %v", got.Unreadable)
 			}
 		}
-		for _, changes := range []State{want, {Checkpoints: map[int]Checkpoint{0: {}}}, want} {
+		for _, changes := range []resume.State{want, {Checkpoints: map[int]resume.Checkpoint{0: {}}}, want} {
 			if err := r.Save(t.Context(), changes); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if got := loaded(t, open()); !same(got, want) {
+		if got := storetest.Loaded(t, open()); !storetest.Same(got, want) {
 			t.Errorf("loaded %+v, want %+v", got, want)
 		}
 		srv.CLI("FLUSHALL")

@@ -1,6 +1,6 @@
 // This file finds out that Redis has lost what was stored in it.
 
-package resume
+package redis
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"sluice/resume"
 )
 
 // checkShards is how many shards are asked for at a time. An emptied server shows with the
@@ -39,8 +41,8 @@ end
 return lost`)
 
 // check asks, now and then, for some of the checkpoints that this process has written.
-func (r *Redis) check(ctx context.Context, now time.Time) error {
-	if len(r.written) == 0 || now.Sub(r.checked) < checkEvery {
+func (r *Store) check(ctx context.Context, now time.Time) error {
+	if len(r.written) == 0 || now.Sub(r.checked) < resume.CheckEvery {
 		return nil
 	}
 	first := r.checked.IsZero()
@@ -69,5 +71,5 @@ func (r *Redis) check(ctx context.Context, now time.Time) error {
 			delete(r.written, shard) // once: whether it is written again is not for the store to say
 		}
 	}
-	return fmt.Errorf("%w: of %d shards asked for, %d are missing, such as %s", errLost, len(shards), len(lost), lost[0])
+	return fmt.Errorf("%w: of %d shards asked for, %d are missing, such as %s", resume.ErrLost, len(shards), len(lost), lost[0])
 }

@@ -1,25 +1,23 @@
 // This file encodes the records of the file.
 
-package resume
+package file
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"time"
 
-	"sluice/engine"
+	"sluice/internal/record"
+	"sluice/resume"
 	"sluice/wire"
 )
 
 // magic begins the file.
 const magic = "sluice sessions 1\n"
 
-// A record is
+// The records that follow it are those of package record, whose body is
 //
-//	4 bytes   length of the rest, big-endian
-//	4 bytes   CRC-32C of the rest
 //	1 byte    kind
 //	…         fields: numbers as uvarints, strings with their length before them
 //
@@ -33,71 +31,42 @@ const (
 	recordStarts
 )
 
-const (
-	recordHead = 8
-	// maxRecord bounds a record that is written; see check.
-	maxRecord = 4 << 10
-)
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// endRecord completes the record that begins at start.
-func endRecord(dst []byte, start int) []byte {
-	body := dst[start+recordHead:]
-	binary.BigEndian.PutUint32(dst[start:], uint32(len(body)))
-	binary.BigEndian.PutUint32(dst[start+4:], crc32.Checksum(body, castagnoli))
-	return dst
-}
-
-func beginRecord(dst []byte, kind byte) []byte {
-	return append(dst, 0, 0, 0, 0, 0, 0, 0, 0, kind)
-}
-
-func appendCheckpoint(dst []byte, shard int, c Checkpoint) []byte {
+func appendCheckpoint(dst []byte, shard int, c resume.Checkpoint) []byte {
 	start := len(dst)
-	dst = beginRecord(dst, recordCheckpoint)
+	dst = append(record.Begin(dst), recordCheckpoint)
 	for _, n := range [...]uint64{
-		uint64(shard), uint64(c.Seq), uint64(c.Shards), uint64(c.Intents), c.Bot, millis(c.At),
+		uint64(shard), uint64(c.Seq), uint64(c.Shards), uint64(c.Intents), c.Bot, resume.Millis(c.At),
 		uint64(c.Gaps[0].Seq), uint64(c.Gaps[0].At), uint64(c.Gaps[1].Seq), uint64(c.Gaps[1].At),
 	} {
 		dst = binary.AppendUvarint(dst, n)
 	}
 	for _, s := range [...]string{c.ID, c.ResumeURL, c.Gaps[0].Session, c.Gaps[0].Reason, c.Gaps[1].Session, c.Gaps[1].Reason} {
-		dst = binary.AppendUvarint(dst, uint64(len(s)))
-		dst = append(dst, s...)
+		dst = record.AppendText(dst, s)
 	}
-	return endRecord(dst, start)
+	return record.End(dst, start)
 }
 
 // appendAdvance appends a checkpoint that differs from the last of its shard in seq
 // and time alone.
-func appendAdvance(dst []byte, shard int, c Checkpoint) []byte {
-	return appendNumbers(dst, recordAdvance, uint64(shard), uint64(c.Seq), millis(c.At))
+func appendAdvance(dst []byte, shard int, c resume.Checkpoint) []byte {
+	return appendNumbers(dst, recordAdvance, uint64(shard), uint64(c.Seq), resume.Millis(c.At))
 }
 
 func appendRemoval(dst []byte, shard int) []byte {
 	return appendNumbers(dst, recordRemoval, uint64(shard))
 }
 
-func appendStarts(dst []byte, s engine.Starts) []byte {
-	return appendNumbers(dst, recordStarts, uint64(s.Count), millis(s.Until))
-}
-
-// millis returns a time as it is stored; 0 is the zero Time.
-func millis(t time.Time) uint64 {
-	if t.IsZero() {
-		return 0
-	}
-	return uint64(t.UnixMilli())
+func appendStarts(dst []byte, s resume.Starts) []byte {
+	return appendNumbers(dst, recordStarts, uint64(s.Count), resume.Millis(s.Until))
 }
 
 func appendNumbers(dst []byte, kind byte, numbers ...uint64) []byte {
 	start := len(dst)
-	dst = beginRecord(dst, kind)
+	dst = append(record.Begin(dst), kind)
 	for _, n := range numbers {
 		dst = binary.AppendUvarint(dst, n)
 	}
-	return endRecord(dst, start)
+	return record.End(dst, start)
 }
 
 // damage is what could not be read of a file.
@@ -116,23 +85,22 @@ const scanBudget = 64 << 20
 // record. A record that holds what cannot be stored costs its shard alone. Behind bytes that
 // were torn, or damaged later, the next record counts again; but for those that advance a
 // session, since what began it may be lost.
-func parseFile(b []byte) (s State, d damage) {
-	s.Checkpoints = make(map[int]Checkpoint)
+func parseFile(b []byte) (s resume.State, d damage) {
+	s.Checkpoints = make(map[int]resume.Checkpoint)
 	var begun map[int]bool // by a record behind the damage; nil: there is none
 	budget := scanBudget
 	for len(b) > 0 {
-		n := recordSize(b, len(b))
-		if n == 0 {
+		body, n, err := record.Next(b, len(b))
+		if err != nil {
 			skipped := nextRecord(b, &budget)
 			b, d.bytes, d.inside = b[skipped:], d.bytes+skipped, skipped < len(b)
 			begun = make(map[int]bool)
 			continue
 		}
-		body := b[recordHead:n]
 		b = b[n:]
-		r := fields{rest: body[1:]}
+		r := newFields(body)
 		shard := r.count() // but for Starts
-		if begun != nil && !r.bad {
+		if begun != nil && !r.Bad {
 			if body[0] == recordAdvance && !begun[shard] {
 				continue // it is at least as far as before
 			}
@@ -148,30 +116,14 @@ func parseFile(b []byte) (s State, d damage) {
 	return s, d
 }
 
-// recordSize returns the size of the record that b begins with; 0: it begins with none.
-func recordSize(b []byte, most int) int {
-	if len(b) <= recordHead {
-		return 0
-	}
-	n := binary.BigEndian.Uint32(b)
-	if n < 1 || uint64(n) > uint64(min(most, len(b)-recordHead)) {
-		return 0
-	}
-	body := b[recordHead : recordHead+int(n)]
-	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(b[4:]) {
-		return 0
-	}
-	return recordHead + int(n)
-}
-
 // nextRecord returns how many bytes come before the next record.
 func nextRecord(b []byte, budget *int) int {
 	for i := 1; i < len(b); i++ {
-		if rest := b[i:]; len(rest) > recordHead && rest[0] == 0 && rest[1] == 0 && rest[recordHead] >= recordCheckpoint && rest[recordHead] <= recordStarts {
-			if *budget -= min(int(binary.BigEndian.Uint32(rest)), maxRecord); *budget < 0 {
+		if rest := b[i:]; len(rest) > record.Head && rest[0] == 0 && rest[1] == 0 && rest[record.Head] >= recordCheckpoint && rest[record.Head] <= recordStarts {
+			if *budget -= min(int(binary.BigEndian.Uint32(rest)), resume.MaxSize); *budget < 0 {
 				break
 			}
-			if recordSize(rest, maxRecord) > 0 {
+			if _, _, err := record.Next(rest, resume.MaxSize); err == nil {
 				return i
 			}
 		}
@@ -180,12 +132,12 @@ func nextRecord(b []byte, budget *int) int {
 }
 
 // parseRecord applies a record to s. The error says why it is none that could be written.
-func parseRecord(s *State, body []byte) error {
-	r := fields{rest: body[1:]}
+func parseRecord(s *resume.State, body []byte) error {
+	r := newFields(body)
 	switch body[0] {
 	case recordCheckpoint:
 		shard := r.count()
-		c := Checkpoint{Session: engine.Session{Seq: r.seq(), Shards: r.count()}, Intents: wire.Intents(r.number()), Bot: r.number(), At: r.time()}
+		c := resume.Checkpoint{Session: resume.Session{Seq: r.seq(), Shards: r.count()}, Intents: wire.Intents(r.Number()), Bot: r.Number(), At: r.time()}
 		for i := range c.Gaps {
 			c.Gaps[i].Seq, c.Gaps[i].At = r.seq(), r.seq()
 		}
@@ -196,11 +148,11 @@ func parseRecord(s *State, body []byte) error {
 		if !r.done() {
 			return fmt.Errorf("a field of the record of shard %d is damaged", shard)
 		}
-		c, err := check(shard, c)
+		c, err := resume.Check(shard, c)
 		if err != nil {
 			return fmt.Errorf("shard %d: %w", shard, err)
 		}
-		if c.empty() {
+		if c.Empty() {
 			return fmt.Errorf("shard %d has a record of nothing", shard)
 		}
 		s.Checkpoints[shard] = c
@@ -211,7 +163,7 @@ func parseRecord(s *State, body []byte) error {
 		}
 		if c, ok := s.Checkpoints[shard]; ok {
 			c.Seq, c.At = seq, at
-			c, err := check(shard, c)
+			c, err := resume.Check(shard, c)
 			if err != nil {
 				return fmt.Errorf("shard %d: %w", shard, err)
 			}
@@ -224,11 +176,11 @@ func parseRecord(s *State, body []byte) error {
 		}
 		delete(s.Checkpoints, shard)
 	case recordStarts:
-		starts := engine.Starts{Count: r.count(), Until: r.time()}
+		starts := resume.Starts{Count: r.count(), Until: r.time()}
 		if !r.done() {
 			return errors.New("the count of session starts is damaged")
 		}
-		if err := checkStarts(starts); err != nil {
+		if err := starts.Check(); err != nil {
 			return err
 		}
 		s.Starts = starts
@@ -238,54 +190,34 @@ func parseRecord(s *State, body []byte) error {
 	return nil
 }
 
-// fields reads the fields of a record. After one that is broken bad is set.
-type fields struct {
-	rest []byte
-	bad  bool
-}
+// fields reads the fields of a record.
+type fields struct{ record.Fields }
 
-func (f *fields) number() uint64 {
-	n, size := binary.Uvarint(f.rest)
-	if size <= 0 {
-		f.bad, f.rest = true, nil
-		return 0
-	}
-	f.rest = f.rest[size:]
-	return n
-}
+func newFields(body []byte) fields { return fields{record.Fields{Rest: body[1:]}} }
 
 // count returns a number of something that there can't be so many of.
 func (f *fields) count() int {
-	n := f.number()
-	f.bad = f.bad || n > 1<<31-1
+	n := f.Number()
+	f.Bad = f.Bad || n > 1<<31-1
 	return int(n)
 }
 
 func (f *fields) seq() int64 {
-	n := f.number()
-	f.bad = f.bad || n > 1<<63-1
+	n := f.Number()
+	f.Bad = f.Bad || n > 1<<63-1
 	return int64(n)
 }
 
 func (f *fields) time() time.Time {
-	n := f.number()
-	f.bad = f.bad || n > 1<<62
+	n := f.Number()
+	f.Bad = f.Bad || n > 1<<62
 	if n == 0 {
 		return time.Time{}
 	}
 	return time.UnixMilli(int64(n))
 }
 
-func (f *fields) text() string {
-	n := f.number()
-	if n > uint64(len(f.rest)) {
-		f.bad = true
-		return ""
-	}
-	s := string(f.rest[:n])
-	f.rest = f.rest[n:]
-	return s
-}
+func (f *fields) text() string { return string(f.Text()) }
 
 // done reports whether all fields were there, and no more.
-func (f *fields) done() bool { return !f.bad && len(f.rest) == 0 }
+func (f *fields) done() bool { return !f.Bad && len(f.Rest) == 0 }

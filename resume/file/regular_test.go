@@ -2,7 +2,7 @@
 
 // This file tests directories with what is no regular file, or far too long.
 
-package resume
+package file
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"sluice/resume/internal/storetest"
 )
 
 // What is no regular file is neither waited for nor read without end: the error names it.
@@ -27,10 +29,10 @@ func TestFileNotRegular(t *testing.T) {
 			if err := put(path); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := OpenFile(dir, quiet); err == nil || !strings.Contains(err.Error(), path+" is not a regular file") {
+			if _, err := Open(dir, storetest.Quiet); err == nil || !strings.Contains(err.Error(), path+" is not a regular file") {
 				t.Errorf("a %s %s: %v", kind, name, err)
 			}
-			if _, err := ReadFile(dir); name == fileName && (err == nil || !strings.Contains(err.Error(), path)) {
+			if _, err := Read(dir); name == fileName && (err == nil || !strings.Contains(err.Error(), path)) {
 				t.Errorf("reading a %s %s: %v", kind, name, err)
 			}
 			if _, err := Owner(dir); err == nil || name == lockName && !strings.Contains(err.Error(), path) {
@@ -46,7 +48,7 @@ func TestFileNotRegular(t *testing.T) {
 			t.Fatal(err)
 		}
 		var log bytes.Buffer
-		f, err := OpenFile(dir, slog.New(slog.NewTextHandler(&log, nil)))
+		f, err := Open(dir, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,11 +69,11 @@ func TestFileTooLarge(t *testing.T) {
 	if err := os.Truncate(path, 3<<30); err != nil { // sparse
 		t.Fatal(err)
 	}
-	if _, err := ReadFile(dir); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := Read(dir); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("read: %v", err)
 	}
 	var log bytes.Buffer
-	f, err := OpenFile(dir, slog.New(slog.NewTextHandler(&log, nil)))
+	f, err := Open(dir, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +84,7 @@ func TestFileTooLarge(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(dir, badName)); err != nil || info.Size() != 3<<30 {
 		t.Errorf("it is not kept: %v", err)
 	}
-	if got, err := ReadFile(dir); err != nil || len(got.Checkpoints) > 0 {
+	if got, err := Read(dir); err != nil || len(got.Checkpoints) > 0 {
 		t.Errorf("afterwards: %+v, %v", got, err)
 	}
 }

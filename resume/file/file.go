@@ -1,6 +1,5 @@
-// This file is the store in a file.
-
-package resume
+// Package file is the store of what resumes shards in a file.
+package file
 
 import (
 	"context"
@@ -18,8 +17,8 @@ import (
 
 	"github.com/gofrs/flock"
 
-	"sluice/engine"
-	"sluice/engine/failpoint"
+	"sluice/internal/failpoint"
+	"sluice/resume"
 )
 
 const (
@@ -34,19 +33,19 @@ const (
 	minGrowth = 1 << 20
 )
 
-// File is a Store in a file of a directory that one process at a time may use. It is
+// Store is a resume.Store in a file of a directory that one process at a time may use. It is
 // safe against a crash of the process and of the machine at any moment: what is
 // there afterwards is the last checkpoint of a shard, or one before it, and never one
 // that was not saved.
 //
 // Changes are appended to the file. Once it has grown to several times what it holds,
 // it is written anew under another name, synced, and renamed.
-type File struct {
+type Store struct {
 	disk disk
 	lock *flock.Flock // nil in tests
 	log  *slog.Logger
 
-	state  State
+	state  resume.State
 	file   diskFile // nil: it must be written anew first
 	size   int      // bytes of it
 	full   int      // size from which it is written anew
@@ -69,11 +68,11 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("resume: the directory %s is in use by %s; give each process its own", e.Dir, who)
 }
 
-// OpenFile opens the store in a directory, which it creates if it is not there, and
+// Open opens the store in a directory, which it creates if it is not there, and
 // locks it until Close. A file that cannot be read whole is logged and kept
 // beside as sessions.bad; what could be read of it counts, before the damage and behind it.
 // If another process has the directory, the error is an *InUseError.
-func OpenFile(dir string, log *slog.Logger) (*File, error) {
+func Open(dir string, log *slog.Logger) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("resume: %w", err)
 	}
@@ -142,8 +141,8 @@ func lockedBy(lock *flock.Flock) (pid int, err error) {
 // openFile reads the file and writes it anew: it then has no torn end, and it is known
 // that it can be written. A disk that is full or broken is no reason not to go on with what
 // has been read.
-func openFile(d disk, log *slog.Logger) (*File, error) {
-	f := &File{disk: d, log: log}
+func openFile(d disk, log *slog.Logger) (*Store, error) {
+	f := &Store{disk: d, log: log}
 	text, err := d.read(fileName)
 	if errors.Is(err, errTooLarge) {
 		log.Warn("the file of the stored sessions is none of ours; it is discarded", "error", err, "kept_as", badName)
@@ -186,16 +185,16 @@ func openFile(d disk, log *slog.Logger) (*File, error) {
 	return f, nil
 }
 
-// ReadFile returns what is stored in a directory, which a process may be using. It changes
+// Read returns what is stored in a directory, which a process may be using. It changes
 // nothing; nothing is stored where there is no file.
-func ReadFile(dir string) (State, error) {
+func Read(dir string) (resume.State, error) {
 	text, err := readRegular(filepath.Join(dir, fileName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return State{}, fmt.Errorf("resume: %w", err)
+		return resume.State{}, fmt.Errorf("resume: %w", err)
 	}
 	rest, known := strings.CutPrefix(string(text), magic)
 	if !known && len(text) > 0 {
-		return State{}, fmt.Errorf("resume: %s is no file of sessions", filepath.Join(dir, fileName))
+		return resume.State{}, fmt.Errorf("resume: %s is no file of sessions", filepath.Join(dir, fileName))
 	}
 	s, left := parseFile([]byte(rest))
 	s.Unreadable = left.errs
@@ -206,26 +205,26 @@ func ReadFile(dir string) (State, error) {
 }
 
 // Load returns what is stored.
-func (f *File) Load(context.Context) (State, error) {
-	var s State
-	s.apply(f.state)
+func (f *Store) Load(context.Context) (resume.State, error) {
+	var s resume.State
+	s.Apply(f.state)
 	return s, nil
 }
 
 // Save appends the changes. New sessions and counts of starts are synced, and all else
 // at least once in a second in which something is saved.
-func (f *File) Save(_ context.Context, changes State) error {
+func (f *Store) Save(_ context.Context, changes resume.State) error {
 	f.buf = f.buf[:0]
-	changes = changes.checked()
+	changes = changes.Checked()
 	for shard, c := range changes.Checkpoints {
 		c.At = c.At.Truncate(time.Millisecond)
 		was, has := f.state.Checkpoints[shard]
 		same := was
 		same.Seq, same.At = c.Seq, c.At
 		switch {
-		case c.empty() && !has:
+		case c.Empty() && !has:
 			continue
-		case c.empty():
+		case c.Empty():
 			f.buf = appendRemoval(f.buf, shard)
 			f.synced = time.Time{}
 		case has && same == c:
@@ -235,11 +234,11 @@ func (f *File) Save(_ context.Context, changes State) error {
 			f.synced = time.Time{}
 		}
 	}
-	if changes.Starts != (engine.Starts{}) {
+	if changes.Starts != (resume.Starts{}) {
 		f.buf = appendStarts(f.buf, changes.Starts)
 		f.synced = time.Time{}
 	}
-	f.state.apply(changes)
+	f.state.Apply(changes)
 	if f.file != nil && !f.disk.has(fileName, f.file, f.size) {
 		f.log.Warn("the file of the stored sessions is gone or another: it is written again")
 		f.abandon()
@@ -271,7 +270,7 @@ func (f *File) Save(_ context.Context, changes State) error {
 
 // relock locks the directory again after its lock has been removed, perhaps with all of the
 // directory: another process could lock, and write, what has its name now.
-func (f *File) relock() error {
+func (f *Store) relock() error {
 	if f.lock == nil {
 		return nil
 	}
@@ -297,7 +296,7 @@ func (f *File) relock() error {
 
 // rewrite writes all of the state to a new file, which takes the place of the old one
 // when it is on the disk.
-func (f *File) rewrite() error {
+func (f *Store) rewrite() error {
 	buf := append(f.buf[:0], magic...)
 	shards := make([]int, 0, len(f.state.Checkpoints))
 	for shard := range f.state.Checkpoints {
@@ -307,7 +306,7 @@ func (f *File) rewrite() error {
 	for _, shard := range shards {
 		buf = appendCheckpoint(buf, shard, f.state.Checkpoints[shard])
 	}
-	if f.state.Starts != (engine.Starts{}) {
+	if f.state.Starts != (resume.Starts{}) {
 		buf = appendStarts(buf, f.state.Starts)
 	}
 	f.buf = buf
@@ -346,7 +345,7 @@ func writeFile(d disk, name string, text []byte) error {
 }
 
 // abandon closes the file, so that the next Save writes it anew.
-func (f *File) abandon() {
+func (f *Store) abandon() {
 	if f.file != nil {
 		f.file.Close()
 		f.file = nil
@@ -354,7 +353,7 @@ func (f *File) abandon() {
 }
 
 // Close syncs what is not, and lets other processes have the directory.
-func (f *File) Close() error {
+func (f *Store) Close() error {
 	var err error
 	if f.file != nil && f.behind {
 		err = f.file.Sync()

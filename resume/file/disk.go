@@ -1,7 +1,7 @@
 // This file is the part of the operating system that the file needs, so that tests
 // can take its place and lose what was not synced.
 
-package resume
+package file
 
 import (
 	"errors"

@@ -1,6 +1,6 @@
 // This file tests when the file is synced, and written anew, by the operations of its disk.
 
-package resume
+package file
 
 import (
 	"errors"
@@ -10,18 +10,19 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sluice/engine"
 	"sluice/internal/disktest"
+	"sluice/resume"
+	"sluice/resume/internal/storetest"
 )
 
 // after returns what the file store has after a power cut that loses all that it may.
-func after(t *testing.T, d testDisk) State {
+func after(t *testing.T, d testDisk) resume.State {
 	t.Helper()
-	f, err := openFile(d.crash(nil), quiet)
+	f, err := openFile(d.crash(nil), storetest.Quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return loaded(t, f)
+	return storetest.Loaded(t, f)
 }
 
 // count returns how many operations of a kind there were.
@@ -37,29 +38,29 @@ func count(d testDisk, kind disktest.Kind) (n int) {
 // A session that has begun, one that has ended, and the Identifies that were counted are on the disk
 // once Save has returned: with less, the next process resumes what is over, or starts too many sessions.
 func TestSaveSyncs(t *testing.T) {
-	starts := engine.Starts{Count: 3, Until: time.UnixMilli(1_795_000_000_000)}
-	for name, change := range map[string]State{
-		"a new session":            {Checkpoints: map[int]Checkpoint{2: checkpoint("b", 1)}},
-		"another session":          {Checkpoints: map[int]Checkpoint{1: checkpoint("b", 1)}},
-		"another address":          {Checkpoints: map[int]Checkpoint{1: {Session: engine.Session{ID: "a", Seq: 6}}}},
-		"a removal":                {Checkpoints: map[int]Checkpoint{1: {}}},
+	starts := resume.Starts{Count: 3, Until: time.UnixMilli(1_795_000_000_000)}
+	for name, change := range map[string]resume.State{
+		"a new session":            {Checkpoints: map[int]resume.Checkpoint{2: storetest.Checkpoint("b", 1)}},
+		"another session":          {Checkpoints: map[int]resume.Checkpoint{1: storetest.Checkpoint("b", 1)}},
+		"another address":          {Checkpoints: map[int]resume.Checkpoint{1: {Session: resume.Session{ID: "a", Seq: 6}}}},
+		"a removal":                {Checkpoints: map[int]resume.Checkpoint{1: {}}},
 		"the count of Identifies":  {Starts: starts},
-		"the end of their day too": {Starts: engine.Starts{Until: starts.Until}},
+		"the end of their day too": {Starts: resume.Starts{Until: starts.Until}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDisk()
-			f, err := openFile(d, quiet)
+			f, err := openFile(d, storetest.Quiet)
 			if err != nil {
 				t.Fatal(err)
 			}
-			var want State
-			for _, s := range []State{{Checkpoints: map[int]Checkpoint{1: checkpoint("a", 1)}}, change} {
-				want.apply(s)
+			var want resume.State
+			for _, s := range []resume.State{{Checkpoints: map[int]resume.Checkpoint{1: storetest.Checkpoint("a", 1)}}, change} {
+				want.Apply(s)
 				if err := f.Save(t.Context(), s); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if got := after(t, d); !same(got, want) {
+			if got := after(t, d); !storetest.Same(got, want) {
 				t.Errorf("%s: after a power cut %+v, want %+v", name, got, want)
 			}
 		})
@@ -70,7 +71,7 @@ func TestSaveSyncs(t *testing.T) {
 func TestAdvanceSyncsOnceInASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
-		f, err := openFile(d, quiet)
+		f, err := openFile(d, storetest.Quiet)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +79,7 @@ func TestAdvanceSyncsOnceInASecond(t *testing.T) {
 		save := func() {
 			t.Helper()
 			seq++
-			if err := f.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{1: checkpoint("a", seq)}}); err != nil {
+			if err := f.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{1: storetest.Checkpoint("a", seq)}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -97,7 +98,7 @@ func TestAdvanceSyncsOnceInASecond(t *testing.T) {
 			t.Errorf("%d syncs in a second; after a power cut %+v, want seq %d", n, after(t, d), seq)
 		}
 		time.Sleep(time.Second)
-		if err := f.Save(t.Context(), State{}); err != nil {
+		if err := f.Save(t.Context(), resume.State{}); err != nil {
 			t.Fatal(err)
 		}
 		if n := count(d, disktest.Sync) - before; n != 1 {
@@ -122,7 +123,7 @@ func TestAdvanceSyncsOnceInASecond(t *testing.T) {
 func TestFailedSyncIsWrittenAgain(t *testing.T) {
 	for name, kind := range map[string]disktest.Kind{"sync": disktest.Sync, "write": disktest.Write} {
 		d, broken := newDisk(), errors.New("input/output error")
-		f, err := openFile(d, quiet)
+		f, err := openFile(d, storetest.Quiet)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,17 +133,17 @@ func TestFailedSyncIsWrittenAgain(t *testing.T) {
 			}
 			return nil
 		})
-		changes := State{Checkpoints: map[int]Checkpoint{1: checkpoint("a", 1)}, Starts: engine.Starts{Count: 1}}
+		changes := resume.State{Checkpoints: map[int]resume.Checkpoint{1: storetest.Checkpoint("a", 1)}, Starts: resume.Starts{Count: 1}}
 		if err := f.Save(t.Context(), changes); !errors.Is(err, broken) {
 			t.Errorf("%s: saved: %v", name, err)
 		}
 		d.Fail(nil)
-		changes.Checkpoints[1] = checkpoint("a", 2)
+		changes.Checkpoints[1] = storetest.Checkpoint("a", 2)
 		changes.Starts.Count = 2
 		if err := f.Save(t.Context(), changes); err != nil {
 			t.Fatal(err)
 		}
-		if got := after(t, d); !same(got, changes) {
+		if got := after(t, d); !storetest.Same(got, changes) {
 			t.Errorf("%s: after a power cut %+v, want %+v", name, got, changes)
 		}
 	}
@@ -151,14 +152,14 @@ func TestFailedSyncIsWrittenAgain(t *testing.T) {
 // The file does not grow without end, and is not written anew with each Save.
 func TestCompacted(t *testing.T) {
 	d := newDisk()
-	f, err := openFile(d, quiet)
+	f, err := openFile(d, storetest.Quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const shards, saves = 400, 280
-	changes := State{Checkpoints: map[int]Checkpoint{}}
+	changes := resume.State{Checkpoints: map[int]resume.Checkpoint{}}
 	for shard := range shards {
-		c := checkpoint(fmt.Sprint("session-", shard), 1<<40)
+		c := storetest.Checkpoint(fmt.Sprint("session-", shard), 1<<40)
 		c.Shards = shards
 		c.ResumeURL = "wss://" + strings.Repeat("a", 1000)
 		changes.Checkpoints[shard] = c
@@ -189,7 +190,7 @@ func TestCompacted(t *testing.T) {
 		t.Errorf("written anew %d times in %d saves of %d bytes", n, saves, most)
 	}
 	f.Close()
-	if got := after(t, d); !same(got, changes) {
+	if got := after(t, d); !storetest.Same(got, changes) {
 		t.Error("after a power cut the sessions are not those that were saved")
 	}
 }

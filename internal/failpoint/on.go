@@ -33,5 +33,5 @@ func Hit(name string) {
 	if err == nil {
 		p.Kill()
 	}
-	select {} // the signal is on its way
+	select {} // the signal is pending
 }

@@ -1,6 +1,5 @@
-// This file is the store in Redis.
-
-package resume
+// Package redis is the store of what resumes shards in Redis.
+package redis
 
 import (
 	"context"
@@ -14,12 +13,12 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"sluice/engine"
+	"sluice/resume"
 	"sluice/sinks"
 	"sluice/wire"
 )
 
-// Redis is a Store in Redis, whose Client and Connect are required. Its keys are
+// Store is a resume.Store in Redis, whose Connect is required. Its keys are
 //
 //	{<prefix>sluice}:shards    a set: the shards of which there is a checkpoint
 //	{<prefix>sluice}:shard:<n> a hash: the checkpoint of shard n
@@ -30,7 +29,7 @@ import (
 //
 // Beside them it reads what the gateway that this one takes the place of has left, the keys
 // <prefix><n>session and <prefix><n>seq.
-type Redis struct {
+type Store struct {
 	// Connect returns a client, which the store closes. It is called again after a
 	// failure.
 	Connect func(ctx context.Context) (rueidis.Client, error)
@@ -51,7 +50,7 @@ type Redis struct {
 	checked time.Time
 	next    int
 	// Of Starts: what was loaded, and who adds to it.
-	loaded  engine.Starts
+	loaded  resume.Starts
 	process string
 	// denied: the other gateway's keys are none of this user's. Whoever gives so narrow rights
 	// has no such gateway.
@@ -126,12 +125,12 @@ redis.call('HSET', KEYS[1], 'count', string.format('%d', count), ARGV[4], ARGV[5
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 1`)
 
-func (r *Redis) key(name string) string { return "{" + r.Prefix + "sluice}:" + name }
+func (r *Store) key(name string) string { return "{" + r.Prefix + "sluice}:" + name }
 
-func (r *Redis) shardKey(shard int) string { return r.key("shard:" + strconv.Itoa(shard)) }
+func (r *Store) shardKey(shard int) string { return r.key("shard:" + strconv.Itoa(shard)) }
 
 // do calls f with a client, which is given up if f fails.
-func (r *Redis) do(ctx context.Context, f func(ctx context.Context) error) error {
+func (r *Store) do(ctx context.Context, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
 	if r.client == nil {
@@ -142,7 +141,7 @@ func (r *Redis) do(ctx context.Context, f func(ctx context.Context) error) error
 		r.client = client
 	}
 	err := f(ctx)
-	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered && !errors.Is(err, errLost) {
+	if _, answered := rueidis.IsRedisErr(err); err != nil && !answered && !errors.Is(err, resume.ErrLost) {
 		r.Close()
 	}
 	if err != nil {
@@ -152,8 +151,8 @@ func (r *Redis) do(ctx context.Context, f func(ctx context.Context) error) error
 }
 
 // Load returns what is stored.
-func (r *Redis) Load(ctx context.Context) (s State, err error) {
-	s.Checkpoints = make(map[int]Checkpoint)
+func (r *Store) Load(ctx context.Context) (s resume.State, err error) {
+	s.Checkpoints = make(map[int]resume.Checkpoint)
 	err = r.do(ctx, func(ctx context.Context) error {
 		clear(s.Checkpoints)
 		s.Unreadable = nil
@@ -165,20 +164,20 @@ func (r *Redis) Load(ctx context.Context) (s State, err error) {
 	return s, err
 }
 
-func (r *Redis) loadOwn(ctx context.Context, s *State) error {
+func (r *Store) loadOwn(ctx context.Context, s *resume.State) error {
 	b := r.client.B
 	members, err := r.client.Do(ctx, b().Smembers().Key(r.key("shards")).Build()).AsStrSlice()
 	if err != nil && !wrongType(err) {
 		return err
 	} else if err != nil {
-		s.unreadable(r.key("shards"), err)
+		unreadable(s, r.key("shards"), err)
 	}
 	cmds := rueidis.Commands{b().Hgetall().Key(r.key("starts")).Build()}
 	var shards []int
 	for _, member := range members {
 		shard, err := strconv.Atoi(member)
-		if err != nil || shard < 0 || shard >= maxShards || strconv.Itoa(shard) != member { // 01 and +1 would ask for shard 1 again
-			s.unreadable(r.key("shards"), fmt.Errorf("%.20q is not a shard", member))
+		if err != nil || shard < 0 || shard >= resume.MaxShards || strconv.Itoa(shard) != member { // 01 and +1 would ask for shard 1 again
+			unreadable(s, r.key("shards"), fmt.Errorf("%.20q is not a shard", member))
 			continue
 		}
 		shards = append(shards, shard)
@@ -195,12 +194,12 @@ func (r *Redis) loadOwn(ctx context.Context, s *State) error {
 			return err
 		}
 		if err == nil && i == 0 {
-			err = s.loadStarts(fields)
+			err = loadStarts(s, fields)
 		} else if err == nil {
 			err = r.loadShard(s, shards[i-1], fields)
 		}
 		if err != nil {
-			s.unreadable(key, err)
+			unreadable(s, key, err)
 		}
 		if err != nil && i > 0 {
 			r.saved[shards[i-1]] = position{fields["session"], math.MaxInt64} // whatever comes replaces it
@@ -227,28 +226,28 @@ func denied(err error) bool {
 }
 
 // unreadable notes what is left out.
-func (s *State) unreadable(key string, err error) {
+func unreadable(s *resume.State, key string, err error) {
 	s.Unreadable = append(s.Unreadable, fmt.Errorf("%s: %w", key, err))
 }
 
-func (s *State) loadStarts(fields map[string]string) error {
+func loadStarts(s *resume.State, fields map[string]string) error {
 	h := hash{fields: fields}
 	count, until := h.number("count"), h.time("until")
 	if h.bad != nil {
 		return h.bad
 	}
-	starts := engine.Starts{Count: int(count), Until: until}
-	if err := checkStarts(starts); err != nil {
+	starts := resume.Starts{Count: int(count), Until: until}
+	if err := starts.Check(); err != nil {
 		return err
 	}
 	s.Starts = starts
 	return nil
 }
 
-func (r *Redis) loadShard(s *State, shard int, fields map[string]string) error {
+func (r *Store) loadShard(s *resume.State, shard int, fields map[string]string) error {
 	h := hash{fields: fields}
-	c := Checkpoint{
-		Session: engine.Session{
+	c := resume.Checkpoint{
+		Session: resume.Session{
 			ID: fields["session"], Seq: h.number("seq"), ResumeURL: fields["url"], Shards: int(h.number("shards")),
 			Gaps: [2]sinks.Gap{h.gap("gap_"), h.gap("gap2_")},
 		},
@@ -257,11 +256,11 @@ func (r *Redis) loadShard(s *State, shard int, fields map[string]string) error {
 	if h.bad != nil {
 		return h.bad
 	}
-	c, err := check(shard, c)
+	c, err := resume.Check(shard, c)
 	if err != nil {
 		return err
 	}
-	if other, both := s.Checkpoints[shard]; c.empty() || r.Compat && both && other.ID != c.ID {
+	if other, both := s.Checkpoints[shard]; c.Empty() || r.Compat && both && other.ID != c.ID {
 		return nil
 	}
 	s.Checkpoints[shard] = c
@@ -271,9 +270,9 @@ func (r *Redis) loadShard(s *State, shard int, fields map[string]string) error {
 // loadOther reads the other gateway's keys. It has stored neither the shard count, which is
 // that of the shards that are there, nor the address to resume at, nor for whom the session
 // is. A seq may be higher than the session has ever come: Discord refuses it then.
-func (r *Redis) loadOther(ctx context.Context, s *State) error {
+func (r *Store) loadOther(ctx context.Context, s *resume.State) error {
 	whole := true // the shards from 0 on, without one missing
-	for first := 0; first < maxShards; first += probe {
+	for first := 0; first < resume.MaxShards; first += probe {
 		var keys rueidis.Commands
 		for shard := first; shard < first+probe; shard++ {
 			id := r.Prefix + strconv.Itoa(shard)
@@ -284,7 +283,7 @@ func (r *Redis) loadOther(ctx context.Context, s *State) error {
 		for i := 0; i < len(answers); i += 2 {
 			id, err := text(answers[i])
 			if r.denied = denied(err); r.denied && !r.Compat {
-				s.unreadable(r.Prefix+"0session", fmt.Errorf("what another gateway has left is not read: %w", err))
+				unreadable(s, r.Prefix+"0session", fmt.Errorf("what another gateway has left is not read: %w", err))
 				return nil
 			}
 			if err != nil && !wrongType(err) {
@@ -298,9 +297,9 @@ func (r *Redis) loadOther(ctx context.Context, s *State) error {
 			if id == "" || err != nil || n < 0 {
 				continue // it never had both, or is not that gateway's
 			}
-			c, err := check(first+i/2, Checkpoint{Session: engine.Session{ID: id, Seq: n}})
+			c, err := resume.Check(first+i/2, resume.Checkpoint{Session: resume.Session{ID: id, Seq: n}})
 			if err != nil {
-				s.unreadable(r.Prefix+strconv.Itoa(first+i/2)+"session", err)
+				unreadable(s, r.Prefix+strconv.Itoa(first+i/2)+"session", err)
 				continue
 			}
 			found = true
@@ -339,8 +338,8 @@ func text(r rueidis.RedisResult) (string, error) {
 // Save stores the changes, those of each shard in one step. What the other gateway would take
 // for a session of today goes, or is replaced, first: a process that is killed between the
 // steps leaves nothing that is older than it seems.
-func (r *Redis) Save(ctx context.Context, changes State) error {
-	changes = changes.checked()
+func (r *Store) Save(ctx context.Context, changes resume.State) error {
+	changes = changes.Checked()
 	return r.do(ctx, func(ctx context.Context) error {
 		seconds := strconv.Itoa(int(expiry.Seconds()))
 		var saves, others []rueidis.LuaExec
@@ -359,12 +358,12 @@ func (r *Redis) Save(ctx context.Context, changes State) error {
 			if was, has := r.written[shard]; has && was == (position{c.ID, c.Seq}) && c.ID != "" {
 				mode = "2"
 			}
-			if c.empty() {
+			if c.Empty() {
 				removals = append(removals, b().Del().Key(key).Build(), b().Srem().Key(r.key("shards")).Member(id).Build())
 			} else {
 				args := []string{
 					id, seconds, mode, "session", c.ID, "seq", decimal(c.Seq), "url", c.ResumeURL, "shards", strconv.Itoa(c.Shards),
-					"intents", strconv.FormatUint(uint64(c.Intents), 10), "bot", strconv.FormatUint(c.Bot, 10), "at", strconv.FormatUint(millis(c.At), 10),
+					"intents", strconv.FormatUint(uint64(c.Intents), 10), "bot", strconv.FormatUint(c.Bot, 10), "at", strconv.FormatUint(resume.Millis(c.At), 10),
 				}
 				for i, prefix := range [...]string{"gap_", "gap2_"} {
 					g := c.Gaps[i]
@@ -393,7 +392,7 @@ func (r *Redis) Save(ctx context.Context, changes State) error {
 		if len(removals) > 0 {
 			answers = append(answers, r.client.DoMulti(ctx, removals...)...)
 		}
-		if s := changes.Starts; s != (engine.Starts{}) {
+		if s := changes.Starts; s != (resume.Starts{}) {
 			answers = append(answers, startsScript.Exec(ctx, r.client, []string{r.key("starts")}, r.startsArgs(seconds, s, time.Now())))
 		}
 		for _, a := range answers {
@@ -412,7 +411,7 @@ func (r *Redis) Save(ctx context.Context, changes State) error {
 		}
 		for shard, c := range changes.Checkpoints {
 			r.saved[shard], r.other[shard] = position{c.ID, c.Seq}, c.ID
-			if r.written[shard] = r.saved[shard]; c.empty() {
+			if r.written[shard] = r.saved[shard]; c.Empty() {
 				delete(r.written, shard)
 			}
 		}
@@ -422,7 +421,7 @@ func (r *Redis) Save(ctx context.Context, changes State) error {
 
 // startsArgs returns the arguments of startsScript. The process's own count is what has come
 // to the one that was loaded; of the next day, all.
-func (r *Redis) startsArgs(seconds string, s engine.Starts, now time.Time) []string {
+func (r *Store) startsArgs(seconds string, s resume.Starts, now time.Time) []string {
 	own := s.Count
 	if s.Until.UnixMilli() == r.loaded.Until.UnixMilli() {
 		own -= r.loaded.Count
@@ -430,14 +429,14 @@ func (r *Redis) startsArgs(seconds string, s engine.Starts, now time.Time) []str
 	if r.process == "" {
 		r.process = rand.Text()
 	}
-	until := strconv.FormatUint(millis(s.Until), 10)
-	return []string{seconds, decimal(now.UnixMilli()), decimal(now.Add(startsWindow).UnixMilli()), r.process + " " + until, strconv.Itoa(own), until}
+	until := strconv.FormatUint(resume.Millis(s.Until), 10)
+	return []string{seconds, decimal(now.UnixMilli()), decimal(now.Add(resume.MaxStartsWindow).UnixMilli()), r.process + " " + until, strconv.Itoa(own), until}
 }
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
 // Close ends the connection, if there is one.
-func (r *Redis) Close() error {
+func (r *Store) Close() error {
 	if r.client != nil {
 		r.client.Close()
 		r.client = nil

@@ -1,6 +1,6 @@
 // This file tests the file on a disk whose power is cut, that is full, and that fails.
 
-package resume
+package file
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"sluice/internal/disktest"
+	"sluice/resume"
+	"sluice/resume/internal/storetest"
 )
 
 // testDisk is a disk of package disktest as the file store uses it.
@@ -40,30 +42,30 @@ func TestPowerCut(t *testing.T) {
 		r := rand.New(rand.NewPCG(uint64(cut), 7))
 		d := newDisk()
 		d.CutAfter(cut)
-		saved := map[int][]Checkpoint{} // all that were, and the one that may have been
-		certain := map[int]int{}        // of saved, the first that may be there
+		saved := map[int][]resume.Checkpoint{} // all that were, and the one that may have been
+		certain := map[int]int{}               // of saved, the first that may be there
 		finished := false
-		f, err := openFile(d, quiet)
+		f, err := openFile(d, storetest.Quiet)
 		for round := 0; err == nil; round++ {
 			if finished = round == 60; finished {
 				break
 			}
 			if round%20 == 19 { // the process ends well, and starts again
 				f.Close()
-				if f, err = openFile(d, quiet); err != nil {
+				if f, err = openFile(d, storetest.Quiet); err != nil {
 					break
 				}
 			}
 			f.full = min(f.full, 2_000) // so that it is written anew many times
-			changes := State{Checkpoints: map[int]Checkpoint{}}
+			changes := resume.State{Checkpoints: map[int]resume.Checkpoint{}}
 			begun := map[int]bool{}
 			for shard := range 3 {
-				c := Checkpoint{}
+				c := resume.Checkpoint{}
 				if old := saved[shard]; len(old) > 0 {
 					c = old[len(old)-1]
 				}
 				if c.ID == "" || r.IntN(10) == 0 {
-					c = checkpoint(fmt.Sprintf("%d-of-%d", round, shard), 0)
+					c = storetest.Checkpoint(fmt.Sprintf("%d-of-%d", round, shard), 0)
 					begun[shard] = true
 				}
 				c.Seq++
@@ -79,8 +81,8 @@ func TestPowerCut(t *testing.T) {
 		for range 20 {
 			left := d.crash(r)
 			left.CutAfter(r.IntN(10)) // and once more while that is mended
-			openFile(left, quiet)
-			after, err := openFile(left.crash(r), quiet)
+			openFile(left, storetest.Quiet)
+			after, err := openFile(left.crash(r), storetest.Quiet)
 			if err != nil {
 				t.Fatalf("cut at %d: %v", cut, err)
 			}
@@ -105,15 +107,15 @@ func TestPowerCut(t *testing.T) {
 // A full disk is logged, does no harm to what is there, and is over when there is room.
 func TestDiskFull(t *testing.T) {
 	d := newDisk()
-	f, err := openFile(d, quiet)
+	f, err := openFile(d, storetest.Quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	save := func(seq int64) error {
-		return f.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{1: checkpoint("a", seq)}})
+		return f.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{1: storetest.Checkpoint("a", seq)}})
 	}
 	stored := func() int64 {
-		again, err := openFile(d.crash(nil), quiet)
+		again, err := openFile(d.crash(nil), storetest.Quiet)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,11 +146,11 @@ func TestDiskFull(t *testing.T) {
 func TestOpenOnFullDisk(t *testing.T) {
 	for _, damaged := range []bool{false, true} {
 		d := newDisk()
-		f, err := openFile(d, quiet)
+		f, err := openFile(d, storetest.Quiet)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Save(t.Context(), State{Checkpoints: map[int]Checkpoint{1: checkpoint("a", 1)}}); err != nil {
+		if err := f.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{1: storetest.Checkpoint("a", 1)}}); err != nil {
 			t.Fatal(err)
 		}
 		if damaged { // and cannot be kept beside, either
@@ -160,24 +162,24 @@ func TestOpenOnFullDisk(t *testing.T) {
 		if f, err = openFile(d, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
 			t.Fatal(err)
 		}
-		if got := loaded(t, f).Checkpoints[1]; got.ID != "a" || !strings.Contains(log.String(), "not stored") {
+		if got := storetest.Loaded(t, f).Checkpoints[1]; got.ID != "a" || !strings.Contains(log.String(), "not stored") {
 			t.Errorf("loaded %+v, logged %q", got, &log)
 		}
-		next := State{Checkpoints: map[int]Checkpoint{2: checkpoint("b", 2)}}
+		next := resume.State{Checkpoints: map[int]resume.Checkpoint{2: storetest.Checkpoint("b", 2)}}
 		if err := f.Save(t.Context(), next); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("saved on a full disk: %v", err)
 		}
 		d.SetRoom(-1)
-		if err := f.Save(t.Context(), State{}); err != nil {
+		if err := f.Save(t.Context(), resume.State{}); err != nil {
 			t.Fatal(err)
 		}
-		if f, err = openFile(d, quiet); err != nil || len(loaded(t, f).Checkpoints) != 2 {
+		if f, err = openFile(d, storetest.Quiet); err != nil || len(storetest.Loaded(t, f).Checkpoints) != 2 {
 			t.Errorf("stored %+v, %v", f, err)
 		}
 	}
 	d := newDisk()
 	d.CutAfter(0)
-	if _, err := openFile(d, quiet); !errors.Is(err, disktest.ErrCut) {
+	if _, err := openFile(d, storetest.Quiet); !errors.Is(err, disktest.ErrCut) {
 		t.Errorf("another error: %v", err)
 	}
 }

@@ -1,0 +1,168 @@
+// This file has snapshots of the sessions persisted, behind their events.
+
+package engine
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"sluice/resume"
+)
+
+// Checkpoints keeps what resumes the shards over the end of the process: a *resume.Keeper, in
+// front of a store. Shards may be added and removed while the engine runs: what a method is given
+// says nothing about shards that are not among it. Any goroutine calls Session, and one at a time
+// Save and Close.
+type Checkpoints interface {
+	// Session returns what resumes a shard that is added; the zero Session: nothing does, it
+	// identifies.
+	Session(shard int) resume.Session
+	// Starts returns the Identifies of earlier processes. They matter when the API is not
+	// asked, which has better figures.
+	Starts() resume.Starts
+	// Save persists snapshots, and the count of Identifies. A snapshot takes the place of what its
+	// shard had; the zero Session: there is nothing to resume. It is called every
+	// Options.CheckpointEvery, and at once when events wait for a new session to be persisted:
+	// when it returns, with whatever error, they are published. After an error it is left alone for
+	// a second, but for that. The snapshots are read as they are iterated over, once or more.
+	Save(ctx context.Context, snapshots iter.Seq2[int, resume.Session], starts resume.Starts) error
+	// Close does so for the last time, when the sink has taken what it takes, and lets go of the
+	// store.
+	Close(ctx context.Context, snapshots iter.Seq2[int, resume.Session], starts resume.Starts) error
+}
+
+const (
+	// saveRetry is how long Checkpoints that fail are left alone, unless events wait for them.
+	saveRetry = time.Second
+	// closeTimeout bounds how long the last snapshots may take: a disk, too, may never answer.
+	closeTimeout = 4 * time.Second
+)
+
+// saver has the snapshots of a fleet persisted.
+type saver struct {
+	to     Checkpoints
+	fleet  *fleet
+	wanted chan struct{} // holds one: events wait for their session to be persisted
+	ctx    context.Context
+	stop   context.CancelFunc // of run, and of the Save that it is in
+	ended  chan struct{}      // closed when run has
+
+	waiting []unpersisted // of the snapshots that were read; owned by the goroutine that saves
+}
+
+// unpersisted is a session of which a snapshot has been read, and that was not persisted before.
+type unpersisted struct {
+	shard   *shard
+	session *session
+}
+
+func newSaver(to Checkpoints) *saver {
+	v := &saver{to: to, wanted: make(chan struct{}, 1), ended: make(chan struct{})}
+	v.ctx, v.stop = context.WithCancel(context.Background())
+	return v
+}
+
+// want has the snapshots saved at once. Any goroutine may call it; it does not wait.
+func (v *saver) want() {
+	select {
+	case v.wanted <- struct{}{}:
+	default:
+	}
+}
+
+// run saves the snapshots of the shards of a fleet until close.
+func (v *saver) run(f *fleet, every time.Duration) {
+	v.fleet = f
+	go func() {
+		defer close(v.ended)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		var failed time.Time // zero: the last time it did not
+		for {
+			select {
+			case <-tick.C:
+				if !failed.IsZero() && time.Since(failed) < saveRetry {
+					continue
+				}
+			case <-v.wanted:
+			case <-v.ctx.Done():
+				return
+			}
+			now := time.Now()
+			if failed = (time.Time{}); v.save(v.ctx, v.to.Save) != nil {
+				failed = now
+			}
+		}
+	}()
+}
+
+// save gives the snapshots to f. Then what waits for them goes on, also after a failure: a store
+// must not stop events.
+func (v *saver) save(ctx context.Context, f func(context.Context, iter.Seq2[int, resume.Session], resume.Starts) error) error {
+	var starts resume.Starts
+	if v.fleet != nil {
+		starts = v.fleet.env.identify.used()
+	}
+	err := f(ctx, v.snapshots, starts)
+	for _, w := range v.waiting {
+		w.shard.markPersisted(w.session)
+	}
+	clear(v.waiting)
+	v.waiting = v.waiting[:0]
+	return err
+}
+
+// snapshots yields the shards and what would resume each of them now, and notes which sessions
+// wait to be persisted.
+func (v *saver) snapshots(yield func(int, resume.Session) bool) {
+	if v.fleet == nil {
+		return
+	}
+	for _, s := range v.fleet.shards {
+		ses := s.current.Load()
+		if ses != nil && !ses.persisted.Load() {
+			v.waiting = append(v.waiting, unpersisted{s, ses})
+		}
+		if !yield(s.id, s.snapshot(ses)) {
+			return
+		}
+	}
+}
+
+// close saves the last snapshots, of the shards that have run, if any.
+func (v *saver) close() error {
+	v.stop()
+	ended := make(chan error, 1)
+	go func() {
+		if v.fleet != nil {
+			<-v.ended
+		}
+		ended <- v.save(context.Background(), v.to.Close)
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(closeTimeout):
+		return fmt.Errorf("no answer within %v", closeTimeout)
+	}
+}
+
+// snapshot returns what would resume the shard, whose session is ses, now: up to the last event
+// that the sink has acknowledged. Any goroutine may call it.
+func (s *shard) snapshot(ses *session) resume.Session {
+	var now resume.Session
+	if ses != nil {
+		now = resume.Session{ID: ses.id, ResumeURL: ses.resumeURL, Seq: ses.checkpoint(), Shards: s.env.shards}
+	}
+	// After the session, in place of which it comes.
+	if gaps := s.gaps.Load(); gaps != nil {
+		for _, g := range *gaps {
+			if !g.acknowledged() {
+				now.AddGap(g.snapshot())
+			}
+		}
+	}
+	return now
+}

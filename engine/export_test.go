@@ -1,0 +1,18 @@
+// This file shows tests of package engine_test what an engine has.
+
+package engine
+
+import (
+	"iter"
+
+	"sluice/resume"
+)
+
+// Snapshots returns the shards and what would resume each of them now.
+func (e *Engine) Snapshots() iter.Seq2[int, resume.Session] {
+	return func(yield func(int, resume.Session) bool) {
+		if f := e.running.Load(); f != nil {
+			(&saver{fleet: f}).snapshots(yield)
+		}
+	}
+}
