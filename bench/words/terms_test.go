@@ -63,5 +63,4 @@ var allowed = []struct{ file, text, reason string }{
 	{"docs/consumers/README.md", "`Seen`", "the same"},
 	{"docs/consumers/README.md", "`seen.go`, `seen.py` and `seen.js`", "its files"},
 	{"docs/consumers/README.md", "testdata/seen.json", "its vectors"},
-	{"CONTRIBUTING.md", "`outlet.go`, `lane.go`", "names of files"},
 }
