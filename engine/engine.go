@@ -377,3 +377,6 @@ func (e *Engine) Stats() Stats {
 	}
 	return t
 }
+
+// Done is closed when Run has returned: no command is sent any more.
+func (e *Engine) Done() <-chan struct{} { return e.ended }

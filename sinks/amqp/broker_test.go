@@ -62,6 +62,7 @@ func TestBroker(t *testing.T) {
 		{"forward", testForward},
 		{"commands cut", testCommandsCut},
 		{"relay", testRelay},
+		{"sent late", testSentLate},
 		{"stuck shard", testStuckShard},
 		{"odd commands", testOddCommands},
 		{"exchange deleted, commands", testExchangeDeletedCommands},

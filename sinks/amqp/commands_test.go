@@ -147,6 +147,46 @@ func testCommandsCut(t *testing.T, node *rabbitmq.Node) {
 	}
 }
 
+// testSentLate has the engine send a command between the end of reading and its own: it is
+// acknowledged, or the next process would send it again.
+func testSentLate(t *testing.T, node *rabbitmq.Node) {
+	tr := try(t, node, Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	sent, settled, done := make(chan func(), 1), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tr.Relay(ctx, settled, []int{0}, 16, func(_ context.Context, c sinks.Command) error {
+			sent <- c.Sent
+			return nil
+		})
+	}()
+	until(t, "the queue", func() bool {
+		q, err := tr.inspect("0")
+		return err == nil && q.Consumers == 1
+	})
+	ch := channel(t, dial(t, node.URL()))
+	p := amqp091.Publishing{Body: appendRaw(nil, []byte(`{"op":4,"d":{}}`))}
+	if err := ch.Publish(tr.o.Exchange, "0", false, false, p); err != nil {
+		t.Fatal(err)
+	}
+	late := <-sent
+	cancel()
+	for range 100 { // round trips, in which it could return
+		tr.inspect("0")
+	}
+	select {
+	case <-done:
+		t.Fatal("Relay has returned while commands can be sent")
+	default:
+	}
+	late()
+	close(settled)
+	<-done
+	if q, err := tr.inspect("0"); err != nil || q.Messages != 0 {
+		t.Errorf("%d commands are not acknowledged, %v", q.Messages, err)
+	}
+}
+
 // testRelay has commands of all kinds on their way to an engine.
 func testRelay(t *testing.T, node *rabbitmq.Node) {
 	tr := try(t, node, Options{})
@@ -158,7 +198,7 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tr.Relay(ctx, []int{0}, 16, func(_ context.Context, c sinks.Command) error {
+		tr.Relay(ctx, nil, []int{0}, 16, func(_ context.Context, c sinks.Command) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if c.Guild == 0 {
@@ -284,7 +324,7 @@ func testStuckShard(t *testing.T, node *rabbitmq.Node) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			tr.Relay(ctx, []int{0, 1, 2}, 4, e.send)
+			tr.Relay(ctx, nil, []int{0, 1, 2}, 4, e.send)
 		}()
 		stop = func() { cancel(); <-done }
 		t.Cleanup(stop)

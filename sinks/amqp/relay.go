@@ -34,7 +34,10 @@ import (
 //
 // Those that wait for Discord while the connection to the broker is lost are handed out
 // again: the engine merges them with those that it still has.
-func (s *Sink) Relay(ctx context.Context, shards []int, total int, send func(context.Context, sinks.Command) error) {
+//
+// After the end of ctx, those that are sent until settled is closed are acknowledged, and Relay
+// returns. nil: none is sent any more then.
+func (s *Sink) Relay(ctx context.Context, settled <-chan struct{}, shards []int, total int, send func(context.Context, sinks.Command) error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// What is being forwarded at the end is still acknowledged, or it would be a duplicate.
@@ -58,6 +61,12 @@ func (s *Sink) Relay(ctx context.Context, shards []int, total int, send func(con
 	forwarding.Go(func() {
 		defer stopReading()
 		r.forward(ctx, publishing)
+		if settled != nil {
+			select {
+			case <-settled:
+			case <-s.ctx.Done():
+			}
+		}
 	})
 	s.commands(reading, shards, func(c *command) {
 		if ctx.Err() == nil {

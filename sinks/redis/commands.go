@@ -18,8 +18,8 @@ import (
 	"sluice/sinks/commands"
 )
 
-// CommandOptions are the settings of ReadCommands. All are required but Total and
-// Discordjs.
+// CommandOptions are the settings of ReadCommands. All are required but Total,
+// Discordjs and Settled.
 type CommandOptions struct {
 	Client rueidis.ClientOption
 	// Group is the consumer group, and Consumer this process's name in it: another
@@ -38,7 +38,10 @@ type CommandOptions struct {
 	// Send takes a command, and does not wait for its shard; an error means that it is
 	// refused for good, unless it is sinks.ErrQueueFull, which passes.
 	Send func(ctx context.Context, c sinks.Command) error
-	Log  *slog.Logger
+	// Settled is closed once no command can be sent any more, after the end of reading: until
+	// then, those that are sent are acknowledged. nil: none is sent any more when reading ends.
+	Settled <-chan struct{}
+	Log     *slog.Logger
 }
 
 const (
@@ -131,7 +134,8 @@ type entryID struct{ stream, id string }
 // noShard is the shard of what counts against none: what is refused, gone, or forwarded.
 const noShard = -1
 
-// ReadCommands reads commands until ctx is done, through whatever happens to Redis. A
+// ReadCommands reads commands until ctx is done, through whatever happens to Redis, and returns
+// after Settled. A
 // command is acknowledged when it is in flight to Discord, or at once when it is
 // none: what is wrong with it is logged. One for a shard that another process runs is
 // forwarded in the stream of the shard's number. A shard that takes no more commands
@@ -152,6 +156,9 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 	acking, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var acker sync.WaitGroup
 	defer func() {
+		if r.Settled != nil {
+			<-r.Settled
+		}
 		stop()
 		acker.Wait()
 		r.disconnect()

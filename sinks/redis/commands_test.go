@@ -92,6 +92,10 @@ func newCommandWorld(t *testing.T) *commandWorld {
 
 // read runs a reader until stop is called.
 func (w *commandWorld) read(f *fakeEngine, consumer string, timeout time.Duration) (stop func()) {
+	return w.readUntil(f, consumer, timeout, nil)
+}
+
+func (w *commandWorld) readUntil(f *fakeEngine, consumer string, timeout time.Duration, settled <-chan struct{}) (stop func()) {
 	option, err := NewClientOption([]string{w.address}, nil)
 	if err != nil {
 		w.t.Fatal(err)
@@ -101,7 +105,7 @@ func (w *commandWorld) read(f *fakeEngine, consumer string, timeout time.Duratio
 	go func() {
 		defer close(done)
 		ReadCommands(ctx, CommandOptions{Client: option, Group: "gateway", Consumer: consumer, Shards: []int{0, 1, 2, 3}, Total: 8, Discordjs: true,
-			Timeout: timeout, Send: f.send, Log: logTo(&w.log)})
+			Timeout: timeout, Send: f.send, Settled: settled, Log: logTo(&w.log)})
 	}()
 	stop = func() { cancel(); <-done }
 	w.t.Cleanup(stop)
@@ -146,6 +150,38 @@ func rawString(s string) string { return string(msgpack.AppendRaw(nil, []byte(s)
 func packet(n int) string { return fmt.Sprintf(`{"op":8,"d":%d}`, n) }
 
 var allStreams = []string{"SEND", "gateway_send", "0", "1", "2", "3"}
+
+// What the engine sends between the end of reading and its own is acknowledged: or the next
+// process would send it again.
+func TestCommandsSentLate(t *testing.T) {
+	t.Parallel()
+	w := newCommandWorld(t)
+	f := &fakeEngine{stuck: map[int]bool{0: true}}
+	settled := make(chan struct{})
+	stop := w.readUntil(f, "a", time.Minute, settled)
+	w.add("0", rawString(packet(1)))
+	w.wait("command", func() bool { return f.count() == 1 })
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); stop() }()
+	looks := 0 // in a row with no reader that waits; between two reads there is none for an instant
+	w.wait("end of reading", func() bool {
+		if looks++; !strings.Contains(w.srv.CLI("INFO", "clients"), "blocked_clients:0") {
+			looks = 0
+		}
+		return looks == 20
+	})
+	select {
+	case <-stopped:
+		t.Fatal("the reader has returned while commands can be sent")
+	default:
+	}
+	f.sents[0]()
+	close(settled)
+	<-stopped
+	if n := w.pending("0"); n != 0 {
+		t.Errorf("%d commands are not acknowledged", n)
+	}
+}
 
 // 10,000 commands arrive once and in order, while the process that reads them is
 // started anew twice, each time with some not yet in flight to Discord.

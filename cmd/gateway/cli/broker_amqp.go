@@ -20,7 +20,7 @@ func amqpBroker() Broker {
 		sink: newAMQP,
 		commands: func(ctx context.Context, _ *config.Config, sink sinks.Opener, e *engine.Engine, _ *slog.Logger) {
 			if total, shards, err := e.Shards(ctx); err == nil {
-				sink.(*amqp.Sink).Relay(ctx, shards, total, e.Send)
+				sink.(*amqp.Sink).Relay(ctx, e.Done(), shards, total, e.Send)
 			}
 		},
 		format: func(cfg *config.Config) string { return cfg.Broker.Encoding.String() },

@@ -101,6 +101,7 @@ func readRedis(ctx context.Context, cfg *config.Config, _ sinks.Opener, e *engin
 		Discordjs: cfg.Broker.Encoding == broker.Discordjs,
 		Timeout:   cfg.Broker.MessageTimeout,
 		Send:      e.Send,
+		Settled:   e.Done(),
 		Log:       log,
 	})
 }
