@@ -167,8 +167,9 @@ func tail(text []byte) []byte { return text[max(0, len(text)-4000):] }
 func (r *run) round(ctx context.Context, round int) (killed bool, err error) {
 	rng := rand.New(rand.NewPCG(r.o.Seed, uint64(round)))
 	life := time.Duration(rng.Int64N(int64(longestLife)))
-	if rng.IntN(5) == 0 {
-		life /= 8 // it is starting
+	starting := rng.IntN(5) == 0
+	if starting {
+		life /= 8
 	}
 	point, ends := "", rng.IntN(10) == 0
 	if rng.IntN(3) == 0 {
@@ -203,6 +204,12 @@ func (r *run) round(ctx context.Context, round int) (killed bool, err error) {
 	g, err := r.launch(point)
 	if err != nil {
 		return false, err
+	}
+	if !starting {
+		// On a busy machine, all lives would be over before the first event.
+		if err := r.connected(ctx, g); err != nil {
+			return false, err
+		}
 	}
 	var faulty error
 	if r.o.Faults {
@@ -244,6 +251,21 @@ func (r *run) round(ctx context.Context, round int) (killed bool, err error) {
 			round, what, life.Round(time.Millisecond), s.Events, arrived, s.Identifies, s.Resumed)
 	}
 	return killed, nil
+}
+
+// connected waits until a shard is connected, or the gateway has ended.
+func (r *run) connected(ctx context.Context, g *gateway) error {
+	for end := time.Now().Add(patience); r.srv.Connected() == 0 && time.Now().Before(end); {
+		select {
+		case err := <-g.ended:
+			g.ended <- err
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
 }
 
 // restart ends the gateway in an orderly way, again and again, and by turns has it hand over to
