@@ -31,10 +31,10 @@ type Engine struct {
 
 // fleet is what exists while Run runs.
 type fleet struct {
-	env    *environment
-	lane   *lane
-	shards []*shard
-	byID   map[int]*shard
+	env       *environment
+	publisher *publisher
+	shards    []*shard
+	byID      map[int]*shard
 }
 
 // New returns an Engine for the options, or an error that names the one that
@@ -125,7 +125,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		Arriving: env.arriving,
 		Windows:  wire.NewBudget(4<<20, 0),
 	}
-	env.identify.grant = func(s *shard) { s.post(mailTurn) }
+	env.identify.grant = func(s *shard) { s.wake(wakeTurn) }
 	env.identify.onEmpty = func(until time.Time) {
 		e.opts.Log.Warn("no session starts are left today; shards that must identify wait",
 			"until", until.Format(time.RFC3339), "reserve", e.opts.StartReserve)
@@ -152,15 +152,15 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		f.shards = append(f.shards, s)
 		f.byID[id] = s
 	}
-	lane := newLane(e.opts.Sink, max(e.opts.BatchWait, 0))
-	f.lane = lane
-	reader.start(f.shards, lane)
+	publisher := newPublisher(e.opts.Sink, max(e.opts.BatchWait, 0))
+	f.publisher = publisher
+	reader.start(f.shards, publisher)
 	publishing, stopPublishing := context.WithCancel(context.Background())
 	defer stopPublishing()
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		if err := lane.run(publishing); err != nil {
+		if err := publisher.run(publishing); err != nil {
 			env.fail(fmt.Errorf("engine: sink: %w", err))
 		}
 	}()
@@ -181,12 +181,12 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	go func() {
 		defer close(stopped)
 		for _, s := range f.shards {
-			s.post(mailStop)
+			s.wake(wakeStop)
 		}
 		reader.wait()
 		failpoint.Hit("drain")
 		asking.Wait()
-		lane.close()
+		publisher.close()
 	}()
 	select {
 	case <-stopped:
@@ -280,7 +280,7 @@ func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...), c.Sent); err != nil {
 		return fmt.Errorf("shard %d: %w", id, err)
 	}
-	s.post(mailCommands)
+	s.wake(wakeCommands)
 	return nil
 }
 
@@ -347,7 +347,7 @@ func (e *Engine) Starts() Starts {
 // that shards wait until it takes some.
 func (e *Engine) Full() bool {
 	f := e.running.Load()
-	return f != nil && slices.ContainsFunc(f.lane.outlets, func(o *outlet) bool { return o.waits.Load() })
+	return f != nil && slices.ContainsFunc(f.publisher.queues, func(o *queue) bool { return o.waits.Load() })
 }
 
 // Stats are counts since Run began, over all shards.

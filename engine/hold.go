@@ -36,14 +36,14 @@ func (s *shard) hold(now time.Time, e *wire.Envelope) bool {
 
 // goOn ends the pause of a shard for which there may be room again, or whose session may be
 // stored.
-func (s *shard) goOn(now time.Time, mail uint32) {
-	room := mail&mailRoom != 0
+func (s *shard) goOn(now time.Time, flags uint32) {
+	room := flags&wakeRoom != 0
 	if s.unstored && s.held != nil {
 		if !s.session.stored.Load() && now.Before(s.holdBy) {
 			return
 		}
 		s.unstored, s.holdBy = false, time.Time{}
-		room = !s.outlet.full(s) // or mailRoom comes
+		room = !s.queue.full(s) // or wakeRoom comes
 	}
 	if !room {
 		return
@@ -74,6 +74,6 @@ func (e *Engine) Stored(shard int, session string) {
 		return
 	}
 	if ses := s.current.Load(); ses != nil && ses.id == session && !ses.stored.Swap(true) {
-		s.post(mailStored)
+		s.wake(wakePersisted)
 	}
 }

@@ -63,7 +63,7 @@ func newLoop(t *testing.T, conns ...*scriptedConn) *loop {
 	l := &loop{r: &loopReader{}, poller: &stubPoller{}, buf: make([]byte, readBuffer), now: time.Now()}
 	for i, c := range conns {
 		p := plainPath(t)
-		l.outlet = p.s.outlet
+		l.queue = p.s.queue
 		e := &loopShard{s: p.s, loop: l, slot: i, at: -1, conn: c, sock: &socket{raw: rawStub{}}}
 		p.s.beat.at = l.now.Add(time.Hour)
 		l.shards = append(l.shards, e)
@@ -145,7 +145,7 @@ func TestHeartbeatBetweenInflatedReads(t *testing.T) {
 			t.Fatal(len(frame), err)
 		}
 		slow := l.shards[1]
-		slow.s, p.s.outlet = p.s, l.outlet
+		slow.s, p.s.queue = p.s, l.queue
 		slow.conn.(*scriptedConn).read = func(b []byte) (int, error) {
 			time.Sleep(time.Second) // as inflating megabytes does
 			return copy(b, frame), nil
@@ -161,13 +161,13 @@ func TestHeartbeatBetweenInflatedReads(t *testing.T) {
 }
 
 // What has no room is left in the system's buffers.
-func TestFullOutletStopsReading(t *testing.T) {
+func TestFullQueueStopsReading(t *testing.T) {
 	c := &scriptedConn{}
 	l := newLoop(t, c)
 	e := l.shards[0]
 	ses := newSession("a", "", 0)
-	for seq := int64(1); !l.outlet.ring.Full(); seq++ {
-		pushEvent(l.outlet, ses, seq, 1<<20)
+	for seq := int64(1); !l.queue.ring.Full(); seq++ {
+		pushEvent(l.queue, ses, seq, 1<<20)
 	}
 	l.poller.(*stubPoller).watched, e.watched = 1, readable
 	l.read(e)
@@ -177,7 +177,7 @@ func TestFullOutletStopsReading(t *testing.T) {
 }
 
 // Without a session no event can come: the handshake goes on.
-func TestFullOutletAndHandshake(t *testing.T) {
+func TestFullQueueAndHandshake(t *testing.T) {
 	c := &scriptedConn{}
 	c.read = func(p []byte) (int, error) {
 		f, err := ws.CompileFrame(ws.NewTextFrame([]byte(`{"op":10,"d":{"heartbeat_interval":41250}}`)))
@@ -186,8 +186,8 @@ func TestFullOutletAndHandshake(t *testing.T) {
 	l := newLoop(t, c)
 	e := l.shards[0]
 	ses := newSession("a", "", 0)
-	for seq := int64(1); !l.outlet.ring.Full(); seq++ {
-		pushEvent(l.outlet, ses, seq, 1<<20)
+	for seq := int64(1); !l.queue.ring.Full(); seq++ {
+		pushEvent(l.queue, ses, seq, 1<<20)
 	}
 	e.s.disconnected(l.now, net.ErrClosed)
 	l.now = e.s.retryAt
@@ -218,12 +218,12 @@ func TestPollerFull(t *testing.T) {
 // A bound smaller than the number of readers is one message for each of them.
 func TestTinyQueue(t *testing.T) {
 	r := &loopReader{queueBytes: 1, loops: []*loop{{poller: &stubPoller{}}, {poller: &stubPoller{}}}}
-	lane := newLane(new(gatedSink), 0)
-	r.start(nil, lane)
+	publisher := newPublisher(new(gatedSink), 0)
+	r.start(nil, publisher)
 	r.wait()
-	for _, o := range lane.outlets {
+	for _, o := range publisher.queues {
 		if o.ring.Full() {
-			t.Error("the outlet is full before the first event")
+			t.Error("the queue is full before the first event")
 		}
 	}
 }

@@ -26,7 +26,7 @@ const (
 )
 
 // goroutineReader drives each shard with a goroutine of its own, which waits
-// for the socket, or for the next timer and mail while there is no socket to
+// for the socket, or for the next timer and wakeup while there is no socket to
 // read. A wake-up ends a read by moving its deadline into the past.
 type goroutineReader struct {
 	ctx        context.Context // done when connections shall not be made any more
@@ -44,10 +44,10 @@ type goroutineLink struct {
 	conn  net.Conn      // written by the owner with mu held
 }
 
-func (r *goroutineReader) start(shards []*shard, l *lane) {
-	out := l.newOutlet(r.queueBytes, len(shards))
+func (r *goroutineReader) start(shards []*shard, l *publisher) {
+	out := l.newQueue(r.queueBytes, len(shards))
 	for _, s := range shards {
-		s.outlet = out
+		s.queue = out
 		s.link = &goroutineLink{bell: make(chan struct{}, 1)}
 	}
 	for _, s := range shards {
@@ -73,7 +73,7 @@ func (r *goroutineReader) wake(s *shard) {
 	l.mu.Lock()
 	if l.conn != nil {
 		l.conn.SetReadDeadline(time.Unix(1, 0))
-		if s.mail.stops() {
+		if s.wakeups.stops() {
 			// The owner may be writing to a peer that does not read.
 			l.conn.SetWriteDeadline(time.Now().Add(farewellTimeout))
 		}
@@ -125,7 +125,7 @@ func (r *goroutineReader) connect(s *shard, l *goroutineLink) {
 		if err == nil {
 			conn.Close()
 		}
-		<-l.bell // the engine stops: the mail that says so is on its way
+		<-l.bell // the engine stops: the wakeup that says so follows
 		return
 	}
 	if err != nil {
@@ -182,7 +182,7 @@ func (r *goroutineReader) flush(s *shard, l *goroutineLink) {
 	}
 	timeout := writeTimeout
 	l.mu.Lock()
-	if s.mail.stops() {
+	if s.wakeups.stops() {
 		timeout = farewellTimeout
 	}
 	l.conn.SetWriteDeadline(time.Now().Add(timeout))

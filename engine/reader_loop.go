@@ -60,15 +60,15 @@ func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dia
 	return r, nil
 }
 
-func (r *loopReader) start(shards []*shard, to *lane) {
+func (r *loopReader) start(shards []*shard, to *publisher) {
 	for _, l := range r.loops {
-		l.outlet = to.newOutlet(max(r.queueBytes/len(r.loops), 1), 0) // 0 would be always full
+		l.queue = to.newQueue(max(r.queueBytes/len(r.loops), 1), 0) // 0 would be always full
 	}
 	for i, s := range shards {
 		l := r.loops[i%len(r.loops)]
 		e := &loopShard{s: s, loop: l, slot: len(l.shards), at: -1}
 		l.shards = append(l.shards, e)
-		s.link, s.outlet = e, l.outlet
+		s.link, s.queue = e, l.queue
 	}
 	for _, s := range shards {
 		s.begin()
@@ -121,7 +121,7 @@ type loop struct {
 	shards []*loopShard
 
 	// owned by the goroutine
-	outlet  *outlet
+	queue   *queue
 	buf     []byte
 	now     time.Time // as of the last look at the clock
 	timers  timers
@@ -131,15 +131,15 @@ type loop struct {
 	running int          // shards that have not stopped
 	dialing int
 
-	mu   sync.Mutex
-	mail []*loopShard // woken, or with a dial that has ended
+	mu    sync.Mutex
+	woken []*loopShard // woken, or with a dial that has ended
 }
 
-// post puts e into the loop's mail. Any goroutine may call it.
+// post puts e among the loop's woken shards. Any goroutine may call it.
 func (l *loop) post(e *loopShard) {
 	l.mu.Lock()
-	l.mail = append(l.mail, e)
-	first := len(l.mail) == 1
+	l.woken = append(l.woken, e)
+	first := len(l.woken) == 1
 	l.mu.Unlock()
 	if first {
 		l.poller.ring()
@@ -155,7 +155,7 @@ func (l *loop) run() {
 		l.turn(e)
 	}
 	told := make([]readySlot, maxTold)
-	var mail, again []*loopShard
+	var woken, again []*loopShard
 	for l.running > 0 || l.dialing > 0 {
 		l.rest()
 		n := l.poller.wait(told, l.patience())
@@ -169,19 +169,19 @@ func (l *loop) run() {
 			l.ready(l.shards[t.slot], t.what)
 		}
 		l.mu.Lock()
-		mail, l.mail = l.mail, mail[:0]
+		woken, l.woken = l.woken, woken[:0]
 		l.mu.Unlock()
-		for _, e := range mail {
+		for _, e := range woken {
 			e.woken.Store(false)
 			l.finishDial(e)
 			l.turn(e)
 		}
 		l.tick()
-		l.outlet.publish()
+		l.queue.publish()
 	}
 }
 
-// rest lets the pace pass since the last look, while the lane works. It does not
+// rest lets the pace pass since the last look, while the publisher works. It does not
 // when much arrives on one socket: that would fill its window and stop the sender.
 func (l *loop) rest() {
 	busy := l.busy || len(l.again) > 0
@@ -403,7 +403,7 @@ func (l *loop) finishDial(e *loopShard) {
 			d.sock.Close()
 		}
 		if e.s.state() == Connecting {
-			e.dialed = new(dialed) // nothing more is dialed until the mail that stops it
+			e.dialed = new(dialed) // nothing more is dialed until the wakeup that stops it
 		}
 	case d.err != nil:
 		e.s.connectFailed(l.now, d.err)

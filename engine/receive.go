@@ -43,7 +43,7 @@ func (s *shard) read(now time.Time, n int) {
 	s.received(now)
 }
 
-// feed is called by the reader with bytes that were read, which are lent until
+// feed is called by the reader with bytes that were read, which are borrowed until
 // it returns.
 func (s *shard) feed(now time.Time, p []byte) {
 	s.frames.Feed(p)
@@ -98,7 +98,7 @@ func (s *shard) received(now time.Time) {
 // shard without a session gets none, and goes on with its handshake: the sink may
 // be away for longer than a server that has said Hello waits.
 func (s *shard) pauses() bool {
-	if !s.paused && s.state() >= Identifying && s.outlet.full(s) {
+	if !s.paused && s.state() >= Identifying && s.queue.full(s) {
 		s.paused = true
 		s.beat.excused = true
 	}
@@ -387,7 +387,7 @@ func (s *shard) emit(e *wire.Envelope) {
 	s.push(sinks.Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began}, s.session, e.Type, e.Data)
 }
 
-// push leaves an event with copies of its name and data in the outlet. One that fills a large
+// push leaves an event with copies of its name and data in the queue. One that fills a large
 // buffer takes that along instead.
 // origin takes the acknowledgement.
 func (s *shard) push(ev sinks.Event, origin *session, name, data []byte) {
@@ -396,14 +396,14 @@ func (s *shard) push(ev sinks.Event, origin *session, name, data []byte) {
 		whole := &pool.Buffer{B: s.whole}
 		s.whole, s.taken = nil, true
 		s.inflater.Forget()
-		s.outlet.push(entry{ev, held{origin, s.outlet, whole, cap(whole.B) + eventOverhead}})
+		s.queue.push(entry{ev, held{origin, s.queue, whole, cap(whole.B) + eventOverhead}})
 		return
 	}
-	buf := s.outlet.buffers.Get(len(name) + len(data))
+	buf := s.queue.buffers.Get(len(name) + len(data))
 	buf.B = append(append(buf.B, name...), data...)
 	n := len(name)
 	ev.Type, ev.Data = buf.B[:n:n], buf.B[n:]
-	s.outlet.push(entry{ev, held{origin, s.outlet, buf, cap(buf.B) + eventOverhead}})
+	s.queue.push(entry{ev, held{origin, s.queue, buf, cap(buf.B) + eventOverhead}})
 }
 
 // eventOverhead is what an event costs in the ring beside its bytes.

@@ -41,7 +41,7 @@ type session struct {
 	seen   bool        // something may have been handed on; owned by the reader
 	stored atomic.Bool // a store has it, or does not take it
 
-	// Written by the lane.
+	// Written by the publisher.
 	acked atomic.Int64 // last dispatch that the sink acknowledged
 }
 

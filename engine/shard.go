@@ -49,10 +49,10 @@ type shard struct {
 	log *slog.Logger
 
 	// for any goroutine
-	mail     mailbox
+	wakeups  wakeups
 	commands commandQueue
-	link     any     // the reader's handle of the shard, set before any shard begins
-	outlet   *outlet // the reader's, likewise
+	link     any    // the reader's handle of the shard, set before any shard begins
+	queue    *queue // the reader's, likewise
 	counters shardCounters
 	current  atomic.Pointer[session] // session, for others than the owner
 	gaps     atomic.Pointer[[]*gap]  // that the sink may not have, oldest first; written by the owner, anew each time
@@ -179,10 +179,10 @@ func (s *shard) begin() {
 	s.proceed()
 }
 
-// step does what is due at now: mail, timers, waiting commands.
+// step does what is due at now: wakeup flags, timers, pending commands.
 func (s *shard) step(now time.Time) {
-	mail := s.mail.take()
-	if mail&mailStop != 0 {
+	flags := s.wakeups.take()
+	if flags&wakeStop != 0 {
 		s.stop()
 		return
 	}
@@ -192,7 +192,7 @@ func (s *shard) step(now time.Time) {
 			s.proceed()
 		}
 	case Turn:
-		if mail&mailTurn != 0 {
+		if flags&wakeTurn != 0 {
 			s.connect()
 		}
 	case Hello:
@@ -221,7 +221,7 @@ func (s *shard) step(now time.Time) {
 		s.warn(now, "RESUMED")
 	}
 	if s.state().connected() && s.paused {
-		s.goOn(now, mail)
+		s.goOn(now, flags)
 	}
 	if s.state() > Hello && s.state().connected() {
 		s.keepAlive(now)
@@ -231,7 +231,7 @@ func (s *shard) step(now time.Time) {
 	}
 }
 
-// due returns when step wants to be called again without mail; the zero time
+// due returns when step wants to be called again without a wakeup; the zero time
 // means never.
 func (s *shard) due() time.Time {
 	switch s.state() {

@@ -13,7 +13,7 @@ import (
 
 const (
 	// publishEvery bounds the events that a reader keeps to itself before the
-	// lane sees them.
+	// publisher sees them.
 	publishEvery = 64
 	// maxSlots bounds the slots of a ring: the larger it is, the less of it is in
 	// the processor's cache when its turn comes again. With 65,536 slots an
@@ -21,7 +21,7 @@ const (
 	maxSlots = 16 << 10
 )
 
-// entry is an event in an outlet, with what travels beside it.
+// entry is an event in a queue, with what travels beside it.
 type entry struct {
 	sinks.Event
 	held
@@ -30,14 +30,14 @@ type entry struct {
 // held is what an event holds until it is acknowledged.
 type held struct {
 	origin *session     // takes the acknowledgement
-	outlet *outlet      // counts size
+	queue  *queue       // counts size
 	buf    *pool.Buffer // has Type and Data
 	size   int          // bytes in use
 }
 
-// outlet takes the events of one goroutine's shards, or, if it is shared, those of
+// queue takes the events of one goroutine's shards, or, if it is shared, those of
 // many goroutines.
-type outlet struct {
+type queue struct {
 	ring    *pool.Ring[entry]
 	buffers *pool.Buffers
 	shared  bool
@@ -50,89 +50,89 @@ type outlet struct {
 	paused   []*shard
 }
 
-// newOutlet adds an outlet for so many bytes to the lane, which does not run yet.
+// newQueue adds a queue for so many bytes to the publisher, which does not run yet.
 // shared is the number of goroutines that use it, 0 if it is one with many
 // shards. The ring has a slot for each KiB, but maxSlots at most: a small event
 // takes one as a large one does.
-func (l *lane) newOutlet(bytes, shared int) *outlet {
-	o := &outlet{buffers: &l.buffers, shared: shared > 0}
+func (p *publisher) newQueue(bytes, shared int) *queue {
+	q := &queue{buffers: &p.buffers, shared: shared > 0}
 	spare := max(3, 4*shared) // a shard that has asked puts an event, and up to three gaps before it
-	o.ring = pool.NewRing[entry](min(bytes>>10, maxSlots)+spare, int64(bytes), l.bell, o.room)
-	o.ring.Spare = spare
-	l.outlets = append(l.outlets, o)
-	return o
+	q.ring = pool.NewRing[entry](min(bytes>>10, maxSlots)+spare, int64(bytes), p.bell, q.room)
+	q.ring.Spare = spare
+	p.queues = append(p.queues, q)
+	return q
 }
 
-// full reports whether s must pause. It then is sent mailRoom when half of the
+// full reports whether s must pause. It then is sent wakeRoom when half of the
 // ring is free again. A shard asks before each message that it takes from its
 // socket, so the bound is exceeded by one message at most, or one for each
 // goroutine.
 //
 // While one shard waits all must: those that went on could keep the ring more
 // than half full, and the one that waits would do so for ever.
-func (o *outlet) full(s *shard) bool {
-	if o.shared {
-		o.mu.Lock()
-		defer o.mu.Unlock()
+func (q *queue) full(s *shard) bool {
+	if q.shared {
+		q.mu.Lock()
+		defer q.mu.Unlock()
 	}
-	if !o.waits.Load() && !o.ring.Full() {
+	if !q.waits.Load() && !q.ring.Full() {
 		return false
 	}
-	o.pausedMu.Lock()
-	first := len(o.paused) == 0
-	if first && !o.ring.Full() { // room has been called
-		o.pausedMu.Unlock()
+	q.pausedMu.Lock()
+	first := len(q.paused) == 0
+	if first && !q.ring.Full() { // room has been called
+		q.pausedMu.Unlock()
 		return false
 	}
-	o.paused = append(o.paused, s)
-	o.waits.Store(true)
-	o.pausedMu.Unlock()
+	q.paused = append(q.paused, s)
+	q.waits.Store(true)
+	q.pausedMu.Unlock()
 	if !first {
 		return true
 	}
-	o.put = 0
-	if o.ring.Await() {
+	q.put = 0
+	if q.ring.Await() {
 		return true
 	}
-	o.takePaused() // s alone: others would ask on this goroutine, or wait for the lock
+	q.takePaused() // s alone: others would ask on this goroutine, or wait for the lock
 	return false
 }
 
-// room wakes the shards that wait. The lane calls it.
-func (o *outlet) room() {
-	for _, s := range o.takePaused() {
-		s.post(mailRoom)
+// room wakes the shards that wait. The publisher calls it.
+func (q *queue) room() {
+	for _, s := range q.takePaused() {
+		s.wake(wakeRoom)
 	}
 }
 
-func (o *outlet) takePaused() []*shard {
-	o.pausedMu.Lock()
-	defer o.pausedMu.Unlock()
-	paused := o.paused
-	o.paused = nil
-	o.waits.Store(false)
+func (q *queue) takePaused() []*shard {
+	q.pausedMu.Lock()
+	defer q.pausedMu.Unlock()
+	paused := q.paused
+	q.paused = nil
+	q.waits.Store(false)
 	return paused
 }
 
-// push takes an event, which the lane sees after publish or a number of others.
+// push takes an event, which the publisher sees after publish or a number of others.
 // The shard has asked full.
-func (o *outlet) push(e entry) {
-	if o.shared {
-		o.mu.Lock()
-		defer o.mu.Unlock()
+func (q *queue) push(e entry) {
+	if q.shared {
+		q.mu.Lock()
+		defer q.mu.Unlock()
 	}
-	o.ring.Put(e, e.size)
-	if o.put++; o.put >= publishEvery || o.shared {
-		o.put = 0
-		o.ring.Publish()
+	q.ring.Put(e, e.size)
+	if q.put++; q.put >= publishEvery || q.shared {
+		q.put = 0
+		q.ring.Publish()
 	}
 }
 
-// publish shows the lane what was pushed. The producer calls it before it waits for
+// publish shows the publisher what was pushed. The producer calls it before it waits for
 // anything.
-func (o *outlet) publish() {
-	if o.put > 0 {
-		o.put = 0
-		o.ring.Publish()
+func (q *queue) publish() {
+	if q.put > 0 {
+		q.put = 0
+		q.ring.Publish()
 	}
 }
