@@ -100,7 +100,6 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	env := &environment{
 		opts:     &e.opts,
 		shards:   count,
-		reader:   reader,
 		identify: newIdentifyQueue(min(info.Limit.MaxConcurrency, count)),
 		gateway:  &gatewayAddress{main: u},
 		fail: func(err error) {

@@ -43,7 +43,7 @@ func (s *shard) goOn(now time.Time, flags uint32) {
 			return
 		}
 		s.unstored, s.holdBy = false, time.Time{}
-		room = !s.queue.full(s) // or wakeRoom comes
+		room = !s.queue.full() || !s.queue.await(s) // or wakeRoom comes
 	}
 	if !room {
 		return

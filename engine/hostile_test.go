@@ -214,9 +214,9 @@ func TestHeldCounts(t *testing.T) {
 	for _, stored := range []bool{true, false} {
 		p, _ := loggedPath(t, wire.CompressionNone)
 		p.s.env.opts.Hold = func() {}
-		p.s.heldShare.Budget = wire.NewBudget(0, 0) // 8 MiB
+		p.s.env.arriving = wire.NewBudget(0, 0) // 8 MiB
 		free := func() bool {
-			all := wire.Share{Budget: p.s.heldShare.Budget}
+			all := wire.Share{Budget: p.s.env.arriving}
 			defer all.Hold(0)
 			return all.Hold(8<<20) == nil
 		}

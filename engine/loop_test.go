@@ -36,35 +36,35 @@ func (c *scriptedConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// rawStub is a socket of which only Close is called.
-type rawStub struct{ rawSocket }
-
-func (rawStub) Close() error { return nil }
-
-// stubPoller counts what is watched, if it has room for it.
-type stubPoller struct {
-	poller  // nil
-	full    error
-	watched int
+// rawStub is a socket that counts whether it is watched, if the poller has room for it.
+type rawStub struct {
+	rawSocket // nil
+	full      error
+	watched   int
 }
 
-func (p *stubPoller) close() {}
+func (*rawStub) Close() error { return nil }
 
-func (p *stubPoller) watch(_ rawSocket, _ int, was, want readiness) error {
-	if want != 0 && p.full != nil {
-		return p.full
+func (s *rawStub) watch(_ int, was, want readiness) error {
+	if want != 0 && s.full != nil {
+		return s.full
 	}
-	p.watched += int(want&readable) - int(was&readable)
+	s.watched += int(want&readable) - int(was&readable)
 	return nil
 }
 
+// stubPoller is a poller of which only close is called.
+type stubPoller struct{ poller }
+
+func (stubPoller) close() {}
+
 // newLoop returns a loop with a shard that is ready for each connection.
 func newLoop(t *testing.T, conns ...*scriptedConn) *loop {
-	l := &loop{r: &loopReader{}, poller: &stubPoller{}, buf: make([]byte, readBuffer), now: time.Now()}
+	l := &loop{r: &loopReader{}, poller: stubPoller{}, buf: make([]byte, readBuffer), now: time.Now()}
 	for i, c := range conns {
 		p := plainPath(t)
 		l.queue = p.s.queue
-		e := &loopShard{s: p.s, loop: l, slot: i, at: -1, conn: c, sock: &socket{raw: rawStub{}}}
+		e := &loopShard{s: p.s, loop: l, slot: i, at: -1, conn: c, sock: &socket{raw: &rawStub{}}}
 		p.s.beat.at = l.now.Add(time.Hour)
 		l.shards = append(l.shards, e)
 		l.timers.set(e, p.s.due())
@@ -169,7 +169,7 @@ func TestFullQueueStopsReading(t *testing.T) {
 	for seq := int64(1); !l.queue.ring.Full(); seq++ {
 		pushEvent(l.queue, ses, seq, 1<<20)
 	}
-	l.poller.(*stubPoller).watched, e.watched = 1, readable
+	e.sock.raw.(*rawStub).watched, e.watched = 1, readable
 	l.read(e)
 	if c.reads != 0 || !e.s.paused || e.watched != 0 {
 		t.Errorf("%d reads, paused %v, watched for %v", c.reads, e.s.paused, e.watched)
@@ -207,8 +207,8 @@ func TestFullQueueAndHandshake(t *testing.T) {
 func TestPollerFull(t *testing.T) {
 	c := &scriptedConn{}
 	l := newLoop(t, c)
-	l.poller.(*stubPoller).full = net.ErrClosed
 	e := l.shards[0]
+	e.sock.raw.(*rawStub).full = net.ErrClosed
 	l.turn(e)
 	if e.conn != nil || e.s.state() != Backoff || e.watched != 0 {
 		t.Errorf("the shard is %v, its connection %v", e.s.state(), e.conn)
@@ -217,7 +217,7 @@ func TestPollerFull(t *testing.T) {
 
 // A bound smaller than the number of readers is one message for each of them.
 func TestTinyQueue(t *testing.T) {
-	r := &loopReader{queueBytes: 1, loops: []*loop{{poller: &stubPoller{}}, {poller: &stubPoller{}}}}
+	r := &loopReader{queueBytes: 1, loops: []*loop{{poller: stubPoller{}}, {poller: stubPoller{}}}}
 	publisher := newPublisher(new(gatedSink), 0)
 	r.start(nil, publisher)
 	r.wait()

@@ -13,12 +13,10 @@ import (
 	"time"
 )
 
-// stubReader counts wake-ups.
-type stubReader struct{ woken []int }
+// stubWaker counts wakeups.
+type stubWaker struct{ woken int }
 
-func (r *stubReader) start([]*shard, *publisher) {}
-func (r *stubReader) wake(s *shard)              { r.woken = append(r.woken, s.id) }
-func (r *stubReader) wait()                      {}
+func (w *stubWaker) wakeOwner() { w.woken++ }
 
 // pushEvent pushes event seq of the session, which counts for n bytes.
 func pushEvent(o *queue, s *session, seq int64, n int) {
@@ -256,8 +254,8 @@ func TestQueuePausesAndWakes(t *testing.T) {
 }
 
 func testPause(t *testing.T, shared int) {
-	r := &stubReader{}
-	s := &shard{id: 7, env: &environment{reader: r}}
+	w := &stubWaker{}
+	s := &shard{waker: w}
 	sink := &gatedSink{gate: make(chan struct{})}
 	l := newPublisher(sink, 0)
 	o, ses := l.newQueue(32<<10, shared), newSession("a", "", 0)
@@ -265,27 +263,27 @@ func testPause(t *testing.T, shared int) {
 	go func() { done <- l.run(context.Background()) }()
 
 	for seq := int64(1); seq <= 10; seq++ {
-		if o.full(s) {
+		if o.full() {
 			t.Fatalf("full with %d of 32 KiB", (seq-1)*3300)
 		}
 		pushEvent(o, ses, seq, 3300)
 		o.publish()
 		synctest.Wait() // the publisher takes the first one alone
 	}
-	if !o.full(s) {
+	if !o.full() || !o.await(s) {
 		t.Fatal("not full with 33,000 bytes")
 	}
 	sink.gate <- struct{}{} // the first event is acknowledged, the others are offered
 	synctest.Wait()
-	if len(r.woken) != 0 {
+	if w.woken != 0 {
 		t.Error("woken before half of the bound was free")
 	}
 	close(sink.gate)
 	synctest.Wait()
-	if len(r.woken) != 1 || r.woken[0] != 7 || s.wakeups.take() != wakeRoom {
-		t.Errorf("woken %v", r.woken)
+	if w.woken != 1 || s.wakeups.take() != wakeRoom {
+		t.Errorf("woken %d times", w.woken)
 	}
-	if o.full(s) {
+	if o.full() {
 		t.Error("full with nothing in it")
 	}
 	l.close()
@@ -296,36 +294,35 @@ func testPause(t *testing.T, shared int) {
 
 // A shard waits for room no longer than others use it up.
 func TestPausedShardIsNotStarved(t *testing.T) {
-	r := &stubReader{}
-	env := &environment{reader: r}
-	first, second := &shard{id: 1, env: env}, &shard{id: 2, env: env}
+	one, two := &stubWaker{}, &stubWaker{}
+	first, second := &shard{id: 1, waker: one}, &shard{id: 2, waker: two}
 	l := newPublisher(new(gatedSink), 0)
 	o, ses := l.newQueue(64<<10, 0), newSession("a", "", 0)
 	seq := int64(0)
 	push := func() { seq++; pushEvent(o, ses, seq, 1024) }
-	for !o.full(first) {
+	for !o.full() || !o.await(first) {
 		push()
 	}
 	batch := make([]entry, 1)
 	for range 1000 { // for each event that leaves, the other shard has one
-		if len(r.woken) > 0 {
+		if one.woken+two.woken > 0 {
 			break
 		}
 		l.queues[0].ring.Take(batch)
 		o.ring.Release(int64(batch[0].size))
-		if second.paused = second.paused || o.full(second); !second.paused {
+		if second.paused = second.paused || o.full() && o.await(second); !second.paused {
 			push()
 		}
 	}
-	if len(r.woken) != 2 || r.woken[0] != 1 || r.woken[1] != 2 {
-		t.Errorf("woken: %v, want 1 and 2", r.woken)
+	if one.woken != 1 || two.woken != 1 {
+		t.Errorf("woken %d and %d times, want once each", one.woken, two.woken)
 	}
 }
 
 // Shards that find the ring full while the publisher empties it are woken, each time.
 func TestQueueLosesNoWakeUp(t *testing.T) {
 	const shards, events = 3, 200_000
-	r := &signalReader{woken: make(chan struct{}, 1)}
+	w := signalWaker{make(chan struct{}, 1)}
 	l := newPublisher(new(gatedSink), 0)
 	o := l.newQueue(8<<10, 0)
 	done := make(chan error)
@@ -333,7 +330,7 @@ func TestQueueLosesNoWakeUp(t *testing.T) {
 	var all [shards]*shard
 	var sessions [shards]*session
 	for i := range all {
-		all[i] = &shard{id: i, env: &environment{reader: r}}
+		all[i] = &shard{id: i, waker: w}
 		sessions[i] = newSession("a", "", 0)
 	}
 	pushed, pauses := 0, 0
@@ -344,7 +341,7 @@ func TestQueueLosesNoWakeUp(t *testing.T) {
 				continue
 			}
 			idle = false
-			if s.paused = o.full(s); s.paused {
+			if s.paused = o.full() && o.await(s); s.paused {
 				pauses++
 				continue
 			}
@@ -355,7 +352,7 @@ func TestQueueLosesNoWakeUp(t *testing.T) {
 			continue
 		}
 		select {
-		case <-r.woken:
+		case <-w.woken:
 		case <-time.After(time.Minute):
 			t.Fatalf("after %d events no shard is woken", pushed)
 		}
@@ -369,14 +366,12 @@ func TestQueueLosesNoWakeUp(t *testing.T) {
 	}
 }
 
-// signalReader tells of wake-ups.
-type signalReader struct{ woken chan struct{} }
+// signalWaker signals wakeups.
+type signalWaker struct{ woken chan struct{} }
 
-func (r *signalReader) start([]*shard, *publisher) {}
-func (r *signalReader) wait()                      {}
-func (r *signalReader) wake(*shard) {
+func (w signalWaker) wakeOwner() {
 	select {
-	case r.woken <- struct{}{}:
+	case w.woken <- struct{}{}:
 	default:
 	}
 }
@@ -387,11 +382,10 @@ func TestSharedQueueHasSlotsForAll(t *testing.T) {
 	const goroutines = 5
 	l := newPublisher(new(gatedSink), 0)
 	o, ses := l.newQueue(4<<10, goroutines), newSession("a", "", 0)
-	s := &shard{env: &environment{reader: &stubReader{}}}
 	for seq := int64(1); ; {
 		full := false
 		for range goroutines {
-			full = full || o.full(s)
+			full = full || o.full()
 		}
 		if full {
 			break

@@ -63,20 +63,26 @@ func (p *publisher) newQueue(bytes, shared int) *queue {
 	return q
 }
 
-// full reports whether s must pause. It then is sent wakeRoom when half of the
-// ring is free again. A shard asks before each message that it takes from its
-// socket, so the bound is exceeded by one message at most, or one for each
-// goroutine.
+// full reports whether there is no room, or another shard waits for it. A shard asks before each
+// message that it takes from its socket, so the bound is exceeded by one message at most, or one
+// for each goroutine.
 //
 // While one shard waits all must: those that went on could keep the ring more
 // than half full, and the one that waits would do so for ever.
-func (q *queue) full(s *shard) bool {
+func (q *queue) full() bool {
 	if q.shared {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 	}
-	if !q.waits.Load() && !q.ring.Full() {
-		return false
+	return q.waits.Load() || q.ring.Full()
+}
+
+// await has s sent wakeRoom when half of a full ring is free again. It returns false, and does not, if
+// there is room already.
+func (q *queue) await(s *shard) bool {
+	if q.shared {
+		q.mu.Lock()
+		defer q.mu.Unlock()
 	}
 	q.pausedMu.Lock()
 	first := len(q.paused) == 0
@@ -115,7 +121,7 @@ func (q *queue) takePaused() []*shard {
 }
 
 // push takes an event, which the publisher sees after publish or a number of others.
-// The shard has asked full.
+// The shard has asked full before.
 func (q *queue) push(e entry) {
 	if q.shared {
 		q.mu.Lock()

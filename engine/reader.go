@@ -12,13 +12,10 @@ import (
 // sockets and calls them when their time has come. All calls to a shard's
 // methods are made by one goroutine, its owner.
 type reader interface {
-	// start takes over the shards, which get queues of the publisher. It calls
+	// start takes over the shards, which get wakers, and queues of the publisher. It calls
 	// begin for each of them in their order, before it drives the first. It is
 	// called once.
 	start(shards []*shard, l *publisher)
-	// wake makes the owner call s.step soon. Any goroutine may call it, also
-	// after the shard has stopped.
-	wake(s *shard)
 	// wait returns when every started shard has stopped and its connection
 	// is closed.
 	wait()

@@ -68,7 +68,7 @@ func (r *loopReader) start(shards []*shard, to *publisher) {
 		l := r.loops[i%len(r.loops)]
 		e := &loopShard{s: s, loop: l, slot: len(l.shards), at: -1}
 		l.shards = append(l.shards, e)
-		s.link, s.queue = e, l.queue
+		s.waker, s.queue = e, l.queue
 	}
 	for _, s := range shards {
 		s.begin()
@@ -78,8 +78,8 @@ func (r *loopReader) start(shards []*shard, to *publisher) {
 	}
 }
 
-func (r *loopReader) wake(s *shard) {
-	e := s.link.(*loopShard)
+// wakeOwner gives the shard a turn.
+func (e *loopShard) wakeOwner() {
 	if !e.woken.Swap(true) {
 		e.loop.post(e)
 	}
@@ -251,7 +251,10 @@ func (l *loop) read(e *loopShard) {
 	}
 	// What is read must be kept if there is no room for it: it stays with the
 	// system, but for the one read in whose middle the ring has become full.
-	for e.conn != nil && !e.s.hangup && !e.s.more && !e.s.pauses() {
+	if e.reads() {
+		e.s.pauseIfFull()
+	}
+	for e.reads() {
 		n, err := e.conn.Read(l.buf)
 		if n > 0 {
 			e.sock.records--
@@ -281,6 +284,11 @@ func (l *loop) read(e *loopShard) {
 		l.now = time.Now()
 		l.tick()
 	}
+}
+
+// reads reports whether the shard's socket is to be read.
+func (e *loopShard) reads() bool {
+	return e.conn != nil && !e.s.hangup && !e.s.more && !e.s.paused
 }
 
 // settle does what the shard asks for: writes, hangs up, connects, pauses.
@@ -331,7 +339,7 @@ func (l *loop) settle(e *loopShard) {
 // did not take of the close frame is not sent.
 func (l *loop) hangUp(e *loopShard) {
 	if e.watched != 0 {
-		l.poller.watch(e.sock.raw, e.slot, e.watched, 0)
+		e.sock.raw.watch(e.slot, e.watched, 0)
 	}
 	if raw := e.sock.raw; e.s.state() == Stopped {
 		// What was sent last may be commands, which nobody sends again.
@@ -355,7 +363,7 @@ func (l *loop) watch(e *loopShard) error {
 	if want == e.watched {
 		return nil
 	}
-	err := l.poller.watch(e.sock.raw, e.slot, e.watched, want)
+	err := e.sock.raw.watch(e.slot, e.watched, want)
 	if err == nil {
 		e.watched = want
 	}

@@ -59,7 +59,7 @@ func (s *shard) received(now time.Time) {
 	buf := scratch.Get().(*[]byte)
 	s.more = false
 	for work := 0; s.state().connected(); {
-		if s.pauses() {
+		if s.pauseIfFull(); s.paused {
 			break
 		}
 		if work >= turnWork {
@@ -94,15 +94,13 @@ func (s *shard) received(now time.Time) {
 	}
 }
 
-// pauses reports whether nothing may be read, as there is no room for an event. A
+// pauseIfFull stops reading while there is no room for an event. A
 // shard without a session gets none, and goes on with its handshake: the sink may
-// be away for longer than a server that has said Hello waits.
-func (s *shard) pauses() bool {
-	if !s.paused && s.state() >= Identifying && s.queue.full(s) {
-		s.paused = true
-		s.beat.excused = true
+// be unavailable for longer than a server that has said Hello waits.
+func (s *shard) pauseIfFull() {
+	if !s.paused && s.state() >= Identifying && s.queue.full() && s.queue.await(s) {
+		s.paused, s.beat.excused = true, true
 	}
-	return s.paused
 }
 
 // closed ends the connection after a close frame of the peer.

@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"sluice/sinks"
 	"sluice/wire"
 )
@@ -32,7 +30,6 @@ const (
 type environment struct {
 	opts     *Options
 	shards   int
-	reader   reader
 	arriving *wire.Budget // of the messages that have not arrived whole
 	bounds   wire.Bounds  // of what is inflated; Arriving is arriving
 	identify *identifyQueue
@@ -51,8 +48,8 @@ type shard struct {
 	// for any goroutine
 	wakeups  wakeups
 	commands commandQueue
-	link     any    // the reader's handle of the shard, set before any shard begins
-	queue    *queue // the reader's, likewise
+	waker    waker  // the reader's, set before the shard begins
+	queue    *queue // likewise
 	counters shardCounters
 	current  atomic.Pointer[session] // session, for others than the owner
 	gaps     atomic.Pointer[[]*gap]  // that the sink may not have, oldest first; written by the owner, anew each time
@@ -72,34 +69,9 @@ type shard struct {
 	sessionAt time.Time // when the session began; zero: in another process
 	retryAt   time.Time // in Backoff
 
-	// owned by the reader, for the life of a connection
 	target     *url.URL // while Connecting: where to
 	toResume   bool     // target is the session's resume URL
-	frames     wire.FrameReader
-	inflater   wire.Inflater
-	more       bool           // received has stopped before it was done
-	worked     int            // bytes that it has worked through, inflated, since the reader looked
-	whole      []byte         // the buffer of the message at hand, if an event may take it
-	taken      bool           // it has
-	out        []byte         // to be written by the reader
-	hangup     bool           // to be closed by the reader, after out
-	paused     bool           // nothing is read: there is no room for events, or one is held
-	held       *wire.Envelope // not handed on yet; a copy
-	heldShare  wire.Share     // for held
-	holdBy     time.Time      // with held: it is, stored or not
-	limiter    sendLimiter
-	beat       heartbeat
-	helloBy    time.Time
-	identifyAt time.Time
-	askedAt    time.Time // when Identify or Resume was sent
-	warnAt     time.Time // when it is logged that no answer has come
-	readyBy    time.Time
-	resumeBy   time.Time
-	commandAt  time.Time // when the next command may be sent; zero: when one is added
-	readyAt    time.Time
-
-	// Commands that are in out, or that the system has not yet taken.
-	unwritten []*waitingCommand
+	connection          // the last one that was made
 }
 
 // shardCounters are written by the owner and read by any goroutine.
@@ -131,8 +103,6 @@ func newShard(id int, env *environment) *shard {
 		rand: rand.New(rand.NewChaCha8(seed)),
 	}
 	s.commands.limit = env.opts.CommandQueue
-	s.frames.Budget = env.arriving
-	s.heldShare.Budget = env.arriving
 	stored := env.opts.Sessions[id]
 	for _, g := range stored.Gaps {
 		if g != (sinks.Gap{}) {
@@ -290,42 +260,20 @@ func (s *shard) connect() {
 // connected begins a connection that the reader has made. rest is what arrived
 // behind the handshake; the shard copies it.
 func (s *shard) connected(now time.Time, rest []byte) {
-	s.frames.Reset()
-	s.limiter = sendLimiter{}
-	s.beat = heartbeat{}
-	s.paused, s.more = false, false
-	s.out = s.out[:0]
-	s.helloBy = now.Add(helloTimeout)
-	s.commandAt = time.Time{}
-	if s.env.opts.Compression != wire.CompressionNone {
-		inflater, err := wire.NewInflater(s.env.opts.Compression, s.env.opts.MaxMessage, s.env.bounds)
-		if err != nil {
-			s.connectFailed(now, err)
-			s.hangup = true
-			return
-		}
-		s.inflater = inflater
+	c, err := newConnection(s.env)
+	if err != nil {
+		s.connectFailed(now, err)
+		s.hangup = true
+		return
 	}
-	s.bound(min(handshakeMessage, s.env.opts.MaxMessage))
+	s.connection = c
+	s.helloBy = now.Add(helloTimeout)
 	s.to(Hello)
 	if len(rest) > 0 {
 		s.frames.Advance(copy(s.frames.Space(len(rest)), rest))
 		s.received(now)
 	}
 }
-
-// bound sets the bound of the messages to come, in bytes.
-func (s *shard) bound(n int) {
-	s.frames.MaxMessage = n
-	if s.inflater != nil {
-		s.frames.MaxMessage = compressedBound(n)
-		s.inflater.Limit(n)
-	}
-}
-
-// compressedBound returns the most that a message of n bytes has compressed: JSON of that size is
-// compressed to less than a quarter.
-func compressedBound(n int) int { return n/4 + handshakeMessage }
 
 // setSession is the one place that changes the session; nil: there is none.
 func (s *shard) setSession(ses *session) {
@@ -334,19 +282,12 @@ func (s *shard) setSession(ses *session) {
 	s.current.Store(ses)
 }
 
-// leave lets go of what belongs to a connection or to the wait for one.
+// leave gives up what belongs to a connection or to the wait for one.
 func (s *shard) leave() {
 	s.env.identify.leave(s)
 	s.commands.putBack(s.unwritten)
 	s.unwritten = nil
-	if s.inflater != nil {
-		s.inflater.Close()
-		s.inflater = nil
-	}
-	s.more = false
-	s.held, s.holdBy = nil, time.Time{} // Discord sends it again
-	s.heldShare.Hold(0)
-	s.frames.Reset()
+	s.connection.release()
 }
 
 // stop ends the shard with its session kept.
@@ -360,72 +301,4 @@ func (s *shard) stop() {
 	}
 	s.leave()
 	s.to(Stopped)
-}
-
-// sendIdentify sends the Identify of the shard that holds its bucket's turn.
-func (s *shard) sendIdentify(now time.Time) {
-	o := s.env.opts
-	s.env.identify.spend(s, now)
-	s.counters.identifies.Add(1)
-	s.fruitless++
-	s.startedAt = now
-	s.askedAt, s.warnAt, s.readyBy = now, now.Add(firstWarning), now.Add(o.ReadyTimeout)
-	s.bound(o.MaxMessage)
-	s.send(now, wire.AppendIdentify(nil, &wire.Identify{
-		Token:          o.Token,
-		Intents:        o.Intents,
-		Shard:          s.id,
-		Shards:         s.env.shards,
-		Compress:       o.Compression == wire.CompressionPayload,
-		LargeThreshold: o.LargeThreshold,
-		Presence:       o.Presence,
-	}))
-	s.to(Identifying)
-}
-
-// sendResume sends Resume for the session.
-func (s *shard) sendResume(now time.Time) {
-	s.bound(s.env.opts.MaxMessage)
-	s.send(now, wire.AppendResume(nil, s.env.opts.Token, s.session.id, s.session.seq.Load()))
-	s.askedAt, s.warnAt, s.resumeBy = now, now.Add(firstWarning), now.Add(resumeTimeout)
-	s.to(Resuming)
-}
-
-// sendCommands sends what waits in the command queue, as far as the limits go.
-func (s *shard) sendCommands(now time.Time) {
-	s.commandAt = time.Time{}
-	for {
-		if at := s.limiter.next(now, commandLimit(s.beat.interval)); at.After(now) {
-			s.commandAt = at
-			return
-		}
-		w, again := s.commands.next(now)
-		if w == nil {
-			s.commandAt = again
-			return
-		}
-		s.send(now, w.packet)
-		s.unwritten = append(s.unwritten, w)
-	}
-}
-
-// written notes that the system has taken all that was in out.
-func (s *shard) written() {
-	for _, w := range s.unwritten {
-		w.done()
-	}
-	clear(s.unwritten)
-	s.unwritten = s.unwritten[:0]
-}
-
-// send appends a payload to out and counts it.
-func (s *shard) send(now time.Time, payload []byte) {
-	s.limiter.take(now)
-	s.out = wire.AppendFrame(s.out, ws.OpText, payload, s.mask())
-}
-
-// mask returns a fresh masking key (RFC 6455, 5.3).
-func (s *shard) mask() (key [4]byte) {
-	k := s.rand.Uint32()
-	return [4]byte{byte(k), byte(k >> 8), byte(k >> 16), byte(k >> 24)}
 }

@@ -13,6 +13,10 @@ const (
 	wakePersisted                    // the session is persisted
 )
 
+// waker makes a shard's owner call step soon. Any goroutine may call it, also after the shard has
+// stopped.
+type waker interface{ wakeOwner() }
+
 // wakeups are the flags that other goroutines have set.
 type wakeups struct{ bits atomic.Uint32 }
 
@@ -25,5 +29,5 @@ func (w *wakeups) stops() bool { return w.bits.Load()&wakeStop != 0 }
 // wake sets flags and has the shard's reader call step. Any goroutine may call it.
 func (s *shard) wake(flags uint32) {
 	s.wakeups.bits.Or(flags)
-	s.env.reader.wake(s)
+	s.waker.wakeOwner()
 }
