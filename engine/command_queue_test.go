@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,12 +172,14 @@ func TestCommandQueue(t *testing.T) {
 		add(t, &q, sounds, "a") // nobody waits for it
 	})
 	t.Run("bytes are bounded", func(t *testing.T) {
-		q := commandQueue{limit: 1000, maxBytes: 10 * (1000 + commandOverhead)}
+		var share atomic.Int64
+		share.Store(10 * (1000 + commandOverhead))
+		q := commandQueue{limit: 1000, share: &share}
 		packet := bytes.Repeat([]byte("x"), 1000)
 		for i := range 20 {
 			packet[0] = byte(i)
 			err := q.add(sounds, bytes.Clone(packet), nil)
-			if errors.Is(err, sinks.ErrQueueFull) != (i >= 10) || q.bytes > q.maxBytes {
+			if errors.Is(err, sinks.ErrQueueFull) != (i >= 10) || q.bytes > int(share.Load()) {
 				t.Errorf("command %d: %v; %d bytes", i, err, q.bytes)
 			}
 		}

@@ -69,7 +69,7 @@ func (e *Engine) Stored(shard int, session string) {
 	if f == nil {
 		return
 	}
-	s := f.byID[shard]
+	s := f.find(shard)
 	if s == nil {
 		return
 	}

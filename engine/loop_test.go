@@ -53,10 +53,12 @@ func (s *rawStub) watch(_ int, was, want readiness) error {
 	return nil
 }
 
-// stubPoller is a poller of which only close is called.
+// stubPoller is a poller that watches nothing.
 type stubPoller struct{ poller }
 
-func (stubPoller) close() {}
+func (stubPoller) wait([]readySlot, time.Duration) int { return 0 }
+func (stubPoller) ring()                               {}
+func (stubPoller) close()                              {}
 
 // newLoop returns a loop with a shard that is ready for each connection.
 func newLoop(t *testing.T, conns ...*scriptedConn) *loop {
@@ -217,9 +219,10 @@ func TestPollerFull(t *testing.T) {
 
 // A bound smaller than the number of readers is one message for each of them.
 func TestTinyQueue(t *testing.T) {
-	r := &loopReader{queueBytes: 1, loops: []*loop{{poller: stubPoller{}}, {poller: stubPoller{}}}}
+	r := &loopReader{queueBytes: 1}
+	r.loops = []*loop{{r: r, poller: stubPoller{}}, {r: r, poller: stubPoller{}}}
 	publisher := newPublisher(new(gatedSink), 0)
-	r.start(nil, publisher)
+	r.start(publisher)
 	r.wait()
 	for _, o := range publisher.queues {
 		if o.ring.Full() {

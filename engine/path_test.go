@@ -125,10 +125,11 @@ func newPath(tb testing.TB, c wire.Compression, stream *recordedStream) *path {
 		opts: &opts, shards: 1,
 		identify: newIdentifyQueue(1), gateway: &gatewayAddress{main: &url.URL{Scheme: "ws", Host: "resume"}}, fail: func(err error) { tb.Fatal(err) },
 	}
-	env.identify.grant = func(s *shard) { s.wakeups.bits.Or(wakeTurn) }
-	p := &path{s: newShard(0, env), sink: new(discard), now: time.Unix(1e9, 0)}
+	env.turns = env.identify
+	env.commandBytes.Store(commandShare(1))
+	p := &path{s: newShard(0, env, Session{}), sink: new(discard), now: time.Unix(1e9, 0)}
 	p.publisher = newPublisher(p.sink, 0)
-	p.s.queue, p.s.waker = p.publisher.newQueue(64<<20, 0), &stubWaker{}
+	p.s.queue, p.s.waker = p.publisher.newQueue(64<<20, false), &stubWaker{}
 	p.s.begin()
 	p.s.step(p.now)
 	p.s.connected(p.now, nil)

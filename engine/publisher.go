@@ -28,7 +28,7 @@ type publisher struct {
 	wait    time.Duration // see Options.BatchWait
 	bell    *pool.Bell
 	buffers pool.Buffers
-	queues  []*queue // fixed before run
+	queues  []*queue // one for each goroutine of the reader, or one for all; fixed before run
 
 	// The events that the sink has, and what each holds. One lies at its number, counted from
 	// base, modulo maxFlight.
@@ -38,6 +38,8 @@ type publisher struct {
 	acked     atomic.Uint64 // of them; written by acknowledge
 	base      uint64        // written by run, while none is in flight
 	ack       func(int)     // acknowledge
+
+	marks
 
 	// owned by the goroutine of run
 	first   int       // the queue that is asked first: they take turns
@@ -53,7 +55,7 @@ func newPublisher(sink sinks.Sink, wait time.Duration) *publisher {
 // close lets run return once all is acknowledged. Nothing is pushed any more.
 func (p *publisher) close() {
 	for _, q := range p.queues {
-		q.ring.Close()
+		q.close()
 	}
 }
 
@@ -64,12 +66,14 @@ func (p *publisher) run(ctx context.Context) error {
 	ended := func() bool { _, forever := p.empty(); return forever && p.inFlight() == 0 || ctx.Err() != nil }
 	idle := func() bool {
 		now, _ := p.empty()
-		return (now || p.inFlight() == maxFlight) && !ended()
+		return (now && p.unpassed.Load() == 0 || p.inFlight() == maxFlight) && !ended()
 	}
 	for {
+		p.pass()
 		events := p.take()
 		if len(events) == 0 {
 			if ended() {
+				p.pass()
 				return context.Cause(ctx)
 			}
 			p.bell.Wait(idle)
@@ -90,7 +94,8 @@ func (p *publisher) empty() (now, forever bool) {
 	now, forever = true, true
 	for _, q := range p.queues {
 		n, f := q.ring.Empty()
-		now, forever = now && n, forever && f
+		n = n && !q.overflows.Load()
+		now, forever = now && n, forever && f && n
 	}
 	return now, forever
 }
@@ -117,7 +122,13 @@ func (p *publisher) fill(events []sinks.Event) []sinks.Event {
 	to := min(from+min(maxFlight-p.inFlight(), maxBatchEvents), maxFlight)
 	at := from + n
 	for i := range p.queues {
-		at += p.move(p.queues[(p.first+i)%len(p.queues)].ring, at, to)
+		q := p.queues[(p.first+i)%len(p.queues)]
+		if q.overflows.Load() {
+			q.mu.Lock()
+			q.refill()
+			q.mu.Unlock()
+		}
+		at += p.move(q.ring, at, to)
 	}
 	p.first++
 	return p.flight[from:at]
@@ -141,8 +152,14 @@ func (p *publisher) move(ring *pool.Ring[entry], at, end int) int {
 
 // publish gives events to the sink.
 func (p *publisher) publish(ctx context.Context, events []sinks.Event) error {
-	for len(events) > 0 {
+	for {
 		from := int((p.published.Load() - p.base) % maxFlight)
+		if p.deposing.Load() > 0 {
+			events = events[:p.discard(events, p.held[from:])]
+		}
+		if len(events) == 0 {
+			return nil
+		}
 		batch := events[:batchLen(p.held[from:from+len(events)])]
 		p.published.Add(uint64(len(batch)))
 		failpoint.Hit("publish")
@@ -151,7 +168,6 @@ func (p *publisher) publish(ctx context.Context, events []sinks.Event) error {
 		}
 		events = events[len(batch):]
 	}
-	return nil
 }
 
 // batchLen returns how many of the first events go into one call of Publish.
@@ -184,11 +200,15 @@ func (p *publisher) acknowledge(n int) {
 			}
 			bytes += h.size
 			p.buffers.Put(h.buf)
-			*ev, *h = sinks.Event{}, held{} // no pointers into returned buffers are kept
+			clearEvent(ev, h)
 		}
 		p.acked.Add(uint64(same))
 		q.ring.Release(int64(bytes))
 		n -= same
 	}
+	p.reach()
 	p.bell.Ring()
 }
+
+// clearEvent keeps no pointers into a buffer that is given back.
+func clearEvent(ev *sinks.Event, h *held) { *ev, *h = sinks.Event{}, held{} }

@@ -20,7 +20,7 @@ func (w *stubWaker) wakeOwner() { w.woken++ }
 
 // pushEvent pushes event seq of the session, which counts for n bytes.
 func pushEvent(o *queue, s *session, seq int64, n int) {
-	buf := o.buffers.Get(20)
+	buf := o.publisher.buffers.Get(20)
 	buf.B = strconv.AppendInt(buf.B, seq, 10)
 	s.queued.Store(seq)
 	s.seq.Store(seq)
@@ -99,7 +99,7 @@ func TestPublisherOwnsUntilAcknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := new(heldSink)
 		l := newPublisher(sink, 0)
-		o, ses := l.newQueue(64<<20, 0), newSession("a", "", 0)
+		o, ses := l.newQueue(64<<20, false), newSession("a", "", 0)
 		seq := int64(0)
 		push := func(n int) {
 			for range n {
@@ -157,7 +157,7 @@ func TestPublisherOwnsUntilAcknowledged(t *testing.T) {
 func TestPublisherGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPublisher(new(heldSink), 0)
-		pushEvent(l.newQueue(1<<20, 0), newSession("a", "", 0), 1, 100)
+		pushEvent(l.newQueue(1<<20, false), newSession("a", "", 0), 1, 100)
 		l.close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -173,7 +173,7 @@ func TestPublisherGathers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := new(heldSink)
 		l := newPublisher(sink, time.Millisecond)
-		o, ses := l.newQueue(1<<20, 0), newSession("a", "", 0)
+		o, ses := l.newQueue(1<<20, false), newSession("a", "", 0)
 		done := make(chan error, 1)
 		go func() { done <- l.run(context.Background()) }()
 		pushEvent(o, ses, 1, 100)
@@ -205,7 +205,7 @@ func TestPublisherGathers(t *testing.T) {
 
 func TestPublisherTellsTooManyAcknowledgements(t *testing.T) {
 	l := newPublisher(new(heldSink), 0)
-	pushEvent(l.newQueue(1<<20, 0), newSession("a", "", 0), 1, 100)
+	pushEvent(l.newQueue(1<<20, false), newSession("a", "", 0), 1, 100)
 	l.queues[0].publish()
 	l.publish(t.Context(), l.take())
 	defer func() {
@@ -219,7 +219,7 @@ func TestPublisherTellsTooManyAcknowledgements(t *testing.T) {
 func TestCheckpointStaysBehindTheSink(t *testing.T) {
 	sink := new(heldSink)
 	l := newPublisher(sink, 0)
-	o, ses := l.newQueue(1<<20, 0), newSession("a", "", 0)
+	o, ses := l.newQueue(1<<20, false), newSession("a", "", 0)
 	for seq := int64(1); seq <= 5; seq++ {
 		pushEvent(o, ses, seq, 100)
 	}
@@ -248,12 +248,12 @@ func TestCheckpointStaysBehindTheSink(t *testing.T) {
 }
 
 func TestQueuePausesAndWakes(t *testing.T) {
-	for name, shared := range map[string]int{"one goroutine's": 0, "shared": 3} {
+	for name, shared := range map[string]bool{"one goroutine's": false, "shared": true} {
 		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { testPause(t, shared) }) })
 	}
 }
 
-func testPause(t *testing.T, shared int) {
+func testPause(t *testing.T, shared bool) {
 	w := &stubWaker{}
 	s := &shard{waker: w}
 	sink := &gatedSink{gate: make(chan struct{})}
@@ -297,7 +297,7 @@ func TestPausedShardIsNotStarved(t *testing.T) {
 	one, two := &stubWaker{}, &stubWaker{}
 	first, second := &shard{id: 1, waker: one}, &shard{id: 2, waker: two}
 	l := newPublisher(new(gatedSink), 0)
-	o, ses := l.newQueue(64<<10, 0), newSession("a", "", 0)
+	o, ses := l.newQueue(64<<10, false), newSession("a", "", 0)
 	seq := int64(0)
 	push := func() { seq++; pushEvent(o, ses, seq, 1024) }
 	for !o.full() || !o.await(first) {
@@ -324,7 +324,7 @@ func TestQueueLosesNoWakeUp(t *testing.T) {
 	const shards, events = 3, 200_000
 	w := signalWaker{make(chan struct{}, 1)}
 	l := newPublisher(new(gatedSink), 0)
-	o := l.newQueue(8<<10, 0)
+	o := l.newQueue(8<<10, false)
 	done := make(chan error)
 	go func() { done <- l.run(context.Background()) }()
 	var all [shards]*shard
@@ -381,7 +381,7 @@ func (w signalWaker) wakeOwner() {
 func TestSharedQueueHasSlotsForAll(t *testing.T) {
 	const goroutines = 5
 	l := newPublisher(new(gatedSink), 0)
-	o, ses := l.newQueue(4<<10, goroutines), newSession("a", "", 0)
+	o, ses := l.newQueue(4<<10, true), newSession("a", "", 0)
 	for seq := int64(1); ; {
 		full := false
 		for range goroutines {
@@ -402,7 +402,7 @@ func TestSharedQueueHasSlotsForAll(t *testing.T) {
 func TestPublisherTakesTurns(t *testing.T) {
 	sink := new(gatedSink)
 	l := newPublisher(sink, 0)
-	a, b := l.newQueue(4<<20, 0), l.newQueue(4<<20, 0)
+	a, b := l.newQueue(4<<20, false), l.newQueue(4<<20, false)
 	one, two := newSession("a", "", 0), newSession("b", "", 1<<20)
 	for seq := int64(1); seq <= 3*maxBatchEvents; seq++ {
 		pushEvent(a, one, seq, 1)

@@ -4,6 +4,7 @@
 package engine
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -19,6 +20,11 @@ const (
 	// the processor's cache when its turn comes again. With 65,536 slots an
 	// event costs a third more than with so many (BenchmarkPath/none).
 	maxSlots = 16 << 10
+	// What a shard puts between two questions: an event, and up to three gaps before it.
+	spareSlots = 3
+	// sharedSpare is for the goroutines that have asked at once and have not put yet. More of
+	// them put behind the ring.
+	sharedSpare = 64
 )
 
 // entry is an event in a queue, with what travels beside it.
@@ -35,28 +41,34 @@ type held struct {
 	size   int          // bytes in use
 }
 
-// queue takes the events of one goroutine's shards, or, if it is shared, those of
-// many goroutines.
+// queue takes the events of one goroutine's shards, or, if it is shared, those of any number of
+// goroutines.
 type queue struct {
-	ring    *pool.Ring[entry]
-	buffers *pool.Buffers
-	shared  bool
+	publisher *publisher
+	ring      *pool.Ring[entry]
+	shared    bool
 
-	mu  sync.Mutex // of the producers, if shared
-	put int        // events since the last publish; of the producers
+	mu       sync.Mutex // of the producers, if shared
+	put      int        // events since the last publish; of the producers
+	overflow []entry    // put and not in the ring, which had no slot; only if shared
 
-	waits    atomic.Bool // paused is not empty; written with its lock held
-	pausedMu sync.Mutex
-	paused   []*shard
+	overflows atomic.Bool // overflow is not empty; written with mu held
+	waits     atomic.Bool // paused is not empty; written with its lock held
+	pausedMu  sync.Mutex
+	paused    []*shard
+
+	marks []mark // not passed, in their order; the publisher's lock guards it
 }
 
 // newQueue adds a queue for so many bytes to the publisher, which does not run yet.
-// shared is the number of goroutines that use it, 0 if it is one with many
-// shards. The ring has a slot for each KiB, but maxSlots at most: a small event
+// The ring has a slot for each KiB, but maxSlots at most: a small event
 // takes one as a large one does.
-func (p *publisher) newQueue(bytes, shared int) *queue {
-	q := &queue{buffers: &p.buffers, shared: shared > 0}
-	spare := max(3, 4*shared) // a shard that has asked puts an event, and up to three gaps before it
+func (p *publisher) newQueue(bytes int, shared bool) *queue {
+	q := &queue{publisher: p, shared: shared}
+	spare := spareSlots
+	if shared {
+		spare = sharedSpare
+	}
 	q.ring = pool.NewRing[entry](min(bytes>>10, maxSlots)+spare, int64(bytes), p.bell, q.room)
 	q.ring.Spare = spare
 	p.queues = append(p.queues, q)
@@ -74,7 +86,7 @@ func (q *queue) full() bool {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 	}
-	return q.waits.Load() || q.ring.Full()
+	return q.waits.Load() || q.ring.Full() || len(q.overflow) > 0
 }
 
 // await has s sent wakeRoom when half of a full ring is free again. It returns false, and does not, if
@@ -84,6 +96,7 @@ func (q *queue) await(s *shard) bool {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 	}
+	q.refill()
 	q.pausedMu.Lock()
 	first := len(q.paused) == 0
 	if first && !q.ring.Full() { // room has been called
@@ -120,17 +133,48 @@ func (q *queue) takePaused() []*shard {
 	return paused
 }
 
+// forget takes a shard out of those that wait.
+func (q *queue) forget(s *shard) {
+	q.pausedMu.Lock()
+	defer q.pausedMu.Unlock()
+	q.paused = slices.DeleteFunc(q.paused, func(o *shard) bool { return o == s })
+	q.waits.Store(len(q.paused) > 0)
+}
+
 // push takes an event, which the publisher sees after publish or a number of others.
 // The shard has asked full before.
 func (q *queue) push(e entry) {
 	if q.shared {
 		q.mu.Lock()
 		defer q.mu.Unlock()
+		if q.refill(); len(q.overflow) > 0 || !q.ring.HasSlot() {
+			q.overflow = append(q.overflow, e)
+			q.overflows.Store(true)
+			q.publisher.bell.Ring()
+			return
+		}
 	}
 	q.ring.Put(e, e.size)
 	if q.put++; q.put >= publishEvery || q.shared {
 		q.put = 0
 		q.ring.Publish()
+	}
+}
+
+// refill moves to the ring what overflowed, as far as there are slots. The lock is held if the
+// queue is shared.
+func (q *queue) refill() {
+	if len(q.overflow) == 0 {
+		return
+	}
+	n := 0
+	for ; n < len(q.overflow) && q.ring.HasSlot(); n++ {
+		q.ring.Put(q.overflow[n], q.overflow[n].size)
+	}
+	q.ring.Publish()
+	if q.overflow = slices.Delete(q.overflow, 0, n); len(q.overflow) == 0 {
+		q.overflow = nil
+		q.overflows.Store(false)
 	}
 }
 
@@ -141,4 +185,23 @@ func (q *queue) publish() {
 		q.put = 0
 		q.ring.Publish()
 	}
+}
+
+// end publishes the last events of a shard that has stopped, and marks their end. The producer
+// calls it.
+func (q *queue) end(s *shard) {
+	q.forget(s)
+	if q.shared {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+	}
+	q.publish()
+	q.publisher.mark(q, mark{s, q.ring.Position() + uint64(len(q.overflow))})
+}
+
+// close tells the publisher that nothing follows. No shard uses the queue any more.
+func (q *queue) close() {
+	q.mu.Lock() // against refill
+	defer q.mu.Unlock()
+	q.ring.Close()
 }

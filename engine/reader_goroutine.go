@@ -32,39 +32,44 @@ type goroutineReader struct {
 	ctx        context.Context // done when connections shall not be made any more
 	dial       dialFunc
 	queueBytes int
+	queue      *queue
 	shards     sync.WaitGroup
-	farewells  sync.WaitGroup
 }
 
 // goroutineShard is the reader's handle of a shard.
 type goroutineShard struct {
 	*shard
-	r     *goroutineReader
-	awake atomic.Bool   // set by wake, reset by the owner before it steps
-	bell  chan struct{} // wakes an owner that does not read
-	mu    sync.Mutex    // orders the deadlines that wake and the owner set
-	conn  net.Conn      // written by the owner with mu held
+	r      *goroutineReader
+	awake  atomic.Bool        // set by wake, reset by the owner before it steps
+	bell   chan struct{}      // wakes an owner that does not read
+	mu     sync.Mutex         // orders the deadlines that wakeOwner and the owner set
+	conn   net.Conn           // written by the owner with mu held
+	undial context.CancelFunc // while the owner dials; likewise
+
+	farewells sync.WaitGroup
 }
 
-func (r *goroutineReader) start(shards []*shard, l *publisher) {
-	out := l.newQueue(r.queueBytes, len(shards))
+func (r *goroutineReader) start(p *publisher) { r.queue = p.newQueue(r.queueBytes, true) }
+
+func (r *goroutineReader) add(shards ...*shard) {
 	handles := make([]*goroutineShard, len(shards))
 	for i, s := range shards {
 		handles[i] = &goroutineShard{shard: s, r: r, bell: make(chan struct{}, 1)}
-		s.queue, s.waker = out, handles[i]
+		s.queue, s.waker = r.queue, handles[i]
 	}
 	for _, s := range shards {
 		s.begin()
 	}
 	for _, g := range handles {
-		r.shards.Go(g.run)
+		r.shards.Go(func() {
+			g.run()
+			g.farewells.Wait()
+			close(g.released)
+		})
 	}
 }
 
-func (r *goroutineReader) wait() {
-	r.shards.Wait()
-	r.farewells.Wait()
-}
+func (r *goroutineReader) wait() { r.shards.Wait() }
 
 // wakeOwner ends what the owner waits for.
 func (g *goroutineShard) wakeOwner() {
@@ -75,14 +80,26 @@ func (g *goroutineShard) wakeOwner() {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	stops := g.wakeups.stops()
+	if g.undial != nil && stops {
+		g.undial()
+	}
 	if g.conn == nil {
 		return
 	}
 	g.conn.SetReadDeadline(time.Unix(1, 0))
-	if g.wakeups.stops() {
+	if stops {
 		// The owner may be writing to a peer that does not read.
-		g.conn.SetWriteDeadline(time.Now().Add(farewellTimeout))
+		g.conn.SetWriteDeadline(time.Now().Add(g.farewellTimeout()))
 	}
+}
+
+// farewellTimeout bounds what is written to the peer of a shard that stops.
+func (g *goroutineShard) farewellTimeout() time.Duration {
+	if g.deposed.Load() {
+		return 0
+	}
+	return farewellTimeout
 }
 
 // run owns the shard until it has stopped.
@@ -123,29 +140,37 @@ func (g *goroutineShard) sleep(timer *time.Timer) {
 	}
 }
 
-// setConn replaces the connection, for wakeOwner as well.
-func (g *goroutineShard) setConn(conn net.Conn) {
+// set replaces the connection and what ends a dial, for wakeOwner as well.
+func (g *goroutineShard) set(conn net.Conn, undial context.CancelFunc) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.conn = conn
+	g.conn, g.undial = conn, undial
 }
 
 // dial makes the connection that the shard asks for.
 func (g *goroutineShard) dial() {
-	conn, rest, err := g.r.dial(g.r.ctx, g.target)
-	if g.r.ctx.Err() != nil {
+	ctx, cancel := context.WithCancel(g.r.ctx)
+	defer cancel()
+	g.set(nil, cancel)
+	if g.wakeups.stops() { // wakeOwner may have come before
+		g.set(nil, nil)
+		return
+	}
+	conn, rest, err := g.r.dial(ctx, g.target)
+	stopped := ctx.Err() != nil
+	g.set(nil, nil)
+	switch {
+	case stopped:
 		if err == nil {
-			conn.Close()
+			closeNow(conn)
 		}
-		<-g.bell // the engine stops: the wakeup that says so follows
-		return
-	}
-	if err != nil {
+		<-g.bell // the wakeup that stops the shard has come, or follows
+	case err != nil:
 		g.connectFailed(time.Now(), err)
-		return
+	default:
+		g.set(conn, nil)
+		g.connected(time.Now(), rest)
 	}
-	g.setConn(conn)
-	g.connected(time.Now(), rest)
 }
 
 // readOnce reads once, until the shard's next timer is due or a wakeup comes.
@@ -176,9 +201,13 @@ func (g *goroutineShard) flush() {
 	}
 	if g.hangup {
 		conn, out := g.conn, g.out
-		g.setConn(nil)
+		g.set(nil, nil)
 		g.out, g.hangup = nil, false
-		g.r.farewells.Go(func() { farewell(conn, out) })
+		if g.deposed.Load() {
+			closeNow(conn)
+			return
+		}
+		g.farewells.Go(func() { farewell(conn, out) })
 		return
 	}
 	if len(g.out) == 0 {
@@ -187,7 +216,7 @@ func (g *goroutineShard) flush() {
 	timeout := writeTimeout
 	g.mu.Lock()
 	if g.wakeups.stops() {
-		timeout = farewellTimeout
+		timeout = g.farewellTimeout()
 	}
 	g.conn.SetWriteDeadline(time.Now().Add(timeout))
 	g.mu.Unlock()

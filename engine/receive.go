@@ -232,7 +232,7 @@ func (s *shard) hello(now time.Time, e *wire.Envelope) {
 		return
 	}
 	s.to(Window)
-	s.identifyAt = s.env.identify.window(s)
+	s.identifyAt = s.env.turns.Window(s.id)
 	if !now.Before(s.identifyAt) {
 		s.sendIdentify(now)
 	}
@@ -397,7 +397,7 @@ func (s *shard) push(ev sinks.Event, origin *session, name, data []byte) {
 		s.queue.push(entry{ev, held{origin, s.queue, whole, cap(whole.B) + eventOverhead}})
 		return
 	}
-	buf := s.queue.buffers.Get(len(name) + len(data))
+	buf := s.queue.publisher.buffers.Get(len(name) + len(data))
 	buf.B = append(append(buf.B, name...), data...)
 	n := len(name)
 	ev.Type, ev.Data = buf.B[:n:n], buf.B[n:]

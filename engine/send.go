@@ -14,7 +14,7 @@ import (
 // sendIdentify sends the Identify of the shard that holds its bucket's turn.
 func (s *shard) sendIdentify(now time.Time) {
 	o := s.env.opts
-	s.env.identify.spend(s, now)
+	s.env.turns.Spend(s.id, now)
 	s.counters.identifies.Add(1)
 	s.fruitless++
 	s.startedAt = now

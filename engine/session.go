@@ -33,6 +33,7 @@ type session struct {
 	id        string
 	resumeURL string
 	began     int64 // see Event.Began
+	shard     *shard
 
 	// Written by the reader: an event is queued before seq says that it was received.
 	seq    atomic.Int64 // last dispatch that was handed on or filtered out

@@ -30,11 +30,15 @@ const (
 type environment struct {
 	opts     *Options
 	shards   int
-	arriving *wire.Budget // of the messages that have not arrived whole
-	bounds   wire.Bounds  // of what is inflated; Arriving is arriving
-	identify *identifyQueue
+	arriving *wire.Budget   // of the messages that have not arrived whole
+	bounds   wire.Bounds    // of what is inflated; Arriving is arriving
+	identify *identifyQueue // of this process
+	turns    IdentifyQueue  // identify, or Options.Identify
 	gateway  *gatewayAddress
-	fail     func(error) // ends the engine
+	fail     func(error)       // ends the engine
+	fatal    func(*FatalError) // decides what follows the end of one shard
+
+	commandBytes atomic.Int64 // that the pending commands of one shard may take
 }
 
 // shard is one shard's connection to Discord. It does no I/O itself: its owner,
@@ -53,6 +57,11 @@ type shard struct {
 	counters shardCounters
 	current  atomic.Pointer[session] // session, for others than the owner
 	gaps     atomic.Pointer[[]*gap]  // that the sink may not have, oldest first; written by the owner, anew each time
+	leaving  atomic.Bool             // to be removed
+	deposed  atomic.Bool             // nothing of it is published; written by the publisher's depose
+	passed   bool                    // its mark is; the publisher's
+	released chan struct{}           // closed by the reader, which has let go of the shard and its connection
+	drained  chan struct{}           // closed by the publisher: the shard has stopped, and the sink has acknowledged all of it
 
 	// owned by the reader, for the life of the shard
 	rand     *rand.Rand
@@ -88,7 +97,8 @@ type shardCounters struct {
 	gaps       atomic.Int64
 }
 
-func newShard(id int, env *environment) *shard {
+// newShard returns a shard that goes on from what was stored.
+func newShard(id int, env *environment, stored Session) *shard {
 	var seed [32]byte
 	if env.opts.Seed == 0 {
 		crand.Read(seed[:])
@@ -101,9 +111,11 @@ func newShard(id int, env *environment) *shard {
 		env:  env,
 		log:  env.opts.Log.With("shard", id),
 		rand: rand.New(rand.NewChaCha8(seed)),
+
+		released: make(chan struct{}),
+		drained:  make(chan struct{}),
 	}
-	s.commands.limit = env.opts.CommandQueue
-	stored := env.opts.Sessions[id]
+	s.commands.limit, s.commands.share = env.opts.CommandQueue, &env.commandBytes
 	for _, g := range stored.Gaps {
 		if g != (sinks.Gap{}) {
 			s.lose(g, nil)
@@ -137,6 +149,9 @@ func (s *shard) to(next State) {
 	s.log.Debug("state", "from", from, "to", next)
 	if s.env.opts.OnState != nil {
 		s.env.opts.OnState(s.id, from, next)
+	}
+	if next == Stopped {
+		s.queue.end(s)
 	}
 }
 
@@ -234,7 +249,7 @@ func earlier(a, b time.Time) time.Time {
 func (s *shard) proceed() {
 	if s.plan == nextIdentify {
 		s.to(Turn)
-		s.env.identify.join(s)
+		s.env.turns.Join(s.id, func() { s.wake(wakeTurn) })
 		return
 	}
 	s.connect()
@@ -277,26 +292,33 @@ func (s *shard) connected(now time.Time, rest []byte) {
 
 // setSession is the one place that changes the session; nil: there is none.
 func (s *shard) setSession(ses *session) {
-	s.session = ses
+	if s.session = ses; ses != nil {
+		ses.shard = s
+	}
 	s.unstored = ses != nil && s.env.opts.Hold != nil
 	s.current.Store(ses)
 }
 
 // leave gives up what belongs to a connection or to the wait for one.
 func (s *shard) leave() {
-	s.env.identify.leave(s)
+	s.env.turns.Leave(s.id)
 	s.commands.putBack(s.unwritten)
 	s.unwritten = nil
 	s.connection.release()
 }
 
-// stop ends the shard with its session kept.
+// stop ends the shard with its session kept. A deposed one says nothing more: the session may be
+// another's by now.
 func (s *shard) stop() {
 	if s.state() == Stopped {
 		return
 	}
 	if s.state().connected() {
-		s.out = wire.AppendClose(s.out, wire.CloseKeepSession, "", s.mask())
+		if s.deposed.Load() {
+			s.out = nil
+		} else {
+			s.out = wire.AppendClose(s.out, wire.CloseKeepSession, "", s.mask())
+		}
 		s.hangup = true
 	}
 	s.leave()
