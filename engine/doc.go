@@ -6,9 +6,9 @@
 // # The way of an event
 //
 // A reader drives the connections of its shards. It gives what it reads from a
-// shard's socket to shard.read, or lends it to shard.feed, which run
+// shard's socket to shard.read, or to shard.feed, which borrows it; they run
 // to the end on the reader's goroutine: frame, decompression, envelope, then a
-// copy of the event into a pooled buffer and a ring. The lane's goroutine
+// copy of the event into a pooled buffer and a ring. The publisher's goroutine
 // takes what waits in the ring, offers it to the Sink, notes for each
 // acknowledged event how far its session is safe, and returns the buffers.
 //
@@ -17,7 +17,7 @@
 // A shard belongs to one goroutine of its reader, which alone calls its
 // methods read, feed, step, connected, connectFailed and disconnected and alone
 // touches its fields, except for three that other goroutines reach and that
-// guard themselves: the mail (mail.go), the command queue (commands.go) and
+// guard themselves: the wakeup flags (wakeups.go), the command queue (command_queue.go) and
 // the acknowledged sequence number of a session (session.go). A shard does no
 // I/O: it leaves bytes to be written in out and asks with hangup for the end of
 // the connection, and the reader carries that out.

@@ -44,7 +44,7 @@ func (s *shard) end(now time.Time, c cause, err error) {
 	switch o.next {
 	case nextStop:
 		s.to(Stopped)
-		s.env.fail(fatalClose(s.id, s.env.shards, c.code, s.env.opts.Intents))
+		s.env.fatal(fatalClose(s.id, s.env.shards, c.code, s.env.opts.Intents))
 		return
 	case nextIdentify:
 		s.forget(now, c.reason())

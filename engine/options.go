@@ -49,7 +49,7 @@ type Options struct {
 
 	// Shards is the shard count; 0: what the API recommends.
 	Shards int
-	// IDs are the shards that this engine runs; nil: all.
+	// IDs are the shards that this engine runs from the start; nil: all. Engine.Add may add others.
 	IDs []int
 	// Events are the names of the events to hand on; nil: all.
 	Events map[string]struct{}
@@ -69,6 +69,9 @@ type Options struct {
 	// at most: with no more than so many, its shards wait for the next day. A process
 	// that fails again and again can't use them up then.
 	StartReserve int
+	// Identify hands out the turns to Identify where several processes share them; nil: those of
+	// this Engine alone, which count on what the API says, Starts and StartReserve.
+	Identify IdentifyQueue
 	// QueueBytes bounds the events that wait for the sink; above it no more
 	// is read from Discord. 64 MiB by default. A message that is under way
 	// when the bound is reached still adds to it, and each reader may have 64 KiB

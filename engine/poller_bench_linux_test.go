@@ -148,7 +148,7 @@ func wait(p poller, conns []net.Conn, pace time.Duration, more func() bool, note
 		if err != nil {
 			panic(err)
 		}
-		p.watch(sock, i, 0, readable)
+		sock.watch(i, 0, readable)
 		socks = append(socks, sock)
 	}
 	told := make([]readySlot, maxTold)

@@ -54,26 +54,6 @@ func (p *epoll) control(op, fd int, events uint32, slot int) error {
 	return nil
 }
 
-// watch takes a socket for which nothing is wanted out of the set: its errors
-// would be told again and again.
-func (p *epoll) watch(sock rawSocket, slot int, was, want readiness) error {
-	var events uint32
-	if want&readable != 0 {
-		events = syscall.EPOLLIN | syscall.EPOLLRDHUP
-	}
-	if want&writable != 0 {
-		events |= syscall.EPOLLOUT
-	}
-	op := syscall.EPOLL_CTL_MOD
-	switch {
-	case want == 0:
-		op = syscall.EPOLL_CTL_DEL
-	case was == 0:
-		op = syscall.EPOLL_CTL_ADD
-	}
-	return p.control(op, int(sock.(descriptor)), events, slot)
-}
-
 func (p *epoll) wait(ready []readySlot, d time.Duration) int {
 	ms := -1
 	if d >= 0 {
@@ -160,19 +140,42 @@ func (p *epoll) adopt(conn net.Conn) (rawSocket, error) {
 		return nil, errno
 	}
 	conn.Close()
-	return descriptor(fd), nil
+	return &epollSocket{p, int(fd)}, nil
 }
 
-// descriptor is a non-blocking socket. The scheduler is not told of its reads, which
+// epollSocket is a non-blocking socket. The scheduler is not told of its reads, which
 // do not wait either.
-type descriptor int
+type epollSocket struct {
+	poller *epoll
+	fd     int
+}
 
-func (fd descriptor) Read(p []byte) (int, error) {
+// watch takes a socket for which nothing is wanted out of the set: its errors
+// would be told again and again.
+func (s *epollSocket) watch(slot int, was, want readiness) error {
+	var events uint32
+	if want&readable != 0 {
+		events = syscall.EPOLLIN | syscall.EPOLLRDHUP
+	}
+	if want&writable != 0 {
+		events |= syscall.EPOLLOUT
+	}
+	op := syscall.EPOLL_CTL_MOD
+	switch {
+	case want == 0:
+		op = syscall.EPOLL_CTL_DEL
+	case was == 0:
+		op = syscall.EPOLL_CTL_ADD
+	}
+	return s.poller.control(op, s.fd, events, slot)
+}
+
+func (s *epollSocket) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
 	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(s.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 		switch {
 		case errno == 0 && n > 0:
 			return int(n), nil
@@ -186,9 +189,9 @@ func (fd descriptor) Read(p []byte) (int, error) {
 	}
 }
 
-func (fd descriptor) Write(p []byte) (n int, err error) {
+func (s *epollSocket) Write(p []byte) (n int, err error) {
 	for n < len(p) {
-		m, err := syscall.Write(int(fd), p[n:])
+		m, err := syscall.Write(s.fd, p[n:])
 		switch {
 		case err == nil:
 			n += m
@@ -201,12 +204,12 @@ func (fd descriptor) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-func (fd descriptor) linger(d time.Duration) {
-	syscall.Shutdown(int(fd), syscall.SHUT_WR) // fails when the peer has closed
-	f := os.NewFile(uintptr(fd), "socket")
+func (s *epollSocket) linger(d time.Duration) {
+	syscall.Shutdown(s.fd, syscall.SHUT_WR) // fails when the peer has closed
+	f := os.NewFile(uintptr(s.fd), "socket")
 	f.SetReadDeadline(time.Now().Add(d))
 	io.Copy(io.Discard, f)
 	f.Close()
 }
 
-func (fd descriptor) Close() error { return syscall.Close(int(fd)) }
+func (s *epollSocket) Close() error { return syscall.Close(s.fd) }

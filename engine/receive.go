@@ -43,7 +43,7 @@ func (s *shard) read(now time.Time, n int) {
 	s.received(now)
 }
 
-// feed is called by the reader with bytes that were read, which are lent until
+// feed is called by the reader with bytes that were read, which are borrowed until
 // it returns.
 func (s *shard) feed(now time.Time, p []byte) {
 	s.frames.Feed(p)
@@ -59,7 +59,7 @@ func (s *shard) received(now time.Time) {
 	buf := scratch.Get().(*[]byte)
 	s.more = false
 	for work := 0; s.state().connected(); {
-		if s.pauses() {
+		if s.pauseIfFull(); s.paused {
 			break
 		}
 		if work >= turnWork {
@@ -94,15 +94,13 @@ func (s *shard) received(now time.Time) {
 	}
 }
 
-// pauses reports whether nothing may be read, as there is no room for an event. A
+// pauseIfFull stops reading while there is no room for an event. A
 // shard without a session gets none, and goes on with its handshake: the sink may
-// be away for longer than a server that has said Hello waits.
-func (s *shard) pauses() bool {
-	if !s.paused && s.state() >= Identifying && s.outlet.full(s) {
-		s.paused = true
-		s.beat.excused = true
+// be unavailable for longer than a server that has said Hello waits.
+func (s *shard) pauseIfFull() {
+	if !s.paused && s.state() >= Identifying && s.queue.full() && s.queue.await(s) {
+		s.paused, s.beat.excused = true, true
 	}
-	return s.paused
 }
 
 // closed ends the connection after a close frame of the peer.
@@ -234,7 +232,7 @@ func (s *shard) hello(now time.Time, e *wire.Envelope) {
 		return
 	}
 	s.to(Window)
-	s.identifyAt = s.env.identify.window(s)
+	s.identifyAt = s.env.turns.Window(s.id)
 	if !now.Before(s.identifyAt) {
 		s.sendIdentify(now)
 	}
@@ -370,7 +368,7 @@ func (s *shard) emit(e *wire.Envelope) {
 	s.push(sinks.Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began}, s.session, e.Type, e.Data)
 }
 
-// push leaves an event with copies of its name and data in the outlet. One that fills a large
+// push leaves an event with copies of its name and data in the queue. One that fills a large
 // buffer takes that along instead.
 // origin takes the acknowledgement.
 func (s *shard) push(ev sinks.Event, origin *session, name, data []byte) {
@@ -379,14 +377,14 @@ func (s *shard) push(ev sinks.Event, origin *session, name, data []byte) {
 		whole := &pool.Buffer{B: s.whole}
 		s.whole, s.taken = nil, true
 		s.inflater.Forget()
-		s.outlet.push(entry{ev, held{origin, s.outlet, whole, cap(whole.B) + eventOverhead}})
+		s.queue.push(entry{ev, held{origin, s.queue, whole, cap(whole.B) + eventOverhead}})
 		return
 	}
-	buf := s.outlet.buffers.Get(len(name) + len(data))
+	buf := s.queue.publisher.buffers.Get(len(name) + len(data))
 	buf.B = append(append(buf.B, name...), data...)
 	n := len(name)
 	ev.Type, ev.Data = buf.B[:n:n], buf.B[n:]
-	s.outlet.push(entry{ev, held{origin, s.outlet, buf, cap(buf.B) + eventOverhead}})
+	s.queue.push(entry{ev, held{origin, s.queue, buf, cap(buf.B) + eventOverhead}})
 }
 
 // eventOverhead is what an event costs in the ring beside its bytes.
