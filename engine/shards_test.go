@@ -272,7 +272,11 @@ func TestDeposeWhileQueueIsFull(t *testing.T) {
 		w.srv.Burst(1, 5_000)
 		time.Sleep(time.Minute)
 		w.engine.Depose(0)
+		time.Sleep(time.Second)
 		synctest.Wait()
+		if n := w.engine.Left().Paused; n != 1 {
+			t.Errorf("%d shards wait for room, want the other one", n)
+		}
 		close(gate)
 		of := func(shard int) (n int) {
 			w.sink.mu.Lock()
