@@ -96,7 +96,6 @@ func (q *queue) await(s *shard) bool {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 	}
-	q.refill()
 	q.pausedMu.Lock()
 	first := len(q.paused) == 0
 	if first && !q.ring.Full() { // room has been called
