@@ -126,7 +126,7 @@ func (s *shard) forget(now time.Time, reason string) {
 	}
 	// Before the session goes: whoever stores either finds it or the gap.
 	s.lose(sinks.Gap{Session: s.session.id, Seq: s.session.seq.Load(), At: now.UnixMilli(), Reason: reason}, s.session)
-	s.log.Warn("session lost: events since its last one that Discord does not send again are lost",
+	s.log.Warn("session lost, with its events that Discord does not send again",
 		"after_seq", s.session.seq.Load(), "reason", reason)
 	s.counters.lost.Add(1)
 	s.setSession(nil)

@@ -123,7 +123,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	// A close code after which Discord wants no reconnect ends them all: it would be that of the others.
 	env.fatal = func(err *FatalError) { env.fail(err) }
 	env.identify.onEmpty = func(until time.Time) {
-		e.opts.Log.Warn("no session starts are left today; shards that must identify wait",
+		e.opts.Log.Warn("Identify budget used up; shards wait to identify",
 			"until", until.Format(time.RFC3339), "reserve", e.opts.StartReserve)
 	}
 	env.identify.starts, env.identify.reserve = e.opts.Starts, e.opts.StartReserve
@@ -145,7 +145,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	for _, id := range ids {
 		all = append(all, newShard(id, env, e.opts.Sessions[id]))
 	}
-	publisher := newPublisher(e.opts.Sink, max(e.opts.BatchWait, 0))
+	publisher := newPublisher(e.opts.Sink, max(e.opts.Linger, 0))
 	reader.start(publisher)
 	f := &shardSet{env: env, publisher: publisher, reader: reader, deposed: make(map[int]*shard)}
 	f.start(all)

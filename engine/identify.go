@@ -24,8 +24,8 @@ type IdentifyQueue interface {
 	Join(shard int, granted func())
 	// Leave gives up the shard's turn or place, if it has one.
 	Leave(shard int)
-	// Window returns when the holder of a turn may send its Identify.
-	Window(shard int) time.Time
+	// NotBefore returns when the holder of a turn may send its Identify.
+	NotBefore(shard int) time.Time
 	// Spend counts the holder's Identify, sent now, and ends its turn.
 	Spend(shard int, now time.Time)
 	// Left returns how many Identifies may still be sent before the budget's reset.
@@ -188,7 +188,7 @@ func (q *identifyQueue) Leave(shard int) {
 	q.unlockAndGrant()
 }
 
-func (q *identifyQueue) Window(shard int) time.Time {
+func (q *identifyQueue) NotBefore(shard int) time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.bucket(shard).next

@@ -81,9 +81,9 @@ type Options struct {
 	// when the bound is reached still adds to it, and each reader may have 64 KiB
 	// more at hand, as it was read.
 	QueueBytes int
-	// BatchWait is how long a few events wait for more while the sink is busy
+	// Linger is how long a few events wait for more while the sink is busy
 	// with others; 1 ms by default, negative: not at all.
-	BatchWait time.Duration
+	Linger time.Duration
 	// CommandQueue bounds the commands that wait for one shard; 1,000 by
 	// default.
 	CommandQueue int
@@ -102,12 +102,12 @@ type Options struct {
 	Reader ReaderKind
 	// Readers is how many goroutines ReaderEpoll uses; GOMAXPROCS by default.
 	Readers int
-	// Pace is the least time between two looks of such a goroutine at its
+	// PollInterval is the least time between two looks of such a goroutine at its
 	// sockets, so that under load one look finds many of them ready, and the
 	// sink gets their events together. An event that comes alone is not held
 	// up. 4 ms by default, which docs/performance.md compares with others;
 	// negative: none.
-	Pace time.Duration
+	PollInterval time.Duration
 	// DialContext makes TCP connections; a net.Dialer by default.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// Proxy returns the proxy for a gateway, whose URL has the scheme https for wss and http
@@ -142,8 +142,8 @@ func (o Options) withDefaults() Options {
 	if o.QueueBytes == 0 {
 		o.QueueBytes = 64 << 20
 	}
-	if o.BatchWait == 0 {
-		o.BatchWait = time.Millisecond
+	if o.Linger == 0 {
+		o.Linger = time.Millisecond
 	}
 	if o.CommandQueue == 0 {
 		o.CommandQueue = 1000
@@ -154,8 +154,8 @@ func (o Options) withDefaults() Options {
 	if o.ShutdownTimeout == 0 {
 		o.ShutdownTimeout = 10 * time.Second
 	}
-	if o.Pace == 0 {
-		o.Pace = 4 * time.Millisecond
+	if o.PollInterval == 0 {
+		o.PollInterval = 4 * time.Millisecond
 	}
 	if o.ConnectTimeout == 0 {
 		o.ConnectTimeout = 10 * time.Second

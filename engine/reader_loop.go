@@ -35,12 +35,12 @@ const (
 
 // loopReader divides the shards among its loops, where they stay.
 type loopReader struct {
-	ctx        context.Context // done when connections shall not be made any more
-	dialer     func(wrap func(net.Conn) net.Conn) dialFunc
-	pace       time.Duration
-	queueBytes int
-	loops      []*loop
-	live       sync.WaitGroup // of loops
+	ctx          context.Context // done when connections shall not be made any more
+	dialer       func(wrap func(net.Conn) net.Conn) dialFunc
+	pollInterval time.Duration
+	queueBytes   int
+	loops        []*loop
+	live         sync.WaitGroup // of loops
 }
 
 func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dialFunc, o *Options) (reader, error) {
@@ -48,7 +48,7 @@ func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dia
 	if loops <= 0 {
 		loops = runtime.GOMAXPROCS(0)
 	}
-	r := &loopReader{ctx: ctx, dialer: dialer, pace: o.Pace, queueBytes: o.QueueBytes}
+	r := &loopReader{ctx: ctx, dialer: dialer, pollInterval: o.PollInterval, queueBytes: o.QueueBytes}
 	for range loops {
 		p, err := o.newPoller()
 		if err != nil {
@@ -242,7 +242,7 @@ func (l *loop) release(e *loopShard) {
 	})
 }
 
-// rest lets the pace pass since the last look, while the publisher works. It does not
+// rest lets the poll interval pass since the last look, while the publisher works. It does not
 // when much arrives on one socket: that would fill its window and stop the sender.
 func (l *loop) rest() {
 	busy := l.busy || len(l.again) > 0
@@ -250,7 +250,7 @@ func (l *loop) rest() {
 	if busy {
 		return
 	}
-	if d := l.r.pace - time.Since(l.now); d > 0 {
+	if d := l.r.pollInterval - time.Since(l.now); d > 0 {
 		time.Sleep(d)
 	}
 }

@@ -231,8 +231,8 @@ func (s *shard) hello(now time.Time, e *wire.Envelope) {
 		s.sendResume(now)
 		return
 	}
-	s.to(Window)
-	s.identifyAt = s.env.turns.Window(s.id)
+	s.to(IdentifyWait)
+	s.identifyAt = s.env.turns.NotBefore(s.id)
 	if !now.Before(s.identifyAt) {
 		s.sendIdentify(now)
 	}
@@ -264,7 +264,7 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	case e.HasSeq && e.Seq <= s.session.seq.Load():
 		s.counters.repeated.Add(1)
 		if s.repeats++; s.repeats == replayedEvents {
-			s.log.Warn("events with old sequence numbers are dropped as repeated", "seq", e.Seq, "last_seq", s.session.seq.Load())
+			s.log.Warn("duplicate events dropped", "seq", e.Seq, "last_seq", s.session.seq.Load())
 		}
 		if s.repeats > maxRepeats {
 			s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("%d events in a row with sequence numbers up to that of the last one, %d", s.repeats, s.session.seq.Load()))

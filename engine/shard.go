@@ -128,8 +128,8 @@ func newShard(id int, env *environment, stored Session) *shard {
 		s.session.stored.Store(true)
 		s.session.seen = true // by the process before, perhaps
 	default:
-		s.log.Warn("stored session set aside: it belongs to another shard count",
-			"stored", stored.Shards, "now", env.shards)
+		s.log.Warn("stored session discarded", "reason", "it belongs to another shard count",
+			"stored_shards", stored.Shards, "shards", env.shards)
 		s.lose(sinks.Gap{Session: stored.ID, Seq: stored.Seq, At: time.Now().UnixMilli(), Reason: "the shard count was changed"}, nil)
 	}
 	return s
@@ -176,7 +176,7 @@ func (s *shard) step(now time.Time) {
 		if !now.Before(s.retryAt) {
 			s.proceed()
 		}
-	case Turn:
+	case IdentifyQueued:
 		if flags&wakeTurn != 0 {
 			s.connect()
 		}
@@ -184,7 +184,7 @@ func (s *shard) step(now time.Time) {
 		if !now.Before(s.helloBy) {
 			s.end(now, cause{kind: causeNoHello}, s.incomplete())
 		}
-	case Window:
+	case IdentifyWait:
 		if !now.Before(s.identifyAt) {
 			s.sendIdentify(now)
 		}
@@ -224,7 +224,7 @@ func (s *shard) due() time.Time {
 		return s.retryAt
 	case Hello:
 		return s.helloBy
-	case Window:
+	case IdentifyWait:
 		return earlier(s.identifyAt, s.beat.at)
 	case Identifying:
 		return earlier(earlier(s.readyBy, s.warnAt), s.beat.at)
@@ -248,7 +248,7 @@ func earlier(a, b time.Time) time.Time {
 // turn for an identify.
 func (s *shard) proceed() {
 	if s.plan == nextIdentify {
-		s.to(Turn)
+		s.to(IdentifyQueued)
 		s.env.turns.Join(s.id, func() { s.wake(wakeTurn) })
 		return
 	}
