@@ -40,7 +40,7 @@ func (s *shard) end(now time.Time, c cause, err error) {
 	}
 	wait := s.wait(now, o)
 	s.plan, s.mainHost = o.next, o.mainHost
-	s.tell(c, err, wait)
+	s.logEnd(c, err, wait)
 	switch o.next {
 	case nextStop:
 		s.to(Stopped)
@@ -101,8 +101,8 @@ func (s *shard) wait(now time.Time, o outcome) time.Duration {
 	return wait
 }
 
-// tell logs the end of a connection.
-func (s *shard) tell(c cause, err error, wait time.Duration) {
+// logEnd logs the end of a connection.
+func (s *shard) logEnd(c cause, err error, wait time.Duration) {
 	attrs := []any{"cause", c.kind.String()}
 	if c.code != 0 {
 		attrs = append(attrs, "code", uint16(c.code), "meaning", c.code.String())

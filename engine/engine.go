@@ -231,7 +231,7 @@ func (e *Engine) shardIDs(info wire.GatewayBot) (count int, ids []int, err error
 // Send gives a command to its shard. It is sent in its turn: after the shard is
 // ready, in order with the shard's other commands, within Discord's limits; one that
 // is equal to a pending one, or makes it obsolete, is merged with it. Send waits
-// until Run has learnt of its shards, or ctx is done, and for no shard. The error says why
+// until Run has its shards, or ctx is done, and for no shard. The error says why
 // a command is refused: with ErrQueueFull it may be sent again later. Send does not keep
 // c.Packet.
 func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
@@ -284,7 +284,7 @@ func checkRoute(c wire.Command, id, shards int) error {
 }
 
 // Shards returns the shard count and the ids of the shards that this engine runs now, in
-// ascending order. It waits until Run has learnt of them, or ctx is done.
+// ascending order. It waits until Run has them, or ctx is done.
 func (e *Engine) Shards(ctx context.Context) (count int, ids []int, err error) {
 	f, err := e.wait(ctx)
 	if err != nil {
@@ -311,7 +311,7 @@ func (e *Engine) Sessions() iter.Seq2[int, Session] {
 }
 
 // Starts returns how many Identifies were sent, those of Options.Starts included; the zero
-// value before Run has learnt of its shards.
+// value before Run has its shards.
 func (e *Engine) Starts() Starts {
 	if f := e.running.Load(); f != nil {
 		return f.env.identify.used()
@@ -330,14 +330,14 @@ func (e *Engine) Full() bool {
 type Stats struct {
 	Shards     int   // that this engine runs
 	Ready      int   // shards in state Ready now
-	Events     int64 // handed on towards the sink
+	Events     int64 // left for the sink
 	Filtered   int64 // not asked for by Options.Events
 	Repeated   int64 // sent again by Discord after a resume, and dropped
 	Identifies int64 // Identify payloads sent
 	Sessions   int64 // sessions begun (READY)
 	Resumes    int64 // sessions continued (RESUMED)
 	Lost       int64 // sessions given up
-	Gaps       int64 // handed on towards the sink, which Events does not count
+	Gaps       int64 // left for the sink, which Events does not count
 }
 
 // Stats returns the counts as they stand.

@@ -51,7 +51,7 @@ type identifyQueue struct {
 	timer     *time.Timer
 	closed    bool
 
-	onEmpty func(until time.Time) // told that turns wait for the budget's reset
+	onEmpty func(until time.Time) // called when turns wait for the budget's reset
 	onReset func()                // begins to ask for the new budget; called with mu held; nil: nobody knows it
 }
 
@@ -257,8 +257,8 @@ func (q *identifyQueue) unlockAndGrant() {
 		q.pending++
 	}
 	q.mu.Unlock()
-	for _, tell := range granted {
-		tell()
+	for _, grant := range granted {
+		grant()
 	}
 	if !empty.IsZero() {
 		q.onEmpty(empty)

@@ -51,19 +51,19 @@ type Options struct {
 	Shards int
 	// IDs are the shards that this engine runs from the start; nil: all. Engine.Add may add others.
 	IDs []int
-	// Events are the names of the events to hand on; nil: all.
+	// Events are the names of the events to publish; nil: all.
 	Events map[string]struct{}
 
 	// Sink takes the events. Run closes it.
 	Sink sinks.Sink
 	// Sessions are what resumes shards, by their ids: what Engine.Sessions of the last
-	// Engine said. One of another shard count is set aside. nil: there are none.
+	// Engine said. One of another shard count is discarded. nil: there are none.
 	Sessions map[int]Session
 	// Hold, if set, is called when a session has begun, by the goroutine that reads for the
 	// shard: it must not wait. The session's events are kept back until Engine.Stored
 	// is called for it, for 10 s at most.
 	Hold func()
-	// Gaps has consumers told, by an event GapEvent, when a session has ended that Discord
+	// Gaps publishes an event GapEvent when a session has ended that Discord
 	// does not continue, whether Events has its name or not.
 	Gaps bool
 	// Starts are the Identifies of earlier Engines, as Engine.Starts has them. They matter
@@ -77,7 +77,7 @@ type Options struct {
 	// this Engine alone, which count on what the API says, Starts and StartReserve.
 	Identify IdentifyQueue
 	// QueueBytes bounds the events that wait for the sink; above it no more
-	// is read from Discord. 64 MiB by default. A message that is under way
+	// is read from Discord. 64 MiB by default. A message that is in flight
 	// when the bound is reached still adds to it, and each reader may have 64 KiB
 	// more at hand, as it was read.
 	QueueBytes int
@@ -119,9 +119,9 @@ type Options struct {
 	// Seed of the shards' random waits and masking keys, so that a test can
 	// have them again; 0: from the system's source of randomness.
 	Seed uint64
-	// Log is told what happens; nil: nobody is.
+	// Log gets what happens; nil: nothing is logged.
 	Log *slog.Logger
-	// OnState, if set, is told each change of a shard's state, on the
+	// OnState, if set, is called at each change of a shard's state, on the
 	// goroutine that reads for the shard: it must not wait.
 	OnState func(shard int, from, to State)
 

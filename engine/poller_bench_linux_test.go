@@ -151,7 +151,7 @@ func wait(p poller, conns []net.Conn, interval time.Duration, more func() bool, 
 		sock.watch(i, 0, readable)
 		socks = append(socks, sock)
 	}
-	told := make([]readySlot, maxTold)
+	told := make([]readySlot, maxReady)
 	buf := make([]byte, readBuffer)
 	var last time.Time
 	for more() {

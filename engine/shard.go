@@ -64,12 +64,12 @@ type shard struct {
 	drained  chan struct{}           // closed by the publisher: the shard has stopped, and the sink has acknowledged all of it
 
 	// owned by the reader, for the life of the shard
-	rand     *rand.Rand
-	session  *session
-	untold   bool     // of gaps, some are not handed on
-	unstored bool     // session may not be stored yet
-	plan     nextStep // what the next connection is for
-	mainHost bool     // resume through the main URL
+	rand       *rand.Rand
+	session    *session
+	unreported bool     // of gaps, some are not published
+	unstored   bool     // session may not be stored yet
+	plan       nextStep // what the next connection is for
+	mainHost   bool     // resume through the main URL
 	history
 	failures  int       // connections in a row that did not live
 	fruitless int       // Identifies in a row whose session did not last

@@ -16,7 +16,7 @@ const (
 	Idle           State = iota // not started
 	Backoff                     // waits before the next connection
 	IdentifyQueued              // waits for its identify bucket to let it connect
-	Connecting                  // dial, TLS and WebSocket handshake are under way
+	Connecting                  // dial, TLS and WebSocket handshake are in flight
 	Hello                       // connected; Hello has not arrived
 	IdentifyWait                // Hello has arrived; the identify bucket's window has not passed
 	Identifying                 // Identify is sent; Ready has not arrived
