@@ -134,7 +134,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	// A close code after which Discord wants no reconnect ends them all: it would be that of the others.
 	env.fatal = func(err *FatalError) { env.fail(err) }
 	env.identify.onEmpty = func(until time.Time) {
-		e.opts.Log.Warn("no session starts are left today; shards that must identify wait",
+		e.opts.Log.Warn("Identify budget used up; shards wait to identify",
 			"until", until.Format(time.RFC3339), "reserve", e.opts.StartReserve)
 	}
 	env.identify.reserve = e.opts.StartReserve
@@ -163,7 +163,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		}
 		all = append(all, newShard(id, env, from))
 	}
-	publisher := newPublisher(e.opts.Sink, max(e.opts.BatchWait, 0))
+	publisher := newPublisher(e.opts.Sink, max(e.opts.Linger, 0))
 	reader.start(publisher)
 	f := &shardSet{env: env, publisher: publisher, reader: reader, deposed: make(map[int]*shard)}
 	f.start(all)
@@ -252,7 +252,7 @@ func (e *Engine) shardIDs(info wire.GatewayBot) (count int, ids []int, err error
 // Send gives a command to its shard. It is sent in its turn: after the shard is
 // ready, in order with the shard's other commands, within Discord's limits; one that
 // is equal to a pending one, or makes it obsolete, is merged with it. Send waits
-// until Run has learnt of its shards, or ctx is done, and for no shard. The error says why
+// until Run has its shards, or ctx is done, and for no shard. The error says why
 // a command is refused: with ErrQueueFull it may be sent again later. Send does not keep
 // c.Packet.
 func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
@@ -305,7 +305,7 @@ func checkRoute(c wire.Command, id, shards int) error {
 }
 
 // Shards returns the shard count and the ids of the shards that this engine runs now, in
-// ascending order. It waits until Run has learnt of them, or ctx is done.
+// ascending order. It waits until Run has them, or ctx is done.
 func (e *Engine) Shards(ctx context.Context) (count int, ids []int, err error) {
 	f, err := e.wait(ctx)
 	if err != nil {
@@ -328,14 +328,14 @@ func (e *Engine) Full() bool {
 type Stats struct {
 	Shards     int   // that this engine runs
 	Ready      int   // shards in state Ready now
-	Events     int64 // handed on towards the sink
+	Events     int64 // left for the sink
 	Filtered   int64 // not asked for by Options.Events
 	Repeated   int64 // sent again by Discord after a resume, and dropped
 	Identifies int64 // Identify payloads sent
 	Sessions   int64 // sessions begun (READY)
 	Resumes    int64 // sessions continued (RESUMED)
 	Lost       int64 // sessions given up
-	Gaps       int64 // handed on towards the sink, which Events does not count
+	Gaps       int64 // left for the sink, which Events does not count
 }
 
 // Stats returns the counts as they stand.

@@ -252,7 +252,7 @@ func TestSeqRepeats(t *testing.T) {
 		t.Fatalf("the shard is %v", p.s.state())
 	}
 	p.event(3)
-	if p.s.state() != Backoff || !strings.Contains(log.String(), "10001 events in a row") || strings.Count(log.String(), "dropped as repeated") != 1 {
+	if p.s.state() != Backoff || !strings.Contains(log.String(), "10001 events in a row") || strings.Count(log.String(), "duplicate events dropped") != 1 {
 		t.Errorf("the shard is %v: %s", p.s.state(), log)
 	}
 }

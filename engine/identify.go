@@ -25,8 +25,8 @@ type IdentifyQueue interface {
 	Join(shard int, granted func())
 	// Leave gives up the shard's turn or place, if it has one.
 	Leave(shard int)
-	// Window returns when the holder of a turn may send its Identify.
-	Window(shard int) time.Time
+	// NotBefore returns when the holder of a turn may send its Identify.
+	NotBefore(shard int) time.Time
 	// Spend counts the holder's Identify, sent now, and ends its turn.
 	Spend(shard int, now time.Time)
 	// Left returns how many Identifies may still be sent before the budget's reset.
@@ -52,7 +52,7 @@ type identifyQueue struct {
 	timer     *time.Timer
 	closed    bool
 
-	onEmpty func(until time.Time) // told that turns wait for the budget's reset
+	onEmpty func(until time.Time) // called when turns wait for the budget's reset
 	onReset func()                // begins to ask for the new budget; called with mu held; nil: nobody knows it
 }
 
@@ -180,7 +180,7 @@ func (q *identifyQueue) Leave(shard int) {
 	q.unlockAndGrant()
 }
 
-func (q *identifyQueue) Window(shard int) time.Time {
+func (q *identifyQueue) NotBefore(shard int) time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.bucket(shard).next
@@ -249,8 +249,8 @@ func (q *identifyQueue) unlockAndGrant() {
 		q.pending++
 	}
 	q.mu.Unlock()
-	for _, tell := range granted {
-		tell()
+	for _, grant := range granted {
+		grant()
 	}
 	if !empty.IsZero() {
 		q.onEmpty(empty)

@@ -132,7 +132,7 @@ func TestIdentifyQueueBuckets(t *testing.T) {
 		t.Fatalf("granted %v, want %v", granted(), want)
 	}
 	now := time.Unix(1000, 0)
-	if at := q.Window(4); at.After(now) {
+	if at := q.NotBefore(4); at.After(now) {
 		t.Errorf("the first identify waits until %v", at)
 	}
 	q.Spend(4, now)
@@ -141,10 +141,10 @@ func TestIdentifyQueueBuckets(t *testing.T) {
 	if want := []int{4, 5, 0, 1}; !slices.Equal(granted(), want) {
 		t.Fatalf("granted %v, want %v", granted(), want)
 	}
-	if at := q.Window(0); !at.Equal(now.Add(identifyWindow)) {
+	if at := q.NotBefore(0); !at.Equal(now.Add(identifyWindow)) {
 		t.Errorf("the bucket's next identify at %v, want %v", at, now.Add(identifyWindow))
 	}
-	if at := q.Window(1); at.After(now) {
+	if at := q.NotBefore(1); at.After(now) {
 		t.Errorf("a bucket that has not identified waits until %v", at)
 	}
 	q.Spend(0, now.Add(identifyWindow))
@@ -175,7 +175,7 @@ func TestIdentifyQueueConcurrency(t *testing.T) {
 		t.Fatalf("granted %v of %d buckets, want %v of 4", granted(), len(q.buckets), want)
 	}
 	for _, i := range []int{1, 2, 3} {
-		if at := q.Window(i); !at.Equal(now.Add(identifyWindow)) {
+		if at := q.NotBefore(i); !at.Equal(now.Add(identifyWindow)) {
 			t.Errorf("shard %d may identify at %v, want %v", i, at, now.Add(identifyWindow))
 		}
 	}
@@ -187,7 +187,7 @@ func TestIdentifyQueueConcurrency(t *testing.T) {
 	if want := []int{0, 1, 2, 3, 5}; !slices.Equal(granted(), want) || len(q.buckets) != 2 {
 		t.Fatalf("granted %v of %d buckets, want %v of 2", granted(), len(q.buckets), want)
 	}
-	if at := q.Window(5); !at.Equal(now.Add(2 * identifyWindow)) {
+	if at := q.NotBefore(5); !at.Equal(now.Add(2 * identifyWindow)) {
 		t.Errorf("shard 5 may identify at %v, want %v", at, now.Add(2*identifyWindow))
 	}
 	q.Spend(5, now.Add(2*identifyWindow))

@@ -4,6 +4,7 @@
 package engine
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -44,17 +45,17 @@ func (p *publisher) pass() {
 	}
 	p.marksMu.Lock()
 	for _, q := range p.queues {
-		taken := q.ring.Taken()
-		for len(q.marks) > 0 && q.marks[0].at <= taken {
-			s := q.marks[0].shard
-			q.marks = q.marks[1:]
-			p.unpassed.Add(-1)
+		n, taken := 0, q.ring.Taken()
+		for ; n < len(q.marks) && q.marks[n].at <= taken; n++ {
+			s := q.marks[n].shard
 			if s.passed = true; s.deposed.Load() {
 				p.deposing.Add(-1)
 			}
 			p.passed = append(p.passed, mark{s, p.published.Load()})
-			p.unacked.Add(1)
 		}
+		q.marks = slices.Delete(q.marks, 0, n)
+		p.unpassed.Add(int64(-n))
+		p.unacked.Add(int64(n))
 	}
 	p.marksMu.Unlock()
 	p.reach()
@@ -67,11 +68,12 @@ func (p *publisher) reach() {
 	}
 	p.marksMu.Lock()
 	defer p.marksMu.Unlock()
-	for len(p.passed) > 0 && p.passed[0].at <= p.acked.Load() {
-		close(p.passed[0].shard.drained)
-		p.passed = p.passed[1:]
-		p.unacked.Add(-1)
+	n := 0
+	for ; n < len(p.passed) && p.passed[n].at <= p.acked.Load(); n++ {
+		close(p.passed[n].shard.drained)
 	}
+	p.passed = slices.Delete(p.passed, 0, n)
+	p.unacked.Add(int64(-n))
 }
 
 // depose has the events of a shard dropped that the sink has not been given. Any goroutine may

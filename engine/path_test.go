@@ -189,7 +189,7 @@ func (p *path) text(payload string) {
 	p.read(b)
 }
 
-// What Discord sends again although it was handed on is handed on once.
+// What Discord sends again although it was published is handed on once.
 func TestRepeatedEventsDropped(t *testing.T) {
 	p := plainPath(t)
 	for _, seq := range []int64{2, 3, 3, 2, 1, 4, 4, 5} {

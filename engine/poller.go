@@ -10,7 +10,7 @@ import (
 )
 
 // readiness is a set of what a socket is ready for, or is watched for. One that
-// has failed or whose peer has closed is readable: a read tells.
+// has failed or whose peer has closed is readable: a read returns that.
 type readiness uint8
 
 const (
@@ -18,13 +18,13 @@ const (
 	writable
 )
 
-// readySlot tells that the socket watched as slot is ready.
+// readySlot is the slot of a socket that is ready.
 type readySlot struct {
 	slot int
 	what readiness
 }
 
-// poller tells a loop which of its sockets are ready, for as long as they are:
+// poller finds which sockets of a loop are ready, for as long as they are:
 // it is level-triggered. It belongs to the loop's goroutine, but for ring and
 // adopt.
 type poller interface {
@@ -35,7 +35,7 @@ type poller interface {
 	// waits for the first, for ring, or for d to pass; for as long as it takes
 	// if d is negative.
 	wait(ready []readySlot, d time.Duration) int
-	// ring ends the wait that is under way or else the next. It may be called
+	// ring ends the wait in progress or else the next. It may be called
 	// after close.
 	ring()
 	close()

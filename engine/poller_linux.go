@@ -16,9 +16,6 @@ import (
 	"unsafe"
 )
 
-// maxReady is how many sockets one epoll_wait tells.
-const maxReady = 512
-
 // epoll is a poller. Its descriptors are its own: that a wait for them fails
 // is a bug, and panics.
 type epoll struct {
@@ -59,14 +56,14 @@ func (p *epoll) wait(ready []readySlot, d time.Duration) int {
 	if d >= 0 {
 		ms = int(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
 	}
-	// Under load something is ready, and a call that does not wait need not be
-	// told to the scheduler: one that does has its processor taken away and, what
+	// Under load something is ready, and a call that does not wait need not
+	// involve the scheduler: one that does has its processor taken away and, what
 	// costs more, keeps the runtime's monitor awake.
-	told, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.fd),
+	found, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.fd),
 		uintptr(unsafe.Pointer(&p.events)), uintptr(min(len(ready), maxReady)), 0, 0, 0)
-	if errno == 0 && told == 0 && ms != 0 {
+	if errno == 0 && found == 0 && ms != 0 {
 		n, err := syscall.EpollWait(p.fd, p.events[:min(len(ready), maxReady)], ms)
-		told = uintptr(max(n, 0))
+		found = uintptr(max(n, 0))
 		if err != nil {
 			errno = err.(syscall.Errno)
 		}
@@ -74,12 +71,12 @@ func (p *epoll) wait(ready []readySlot, d time.Duration) int {
 	switch errno {
 	case 0:
 	case syscall.EINTR:
-		told = 0
+		found = 0
 	default:
 		panic("engine: epoll_wait: " + errno.Error())
 	}
 	n := 0
-	for i := range told {
+	for i := range found {
 		e := &p.events[i]
 		if e.Fd < 0 {
 			var count [8]byte
@@ -143,7 +140,7 @@ func (p *epoll) adopt(conn net.Conn) (rawSocket, error) {
 	return &epollSocket{p, int(fd)}, nil
 }
 
-// epollSocket is a non-blocking socket. The scheduler is not told of its reads, which
+// epollSocket is a non-blocking socket. The scheduler takes no part in its reads, which
 // do not wait either.
 type epollSocket struct {
 	poller *epoll
@@ -151,7 +148,7 @@ type epollSocket struct {
 }
 
 // watch takes a socket for which nothing is wanted out of the set: its errors
-// would be told again and again.
+// would be returned again and again.
 func (s *epollSocket) watch(slot int, was, want readiness) error {
 	var events uint32
 	if want&readable != 0 {

@@ -25,7 +25,7 @@ const (
 // acknowledged and gives back what they held.
 type publisher struct {
 	sink    sinks.Sink
-	wait    time.Duration // see Options.BatchWait
+	linger  time.Duration // see Options.Linger
 	bell    *pool.Bell
 	buffers pool.Buffers
 	queues  []*queue // one for each goroutine of the reader, or one for all; fixed before run
@@ -46,8 +46,8 @@ type publisher struct {
 	entries [64]entry // on their way into flight and held
 }
 
-func newPublisher(sink sinks.Sink, wait time.Duration) *publisher {
-	p := &publisher{sink: sink, wait: wait, bell: pool.NewBell(), flight: make([]sinks.Event, maxFlight), held: make([]held, maxFlight)}
+func newPublisher(sink sinks.Sink, linger time.Duration) *publisher {
+	p := &publisher{sink: sink, linger: linger, bell: pool.NewBell(), flight: make([]sinks.Event, maxFlight), held: make([]held, maxFlight)}
 	p.ack = p.acknowledge
 	return p
 }
@@ -105,8 +105,8 @@ func (p *publisher) empty() (now, forever bool) {
 // one batch costs it less than two.
 func (p *publisher) take() []sinks.Event {
 	events := p.fill(nil)
-	if len(events) > 0 && len(events) < maxBatchEvents/4 && p.wait > 0 && p.inFlight() > 0 {
-		time.Sleep(p.wait)
+	if len(events) > 0 && len(events) < maxBatchEvents/4 && p.linger > 0 && p.inFlight() > 0 {
+		time.Sleep(p.linger)
 		events = p.fill(events)
 	}
 	return events

@@ -376,27 +376,6 @@ func (w signalWaker) wakeOwner() {
 	}
 }
 
-// The goroutines that share an queue may all have asked before the first of them
-// pushes.
-func TestSharedQueueHasSlotsForAll(t *testing.T) {
-	const goroutines = 5
-	l := newPublisher(new(gatedSink), 0)
-	o, ses := l.newQueue(4<<10, true), newSession("a", "", 0)
-	for seq := int64(1); ; {
-		full := false
-		for range goroutines {
-			full = full || o.full()
-		}
-		if full {
-			break
-		}
-		for range goroutines {
-			pushEvent(o, ses, seq, 1) // panics without a slot
-			seq++
-		}
-	}
-}
-
 // What the publisher takes from several queues keeps the order of each, and none has
 // to wait for another to be empty.
 func TestPublisherTakesTurns(t *testing.T) {

@@ -96,7 +96,6 @@ func (q *queue) await(s *shard) bool {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 	}
-	q.refill()
 	q.pausedMu.Lock()
 	first := len(q.paused) == 0
 	if first && !q.ring.Full() { // room has been called
@@ -199,7 +198,7 @@ func (q *queue) end(s *shard) {
 	q.publisher.mark(q, mark{s, q.ring.Position() + uint64(len(q.overflow))})
 }
 
-// close tells the publisher that nothing follows. No shard uses the queue any more.
+// close ends the queue. No shard uses the queue any more.
 func (q *queue) close() {
 	q.mu.Lock() // against refill
 	defer q.mu.Unlock()

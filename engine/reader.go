@@ -41,7 +41,7 @@ func (e *Engine) newReader(ctx context.Context, main *url.URL) (reader, error) {
 	switch {
 	case e.opts.Reader != ReaderEpoll:
 	case e.behindSecureProxy(main):
-		e.opts.Log.Info("the proxy is an https one, which the epoll reader cannot use: each connection is read by a goroutine")
+		e.opts.Log.Info("reading with a goroutine for each connection: the epoll reader cannot use an https proxy")
 	default:
 		return newLoopReader(ctx, e.dialer, &e.opts)
 	}

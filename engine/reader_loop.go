@@ -27,20 +27,20 @@ const (
 	// burst is what arrives on one socket when there is more behind it: it is
 	// more than an event or two.
 	burst = 4 << 10
-	// maxTold is how many sockets one wait tells.
-	maxTold = 512
+	// maxReady is how many ready sockets one wait returns.
+	maxReady = 512
 	// noSlot is that of a shard which is not in its loop.
 	noSlot = -1
 )
 
 // loopReader divides the shards among its loops, where they stay.
 type loopReader struct {
-	ctx        context.Context // done when connections shall not be made any more
-	dialer     func(wrap func(net.Conn) net.Conn) dialFunc
-	pace       time.Duration
-	queueBytes int
-	loops      []*loop
-	live       sync.WaitGroup // of loops
+	ctx          context.Context // done when connections shall not be made any more
+	dialer       func(wrap func(net.Conn) net.Conn) dialFunc
+	pollInterval time.Duration
+	queueBytes   int
+	loops        []*loop
+	live         sync.WaitGroup // of loops
 }
 
 func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dialFunc, o *Options) (reader, error) {
@@ -48,7 +48,7 @@ func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dia
 	if loops <= 0 {
 		loops = runtime.GOMAXPROCS(0)
 	}
-	r := &loopReader{ctx: ctx, dialer: dialer, pace: o.Pace, queueBytes: o.QueueBytes}
+	r := &loopReader{ctx: ctx, dialer: dialer, pollInterval: o.PollInterval, queueBytes: o.QueueBytes}
 	for range loops {
 		p, err := o.newPoller()
 		if err != nil {
@@ -174,20 +174,20 @@ func (l *loop) post(e *loopShard) {
 func (l *loop) run() {
 	defer l.poller.close()
 	l.now = time.Now()
-	told := make([]readySlot, maxTold)
+	ready := make([]readySlot, maxReady)
 	var woken, again []*loopShard
 	for closed := false; !closed || l.assigned.Load() > 0; {
 		l.rest()
-		n := l.poller.wait(told, l.patience())
+		n := l.poller.wait(ready, l.patience())
 		l.now = time.Now()
 		again, l.again = l.again, again[:0]
 		for _, e := range again {
 			e.unread = false
 			l.read(e)
 		}
-		for _, t := range told[:n] {
+		for _, t := range ready[:n] {
 			if e := l.shards[t.slot]; e != nil { // not released since
-				l.ready(e, t.what)
+				l.serve(e, t.what)
 			}
 		}
 		l.mu.Lock()
@@ -206,7 +206,7 @@ func (l *loop) run() {
 	}
 }
 
-// place gives a new shard a slot. Slots are given here alone, so that what the poller tells of one
+// place gives a new shard a slot. Slots are given here alone, so that what the poller returns for one
 // is of the shard that has it.
 func (l *loop) place(e *loopShard) {
 	if e.slot != noSlot || e.gone {
@@ -242,7 +242,7 @@ func (l *loop) release(e *loopShard) {
 	})
 }
 
-// rest lets the pace pass since the last look, while the publisher works. It does not
+// rest lets the poll interval pass since the last look, while the publisher works. It does not
 // when much arrives on one socket: that would fill its window and stop the sender.
 func (l *loop) rest() {
 	busy := l.busy || len(l.again) > 0
@@ -250,7 +250,7 @@ func (l *loop) rest() {
 	if busy {
 		return
 	}
-	if d := l.r.pace - time.Since(l.now); d > 0 {
+	if d := l.r.pollInterval - time.Since(l.now); d > 0 {
 		time.Sleep(d)
 	}
 }
@@ -282,8 +282,8 @@ func (l *loop) turn(e *loopShard) {
 	l.settle(e)
 }
 
-// ready serves a socket that epoll has told of.
-func (l *loop) ready(e *loopShard, what readiness) {
+// serve serves a socket that the poller has found ready.
+func (l *loop) serve(e *loopShard, what readiness) {
 	if e.conn == nil {
 		return // closed since
 	}
@@ -411,7 +411,7 @@ func (l *loop) hangUp(e *loopShard) {
 	e.s.hangup, e.s.out = false, nil
 }
 
-// watch tells the poller what to look for.
+// watch has the poller look for what is wanted.
 func (l *loop) watch(e *loopShard) error {
 	var want readiness
 	if !e.s.paused {

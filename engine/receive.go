@@ -231,8 +231,8 @@ func (s *shard) hello(now time.Time, e *wire.Envelope) {
 		s.sendResume(now)
 		return
 	}
-	s.to(Window)
-	s.identifyAt = s.env.turns.Window(s.id)
+	s.to(IdentifyWait)
+	s.identifyAt = s.env.turns.NotBefore(s.id)
 	if !now.Before(s.identifyAt) {
 		s.sendIdentify(now)
 	}
@@ -264,7 +264,7 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	case e.HasSeq && e.Seq <= s.session.seq.Load():
 		s.counters.repeated.Add(1)
 		if s.repeats++; s.repeats == replayedEvents {
-			s.log.Warn("events with old sequence numbers are dropped as repeated", "seq", e.Seq, "last_seq", s.session.seq.Load())
+			s.log.Warn("duplicate events dropped", "seq", e.Seq, "last_seq", s.session.seq.Load())
 		}
 		if s.repeats > maxRepeats {
 			s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("%d events in a row with sequence numbers up to that of the last one, %d", s.repeats, s.session.seq.Load()))
@@ -276,8 +276,8 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	case s.unpersisted && s.hold(now, e):
 		return
 	default:
-		if s.untold {
-			s.tellGaps()
+		if s.unreported {
+			s.reportGaps()
 		}
 		s.emit(e)
 		if e.HasSeq {
@@ -297,7 +297,7 @@ const (
 	// one. A number that a broken peer makes up would drop all that follows it as repeated.
 	maxSeqJump = 1_000_000
 	// maxRepeats in a row, and the session's numbers have begun anew: Discord's replay holds
-	// a few events at most that had been handed on, replayedEvents of them perhaps.
+	// a few events at most that had been published, replayedEvents of them perhaps.
 	maxRepeats     = 10_000
 	replayedEvents = 100
 )
@@ -390,7 +390,7 @@ func (s *shard) push(ev sinks.Event, origin *session, name, data []byte) {
 // eventOverhead is what an event costs in the ring beside its bytes.
 const eventOverhead = 160
 
-// wants reports whether events of this name are handed on.
+// wants reports whether events of this name are published.
 func (s *shard) wants(name []byte) bool {
 	if s.env.opts.Events == nil {
 		return true

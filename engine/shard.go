@@ -68,7 +68,7 @@ type shard struct {
 	// owned by the reader, for the life of the shard
 	rand        *rand.Rand
 	session     *session
-	untold      bool     // of gaps, some are not handed on
+	unreported  bool     // of gaps, some are not published
 	unpersisted bool     // session may not be persisted yet
 	plan        nextStep // what the next connection is for
 	mainHost    bool     // resume through the main URL
@@ -130,8 +130,8 @@ func newShard(id int, env *environment, stored resume.Session) *shard {
 		s.session.persisted.Store(true)
 		s.session.seen = true // by the process before, perhaps
 	default:
-		s.log.Warn("stored session discarded: it belongs to another shard count",
-			"stored", stored.Shards, "now", env.shards)
+		s.log.Warn("stored session discarded", "reason", "it belongs to another shard count",
+			"stored_shards", stored.Shards, "shards", env.shards)
 		s.lose(sinks.Gap{Session: stored.ID, Seq: stored.Seq, At: time.Now().UnixMilli(), Reason: "the shard count was changed"}, nil)
 	}
 	return s
@@ -178,7 +178,7 @@ func (s *shard) step(now time.Time) {
 		if !now.Before(s.retryAt) {
 			s.proceed()
 		}
-	case Turn:
+	case IdentifyQueued:
 		if flags&wakeTurn != 0 {
 			s.connect()
 		}
@@ -186,7 +186,7 @@ func (s *shard) step(now time.Time) {
 		if !now.Before(s.helloBy) {
 			s.end(now, cause{kind: causeNoHello}, s.incomplete())
 		}
-	case Window:
+	case IdentifyWait:
 		if !now.Before(s.identifyAt) {
 			s.sendIdentify(now)
 		}
@@ -226,7 +226,7 @@ func (s *shard) due() time.Time {
 		return s.retryAt
 	case Hello:
 		return s.helloBy
-	case Window:
+	case IdentifyWait:
 		return earlier(s.identifyAt, s.beat.at)
 	case Identifying:
 		return earlier(earlier(s.readyBy, s.warnAt), s.beat.at)
@@ -250,7 +250,7 @@ func earlier(a, b time.Time) time.Time {
 // turn for an identify.
 func (s *shard) proceed() {
 	if s.plan == nextIdentify {
-		s.to(Turn)
+		s.to(IdentifyQueued)
 		s.env.turns.Join(s.id, func() { s.wake(wakeTurn) })
 		return
 	}

@@ -135,7 +135,7 @@ func (f *shardSet) close() {
 }
 
 // Add starts a shard that this Engine does not run, from what resumes it: the zero Session if
-// nothing does. Its id is below the shard count. Add waits until Run has learnt of its shards, and until
+// nothing does. Its id is below the shard count. Add waits until Run has its shards, and until
 // a shard of that id that was deposed has let go of its connection, or ctx is done.
 func (e *Engine) Add(ctx context.Context, shard int, from resume.Session) error {
 	f, err := e.wait(ctx)
@@ -193,7 +193,7 @@ func (e *Engine) Remove(ctx context.Context, shard int) (resume.Session, error) 
 // Depose drops a shard at once, whose session is another's by now: its connection ends without a
 // close frame, what the sink has not been given of its events never is, and Sessions does not
 // have it any more. It does not wait: a call of Sink.Publish that has begun goes on, and what the sink
-// has been given it may still write. Before Run has learnt of its shards, and for a shard
+// has been given it may still write. Before Run has its shards, and for a shard
 // that this Engine does not run, it does nothing.
 func (e *Engine) Depose(shard int) {
 	if f := e.running.Load(); f != nil {
@@ -201,7 +201,7 @@ func (e *Engine) Depose(shard int) {
 	}
 }
 
-// wait returns the shards when Run has learnt of them.
+// wait returns the shards when Run has them.
 func (e *Engine) wait(ctx context.Context) (*shardSet, error) {
 	select {
 	case <-e.started:

@@ -273,7 +273,11 @@ func TestDeposeWhileQueueIsFull(t *testing.T) {
 		w.srv.Burst(1, 5_000)
 		time.Sleep(time.Minute)
 		w.engine.Depose(0)
+		time.Sleep(time.Second)
 		synctest.Wait()
+		if n := w.engine.Left().Paused; n != 1 {
+			t.Errorf("%d shards wait for room, want the other one", n)
+		}
 		close(gate)
 		of := func(shard int) (n int) {
 			w.sink.mu.Lock()
@@ -295,7 +299,7 @@ func TestDeposeWhileQueueIsFull(t *testing.T) {
 
 // A shard is removed in each state on the way to READY: at once, and with its place in the identify queue.
 func TestRemoveWhileConnecting(t *testing.T) {
-	for _, state := range []engine.State{engine.Turn, engine.Connecting, engine.Hello, engine.Window, engine.Identifying, engine.Backoff} {
+	for _, state := range []engine.State{engine.IdentifyQueued, engine.Connecting, engine.Hello, engine.IdentifyWait, engine.Identifying, engine.Backoff} {
 		for _, how := range []string{"remove", "depose"} {
 			t.Run(fmt.Sprint(how, " in ", state), func(t *testing.T) {
 				onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
@@ -313,7 +317,7 @@ func TestRemoveWhileConnecting(t *testing.T) {
 							once.Do(func() { close(reached) })
 						}
 					})
-					if state == engine.Turn || state == engine.Window {
+					if state == engine.IdentifyQueued || state == engine.IdentifyWait {
 						w.add(0, resume.Session{}) // which has the turn first, and its window
 					}
 					if state == engine.Connecting {
@@ -464,7 +468,7 @@ func (g *grants) Leave(shard int) {
 	delete(g.waiting, shard)
 }
 
-func (g *grants) Window(int) time.Time { return time.Time{} }
+func (g *grants) NotBefore(int) time.Time { return time.Time{} }
 
 func (g *grants) Spend(shard int, _ time.Time) {
 	g.mu.Lock()

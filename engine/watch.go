@@ -36,7 +36,7 @@ func (e *Engine) watch(ctx context.Context, f *shardSet) {
 		case full.IsZero():
 			full = now
 		default:
-			e.opts.Log.Warn("the event queue is full: nothing is read from Discord until the sink takes events",
+			e.opts.Log.Warn("event queue full; reading paused until the sink takes events",
 				"for", now.Sub(full).Round(time.Second), "bytes", e.opts.QueueBytes)
 		}
 	}
@@ -60,7 +60,7 @@ func (e *Engine) logWaits(f *shardSet, state State, now time.Time) {
 		return
 	}
 	attrs := []any{"state", state, "shards", shards, "longest", longest.Round(time.Second), "shard", first}
-	if state == Turn {
+	if state == IdentifyQueued {
 		attrs = append(attrs, "session_starts", f.env.turns.Left())
 	}
 	e.opts.Log.Info("shards wait", attrs...)
