@@ -175,7 +175,7 @@ func startPath(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compr
 	e, err := engine.New(engine.Options{
 		Checkpoints: checkpoints, CheckpointEvery: 5 * time.Millisecond, Token: "t", GatewayURL: scheme + "://" + l.Addr().String(), Shards: 1, Compression: c, TLS: config,
 		Sink: sink, Reader: reader, QueueBytes: 1 << 20,
-		Pace: time.Millisecond, // each event waits for it
+		PollInterval: time.Millisecond, // each event waits for it
 	})
 	if err != nil {
 		t.Fatal(err)

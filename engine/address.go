@@ -96,7 +96,7 @@ func (e *Engine) askGateway(ctx context.Context, main *url.URL) (info wire.Gatew
 				return info, nil, ctx.Err()
 			}
 			if left > watchEvery {
-				e.opts.Log.Info("GET /gateway/bot waits to be asked again", "wait", (left - watchEvery).Round(time.Second))
+				e.opts.Log.Info("waiting before the next GET /gateway/bot", "wait", (left - watchEvery).Round(time.Second))
 			}
 		}
 	}

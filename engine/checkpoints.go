@@ -16,8 +16,8 @@ import (
 // says nothing about shards that are not among it. Any goroutine calls Session, and one at a time
 // Save and Close.
 type Checkpoints interface {
-	// Session returns what resumes a shard that is added; the zero Session: nothing does, it
-	// identifies.
+	// Session returns what resumes a shard that Run begins with; the zero Session: nothing does,
+	// it identifies. One that is added later brings its own.
 	Session(shard int) resume.Session
 	// Starts returns the Identifies of earlier processes. They matter when the API is not
 	// asked, which has better figures.
@@ -40,26 +40,21 @@ const (
 	closeTimeout = 4 * time.Second
 )
 
-// saver has the snapshots of a fleet persisted.
+// saver has the snapshots of a set of shards persisted.
 type saver struct {
 	to     Checkpoints
-	fleet  *fleet
+	shards *shardSet     // nil: none has run
 	wanted chan struct{} // holds one: events wait for their session to be persisted
 	ctx    context.Context
 	stop   context.CancelFunc // of run, and of the Save that it is in
 	ended  chan struct{}      // closed when run has
 
-	waiting []unpersisted // of the snapshots that were read; owned by the goroutine that saves
-}
-
-// unpersisted is a session of which a snapshot has been read, and that was not persisted before.
-type unpersisted struct {
-	shard   *shard
-	session *session
+	saving  chan struct{} // holds one while to is called
+	waiting []*session    // not persisted before, of the snapshots that were read
 }
 
 func newSaver(to Checkpoints) *saver {
-	v := &saver{to: to, wanted: make(chan struct{}, 1), ended: make(chan struct{})}
+	v := &saver{to: to, wanted: make(chan struct{}, 1), saving: make(chan struct{}, 1), ended: make(chan struct{})}
 	v.ctx, v.stop = context.WithCancel(context.Background())
 	return v
 }
@@ -72,9 +67,9 @@ func (v *saver) want() {
 	}
 }
 
-// run saves the snapshots of the shards of a fleet until close.
-func (v *saver) run(f *fleet, every time.Duration) {
-	v.fleet = f
+// run saves the snapshots of the shards until close.
+func (v *saver) run(shards *shardSet, every time.Duration) {
+	v.shards = shards
 	go func() {
 		defer close(v.ended)
 		tick := time.NewTicker(every)
@@ -91,7 +86,7 @@ func (v *saver) run(f *fleet, every time.Duration) {
 				return
 			}
 			now := time.Now()
-			if failed = (time.Time{}); v.save(v.ctx, v.to.Save) != nil {
+			if failed = (time.Time{}); v.save(v.ctx, v.to.Save, v.snapshots) != nil {
 				failed = now
 			}
 		}
@@ -100,14 +95,20 @@ func (v *saver) run(f *fleet, every time.Duration) {
 
 // save gives the snapshots to f. Then what waits for them goes on, also after a failure: a store
 // must not stop events.
-func (v *saver) save(ctx context.Context, f func(context.Context, iter.Seq2[int, resume.Session], resume.Starts) error) error {
-	var starts resume.Starts
-	if v.fleet != nil {
-		starts = v.fleet.env.identify.used()
+func (v *saver) save(ctx context.Context, f func(context.Context, iter.Seq2[int, resume.Session], resume.Starts) error, snapshots iter.Seq2[int, resume.Session]) error {
+	select {
+	case v.saving <- struct{}{}:
+		defer func() { <-v.saving }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	err := f(ctx, v.snapshots, starts)
-	for _, w := range v.waiting {
-		w.shard.markPersisted(w.session)
+	var starts resume.Starts
+	if v.shards != nil {
+		starts = v.shards.env.identify.used()
+	}
+	err := f(ctx, snapshots, starts)
+	for _, ses := range v.waiting {
+		ses.markPersisted()
 	}
 	clear(v.waiting)
 	v.waiting = v.waiting[:0]
@@ -117,18 +118,23 @@ func (v *saver) save(ctx context.Context, f func(context.Context, iter.Seq2[int,
 // snapshots yields the shards and what would resume each of them now, and notes which sessions
 // wait to be persisted.
 func (v *saver) snapshots(yield func(int, resume.Session) bool) {
-	if v.fleet == nil {
-		return
-	}
-	for _, s := range v.fleet.shards {
-		ses := s.current.Load()
-		if ses != nil && !ses.persisted.Load() {
-			v.waiting = append(v.waiting, unpersisted{s, ses})
+	for _, s := range v.shards.list() {
+		if s.deposed.Load() {
+			continue
 		}
-		if !yield(s.id, s.snapshot(ses)) {
+		if ses := s.current.Load(); ses != nil && !ses.persisted.Load() {
+			v.waiting = append(v.waiting, ses) // before what comes in its place is read
+		}
+		if !yield(s.id, s.snapshot()) {
 			return
 		}
 	}
+}
+
+// last saves the snapshot of a shard that is not among the others any more: when it returns, no
+// older one of it is being saved.
+func (v *saver) last(ctx context.Context, s *shard) error {
+	return v.save(ctx, v.to.Save, func(yield func(int, resume.Session) bool) { yield(s.id, s.snapshot()) })
 }
 
 // close saves the last snapshots, of the shards that have run, if any.
@@ -136,10 +142,10 @@ func (v *saver) close() error {
 	v.stop()
 	ended := make(chan error, 1)
 	go func() {
-		if v.fleet != nil {
+		if v.shards != nil {
 			<-v.ended
 		}
-		ended <- v.save(context.Background(), v.to.Close)
+		ended <- v.save(context.Background(), v.to.Close, v.snapshots)
 	}()
 	select {
 	case err := <-ended:
@@ -149,11 +155,11 @@ func (v *saver) close() error {
 	}
 }
 
-// snapshot returns what would resume the shard, whose session is ses, now: up to the last event
-// that the sink has acknowledged. Any goroutine may call it.
-func (s *shard) snapshot(ses *session) resume.Session {
+// snapshot returns what would resume the shard now: up to the last event that the sink has
+// acknowledged. Any goroutine may call it.
+func (s *shard) snapshot() resume.Session {
 	var now resume.Session
-	if ses != nil {
+	if ses := s.current.Load(); ses != nil {
 		now = resume.Session{ID: ses.id, ResumeURL: ses.resumeURL, Seq: ses.checkpoint(), Shards: s.env.shards}
 	}
 	// After the session, in place of which it comes.

@@ -27,9 +27,10 @@ type checkpoints struct {
 
 	mu     sync.Mutex
 	kept   map[int]resume.Session
-	count  resume.Starts // that was saved last
-	saves  int           // that have returned
-	begun  int           // the same, and those that have not
+	lasts  map[int]resume.Session // of each shard
+	count  resume.Starts          // that was saved last
+	saves  int                    // that have returned
+	begun  int                    // the same, and those that have not
 	closed bool
 	err    error
 	gate   chan struct{} // Save and Close wait for it; nil: they do not
@@ -59,6 +60,10 @@ func (c *checkpoints) Save(ctx context.Context, snapshots iter.Seq2[int, resume.
 	c.saves++
 	if c.err == nil {
 		c.kept, c.count = got, starts
+		if c.lasts == nil {
+			c.lasts = make(map[int]resume.Session)
+		}
+		maps.Copy(c.lasts, got)
 	}
 	return c.err
 }
@@ -84,6 +89,13 @@ func (c *checkpoints) stall() (free func()) {
 			c.gate = nil
 		}
 	})
+}
+
+// last returns what was kept last of a shard.
+func (c *checkpoints) last(shard int) resume.Session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lasts[shard]
 }
 
 // saving reports whether a Save has begun, and not returned.
@@ -228,5 +240,60 @@ func TestCheckpointsWithoutStart(t *testing.T) {
 		if kept, begun := c.state(); !c.closed || begun != 1 || len(kept) > 0 || c.count != (resume.Starts{}) {
 			t.Errorf("closed %v, kept %+v, %+v in %d saves", c.closed, kept, c.count, begun)
 		}
+	})
+}
+
+// When Remove returns the shard's last snapshot is persisted, behind any that was being saved, and
+// later ones do not mention the shard. One that was added is mentioned.
+func TestCheckpointOfRemoved(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		c := new(checkpoints)
+		w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 2, Rate: 20, ReplayLimit: 10_000}, engine.Options{Checkpoints: c})
+		w.wait("events", func() bool { return w.sink.count("READY") == 2 })
+		persist := c.stall()
+		w.wait("a save", c.saving)
+		type result struct {
+			session resume.Session
+			err     error
+		}
+		removed := make(chan result, 1)
+		go func() {
+			s, err := w.engine.Remove(t.Context(), 1)
+			removed <- result{s, err}
+		}()
+		time.Sleep(2 * time.Second)
+		select {
+		case <-removed:
+			t.Error("removed while an older snapshot is being saved")
+		default:
+		}
+		persist()
+		r := <-removed
+		if r.err != nil || r.session.ID == "" {
+			t.Fatalf("removed: %+v, %v", r.session, r.err)
+		}
+		if last := c.last(1); last != r.session {
+			t.Errorf("kept %+v, want %+v", last, r.session)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if kept, _ := c.state(); len(kept) != 1 || kept[0].ID == "" {
+			t.Errorf("kept %+v after shard 1 was removed", kept)
+		}
+		if err := w.engine.Add(t.Context(), 1, r.session); err != nil {
+			t.Fatal(err)
+		}
+		w.ready(2)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if kept, _ := c.state(); kept[1].ID != r.session.ID {
+			t.Errorf("kept %+v after shard 1 was added", kept)
+		}
+		c.fail(errors.New("disk full"))
+		if s, err := w.engine.Remove(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "disk full") || s.ID != r.session.ID {
+			t.Errorf("removed with a store that fails: %+v, %v", s, err)
+		}
+		w.srv.Silence()
+		w.end()
 	})
 }

@@ -1,206 +1,180 @@
-// This file tests the queue of commands.
+// This file tests that commands of one shard do not hold up another, and that what
+// reaches a shard is its own.
 
-package engine
+package engine_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"sluice/bench/sim"
+	"sluice/engine"
 	"sluice/sinks"
 	"sluice/wire"
 )
 
-// Order, merging and bounds of a shard's commands, by the limits that Discord documents.
-func TestCommandQueue(t *testing.T) {
-	now := time.Unix(1000, 0)
-	presence := wire.Command{Op: wire.OpPresenceUpdate}
-	voice := func(guild uint64) wire.Command { return wire.Command{Op: wire.OpVoiceStateUpdate, Guild: guild} }
-	members := func(guild uint64) wire.Command {
-		return wire.Command{Op: wire.OpRequestGuildMembers, Guild: guild, AllMembers: true}
+// sentOps returns the packets of an opcode that a shard has sent.
+func (w *world) sentOps(shard int, op wire.Opcode) (packets []string) {
+	for _, c := range w.srv.Ledger().Commands() {
+		if c.Shard == shard && c.Op == op {
+			packets = append(packets, string(c.Raw))
+		}
 	}
-	sounds := wire.Command{Op: wire.OpRequestSoundboardSounds}
+	return packets
+}
 
-	add := func(t *testing.T, q *commandQueue, c wire.Command, packet string) {
-		t.Helper()
-		if err := q.add(c, []byte(packet), nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	drain := func(q *commandQueue, now time.Time) (got string, again time.Time) {
-		for {
-			w, again := q.next(now)
-			if w == nil {
-				return got, again
-			}
-			got += string(w.packet)
-			w.done()
-		}
-	}
-
-	t.Run("in order", func(t *testing.T) {
-		q := commandQueue{limit: 3}
-		add(t, &q, sounds, "a")
-		add(t, &q, voice(1), "b")
-		add(t, &q, sounds, "c")
-		if err := q.add(sounds, []byte("d"), nil); !errors.Is(err, sinks.ErrQueueFull) {
-			t.Errorf("the fourth command: %v", err)
-		}
-		if got, again := drain(&q, now); got != "abc" || !again.IsZero() {
-			t.Errorf("got %q, again %v", got, again)
-		}
-	})
-	t.Run("newer presence and voice state replace", func(t *testing.T) {
-		q := commandQueue{limit: 4}
-		add(t, &q, presence, "a")
-		add(t, &q, voice(1), "b")
-		add(t, &q, voice(2), "c")
-		add(t, &q, sounds, "d")
-		add(t, &q, voice(1), "B")
-		add(t, &q, presence, "A") // also when the queue is full
-		if got, _ := drain(&q, now); got != "ABcd" {
-			t.Errorf("got %q", got)
-		}
-	})
-	t.Run("all members once in 30 s for each guild, others pass", func(t *testing.T) {
-		q := commandQueue{limit: 10}
-		add(t, &q, members(1), "a")
-		add(t, &q, members(1), "b")
-		add(t, &q, members(2), "c")
-		add(t, &q, sounds, "d")
-		got, again := drain(&q, now)
-		if got != "acd" || !again.Equal(now.Add(allMembersPause)) {
-			t.Errorf("got %q, again %v", got, again)
-		}
-		if got, _ := drain(&q, again.Add(-1)); got != "" {
-			t.Errorf("before its time: %q", got)
-		}
-		if got, _ := drain(&q, again); got != "b" {
-			t.Errorf("at its time: %q", got)
-		}
-		if len(q.requested) != 1 {
-			t.Errorf("%d guilds remembered, want 1", len(q.requested))
-		}
-	})
-	t.Run("five presences in 20 s, the last one is not lost", func(t *testing.T) {
-		q := commandQueue{limit: 10}
-		for _, packet := range []string{"1", "2", "3", "4", "5"} {
-			add(t, &q, presence, packet)
-			if got, _ := drain(&q, now); got != packet {
-				t.Fatalf("got %q, want %q", got, packet)
-			}
-		}
-		add(t, &q, presence, "6")
-		add(t, &q, presence, "7")
-		got, again := drain(&q, now)
-		if got != "" || !again.Equal(now.Add(presenceWindow)) {
-			t.Fatalf("got %q, again %v", got, again)
-		}
-		if got, _ := drain(&q, again); got != "7" {
-			t.Errorf("got %q", got)
-		}
-	})
-	t.Run("leaves go out, joins that they make obsolete do not", func(t *testing.T) {
-		// A capital is a leave.
-		for _, c := range []struct{ add, want string }{
-			{"ab", "b"},
-			{"aX", "X"},
-			{"Xa", "Xa"},
-			{"aa", "a"},
-			{"XX", "X"},
-			{"XY", "XY"},
-			{"Xab", "Xb"},
-			{"XaX", "X"},
-			{"XaY", "XY"},
-			{"aXa", "Xa"},
-			{"XaXa", "Xa"},
-			{"XaXaX", "X"},
-			{"XaXYb", "XYb"},
-			{"aXbXcX", "X"},
-		} {
-			q := commandQueue{limit: 100}
-			acked := 0
-			for _, r := range c.add {
-				cmd := voice(1)
-				cmd.Leave = r < 'a'
-				if err := q.add(cmd, []byte(string(r)), func() { acked++ }); err != nil {
-					t.Fatal(err)
-				}
-				add(t, &q, voice(2), "") // another guild's
-			}
-			if q.merged > len(c.add) || q.merged < 0 {
-				t.Errorf("%s: %d are merged", c.add, q.merged)
-			}
-			if got, _ := drain(&q, now); got != c.want || acked != len(c.add) {
-				t.Errorf("%s: sent %s, want %s; %d of %d are acknowledged", c.add, got, c.want, acked, len(c.add))
-			}
-			if q.merged != 0 || q.bytes != 0 || q.waiting != nil {
-				t.Errorf("%s: afterwards %d merged, %d bytes", c.add, q.merged, q.bytes)
-			}
-		}
-	})
-	t.Run("equal requests are sent once, each acknowledged then", func(t *testing.T) {
-		q := commandQueue{limit: 1000}
-		acked := 0
+// 300 equal requests for all members are two: one at once, one for the others half a
+// minute later. Neither they nor a shard that is not ready hold up what others send.
+func TestEqualRequestsAreOne(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{Shards: 3}, engine.Options{})
+		w.ready(3)
+		w.srv.SetGateway(sim.GateRefuse)
+		w.srv.SetResumeHost(sim.GateRefuse)
+		w.srv.Cut(2, false)
+		w.wait("a shard that is not ready", func() bool { return w.engine.Stats().Ready == 2 })
+		var acked atomic.Int32
+		const all = `{"op":8,"d":{"guild_id":"4194304","query":"","limit":0}}`
 		for range 300 {
-			if err := q.add(members(1), []byte("a"), func() { acked++ }); err != nil {
+			if err := w.engine.Send(t.Context(), sinks.Command{Guild: 1 << 22, Packet: []byte(all), Sent: func() { acked.Add(1) }}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		add(t, &q, members(1), "b")
-		if acked != 0 || len(q.waiting) != 2 || q.merged != 299 {
-			t.Errorf("%d acknowledged, %d wait, %d merged", acked, len(q.waiting), q.merged)
-		}
-		got, again := drain(&q, now)
-		if got != "a" || acked != 300 {
-			t.Errorf("sent %q, %d acknowledged", got, acked)
-		}
-		if got, _ := drain(&q, again); got != "b" || q.merged != 0 {
-			t.Errorf("sent %q, %d merged", got, q.merged)
-		}
-	})
-	t.Run("what was merged counts", func(t *testing.T) {
-		q := commandQueue{limit: 3}
-		for i := range 5 {
-			err := q.add(sounds, []byte("a"), func() {})
-			if errors.Is(err, sinks.ErrQueueFull) != (i >= 3) {
-				t.Errorf("command %d: %v", i, err)
+		full := 0
+		for i := range 1100 {
+			packet := fmt.Sprintf(`{"op":4,"d":{"guild_id":"%d","channel_id":"1"}}`, (3*i+2)<<22)
+			if err := w.engine.Send(t.Context(), sinks.Command{Shard: 2, Packet: []byte(packet)}); errors.Is(err, sinks.ErrQueueFull) {
+				full++
+			} else if err != nil {
+				t.Fatal(err)
 			}
 		}
-		add(t, &q, sounds, "a") // nobody waits for it
-	})
-	t.Run("bytes are bounded", func(t *testing.T) {
-		q := commandQueue{limit: 1000, maxBytes: 10 * (1000 + commandOverhead)}
-		packet := bytes.Repeat([]byte("x"), 1000)
-		for i := range 20 {
-			packet[0] = byte(i)
-			err := q.add(sounds, bytes.Clone(packet), nil)
-			if errors.Is(err, sinks.ErrQueueFull) != (i >= 10) || q.bytes > q.maxBytes {
-				t.Errorf("command %d: %v; %d bytes", i, err, q.bytes)
+		if full != 100 {
+			t.Errorf("%d of 1,100 commands found the queue full, want 100", full)
+		}
+		for shard := range 2 {
+			if err := w.engine.Send(t.Context(), sinks.Command{Shard: shard, Packet: []byte(
+				`{"op":3,"d":{"since":null,"activities":[],"status":"idle","afk":false}}`)}); err != nil {
+				t.Fatal(err)
 			}
 		}
-		if err := q.add(sounds, bytes.Clone(packet[:1]), nil); !errors.Is(err, sinks.ErrQueueFull) {
-			t.Errorf("another: %v", err)
+		began := time.Now()
+		w.wait("presences", func() bool {
+			return len(w.sentOps(0, wire.OpPresenceUpdate)) == 1 && len(w.sentOps(1, wire.OpPresenceUpdate)) == 1
+		})
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("the presences took %v", took)
 		}
-		drain(&q, now)
-		if q.bytes != 0 {
-			t.Errorf("%d bytes of nothing", q.bytes)
+		w.wait("the requests", func() bool { return acked.Load() == 300 })
+		time.Sleep(5 * time.Minute)
+		if n := len(w.sentOps(1, wire.OpRequestGuildMembers)); n > 2 {
+			t.Errorf("%d requests were sent, want at most 2", n)
 		}
 	})
-	t.Run("what may not be sent is not looked through again", func(t *testing.T) {
-		q := commandQueue{limit: 1000}
-		for i := range 900 {
-			add(t, &q, members(1), fmt.Sprint(i))
+}
+
+// A bot that leaves a voice channel and joins it again, while the shard is not ready,
+// has left it.
+func TestLeaveAndRejoin(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{}, engine.Options{})
+		leave := `{"op":4,"d":{"guild_id":"4194304","channel_id":null,"self_mute":false,"self_deaf":false}}`
+		join := strings.Replace(leave, "null", `"5"`, 1)
+		for _, packet := range []string{leave, join, join} {
+			if err := w.engine.Send(t.Context(), sinks.Command{Packet: []byte(packet)}); err != nil {
+				t.Fatal(err)
+			}
 		}
-		_, again := drain(&q, now)
-		if !q.idle.Equal(again) {
-			t.Errorf("idle until %v, want %v", q.idle, again)
+		w.ready(1)
+		w.wait("voice states", func() bool { return len(w.sentOps(0, wire.OpVoiceStateUpdate)) >= 2 })
+		time.Sleep(time.Minute)
+		if got := w.sentOps(0, wire.OpVoiceStateUpdate); len(got) != 2 || got[0] != leave || got[1] != join {
+			t.Errorf("sent %q", got)
 		}
-		add(t, &q, sounds, "x")
-		if got, _ := drain(&q, now.Add(time.Second)); got != "x" {
-			t.Errorf("got %q", got)
+	})
+}
+
+// A packet about a guild of another shard than the one it was routed to is refused.
+func TestGuildOfAnotherShard(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{Shards: 2}, engine.Options{})
+		w.ready(2)
+		const ours, other = "4194304", "8388608" // of shards 1 and 0
+		for _, c := range []struct {
+			packet string
+			wrong  string
+		}{
+			{`{"op":4,"d":{"guild_id":"%s","channel_id":null}}`, "op 4: the packet goes to shard 1, and guild 8388608 in it belongs to shard 0"},
+			{`{"op":8,"d":{"guild_id":"%s","query":"a","limit":1}}`, "op 8: the packet goes to shard 1, and guild 8388608 in it belongs to shard 0"},
+			{`{"op":43,"d":{"guild_id":"%s","fields":[]}}`, "op 43: the packet goes to shard 1, and guild 8388608 in it belongs to shard 0"},
+			{`{"op":31,"d":{"guild_ids":["%s"]}}`, "op 31: the packet goes to shard 1, and guild 8388608 in it belongs to shard 0"},
+			{`{"op":31,"d":{"guild_ids":["%s","4194304"]}}`, ""}, // Discord answers for its own
+		} {
+			for _, route := range []sinks.Command{{Shard: 1}, {Guild: 3 << 22}} {
+				route.Packet = fmt.Appendf(nil, c.packet, other)
+				err := w.engine.Send(t.Context(), route)
+				if c.wrong == "" && err != nil || c.wrong != "" && (err == nil || err.Error() != c.wrong) {
+					t.Errorf("%s: %v, want %s", route.Packet, err, c.wrong)
+				}
+				route.Packet = fmt.Appendf(nil, c.packet, ours)
+				if strings.Count(c.packet, ours) == 0 {
+					if err := w.engine.Send(t.Context(), route); err != nil {
+						t.Errorf("%s: %v", route.Packet, err)
+					}
+				}
+			}
+		}
+		w.wait("the commands", func() bool { return len(w.srv.Ledger().Commands()) > 0 })
+		time.Sleep(time.Minute)
+		for _, c := range w.srv.Ledger().Commands() {
+			if strings.Contains(string(c.Raw), other) && !strings.Contains(string(c.Raw), ours) {
+				t.Errorf("shard %d sent %s", c.Shard, c.Raw)
+			}
+		}
+	})
+}
+
+// A command that is not written when its connection ends has not been sent: it is sent
+// over the next one, and acknowledged then; by an engine that stops it is not.
+func TestCommandNotWritten(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{}, engine.Options{ShutdownTimeout: 5 * time.Second})
+		w.ready(1)
+		w.quiet()
+		var acked atomic.Int32
+		send := func(n int) {
+			t.Helper()
+			packet := fmt.Appendf(nil, `{"op":31,"d":{"guild_ids":["%d"]}}`, n)
+			if err := w.engine.Send(t.Context(), sinks.Command{Packet: packet, Sent: func() { acked.Add(1) }}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.stalled.Store(true)
+		send(1)
+		send(2)
+		time.Sleep(2 * time.Second)
+		if n := acked.Load(); n != 0 {
+			t.Errorf("%d acknowledged while the peer does not read", n)
+		}
+		w.srv.Cut(0, false)
+		time.Sleep(time.Second)
+		w.stalled.Store(false)
+		w.wait("both", func() bool { return acked.Load() == 2 })
+		w.wait("both at Discord", func() bool { return len(w.sentOps(0, wire.OpRequestSoundboardSounds)) >= 2 })
+		if got := w.sentOps(0, wire.OpRequestSoundboardSounds); !strings.Contains(got[0], `"1"`) || !strings.Contains(got[1], `"2"`) {
+			t.Errorf("sent %q", got)
+		}
+		w.stalled.Store(true)
+		send(3)
+		time.Sleep(2 * time.Second)
+		w.stop()
+		<-w.ended
+		if n := acked.Load(); n != 2 {
+			t.Errorf("%d acknowledged, want 2", n)
 		}
 	})
 }

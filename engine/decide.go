@@ -19,7 +19,7 @@ const (
 	causeInvalidDrop                     // op 9, d false
 	causeZombie                          // a heartbeat was due and nothing had been heard since the last
 	causeNetwork                         // the socket ended without a close frame (1006)
-	causeClosed                          // a close frame; code tells
+	causeClosed                          // a close frame with code
 	causeBroken                          // the peer broke the protocol or a stream; code is our answer
 	causeConnectFailed                   // dial, TLS or the WebSocket handshake failed
 	causeConnectRefused                  // the handshake was answered with 429: an address block

@@ -1,26 +1,46 @@
-// This file is the package's documentation: the way of an event, who owns
+// This file is the package's documentation: the event path, who owns
 // what, and the invariants.
 
-// Package engine runs Discord gateway shards and hands their events to a Sink.
+// Package engine runs Discord gateway shards and publishes their events to a Sink.
 //
-// # The way of an event
+// # The event path
 //
 // A reader drives the connections of its shards. It gives what it reads from a
-// shard's socket to shard.read, or lends it to shard.feed, which run
+// shard's socket to shard.read, or to shard.feed, which borrows it until it returns. They run
 // to the end on the reader's goroutine: frame, decompression, envelope, then a
-// copy of the event into a pooled buffer and a ring. The lane's goroutine
-// takes what waits in the ring, offers it to the Sink, notes for each
-// acknowledged event how far its session is safe, and returns the buffers.
+// copy of the event into a pooled buffer and a queue (queue.go). The publisher's goroutine
+// (publisher.go) takes what is in the queues and gives it to the Sink, which borrows it until it
+// acknowledges, in order, on whatever goroutine it likes. The acknowledgement notes how far the
+// session is safe, and gives back the buffers and the room in the queue. An event allocates nothing
+// and, but for a queue that goroutines share, takes no lock.
 //
 // # Who owns what
 //
 // A shard belongs to one goroutine of its reader, which alone calls its
 // methods read, feed, step, connected, connectFailed and disconnected and alone
-// touches its fields, except for three that other goroutines reach and that
-// guard themselves: the mail (mail.go), the command queue (commands.go) and
-// the acknowledged sequence number of a session (session.go). A shard does no
+// touches its fields, except for those that other goroutines reach and that
+// guard themselves: the wakeup flags (wakeups.go), the command queue (command_queue.go), the
+// counters with the state, the session that is current and how far it is acknowledged (session.go),
+// the gaps (gap.go), and how the shard ends: leaving, deposed, released, drained. What lives for one
+// connection is a value of its own (connection.go). A shard does no
 // I/O: it leaves bytes to be written in out and asks with hangup for the end of
 // the connection, and the reader carries that out.
+//
+// A checkpoint is read by any goroutine (session.checkpoint): the owner notes an event as queued before it
+// notes it as received, and the acknowledgement follows, so that reading in the reverse order finds
+// none that is not acknowledged. A new session's first event is kept back by its owner until it is persisted
+// (hold.go). Where a disk spool stands before the broker it is the Sink, and its acknowledgement counts.
+//
+// Commands are added by any goroutine (Engine.Send) and taken by the owner when the shard is ready and the send
+// limits allow it. What was not written when a connection ended goes before the others on the next.
+//
+// # Shards that come and go
+//
+// Engine.Add, Remove and Depose (shards.go) change the set of shards, a sorted slice that is replaced. A shard that stops
+// leaves a mark behind its last event (marks.go). When the Sink has acknowledged all before the mark,
+// the shard is drained; when its connection is closed, too, it is released. What is taken of
+// a deposed shard is dropped before it is given to the Sink, until its mark is passed. The queues are those of the readers, not of the
+// shards: one for each goroutine of the epoll reader, one that all goroutines of the other share.
 //
 // # Invariants
 //
@@ -29,7 +49,7 @@
 //   - The token goes to the main URL, and to what a peer or a store names only if
 //     wire.CheckURL lets it.
 //   - Nothing is written to a socket that the send limiter has not counted.
-//   - An Identify is sent only by the shard that holds its bucket's turn, after
+//   - An Identify is sent only by the shard that holds its bucket's turn (IdentifyQueue), after
 //     the bucket's window has passed and the daily budget was counted down.
 //   - The checkpoint of a session never passes an event that the Sink has not
 //     acknowledged.
@@ -38,5 +58,6 @@
 //     are inflated in turns (wire.Bounds), and a reader looks at the clock between messages.
 //   - No wait is silent or for ever: watch.go, and warn in it, log them.
 //   - No event of a session is published before the session is persisted (hold.go, checkpoints.go),
-//     and the end of one is reported, and persisted until it is reported (gap.go).
+//     and the end of one is reported to consumers, and persisted until it is (gap.go).
+//   - A shard that was removed is not read from, and one that was deposed not published, from then on.
 package engine

@@ -40,11 +40,11 @@ func (s *shard) end(now time.Time, c cause, err error) {
 	}
 	wait := s.wait(now, o)
 	s.plan, s.mainHost = o.next, o.mainHost
-	s.tell(c, err, wait)
+	s.logEnd(c, err, wait)
 	switch o.next {
 	case nextStop:
 		s.to(Stopped)
-		s.env.fail(&FatalError{Shard: s.id, Code: c.code, Shards: s.env.shards, Intents: s.env.opts.Intents})
+		s.env.fatal(&FatalError{Shard: s.id, Code: c.code, Shards: s.env.shards, Intents: s.env.opts.Intents})
 		return
 	case nextIdentify:
 		s.forget(now, c.reason())
@@ -101,8 +101,8 @@ func (s *shard) wait(now time.Time, o outcome) time.Duration {
 	return wait
 }
 
-// tell logs the end of a connection.
-func (s *shard) tell(c cause, err error, wait time.Duration) {
+// logEnd logs the end of a connection.
+func (s *shard) logEnd(c cause, err error, wait time.Duration) {
 	attrs := []any{"cause", c.kind.String()}
 	if c.code != 0 {
 		attrs = append(attrs, "code", uint16(c.code), "meaning", c.code.String())
@@ -126,7 +126,7 @@ func (s *shard) forget(now time.Time, reason string) {
 	}
 	// Before the session goes: whoever stores either finds it or the gap.
 	s.lose(sinks.Gap{Session: s.session.id, Seq: s.session.seq.Load(), At: now.UnixMilli(), Reason: reason}, s.session)
-	s.log.Warn("session lost: events since its last one that Discord does not send again are lost",
+	s.log.Warn("session lost, with its events that Discord does not send again",
 		"after_seq", s.session.seq.Load(), "reason", reason)
 	s.counters.lost.Add(1)
 	s.setSession(nil)

@@ -15,6 +15,7 @@ import (
 
 	"sluice/internal/failpoint"
 	"sluice/internal/proxy"
+	"sluice/resume"
 	"sluice/sinks"
 	"sluice/wire"
 )
@@ -23,17 +24,9 @@ import (
 type Engine struct {
 	opts    Options
 	proxy   *proxy.Dialer
-	running atomic.Pointer[fleet]
+	running atomic.Pointer[shardSet]
 	started chan struct{} // closed when running is set
 	ended   chan struct{} // closed when Run returns
-}
-
-// fleet is what exists while Run runs.
-type fleet struct {
-	env    *environment
-	lane   *lane
-	shards []*shard
-	byID   map[int]*shard
 }
 
 // New returns an Engine for the options, or an error that names the one that
@@ -109,8 +102,8 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	env := &environment{
 		opts:     &e.opts,
 		shards:   count,
-		reader:   reader,
 		identify: newIdentifyQueue(min(info.Limit.MaxConcurrency, count)),
+		turns:    e.opts.Identify,
 		gateway:  &gatewayAddress{main: u},
 		saver:    keeping,
 		fail: func(err error) {
@@ -135,9 +128,13 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		Arriving: env.arriving,
 		Windows:  wire.NewBudget(4<<20, 0),
 	}
-	env.identify.grant = func(s *shard) { s.post(mailTurn) }
+	if env.turns == nil {
+		env.turns = env.identify
+	}
+	// A close code after which Discord wants no reconnect ends them all: it would be that of the others.
+	env.fatal = func(err *FatalError) { env.fail(err) }
 	env.identify.onEmpty = func(until time.Time) {
-		e.opts.Log.Warn("no session starts are left today; shards that must identify wait",
+		e.opts.Log.Warn("Identify budget used up; shards wait to identify",
 			"until", until.Format(time.RFC3339), "reserve", e.opts.StartReserve)
 	}
 	env.identify.reserve = e.opts.StartReserve
@@ -158,22 +155,24 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		e.opts.Log.Info("connecting through a proxy", "proxy", p.Scheme+"://"+p.Host)
 	}
 	e.opts.Log.Info("starting", "shards", len(ids), "of", count, "max_concurrency", len(env.identify.buckets))
-	f := &fleet{env: env, byID: make(map[int]*shard, len(ids))}
+	var all []*shard
 	for _, id := range ids {
-		s := newShard(id, env)
-		s.commands.maxBytes = commandShare(len(ids))
-		f.shards = append(f.shards, s)
-		f.byID[id] = s
+		var from resume.Session
+		if e.opts.Checkpoints != nil {
+			from = e.opts.Checkpoints.Session(id)
+		}
+		all = append(all, newShard(id, env, from))
 	}
-	lane := newLane(e.opts.Sink, max(e.opts.BatchWait, 0))
-	f.lane = lane
-	reader.start(f.shards, lane)
+	publisher := newPublisher(e.opts.Sink, max(e.opts.Linger, 0))
+	reader.start(publisher)
+	f := &shardSet{env: env, publisher: publisher, reader: reader, deposed: make(map[int]*shard)}
+	f.start(all)
 	publishing, stopPublishing := context.WithCancel(context.Background())
 	defer stopPublishing()
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		if err := lane.run(publishing); err != nil {
+		if err := publisher.run(publishing); err != nil {
 			env.fail(fmt.Errorf("engine: sink: %w", err))
 		}
 	}()
@@ -196,13 +195,11 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		for _, s := range f.shards {
-			s.post(mailStop)
-		}
+		f.close()
 		reader.wait()
 		failpoint.Hit("drain")
 		asking.Wait()
-		lane.close()
+		publisher.close()
 	}()
 	select {
 	case <-stopped:
@@ -255,28 +252,20 @@ func (e *Engine) shardIDs(info wire.GatewayBot) (count int, ids []int, err error
 // Send gives a command to its shard. It is sent in its turn: after the shard is
 // ready, in order with the shard's other commands, within Discord's limits; one that
 // is equal to a pending one, or makes it obsolete, is merged with it. Send waits
-// until Run has learnt of its shards, or ctx is done, and for no shard. The error says why
+// until Run has its shards, or ctx is done, and for no shard. The error says why
 // a command is refused: with ErrQueueFull it may be sent again later. Send does not keep
 // c.Packet.
 func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
-	select {
-	case <-e.started:
-	case <-e.ended:
-	case <-ctx.Done():
-		return ctx.Err()
+	f, err := e.wait(ctx)
+	if err != nil {
+		return err
 	}
-	select {
-	case <-e.ended:
-		return sinks.ErrStopped
-	default:
-	}
-	f := e.running.Load()
 	id := c.Shard
 	if c.Guild != 0 {
 		id = wire.ShardOf(c.Guild, f.env.shards)
 	}
-	s := f.byID[id]
-	if s == nil {
+	s := f.find(id)
+	if s == nil || s.leaving.Load() {
 		if id < 0 || id >= f.env.shards {
 			return fmt.Errorf("shard %d does not exist with %d shards", id, f.env.shards)
 		}
@@ -296,7 +285,7 @@ func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...), c.Sent); err != nil {
 		return fmt.Errorf("shard %d: %w", id, err)
 	}
-	s.post(mailCommands)
+	s.wake(wakeCommands)
 	return nil
 }
 
@@ -315,18 +304,14 @@ func checkRoute(c wire.Command, id, shards int) error {
 		c.Op, id, guilds[0], wire.ShardOf(guilds[0], shards))
 }
 
-// Shards returns the shard count and the ids of the shards that this engine runs, in
-// ascending order. It waits until Run has learnt of them, or ctx is done.
+// Shards returns the shard count and the ids of the shards that this engine runs now, in
+// ascending order. It waits until Run has them, or ctx is done.
 func (e *Engine) Shards(ctx context.Context) (count int, ids []int, err error) {
-	select {
-	case <-e.started:
-	case <-e.ended:
-		return 0, nil, sinks.ErrStopped
-	case <-ctx.Done():
-		return 0, nil, ctx.Err()
+	f, err := e.wait(ctx)
+	if err != nil {
+		return 0, nil, err
 	}
-	f := e.running.Load()
-	for _, s := range f.shards {
+	for _, s := range f.list() {
 		ids = append(ids, s.id)
 	}
 	return f.env.shards, ids, nil
@@ -336,47 +321,53 @@ func (e *Engine) Shards(ctx context.Context) (count int, ids []int, err error) {
 // that shards wait until it takes some.
 func (e *Engine) Full() bool {
 	f := e.running.Load()
-	return f != nil && slices.ContainsFunc(f.lane.outlets, func(o *outlet) bool { return o.waits.Load() })
+	return f != nil && slices.ContainsFunc(f.publisher.queues, func(o *queue) bool { return o.waits.Load() })
 }
 
 // Stats are counts since Run began, over all shards.
 type Stats struct {
 	Shards     int   // that this engine runs
 	Ready      int   // shards in state Ready now
-	Events     int64 // handed on towards the sink
+	Events     int64 // left for the sink
 	Filtered   int64 // not asked for by Options.Events
 	Repeated   int64 // sent again by Discord after a resume, and dropped
 	Identifies int64 // Identify payloads sent
 	Sessions   int64 // sessions begun (READY)
 	Resumes    int64 // sessions continued (RESUMED)
 	Lost       int64 // sessions given up
-	Gaps       int64 // handed on towards the sink, which Events does not count
+	Gaps       int64 // left for the sink, which Events does not count
 }
 
 // Stats returns the counts as they stand.
 func (e *Engine) Stats() Stats {
-	var t Stats
 	f := e.running.Load()
 	if f == nil {
-		return t
+		return Stats{}
 	}
-	t.Shards = len(f.shards)
-	for _, s := range f.shards {
-		c := &s.counters
+	f.mu.Lock()
+	t, all := f.past, f.list()
+	f.mu.Unlock()
+	t.Shards = len(all)
+	for _, s := range all {
 		if s.state() == Ready {
 			t.Ready++
 		}
-		t.Events += c.events.Load()
-		t.Filtered += c.filtered.Load()
-		t.Repeated += c.repeated.Load()
-		t.Identifies += c.identifies.Load()
-		t.Sessions += c.sessions.Load()
-		t.Resumes += c.resumes.Load()
-		t.Lost += c.lost.Load()
-		t.Gaps += c.gaps.Load()
+		s.counters.addTo(&t)
 	}
 	return t
 }
 
 // Done is closed when Run has returned: no command is sent any more.
 func (e *Engine) Done() <-chan struct{} { return e.ended }
+
+// addTo adds the counts to those of t.
+func (c *shardCounters) addTo(t *Stats) {
+	t.Events += c.events.Load()
+	t.Filtered += c.filtered.Load()
+	t.Repeated += c.repeated.Load()
+	t.Identifies += c.identifies.Load()
+	t.Sessions += c.sessions.Load()
+	t.Resumes += c.resumes.Load()
+	t.Lost += c.lost.Load()
+	t.Gaps += c.gaps.Load()
+}

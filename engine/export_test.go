@@ -10,9 +10,5 @@ import (
 
 // Snapshots returns the shards and what would resume each of them now.
 func (e *Engine) Snapshots() iter.Seq2[int, resume.Session] {
-	return func(yield func(int, resume.Session) bool) {
-		if f := e.running.Load(); f != nil {
-			(&saver{fleet: f}).snapshots(yield)
-		}
-	}
+	return (&saver{shards: e.running.Load()}).snapshots
 }

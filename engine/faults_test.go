@@ -356,7 +356,7 @@ func TestHeartbeatsUnderFlood(t *testing.T) {
 			t.Errorf("took %v of Discord's time; 110 a minute are possible", took)
 		}
 		last := began
-		const turn = 4 * time.Millisecond // of the reader: Options.Pace
+		const turn = 4 * time.Millisecond // of the reader: Options.PollInterval
 		for _, b := range w.srv.Ledger().Heartbeats() {
 			if b.Time.Sub(last) > 41_250*time.Millisecond+turn {
 				t.Errorf("%v without a heartbeat", b.Time.Sub(last))

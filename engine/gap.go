@@ -1,4 +1,4 @@
-// This file tells the bots of events that they will never get.
+// This file reports to consumers which events they will never get.
 
 package engine
 
@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// gap is a Gap of a shard, on its way to the sink. It is told of before the first event of
+// gap is a Gap of a shard, on its way to the sink. It is published before the first event of
 // whatever follows, and persisted until the sink has it.
 type gap struct {
 	sinks.Gap
-	of   *session // that has ended; nil: it was in the store
-	end  session  // takes the acknowledgement
-	told bool     // handed on; owned by the reader
+	of       *session // that has ended; nil: it was in the store
+	end      session  // takes the acknowledgement
+	reported bool     // published; owned by the reader
 }
 
 // acknowledged reports whether the sink has the gap. Any goroutine may call it.
@@ -31,16 +31,17 @@ func (g *gap) snapshot() sinks.Gap {
 }
 
 // lose notes that a session, of if it is not one of the store's, has ended without a successor.
-// If nothing of it was handed on, a gap before it tells of it as well. So there are three at most
-// that are not told: two of the store, and that of the session that was stored with them.
+// If nothing of it was published, a gap before it covers it as well. So there are three at most
+// that are not reported: two of the store, and that of the session that was stored with them.
 func (s *shard) lose(g sinks.Gap, of *session) {
 	if !s.env.opts.Gaps {
 		return
 	}
-	if s.untold && of != nil && !of.seen {
+	if s.unreported && of != nil && !of.seen {
 		return
 	}
 	next := &gap{Gap: g, of: of}
+	next.end.shard = s
 	next.end.acked.Store(-1)
 	gaps := []*gap{next}
 	if all := s.gaps.Load(); all != nil {
@@ -50,23 +51,23 @@ func (s *shard) lose(g sinks.Gap, of *session) {
 			}
 		}
 	}
-	s.untold = true
+	s.unreported = true
 	s.gaps.Store(&gaps)
 }
 
-// tellGaps hands on the events that tell of the gaps.
-func (s *shard) tellGaps() {
-	s.untold = false
+// reportGaps publishes the events about the gaps.
+func (s *shard) reportGaps() {
+	s.unreported = false
 	for _, g := range *s.gaps.Load() {
-		if !g.told {
-			g.told = true
-			s.tellGap(g)
+		if !g.reported {
+			g.reported = true
+			s.reportGap(g)
 		}
 	}
 }
 
-// tellGap hands on the event that tells of one.
-func (s *shard) tellGap(g *gap) {
+// reportGap publishes the event about one.
+func (s *shard) reportGap(g *gap) {
 	s.counters.gaps.Add(1)
 	data, _ := json.Marshal(struct { // of strings and numbers: it does not fail
 		Shard   int    `json:"shard"`

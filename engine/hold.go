@@ -36,14 +36,14 @@ func (s *shard) hold(now time.Time, e *wire.Envelope) bool {
 
 // goOn ends the pause of a shard for which there may be room again, or whose session may be
 // persisted.
-func (s *shard) goOn(now time.Time, mail uint32) {
-	room := mail&mailRoom != 0
+func (s *shard) goOn(now time.Time, flags uint32) {
+	room := flags&wakeRoom != 0
 	if s.unpersisted && s.held != nil {
 		if !s.session.persisted.Load() && now.Before(s.holdBy) {
 			return
 		}
 		s.unpersisted, s.holdBy = false, time.Time{}
-		room = !s.outlet.full(s) // or mailRoom comes
+		room = !s.queue.full() || !s.queue.await(s) // or wakeRoom comes
 	}
 	if !room {
 		return
@@ -59,8 +59,8 @@ func (s *shard) goOn(now time.Time, mail uint32) {
 
 // markPersisted publishes the events of a session that is persisted, or cannot be. Any goroutine
 // may call it.
-func (s *shard) markPersisted(ses *session) {
-	if !ses.persisted.Swap(true) {
-		s.post(mailStored)
+func (s *session) markPersisted() {
+	if !s.persisted.Swap(true) {
+		s.shard.wake(wakePersisted)
 	}
 }

@@ -214,9 +214,9 @@ func TestHeldCounts(t *testing.T) {
 	for _, stored := range []bool{true, false} {
 		p, _ := loggedPath(t, wire.CompressionNone)
 		p.s.env.saver = newSaver(nil)
-		p.s.heldShare.Budget = wire.NewBudget(0, 0) // 8 MiB
+		p.s.env.arriving = wire.NewBudget(0, 0) // 8 MiB
 		free := func() bool {
-			all := wire.Share{Budget: p.s.heldShare.Budget}
+			all := wire.Share{Budget: p.s.env.arriving}
 			defer all.Hold(0)
 			return all.Hold(8<<20) == nil
 		}
@@ -230,7 +230,7 @@ func TestHeldCounts(t *testing.T) {
 		}
 		if stored {
 			p.s.session.persisted.Store(true)
-			p.s.post(mailStored)
+			p.s.wake(wakePersisted)
 			p.s.step(p.now)
 		} else {
 			p.s.disconnected(p.now, nil)
@@ -252,7 +252,7 @@ func TestSeqRepeats(t *testing.T) {
 		t.Fatalf("the shard is %v", p.s.state())
 	}
 	p.event(3)
-	if p.s.state() != Backoff || !strings.Contains(log.String(), "10001 events in a row") || strings.Count(log.String(), "dropped as repeated") != 1 {
+	if p.s.state() != Backoff || !strings.Contains(log.String(), "10001 events in a row") || strings.Count(log.String(), "duplicate events dropped") != 1 {
 		t.Errorf("the shard is %v: %s", p.s.state(), log)
 	}
 }
@@ -362,7 +362,7 @@ func TestTurnWork(t *testing.T) {
 				t.Fatalf("%v: %d events in a turn", c, after-before)
 			}
 			before = p.s.session.seq.Load()
-			clear(p.socket[:]) // what was lent is not used any more
+			clear(p.socket[:]) // what was borrowed is not used any more
 			p.s.received(p.now)
 		}
 		whole := p.s.session.seq.Load()
@@ -394,8 +394,8 @@ func TestLargeEventTaken(t *testing.T) {
 			packed.Next(2)
 		}
 		p.binary(packed.Bytes())
-		p.s.outlet.publish()
-		events := p.lane.take()
+		p.s.queue.publish()
+		events := p.publisher.take()
 		// Another's turn has come, while the event is still the sink's.
 		other, err := wire.NewInflater(wire.CompressionZlib, 0, p.s.env.bounds)
 		if err != nil {
@@ -408,10 +408,10 @@ func TestLargeEventTaken(t *testing.T) {
 		if len(events) != 1 || !bytes.Equal(events[0].Data, data) || string(events[0].Type) != "A" {
 			t.Fatalf("%d bytes: %d events; the shard is %v: %s", n, len(events), p.s.state(), log)
 		}
-		if size := p.lane.held[(p.lane.lent.Load()-p.lane.base)%maxFlight].size; n > 1000 && size > 2*n+4096 {
+		if size := p.publisher.held[(p.publisher.published.Load()-p.publisher.base)%maxFlight].size; n > 1000 && size > 2*n+4096 {
 			t.Errorf("an event of %d bytes counts %d", n, size)
 		}
-		p.lane.lend(t.Context(), events)
+		p.publisher.publish(t.Context(), events)
 		p.s.step(p.now) // one of 60 MiB has filled the queue
 	}
 }

@@ -16,10 +16,24 @@ import (
 // 5 s, and a quarter of a second because the later one may travel faster.
 const identifyWindow = 5*time.Second + 250*time.Millisecond
 
-// identifyQueue hands out turns. A bucket (shard id % max_concurrency) has one
-// shard at a time on its way to an Identify, so that the connection of the
-// next is made while the window of the last one passes. All methods may be
-// called by any goroutine.
+// IdentifyQueue hands out the turns to Identify, by the ids of the shards. A bucket
+// (shard id % max_concurrency) has one shard at a time that holds a turn, so that the connection of
+// the next is made while the window of the last one passes; no turn is given beyond the daily budget.
+// All methods may be called by any goroutine, and wait for nothing.
+type IdentifyQueue interface {
+	// Join asks for a turn; granted is called once, when it has come.
+	Join(shard int, granted func())
+	// Leave gives up the shard's turn or place, if it has one.
+	Leave(shard int)
+	// NotBefore returns when the holder of a turn may send its Identify.
+	NotBefore(shard int) time.Time
+	// Spend counts the holder's Identify, sent now, and ends its turn.
+	Spend(shard int, now time.Time)
+	// Left returns how many Identifies may still be sent before the budget's reset.
+	Left() int
+}
+
+// identifyQueue is the IdentifyQueue of one process.
 type identifyQueue struct {
 	mu          sync.Mutex
 	buckets     []identifyBucket
@@ -38,25 +52,32 @@ type identifyQueue struct {
 	timer     *time.Timer
 	closed    bool
 
-	grant   func(*shard)          // tells a shard that it has the turn
-	onEmpty func(until time.Time) // told that turns wait for the budget's reset
+	onEmpty func(until time.Time) // called when turns wait for the budget's reset
 	onReset func()                // begins to ask for the new budget; called with mu held; nil: nobody knows it
 }
 
 type identifyBucket struct {
-	holder  *shard
-	waiting []*shard  // by id
-	next    time.Time // not before this may the bucket identify again
+	holder  int              // a shard, or nobody
+	waiting []identifyWaiter // by shard
+	next    time.Time        // not before this may the bucket identify again
 }
+
+// identifyWaiter is a shard that waits for a turn.
+type identifyWaiter struct {
+	shard   int
+	granted func()
+}
+
+const nobody = -1
 
 func newIdentifyQueue(concurrency int) *identifyQueue {
 	concurrency = max(1, concurrency)
-	return &identifyQueue{buckets: make([]identifyBucket, concurrency), concurrency: concurrency}
+	q := &identifyQueue{concurrency: concurrency}
+	q.rebuild()
+	return q
 }
 
-func (q *identifyQueue) bucket(s *shard) *identifyBucket {
-	return &q.buckets[s.id%len(q.buckets)]
-}
+func (q *identifyQueue) bucket(shard int) *identifyBucket { return &q.buckets[shard%len(q.buckets)] }
 
 // setLimit replaces the budget, and the number of buckets, by Discord's own figures. Without
 // a MaxConcurrency the buckets stay.
@@ -89,19 +110,25 @@ func (q *identifyQueue) rebuild() {
 	}
 	q.buckets = make([]identifyBucket, q.concurrency)
 	for i := range q.buckets {
-		q.buckets[i].next = next
+		q.buckets[i] = identifyBucket{holder: nobody, next: next}
 	}
 	for _, b := range old {
-		for _, s := range b.waiting {
-			q.bucket(s).add(s)
+		for _, w := range b.waiting {
+			q.bucket(w.shard).add(w)
 		}
 	}
 }
 
-// add puts the shard among those that wait.
-func (b *identifyBucket) add(s *shard) {
-	i, _ := slices.BinarySearchFunc(b.waiting, s, func(a, b *shard) int { return a.id - b.id })
-	b.waiting = slices.Insert(b.waiting, i, s)
+// find returns where the shard waits, or would, and whether it does.
+func (b *identifyBucket) find(shard int) (int, bool) {
+	return slices.BinarySearchFunc(b.waiting, shard, func(w identifyWaiter, shard int) int { return w.shard - shard })
+}
+
+// add puts a shard among those that wait.
+func (b *identifyBucket) add(w identifyWaiter) {
+	if i, found := b.find(w.shard); !found {
+		b.waiting = slices.Insert(b.waiting, i, w)
+	}
 }
 
 // assume sets the budget to what Discord gives a bot of so many shards at least, less
@@ -120,8 +147,7 @@ func (q *identifyQueue) assume(shards int, now time.Time) {
 // that is a small one.
 func (q *identifyQueue) reserved() int { return min(q.reserve, q.total/10) }
 
-// left returns how many Identifies may still be sent before the budget's reset.
-func (q *identifyQueue) left() int {
+func (q *identifyQueue) Left() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return max(0, q.remaining-q.reserved())
@@ -134,42 +160,37 @@ func (q *identifyQueue) used() resume.Starts {
 	return q.starts
 }
 
-// join asks for a turn; grant is called when it has come.
-func (q *identifyQueue) join(s *shard) {
+func (q *identifyQueue) Join(shard int, granted func()) {
 	q.mu.Lock()
-	b := q.bucket(s)
-	if b.holder != s && !slices.Contains(b.waiting, s) {
-		b.add(s)
+	if b := q.bucket(shard); b.holder != shard {
+		b.add(identifyWaiter{shard, granted})
 	}
 	q.unlockAndGrant()
 }
 
-// leave gives up the shard's turn or place, if it has one.
-func (q *identifyQueue) leave(s *shard) {
+func (q *identifyQueue) Leave(shard int) {
 	q.mu.Lock()
-	b := q.bucket(s)
-	if b.holder == s {
-		b.holder = nil
+	b := q.bucket(shard)
+	if b.holder == shard {
+		b.holder = nobody
 		q.pending--
-	} else if i := slices.Index(b.waiting, s); i >= 0 {
+	} else if i, found := b.find(shard); found {
 		b.waiting = slices.Delete(b.waiting, i, i+1)
 	}
 	q.unlockAndGrant()
 }
 
-// window returns when the holder of a turn may send its Identify.
-func (q *identifyQueue) window(s *shard) time.Time {
+func (q *identifyQueue) NotBefore(shard int) time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.bucket(s).next
+	return q.bucket(shard).next
 }
 
-// spend counts the holder's Identify, sent now, and passes the turn on.
-func (q *identifyQueue) spend(s *shard, now time.Time) {
+func (q *identifyQueue) Spend(shard int, now time.Time) {
 	q.mu.Lock()
-	b := q.bucket(s)
+	b := q.bucket(shard)
 	b.next = now.Add(identifyWindow)
-	b.holder = nil
+	b.holder = nobody
 	q.pending--
 	if q.limited {
 		q.remaining--
@@ -196,7 +217,7 @@ func (q *identifyQueue) close() {
 // unlockAndGrant gives the free turns to those who wait, as far as the budget
 // goes, and unlocks.
 func (q *identifyQueue) unlockAndGrant() {
-	var granted []*shard
+	var granted []func()
 	var empty time.Time
 	changes := len(q.buckets) != q.concurrency
 	if changes && q.pending == 0 {
@@ -205,7 +226,7 @@ func (q *identifyQueue) unlockAndGrant() {
 	}
 	for i := range q.buckets {
 		b := &q.buckets[i]
-		if b.holder != nil || len(b.waiting) == 0 || q.closed || changes {
+		if b.holder != nobody || len(b.waiting) == 0 || q.closed || changes {
 			continue
 		}
 		if q.limited && q.remaining-q.pending <= q.reserved() {
@@ -222,14 +243,14 @@ func (q *identifyQueue) unlockAndGrant() {
 			}
 			break
 		}
-		b.holder = b.waiting[0]
+		b.holder = b.waiting[0].shard
+		granted = append(granted, b.waiting[0].granted)
 		b.waiting = slices.Delete(b.waiting, 0, 1)
 		q.pending++
-		granted = append(granted, b.holder)
 	}
 	q.mu.Unlock()
-	for _, s := range granted {
-		q.grant(s)
+	for _, grant := range granted {
+		grant()
 	}
 	if !empty.IsZero() {
 		q.onEmpty(empty)

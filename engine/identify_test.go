@@ -15,17 +15,24 @@ import (
 	"sluice/wire"
 )
 
+// recordedJoins is a queue that records who was granted a turn.
+type recordedJoins struct {
+	*identifyQueue
+	granted func(shard int)
+}
+
+func (q recordedJoins) join(shard int) { q.Join(shard, func() { q.granted(shard) }) }
+
 // recordedQueue returns a queue, and a function that tells who was granted a
 // turn so far.
-func recordedQueue(concurrency int) (q *identifyQueue, granted func() []int) {
+func recordedQueue(concurrency int) (q recordedJoins, granted func() []int) {
 	var mu sync.Mutex
 	var ids []int
-	q = newIdentifyQueue(concurrency)
-	q.grant = func(s *shard) {
+	q = recordedJoins{newIdentifyQueue(concurrency), func(shard int) {
 		mu.Lock()
 		defer mu.Unlock()
-		ids = append(ids, s.id)
-	}
+		ids = append(ids, shard)
+	}}
 	q.onReset = func() {}
 	q.onEmpty = func(time.Time) {}
 	return q, func() []int {
@@ -53,12 +60,10 @@ func TestIdentifyReserve(t *testing.T) {
 				q.onReset = nil
 				q.assume(4, now)
 			}
-			var shards []*shard
 			for id := range 3 {
-				shards = append(shards, &shard{id: id})
-				q.join(shards[id])
+				q.join(id)
 			}
-			q.spend(shards[0], time.Now())
+			q.Spend(0, time.Now())
 			if want := []int{0}; !slices.Equal(granted(), want) || !empty.Equal(until) {
 				t.Errorf("told %v: granted %v until %v, want %v until %v", told, granted(), empty, want, until)
 			}
@@ -70,7 +75,7 @@ func TestIdentifyReserve(t *testing.T) {
 			if told {
 				q.setLimit(wire.SessionStartLimit{Total: 1000, Remaining: 1000, ResetAfter: 24 * time.Hour}, time.Now())
 			}
-			q.spend(shards[1], time.Now())
+			q.Spend(1, time.Now())
 			if want := []int{0, 1, 2}; !slices.Equal(granted(), want) {
 				t.Errorf("told %v: the next day granted %v, want %v", told, granted(), want)
 			}
@@ -100,16 +105,15 @@ func TestIdentifyReserveIsATenth(t *testing.T) {
 		q.reserve = tt.reserve
 		now := time.Unix(1000, 0)
 		q.setLimit(wire.SessionStartLimit{Total: tt.total, Remaining: tt.remaining, ResetAfter: time.Hour}, now)
-		if got := q.left(); got != tt.want {
+		if got := q.Left(); got != tt.want {
 			t.Errorf("%+v: %d left", tt, got)
 		}
 		for id := range tt.total + 1 {
-			s := &shard{id: id}
-			q.join(s)
+			q.join(id)
 			if len(granted()) == id {
 				break
 			}
-			q.spend(s, now)
+			q.Spend(id, now)
 		}
 		if got := len(granted()); got != tt.want {
 			t.Errorf("%+v: %d granted", tt, got)
@@ -120,35 +124,31 @@ func TestIdentifyReserveIsATenth(t *testing.T) {
 
 func TestIdentifyQueueBuckets(t *testing.T) {
 	q, granted := recordedQueue(2)
-	shards := make([]*shard, 6)
-	for i := range shards {
-		shards[i] = &shard{id: i}
-	}
 	for _, i := range []int{4, 5, 0, 2, 1, 3} {
-		q.join(shards[i])
+		q.join(i)
 	}
 	// The first to come has the turn; then each bucket by id.
 	if want := []int{4, 5}; !slices.Equal(granted(), want) {
 		t.Fatalf("granted %v, want %v", granted(), want)
 	}
 	now := time.Unix(1000, 0)
-	if at := q.window(shards[4]); at.After(now) {
+	if at := q.NotBefore(4); at.After(now) {
 		t.Errorf("the first identify waits until %v", at)
 	}
-	q.spend(shards[4], now)
-	q.leave(shards[5]) // could not connect
-	q.leave(shards[2]) // has not even the turn
+	q.Spend(4, now)
+	q.Leave(5) // could not connect
+	q.Leave(2) // has not even the turn
 	if want := []int{4, 5, 0, 1}; !slices.Equal(granted(), want) {
 		t.Fatalf("granted %v, want %v", granted(), want)
 	}
-	if at := q.window(shards[0]); !at.Equal(now.Add(identifyWindow)) {
+	if at := q.NotBefore(0); !at.Equal(now.Add(identifyWindow)) {
 		t.Errorf("the bucket's next identify at %v, want %v", at, now.Add(identifyWindow))
 	}
-	if at := q.window(shards[1]); at.After(now) {
+	if at := q.NotBefore(1); at.After(now) {
 		t.Errorf("a bucket that has not identified waits until %v", at)
 	}
-	q.spend(shards[0], now.Add(identifyWindow))
-	q.spend(shards[1], now)
+	q.Spend(0, now.Add(identifyWindow))
+	q.Spend(1, now)
 	if want := []int{4, 5, 0, 1, 3}; !slices.Equal(granted(), want) {
 		t.Fatalf("granted %v, want %v", granted(), want)
 	}
@@ -158,43 +158,39 @@ func TestIdentifyQueueBuckets(t *testing.T) {
 // are set, counts from the moment at which no turn is out.
 func TestIdentifyQueueConcurrency(t *testing.T) {
 	q, granted := recordedQueue(1)
-	shards := make([]*shard, 8)
-	for i := range shards {
-		shards[i] = &shard{id: i}
-	}
 	for _, i := range []int{0, 7, 2, 5, 3} {
-		q.join(shards[i])
+		q.join(i)
 	}
 	now := time.Unix(1000, 0)
 	limit := wire.SessionStartLimit{Total: 1000, Remaining: 1000, ResetAfter: time.Hour}
 	q.setLimit(limit, now) // without max_concurrency: as before
 	limit.MaxConcurrency = 4
 	q.setLimit(limit, now)
-	q.join(shards[1])
+	q.join(1)
 	if want := []int{0}; !slices.Equal(granted(), want) || len(q.buckets) != 1 {
 		t.Fatalf("granted %v of %d buckets while a turn is out, want %v of 1", granted(), len(q.buckets), want)
 	}
-	q.spend(shards[0], now)
+	q.Spend(0, now)
 	if want := []int{0, 1, 2, 3}; !slices.Equal(granted(), want) || len(q.buckets) != 4 {
 		t.Fatalf("granted %v of %d buckets, want %v of 4", granted(), len(q.buckets), want)
 	}
 	for _, i := range []int{1, 2, 3} {
-		if at := q.window(shards[i]); !at.Equal(now.Add(identifyWindow)) {
+		if at := q.NotBefore(i); !at.Equal(now.Add(identifyWindow)) {
 			t.Errorf("shard %d may identify at %v, want %v", i, at, now.Add(identifyWindow))
 		}
 	}
 	limit.MaxConcurrency = 2
 	q.setLimit(limit, now)
-	q.spend(shards[1], now.Add(identifyWindow))
-	q.leave(shards[2])
-	q.leave(shards[3])
+	q.Spend(1, now.Add(identifyWindow))
+	q.Leave(2)
+	q.Leave(3)
 	if want := []int{0, 1, 2, 3, 5}; !slices.Equal(granted(), want) || len(q.buckets) != 2 {
 		t.Fatalf("granted %v of %d buckets, want %v of 2", granted(), len(q.buckets), want)
 	}
-	if at := q.window(shards[5]); !at.Equal(now.Add(2 * identifyWindow)) {
+	if at := q.NotBefore(5); !at.Equal(now.Add(2 * identifyWindow)) {
 		t.Errorf("shard 5 may identify at %v, want %v", at, now.Add(2*identifyWindow))
 	}
-	q.spend(shards[5], now.Add(2*identifyWindow))
+	q.Spend(5, now.Add(2*identifyWindow))
 	if want := []int{0, 1, 2, 3, 5, 7}; !slices.Equal(granted(), want) {
 		t.Errorf("granted %v, want %v", granted(), want)
 	}
@@ -217,20 +213,18 @@ func TestIdentifyQueueBudget(t *testing.T) {
 			go q.setLimit(answer, time.Now())
 		}
 		q.setLimit(wire.SessionStartLimit{Total: 10, Remaining: 2, ResetAfter: time.Hour}, start)
-		shards := make([]*shard, 4)
-		for i := range shards {
-			shards[i] = &shard{id: i}
-			q.join(shards[i])
+		for i := range 4 {
+			q.join(i)
 		}
 		if fmt.Sprint(granted()) != "[0 1]" {
 			t.Fatalf("granted %v with two starts left", granted())
 		}
-		q.leave(shards[0]) // its start is not used up
+		q.Leave(0) // its start is not used up
 		if fmt.Sprint(granted()) != "[0 1 2]" {
 			t.Fatalf("granted %v after one was given back", granted())
 		}
-		q.spend(shards[1], time.Now())
-		q.spend(shards[2], time.Now())
+		q.Spend(1, time.Now())
+		q.Spend(2, time.Now())
 		if until := empty.Load(); len(granted()) != 3 || until == nil || !until.Equal(start.Add(time.Hour)) {
 			t.Fatalf("granted %v with no starts left, until %v", granted(), until)
 		}
@@ -261,10 +255,9 @@ func TestIdentifyQueueAsks(t *testing.T) {
 			go q.setLimit(wire.SessionStartLimit{Total: 10, Remaining: 4, ResetAfter: time.Hour}, time.Now())
 		}
 		q.setLimit(wire.SessionStartLimit{Total: 10, Remaining: 1, ResetAfter: 24 * time.Hour}, time.Now())
-		first, second := &shard{id: 0}, &shard{id: 1}
-		q.join(first)
-		q.join(second)
-		q.spend(first, time.Now())
+		q.join(0)
+		q.join(1)
+		q.Spend(0, time.Now())
 		synctest.Wait()
 		if asked.Load() != 1 || fmt.Sprint(granted()) != "[0 1]" {
 			t.Errorf("asked %d times, granted %v", asked.Load(), granted())

@@ -36,35 +36,37 @@ func (c *scriptedConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// rawStub is a socket of which only Close is called.
-type rawStub struct{ rawSocket }
-
-func (rawStub) Close() error { return nil }
-
-// stubPoller counts what is watched, if it has room for it.
-type stubPoller struct {
-	poller  // nil
-	full    error
-	watched int
+// rawStub is a socket that counts whether it is watched, if the poller has room for it.
+type rawStub struct {
+	rawSocket // nil
+	full      error
+	watched   int
 }
 
-func (p *stubPoller) close() {}
+func (*rawStub) Close() error { return nil }
 
-func (p *stubPoller) watch(_ rawSocket, _ int, was, want readiness) error {
-	if want != 0 && p.full != nil {
-		return p.full
+func (s *rawStub) watch(_ int, was, want readiness) error {
+	if want != 0 && s.full != nil {
+		return s.full
 	}
-	p.watched += int(want&readable) - int(was&readable)
+	s.watched += int(want&readable) - int(was&readable)
 	return nil
 }
 
+// stubPoller is a poller that watches nothing.
+type stubPoller struct{ poller }
+
+func (stubPoller) wait([]readySlot, time.Duration) int { return 0 }
+func (stubPoller) ring()                               {}
+func (stubPoller) close()                              {}
+
 // newLoop returns a loop with a shard that is ready for each connection.
 func newLoop(t *testing.T, conns ...*scriptedConn) *loop {
-	l := &loop{r: &loopReader{}, poller: &stubPoller{}, buf: make([]byte, readBuffer), now: time.Now()}
+	l := &loop{r: &loopReader{}, poller: stubPoller{}, buf: make([]byte, readBuffer), now: time.Now()}
 	for i, c := range conns {
 		p := plainPath(t)
-		l.outlet = p.s.outlet
-		e := &loopShard{s: p.s, loop: l, slot: i, at: -1, conn: c, sock: &socket{raw: rawStub{}}}
+		l.queue = p.s.queue
+		e := &loopShard{s: p.s, loop: l, slot: i, at: -1, conn: c, sock: &socket{raw: &rawStub{}}}
 		p.s.beat.at = l.now.Add(time.Hour)
 		l.shards = append(l.shards, e)
 		l.timers.set(e, p.s.due())
@@ -145,7 +147,7 @@ func TestHeartbeatBetweenInflatedReads(t *testing.T) {
 			t.Fatal(len(frame), err)
 		}
 		slow := l.shards[1]
-		slow.s, p.s.outlet = p.s, l.outlet
+		slow.s, p.s.queue = p.s, l.queue
 		slow.conn.(*scriptedConn).read = func(b []byte) (int, error) {
 			time.Sleep(time.Second) // as inflating megabytes does
 			return copy(b, frame), nil
@@ -161,15 +163,15 @@ func TestHeartbeatBetweenInflatedReads(t *testing.T) {
 }
 
 // What has no room is left in the system's buffers.
-func TestFullOutletStopsReading(t *testing.T) {
+func TestFullQueueStopsReading(t *testing.T) {
 	c := &scriptedConn{}
 	l := newLoop(t, c)
 	e := l.shards[0]
 	ses := newSession("a", "", 0)
-	for seq := int64(1); !l.outlet.ring.Full(); seq++ {
-		pushEvent(l.outlet, ses, seq, 1<<20)
+	for seq := int64(1); !l.queue.ring.Full(); seq++ {
+		pushEvent(l.queue, ses, seq, 1<<20)
 	}
-	l.poller.(*stubPoller).watched, e.watched = 1, readable
+	e.sock.raw.(*rawStub).watched, e.watched = 1, readable
 	l.read(e)
 	if c.reads != 0 || !e.s.paused || e.watched != 0 {
 		t.Errorf("%d reads, paused %v, watched for %v", c.reads, e.s.paused, e.watched)
@@ -177,7 +179,7 @@ func TestFullOutletStopsReading(t *testing.T) {
 }
 
 // Without a session no event can come: the handshake goes on.
-func TestFullOutletAndHandshake(t *testing.T) {
+func TestFullQueueAndHandshake(t *testing.T) {
 	c := &scriptedConn{}
 	c.read = func(p []byte) (int, error) {
 		f, err := ws.CompileFrame(ws.NewTextFrame([]byte(`{"op":10,"d":{"heartbeat_interval":41250}}`)))
@@ -186,8 +188,8 @@ func TestFullOutletAndHandshake(t *testing.T) {
 	l := newLoop(t, c)
 	e := l.shards[0]
 	ses := newSession("a", "", 0)
-	for seq := int64(1); !l.outlet.ring.Full(); seq++ {
-		pushEvent(l.outlet, ses, seq, 1<<20)
+	for seq := int64(1); !l.queue.ring.Full(); seq++ {
+		pushEvent(l.queue, ses, seq, 1<<20)
 	}
 	e.s.disconnected(l.now, net.ErrClosed)
 	l.now = e.s.retryAt
@@ -207,8 +209,8 @@ func TestFullOutletAndHandshake(t *testing.T) {
 func TestPollerFull(t *testing.T) {
 	c := &scriptedConn{}
 	l := newLoop(t, c)
-	l.poller.(*stubPoller).full = net.ErrClosed
 	e := l.shards[0]
+	e.sock.raw.(*rawStub).full = net.ErrClosed
 	l.turn(e)
 	if e.conn != nil || e.s.state() != Backoff || e.watched != 0 {
 		t.Errorf("the shard is %v, its connection %v", e.s.state(), e.conn)
@@ -217,13 +219,14 @@ func TestPollerFull(t *testing.T) {
 
 // A bound smaller than the number of readers is one message for each of them.
 func TestTinyQueue(t *testing.T) {
-	r := &loopReader{queueBytes: 1, loops: []*loop{{poller: &stubPoller{}}, {poller: &stubPoller{}}}}
-	lane := newLane(new(gatedSink), 0)
-	r.start(nil, lane)
+	r := &loopReader{queueBytes: 1}
+	r.loops = []*loop{{r: r, poller: stubPoller{}}, {r: r, poller: stubPoller{}}}
+	publisher := newPublisher(new(gatedSink), 0)
+	r.start(publisher)
 	r.wait()
-	for _, o := range lane.outlets {
+	for _, o := range publisher.queues {
 		if o.ring.Full() {
-			t.Error("the outlet is full before the first event")
+			t.Error("the queue is full before the first event")
 		}
 	}
 }

@@ -49,9 +49,9 @@ type Options struct {
 
 	// Shards is the shard count; 0: what the API recommends.
 	Shards int
-	// IDs are the shards that this engine runs; nil: all.
+	// IDs are the shards that this engine runs from the start; nil: all. Engine.Add may add others.
 	IDs []int
-	// Events are the names of the events to hand on; nil: all.
+	// Events are the names of the events to publish; nil: all.
 	Events map[string]struct{}
 
 	// Sink takes the events. Run closes it.
@@ -62,21 +62,24 @@ type Options struct {
 	Checkpoints Checkpoints
 	// CheckpointEvery is how often snapshots are persisted; 100 ms by default.
 	CheckpointEvery time.Duration
-	// Gaps has consumers told, by an event GapEvent, when a session has ended that Discord
+	// Gaps publishes an event GapEvent when a session has ended that Discord
 	// does not continue, whether Events has its name or not.
 	Gaps bool
 	// StartReserve is how many of the day's Identifies this Engine leaves, a tenth of them
 	// at most: with no more than so many, its shards wait for the next day. A process
 	// that fails again and again can't use them up then.
 	StartReserve int
+	// Identify hands out the turns to Identify where several processes share them; nil: those of
+	// this Engine alone, which count on what the API says, Starts and StartReserve.
+	Identify IdentifyQueue
 	// QueueBytes bounds the events that wait for the sink; above it no more
-	// is read from Discord. 64 MiB by default. A message that is under way
+	// is read from Discord. 64 MiB by default. A message that is in flight
 	// when the bound is reached still adds to it, and each reader may have 64 KiB
 	// more at hand, as it was read.
 	QueueBytes int
-	// BatchWait is how long a few events wait for more while the sink is busy
+	// Linger is how long a few events wait for more while the sink is busy
 	// with others; 1 ms by default, negative: not at all.
-	BatchWait time.Duration
+	Linger time.Duration
 	// CommandQueue bounds the commands that wait for one shard; 1,000 by
 	// default.
 	CommandQueue int
@@ -95,12 +98,12 @@ type Options struct {
 	Reader ReaderKind
 	// Readers is how many goroutines ReaderEpoll uses; GOMAXPROCS by default.
 	Readers int
-	// Pace is the least time between two looks of such a goroutine at its
+	// PollInterval is the least time between two looks of such a goroutine at its
 	// sockets, so that under load one look finds many of them ready, and the
 	// sink gets their events together. An event that comes alone is not held
 	// up. 4 ms by default, which docs/performance.md compares with others;
 	// negative: none.
-	Pace time.Duration
+	PollInterval time.Duration
 	// DialContext makes TCP connections; a net.Dialer by default.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// Proxy returns the proxy for a gateway, whose URL has the scheme https for wss and http
@@ -112,9 +115,9 @@ type Options struct {
 	// Seed of the shards' random waits and masking keys, so that a test can
 	// have them again; 0: from the system's source of randomness.
 	Seed uint64
-	// Log is told what happens; nil: nobody is.
+	// Log gets what happens; nil: nothing is logged.
 	Log *slog.Logger
-	// OnState, if set, is told each change of a shard's state, on the
+	// OnState, if set, is called at each change of a shard's state, on the
 	// goroutine that reads for the shard: it must not wait.
 	OnState func(shard int, from, to State)
 
@@ -135,8 +138,8 @@ func (o Options) withDefaults() Options {
 	if o.QueueBytes == 0 {
 		o.QueueBytes = 64 << 20
 	}
-	if o.BatchWait == 0 {
-		o.BatchWait = time.Millisecond
+	if o.Linger == 0 {
+		o.Linger = time.Millisecond
 	}
 	if o.CommandQueue == 0 {
 		o.CommandQueue = 1000
@@ -150,8 +153,8 @@ func (o Options) withDefaults() Options {
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = 100 * time.Millisecond
 	}
-	if o.Pace == 0 {
-		o.Pace = 4 * time.Millisecond
+	if o.PollInterval == 0 {
+		o.PollInterval = 4 * time.Millisecond
 	}
 	if o.ConnectTimeout == 0 {
 		o.ConnectTimeout = 10 * time.Second

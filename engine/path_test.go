@@ -17,6 +17,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/klauspost/compress/zstd"
 
+	"sluice/resume"
 	"sluice/sinks"
 	"sluice/wire"
 )
@@ -107,14 +108,14 @@ func record(tb testing.TB, c wire.Compression, n int) (s recordedStream) {
 	return s
 }
 
-// path is a shard, its outlet and a lane that is run by hand, without sockets
+// path is a shard, its queue and a publisher that is run by hand, without sockets
 // and goroutines.
 type path struct {
-	s      *shard
-	sink   *discard
-	lane   *lane
-	socket [readBuffer]byte // what is read into
-	now    time.Time
+	s         *shard
+	sink      *discard
+	publisher *publisher
+	socket    [readBuffer]byte // what is read into
+	now       time.Time
 }
 
 // newPath returns a path on which READY of the stream has arrived.
@@ -122,13 +123,14 @@ func newPath(tb testing.TB, c wire.Compression, stream *recordedStream) *path {
 	tb.Helper()
 	opts := Options{Token: "t", Compression: c}.withDefaults()
 	env := &environment{
-		opts: &opts, shards: 1, reader: &stubReader{},
+		opts: &opts, shards: 1,
 		identify: newIdentifyQueue(1), gateway: &gatewayAddress{main: &url.URL{Scheme: "ws", Host: "resume"}}, fail: func(err error) { tb.Fatal(err) },
 	}
-	env.identify.grant = func(s *shard) { s.mail.bits.Or(mailTurn) }
-	p := &path{s: newShard(0, env), sink: new(discard), now: time.Unix(1e9, 0)}
-	p.lane = newLane(p.sink, 0)
-	p.s.outlet = p.lane.newOutlet(64<<20, 0)
+	env.turns = env.identify
+	env.commandBytes.Store(commandShare(1))
+	p := &path{s: newShard(0, env, resume.Session{}), sink: new(discard), now: time.Unix(1e9, 0)}
+	p.publisher = newPublisher(p.sink, 0)
+	p.s.queue, p.s.waker = p.publisher.newQueue(64<<20, false), &stubWaker{}
 	p.s.begin()
 	p.s.step(p.now)
 	p.s.connected(p.now, nil)
@@ -153,11 +155,11 @@ func (p *path) read(b []byte) {
 	}
 }
 
-// drain does what the reader and the lane do after some reads.
+// drain does what the reader and the publisher do after some reads.
 func (p *path) drain() {
-	p.s.outlet.publish()
-	for events := p.lane.take(); len(events) > 0; events = p.lane.take() {
-		p.lane.lend(context.Background(), events) // the sink takes everything
+	p.s.queue.publish()
+	for events := p.publisher.take(); len(events) > 0; events = p.publisher.take() {
+		p.publisher.publish(context.Background(), events) // the sink takes everything
 	}
 }
 
@@ -187,7 +189,7 @@ func (p *path) text(payload string) {
 	p.read(b)
 }
 
-// What Discord sends again although it was handed on is handed on once.
+// What Discord sends again although it was published is handed on once.
 func TestRepeatedEventsDropped(t *testing.T) {
 	p := plainPath(t)
 	for _, seq := range []int64{2, 3, 3, 2, 1, 4, 4, 5} {
@@ -268,7 +270,7 @@ func TestHoldBehindPause(t *testing.T) {
 	}
 	p.s.paused = true
 	p.s.step(p.now) // for another reason
-	p.s.post(mailRoom)
+	p.s.wake(wakeRoom)
 	if p.s.step(p.now); p.s.paused {
 		t.Fatal("still paused although there is room")
 	}
@@ -308,13 +310,13 @@ func TestLargeBufferNotKept(t *testing.T) {
 // window with all its room, so that the memory is there and was touched.
 const warmEvents = 1024
 
-// laneBatch is how many events the lane takes at once where it is measured.
-const laneBatch = 32
+// publisherBatch is how many events the publisher takes at once where it is measured.
+const publisherBatch = 32
 
 // turn sends the events from to to along the path, a batch at a time.
 func (p *path) turn(stream *recordedStream, from, to int) {
-	for ; from < to; from += laneBatch {
-		for _, frame := range stream.events[from:min(from+laneBatch, to)] {
+	for ; from < to; from += publisherBatch {
+		for _, frame := range stream.events[from:min(from+publisherBatch, to)] {
 			p.read(frame)
 		}
 		p.drain()
@@ -379,7 +381,7 @@ func BenchmarkPath(b *testing.B) {
 					b.StartTimer()
 				}
 				p.read(stream.events[at])
-				if at%laneBatch == laneBatch-1 {
+				if at%publisherBatch == publisherBatch-1 {
 					p.drain()
 				}
 			}
@@ -415,7 +417,7 @@ func BenchmarkPath(b *testing.B) {
 		// just decoded the processor would predict for the other.
 		const half = (events - warmEvents) / 2
 		var pathAt, bareAt int
-		for i := 0; i < b.N; i += laneBatch {
+		for i := 0; i < b.N; i += publisherBatch {
 			if i%half == 0 {
 				b.StopTimer()
 				if p != nil {
@@ -430,17 +432,17 @@ func BenchmarkPath(b *testing.B) {
 				b.StartTimer()
 			}
 			start := time.Now()
-			p.turn(&stream, pathAt, pathAt+laneBatch)
+			p.turn(&stream, pathAt, pathAt+publisherBatch)
 			middle := time.Now()
-			bare.turn(b, &stream, bareAt, bareAt+laneBatch)
+			bare.turn(b, &stream, bareAt, bareAt+publisherBatch)
 			onPath += middle.Sub(start)
 			onBare += time.Since(middle)
-			pathAt += laneBatch
-			bareAt += laneBatch
+			pathAt += publisherBatch
+			bareAt += publisherBatch
 		}
 		p.close()
 		bare.dec.Close()
-		n := float64((b.N + laneBatch - 1) / laneBatch * laneBatch)
+		n := float64((b.N + publisherBatch - 1) / publisherBatch * publisherBatch)
 		b.ReportMetric(float64(onPath)/n, "path-ns/event")
 		b.ReportMetric(float64(onBare)/n, "bare-ns/event")
 		b.ReportMetric(float64(onPath)/float64(onBare), "path/bare")

@@ -10,7 +10,7 @@ import (
 )
 
 // readiness is a set of what a socket is ready for, or is watched for. One that
-// has failed or whose peer has closed is readable: a read tells.
+// has failed or whose peer has closed is readable: a read returns that.
 type readiness uint8
 
 const (
@@ -18,28 +18,24 @@ const (
 	writable
 )
 
-// readySlot tells that the socket watched as slot is ready.
+// readySlot is the slot of a socket that is ready.
 type readySlot struct {
 	slot int
 	what readiness
 }
 
-// poller tells a loop which of its sockets are ready, for as long as they are:
+// poller finds which sockets of a loop are ready, for as long as they are:
 // it is level-triggered. It belongs to the loop's goroutine, but for ring and
 // adopt.
 type poller interface {
 	// adopt makes a socket that never waits of a connection, whose
 	// handshakes are over. On success conn must not be used any more.
 	adopt(conn net.Conn) (rawSocket, error)
-	// watch replaces was, what sock is watched for, with want; none takes it
-	// out. It is called before sock is closed. It fails where the system
-	// has no room for one more (fs.epoll.max_user_watches); then was still holds.
-	watch(sock rawSocket, slot int, was, want readiness) error
 	// wait fills ready with sockets that are ready and returns how many. It
 	// waits for the first, for ring, or for d to pass; for as long as it takes
 	// if d is negative.
 	wait(ready []readySlot, d time.Duration) int
-	// ring ends the wait that is under way or else the next. It may be called
+	// ring ends the wait in progress or else the next. It may be called
 	// after close.
 	ring()
 	close()
@@ -49,6 +45,10 @@ type poller interface {
 // they would have to; Write then may have taken some of it.
 type rawSocket interface {
 	io.ReadWriteCloser
+	// watch has the poller that adopted the socket watch it, as slot, for want in place of was;
+	// none takes it out. It is called before Close, by the loop's goroutine. It fails where the
+	// system has no room for one more (fs.epoll.max_user_watches); then was still holds.
+	watch(slot int, was, want readiness) error
 	// linger ends the sending side, waits until the peer has closed or d has
 	// passed, and closes. Closed at once, with something unread, the system would
 	// reset the connection, and the peer lose what was sent to it last.

@@ -66,12 +66,12 @@ const rusageThread = 1 // RUSAGE_THREAD, which syscall does not have
 // times a second. "latency-µs" is the mean from write to read.
 func BenchmarkWait(b *testing.B) {
 	const sockets, size, rate = 64, 750, 20_000
-	for _, pace := range []time.Duration{0, time.Millisecond, 2 * time.Millisecond} {
+	for _, interval := range []time.Duration{0, time.Millisecond, 2 * time.Millisecond} {
 		for _, kind := range []string{"blocking", "nested", "goroutines"} {
-			if kind == "goroutines" && pace > 0 {
+			if kind == "goroutines" && interval > 0 {
 				continue
 			}
-			b.Run(fmt.Sprintf("%s/pace %v", kind, pace), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/interval %v", kind, interval), func(b *testing.B) {
 				ours, theirs := loopback(b, sockets)
 				sent := make([]time.Time, b.N)
 				arrived := make(chan time.Duration, 1)
@@ -115,7 +115,7 @@ func BenchmarkWait(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					go wait(p, ours, pace, func() bool { return got < b.N }, note)
+					go wait(p, ours, interval, func() bool { return got < b.N }, note)
 				}
 				runtime.LockOSThread() // the writer's own time is left out
 				defer runtime.UnlockOSThread()
@@ -141,21 +141,21 @@ func BenchmarkWait(b *testing.B) {
 }
 
 // wait reads from the connections through a poller, as a loop does.
-func wait(p poller, conns []net.Conn, pace time.Duration, more func() bool, note func(n int)) {
+func wait(p poller, conns []net.Conn, interval time.Duration, more func() bool, note func(n int)) {
 	var socks []rawSocket
 	for i, c := range conns {
 		sock, err := p.adopt(c)
 		if err != nil {
 			panic(err)
 		}
-		p.watch(sock, i, 0, readable)
+		sock.watch(i, 0, readable)
 		socks = append(socks, sock)
 	}
-	told := make([]readySlot, maxTold)
+	told := make([]readySlot, maxReady)
 	buf := make([]byte, readBuffer)
 	var last time.Time
 	for more() {
-		if d := pace - time.Since(last); pace > 0 && d > 0 {
+		if d := interval - time.Since(last); interval > 0 && d > 0 {
 			time.Sleep(d)
 		}
 		n := p.wait(told, 50*time.Millisecond)

@@ -16,9 +16,6 @@ import (
 	"unsafe"
 )
 
-// maxReady is how many sockets one epoll_wait tells.
-const maxReady = 512
-
 // epoll is a poller. Its descriptors are its own: that a wait for them fails
 // is a bug, and panics.
 type epoll struct {
@@ -54,39 +51,19 @@ func (p *epoll) control(op, fd int, events uint32, slot int) error {
 	return nil
 }
 
-// watch takes a socket for which nothing is wanted out of the set: its errors
-// would be told again and again.
-func (p *epoll) watch(sock rawSocket, slot int, was, want readiness) error {
-	var events uint32
-	if want&readable != 0 {
-		events = syscall.EPOLLIN | syscall.EPOLLRDHUP
-	}
-	if want&writable != 0 {
-		events |= syscall.EPOLLOUT
-	}
-	op := syscall.EPOLL_CTL_MOD
-	switch {
-	case want == 0:
-		op = syscall.EPOLL_CTL_DEL
-	case was == 0:
-		op = syscall.EPOLL_CTL_ADD
-	}
-	return p.control(op, int(sock.(descriptor)), events, slot)
-}
-
 func (p *epoll) wait(ready []readySlot, d time.Duration) int {
 	ms := -1
 	if d >= 0 {
 		ms = int(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
 	}
-	// Under load something is ready, and a call that does not wait need not be
-	// told to the scheduler: one that does has its processor taken away and, what
+	// Under load something is ready, and a call that does not wait need not
+	// involve the scheduler: one that does has its processor taken away and, what
 	// costs more, keeps the runtime's monitor awake.
-	told, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.fd),
+	found, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.fd),
 		uintptr(unsafe.Pointer(&p.events)), uintptr(min(len(ready), maxReady)), 0, 0, 0)
-	if errno == 0 && told == 0 && ms != 0 {
+	if errno == 0 && found == 0 && ms != 0 {
 		n, err := syscall.EpollWait(p.fd, p.events[:min(len(ready), maxReady)], ms)
-		told = uintptr(max(n, 0))
+		found = uintptr(max(n, 0))
 		if err != nil {
 			errno = err.(syscall.Errno)
 		}
@@ -94,12 +71,12 @@ func (p *epoll) wait(ready []readySlot, d time.Duration) int {
 	switch errno {
 	case 0:
 	case syscall.EINTR:
-		told = 0
+		found = 0
 	default:
 		panic("engine: epoll_wait: " + errno.Error())
 	}
 	n := 0
-	for i := range told {
+	for i := range found {
 		e := &p.events[i]
 		if e.Fd < 0 {
 			var count [8]byte
@@ -160,19 +137,42 @@ func (p *epoll) adopt(conn net.Conn) (rawSocket, error) {
 		return nil, errno
 	}
 	conn.Close()
-	return descriptor(fd), nil
+	return &epollSocket{p, int(fd)}, nil
 }
 
-// descriptor is a non-blocking socket. The scheduler is not told of its reads, which
+// epollSocket is a non-blocking socket. The scheduler takes no part in its reads, which
 // do not wait either.
-type descriptor int
+type epollSocket struct {
+	poller *epoll
+	fd     int
+}
 
-func (fd descriptor) Read(p []byte) (int, error) {
+// watch takes a socket for which nothing is wanted out of the set: its errors
+// would be returned again and again.
+func (s *epollSocket) watch(slot int, was, want readiness) error {
+	var events uint32
+	if want&readable != 0 {
+		events = syscall.EPOLLIN | syscall.EPOLLRDHUP
+	}
+	if want&writable != 0 {
+		events |= syscall.EPOLLOUT
+	}
+	op := syscall.EPOLL_CTL_MOD
+	switch {
+	case want == 0:
+		op = syscall.EPOLL_CTL_DEL
+	case was == 0:
+		op = syscall.EPOLL_CTL_ADD
+	}
+	return s.poller.control(op, s.fd, events, slot)
+}
+
+func (s *epollSocket) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
 	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(s.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 		switch {
 		case errno == 0 && n > 0:
 			return int(n), nil
@@ -186,9 +186,9 @@ func (fd descriptor) Read(p []byte) (int, error) {
 	}
 }
 
-func (fd descriptor) Write(p []byte) (n int, err error) {
+func (s *epollSocket) Write(p []byte) (n int, err error) {
 	for n < len(p) {
-		m, err := syscall.Write(int(fd), p[n:])
+		m, err := syscall.Write(s.fd, p[n:])
 		switch {
 		case err == nil:
 			n += m
@@ -201,12 +201,12 @@ func (fd descriptor) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-func (fd descriptor) linger(d time.Duration) {
-	syscall.Shutdown(int(fd), syscall.SHUT_WR) // fails when the peer has closed
-	f := os.NewFile(uintptr(fd), "socket")
+func (s *epollSocket) linger(d time.Duration) {
+	syscall.Shutdown(s.fd, syscall.SHUT_WR) // fails when the peer has closed
+	f := os.NewFile(uintptr(s.fd), "socket")
 	f.SetReadDeadline(time.Now().Add(d))
 	io.Copy(io.Discard, f)
 	f.Close()
 }
 
-func (fd descriptor) Close() error { return syscall.Close(int(fd)) }
+func (s *epollSocket) Close() error { return syscall.Close(s.fd) }

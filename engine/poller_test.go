@@ -30,10 +30,11 @@ type watchedSocket struct {
 func (p *memPoller) adopt(conn net.Conn) (rawSocket, error) {
 	c := conn.(sim.PollConn)
 	c.Notify(p.ring)
-	return memSocket{c}, nil
+	return memSocket{c, p}, nil
 }
 
-func (p *memPoller) watch(sock rawSocket, slot int, was, want readiness) error {
+func (s memSocket) watch(slot int, was, want readiness) error {
+	p := s.poller
 	i, found := slices.BinarySearchFunc(p.watched, slot, func(w watchedSocket, slot int) int { return w.slot - slot })
 	switch {
 	case found != (was != 0):
@@ -43,7 +44,7 @@ func (p *memPoller) watch(sock rawSocket, slot int, was, want readiness) error {
 	case found:
 		p.watched[i].want = want
 	default:
-		p.watched = slices.Insert(p.watched, i, watchedSocket{slot, want, sock.(memSocket).PollConn})
+		p.watched = slices.Insert(p.watched, i, watchedSocket{slot, want, s.PollConn})
 	}
 	return nil
 }
@@ -103,7 +104,10 @@ func (p *memPoller) ring() {
 
 func (p *memPoller) close() {}
 
-type memSocket struct{ sim.PollConn }
+type memSocket struct {
+	sim.PollConn
+	poller *memPoller
+}
 
 func (s memSocket) linger(time.Duration) { s.Close() }
 

@@ -12,15 +12,13 @@ import (
 // sockets and calls them when their time has come. All calls to a shard's
 // methods are made by one goroutine, its owner.
 type reader interface {
-	// start takes over the shards, which get outlets of the lane. It calls
-	// begin for each of them in their order, before it drives the first. It is
-	// called once.
-	start(shards []*shard, l *lane)
-	// wake makes the owner call s.step soon. Any goroutine may call it, also
-	// after the shard has stopped.
-	wake(s *shard)
-	// wait returns when every started shard has stopped and its connection
-	// is closed.
+	// start gives the reader queues of the publisher, before any shard.
+	start(p *publisher)
+	// add takes over shards, which get wakers and queues. It calls begin for each of them in their
+	// order, before it drives the first. When a shard has stopped, and its connection is closed,
+	// the reader closes released and lets go of it. One goroutine at a time calls it.
+	add(shards ...*shard)
+	// wait returns when every shard that was added is released. None is added any more.
 	wait()
 }
 
@@ -43,7 +41,7 @@ func (e *Engine) newReader(ctx context.Context, main *url.URL) (reader, error) {
 	switch {
 	case e.opts.Reader != ReaderEpoll:
 	case e.behindSecureProxy(main):
-		e.opts.Log.Info("the proxy is an https one, which the epoll reader cannot use: each connection is read by a goroutine")
+		e.opts.Log.Info("reading with a goroutine for each connection: the epoll reader cannot use an https proxy")
 	default:
 		return newLoopReader(ctx, e.dialer, &e.opts)
 	}

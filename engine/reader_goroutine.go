@@ -26,175 +26,208 @@ const (
 )
 
 // goroutineReader drives each shard with a goroutine of its own, which waits
-// for the socket, or for the next timer and mail while there is no socket to
+// for the socket, or for the next timer and wakeup while there is no socket to
 // read. A wake-up ends a read by moving its deadline into the past.
 type goroutineReader struct {
 	ctx        context.Context // done when connections shall not be made any more
 	dial       dialFunc
 	queueBytes int
+	queue      *queue
 	shards     sync.WaitGroup
-	farewells  sync.WaitGroup
 }
 
-// goroutineLink is the reader's handle of a shard.
-type goroutineLink struct {
-	awake atomic.Bool   // set by wake, reset by the owner before it steps
-	bell  chan struct{} // wakes an owner that does not read
-	mu    sync.Mutex    // orders the deadlines that wake and the owner set
-	conn  net.Conn      // written by the owner with mu held
+// goroutineShard is the reader's handle of a shard.
+type goroutineShard struct {
+	*shard
+	r      *goroutineReader
+	awake  atomic.Bool        // set by wake, reset by the owner before it steps
+	bell   chan struct{}      // wakes an owner that does not read
+	mu     sync.Mutex         // orders the deadlines that wakeOwner and the owner set
+	conn   net.Conn           // written by the owner with mu held
+	undial context.CancelFunc // while the owner dials; likewise
+
+	farewells sync.WaitGroup
 }
 
-func (r *goroutineReader) start(shards []*shard, l *lane) {
-	out := l.newOutlet(r.queueBytes, len(shards))
-	for _, s := range shards {
-		s.outlet = out
-		s.link = &goroutineLink{bell: make(chan struct{}, 1)}
+func (r *goroutineReader) start(p *publisher) { r.queue = p.newQueue(r.queueBytes, true) }
+
+func (r *goroutineReader) add(shards ...*shard) {
+	handles := make([]*goroutineShard, len(shards))
+	for i, s := range shards {
+		handles[i] = &goroutineShard{shard: s, r: r, bell: make(chan struct{}, 1)}
+		s.queue, s.waker = r.queue, handles[i]
 	}
 	for _, s := range shards {
 		s.begin()
 	}
-	for _, s := range shards {
-		r.shards.Go(func() { r.run(s, s.link.(*goroutineLink)) })
+	for _, g := range handles {
+		r.shards.Go(func() {
+			g.run()
+			g.farewells.Wait()
+			close(g.released)
+		})
 	}
 }
 
-func (r *goroutineReader) wait() {
-	r.shards.Wait()
-	r.farewells.Wait()
-}
+func (r *goroutineReader) wait() { r.shards.Wait() }
 
-func (r *goroutineReader) wake(s *shard) {
-	l := s.link.(*goroutineLink)
-	l.awake.Store(true)
+// wakeOwner ends what the owner waits for.
+func (g *goroutineShard) wakeOwner() {
+	g.awake.Store(true)
 	select {
-	case l.bell <- struct{}{}:
+	case g.bell <- struct{}{}:
 	default:
 	}
-	l.mu.Lock()
-	if l.conn != nil {
-		l.conn.SetReadDeadline(time.Unix(1, 0))
-		if s.mail.stops() {
-			// The owner may be writing to a peer that does not read.
-			l.conn.SetWriteDeadline(time.Now().Add(farewellTimeout))
-		}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	stops := g.wakeups.stops()
+	if g.undial != nil && stops {
+		g.undial()
 	}
-	l.mu.Unlock()
+	if g.conn == nil {
+		return
+	}
+	g.conn.SetReadDeadline(time.Unix(1, 0))
+	if stops {
+		// The owner may be writing to a peer that does not read.
+		g.conn.SetWriteDeadline(time.Now().Add(g.farewellTimeout()))
+	}
+}
+
+// farewellTimeout bounds what is written to the peer of a shard that stops.
+func (g *goroutineShard) farewellTimeout() time.Duration {
+	if g.deposed.Load() {
+		return 0
+	}
+	return farewellTimeout
 }
 
 // run owns the shard until it has stopped.
-func (r *goroutineReader) run(s *shard, l *goroutineLink) {
+func (g *goroutineShard) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		l.awake.Store(false)
-		s.step(time.Now())
-		r.flush(s, l)
+		g.awake.Store(false)
+		g.step(time.Now())
+		g.flush()
 		switch {
-		case s.state() == Stopped:
+		case g.state() == Stopped:
 			return
-		case s.state() == Connecting:
-			r.connect(s, l)
-		case l.conn == nil || s.paused:
-			l.sleep(s.due(), timer)
-		case s.more:
-			s.received(time.Now())
+		case g.state() == Connecting:
+			g.dial()
+		case g.conn == nil || g.paused:
+			g.sleep(timer)
+		case g.more:
+			g.received(time.Now())
 		default:
-			r.read(s, l)
+			g.readOnce()
 		}
-		r.flush(s, l)
+		g.flush()
 	}
 }
 
-// sleep waits for the moment due, if there is one, or for a wake-up.
-func (l *goroutineLink) sleep(due time.Time, timer *time.Timer) {
+// sleep waits for the moment at which something is due, if there is one, or for a wakeup.
+func (g *goroutineShard) sleep(timer *time.Timer) {
+	due := g.due()
 	if due.IsZero() {
-		<-l.bell
+		<-g.bell
 		return
 	}
 	timer.Reset(time.Until(due))
 	select {
 	case <-timer.C:
-	case <-l.bell:
+	case <-g.bell:
 	}
 }
 
-// connect makes the connection that the shard asks for.
-func (r *goroutineReader) connect(s *shard, l *goroutineLink) {
-	conn, rest, err := r.dial(r.ctx, s.target)
-	if r.ctx.Err() != nil {
+// set replaces the connection and what ends a dial, for wakeOwner as well.
+func (g *goroutineShard) set(conn net.Conn, undial context.CancelFunc) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.conn, g.undial = conn, undial
+}
+
+// dial makes the connection that the shard asks for.
+func (g *goroutineShard) dial() {
+	ctx, cancel := context.WithCancel(g.r.ctx)
+	defer cancel()
+	g.set(nil, cancel)
+	if g.wakeups.stops() { // wakeOwner may have come before
+		g.set(nil, nil)
+		return
+	}
+	conn, rest, err := g.r.dial(ctx, g.target)
+	stopped := ctx.Err() != nil
+	g.set(nil, nil)
+	switch {
+	case stopped:
 		if err == nil {
-			conn.Close()
+			closeNow(conn)
 		}
-		<-l.bell // the engine stops: the mail that says so is on its way
-		return
+		<-g.bell // the wakeup that stops the shard has come, or follows
+	case err != nil:
+		g.connectFailed(time.Now(), err)
+	default:
+		g.set(conn, nil)
+		g.connected(time.Now(), rest)
 	}
-	if err != nil {
-		s.connectFailed(time.Now(), err)
-		return
-	}
-	l.mu.Lock()
-	l.conn = conn
-	l.mu.Unlock()
-	s.connected(time.Now(), rest)
 }
 
-// read reads once, until the shard's next timer is due or a wake-up comes.
-func (r *goroutineReader) read(s *shard, l *goroutineLink) {
-	due := s.due()
-	l.mu.Lock()
-	if l.awake.Load() {
-		l.mu.Unlock()
+// readOnce reads once, until the shard's next timer is due or a wakeup comes.
+func (g *goroutineShard) readOnce() {
+	due := g.due()
+	g.mu.Lock()
+	if g.awake.Load() {
+		g.mu.Unlock()
 		return
 	}
-	l.conn.SetReadDeadline(due)
-	l.mu.Unlock()
-	n, err := l.conn.Read(s.frames.Space(readSize))
+	g.conn.SetReadDeadline(due)
+	g.mu.Unlock()
+	n, err := g.conn.Read(g.frames.Space(readSize))
 	now := time.Now()
 	if n > 0 {
-		s.read(now, n)
+		g.read(now, n)
 	}
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		s.disconnected(now, err)
+		g.disconnected(now, err)
 	}
 }
 
 // flush writes what the shard has left to be written and hangs up if it asks.
-func (r *goroutineReader) flush(s *shard, l *goroutineLink) {
-	if l.conn == nil {
-		s.hangup = false
+func (g *goroutineShard) flush() {
+	if g.conn == nil {
+		g.hangup = false
 		return
 	}
-	if s.hangup {
-		conn, out := l.conn, s.out
-		l.mu.Lock()
-		l.conn = nil
-		l.mu.Unlock()
-		s.out, s.hangup = nil, false
-		r.farewells.Add(1)
-		go func() {
-			defer r.farewells.Done()
-			farewell(conn, out)
-		}()
+	if g.hangup {
+		conn, out := g.conn, g.out
+		g.set(nil, nil)
+		g.out, g.hangup = nil, false
+		if g.deposed.Load() {
+			closeNow(conn)
+			return
+		}
+		g.farewells.Go(func() { farewell(conn, out) })
 		return
 	}
-	if len(s.out) == 0 {
+	if len(g.out) == 0 {
 		return
 	}
 	timeout := writeTimeout
-	l.mu.Lock()
-	if s.mail.stops() {
-		timeout = farewellTimeout
+	g.mu.Lock()
+	if g.wakeups.stops() {
+		timeout = g.farewellTimeout()
 	}
-	l.conn.SetWriteDeadline(time.Now().Add(timeout))
-	l.mu.Unlock()
-	_, err := l.conn.Write(s.out)
-	s.out = s.out[:0]
+	g.conn.SetWriteDeadline(time.Now().Add(timeout))
+	g.mu.Unlock()
+	_, err := g.conn.Write(g.out)
+	g.out = g.out[:0]
 	if err != nil {
-		s.disconnected(time.Now(), err)
-		r.flush(s, l)
+		g.disconnected(time.Now(), err)
+		g.flush()
 		return
 	}
-	s.written()
+	g.written()
 }
 
 // farewell writes the last bytes of a connection, the close frame among them, and

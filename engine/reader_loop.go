@@ -27,18 +27,20 @@ const (
 	// burst is what arrives on one socket when there is more behind it: it is
 	// more than an event or two.
 	burst = 4 << 10
-	// maxTold is how many sockets one wait tells.
-	maxTold = 512
+	// maxReady is how many ready sockets one wait returns.
+	maxReady = 512
+	// noSlot is that of a shard which is not in its loop.
+	noSlot = -1
 )
 
 // loopReader divides the shards among its loops, where they stay.
 type loopReader struct {
-	ctx        context.Context // done when connections shall not be made any more
-	dialer     func(wrap func(net.Conn) net.Conn) dialFunc
-	pace       time.Duration
-	queueBytes int
-	loops      []*loop
-	live       sync.WaitGroup // of loops
+	ctx          context.Context // done when connections shall not be made any more
+	dialer       func(wrap func(net.Conn) net.Conn) dialFunc
+	pollInterval time.Duration
+	queueBytes   int
+	loops        []*loop
+	live         sync.WaitGroup // of loops
 }
 
 func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dialFunc, o *Options) (reader, error) {
@@ -46,7 +48,7 @@ func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dia
 	if loops <= 0 {
 		loops = runtime.GOMAXPROCS(0)
 	}
-	r := &loopReader{ctx: ctx, dialer: dialer, pace: o.Pace, queueBytes: o.QueueBytes}
+	r := &loopReader{ctx: ctx, dialer: dialer, pollInterval: o.PollInterval, queueBytes: o.QueueBytes}
 	for range loops {
 		p, err := o.newPoller()
 		if err != nil {
@@ -60,50 +62,71 @@ func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dia
 	return r, nil
 }
 
-func (r *loopReader) start(shards []*shard, to *lane) {
+func (r *loopReader) start(p *publisher) {
 	for _, l := range r.loops {
-		l.outlet = to.newOutlet(max(r.queueBytes/len(r.loops), 1), 0) // 0 would be always full
-	}
-	for i, s := range shards {
-		l := r.loops[i%len(r.loops)]
-		e := &loopShard{s: s, loop: l, slot: len(l.shards), at: -1}
-		l.shards = append(l.shards, e)
-		s.link, s.outlet = e, l.outlet
-	}
-	for _, s := range shards {
-		s.begin()
-	}
-	for _, l := range r.loops {
+		l.queue = p.newQueue(max(r.queueBytes/len(r.loops), 1), false) // 0 would be always full
 		r.live.Go(l.run)
 	}
 }
 
-func (r *loopReader) wake(s *shard) {
-	e := s.link.(*loopShard)
+func (r *loopReader) add(shards ...*shard) {
+	handles := make([]*loopShard, len(shards))
+	for i, s := range shards {
+		l := r.loops[0]
+		for _, o := range r.loops[1:] {
+			if o.assigned.Load() < l.assigned.Load() {
+				l = o
+			}
+		}
+		l.assigned.Add(1)
+		handles[i] = &loopShard{s: s, loop: l, slot: noSlot, at: -1}
+		handles[i].woken.Store(true) // until it is in the loop, which looks at its wakeups then
+		s.waker, s.queue = handles[i], l.queue
+	}
+	for _, s := range shards {
+		s.begin()
+	}
+	for _, e := range handles {
+		e.loop.post(e)
+	}
+}
+
+// wakeOwner gives the shard a turn.
+func (e *loopShard) wakeOwner() {
 	if !e.woken.Swap(true) {
 		e.loop.post(e)
 	}
 }
 
-func (r *loopReader) wait() { r.live.Wait() }
+func (r *loopReader) wait() {
+	for _, l := range r.loops {
+		l.mu.Lock()
+		l.closed = true
+		l.mu.Unlock()
+		l.poller.ring()
+	}
+	r.live.Wait()
+}
 
 // loopShard is the reader's handle of a shard. But for woken, and for dialed
 // while the loop's lock is held, it belongs to the loop.
 type loopShard struct {
 	s    *shard
 	loop *loop
-	slot int // in loop.shards
+	slot int // in loop.shards, or noSlot
 
 	conn    net.Conn // what is read and written: sock, or TLS over it; nil: none
 	sock    *socket
 	watched readiness // what the poller watches sock for
+	closing rawSocket // to be closed when the peer has closed, or has had time to
 	unread  bool      // in loop.again
-	stopped bool      // counted out of loop.running
+	gone    bool      // released, or about to be when its dial has ended
 	due     time.Time
-	at      int // in the timers
+	at      int                // in the timers
+	undial  context.CancelFunc // ends the dial; nil: there is none
 
 	woken  atomic.Bool
-	dialed *dialed
+	dialed *dialed // how the dial ended
 }
 
 // dialed is how a dial ended.
@@ -116,72 +139,110 @@ type dialed struct {
 
 // loop is one goroutine with its poller.
 type loop struct {
-	r      *loopReader
-	poller poller
-	shards []*loopShard
+	r        *loopReader
+	poller   poller
+	assigned atomic.Int32 // shards
 
 	// owned by the goroutine
-	outlet  *outlet
-	buf     []byte
-	now     time.Time // as of the last look at the clock
-	timers  timers
-	worked  int          // bytes, inflated, since the last look at the clock
-	busy    bool         // a socket had a burst since the last wait
-	again   []*loopShard // that have more to be read than their turn allowed
-	running int          // shards that have not stopped
-	dialing int
+	queue  *queue
+	buf    []byte
+	now    time.Time    // as of the last look at the clock
+	shards []*loopShard // by slot; nil: the slot is free
+	free   []int        // slots
+	timers timers
+	worked int          // bytes, inflated, since the last look at the clock
+	busy   bool         // a socket had a burst since the last wait
+	again  []*loopShard // that have more to be read than their turn allowed
 
-	mu   sync.Mutex
-	mail []*loopShard // woken, or with a dial that has ended
+	mu     sync.Mutex
+	woken  []*loopShard // new, woken, or with a dial that has ended
+	closed bool         // no shard is added any more
 }
 
-// post puts e into the loop's mail. Any goroutine may call it.
+// post puts e among the loop's woken shards. Any goroutine may call it.
 func (l *loop) post(e *loopShard) {
 	l.mu.Lock()
-	l.mail = append(l.mail, e)
-	first := len(l.mail) == 1
+	l.woken = append(l.woken, e)
+	first := len(l.woken) == 1
 	l.mu.Unlock()
 	if first {
 		l.poller.ring()
 	}
 }
 
-// run drives the loop's shards until all have stopped.
+// run drives the loop's shards until the loop is closed and all are released.
 func (l *loop) run() {
 	defer l.poller.close()
-	l.running = len(l.shards)
 	l.now = time.Now()
-	for _, e := range l.shards {
-		l.turn(e)
-	}
-	told := make([]readySlot, maxTold)
-	var mail, again []*loopShard
-	for l.running > 0 || l.dialing > 0 {
+	ready := make([]readySlot, maxReady)
+	var woken, again []*loopShard
+	for closed := false; !closed || l.assigned.Load() > 0; {
 		l.rest()
-		n := l.poller.wait(told, l.patience())
+		n := l.poller.wait(ready, l.patience())
 		l.now = time.Now()
 		again, l.again = l.again, again[:0]
 		for _, e := range again {
 			e.unread = false
 			l.read(e)
 		}
-		for _, t := range told[:n] {
-			l.ready(l.shards[t.slot], t.what)
+		for _, t := range ready[:n] {
+			if e := l.shards[t.slot]; e != nil { // not released since
+				l.serve(e, t.what)
+			}
 		}
 		l.mu.Lock()
-		mail, l.mail = l.mail, mail[:0]
+		woken, l.woken = l.woken, woken[:0]
+		closed = l.closed
 		l.mu.Unlock()
-		for _, e := range mail {
+		for _, e := range woken {
+			l.place(e)
 			e.woken.Store(false)
 			l.finishDial(e)
 			l.turn(e)
 		}
+		clear(woken)
 		l.tick()
-		l.outlet.publish()
+		l.queue.publish()
 	}
 }
 
-// rest lets the pace pass since the last look, while the lane works. It does not
+// place gives a new shard a slot. Slots are given here alone, so that what the poller returns for one
+// is of the shard that has it.
+func (l *loop) place(e *loopShard) {
+	if e.slot != noSlot || e.gone {
+		return
+	}
+	if n := len(l.free); n > 0 {
+		e.slot, l.free = l.free[n-1], l.free[:n-1]
+		l.shards[e.slot] = e
+		return
+	}
+	e.slot = len(l.shards)
+	l.shards = append(l.shards, e)
+}
+
+// release lets go of a shard that has stopped, and of its connection. It waits for the end of its
+// dial, after which finishDial comes here again.
+func (l *loop) release(e *loopShard) {
+	if e.undial != nil {
+		e.undial()
+		return
+	}
+	l.shards[e.slot] = nil
+	l.free = append(l.free, e.slot)
+	e.slot = noSlot
+	l.assigned.Add(-1)
+	if e.closing == nil {
+		close(e.s.released)
+		return
+	}
+	l.r.live.Go(func() {
+		e.closing.linger(farewellTimeout)
+		close(e.s.released)
+	})
+}
+
+// rest lets the poll interval pass since the last look, while the publisher works. It does not
 // when much arrives on one socket: that would fill its window and stop the sender.
 func (l *loop) rest() {
 	busy := l.busy || len(l.again) > 0
@@ -189,7 +250,7 @@ func (l *loop) rest() {
 	if busy {
 		return
 	}
-	if d := l.r.pace - time.Since(l.now); d > 0 {
+	if d := l.r.pollInterval - time.Since(l.now); d > 0 {
 		time.Sleep(d)
 	}
 }
@@ -221,8 +282,8 @@ func (l *loop) turn(e *loopShard) {
 	l.settle(e)
 }
 
-// ready serves a socket that epoll has told of.
-func (l *loop) ready(e *loopShard, what readiness) {
+// serve serves a socket that the poller has found ready.
+func (l *loop) serve(e *loopShard, what readiness) {
 	if e.conn == nil {
 		return // closed since
 	}
@@ -251,7 +312,10 @@ func (l *loop) read(e *loopShard) {
 	}
 	// What is read must be kept if there is no room for it: it stays with the
 	// system, but for the one read in whose middle the ring has become full.
-	for e.conn != nil && !e.s.hangup && !e.s.more && !e.s.pauses() {
+	if e.reads() {
+		e.s.pauseIfFull()
+	}
+	for e.reads() {
 		n, err := e.conn.Read(l.buf)
 		if n > 0 {
 			e.sock.records--
@@ -283,6 +347,11 @@ func (l *loop) read(e *loopShard) {
 	}
 }
 
+// reads reports whether the shard's socket is to be read.
+func (e *loopShard) reads() bool {
+	return e.conn != nil && !e.s.hangup && !e.s.more && !e.s.paused
+}
+
 // settle does what the shard asks for: writes, hangs up, connects, pauses.
 func (l *loop) settle(e *loopShard) {
 	s := e.s
@@ -305,10 +374,10 @@ func (l *loop) settle(e *loopShard) {
 		s.hangup = false
 	}
 	switch {
-	case s.state() == Stopped && !e.stopped:
-		e.stopped = true
-		l.running--
-	case s.state() == Connecting && e.conn == nil && e.dialed == nil:
+	case s.state() == Stopped && !e.gone:
+		e.gone = true
+		l.release(e)
+	case s.state() == Connecting && e.conn == nil && e.undial == nil && l.r.ctx.Err() == nil:
 		l.dial(e)
 	}
 	if e.conn != nil {
@@ -331,19 +400,18 @@ func (l *loop) settle(e *loopShard) {
 // did not take of the close frame is not sent.
 func (l *loop) hangUp(e *loopShard) {
 	if e.watched != 0 {
-		l.poller.watch(e.sock.raw, e.slot, e.watched, 0)
+		e.sock.raw.watch(e.slot, e.watched, 0)
 	}
-	if raw := e.sock.raw; e.s.state() == Stopped {
-		// What was sent last may be commands, which nobody sends again.
-		l.r.live.Go(func() { raw.linger(farewellTimeout) })
+	if e.s.state() == Stopped && !e.s.deposed.Load() {
+		e.closing = e.sock.raw // what was sent last may be commands, which nobody sends again
 	} else {
-		raw.Close()
+		e.sock.raw.Close()
 	}
 	e.conn, e.sock, e.watched = nil, nil, 0
 	e.s.hangup, e.s.out = false, nil
 }
 
-// watch tells the poller what to look for.
+// watch has the poller look for what is wanted.
 func (l *loop) watch(e *loopShard) error {
 	var want readiness
 	if !e.s.paused {
@@ -355,7 +423,7 @@ func (l *loop) watch(e *loopShard) error {
 	if want == e.watched {
 		return nil
 	}
-	err := l.poller.watch(e.sock.raw, e.slot, e.watched, want)
+	err := e.sock.raw.watch(e.slot, e.watched, want)
 	if err == nil {
 		e.watched = want
 	}
@@ -365,45 +433,45 @@ func (l *loop) watch(e *loopShard) error {
 // dial makes the connection that the shard asks for, on a goroutine of its own.
 func (l *loop) dial(e *loopShard) {
 	target := e.s.target
-	e.dialed = new(dialed)
-	l.dialing++
-	go func() {
+	var ctx context.Context
+	ctx, e.undial = context.WithCancel(l.r.ctx)
+	l.r.live.Go(func() {
 		var sock *socket
 		conn, rest, err := l.r.dialer(func(c net.Conn) net.Conn {
 			sock = &socket{conn: c, tls: target.Scheme == "wss"}
 			return sock
-		})(l.r.ctx, target)
+		})(ctx, target)
 		if err == nil {
 			if err = sock.adopt(l.poller); err != nil {
 				sock.Close()
 			}
 		}
 		l.mu.Lock()
-		*e.dialed = dialed{conn, sock, rest, err}
+		e.dialed = &dialed{conn, sock, rest, err}
 		l.mu.Unlock()
 		l.post(e)
-	}()
+	})
 }
 
 // finishDial gives the shard the connection that was made for it.
 func (l *loop) finishDial(e *loopShard) {
 	l.mu.Lock()
-	var d dialed
-	if e.dialed != nil && (e.dialed.conn != nil || e.dialed.err != nil) {
-		d, e.dialed = *e.dialed, nil
-	}
+	d := e.dialed
+	e.dialed = nil
 	l.mu.Unlock()
-	if d.conn == nil && d.err == nil {
+	if d == nil {
 		return
 	}
-	l.dialing--
+	stopped := e.s.state() != Connecting || l.r.ctx.Err() != nil
+	e.undial()
+	e.undial = nil
 	switch {
-	case e.s.state() != Connecting || l.r.ctx.Err() != nil: // the engine stops
+	case stopped:
 		if d.err == nil {
 			d.sock.Close()
 		}
-		if e.s.state() == Connecting {
-			e.dialed = new(dialed) // nothing more is dialed until the mail that stops it
+		if e.gone {
+			l.release(e)
 		}
 	case d.err != nil:
 		e.s.connectFailed(l.now, d.err)

@@ -43,7 +43,7 @@ func (s *shard) read(now time.Time, n int) {
 	s.received(now)
 }
 
-// feed is called by the reader with bytes that were read, which are lent until
+// feed is called by the reader with bytes that were read, which are borrowed until
 // it returns.
 func (s *shard) feed(now time.Time, p []byte) {
 	s.frames.Feed(p)
@@ -59,7 +59,7 @@ func (s *shard) received(now time.Time) {
 	buf := scratch.Get().(*[]byte)
 	s.more = false
 	for work := 0; s.state().connected(); {
-		if s.pauses() {
+		if s.pauseIfFull(); s.paused {
 			break
 		}
 		if work >= turnWork {
@@ -94,15 +94,13 @@ func (s *shard) received(now time.Time) {
 	}
 }
 
-// pauses reports whether nothing may be read, as there is no room for an event. A
+// pauseIfFull stops reading while there is no room for an event. A
 // shard without a session gets none, and goes on with its handshake: the sink may
-// be away for longer than a server that has said Hello waits.
-func (s *shard) pauses() bool {
-	if !s.paused && s.state() >= Identifying && s.outlet.full(s) {
-		s.paused = true
-		s.beat.excused = true
+// be unavailable for longer than a server that has said Hello waits.
+func (s *shard) pauseIfFull() {
+	if !s.paused && s.state() >= Identifying && s.queue.full() && s.queue.await(s) {
+		s.paused, s.beat.excused = true, true
 	}
-	return s.paused
 }
 
 // closed ends the connection after a close frame of the peer.
@@ -233,8 +231,8 @@ func (s *shard) hello(now time.Time, e *wire.Envelope) {
 		s.sendResume(now)
 		return
 	}
-	s.to(Window)
-	s.identifyAt = s.env.identify.window(s)
+	s.to(IdentifyWait)
+	s.identifyAt = s.env.turns.NotBefore(s.id)
 	if !now.Before(s.identifyAt) {
 		s.sendIdentify(now)
 	}
@@ -266,7 +264,7 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	case e.HasSeq && e.Seq <= s.session.seq.Load():
 		s.counters.repeated.Add(1)
 		if s.repeats++; s.repeats == replayedEvents {
-			s.log.Warn("events with old sequence numbers are dropped as repeated", "seq", e.Seq, "last_seq", s.session.seq.Load())
+			s.log.Warn("duplicate events dropped", "seq", e.Seq, "last_seq", s.session.seq.Load())
 		}
 		if s.repeats > maxRepeats {
 			s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("%d events in a row with sequence numbers up to that of the last one, %d", s.repeats, s.session.seq.Load()))
@@ -278,8 +276,8 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	case s.unpersisted && s.hold(now, e):
 		return
 	default:
-		if s.untold {
-			s.tellGaps()
+		if s.unreported {
+			s.reportGaps()
 		}
 		s.emit(e)
 		if e.HasSeq {
@@ -299,7 +297,7 @@ const (
 	// one. A number that a broken peer makes up would drop all that follows it as repeated.
 	maxSeqJump = 1_000_000
 	// maxRepeats in a row, and the session's numbers have begun anew: Discord's replay holds
-	// a few events at most that had been handed on, replayedEvents of them perhaps.
+	// a few events at most that had been published, replayedEvents of them perhaps.
 	maxRepeats     = 10_000
 	replayedEvents = 100
 )
@@ -370,7 +368,7 @@ func (s *shard) emit(e *wire.Envelope) {
 	s.push(sinks.Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began}, s.session, e.Type, e.Data)
 }
 
-// push leaves an event with copies of its name and data in the outlet. One that fills a large
+// push leaves an event with copies of its name and data in the queue. One that fills a large
 // buffer takes that along instead.
 // origin takes the acknowledgement.
 func (s *shard) push(ev sinks.Event, origin *session, name, data []byte) {
@@ -379,20 +377,20 @@ func (s *shard) push(ev sinks.Event, origin *session, name, data []byte) {
 		whole := &pool.Buffer{B: s.whole}
 		s.whole, s.taken = nil, true
 		s.inflater.Forget()
-		s.outlet.push(entry{ev, held{origin, s.outlet, whole, cap(whole.B) + eventOverhead}})
+		s.queue.push(entry{ev, held{origin, s.queue, whole, cap(whole.B) + eventOverhead}})
 		return
 	}
-	buf := s.outlet.buffers.Get(len(name) + len(data))
+	buf := s.queue.publisher.buffers.Get(len(name) + len(data))
 	buf.B = append(append(buf.B, name...), data...)
 	n := len(name)
 	ev.Type, ev.Data = buf.B[:n:n], buf.B[n:]
-	s.outlet.push(entry{ev, held{origin, s.outlet, buf, cap(buf.B) + eventOverhead}})
+	s.queue.push(entry{ev, held{origin, s.queue, buf, cap(buf.B) + eventOverhead}})
 }
 
 // eventOverhead is what an event costs in the ring beside its bytes.
 const eventOverhead = 160
 
-// wants reports whether events of this name are handed on.
+// wants reports whether events of this name are published.
 func (s *shard) wants(name []byte) bool {
 	if s.env.opts.Events == nil {
 		return true

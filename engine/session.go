@@ -9,6 +9,7 @@ type session struct {
 	id        string
 	resumeURL string
 	began     int64 // see Event.Began
+	shard     *shard
 
 	// Written by the reader: an event is queued before seq says that it was received.
 	seq    atomic.Int64 // last dispatch that was queued or filtered out
@@ -17,7 +18,7 @@ type session struct {
 	seen      bool        // something may have been published; owned by the reader
 	persisted atomic.Bool // Options.Checkpoints has it, or does not take it
 
-	// Written by the lane.
+	// Written by the publisher.
 	acked atomic.Int64 // last dispatch that the sink acknowledged
 }
 

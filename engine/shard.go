@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"sluice/resume"
 	"sluice/sinks"
 	"sluice/wire"
@@ -33,13 +31,16 @@ const (
 type environment struct {
 	opts     *Options
 	shards   int
-	reader   reader
-	arriving *wire.Budget // of the messages that have not arrived whole
-	bounds   wire.Bounds  // of what is inflated; Arriving is arriving
-	identify *identifyQueue
+	arriving *wire.Budget   // of the messages that have not arrived whole
+	bounds   wire.Bounds    // of what is inflated; Arriving is arriving
+	identify *identifyQueue // of this process
+	turns    IdentifyQueue  // identify, or Options.Identify
 	gateway  *gatewayAddress
-	saver    *saver      // nil: Options.Checkpoints is
-	fail     func(error) // ends the engine
+	saver    *saver            // nil: Options.Checkpoints is
+	fail     func(error)       // ends the engine
+	fatal    func(*FatalError) // decides what follows the end of one shard
+
+	commandBytes atomic.Int64 // that the pending commands of one shard may take
 }
 
 // shard is one shard's connection to Discord. It does no I/O itself: its owner,
@@ -51,18 +52,23 @@ type shard struct {
 	log *slog.Logger
 
 	// for any goroutine
-	mail     mailbox
+	wakeups  wakeups
 	commands commandQueue
-	link     any     // the reader's handle of the shard, set before any shard begins
-	outlet   *outlet // the reader's, likewise
+	waker    waker  // the reader's, set before the shard begins
+	queue    *queue // likewise
 	counters shardCounters
 	current  atomic.Pointer[session] // session, for others than the owner
 	gaps     atomic.Pointer[[]*gap]  // that the sink may not have, oldest first; written by the owner, anew each time
+	leaving  atomic.Bool             // to be removed
+	deposed  atomic.Bool             // nothing of it is published; written by the publisher's depose
+	passed   bool                    // its mark is; the publisher's
+	released chan struct{}           // closed by the reader, which has let go of the shard and its connection
+	drained  chan struct{}           // closed by the publisher: the shard has stopped, and the sink has acknowledged all of it
 
 	// owned by the reader, for the life of the shard
 	rand        *rand.Rand
 	session     *session
-	untold      bool     // of gaps, some are not handed on
+	unreported  bool     // of gaps, some are not published
 	unpersisted bool     // session may not be persisted yet
 	plan        nextStep // what the next connection is for
 	mainHost    bool     // resume through the main URL
@@ -74,34 +80,9 @@ type shard struct {
 	sessionAt time.Time // when the session began; zero: in another process
 	retryAt   time.Time // in Backoff
 
-	// owned by the reader, for the life of a connection
 	target     *url.URL // while Connecting: where to
 	toResume   bool     // target is the session's resume URL
-	frames     wire.FrameReader
-	inflater   wire.Inflater
-	more       bool           // received has stopped before it was done
-	worked     int            // bytes that it has worked through, inflated, since the reader looked
-	whole      []byte         // the buffer of the message at hand, if an event may take it
-	taken      bool           // it has
-	out        []byte         // to be written by the reader
-	hangup     bool           // to be closed by the reader, after out
-	paused     bool           // nothing is read: there is no room for events, or one is held
-	held       *wire.Envelope // not handed on yet; a copy
-	heldShare  wire.Share     // for held
-	holdBy     time.Time      // with held: it is, stored or not
-	limiter    sendLimiter
-	beat       heartbeat
-	helloBy    time.Time
-	identifyAt time.Time
-	askedAt    time.Time // when Identify or Resume was sent
-	warnAt     time.Time // when it is logged that no answer has come
-	readyBy    time.Time
-	resumeBy   time.Time
-	commandAt  time.Time // when the next command may be sent; zero: when one is added
-	readyAt    time.Time
-
-	// Commands that are in out, or that the system has not yet taken.
-	unwritten []*waitingCommand
+	connection          // the last one that was made
 }
 
 // shardCounters are written by the owner and read by any goroutine.
@@ -118,7 +99,8 @@ type shardCounters struct {
 	gaps       atomic.Int64
 }
 
-func newShard(id int, env *environment) *shard {
+// newShard returns a shard that goes on from what was stored.
+func newShard(id int, env *environment, stored resume.Session) *shard {
 	var seed [32]byte
 	if env.opts.Seed == 0 {
 		crand.Read(seed[:])
@@ -131,14 +113,11 @@ func newShard(id int, env *environment) *shard {
 		env:  env,
 		log:  env.opts.Log.With("shard", id),
 		rand: rand.New(rand.NewChaCha8(seed)),
+
+		released: make(chan struct{}),
+		drained:  make(chan struct{}),
 	}
-	s.commands.limit = env.opts.CommandQueue
-	s.frames.Budget = env.arriving
-	s.heldShare.Budget = env.arriving
-	var stored resume.Session
-	if env.opts.Checkpoints != nil {
-		stored = env.opts.Checkpoints.Session(id)
-	}
+	s.commands.limit, s.commands.share = env.opts.CommandQueue, &env.commandBytes
 	for _, g := range stored.Gaps {
 		if g != (sinks.Gap{}) {
 			s.lose(g, nil)
@@ -151,8 +130,8 @@ func newShard(id int, env *environment) *shard {
 		s.session.persisted.Store(true)
 		s.session.seen = true // by the process before, perhaps
 	default:
-		s.log.Warn("stored session discarded: it belongs to another shard count",
-			"stored", stored.Shards, "now", env.shards)
+		s.log.Warn("stored session discarded", "reason", "it belongs to another shard count",
+			"stored_shards", stored.Shards, "shards", env.shards)
 		s.lose(sinks.Gap{Session: stored.ID, Seq: stored.Seq, At: time.Now().UnixMilli(), Reason: "the shard count was changed"}, nil)
 	}
 	return s
@@ -173,6 +152,9 @@ func (s *shard) to(next State) {
 	if s.env.opts.OnState != nil {
 		s.env.opts.OnState(s.id, from, next)
 	}
+	if next == Stopped {
+		s.queue.end(s)
+	}
 }
 
 // begin takes the shard out of Idle. The reader calls it for one shard after the
@@ -184,10 +166,10 @@ func (s *shard) begin() {
 	s.proceed()
 }
 
-// step does what is due at now: mail, timers, waiting commands.
+// step does what is due at now: wakeup flags, timers, pending commands.
 func (s *shard) step(now time.Time) {
-	mail := s.mail.take()
-	if mail&mailStop != 0 {
+	flags := s.wakeups.take()
+	if flags&wakeStop != 0 {
 		s.stop()
 		return
 	}
@@ -196,15 +178,15 @@ func (s *shard) step(now time.Time) {
 		if !now.Before(s.retryAt) {
 			s.proceed()
 		}
-	case Turn:
-		if mail&mailTurn != 0 {
+	case IdentifyQueued:
+		if flags&wakeTurn != 0 {
 			s.connect()
 		}
 	case Hello:
 		if !now.Before(s.helloBy) {
 			s.end(now, cause{kind: causeNoHello}, s.incomplete())
 		}
-	case Window:
+	case IdentifyWait:
 		if !now.Before(s.identifyAt) {
 			s.sendIdentify(now)
 		}
@@ -226,7 +208,7 @@ func (s *shard) step(now time.Time) {
 		s.warn(now, "RESUMED")
 	}
 	if s.state().connected() && s.paused {
-		s.goOn(now, mail)
+		s.goOn(now, flags)
 	}
 	if s.state() > Hello && s.state().connected() {
 		s.keepAlive(now)
@@ -236,7 +218,7 @@ func (s *shard) step(now time.Time) {
 	}
 }
 
-// due returns when step wants to be called again without mail; the zero time
+// due returns when step wants to be called again without a wakeup; the zero time
 // means never.
 func (s *shard) due() time.Time {
 	switch s.state() {
@@ -244,7 +226,7 @@ func (s *shard) due() time.Time {
 		return s.retryAt
 	case Hello:
 		return s.helloBy
-	case Window:
+	case IdentifyWait:
 		return earlier(s.identifyAt, s.beat.at)
 	case Identifying:
 		return earlier(earlier(s.readyBy, s.warnAt), s.beat.at)
@@ -268,8 +250,8 @@ func earlier(a, b time.Time) time.Time {
 // turn for an identify.
 func (s *shard) proceed() {
 	if s.plan == nextIdentify {
-		s.to(Turn)
-		s.env.identify.join(s)
+		s.to(IdentifyQueued)
+		s.env.turns.Join(s.id, func() { s.wake(wakeTurn) })
 		return
 	}
 	s.connect()
@@ -295,23 +277,14 @@ func (s *shard) connect() {
 // connected begins a connection that the reader has made. rest is what arrived
 // behind the handshake; the shard copies it.
 func (s *shard) connected(now time.Time, rest []byte) {
-	s.frames.Reset()
-	s.limiter = sendLimiter{}
-	s.beat = heartbeat{}
-	s.paused, s.more = false, false
-	s.out = s.out[:0]
-	s.helloBy = now.Add(helloTimeout)
-	s.commandAt = time.Time{}
-	if s.env.opts.Compression != wire.CompressionNone {
-		inflater, err := wire.NewInflater(s.env.opts.Compression, s.env.opts.MaxMessage, s.env.bounds)
-		if err != nil {
-			s.connectFailed(now, err)
-			s.hangup = true
-			return
-		}
-		s.inflater = inflater
+	c, err := newConnection(s.env)
+	if err != nil {
+		s.connectFailed(now, err)
+		s.hangup = true
+		return
 	}
-	s.bound(min(handshakeMessage, s.env.opts.MaxMessage))
+	s.connection = c
+	s.helloBy = now.Add(helloTimeout)
 	s.to(Hello)
 	if len(rest) > 0 {
 		s.frames.Advance(copy(s.frames.Space(len(rest)), rest))
@@ -319,118 +292,37 @@ func (s *shard) connected(now time.Time, rest []byte) {
 	}
 }
 
-// bound sets the bound of the messages to come, in bytes.
-func (s *shard) bound(n int) {
-	s.frames.MaxMessage = n
-	if s.inflater != nil {
-		s.frames.MaxMessage = compressedBound(n)
-		s.inflater.Limit(n)
-	}
-}
-
-// compressedBound returns the most that a message of n bytes has compressed: JSON of that size is
-// compressed to less than a quarter.
-func compressedBound(n int) int { return n/4 + handshakeMessage }
-
 // setSession is the one place that changes the session; nil: there is none.
 func (s *shard) setSession(ses *session) {
-	s.session = ses
+	if s.session = ses; ses != nil {
+		ses.shard = s
+	}
 	s.unpersisted = ses != nil && s.env.saver != nil
 	s.current.Store(ses)
 }
 
-// leave lets go of what belongs to a connection or to the wait for one.
+// leave gives up what belongs to a connection or to the wait for one.
 func (s *shard) leave() {
-	s.env.identify.leave(s)
+	s.env.turns.Leave(s.id)
 	s.commands.putBack(s.unwritten)
 	s.unwritten = nil
-	if s.inflater != nil {
-		s.inflater.Close()
-		s.inflater = nil
-	}
-	s.more = false
-	s.held, s.holdBy = nil, time.Time{} // Discord sends it again
-	s.heldShare.Hold(0)
-	s.frames.Reset()
+	s.connection.release()
 }
 
-// stop ends the shard with its session kept.
+// stop ends the shard with its session kept. A deposed one says nothing more: the session may be
+// another's by now.
 func (s *shard) stop() {
 	if s.state() == Stopped {
 		return
 	}
 	if s.state().connected() {
-		s.out = wire.AppendClose(s.out, wire.CloseKeepSession, "", s.mask())
+		if s.deposed.Load() {
+			s.out = nil
+		} else {
+			s.out = wire.AppendClose(s.out, wire.CloseKeepSession, "", s.mask())
+		}
 		s.hangup = true
 	}
 	s.leave()
 	s.to(Stopped)
-}
-
-// sendIdentify sends the Identify of the shard that holds its bucket's turn.
-func (s *shard) sendIdentify(now time.Time) {
-	o := s.env.opts
-	s.env.identify.spend(s, now)
-	s.counters.identifies.Add(1)
-	s.fruitless++
-	s.startedAt = now
-	s.askedAt, s.warnAt, s.readyBy = now, now.Add(firstWarning), now.Add(o.ReadyTimeout)
-	s.bound(o.MaxMessage)
-	s.send(now, wire.AppendIdentify(nil, &wire.Identify{
-		Token:          o.Token,
-		Intents:        o.Intents,
-		Shard:          s.id,
-		Shards:         s.env.shards,
-		Compress:       o.Compression == wire.CompressionPayload,
-		LargeThreshold: o.LargeThreshold,
-		Presence:       o.Presence,
-	}))
-	s.to(Identifying)
-}
-
-// sendResume sends Resume for the session.
-func (s *shard) sendResume(now time.Time) {
-	s.bound(s.env.opts.MaxMessage)
-	s.send(now, wire.AppendResume(nil, s.env.opts.Token, s.session.id, s.session.seq.Load()))
-	s.askedAt, s.warnAt, s.resumeBy = now, now.Add(firstWarning), now.Add(resumeTimeout)
-	s.to(Resuming)
-}
-
-// sendCommands sends what waits in the command queue, as far as the limits go.
-func (s *shard) sendCommands(now time.Time) {
-	s.commandAt = time.Time{}
-	for {
-		if at := s.limiter.next(now, commandLimit(s.beat.interval)); at.After(now) {
-			s.commandAt = at
-			return
-		}
-		w, again := s.commands.next(now)
-		if w == nil {
-			s.commandAt = again
-			return
-		}
-		s.send(now, w.packet)
-		s.unwritten = append(s.unwritten, w)
-	}
-}
-
-// written notes that the system has taken all that was in out.
-func (s *shard) written() {
-	for _, w := range s.unwritten {
-		w.done()
-	}
-	clear(s.unwritten)
-	s.unwritten = s.unwritten[:0]
-}
-
-// send appends a payload to out and counts it.
-func (s *shard) send(now time.Time, payload []byte) {
-	s.limiter.take(now)
-	s.out = wire.AppendFrame(s.out, ws.OpText, payload, s.mask())
-}
-
-// mask returns a fresh masking key (RFC 6455, 5.3).
-func (s *shard) mask() (key [4]byte) {
-	k := s.rand.Uint32()
-	return [4]byte{byte(k), byte(k >> 8), byte(k >> 16), byte(k >> 24)}
 }

@@ -33,7 +33,7 @@ func TestSinkStalls(t *testing.T) {
 		w.srv.Burst(0, 20_000)
 		time.Sleep(10 * time.Minute)
 		// An event of the burst counts 200 bytes at least; each of the shards
-		// may add one message, and the lane holds a batch.
+		// may add one message, and the publisher holds a batch.
 		if n := w.engine.Stats().Events - before; n > 64<<10/200+2 {
 			t.Errorf("%d events were read into a queue of 64 KiB", n)
 		}

@@ -1,51 +1,70 @@
-// This file orders the shards of a reader by when they are due.
+// This file orders the shards of a loop by when they are due.
 
 package engine
 
-import (
-	"container/heap"
-	"time"
-)
+import "time"
 
-// timers is a heap of shards, the earliest first. It belongs to one reader.
+// timers is a heap of shards, the earliest first. It belongs to one loop.
 type timers []*loopShard
-
-func (t timers) Len() int           { return len(t) }
-func (t timers) Less(i, j int) bool { return t[i].due.Before(t[j].due) }
-
-func (t timers) Swap(i, j int) {
-	t[i], t[j] = t[j], t[i]
-	t[i].at, t[j].at = i, j
-}
-
-func (t *timers) Push(x any) {
-	e := x.(*loopShard)
-	e.at = len(*t)
-	*t = append(*t, e)
-}
-
-func (t *timers) Pop() any {
-	old := *t
-	e := old[len(old)-1]
-	old[len(old)-1] = nil
-	*t = old[:len(old)-1]
-	e.at = -1
-	return e
-}
 
 // set makes e due at that moment; the zero time takes it out.
 func (t *timers) set(e *loopShard, due time.Time) {
-	switch {
-	case due.Equal(e.due):
+	was := e.due
+	if due.Equal(was) {
 		return
+	}
+	e.due = due
+	switch {
 	case due.IsZero():
-		heap.Remove(t, e.at)
-		e.due = due
-	case e.due.IsZero():
-		e.due = due
-		heap.Push(t, e)
+		t.remove(e.at)
+	case was.IsZero():
+		*t = append(*t, nil)
+		t.up(len(*t)-1, e)
 	default:
-		e.due = due
-		heap.Fix(t, e.at)
+		t.down(t.up(e.at, e), e)
 	}
 }
+
+// remove takes out the shard at i.
+func (t *timers) remove(i int) {
+	end := len(*t) - 1
+	last := (*t)[end]
+	(*t)[i].at = -1
+	(*t)[end] = nil
+	*t = (*t)[:end]
+	if i < end {
+		t.down(t.up(i, last), last)
+	}
+}
+
+// up puts e at i, or above where it is due before those above, and returns where.
+func (t timers) up(i int, e *loopShard) int {
+	for i > 0 {
+		above := (i - 1) / 2
+		if !e.due.Before(t[above].due) {
+			break
+		}
+		t.put(i, t[above])
+		i = above
+	}
+	t.put(i, e)
+	return i
+}
+
+// down puts e at i, or below where others are due before it.
+func (t timers) down(i int, e *loopShard) {
+	for {
+		below := 2*i + 1
+		if below+1 < len(t) && t[below+1].due.Before(t[below].due) {
+			below++
+		}
+		if below >= len(t) || !t[below].due.Before(e.due) {
+			break
+		}
+		t.put(i, t[below])
+		i = below
+	}
+	t.put(i, e)
+}
+
+func (t timers) put(i int, e *loopShard) { t[i], e.at = e, i }

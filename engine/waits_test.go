@@ -128,20 +128,20 @@ func TestWaitsLogged(t *testing.T) {
 		log := new(logLines)
 		w := newWorld(t, reader, sim.Options{Shards: 100}, engine.Options{Log: log.logger(), QueueBytes: 64 << 10})
 		time.Sleep(5*time.Minute + 10*time.Second)
-		lines := log.lines("shards wait", "state=turn", "session_starts=")
+		lines := log.lines("shards wait", `state="identify queued"`, "session_starts=")
 		if len(lines) < 4 || len(lines) > 5 || !strings.Contains(lines[3], "longest=4m0s") {
 			t.Errorf("%s", lines)
 		}
 		w.ready(100)
 		w.quiet()
-		if n := len(log.lines("queue is full")); n != 0 {
+		if n := len(log.lines("event queue full")); n != 0 {
 			t.Errorf("the queue was full %d times", n)
 		}
 		gate := make(chan struct{})
 		w.sink.hold(gate)
 		w.srv.Burst(0, 5000)
 		time.Sleep(5 * time.Minute)
-		if lines := log.lines("queue is full", "level=WARN", "bytes=65536"); len(lines) < 3 || len(lines) > 4 {
+		if lines := log.lines("event queue full", "level=WARN", "bytes=65536"); len(lines) < 3 || len(lines) > 4 {
 			t.Errorf("%s", lines)
 		}
 		close(gate)

@@ -16,7 +16,7 @@ const (
 
 // watch logs, each minute until ctx is done, what shards have waited for longer than that. A
 // shard that waits for READY or RESUMED logs that by itself.
-func (e *Engine) watch(ctx context.Context, f *fleet) {
+func (e *Engine) watch(ctx context.Context, f *shardSet) {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	var full time.Time // since when
@@ -36,20 +36,20 @@ func (e *Engine) watch(ctx context.Context, f *fleet) {
 		case full.IsZero():
 			full = now
 		default:
-			e.opts.Log.Warn("the event queue is full: nothing is read from Discord until the sink takes events",
+			e.opts.Log.Warn("event queue full; reading paused until the sink takes events",
 				"for", now.Sub(full).Round(time.Second), "bytes", e.opts.QueueBytes)
 		}
 	}
 }
 
 // logWaits logs the shards that have been in a state for long in which none stays.
-func (e *Engine) logWaits(f *fleet, state State, now time.Time) {
+func (e *Engine) logWaits(f *shardSet, state State, now time.Time) {
 	switch state {
 	case Idle, Identifying, Resuming, Ready, Stopped:
 		return
 	}
 	shards, first, longest := 0, 0, time.Duration(0)
-	for _, s := range f.shards {
+	for _, s := range f.list() {
 		if since := now.Sub(time.Unix(0, s.counters.since.Load())); s.state() == state && since >= watchEvery {
 			if shards++; since > longest {
 				first, longest = s.id, since
@@ -60,8 +60,8 @@ func (e *Engine) logWaits(f *fleet, state State, now time.Time) {
 		return
 	}
 	attrs := []any{"state", state, "shards", shards, "longest", longest.Round(time.Second), "shard", first}
-	if state == Turn {
-		attrs = append(attrs, "session_starts", f.env.identify.left())
+	if state == IdentifyQueued {
+		attrs = append(attrs, "session_starts", f.env.turns.Left())
 	}
 	e.opts.Log.Info("shards wait", attrs...)
 }

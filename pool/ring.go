@@ -42,7 +42,7 @@ import (
 const cacheLine = 128
 
 // Ring is a queue without locks from one producer to one consumer, bounded in
-// slots and in bytes: Full and Put, Publish, Await and Close are the producer's
+// slots and in bytes: Full, HasSlot, Put, Position, Publish, Await and Close are the producer's
 // and called by one goroutine at a time, Take and Empty the consumer's; so is
 // Release, which may be called on another goroutine than Take.
 //
@@ -105,15 +105,27 @@ func (r *Ring[T]) Full() bool {
 // Put appends a value of so many bytes. The consumer sees it after Publish. It
 // panics if there is no slot left, the spare ones included.
 func (r *Ring[T]) Put(v T, size int) {
-	if r.next-r.takenSeen == uint64(len(r.slots)) {
-		if r.takenSeen = r.taken.Load(); r.next-r.takenSeen == uint64(len(r.slots)) {
-			panic("pool: Put into a ring that is full")
-		}
+	if !r.HasSlot() {
+		panic("pool: Put into a ring that is full")
 	}
 	r.slots[r.next&r.mask] = v
 	r.next++
 	r.bytes += int64(size)
 }
+
+// HasSlot reports whether Put finds a slot, be it a spare one.
+func (r *Ring[T]) HasSlot() bool {
+	if r.next-r.takenSeen == uint64(len(r.slots)) {
+		r.takenSeen = r.taken.Load()
+	}
+	return r.next-r.takenSeen < uint64(len(r.slots))
+}
+
+// Position returns how many values were put so far. It is the producer's.
+func (r *Ring[T]) Position() uint64 { return r.next }
+
+// Taken returns how many of them were taken. Any goroutine may call it.
+func (r *Ring[T]) Taken() uint64 { return r.taken.Load() }
 
 // Publish shows the consumer what was put since the last Publish, if anything.
 func (r *Ring[T]) Publish() {

@@ -14,7 +14,8 @@ var ErrBudget = errors.New("the messages of all connections that have not arrive
 // Budget bounds the bytes that connections hold together for messages that have not arrived
 // whole, in pieces of 64 KiB. A nil Budget has no bound. Any goroutine may use it.
 type Budget struct {
-	max  int64
+	base int64 // without connections
+	max  atomic.Int64
 	used atomic.Int64
 }
 
@@ -22,15 +23,20 @@ type Budget struct {
 // maxMessage bytes as they arrive: one of that size has room, and one of a quarter of a MiB for each
 // of the others.
 func NewBudget(maxMessage, connections int) *Budget {
-	return &Budget{max: int64(maxMessage) + int64(maxMessage)/4 + 8<<20 + int64(connections)<<18}
+	b := &Budget{base: int64(maxMessage) + int64(maxMessage)/4 + 8<<20}
+	b.SetConnections(connections)
+	return b
 }
+
+// SetConnections makes the Budget one for so many connections.
+func (b *Budget) SetConnections(n int) { b.max.Store(b.base + int64(n)<<18) }
 
 // take counts n bytes more, unless they are too many.
 func (b *Budget) take(n int64) bool {
 	if b == nil {
 		return true
 	}
-	if b.used.Add(n) > b.max {
+	if b.used.Add(n) > b.max.Load() {
 		b.used.Add(-n)
 		return false
 	}
@@ -56,7 +62,7 @@ type Share struct {
 func (s *Share) Hold(n int) error {
 	if more := int64(n) - s.taken; more > 0 {
 		if !s.Budget.take(more) {
-			return fmt.Errorf("wire: %w: more than %d bytes", ErrBudget, s.Budget.max)
+			return fmt.Errorf("wire: %w: more than %d bytes", ErrBudget, s.Budget.max.Load())
 		}
 	} else {
 		s.Budget.give(-more)

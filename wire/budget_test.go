@@ -139,8 +139,8 @@ func TestBudgetPending(t *testing.T) {
 			t.Fatal(err)
 		}
 		held += inf.Pending()
-		if used := b.used.Load(); used > b.max {
-			t.Fatalf("%d bytes are counted of %d", used, b.max)
+		if used := b.used.Load(); used > b.max.Load() {
+			t.Fatalf("%d bytes are counted of %d", used, b.max.Load())
 		}
 	}
 	for _, inf := range all {
@@ -149,7 +149,7 @@ func TestBudgetPending(t *testing.T) {
 	if used := b.used.Load(); used != 0 {
 		t.Errorf("%d bytes are counted behind Close", used)
 	}
-	if int64(held) > b.max+30*keptBuffer {
+	if int64(held) > b.max.Load()+30*keptBuffer {
 		t.Errorf("%d bytes are held", held)
 	}
 }
@@ -194,8 +194,8 @@ func TestBudgetFrames(t *testing.T) {
 				} else if err != nil {
 					t.Fatal(err)
 				}
-				if used := b.used.Load(); used > b.max {
-					t.Fatalf("%s: %d bytes are counted of %d", c.name, used, b.max)
+				if used := b.used.Load(); used > b.max.Load() {
+					t.Fatalf("%s: %d bytes are counted of %d", c.name, used, b.max.Load())
 				}
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/sinks"
@@ -32,7 +33,9 @@ const (
 )
 
 // commandShare returns the bytes that the commands of one of so many shards may take.
-func commandShare(shards int) int { return max(commandMemory/shards, minCommandMemory) }
+func commandShare(shards int) int64 {
+	return int64(max(commandMemory/max(shards, 1), minCommandMemory))
+}
 
 // waitingCommand is a command in the queue.
 type waitingCommand struct {
@@ -51,12 +54,12 @@ func (w *waitingCommand) done() {
 // commandQueue is a shard's waiting commands. Any goroutine may add; the
 // reader takes.
 type commandQueue struct {
-	mu       sync.Mutex
-	limit    int // of commands, those counted that were merged and have Sent
-	maxBytes int // zero: no bound
-	waiting  []waitingCommand
-	merged   int
-	bytes    int
+	mu      sync.Mutex
+	limit   int           // of commands, those counted that were merged and have Sent
+	share   *atomic.Int64 // bytes that it may take; nil: no bound
+	waiting []waitingCommand
+	merged  int
+	bytes   int
 	// idle is until when none of waiting may be sent; zero: it is not known.
 	idle time.Time
 
@@ -118,7 +121,7 @@ func (q *commandQueue) add(c wire.Command, packet []byte, sent func()) error {
 		count -= max(len(old.sent), 1)
 		size -= len(old.packet) + commandOverhead
 	}
-	if count >= q.limit || q.maxBytes > 0 && size > 0 && q.bytes+size > q.maxBytes {
+	if count >= q.limit || q.share != nil && size > 0 && q.bytes+size > int(q.share.Load()) {
 		return fmt.Errorf("%w: %d commands of %d bytes wait", sinks.ErrQueueFull, len(q.waiting)+q.merged, q.bytes)
 	}
 	q.bytes += size

@@ -1,4 +1,4 @@
-// This file tests the outlets, the lane and the checkpoint.
+// This file tests the queues, the publisher and the checkpoint.
 
 package engine
 
@@ -13,16 +13,14 @@ import (
 	"time"
 )
 
-// stubReader counts wake-ups.
-type stubReader struct{ woken []int }
+// stubWaker counts wakeups.
+type stubWaker struct{ woken int }
 
-func (r *stubReader) start([]*shard, *lane) {}
-func (r *stubReader) wake(s *shard)         { r.woken = append(r.woken, s.id) }
-func (r *stubReader) wait()                 {}
+func (w *stubWaker) wakeOwner() { w.woken++ }
 
 // pushEvent pushes event seq of the session, which counts for n bytes.
-func pushEvent(o *outlet, s *session, seq int64, n int) {
-	buf := o.buffers.Get(20)
+func pushEvent(o *queue, s *session, seq int64, n int) {
+	buf := o.publisher.buffers.Get(20)
 	buf.B = strconv.AppendInt(buf.B, seq, 10)
 	s.queued.Store(seq)
 	s.seq.Store(seq)
@@ -95,13 +93,13 @@ func (s *gatedSink) Publish(_ context.Context, batch []sinks.Event, acked func(i
 
 var errSink = errors.New("sink failed")
 
-// What is acknowledged late is lent until then, however much follows, and the lane
+// What is acknowledged late is borrowed until then, however much follows, and the publisher
 // does not end before all of it is.
-func TestLaneLendsUntilAcknowledged(t *testing.T) {
+func TestPublisherOwnsUntilAcknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := new(heldSink)
-		l := newLane(sink, 0)
-		o, ses := l.newOutlet(64<<20, 0), newSession("a", "", 0)
+		l := newPublisher(sink, 0)
+		o, ses := l.newQueue(64<<20, false), newSession("a", "", 0)
 		seq := int64(0)
 		push := func(n int) {
 			for range n {
@@ -137,7 +135,7 @@ func TestLaneLendsUntilAcknowledged(t *testing.T) {
 		synctest.Wait()
 		select {
 		case <-done:
-			t.Fatal("the lane has ended before the last acknowledgement")
+			t.Fatal("the publisher has ended before the last acknowledgement")
 		default:
 		}
 		sink.ack(103)
@@ -155,11 +153,11 @@ func TestLaneLendsUntilAcknowledged(t *testing.T) {
 	})
 }
 
-// The end of ctx ends the lane although the sink never acknowledges.
-func TestLaneGivesUp(t *testing.T) {
+// The end of ctx ends the publisher although the sink never acknowledges.
+func TestPublisherGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLane(new(heldSink), 0)
-		pushEvent(l.newOutlet(1<<20, 0), newSession("a", "", 0), 1, 100)
+		l := newPublisher(new(heldSink), 0)
+		pushEvent(l.newQueue(1<<20, false), newSession("a", "", 0), 1, 100)
 		l.close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -171,11 +169,11 @@ func TestLaneGivesUp(t *testing.T) {
 
 // A lone event leaves at once. Behind it, while the sink is busy, a few wait
 // for each other.
-func TestLaneGathers(t *testing.T) {
+func TestPublisherGathers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := new(heldSink)
-		l := newLane(sink, time.Millisecond)
-		o, ses := l.newOutlet(1<<20, 0), newSession("a", "", 0)
+		l := newPublisher(sink, time.Millisecond)
+		o, ses := l.newQueue(1<<20, false), newSession("a", "", 0)
 		done := make(chan error, 1)
 		go func() { done <- l.run(context.Background()) }()
 		pushEvent(o, ses, 1, 100)
@@ -205,11 +203,11 @@ func TestLaneGathers(t *testing.T) {
 	})
 }
 
-func TestLaneTellsTooManyAcknowledgements(t *testing.T) {
-	l := newLane(new(heldSink), 0)
-	pushEvent(l.newOutlet(1<<20, 0), newSession("a", "", 0), 1, 100)
-	l.outlets[0].publish()
-	l.lend(t.Context(), l.take())
+func TestPublisherTellsTooManyAcknowledgements(t *testing.T) {
+	l := newPublisher(new(heldSink), 0)
+	pushEvent(l.newQueue(1<<20, false), newSession("a", "", 0), 1, 100)
+	l.queues[0].publish()
+	l.publish(t.Context(), l.take())
 	defer func() {
 		if recover() == nil {
 			t.Error("two acknowledgements of one event")
@@ -220,8 +218,8 @@ func TestLaneTellsTooManyAcknowledgements(t *testing.T) {
 
 func TestCheckpointStaysBehindTheSink(t *testing.T) {
 	sink := new(heldSink)
-	l := newLane(sink, 0)
-	o, ses := l.newOutlet(1<<20, 0), newSession("a", "", 0)
+	l := newPublisher(sink, 0)
+	o, ses := l.newQueue(1<<20, false), newSession("a", "", 0)
 	for seq := int64(1); seq <= 5; seq++ {
 		pushEvent(o, ses, seq, 100)
 	}
@@ -230,7 +228,7 @@ func TestCheckpointStaysBehindTheSink(t *testing.T) {
 	if got := ses.checkpoint(); got != 0 {
 		t.Errorf("checkpoint %d before any acknowledgement", got)
 	}
-	if err := l.lend(t.Context(), l.take()); err != nil {
+	if err := l.publish(t.Context(), l.take()); err != nil {
 		t.Fatal(err)
 	}
 	sink.ack(3)
@@ -249,43 +247,43 @@ func TestCheckpointStaysBehindTheSink(t *testing.T) {
 	}
 }
 
-func TestOutletPausesAndWakes(t *testing.T) {
-	for name, shared := range map[string]int{"one goroutine's": 0, "shared": 3} {
+func TestQueuePausesAndWakes(t *testing.T) {
+	for name, shared := range map[string]bool{"one goroutine's": false, "shared": true} {
 		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { testPause(t, shared) }) })
 	}
 }
 
-func testPause(t *testing.T, shared int) {
-	r := &stubReader{}
-	s := &shard{id: 7, env: &environment{reader: r}}
+func testPause(t *testing.T, shared bool) {
+	w := &stubWaker{}
+	s := &shard{waker: w}
 	sink := &gatedSink{gate: make(chan struct{})}
-	l := newLane(sink, 0)
-	o, ses := l.newOutlet(32<<10, shared), newSession("a", "", 0)
+	l := newPublisher(sink, 0)
+	o, ses := l.newQueue(32<<10, shared), newSession("a", "", 0)
 	done := make(chan error)
 	go func() { done <- l.run(context.Background()) }()
 
 	for seq := int64(1); seq <= 10; seq++ {
-		if o.full(s) {
+		if o.full() {
 			t.Fatalf("full with %d of 32 KiB", (seq-1)*3300)
 		}
 		pushEvent(o, ses, seq, 3300)
 		o.publish()
-		synctest.Wait() // the lane takes the first one alone
+		synctest.Wait() // the publisher takes the first one alone
 	}
-	if !o.full(s) {
+	if !o.full() || !o.await(s) {
 		t.Fatal("not full with 33,000 bytes")
 	}
 	sink.gate <- struct{}{} // the first event is acknowledged, the others are offered
 	synctest.Wait()
-	if len(r.woken) != 0 {
+	if w.woken != 0 {
 		t.Error("woken before half of the bound was free")
 	}
 	close(sink.gate)
 	synctest.Wait()
-	if len(r.woken) != 1 || r.woken[0] != 7 || s.mail.take() != mailRoom {
-		t.Errorf("woken %v", r.woken)
+	if w.woken != 1 || s.wakeups.take() != wakeRoom {
+		t.Errorf("woken %d times", w.woken)
 	}
-	if o.full(s) {
+	if o.full() {
 		t.Error("full with nothing in it")
 	}
 	l.close()
@@ -296,55 +294,54 @@ func testPause(t *testing.T, shared int) {
 
 // A shard waits for room no longer than others use it up.
 func TestPausedShardIsNotStarved(t *testing.T) {
-	r := &stubReader{}
-	env := &environment{reader: r}
-	first, second := &shard{id: 1, env: env}, &shard{id: 2, env: env}
-	l := newLane(new(gatedSink), 0)
-	o, ses := l.newOutlet(64<<10, 0), newSession("a", "", 0)
+	one, two := &stubWaker{}, &stubWaker{}
+	first, second := &shard{id: 1, waker: one}, &shard{id: 2, waker: two}
+	l := newPublisher(new(gatedSink), 0)
+	o, ses := l.newQueue(64<<10, false), newSession("a", "", 0)
 	seq := int64(0)
 	push := func() { seq++; pushEvent(o, ses, seq, 1024) }
-	for !o.full(first) {
+	for !o.full() || !o.await(first) {
 		push()
 	}
 	batch := make([]entry, 1)
 	for range 1000 { // for each event that leaves, the other shard has one
-		if len(r.woken) > 0 {
+		if one.woken+two.woken > 0 {
 			break
 		}
-		l.outlets[0].ring.Take(batch)
+		l.queues[0].ring.Take(batch)
 		o.ring.Release(int64(batch[0].size))
-		if second.paused = second.paused || o.full(second); !second.paused {
+		if second.paused = second.paused || o.full() && o.await(second); !second.paused {
 			push()
 		}
 	}
-	if len(r.woken) != 2 || r.woken[0] != 1 || r.woken[1] != 2 {
-		t.Errorf("woken: %v, want 1 and 2", r.woken)
+	if one.woken != 1 || two.woken != 1 {
+		t.Errorf("woken %d and %d times, want once each", one.woken, two.woken)
 	}
 }
 
-// Shards that find the ring full while the lane empties it are woken, each time.
-func TestOutletLosesNoWakeUp(t *testing.T) {
+// Shards that find the ring full while the publisher empties it are woken, each time.
+func TestQueueLosesNoWakeUp(t *testing.T) {
 	const shards, events = 3, 200_000
-	r := &signalReader{woken: make(chan struct{}, 1)}
-	l := newLane(new(gatedSink), 0)
-	o := l.newOutlet(8<<10, 0)
+	w := signalWaker{make(chan struct{}, 1)}
+	l := newPublisher(new(gatedSink), 0)
+	o := l.newQueue(8<<10, false)
 	done := make(chan error)
 	go func() { done <- l.run(context.Background()) }()
 	var all [shards]*shard
 	var sessions [shards]*session
 	for i := range all {
-		all[i] = &shard{id: i, env: &environment{reader: r}}
+		all[i] = &shard{id: i, waker: w}
 		sessions[i] = newSession("a", "", 0)
 	}
 	pushed, pauses := 0, 0
 	for pushed < events {
 		idle := true
 		for i, s := range all {
-			if s.paused && s.mail.take()&mailRoom == 0 {
+			if s.paused && s.wakeups.take()&wakeRoom == 0 {
 				continue
 			}
 			idle = false
-			if s.paused = o.full(s); s.paused {
+			if s.paused = o.full() && o.await(s); s.paused {
 				pauses++
 				continue
 			}
@@ -355,7 +352,7 @@ func TestOutletLosesNoWakeUp(t *testing.T) {
 			continue
 		}
 		select {
-		case <-r.woken:
+		case <-w.woken:
 		case <-time.After(time.Minute):
 			t.Fatalf("after %d events no shard is woken", pushed)
 		}
@@ -369,46 +366,22 @@ func TestOutletLosesNoWakeUp(t *testing.T) {
 	}
 }
 
-// signalReader tells of wake-ups.
-type signalReader struct{ woken chan struct{} }
+// signalWaker signals wakeups.
+type signalWaker struct{ woken chan struct{} }
 
-func (r *signalReader) start([]*shard, *lane) {}
-func (r *signalReader) wait()                 {}
-func (r *signalReader) wake(*shard) {
+func (w signalWaker) wakeOwner() {
 	select {
-	case r.woken <- struct{}{}:
+	case w.woken <- struct{}{}:
 	default:
 	}
 }
 
-// The goroutines that share an outlet may all have asked before the first of them
-// pushes.
-func TestSharedOutletHasSlotsForAll(t *testing.T) {
-	const goroutines = 5
-	l := newLane(new(gatedSink), 0)
-	o, ses := l.newOutlet(4<<10, goroutines), newSession("a", "", 0)
-	s := &shard{env: &environment{reader: &stubReader{}}}
-	for seq := int64(1); ; {
-		full := false
-		for range goroutines {
-			full = full || o.full(s)
-		}
-		if full {
-			break
-		}
-		for range goroutines {
-			pushEvent(o, ses, seq, 1) // panics without a slot
-			seq++
-		}
-	}
-}
-
-// What the lane takes from several outlets keeps the order of each, and none has
+// What the publisher takes from several queues keeps the order of each, and none has
 // to wait for another to be empty.
-func TestLaneTakesTurns(t *testing.T) {
+func TestPublisherTakesTurns(t *testing.T) {
 	sink := new(gatedSink)
-	l := newLane(sink, 0)
-	a, b := l.newOutlet(4<<20, 0), l.newOutlet(4<<20, 0)
+	l := newPublisher(sink, 0)
+	a, b := l.newQueue(4<<20, false), l.newQueue(4<<20, false)
 	one, two := newSession("a", "", 0), newSession("b", "", 1<<20)
 	for seq := int64(1); seq <= 3*maxBatchEvents; seq++ {
 		pushEvent(a, one, seq, 1)
@@ -429,7 +402,7 @@ func TestLaneTakesTurns(t *testing.T) {
 		}
 	}
 	if len(sink.got) != 3*maxBatchEvents+1 || at > 2*maxBatchEvents {
-		t.Errorf("of %d events the one of the other outlet came at %d", len(sink.got), at)
+		t.Errorf("of %d events the one of the other queue came at %d", len(sink.got), at)
 	}
 }
 

@@ -1,0 +1,214 @@
+// This file is the way from the queues to the sink.
+
+package engine
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"sluice/internal/failpoint"
+	"sluice/pool"
+	"sluice/sinks"
+)
+
+const (
+	// maxFlight bounds the events that a sink holds and has not acknowledged: at
+	// 100,000 a second so many are 80 ms of a broker's time.
+	maxFlight = 8 << 10
+	// Bounds of one call of Sink.Publish.
+	maxBatchEvents = 1024
+	maxBatchBytes  = 1 << 20
+)
+
+// publisher takes the events of all queues, gives them to the sink, notes what is
+// acknowledged and gives back what they held.
+type publisher struct {
+	sink    sinks.Sink
+	linger  time.Duration // see Options.Linger
+	bell    *pool.Bell
+	buffers pool.Buffers
+	queues  []*queue // one for each goroutine of the reader, or one for all; fixed before run
+
+	// The events that the sink has, and what each holds. One lies at its number, counted from
+	// base, modulo maxFlight.
+	flight    []sinks.Event
+	held      []held
+	published atomic.Uint64 // events given to it so far; written by run
+	acked     atomic.Uint64 // of them; written by acknowledge
+	base      uint64        // written by run, while none is in flight
+	ack       func(int)     // acknowledge
+
+	marks
+
+	// owned by the goroutine of run
+	first   int       // the queue that is asked first: they take turns
+	entries [64]entry // on their way into flight and held
+}
+
+func newPublisher(sink sinks.Sink, linger time.Duration) *publisher {
+	p := &publisher{sink: sink, linger: linger, bell: pool.NewBell(), flight: make([]sinks.Event, maxFlight), held: make([]held, maxFlight)}
+	p.ack = p.acknowledge
+	return p
+}
+
+// close lets run return once all is acknowledged. Nothing is pushed any more.
+func (p *publisher) close() {
+	for _, q := range p.queues {
+		q.close()
+	}
+}
+
+// run gives events to the sink until the publisher is closed and all are acknowledged,
+// the sink fails, or ctx is done.
+func (p *publisher) run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, p.bell.Ring)()
+	ended := func() bool { _, forever := p.empty(); return forever && p.inFlight() == 0 || ctx.Err() != nil }
+	idle := func() bool {
+		now, _ := p.empty()
+		return (now && p.unpassed.Load() == 0 || p.inFlight() == maxFlight) && !ended()
+	}
+	for {
+		p.pass()
+		events := p.take()
+		if len(events) == 0 {
+			if ended() {
+				p.pass()
+				return context.Cause(ctx)
+			}
+			p.bell.Wait(idle)
+			continue
+		}
+		if err := p.publish(ctx, events); err != nil {
+			return err
+		}
+	}
+}
+
+// inFlight returns how many events the sink has not acknowledged.
+func (p *publisher) inFlight() int { return int(p.published.Load() - p.acked.Load()) }
+
+// empty reports whether there is nothing to take now, and whether there never
+// will be.
+func (p *publisher) empty() (now, forever bool) {
+	now, forever = true, true
+	for _, q := range p.queues {
+		n, f := q.ring.Empty()
+		n = n && !q.overflows.Load()
+		now, forever = now && n, forever && f && n
+	}
+	return now, forever
+}
+
+// take moves events from the queues to where the sink finds them. A lone event
+// is not held up; while the sink has others, a few wait shortly for more, since
+// one batch costs it less than two.
+func (p *publisher) take() []sinks.Event {
+	events := p.fill(nil)
+	if len(events) > 0 && len(events) < maxBatchEvents/4 && p.linger > 0 && p.inFlight() > 0 {
+		time.Sleep(p.linger)
+		events = p.fill(events)
+	}
+	return events
+}
+
+// fill appends to events, which are the last in flight but not yet counted as published.
+func (p *publisher) fill(events []sinks.Event) []sinks.Event {
+	n := len(events)
+	if n == 0 && p.inFlight() == 0 {
+		p.base = p.published.Load() // what was used last is in the processor's cache
+	}
+	from := int((p.published.Load() - p.base) % maxFlight)
+	to := min(from+min(maxFlight-p.inFlight(), maxBatchEvents), maxFlight)
+	at := from + n
+	for i := range p.queues {
+		q := p.queues[(p.first+i)%len(p.queues)]
+		if q.overflows.Load() {
+			q.mu.Lock()
+			q.refill()
+			q.mu.Unlock()
+		}
+		at += p.move(q.ring, at, to)
+	}
+	p.first++
+	return p.flight[from:at]
+}
+
+// move takes events of a ring to the places from at to end, and returns how many.
+func (p *publisher) move(ring *pool.Ring[entry], at, end int) int {
+	n := 0
+	for at+n < end {
+		taken := p.entries[:ring.Take(p.entries[:min(end-at-n, len(p.entries))])]
+		for i := range taken {
+			p.flight[at+n], p.held[at+n] = taken[i].Event, taken[i].held
+			n++
+		}
+		if len(taken) < len(p.entries) {
+			break
+		}
+	}
+	return n
+}
+
+// publish gives events to the sink.
+func (p *publisher) publish(ctx context.Context, events []sinks.Event) error {
+	for {
+		from := int((p.published.Load() - p.base) % maxFlight)
+		if p.deposing.Load() > 0 {
+			events = events[:p.discard(events, p.held[from:])]
+		}
+		if len(events) == 0 {
+			return nil
+		}
+		batch := events[:batchLen(p.held[from:from+len(events)])]
+		p.published.Add(uint64(len(batch)))
+		failpoint.Hit("publish")
+		if err := p.sink.Publish(ctx, batch, p.ack); err != nil {
+			return err
+		}
+		events = events[len(batch):]
+	}
+}
+
+// batchLen returns how many of the first events go into one call of Publish.
+func batchLen(events []held) int {
+	n, bytes := 0, 0
+	for n < len(events) && n < maxBatchEvents && (n == 0 || bytes+events[n].size <= maxBatchBytes) {
+		bytes += events[n].size
+		n++
+	}
+	return n
+}
+
+// acknowledge notes that the sink's receiver has the n oldest events in flight,
+// returns their buffers, and gives their queues room.
+func (p *publisher) acknowledge(n int) {
+	if n < 0 || n > p.inFlight() {
+		panic("engine: the sink acknowledges more events than it was given")
+	}
+	failpoint.Hit("acknowledge")
+	for at := p.acked.Load() - p.base; n > 0; {
+		q, bytes, same := p.held[at%maxFlight].queue, 0, 0
+		for ; same < n; same++ {
+			ev, h := &p.flight[at%maxFlight], &p.held[at%maxFlight]
+			if h.queue != q {
+				break
+			}
+			at++
+			if ev.Seq > 0 || ev.Gap {
+				h.origin.acked.Store(ev.Seq)
+			}
+			bytes += h.size
+			p.buffers.Put(h.buf)
+			clearEvent(ev, h)
+		}
+		p.acked.Add(uint64(same))
+		q.ring.Release(int64(bytes))
+		n -= same
+	}
+	p.reach()
+	p.bell.Ring()
+}
+
+// clearEvent keeps no pointers into a buffer that is given back.
+func clearEvent(ev *sinks.Event, h *held) { *ev, *h = sinks.Event{}, held{} }

@@ -1,0 +1,80 @@
+// This file is what a shard sends: Identify, Resume and commands. The heartbeats are in
+// heartbeat.go.
+
+package engine
+
+import (
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"sluice/wire"
+)
+
+// sendIdentify sends the Identify of the shard that holds its bucket's turn.
+func (s *shard) sendIdentify(now time.Time) {
+	o := s.env.opts
+	s.env.turns.Spend(s.id, now)
+	s.counters.identifies.Add(1)
+	s.fruitless++
+	s.startedAt = now
+	s.askedAt, s.warnAt, s.readyBy = now, now.Add(firstWarning), now.Add(o.ReadyTimeout)
+	s.bound(o.MaxMessage)
+	s.send(now, wire.AppendIdentify(nil, &wire.Identify{
+		Token:          o.Token,
+		Intents:        o.Intents,
+		Shard:          s.id,
+		Shards:         s.env.shards,
+		Compress:       o.Compression == wire.CompressionPayload,
+		LargeThreshold: o.LargeThreshold,
+		Presence:       o.Presence,
+	}))
+	s.to(Identifying)
+}
+
+// sendResume sends Resume for the session.
+func (s *shard) sendResume(now time.Time) {
+	s.bound(s.env.opts.MaxMessage)
+	s.send(now, wire.AppendResume(nil, s.env.opts.Token, s.session.id, s.session.seq.Load()))
+	s.askedAt, s.warnAt, s.resumeBy = now, now.Add(firstWarning), now.Add(resumeTimeout)
+	s.to(Resuming)
+}
+
+// sendCommands sends what waits in the command queue, as far as the limits go.
+func (s *shard) sendCommands(now time.Time) {
+	s.commandAt = time.Time{}
+	for {
+		if at := s.limiter.next(now, commandLimit(s.beat.interval)); at.After(now) {
+			s.commandAt = at
+			return
+		}
+		w, again := s.commands.next(now)
+		if w == nil {
+			s.commandAt = again
+			return
+		}
+		s.send(now, w.packet)
+		s.unwritten = append(s.unwritten, w)
+	}
+}
+
+// written notes that the system has taken all that was in out.
+func (s *shard) written() {
+	for _, w := range s.unwritten {
+		w.done()
+	}
+	clear(s.unwritten)
+	s.unwritten = s.unwritten[:0]
+}
+
+// send appends a payload to out and counts it.
+func (s *shard) send(now time.Time, payload []byte) {
+	s.limiter.take(now)
+	s.out = wire.AppendFrame(s.out, ws.OpText, payload, s.mask())
+}
+
+// mask returns a fresh masking key (RFC 6455, 5.3).
+func (s *shard) mask() (key [4]byte) {
+	k := s.rand.Uint32()
+	return [4]byte{byte(k), byte(k >> 8), byte(k >> 16), byte(k >> 24)}
+}

@@ -1,0 +1,218 @@
+// This file is the set of shards, which come and go while an Engine runs.
+
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"sluice/resume"
+	"sluice/sinks"
+)
+
+// shardSet is what exists while Run runs.
+type shardSet struct {
+	env       *environment
+	publisher *publisher
+	reader    reader
+
+	all atomic.Pointer[[]*shard] // by id; replaced with mu held
+
+	mu      sync.Mutex
+	closed  bool           // Run ends
+	deposed map[int]*shard // that the reader may not have released, the last of each id
+	past    Stats          // of shards that are gone
+}
+
+// list returns the shards, in ascending order of their ids. Any goroutine may call it.
+func (f *shardSet) list() []*shard {
+	if f == nil {
+		return nil
+	}
+	return *f.all.Load()
+}
+
+// find returns the shard with the id, or nil. Any goroutine may call it.
+func (f *shardSet) find(id int) *shard {
+	all := f.list()
+	if i, found := search(all, id); found {
+		return all[i]
+	}
+	return nil
+}
+
+func search(all []*shard, id int) (int, bool) {
+	return slices.BinarySearchFunc(all, id, func(s *shard, id int) int { return s.id - id })
+}
+
+// set replaces the shards, and shares out what they have together. The lock is held.
+func (f *shardSet) set(all []*shard) {
+	f.env.arriving.SetConnections(len(all))
+	f.env.commandBytes.Store(commandShare(len(all)))
+	f.all.Store(&all)
+}
+
+// start adds the first shards.
+func (f *shardSet) start(all []*shard) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reader.add(all...)
+	f.set(all)
+}
+
+// add adds a shard. It waits until one of that id that was deposed is released.
+func (f *shardSet) add(ctx context.Context, id int, from resume.Session) error {
+	for {
+		f.mu.Lock()
+		old := f.deposed[id]
+		if old == nil {
+			break
+		}
+		f.mu.Unlock()
+		select {
+		case <-old.released:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		f.mu.Lock()
+		if f.deposed[id] == old {
+			delete(f.deposed, id)
+		}
+		f.mu.Unlock()
+	}
+	defer f.mu.Unlock()
+	all := f.list()
+	i, found := search(all, id)
+	switch {
+	case f.closed:
+		return sinks.ErrStopped
+	case found:
+		return fmt.Errorf("shard %d has been added", id)
+	}
+	s := newShard(id, f.env, from)
+	f.reader.add(s) // before others see it
+	f.set(slices.Insert(slices.Clone(all), i, s))
+	return nil
+}
+
+// remove takes a shard out, unless it is out.
+func (f *shardSet) remove(s *shard) (removed bool) {
+	all := f.list()
+	i, found := search(all, s.id)
+	if !found || all[i] != s {
+		return false
+	}
+	s.counters.addTo(&f.past)
+	f.set(slices.Delete(slices.Clone(all), i, i+1))
+	return true
+}
+
+// depose takes a shard out and drops it.
+func (f *shardSet) depose(id int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.find(id)
+	if s == nil {
+		return
+	}
+	f.publisher.depose(s)
+	f.remove(s)
+	f.deposed[id] = s
+	s.wake(wakeStop)
+}
+
+// close stops the shards. None is added any more.
+func (f *shardSet) close() {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	for _, s := range f.list() {
+		s.wake(wakeStop)
+	}
+}
+
+// Add starts a shard that this Engine does not run, from what resumes it: the zero Session if
+// nothing does. Its id is below the shard count. Add waits until Run has its shards, and until
+// a shard of that id that was deposed has let go of its connection, or ctx is done.
+func (e *Engine) Add(ctx context.Context, shard int, from resume.Session) error {
+	f, err := e.wait(ctx)
+	if err != nil {
+		return err
+	}
+	if shard < 0 || shard >= f.env.shards {
+		return &ShardIDError{ID: shard, Shards: f.env.shards}
+	}
+	return f.add(ctx, shard, from)
+}
+
+// Remove stops a shard, so that it may go on elsewhere: nothing more is read for it, its connection
+// is closed, which keeps its session, and Remove waits until the sink has acknowledged all of its
+// events and Options.Checkpoints has persisted what resumes the shard then, which it returns. A
+// shard whose last snapshot is not persisted is removed with an error. Commands for it are refused from the
+// beginning, as are those that wait.
+//
+// If ctx is done before, the shard stays as it is, stopped: Remove may be called again, or Depose.
+// A shard that this Engine does not run is a *sinks.NotLocalError.
+func (e *Engine) Remove(ctx context.Context, shard int) (resume.Session, error) {
+	f, err := e.wait(ctx)
+	if err != nil {
+		return resume.Session{}, err
+	}
+	s := f.find(shard)
+	if s == nil {
+		return resume.Session{}, &sinks.NotLocalError{Shard: shard}
+	}
+	s.leaving.Store(true)
+	s.wake(wakeStop)
+	for _, done := range []chan struct{}{s.released, s.drained} {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return resume.Session{}, fmt.Errorf("shard %d is not drained: %w", shard, context.Cause(ctx))
+		case <-e.ended:
+			return resume.Session{}, sinks.ErrStopped
+		}
+	}
+	f.mu.Lock()
+	removed := f.remove(s)
+	f.mu.Unlock()
+	if !removed { // it was deposed, or another Remove was first
+		return resume.Session{}, &sinks.NotLocalError{Shard: shard}
+	}
+	if f.env.saver != nil {
+		if err := f.env.saver.last(ctx, s); err != nil {
+			return s.snapshot(), fmt.Errorf("shard %d: its last snapshot is not persisted: %w", shard, err)
+		}
+	}
+	return s.snapshot(), nil
+}
+
+// Depose drops a shard at once, whose session is another's by now: its connection ends without a
+// close frame, what the sink has not been given of its events never is, and Sessions does not
+// have it any more. It does not wait: a call of Sink.Publish that has begun goes on, and what the sink
+// has been given it may still write. Before Run has its shards, and for a shard
+// that this Engine does not run, it does nothing.
+func (e *Engine) Depose(shard int) {
+	if f := e.running.Load(); f != nil {
+		f.depose(shard)
+	}
+}
+
+// wait returns the shards when Run has them.
+func (e *Engine) wait(ctx context.Context) (*shardSet, error) {
+	select {
+	case <-e.started:
+	case <-e.ended:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	select {
+	case <-e.ended:
+		return nil, sinks.ErrStopped
+	default:
+		return e.running.Load(), nil
+	}
+}
