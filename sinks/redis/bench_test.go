@@ -39,7 +39,7 @@ func BenchmarkWrite(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Run("script, no marks", func(b *testing.B) { benchmarkSink(b, srv, client, 0) })
+	b.Run("script, no positions", func(b *testing.B) { benchmarkSink(b, srv, client, 0) })
 	for _, shards := range []int{1, 64, 1000} {
 		b.Run(fmt.Sprintf("script, %d shards", shards), func(b *testing.B) { benchmarkSink(b, srv, client, shards) })
 	}
@@ -47,7 +47,7 @@ func BenchmarkWrite(b *testing.B) {
 	b.Run("pipeline, trimmed by each XADD", func(b *testing.B) { benchmarkPipeline(b, srv, client, 1) })
 }
 
-// benchmarkSink has the events come from so many shards in turn, 0: without marks.
+// benchmarkSink has the events come from so many shards in turn, 0: without positions.
 func benchmarkSink(b *testing.B, srv *redistest.Server, client rueidis.ClientOption, shards int) {
 	bot := ""
 	if shards > 0 {

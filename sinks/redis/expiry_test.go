@@ -18,11 +18,11 @@ import (
 	"sluice/sinks/sinktest/redistest"
 )
 
-// The least that the fence and the marks must live for: a process that is away for an hour, or a
+// The least that the offset and the positions must live for: a process that is away for an hour, or a
 // night, finds them. Redis gives back the memory of a bot that is gone.
 const (
-	fenceLives = 24 * time.Hour
-	marksLive  = 7 * 24 * time.Hour
+	offsetLives   = 24 * time.Hour
+	positionsLive = 7 * 24 * time.Hour
 )
 
 // expires checks that a key has just been given d to live.
@@ -35,16 +35,16 @@ func expires(t *testing.T, srv *redistest.Server, key string, d time.Duration) {
 	}
 }
 
-func fenceOf(srv *redistest.Server) string {
+func offsetOf(srv *redistest.Server) string {
 	return strings.TrimSpace(srv.CLI("KEYS", "sluice:fence:*"))
 }
 
-// Each way in which the fence and the marks are written gives them their time anew.
+// Each way in which the offset and the positions are written gives them their time anew.
 func TestOwnKeysExpire(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	h := start(t, Options{Bot: "bot"}, srv.Addr)
-	const marks = "sluice:seen:bot"
+	const positions = "sluice:seen:bot"
 	old := func(keys ...string) { // as if their end were near
 		for _, key := range keys {
 			srv.CLI("EXPIRE", key, "60")
@@ -53,20 +53,20 @@ func TestOwnKeysExpire(t *testing.T) {
 	check := func(when string) {
 		t.Helper()
 		t.Log(when)
-		expires(t, srv, fenceOf(srv), fenceLives)
-		expires(t, srv, marks, marksLive)
+		expires(t, srv, offsetOf(srv), offsetLives)
+		expires(t, srv, positions, positionsLive)
 	}
 	h.publish(100, "A")
 	h.settled()
 	check("the first batch")
 
-	old(fenceOf(srv), marks)
+	old(offsetOf(srv), positions)
 	h.publish(100, "A")
 	h.settled()
 	check("a batch later")
 
-	srv.CLI("PERSIST", marks)
-	srv.CLI("PERSIST", fenceOf(srv))
+	srv.CLI("PERSIST", positions)
+	srv.CLI("PERSIST", offsetOf(srv))
 	h.publish(100, "A")
 	h.settled()
 	check("after somebody had them live for ever")
@@ -76,8 +76,8 @@ func TestOwnKeysExpire(t *testing.T) {
 	h.settled()
 	check("a batch of which entries are refused")
 
-	srv.CLI("SET", fenceOf(srv), "abc")
-	srv.CLI("SET", marks, "no hash")
+	srv.CLI("SET", offsetOf(srv), "abc")
+	srv.CLI("SET", positions, "no hash")
 	h.publish(100, "A")
 	h.settled()
 	check("repaired")
@@ -98,14 +98,14 @@ func TestRefusedBatchLeavesKeysThatExpire(t *testing.T) {
 	h := start(t, Options{Bot: "bot"}, s.Addr().String())
 	h.publish(1, "A")
 	h.settled()
-	srv.CLI("EXPIRE", fenceOf(srv), "60")
+	srv.CLI("EXPIRE", offsetOf(srv), "60")
 	srv.CLI("EXPIRE", "sluice:seen:bot", "60")
 	s.use(once(unanswered))
 	publishAll(t, h, partlyRefused())
 	h.wait("two entries", func() bool { return strings.TrimSpace(srv.CLI("XLEN", "B")) == "2" })
 	h.sink.Close()
-	expires(t, srv, fenceOf(srv), fenceLives)
-	expires(t, srv, "sluice:seen:bot", marksLive)
+	expires(t, srv, offsetOf(srv), offsetLives)
+	expires(t, srv, "sluice:seen:bot", positionsLive)
 }
 
 // once has the first call of the script attacked, and those after it neither passed on nor answered.
@@ -160,12 +160,12 @@ func TestPartialWriteIsNoted(t *testing.T) {
 	if h.acked != 0 {
 		t.Fatalf("%d events acknowledged without an answer", h.acked)
 	}
-	if got := strings.TrimSpace(srv.CLI("GET", fenceOf(srv))); got != "2" {
-		t.Errorf("the fence is at %s, and 2 entries are written", got)
+	if got := strings.TrimSpace(srv.CLI("GET", offsetOf(srv))); got != "2" {
+		t.Errorf("the offset is at %s, and 2 entries are written", got)
 	}
 	for shard, want := range []string{"partly:1::5", "partly:1::5"} {
 		if got := strings.TrimSpace(srv.CLI("HGET", "sluice:seen:bot", strconv.Itoa(shard))); got != want {
-			t.Errorf("the mark of shard %d is %q, want %q", shard, got, want)
+			t.Errorf("the position of shard %d is %q, want %q", shard, got, want)
 		}
 	}
 	// The next process, after whoever looks after Redis has put that right.
@@ -201,12 +201,12 @@ func TestPartialWriteOfGapIsNoted(t *testing.T) {
 	h.wait("two entries", func() bool { return strings.TrimSpace(srv.CLI("XLEN", "B")) == "2" })
 	h.sink.Close()
 	if got := strings.TrimSpace(srv.CLI("HGET", "sluice:seen:bot", "0")); got != "a:gap" {
-		t.Errorf("the mark is %q, want a:gap", got)
+		t.Errorf("the position is %q, want a:gap", got)
 	}
 }
 
-// A batch of which nothing is written leaves the marks as they were.
-func TestRefusedBatchMarksNothing(t *testing.T) {
+// A batch of which nothing is written leaves the positions as they were.
+func TestRefusedBatchMovesNothing(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	srv.CLI("SET", "WRONG", "no stream")
@@ -223,31 +223,31 @@ func TestRefusedBatchMarksNothing(t *testing.T) {
 	<-answered
 	h.wait("the next try", func() bool { return s.count("EVALSHA") >= 2 })
 	if got := strings.TrimSpace(srv.CLI("HGET", "sluice:seen:bot", "0")); got != "a:1" {
-		t.Errorf("the mark is %q, want a:1", got)
+		t.Errorf("the position is %q, want a:1", got)
 	}
-	if got := strings.TrimSpace(srv.CLI("GET", fenceOf(srv))); got != "1" {
-		t.Errorf("the fence is at %s, want 1", got)
+	if got := strings.TrimSpace(srv.CLI("GET", offsetOf(srv))); got != "1" {
+		t.Errorf("the offset is at %s, want 1", got)
 	}
 	h.sink.Close()
 }
 
-// A fence that was repaired expires, too, if nothing is written after it.
-func TestRepairedFenceExpires(t *testing.T) {
+// An offset that was repaired expires, too, if nothing is written after it.
+func TestRepairedOffsetExpires(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	s := newHostile(t, srv.Addr, 1)
 	h := start(t, Options{Bot: "bot"}, s.Addr().String())
 	h.publish(7, "A")
 	h.settled()
-	fence := fenceOf(srv)
+	offset := offsetOf(srv)
 	for _, value := range []string{"abc", "3"} { // somebody else's, and an older one
-		srv.CLI("SET", fence, value)
+		srv.CLI("SET", offset, value)
 		s.use(once(func(*rand.Rand, []string) ([]byte, bool) { return nil, true }))
 		publishAll(t, h, []sinks.Event{{Type: []byte("A"), Data: []byte(strconv.Itoa(h.sent + 1))}})
-		h.wait("repair", func() bool { return strings.TrimSpace(srv.CLI("GET", fence)) != value })
-		expires(t, srv, fence, fenceLives)
-		if got := strings.TrimSpace(srv.CLI("GET", fence)); got != strconv.Itoa(h.sent-1) {
-			t.Errorf("the fence is at %s, and %d entries are written", got, h.sent-1)
+		h.wait("repair", func() bool { return strings.TrimSpace(srv.CLI("GET", offset)) != value })
+		expires(t, srv, offset, offsetLives)
+		if got := strings.TrimSpace(srv.CLI("GET", offset)); got != strconv.Itoa(h.sent-1) {
+			t.Errorf("the offset is at %s, and %d entries are written", got, h.sent-1)
 		}
 		s.cut()
 		s.use(nil)

@@ -122,7 +122,7 @@ func explain(err error) error {
 var (
 	errForgotten = errors.New("redis: the offset is not where it was")
 	errPart      = errors.New("redis: part of a batch was written before")
-	errSeen      = errors.New("redis: the dedup positions are not where they were")
-	errFence     = errors.New("redis: the offset is not what was written")
-	errMarks     = errors.New("redis: the key of the dedup positions is no hash")
+	errPosition  = errors.New("redis: the dedup positions are not where they were")
+	errOffset    = errors.New("redis: the offset is not what was written")
+	errPositions = errors.New("redis: the key of the dedup positions is no hash")
 )

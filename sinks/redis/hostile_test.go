@@ -202,7 +202,7 @@ func readReply(in *bufio.Reader, dst []byte) ([]byte, error) {
 // words are what strings and errors are made of. None is a type of a key: a server that says, three
 // times, that an event's stream refuses it, and then that its key is a list, is to be believed.
 var words = []string{
-	"", "OK", "PONG", "QUEUED", "abc", "0", "-1", "gap", "part", "seen", "fence", "marks", "entry", "data", "SEND", "0-0", "1-1", "99999999999999-1", "none", "stream",
+	"", "OK", "PONG", "QUEUED", "abc", "0", "-1", "gap", "part", "position", "offset", "positions", "entry", "data", "SEND", "0-0", "1-1", "99999999999999-1", "none", "stream",
 	"ERR upstream failure", "ERR unknown command 'HELLO'", "ERR This instance has cluster support disabled", "ERR Protocol error: invalid bulk length", "NOPROTO sorry",
 	"MOVED 1 127.0.0.1:1", "MOVED", "ASK 1 127.0.0.1:1", "ASK", "REDIRECT", "LOADING", "BUSY script", "OOM command", "READONLY replica", "CLUSTERDOWN", "MISCONF", "NOPERM no",
 	"NOSCRIPT No matching script.", "NOGROUP none", "BUSYGROUP there", "WRONGTYPE Operation", "NOAUTH", "WRONGPASS", "TRYAGAIN", "MASTERDOWN", "EXECABORT", "UNBLOCKED", "UNKILLABLE",
@@ -262,8 +262,8 @@ func anything(r *rand.Rand, depth int) string {
 	case 20: // deep
 		return strings.Repeat("*1\r\n", 1+r.IntN(200)) + ":0\r\n"
 	case 21: // what the script answers, as far as it harms nobody who believes it
-		return []string{"*0\r\n", "*1\r\n:0\r\n", "*1\r\n$-1\r\n", "*2\r\n:0\r\n$4\r\npart\r\n", "*3\r\n:0\r\n$4\r\nseen\r\n*0\r\n", "*3\r\n:0\r\n$4\r\nseen\r\n*3\r\n$1\r\n0\r\n$7\r\ngarbage\r\n$1\r\nx\r\n",
-			"*3\r\n:0\r\n$3\r\ngap\r\n$1\r\n0\r\n", "*3\r\n:0\r\n$5\r\nfence\r\n$3\r\nabc\r\n", "*2\r\n:0\r\n$5\r\nmarks\r\n", "*3\r\n:0\r\n$5\r\nentry\r\n$11\r\nWRONGTYPE x\r\n"}[r.IntN(10)]
+		return []string{"*0\r\n", "*1\r\n:0\r\n", "*1\r\n$-1\r\n", "*2\r\n:0\r\n$4\r\npart\r\n", "*3\r\n:0\r\n$8\r\nposition\r\n*0\r\n", "*3\r\n:0\r\n$8\r\nposition\r\n*3\r\n$1\r\n0\r\n$7\r\ngarbage\r\n$1\r\nx\r\n",
+			"*3\r\n:0\r\n$3\r\ngap\r\n$1\r\n0\r\n", "*3\r\n:0\r\n$6\r\noffset\r\n$3\r\nabc\r\n", "*2\r\n:0\r\n$9\r\npositions\r\n", "*3\r\n:0\r\n$5\r\nentry\r\n$11\r\nWRONGTYPE x\r\n"}[r.IntN(10)]
 	case 22: // entries of streams
 		id := []string{"1-1", "0-0", "x", "99999999999999-1", "18446744073709551615-18446744073709551615"}[r.IntN(5)]
 		stream := []string{"SEND", "0", "foreign", ""}[r.IntN(4)]

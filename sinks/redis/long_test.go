@@ -6,7 +6,7 @@ import "time"
 
 // See short_test.go.
 const (
-	hostileTime = 30 * time.Second
-	seenEvents  = 4000
-	manyEvents  = 200_000
+	hostileTime    = 30 * time.Second
+	positionEvents = 4000
+	manyEvents     = 200_000
 )

@@ -1,4 +1,4 @@
-// This file repairs the sink's own keys: the fence and the marks, which a failover, an emptied
+// This file repairs the sink's own keys: the offset and the positions, which a failover, an emptied
 // server or a foreign hand may have made something else.
 
 package redis
@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// restore sets a fence that Redis has in an older state to what it was.
-func (w *writer) restore(ctx context.Context, f *fence, text string) {
+// restore sets an offset that Redis has in an older state to what it was.
+func (w *writer) restore(ctx context.Context, f *offset, text string) {
 	had, _ := strconv.ParseInt(text, 10, 64)
 	switch {
 	case !w.mends(f):
@@ -21,21 +21,21 @@ func (w *writer) restore(ctx context.Context, f *fence, text string) {
 	case w.forgotten.allow():
 		w.s.o.Log.Warn("Redis has no offset of this sink: it was emptied or restarted without its data, or has had no event for a day")
 	}
-	w.setFence(ctx, f)
+	w.setOffset(ctx, f)
 }
 
-// mendFence sets a fence that nobody of ours has written: no number, a number above all that
+// mendOffset sets an offset that nobody of ours has written: no number, a number above all that
 // was ever sent, or not even a string. What is pending is not counted as written by it.
-func (w *writer) mendFence(ctx context.Context, f *fence, value string) {
+func (w *writer) mendOffset(ctx context.Context, f *offset, value string) {
 	if w.mends(f) && w.repairs.allow() {
 		w.s.o.Log.Error("Redis: the offset was changed by somebody else; it is repaired, and nothing counts as written by it",
 			"key", f.key, "value", clip(value), "want", f.written)
 	}
-	w.setFence(ctx, f)
+	w.setOffset(ctx, f)
 }
 
-// setFence sets a fence to what was acknowledged. If that fails, the next round finds so.
-func (w *writer) setFence(ctx context.Context, f *fence) {
+// setOffset sets an offset to what was acknowledged. If that fails, the next round finds so.
+func (w *writer) setOffset(ctx context.Context, f *offset) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	err := w.client.Do(ctx, w.client.B().Set().Key(f.key).Value(strconv.FormatInt(f.written, 10)).ExSeconds(86400).Build()).Error()
@@ -44,20 +44,20 @@ func (w *writer) setFence(ctx context.Context, f *fence) {
 	}
 }
 
-// mendMarks removes a key that is no hash, as TYPE must confirm. The fence still keeps this
+// mendPositions removes a key that is no hash, as TYPE must confirm. The offset still keeps this
 // process from repeating events; those of the process before are not known any more.
-func (w *writer) mendMarks(ctx context.Context, f *fence) {
+func (w *writer) mendPositions(ctx context.Context, f *offset) {
 	if !w.mends(f) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	typ, err := w.client.Do(ctx, w.client.B().Type().Key(f.marksKey).Build()).ToString()
+	typ, err := w.client.Do(ctx, w.client.B().Type().Key(f.positionsKey).Build()).ToString()
 	if err == nil && slices.Contains(types, typ) && typ != "hash" {
 		if w.repairs.allow() {
-			w.s.o.Log.Error("Redis: the key of the dedup positions is no hash; it is removed, and made anew", "key", f.marksKey, "type", typ)
+			w.s.o.Log.Error("Redis: the key of the dedup positions is no hash; it is removed, and made anew", "key", f.positionsKey, "type", typ)
 		}
-		err = w.client.Do(ctx, w.client.B().Del().Key(f.marksKey).Build()).Error()
+		err = w.client.Do(ctx, w.client.B().Del().Key(f.positionsKey).Build()).Error()
 	}
 	if err != nil {
 		w.mendErr = err
@@ -67,8 +67,8 @@ func (w *writer) mendMarks(ctx context.Context, f *fence) {
 // types are what TYPE may say of a key that is no stream.
 var types = []string{"string", "list", "set", "zset", "hash"}
 
-// mends notes that a fence, or its marks, is repaired, and returns false if it was in this round.
-func (w *writer) mends(f *fence) bool {
+// mends notes that an offset, or its positions, is repaired, and returns false if it was in this round.
+func (w *writer) mends(f *offset) bool {
 	first := f.mended != w.round
 	f.mended = w.round
 	return first

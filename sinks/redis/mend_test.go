@@ -15,9 +15,9 @@ import (
 	"sluice/sinks/sinktest/redistest"
 )
 
-// foreignKey publishes 1,000 events, has f change the fence's key or that of the marks, publishes
+// foreignKey publishes 1,000 events, has f change the offset's key or that of the positions, publishes
 // 1,000 more, and checks that all are there, once, and that no event was set aside.
-func foreignKey(t *testing.T, f func(srv *redistest.Server, fence, marks string)) *harness {
+func foreignKey(t *testing.T, f func(srv *redistest.Server, offset, positions string)) *harness {
 	t.Helper()
 	srv := redistest.Start(t)
 	client, err := NewClientOption([]string{srv.Addr}, nil)
@@ -54,14 +54,14 @@ func hugeValue(t *testing.T, srv *redistest.Server, command func(rueidis.Builder
 	}
 }
 
-// A fence that nobody of ours has written is logged and repaired: no event counts as written by
+// An offset that nobody of ours has written is logged and repaired: no event counts as written by
 // it, and none is given up.
-func TestForeignFence(t *testing.T) {
+func TestForeignOffset(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{"abc", "", "1001", "5000000", "9223372036854775807", "1e300", "inf", "nan", "-1", "1000.5"} {
 		t.Run(value, func(t *testing.T) {
 			t.Parallel()
-			h := foreignKey(t, func(srv *redistest.Server, fence, _ string) { srv.CLI("SET", fence, value) })
+			h := foreignKey(t, func(srv *redistest.Server, offset, _ string) { srv.CLI("SET", offset, value) })
 			if n := strings.Count(h.log.String(), "was changed by somebody else"); n != 1 {
 				t.Errorf("logged %d times", n)
 			}
@@ -69,28 +69,28 @@ func TestForeignFence(t *testing.T) {
 	}
 	t.Run("huge", func(t *testing.T) {
 		t.Parallel()
-		foreignKey(t, func(srv *redistest.Server, fence, _ string) {
+		foreignKey(t, func(srv *redistest.Server, offset, _ string) {
 			hugeValue(t, srv, func(c rueidis.Builder, value string) rueidis.Completed {
-				return c.Set().Key(fence).Value(value).Build()
+				return c.Set().Key(offset).Value(value).Build()
 			})
 		})
 	})
 	t.Run("hash", func(t *testing.T) {
 		t.Parallel()
-		foreignKey(t, func(srv *redistest.Server, fence, _ string) {
-			srv.CLI("DEL", fence)
-			srv.CLI("HSET", fence, "a", "b")
+		foreignKey(t, func(srv *redistest.Server, offset, _ string) {
+			srv.CLI("DEL", offset)
+			srv.CLI("HSET", offset, "a", "b")
 		})
 	})
 }
 
-// Marks that nobody of ours has written are logged and replaced.
-func TestForeignMarks(t *testing.T) {
+// Positions that nobody of ours has written are logged and replaced.
+func TestForeignPositions(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{"garbage", "", ":", "s:0", "s:9000000000000000000", "s:5:::::", "a:b:c:d", "%zz:%3a"} {
 		t.Run(value, func(t *testing.T) {
 			t.Parallel()
-			h := foreignKey(t, func(srv *redistest.Server, _, marks string) { srv.CLI("HSET", marks, "0", value) })
+			h := foreignKey(t, func(srv *redistest.Server, _, positions string) { srv.CLI("HSET", positions, "0", value) })
 			if value != "" && !strings.Contains(h.log.String(), "no dedup position") {
 				t.Error("not logged")
 			}
@@ -98,15 +98,17 @@ func TestForeignMarks(t *testing.T) {
 	}
 	t.Run("another field", func(t *testing.T) {
 		t.Parallel()
-		foreignKey(t, func(srv *redistest.Server, _, marks string) { srv.CLI("HSET", marks, "0", "x", "shard one", "s:1") })
+		foreignKey(t, func(srv *redistest.Server, _, positions string) {
+			srv.CLI("HSET", positions, "0", "x", "shard one", "s:1")
+		})
 	})
 	for _, field := range []string{"x", "1"} {
 		t.Run("huge "+field, func(t *testing.T) {
 			t.Parallel()
-			h := foreignKey(t, func(srv *redistest.Server, _, marks string) {
-				srv.CLI("HSET", marks, "0", "garbage")
+			h := foreignKey(t, func(srv *redistest.Server, _, positions string) {
+				srv.CLI("HSET", positions, "0", "garbage")
 				hugeValue(t, srv, func(c rueidis.Builder, value string) rueidis.Completed {
-					return c.Hset().Key(marks).FieldValue().FieldValue(field, value).Build()
+					return c.Hset().Key(positions).FieldValue().FieldValue(field, value).Build()
 				})
 			})
 			if log := h.log.String(); !strings.Contains(log, "no dedup position") || strings.Contains(log, "unavailable; buffering events") {
@@ -116,25 +118,25 @@ func TestForeignMarks(t *testing.T) {
 	}
 	t.Run("gone", func(t *testing.T) {
 		t.Parallel()
-		foreignKey(t, func(srv *redistest.Server, _, marks string) { srv.CLI("DEL", marks) })
+		foreignKey(t, func(srv *redistest.Server, _, positions string) { srv.CLI("DEL", positions) })
 	})
 	t.Run("string", func(t *testing.T) {
 		t.Parallel()
-		h := foreignKey(t, func(srv *redistest.Server, _, marks string) { srv.CLI("SET", marks, "text") })
+		h := foreignKey(t, func(srv *redistest.Server, _, positions string) { srv.CLI("SET", positions, "text") })
 		if !strings.Contains(h.log.String(), "is no hash") {
 			t.Error("not logged")
 		}
 	})
 }
 
-// Session ids with the characters that separate the parts of a mark.
+// Session ids with the characters that separate the parts of a position.
 func TestForeignSession(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	sessions := []string{":", ",", "%", "", "a:b", "a,b", "%3A", "a:gap:b"}
 	for i := range 2 {
 		h := start(t, Options{Bot: "bot"}, srv.Addr)
-		for _, session := range sessions[4*i:] { // so many the marks know: the second sink finds them written
+		for _, session := range sessions[4*i:] { // so many the positions know: the second sink finds them written
 			for seq := range 20 {
 				h.sent++
 				ev := sinks.Event{Session: session, Seq: int64(seq + 1), Type: []byte("A"), Data: fmt.Append(nil, h.sent)}

@@ -71,7 +71,7 @@ func TestLeftCommandsAreBounded(t *testing.T) {
 // A stream is trimmed with its first entry, and then with each thousandth or after a second.
 func TestWhenStreamsAreTrimmed(t *testing.T) {
 	s := &Sink{o: Options{Body: func(dst []byte, ev *sinks.Event) ([]byte, error) { return dst, nil }},
-		streams: make(map[string]*stream), fences: make(map[string]*fence)}
+		streams: make(map[string]*stream), offsets: make(map[string]*offset)}
 	now := time.Now()
 	add := func(n int, after time.Duration) (trims int) {
 		now = now.Add(after)
@@ -200,14 +200,14 @@ func TestReplyBounds(t *testing.T) {
 	}
 }
 
-// The seq of a mark is one that the script can count with.
-func TestMarkSeqBound(t *testing.T) {
+// The seq of a position is one that the script can count with.
+func TestPositionSeqBound(t *testing.T) {
 	for seq, want := range map[int64]bool{0: false, 1: true, 9007199254740992: true, 9007199254740993: false} {
-		if got, ok := markSeq(&sinks.Event{Seq: seq}); ok != want || got != seq {
+		if got, ok := positionSeq(&sinks.Event{Seq: seq}); ok != want || got != seq {
 			t.Errorf("%d: %d, %v", seq, got, ok)
 		}
 	}
-	if seq, ok := markSeq(&sinks.Event{Gap: true}); !ok || seq != 1<<63-1 {
+	if seq, ok := positionSeq(&sinks.Event{Gap: true}); !ok || seq != 1<<63-1 {
 		t.Errorf("a gap: %d, %v", seq, ok)
 	}
 }
@@ -227,7 +227,7 @@ func TestBounds(t *testing.T) {
 		{"how many rounds follow without a pause", quickTries, 3},
 		{"how many batches are sent together", slots, 8},
 		{"how many streams are remembered", maxStreams, 4096},
-		{"bytes of a dedup position", maxMark, 65536},
+		{"bytes of a dedup position", maxPosition, 65536},
 		{"sessions that a dedup position remembers", keptBefore, 3},
 		{"commands that are claimed at once", prefetch, 256},
 		{"how long a forwarded command is kept", forwardedFor, time.Hour},

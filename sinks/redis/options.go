@@ -7,16 +7,16 @@
 // Each event is an entry of a stream, named as Options.Stream says, with the value
 // in the field "data". A batch is one call of a script (script.go), which counts
 // the entries that it has written, in a key of its own beside the streams: the
-// fence. A batch that comes again because its answer was cut off finds there how
+// offset. A batch that comes again because its answer was cut off finds there how
 // much of it has been written, and one that overtakes a failed batch finds that
 // it must not be. So entries are neither repeated nor out of order, whatever
 // happens to the connection and however many batches are on their way.
 //
-// The same step notes the last event of each shard, its mark (seen.go). The process that
+// The same step notes the last event of each shard, its position (position.go). The process that
 // follows one which was killed finds there which of the events that Discord sends
 // it again are written, and leaves them out.
 //
-// In a Cluster the streams lie on different servers. There is a fence for each
+// In a Cluster the streams lie on different servers. There is an offset for each
 // hash tag, a batch becomes a call for each, and the order holds within each
 // stream.
 package redis

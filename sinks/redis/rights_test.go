@@ -89,8 +89,8 @@ func TestRightsOfSink(t *testing.T) {
 	h.settled()
 	srv.CLI("SET", "sluice:seen:bot 2", "no hash")
 	srv.CLI("SCRIPT", "FLUSH")
-	for fence := range strings.Lines(srv.CLI("KEYS", "sluice:fence:*")) {
-		srv.CLI("SET", strings.TrimSpace(fence), "abc")
+	for offset := range strings.Lines(srv.CLI("KEYS", "sluice:fence:*")) {
+		srv.CLI("SET", strings.TrimSpace(offset), "abc")
 	}
 	h.publish(100, "GUILD_CREATE")
 	h.settled()

@@ -9,32 +9,32 @@ import (
 
 // appendScript is the Lua of a call with the keys
 //
-//	fence, marks, the stream of each entry…, the streams to trim…
+//	offset, positions, the stream of each entry…, the streams to trim…
 //
 // and the arguments
 //
 //	start, next, trims, minid, maxlen, bound,
-//	shards, their ids…, their marks before…, their marks after…, order,
+//	shards, their ids…, their positions before…, their positions after…, order,
 //	the value and the fields of each entry…
 //
-// start and next are what the fence holds before and after the batch: the number
-// of entries written so far; bound is the highest that it can be now. marks is a hash of the last
-// events that are written, by shard (seen.go); order says which shard and seq an entry has. The
-// answer is where the fence stands as far as this batch goes, start to next, and, if there is
+// start and next are what the offset holds before and after the batch: the number
+// of entries written so far; bound is the highest that it can be now. positions is a hash of the last
+// events that are written, by shard (position.go); order says which shard and seq an entry has. The
+// answer is where the offset stands as far as this batch goes, start to next, and, if there is
 // something to say about that, what:
 //
-//	gap                the batch before this one has not been written
-//	part               a part was written before
-//	seen, the marks    of these shards, in their order, which are not what they should be
-//	fence, its value   the fence is not what anybody has written
-//	marks              that key is no hash
-//	entry, the error   of Redis, which refuses the entry that is next
-//	untrimmed, the error of a trim; the entries are written
+//	gap                      the batch before this one has not been written
+//	part                     a part was written before
+//	position, the positions  of these shards, in their order, which are not what they should be
+//	offset, its value        the offset is not what anybody has written
+//	positions                that key is no hash
+//	entry, the error         of Redis, which refuses the entry that is next
+//	untrimmed, the error     of a trim; the entries are written
 //
 // The streams are trimmed first: that needs no memory and may free some. The entries come last:
 // each step before them is undone if one after it fails, which no user who may do the step is
 // refused. No answer is as long as what somebody else may have put into the keys: a value that is
-// longer than a mark can be is replaced.
+// longer than a position can be is replaced.
 const appendScript = `
 local K, A, call, pcall = KEYS, ARGV, redis.call, redis.pcall
 local start, trims, bound = tonumber(A[1]), tonumber(A[3]), tonumber(A[6])
@@ -44,10 +44,10 @@ if type(text) == 'table' then
   if not string.find(text.err, 'WRONGTYPE', 1, true) then return text end
   text = 'not a string'
 end
-local fence = tonumber(text or '0')
-if not fence or not (fence >= 0 and fence <= bound) or fence %% 1 ~= 0 then return {start, 'fence', string.sub(text, 1, 100)} end
-local i = fence - start
-if i < 0 then return {start, 'gap', string.format('%%.0f', fence)} end
+local offset = tonumber(text or '0')
+if not offset or not (offset >= 0 and offset <= bound) or offset %% 1 ~= 0 then return {start, 'offset', string.sub(text, 1, 100)} end
+local i = offset - start
+if i < 0 then return {start, 'gap', string.format('%%.0f', offset)} end
 if i >= n then return {start + n} end
 if i > 0 then return {start + i, 'part'} end
 local shards = tonumber(A[7])
@@ -56,7 +56,7 @@ local set = {}
 if shards > 0 then
   local has = pcall('HMGET', K[2], unpack(A, 8, before))
   if has.err then
-    if string.find(has.err, 'WRONGTYPE', 1, true) then return {start, 'marks'} end
+    if string.find(has.err, 'WRONGTYPE', 1, true) then return {start, 'positions'} end
     return has
   end
   local same = true
@@ -71,7 +71,7 @@ if shards > 0 then
     end
     set[2 * s - 1], set[2 * s] = A[7 + s], A[after + s]
   end
-  if not same then return {start, 'seen', has} end
+  if not same then return {start, 'position', has} end
 end
 local untrimmed
 for t = n + 3, #K do
@@ -82,12 +82,12 @@ for t = n + 3, #K do
 end
 local err = pcall('SET', K[1], A[2], 'EX', 86400).err
 if err then return redis.error_reply(err) end
-local marked = false
+local listed = false
 if shards > 0 then
   err = pcall('HSET', K[2], unpack(set))
   err = type(err) == 'table' and err.err
   if not err then
-    marked = true
+    listed = true
     err = pcall('EXPIRE', K[2], 604800)
     err = type(err) == 'table' and err.err
   end
@@ -103,7 +103,7 @@ if not err then
   return {start + n}
 end
 call('SET', K[1], string.format('%%.0f', start + i), 'EX', 86400)
-if marked then
+if listed then
   for s = 1, shards do set[2 * s] = A[before + s] end
   call('HSET', K[2], unpack(set))
   for e = 0, i - 1 do
@@ -131,5 +131,5 @@ func newScript(fields []Field) string {
 		}
 		add.WriteString(")")
 	}
-	return fmt.Sprintf(appendScript, add.String(), maxMark)
+	return fmt.Sprintf(appendScript, add.String(), maxPosition)
 }

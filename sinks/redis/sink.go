@@ -34,7 +34,7 @@ const (
 type Sink struct {
 	o       Options
 	script  string
-	id      string // in the names of the fences
+	id      string // in the names of the offsets
 	free    chan *batch
 	filled  chan *batch
 	ctx     context.Context // ends with Close
@@ -46,7 +46,7 @@ type Sink struct {
 
 	// owned by Publish
 	streams map[string]*stream
-	fences  map[string]*fence // by hash tag; one, "", outside of a cluster
+	offsets map[string]*offset // by hash tag; one, "", outside of a cluster
 	key     []byte
 
 	begin   sync.Once
@@ -61,23 +61,23 @@ type Sink struct {
 // stream is a stream that the sink has written to.
 type stream struct {
 	name    string
-	fence   *fence
+	offset  *offset
 	added   int // entries since it was trimmed
 	trimmed time.Time
 }
 
-// fence counts the entries that are written behind one key.
-type fence struct {
-	key      string
-	marksKey string // of the hash of marks
+// offset counts the entries that are written behind one key.
+type offset struct {
+	key          string
+	positionsKey string // of the hash of positions
 
 	// owned by the writer
-	written int64
-	ahead   int64 // in the commands that are on their way
-	sent    int64 // where it has ever been sent to; it is nowhere beyond
-	mended  int   // round in which it, or the marks, was last repaired
-	unsure  int   // round in which it was last unknown whether all of a command is written
-	marks   map[int]*shardMarks
+	written   int64
+	ahead     int64 // in the commands that are on their way
+	sent      int64 // where it has ever been sent to; it is nowhere beyond
+	mended    int   // round in which it, or the positions, was last repaired
+	unsure    int   // round in which it was last unknown whether all of a command is written
+	positions map[int]*shardPositions
 }
 
 // batch is the events of one call of Publish.
@@ -91,11 +91,11 @@ type batch struct {
 	shared bool // a connection that has failed may still read text
 }
 
-// group is the part of a batch behind one fence. Its slices are parallel but for
+// group is the part of a batch behind one offset. Its slices are parallel but for
 // args, of which each entry has as many as there are fields, and one.
 type group struct {
 	batch   *batch
-	fence   *fence
+	offset  *offset
 	keys    []string // the streams
 	args    []string
 	entries []int32 // indexes in the batch's events
@@ -116,7 +116,7 @@ func New(o Options) (*Sink, error) {
 	s := &Sink{
 		o: o, script: newScript(o.Fields), id: hex.EncodeToString(id[:]), ctx: ctx, stop: stop,
 		free: make(chan *batch, slots), filled: make(chan *batch, slots),
-		begun: make(chan struct{}), streams: make(map[string]*stream), fences: make(map[string]*fence),
+		begun: make(chan struct{}), streams: make(map[string]*stream), offsets: make(map[string]*offset),
 	}
 	for range slots {
 		s.free <- new(batch)
@@ -194,7 +194,7 @@ func (s *Sink) add(b *batch, i int32) {
 	b.text = text
 	body := rueidis.BinaryString(b.text[start:])
 	st := s.streamOf(ev)
-	g := b.group(st.fence)
+	g := b.group(st.offset)
 	g.keys = append(g.keys, st.name)
 	g.entries = append(g.entries, i)
 	g.args = append(g.args, body)
@@ -236,10 +236,10 @@ func (s *Sink) streamOf(ev *sinks.Event) *stream {
 		if s.cluster {
 			tag = hashTag(st.name)
 		}
-		if s.fences[tag] == nil {
-			s.fences[tag] = &fence{key: ownKey("fence", s.id, tag), marksKey: ownKey("seen", s.o.Bot, tag), marks: make(map[int]*shardMarks)}
+		if s.offsets[tag] == nil {
+			s.offsets[tag] = &offset{key: ownKey("fence", s.id, tag), positionsKey: ownKey("seen", s.o.Bot, tag), positions: make(map[int]*shardPositions)}
 		}
-		st.fence = s.fences[tag]
+		st.offset = s.offsets[tag]
 		s.streams[st.name] = st
 	}
 	return st
@@ -306,10 +306,10 @@ func (s *Sink) Close() error {
 	return nil
 }
 
-// group returns the batch's group behind a fence.
-func (b *batch) group(f *fence) *group {
+// group returns the batch's group behind an offset.
+func (b *batch) group(f *offset) *group {
 	for i := range b.groups[:b.used] {
-		if b.groups[i].fence == f {
+		if b.groups[i].offset == f {
 			return &b.groups[i]
 		}
 	}
@@ -318,7 +318,7 @@ func (b *batch) group(f *fence) *group {
 	}
 	b.used++
 	g := &b.groups[b.used-1]
-	g.batch, g.fence = b, f
+	g.batch, g.offset = b, f
 	return g
 }
 

@@ -363,8 +363,8 @@ func TestLostByServer(t *testing.T) {
 	h := start(t, Options{}, srv.Addr)
 	h.publish(1000, "A")
 	h.settled()
-	fence := strings.TrimSpace(srv.CLI("KEYS", "sluice:fence:*"))
-	srv.CLI("SET", fence, "400") // as a replica that lagged behind has it
+	offset := strings.TrimSpace(srv.CLI("KEYS", "sluice:fence:*"))
+	srv.CLI("SET", offset, "400") // as a replica that lagged behind has it
 	h.publish(1000, "A")
 	h.settled()
 	if st := h.sink.Stats(); st.Undone != 600 || !strings.Contains(h.log.String(), "has lost entries") {

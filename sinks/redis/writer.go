@@ -44,7 +44,7 @@ type writer struct {
 	pending  []*batch // sent or to be sent, oldest first
 	commands []rueidis.Completed
 	sent     []sentGroup // of commands
-	marked   []marked    // the lists of shards of all commands
+	listed   []listed    // the lists of shards of all commands
 	order    []byte      // of all commands: what the script is told of their entries
 	arena    []byte      // holds other arguments
 	args     []string    // of one command
@@ -66,8 +66,8 @@ type writer struct {
 type sentGroup struct {
 	g        *group
 	n        int   // entries
-	start    int64 // of the fence
-	from, to int   // its list of shards in marked
+	start    int64 // of the offset
+	from, to int   // its list of shards in listed
 }
 
 // replicaTimeout is how long the replicas have for a batch before it is sent again.
@@ -199,8 +199,8 @@ func (w *writer) send(ctx context.Context) {
 	answers := w.client.DoMulti(ctx, w.commands...)
 	failpoint.Hit("written")
 	for _, sent := range w.sent {
-		sent.g.fence.ahead = 0
-		sent.g.fence.sent = max(sent.g.fence.sent, sent.start+int64(sent.n))
+		sent.g.offset.ahead = 0
+		sent.g.offset.sent = max(sent.g.offset.sent, sent.start+int64(sent.n))
 	}
 	if waits {
 		n, err := answers[len(answers)-1].AsInt64()
@@ -212,7 +212,7 @@ func (w *writer) send(ctx context.Context) {
 			note(failureOfAnswer(err), fmt.Errorf("WAIT: %w", err))
 		}
 		if err != nil {
-			answers = nil // all comes again, and the fence knows what is written
+			answers = nil // all comes again, and the offset knows what is written
 		}
 	}
 	for i, answer := range answers {
@@ -239,11 +239,11 @@ func (w *writer) send(ctx context.Context) {
 	w.recover(ctx, worst, first)
 }
 
-// build makes a command of each group, with the fence's value as it will be
+// build makes a command of each group, with the offset's value as it will be
 // when those before it are written. While entries are sent alone it is one command
 // with one entry.
 func (w *writer) build() {
-	w.commands, w.sent, w.marked, w.order, w.arena = w.commands[:0], w.sent[:0], w.marked[:0], w.order[:0], w.arena[:0]
+	w.commands, w.sent, w.listed, w.order, w.arena = w.commands[:0], w.sent[:0], w.listed[:0], w.order[:0], w.arena[:0]
 	w.round++
 	minid, maxlen := "", ""
 	if r := w.s.o.Retention; r > 0 {
@@ -264,18 +264,18 @@ func (w *writer) build() {
 				n = 1
 			}
 			all := n
-			from, order := len(w.marked), len(w.order)
+			from, order := len(w.listed), len(w.order)
 			if w.s.o.Bot != "" {
 				n, from = w.list(g, n)
 				if all = min(all, len(g.keys)); n == 0 {
 					continue
 				}
 			}
-			start := g.fence.written + g.fence.ahead
-			bound := max(start, g.fence.sent)
-			g.fence.ahead += int64(n)
+			start := g.offset.written + g.offset.ahead
+			bound := max(start, g.offset.sent)
+			g.offset.ahead += int64(n)
 			c := w.client.B().Arbitrary("EVALSHA", w.sha, strconv.Itoa(2+n+len(g.trims))).
-				Keys(g.fence.key, g.fence.marksKey).Keys(g.keys[:n]...).Keys(g.trims...).
+				Keys(g.offset.key, g.offset.positionsKey).Keys(g.keys[:n]...).Keys(g.trims...).
 				Args(strconv.FormatInt(start, 10), strconv.FormatInt(start+int64(n), 10), strconv.Itoa(len(g.trims)), minid, maxlen, strconv.FormatInt(bound, 10)).
 				Args(w.arguments(from)...).Args(rueidis.BinaryString(w.order[order:])).
 				Args(g.args[:n*width]...)
@@ -284,7 +284,7 @@ func (w *writer) build() {
 				command = command.Pin()
 			}
 			w.commands = append(w.commands, command)
-			w.sent = append(w.sent, sentGroup{g, n, start, from, len(w.marked)})
+			w.sent = append(w.sent, sentGroup{g, n, start, from, len(w.listed)})
 			if w.alone > 0 || n < all {
 				return // what follows waits for the answer
 			}
@@ -304,9 +304,9 @@ func failureOfAnswer(err error) failure {
 
 // answer goes through the answer to one command.
 func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResult, note func(failure, error)) {
-	g, f := sent.g, sent.g.fence
+	g, f := sent.g, sent.g.offset
 	if f.unsure == w.round {
-		return // one before this has no answer to go by: both are sent again, and the fence has them
+		return // one before this has no answer to go by: both are sent again, and the offset has them
 	}
 	parts, err := r.ToArray()
 	if err != nil {
@@ -333,17 +333,17 @@ func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResu
 		}
 	case "part":
 		note(behind, errPart)
-	case "seen":
+	case "position":
 		has, _ := detail.ToArray()
-		w.learn(f, w.marked[sent.from:sent.to], has)
-		note(behind, errSeen)
-	case "fence":
+		w.adopt(f, w.listed[sent.from:sent.to], has)
+		note(behind, errPosition)
+	case "offset":
 		value, _ := detail.ToString()
-		note(broken, errFence)
-		w.mendFence(ctx, f, value)
-	case "marks":
-		note(broken, errMarks)
-		w.mendMarks(ctx, f)
+		note(broken, errOffset)
+		w.mendOffset(ctx, f, value)
+	case "positions":
+		note(broken, errPositions)
+		w.mendPositions(ctx, f)
 	case "entry":
 		text, _ := detail.ToString()
 		if ownOfEntry(text) {
@@ -393,11 +393,11 @@ func parseAnswer(sent sentGroup, parts []rueidis.RedisMessage) (n int, why strin
 	switch why {
 	case "part":
 		return n, why, nil, detail == nil && n > 0
-	case "marks":
+	case "positions":
 		return n, why, nil, detail == nil && n == 0
-	case "gap", "fence":
+	case "gap", "offset":
 		return n, why, detail, detail != nil && n == 0 && detail.IsString()
-	case "seen":
+	case "position":
 		if detail == nil || n > 0 || !detail.IsArray() {
 			return n, why, nil, false
 		}
@@ -409,11 +409,11 @@ func parseAnswer(sent sentGroup, parts []rueidis.RedisMessage) (n int, why strin
 	return 0, "", nil, false
 }
 
-// isFirst reports whether g is the oldest group of its fence that is not written.
+// isFirst reports whether g is the oldest group of its offset that is not written.
 func (w *writer) isFirst(g *group) bool {
 	for _, b := range w.pending {
 		for i := range b.groups[:b.used] {
-			if o := &b.groups[i]; o.fence == g.fence && len(o.keys) > 0 {
+			if o := &b.groups[i]; o.offset == g.offset && len(o.keys) > 0 {
 				return o == g
 			}
 		}
@@ -428,7 +428,7 @@ func (w *writer) written(g *group, n int) {
 	}
 	w.progress()
 	w.s.published.Add(int64(n))
-	g.fence.written += int64(n)
+	g.offset.written += int64(n)
 	w.drop(g, n)
 	w.alone = max(w.alone-n, 0)
 	w.tries = 0

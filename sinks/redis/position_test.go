@@ -19,10 +19,10 @@ import (
 
 // A dedup position comes back as it was written; one that cannot be read is no reason to drop an
 // event.
-func TestMark(t *testing.T) {
-	for _, m := range []mark{{}, {"a", 1, "", 0, ""}, {"a", maxSeq, "b", 0, ""}, {"a", endOfSession, "", 0, ""}, {"a", endOfSession, "b", 0, ""},
+func TestPosition(t *testing.T) {
+	for _, m := range []position{{}, {"a", 1, "", 0, ""}, {"a", maxSeq, "b", 0, ""}, {"a", endOfSession, "", 0, ""}, {"a", endOfSession, "b", 0, ""},
 		{"a:b,c%3A", 7, "", 0, ""}, {"", 7, "", 1, ""}, {"a", 7, "b,c", 1_764_000_000_000_000_000, ""}, {raw: "garbage"}, {raw: "a:0"}, {raw: "a:1:"}, {raw: "a:b:1"}, {raw: "a:9000000000000000000"}} {
-		if got := parseMark(string(m.append(nil))); got != m {
+		if got := parsePosition(string(m.append(nil))); got != m {
 			t.Errorf("%+v comes back as %+v", m, got)
 		}
 	}
@@ -58,14 +58,14 @@ func TestMark(t *testing.T) {
 		{"a:5:a:2s", sinks.Event{Session: "a", Seq: 6}, false},
 		{"a:5:a:2s", sinks.Event{Session: "a", Seq: 9, Gap: true}, true},
 	} {
-		if got := parseMark(tt.text).covers(&tt.ev); got != tt.want {
+		if got := parsePosition(tt.text).covers(&tt.ev); got != tt.want {
 			t.Errorf("%q covers %+v: %v, want %v", tt.text, tt.ev, got, tt.want)
 		}
 	}
 }
 
-func TestMarkNext(t *testing.T) {
-	m := mark{}
+func TestPositionNext(t *testing.T) {
+	m := position{}
 	for _, step := range []struct {
 		session string
 		seq     int64
@@ -110,11 +110,11 @@ func (l *life) next() int {
 // A sink is closed in the middle, again and again, and what it has sent may still be on its
 // way when the next one begins, at what was acknowledged: every event is written once, and in
 // order. Some entries are refused, so that batches end in their middle.
-func TestSeen(t *testing.T) {
+func TestPositions(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	srv.CLI("SET", "refused", "no stream")
-	const shards, each = 40, seenEvents
+	const shards, each = 40, positionEvents
 	r := rand.New(rand.NewPCG(1, 2))
 	lives := make([]life, shards)
 	for id := range lives {
@@ -231,13 +231,13 @@ func TestSeen(t *testing.T) {
 	}
 }
 
-// Whatever is stored as a mark reads back as it was written, and what is no mark covers nothing.
-func FuzzMark(f *testing.F) {
+// Whatever is stored as a position reads back as it was written, and what is no position covers nothing.
+func FuzzPosition(f *testing.F) {
 	for _, text := range []string{"", "a:5", "a:gap:b,c", "a:5::2s", "a%3Ab:1:x:1", "garbage", "a:9000000000000000000", ":::"} {
 		f.Add(text, "a", int64(5), int64(100))
 	}
 	f.Fuzz(func(t *testing.T, text, session string, seq, began int64) {
-		m := parseMark(text)
+		m := parsePosition(text)
 		if got := string(m.append(nil)); got != text {
 			t.Fatalf("%q comes back as %q", text, got)
 		}
@@ -245,12 +245,12 @@ func FuzzMark(f *testing.F) {
 		if m.raw != "" && m.covers(ev) {
 			t.Errorf("%q covers %+v", text, ev)
 		}
-		seq, ok := markSeq(ev)
+		seq, ok := positionSeq(ev)
 		if !ok || m.covers(ev) {
 			return
 		}
 		next := m.next(ev, seq)
-		if got := parseMark(string(next.append(nil))); got != next {
+		if got := parsePosition(string(next.append(nil))); got != next {
 			t.Errorf("%+v comes back as %+v", next, got)
 		}
 		if !next.covers(ev) {

@@ -15,14 +15,14 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// mark is the last event of a shard that is written behind a fence. The zero value is that
+// position is the last event of a shard that is written behind an offset. The zero value is that
 // of a shard of which nothing is known.
-type mark struct {
+type position struct {
 	session string
 	seq     int64  // endOfSession: nothing of the session follows
 	before  string // the last sessions whose end was told of before this one, with commas; all of them is written
 	began   int64  // Event.Began of the session, or of the last one before it that has one
-	raw     string // what is stored, if it is no mark: it covers nothing, and is replaced
+	raw     string // what is stored, if it is no position: it covers nothing, and is replaced
 }
 
 // keptBefore is how many: a process that was killed may have had as many gaps on their way.
@@ -31,23 +31,23 @@ const keptBefore = 3
 const (
 	// endOfSession is the seq of a gap, which comes after all of its session.
 	endOfSession = math.MaxInt64
-	// maxSeq bounds the seq of a mark, which the script has as a float64.
+	// maxSeq bounds the seq of a position, which the script has as a float64.
 	maxSeq = 1 << 53
-	// maxMark bounds what is read as a mark. Discord's session ids have 32 bytes.
-	maxMark = 64 << 10
+	// maxPosition bounds what is read as a position. Discord's session ids have 32 bytes.
+	maxPosition = 64 << 10
 )
 
-// markSeq returns the seq of the mark that an event leaves; ok: it leaves one.
-func markSeq(ev *sinks.Event) (seq int64, ok bool) {
+// positionSeq returns the seq of the position that an event leaves; ok: it leaves one.
+func positionSeq(ev *sinks.Event) (seq int64, ok bool) {
 	if ev.Gap {
 		return endOfSession, true
 	}
 	return ev.Seq, ev.Seq > 0 && ev.Seq <= maxSeq
 }
 
-// next returns the mark after an event with that seq.
-func (m mark) next(ev *sinks.Event, seq int64) mark {
-	n := mark{session: ev.Session, seq: seq, before: m.before, began: cmp.Or(ev.Began, m.began)}
+// next returns the position after an event with that seq.
+func (m position) next(ev *sinks.Event, seq int64) position {
+	n := position{session: ev.Session, seq: seq, before: m.before, began: cmp.Or(ev.Began, m.began)}
 	if m.seq == endOfSession && !m.same(ev) {
 		n.before = escape(m.session)
 		if m.before != "" {
@@ -60,16 +60,16 @@ func (m mark) next(ev *sinks.Event, seq int64) mark {
 	return n
 }
 
-// same reports whether an event is of the mark's session. A server may give the same id to
+// same reports whether an event is of the position's session. A server may give the same id to
 // two, which began at different times then.
-func (m mark) same(ev *sinks.Event) bool {
+func (m position) same(ev *sinks.Event) bool {
 	return ev.Session == m.session && (ev.Began == 0 || ev.Began == m.began)
 }
 
-// covers reports whether the event is written, by what the mark says. Nothing is of a session
+// covers reports whether the event is written, by what the position says. Nothing is of a session
 // that began after all that is written, whatever its id.
-func (m mark) covers(ev *sinks.Event) bool {
-	seq, ok := markSeq(ev)
+func (m position) covers(ev *sinks.Event) bool {
+	seq, ok := positionSeq(ev)
 	switch {
 	case !ok || ev.Began > m.began:
 		return false
@@ -93,7 +93,7 @@ func contains(list, session string) bool {
 	return false
 }
 
-// Session ids are escaped in marks, of which they must not end a part; Discord's are of
+// Session ids are escaped in positions, of which they must not end a part; Discord's are of
 // hexadecimal digits.
 var (
 	escaper   = strings.NewReplacer("%", "%25", ":", "%3A", ",", "%2C")
@@ -107,10 +107,10 @@ func escape(session string) string {
 	return session
 }
 
-// append appends the mark as it is stored: the session, a colon, the seq or "gap", and, if
+// append appends the position as it is stored: the session, a colon, the seq or "gap", and, if
 // there are some, a colon and the sessions before, a colon and when the session began.
-func (m mark) append(dst []byte) []byte {
-	if m == (mark{raw: m.raw}) {
+func (m position) append(dst []byte) []byte {
+	if m == (position{raw: m.raw}) {
 		return append(dst, m.raw...)
 	}
 	dst = append(append(dst, escape(m.session)...), ':')
@@ -128,93 +128,93 @@ func (m mark) append(dst []byte) []byte {
 	return dst
 }
 
-// parseMark returns what is stored. What no mark would be stored as is raw.
-func parseMark(text string) (m mark) {
+// parsePosition returns what is stored. What no position would be stored as is raw.
+func parsePosition(text string) (m position) {
 	session, rest, _ := strings.Cut(text, ":")
 	seq, rest, _ := strings.Cut(rest, ":")
 	before, began, _ := strings.Cut(rest, ":")
-	m = mark{session: unescaper.Replace(session), before: before, seq: endOfSession}
+	m = position{session: unescaper.Replace(session), before: before, seq: endOfSession}
 	if seq != "gap" {
 		m.seq, _ = strconv.ParseInt(seq, 10, 64)
 	}
 	m.began, _ = strconv.ParseInt(cmp.Or(began, "0"), 36, 64)
 	if m.seq < 1 || m.seq > maxSeq && m.seq != endOfSession || m.began < 0 || string(m.append(nil)) != text {
-		return mark{raw: text}
+		return position{raw: text}
 	}
 	return m
 }
 
-// shardMarks are those of a shard behind a fence. They belong to the writer.
-type shardMarks struct {
-	stored mark // as Redis has it, as far as is known
-	ahead  mark // as it is when the commands of this round are done
-	round  int  // of ahead
+// shardPositions are those of a shard behind an offset. They belong to the writer.
+type shardPositions struct {
+	stored position // as Redis has it, as far as is known
+	ahead  position // as it is when the commands of this round are done
+	round  int      // of ahead
 	// The command, and where in its list of shards.
 	command, index int
 }
 
-// marked is a shard in a command's list.
-type marked struct {
+// listed is a shard in a command's list.
+type listed struct {
 	shard         int
-	marks         *shardMarks
-	before, after mark
+	positions     *shardPositions
+	before, after position
 }
 
-// orderSize is the size of what the script is told of each entry, should it fail in the
+// orderSize is the size of what the script gets of each entry, should it fail in the
 // middle: the place of its shard in the list from 1 on, 0 for an event without seq, in 2
 // bytes, and the seq as a float64, -1 for a gap.
 const orderSize = 10
 
 // list makes the list of shards of a command for entries of a group, at most n, and returns
 // how many of them the command may have: a shard has one session in each. Those that are
-// written already it takes out of the group. from is where the list begins in w.marked.
+// written already it takes out of the group. from is where the list begins in w.listed.
 func (w *writer) list(g *group, n int) (count, from int) {
-	from, order := len(w.marked), len(w.order)
+	from, order := len(w.listed), len(w.order)
 	for {
-		count, fresh := w.mark(g, min(n, len(g.keys)), from)
+		count, fresh := w.addShards(g, min(n, len(g.keys)), from)
 		if fresh {
-			for i := range w.marked[from:] {
-				m := &w.marked[from+i]
-				m.marks.ahead = m.after
+			for i := range w.listed[from:] {
+				m := &w.listed[from+i]
+				m.positions.ahead = m.after
 			}
 			return count, from
 		}
-		for _, m := range w.marked[from:] {
-			m.marks.command = -1
+		for _, m := range w.listed[from:] {
+			m.positions.command = -1
 		}
-		w.marked, w.order = w.marked[:from], w.order[:order]
+		w.listed, w.order = w.listed[:from], w.order[:order]
 		w.leaveOut(g)
 	}
 }
 
-// mark adds the shards of the first n entries to the list that begins at from. It returns how
+// addShards adds the shards of the first n entries to the list that begins at from. It returns how
 // many of them have one session for each shard, and false when it comes to one that
 // is written already.
-func (w *writer) mark(g *group, n, from int) (count int, fresh bool) {
+func (w *writer) addShards(g *group, n, from int) (count int, fresh bool) {
 	command := len(w.commands)
-	last, s := -1, (*shardMarks)(nil)
+	last, s := -1, (*shardPositions)(nil)
 	for i := range n {
 		ev := &g.batch.events[g.entries[i]]
-		seq, ok := markSeq(ev)
+		seq, ok := positionSeq(ev)
 		if !ok {
 			w.order = append(w.order, make([]byte, orderSize)...)
 			continue
 		}
 		if ev.Shard != last {
-			last, s = ev.Shard, g.fence.marks[ev.Shard]
+			last, s = ev.Shard, g.offset.positions[ev.Shard]
 			if s == nil {
-				s = new(shardMarks)
-				g.fence.marks[ev.Shard] = s
+				s = new(shardPositions)
+				g.offset.positions[ev.Shard] = s
 			}
 			if s.round != w.round {
 				s.round, s.ahead, s.command = w.round, s.stored, -1
 			}
 			if s.command != command {
-				s.command, s.index = command, len(w.marked)-from
-				w.marked = append(w.marked, marked{ev.Shard, s, s.ahead, s.ahead.next(ev, seq)})
+				s.command, s.index = command, len(w.listed)-from
+				w.listed = append(w.listed, listed{ev.Shard, s, s.ahead, s.ahead.next(ev, seq)})
 			}
 		}
-		at := &w.marked[from+s.index]
+		at := &w.listed[from+s.index]
 		if at.before.covers(ev) {
 			return 0, false
 		}
@@ -232,9 +232,9 @@ func (w *writer) mark(g *group, n, from int) (count int, fresh bool) {
 }
 
 // arguments returns what the script takes about the shards of the list from from on: their
-// number, their ids, the marks before, and those after.
+// number, their ids, the positions before, and those after.
 func (w *writer) arguments(from int) []string {
-	list := w.marked[from:]
+	list := w.listed[from:]
 	args := w.args[:0]
 	text := func(start int) string { return rueidis.BinaryString(w.arena[start:]) }
 	number := func(n int) {
@@ -266,45 +266,45 @@ func (w *writer) done(sent sentGroup, n int) {
 		return
 	}
 	if n == sent.n {
-		for _, m := range w.marked[sent.from:sent.to] {
-			m.marks.stored = m.after
+		for _, m := range w.listed[sent.from:sent.to] {
+			m.positions.stored = m.after
 		}
 		return
 	}
 	for i := range n {
 		ev := &sent.g.batch.events[sent.g.entries[i]]
-		if seq, ok := markSeq(ev); ok {
-			s := sent.g.fence.marks[ev.Shard]
+		if seq, ok := positionSeq(ev); ok {
+			s := sent.g.offset.positions[ev.Shard]
 			s.stored = s.stored.next(ev, seq)
 		}
 	}
 }
 
-// learn takes the marks that Redis has of a command's shards. What is no mark is logged; the next
+// adopt takes the positions that Redis has of a command's shards. What is no position is logged; the next
 // event of its shard replaces it.
-func (w *writer) learn(f *fence, shards []marked, has []rueidis.RedisMessage) {
+func (w *writer) adopt(f *offset, shards []listed, has []rueidis.RedisMessage) {
 	bad, example := 0, ""
 	for i, s := range shards {
 		value, err := has[i].ToString() // null: there is none
 		if err != nil {
 			value = ""
 		}
-		m := parseMark(value)
+		m := parsePosition(value)
 		if m.raw != "" {
 			bad, example = bad+1, strconv.Itoa(s.shard)+": "+value
 		}
-		s.marks.stored = m
+		s.positions.stored = m
 	}
 	if bad > 0 && w.repairs.allow() {
 		w.s.o.Log.Error("Redis: what is no dedup position is in the hash of them; it is not trusted, and replaced with the next event",
-			"key", f.marksKey, "fields", bad, "example", fmt.Sprintf("%.80q", example))
+			"key", f.positionsKey, "fields", bad, "example", fmt.Sprintf("%.80q", example))
 	}
 }
 
 // leaveOut takes the entries out of a group that are written already.
 func (w *writer) leaveOut(g *group) {
 	n := w.filter(g, func(ev *sinks.Event, _ string) bool {
-		s := g.fence.marks[ev.Shard]
+		s := g.offset.positions[ev.Shard]
 		if s == nil {
 			return true
 		}
