@@ -130,7 +130,7 @@ func newShard(id int, env *environment, stored resume.Session) *shard {
 		s.session.persisted.Store(true)
 		s.session.seen = true // by the process before, perhaps
 	default:
-		s.log.Warn("stored session discarded", "reason", "it belongs to another shard count",
+		s.log.Warn("persisted session discarded", "reason", "it belongs to another shard count",
 			"stored_shards", stored.Shards, "shards", env.shards)
 		s.lose(sinks.Gap{Session: stored.ID, Seq: stored.Seq, At: time.Now().UnixMilli(), Reason: "the shard count was changed"}, nil)
 	}

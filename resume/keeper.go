@@ -64,11 +64,11 @@ func (k *Keeper) Load(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil // nothing will be started
 		case time.Since(began) > LoadTimeout:
-			k.Log.Error("the stored sessions cannot be loaded: all shards identify", "error", err)
+			k.Log.Error("the persisted sessions cannot be loaded: all shards identify", "error", err)
 			return nil
 		case !logged:
 			logged = true
-			k.Log.Warn("the stored sessions cannot be loaded; waiting for the store", "error", err, "at_most", LoadTimeout)
+			k.Log.Warn("the persisted sessions cannot be loaded; waiting for the store", "error", err, "at_most", LoadTimeout)
 		}
 		select {
 		case <-time.After(time.Second / 2):
@@ -84,11 +84,11 @@ func (k *Keeper) load(ctx context.Context) error {
 	}
 	k.saved = state
 	if n := len(state.Unreadable); n > 0 {
-		k.Log.Warn("some of the stored sessions cannot be read; the others count", "records", n, "error", state.Unreadable[0])
+		k.Log.Warn("some of the persisted sessions cannot be read; the others count", "records", n, "error", state.Unreadable[0])
 	}
 	k.starts = state.Starts
 	if until := state.Starts.Until; time.Until(until) > MaxStartsWindow {
-		k.Log.Warn("the stored count of session starts ends later than in a day; it is discarded", "count", state.Starts.Count, "until", until.Format(time.RFC3339))
+		k.Log.Warn("the persisted count of session starts ends later than in a day; it is discarded", "count", state.Starts.Count, "until", until.Format(time.RFC3339))
 		k.starts = Starts{}
 	}
 	k.sessions = make(map[int]Session)
@@ -103,7 +103,7 @@ func (k *Keeper) load(ctx context.Context) error {
 			continue
 		case "":
 		default:
-			c.AddGap(sinks.Gap{Session: c.ID, Seq: c.Seq, At: time.Now().UnixMilli(), Reason: "the stored session was discarded: " + reason})
+			c.AddGap(sinks.Gap{Session: c.ID, Seq: c.Seq, At: time.Now().UnixMilli(), Reason: "the persisted session was discarded: " + reason})
 			c.Session = Session{Gaps: c.Gaps}
 		}
 		k.sessions[shard] = c.Session
@@ -111,7 +111,7 @@ func (k *Keeper) load(ctx context.Context) error {
 	for _, reason := range slices.Sorted(maps.Keys(why)) {
 		shards := why[reason]
 		slices.Sort(shards)
-		k.Log.Warn("stored sessions discarded: these shards identify", "reason", reason, "shards", len(shards), "first", shards[0])
+		k.Log.Warn("persisted sessions discarded: these shards identify", "reason", reason, "shards", len(shards), "first", shards[0])
 	}
 	return nil
 }
@@ -187,7 +187,7 @@ func (k *Keeper) save(ctx context.Context, snapshots iter.Seq2[int, Session], st
 	failpoint.Hit("store")
 	err := k.Store.Save(ctx, changes)
 	if errors.Is(err, ErrLost) && !all {
-		k.Log.Warn("stored sessions are missing in the store; all are persisted again", "error", err)
+		k.Log.Warn("persisted sessions are missing in the store; all are persisted again", "error", err)
 		return k.save(ctx, snapshots, starts, true)
 	}
 	if err != nil {

@@ -157,7 +157,7 @@ func TestKeeper(t *testing.T) {
 			t.Errorf("logged %d times in 150 s, want 3", n)
 		}
 		if s := sessions(load(t, newKeeper())); s[0].Seq != 9 {
-			t.Errorf("stored %v while it fails", s)
+			t.Errorf("persisted %v while it fails", s)
 		}
 		store.fail(nil)
 		wait(time.Second)
@@ -166,7 +166,7 @@ func TestKeeper(t *testing.T) {
 		}
 		stop()
 		if s := sessions(load(t, newKeeper())); !maps.Equal(s, now) {
-			t.Errorf("stored %v, want %v", s, now)
+			t.Errorf("persisted %v, want %v", s, now)
 		}
 		delete(now, 0)
 		now[1] = resume.Session{}
@@ -197,7 +197,7 @@ func TestKeeper(t *testing.T) {
 			s := sessions(load(t, k))
 			gap := s[0].Gaps[0]
 			gap.At = 0
-			want := sinks.Gap{Session: "a", Seq: 10, Reason: "the stored session was discarded: " + tt.why}
+			want := sinks.Gap{Session: "a", Seq: 10, Reason: "the persisted session was discarded: " + tt.why}
 			if tt.why == "another token or server" {
 				want = sinks.Gap{}
 			}
@@ -228,7 +228,7 @@ func TestKeeperAges(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		time.Sleep(40 * time.Minute)
-		want[0] = resume.Session{Gaps: [2]sinks.Gap{gap, {Session: "quiet", Seq: 1, At: time.Now().UnixMilli(), Reason: "the stored session was discarded: too old"}}}
+		want[0] = resume.Session{Gaps: [2]sinks.Gap{gap, {Session: "quiet", Seq: 1, At: time.Now().UnixMilli(), Reason: "the persisted session was discarded: too old"}}}
 		if got := sessions(load(t, newKeeper())); !maps.Equal(got, want) {
 			t.Errorf("when it is too old: %+v", got)
 		}
@@ -294,7 +294,7 @@ func TestKeeperRefuses(t *testing.T) {
 		long := resume.Session{ID: strings.Repeat("x", 5_000), Seq: 1, Shards: 2}
 		saves := store.saves.Load()
 		if got := save(long); !maps.Equal(got, map[int]resume.Session{1: other}) {
-			t.Errorf("stored %+v", got)
+			t.Errorf("persisted %+v", got)
 		}
 		if n := strings.Count(log.String(), "cannot be persisted"); n != 1 || len(log.String()) > 1_000 {
 			t.Errorf("logged %d times in %d bytes: %q", n, log.Len(), log.String()[:min(log.Len(), 1_000)])
@@ -303,7 +303,7 @@ func TestKeeperRefuses(t *testing.T) {
 			t.Errorf("%d saves of one removal", store.saves.Load()-saves)
 		}
 		if got := save(first); !maps.Equal(got, map[int]resume.Session{0: first, 1: other}) {
-			t.Errorf("stored %+v", got)
+			t.Errorf("persisted %+v", got)
 		}
 	})
 }

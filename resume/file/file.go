@@ -145,7 +145,7 @@ func openFile(d disk, log *slog.Logger) (*Store, error) {
 	f := &Store{disk: d, log: log}
 	text, err := d.read(fileName)
 	if errors.Is(err, errTooLarge) {
-		log.Warn("the file of the stored sessions is none of ours; it is discarded", "error", err, "kept_as", badName)
+		log.Warn("the file of the persisted sessions is none of ours; it is discarded", "error", err, "kept_as", badName)
 		err = d.rename(fileName, badName)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -157,12 +157,12 @@ func openFile(d disk, log *slog.Logger) (*Store, error) {
 		f.state, left = parseFile([]byte(rest))
 	}
 	if !left.none() {
-		why := "the file of the stored sessions is none of ours; it is discarded"
+		why := "the file of the persisted sessions is none of ours; it is discarded"
 		switch {
 		case known && (left.inside || len(left.errs) > 0):
-			why = "some of the stored sessions cannot be read; the others count"
+			why = "some of the persisted sessions cannot be read; the others count"
 		case known:
-			why = "the end of the stored sessions cannot be read, as after a power cut; those before it count"
+			why = "the last of the persisted sessions cannot be read, as after a power cut; those before it count"
 		}
 		attrs := []any{"bytes", left.bytes, "records", len(left.errs), "sessions", len(f.state.Checkpoints), "kept_as", badName}
 		if len(left.errs) > 0 {
@@ -176,7 +176,7 @@ func openFile(d disk, log *slog.Logger) (*Store, error) {
 	}
 	err = f.rewrite()
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EIO) {
-		log.Warn("the sessions can be read, but not stored: after a crash, events since then are redelivered or lost", "error", err)
+		log.Warn("the sessions can be read, but not persisted: after a crash, events since then are redelivered or lost", "error", err)
 		err = nil
 	}
 	if err != nil {
@@ -240,7 +240,7 @@ func (f *Store) Save(_ context.Context, changes resume.State) error {
 	}
 	f.state.Apply(changes)
 	if f.file != nil && !f.disk.has(fileName, f.file, f.size) {
-		f.log.Warn("the file of the stored sessions is gone or another: it is written again")
+		f.log.Warn("the file of the persisted sessions is gone or another: it is written again")
 		f.abandon()
 	}
 	if err := f.relock(); err != nil {

@@ -162,7 +162,7 @@ func TestOpenOnFullDisk(t *testing.T) {
 		if f, err = openFile(d, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
 			t.Fatal(err)
 		}
-		if got := storetest.Loaded(t, f).Checkpoints[1]; got.ID != "a" || !strings.Contains(log.String(), "not stored") {
+		if got := storetest.Loaded(t, f).Checkpoints[1]; got.ID != "a" || !strings.Contains(log.String(), "not persisted") {
 			t.Errorf("loaded %+v, logged %q", got, &log)
 		}
 		next := resume.State{Checkpoints: map[int]resume.Checkpoint{2: storetest.Checkpoint("b", 2)}}
@@ -174,7 +174,7 @@ func TestOpenOnFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		if f, err = openFile(d, storetest.Quiet); err != nil || len(storetest.Loaded(t, f).Checkpoints) != 2 {
-			t.Errorf("stored %+v, %v", f, err)
+			t.Errorf("persisted %+v, %v", f, err)
 		}
 	}
 	d := newDisk()

@@ -139,7 +139,7 @@ func explainOpen(a *address, external bool, err error) error {
 	case !errors.As(err, &broker):
 	case errors.Is(err, amqp091.ErrCredentials) || broker.Server && broker.Code == amqp091.AccessRefused:
 		if external {
-			return mistake(NoCertificateUser, "it knows no user for the client certificate")
+			return mistake(NoCertificateUser, "it has no user for the client certificate")
 		}
 		return mistake(Login, "it refuses the user %q or the password", a.uri.Username)
 	case broker.Server && broker.Code == amqp091.NotAllowed && !strings.Contains(broker.Reason, "limit"):

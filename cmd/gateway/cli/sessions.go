@@ -26,14 +26,14 @@ func sessions(ctx context.Context, cfg *config.Config, forget, yes bool, stdin i
 	setting := "shard_store.directory"
 	switch cfg.ShardStore.Type {
 	case config.StoreMemory:
-		fmt.Fprintf(stderr, "error: shard_store.type: nothing is stored with %q; set it to %q or %q\n", config.StoreMemory, config.StoreFile, config.StoreRedis)
+		fmt.Fprintf(stderr, "error: shard_store.type: nothing is persisted with %q; set it to %q or %q\n", config.StoreMemory, config.StoreFile, config.StoreRedis)
 		return exitUsage
 	case config.StoreRedis:
 		setting = "redis.urls"
 	}
 	state, err := readStore(ctx, cfg)
 	for _, u := range state.Unreadable[:min(len(state.Unreadable), 10)] {
-		fmt.Fprintf(stderr, "warning: %s: a stored session cannot be read: %v\n", setting, u)
+		fmt.Fprintf(stderr, "warning: %s: a persisted session cannot be read: %v\n", setting, u)
 	}
 	if err == nil && !forget {
 		listSessions(stdout, state, sessionsOf(cfg), oldSessionsOf(cfg))
@@ -68,7 +68,7 @@ func readStore(ctx context.Context, cfg *config.Config) (resume.State, error) {
 
 func listSessions(w io.Writer, state resume.State, bot, oldBot uint64) {
 	if len(state.Checkpoints) == 0 {
-		fmt.Fprintln(w, "no sessions are stored")
+		fmt.Fprintln(w, "no sessions are persisted")
 		return
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -88,7 +88,7 @@ func listSessions(w io.Writer, state resume.State, bot, oldBot uint64) {
 		case c.Bot != bot && c.Bot != oldBot:
 			note = "of another token or server"
 		case c.Gaps[0].Session != "":
-			note = "the end of " + maskSession(c.Gaps[0].Session) + " is to be reported"
+			note = "the loss of " + maskSession(c.Gaps[0].Session) + " is to be reported"
 		}
 		fmt.Fprintf(table, "%d\t%s\t%s\t%d\t%s\t%s\n", shard, of, maskSession(c.ID), c.Seq, age, note)
 	}
@@ -102,7 +102,7 @@ func maskSession(id string) string { return id[:min(4, len(id))] + "…" }
 // forgetSessions removes all sessions from the store, if somebody says so.
 func forgetSessions(ctx context.Context, cfg *config.Config, n int, yes bool, stdin io.Reader, stdout io.Writer) error {
 	if n == 0 {
-		fmt.Fprintln(stdout, "no sessions are stored")
+		fmt.Fprintln(stdout, "no sessions are persisted")
 		return nil
 	}
 	if !yes {

@@ -35,7 +35,7 @@ func testSessions(t *testing.T, environ ...string) {
 		code = sessions(t.Context(), cfg, forget, yes, strings.NewReader(answer), &text, &text)
 		return code, text.String()
 	}
-	if code, out := run(false, false, ""); code != exitOK || out != "no sessions are stored\n" {
+	if code, out := run(false, false, ""); code != exitOK || out != "no sessions are persisted\n" {
 		t.Errorf("an empty directory: %d, %q", code, out)
 	}
 	store, err := openStore(cfg, slog.New(slog.DiscardHandler))
@@ -76,7 +76,7 @@ func testSessions(t *testing.T, environ ...string) {
 	if code, out := run(true, false, "y\n"); code != exitOK || !strings.Contains(out, "2 sessions forgotten") {
 		t.Errorf("after a yes: %d, %q", code, out)
 	}
-	if out := list(); out != "no sessions are stored" {
+	if out := list(); out != "no sessions are persisted" {
 		t.Errorf("listed %q", out)
 	}
 	cfg.ShardStore.Type = config.StoreMemory
@@ -134,7 +134,7 @@ func TestSessionsOfServer(t *testing.T) {
 		}
 		k = keeperAt(tc.now)
 		if got := k.Session(0).ID == "a"; got != tc.resumed {
-			t.Errorf("stored at %q and started at %q: resumed %v", tc.stored, tc.now, got)
+			t.Errorf("persisted at %q and started at %q: resumed %v", tc.stored, tc.now, got)
 		}
 		if err := k.Store.Close(); err != nil {
 			t.Fatal(err)
