@@ -294,7 +294,7 @@ func (f *Store) relock() error {
 	return nil
 }
 
-// rewrite writes all of the state to a new file, which takes the place of the old one
+// rewrite writes all of the state to a new file, which replaces the old one
 // when it is on the disk.
 func (f *Store) rewrite() error {
 	buf := append(f.buf[:0], magic...)

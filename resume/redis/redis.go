@@ -27,7 +27,7 @@ import (
 // all of one hash tag, so that they lie in one slot of a Cluster. They expire a week after
 // they were last written, when no session of theirs can be resumed any more.
 //
-// Beside them it reads what the gateway that this one takes the place of has left, the keys
+// Beside them it reads what the gateway that this one replaces has left, the keys
 // <prefix><n>session and <prefix><n>seq.
 type Store struct {
 	// Connect returns a client, which the store closes. It is called again after a

@@ -34,7 +34,7 @@ func (b *brokers) connect(ctx context.Context, setUp func(*address, *amqp091.Con
 		conn, t, err := b.open(ctx, a, setUp)
 		if errors.Is(err, amqp091.ErrCredentials) {
 			// RabbitMQ answers a wrong password by hanging up, and a broker that goes
-			// away at this moment hangs up, too: ask once more to tell them apart.
+			// away at this moment hangs up, too: ask once more to distinguish them.
 			conn, t, err = b.open(ctx, a, setUp)
 		}
 		if err == nil {
@@ -66,7 +66,7 @@ func (b *brokers) open(ctx context.Context, a *address, setUp func(*address, *am
 		return nil, nil, explainOpen(a, b.o.External, err)
 	}
 	t := newTap(raw, a.heartbeat*3/2)
-	// amqp091-go knows nothing of contexts: its calls end when the connection does.
+	// amqp091-go takes no contexts: its calls end when the connection does.
 	stop := context.AfterFunc(ctx, func() { t.Close() })
 	defer stop()
 	conn, err := amqp091.Open(t, b.config(a))

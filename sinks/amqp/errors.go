@@ -24,7 +24,7 @@ const (
 	NoTLS                                // the broker does not speak TLS at this port
 	NoExternal                           // it lets nobody log in as EXTERNAL,
 	NoPlain                              // or as PLAIN
-	NoCertificateUser                    // it knows no user for the client's certificate
+	NoCertificateUser                    // it has no user for the client's certificate
 	Login                                // the user or the password is wrong
 	NoVhost                              // the virtual host is not there, or not for this user
 	OtherArguments                       // the exchange or queue exists with others

@@ -26,7 +26,7 @@ type guard struct {
 	mu       sync.Mutex // of what follows
 	channels map[uint16]*asked
 	capacity int              // deliveries that may be unacknowledged on a channel
-	largest  uint64           // bytes of a body that is handed on
+	largest  uint64           // bytes of a body that is passed on
 	large    map[uint64]int64 // bodies that were left out, by delivery tag
 	fault    error            // the first
 }
@@ -192,7 +192,7 @@ func (g *guard) method(channel uint16, b []byte) (keep bool, err error) {
 }
 
 // header appends to dst, as a frame, what of a content header is of use: the size, and the
-// properties that tell where a reply goes, and how a command is forwarded. A bot's others
+// properties that say where a reply goes, and how a command is forwarded. A bot's others
 // may be of any shape. The body of what is too large is left out.
 func (g *guard) header(dst []byte, channel uint16, b []byte) ([]byte, error) {
 	if len(b) < 14 {

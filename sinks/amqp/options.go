@@ -62,7 +62,7 @@ type Options struct {
 	Window int
 	// DeadLetter takes an event that can't be delivered, with the reason: the broker
 	// has closed the channel for it three times, or it can't be encoded. The event
-	// is lent for the call, which one goroutine makes at a time; then it is
+	// is borrowed for the call, which one goroutine makes at a time; then it is
 	// acknowledged. nil drops it. Either way it is counted and logged.
 	DeadLetter func(ev *sinks.Event, reason error)
 	// Prefetch is how many commands of a queue are taken before they are done; 64 by

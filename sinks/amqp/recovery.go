@@ -1,4 +1,4 @@
-// This file tells the end of an outage from a broker that fails again and again.
+// This file distinguishes the end of an outage from a broker that fails again and again.
 
 package amqp
 

@@ -40,7 +40,7 @@ type botReply struct {
 // replier publishes replies over a connection of its own, which is there from the first
 // reply on: RabbitMQ closes a connection with INTERNAL_ERROR for a reply_to that looks like
 // one of its direct replies and is none, and it reads nothing more from a connection that
-// publishes while it is short of memory. One at a time, so that a reply which is refused
+// publishes while it is blocked. One at a time, so that a reply which is refused
 // is the only one lost.
 type replier struct {
 	*Sink

@@ -80,7 +80,7 @@ func (s *Sink) run() {
 	s.window.Abandon()
 }
 
-// failed tells of a failure and waits before the next try.
+// failed logs a failure and waits before the next try.
 func (r *runner) failed(err error) {
 	if r.ctx.Err() != nil {
 		return

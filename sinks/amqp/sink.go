@@ -56,7 +56,7 @@ type Stats struct {
 	Reconnects   int64 // connections after the first
 
 	Connected      bool
-	Blocked        bool          // the broker takes nothing now: it is short of memory or disk
+	Blocked        bool          // the broker takes nothing now: by an alarm for memory or disk
 	BlockedFor     time.Duration // in all, this time included
 	Unacknowledged int           // events that the sink holds
 	Oldest         time.Duration // since Publish was given the oldest of them
@@ -121,7 +121,7 @@ func (s *Sink) start() {
 }
 
 // Publish takes the events of batch. It waits while Options.Window events are not
-// acknowledged, and so for as long as the broker is away. It fails only when ctx
+// acknowledged, and so for as long as the broker is unavailable. It fails only when ctx
 // ends or the sink is closed. What it has taken by then stays borrowed until
 // Close, and may still be acknowledged.
 func (s *Sink) Publish(ctx context.Context, batch []sinks.Event, acked func(n int)) error {

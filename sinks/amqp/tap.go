@@ -68,7 +68,7 @@ func newTap(conn net.Conn, silence time.Duration) *tap {
 // SetReadDeadline does nothing. amqp091-go wants to put off the deadline at each frame
 // that it reads; but it sees none while the broker sends only confirms, and does
 // not look while a heartbeat of its own waits to be written, as it does for as long
-// as a broker that is short of memory reads nothing. Read sets the deadline.
+// as a blocked broker reads nothing. Read sets the deadline.
 func (t *tap) SetReadDeadline(time.Time) error { return nil }
 
 // publish writes frames of ours, which are whole.

@@ -64,7 +64,7 @@ type topology struct {
 
 	mu sync.Mutex // held by repair: amqp091-go's channels answer one request at a time
 
-	// Queues without a consumer, and since when; owned by watch. RabbitMQ may tell nobody of a
+	// Queues without a consumer, and since when; owned by watch. RabbitMQ may notify nobody of a
 	// queue that is deleted and declared again at once: the connection is then made anew.
 	unread map[string]time.Time
 	lost   chan error // holds one

@@ -82,7 +82,7 @@ func (t Template) Append(dst []byte, ev *sinks.Event) []byte {
 	return dst
 }
 
-// NamesEvent reports whether the event's name can be told from the name.
+// NamesEvent reports whether the event's name can be read from the name.
 func (t Template) NamesEvent() bool {
 	for _, p := range t.parts {
 		if p.text == "" && !p.shard {

@@ -5,7 +5,7 @@ package msgpack
 import "encoding/binary"
 
 // AppendRawHeader appends the header of a MessagePack raw string of n bytes by the
-// old specification, which knows neither str 8 nor bin. n is far below its bound
+// old specification, which has neither str 8 nor bin. n is far below its bound
 // of 4 GiB: the engine bounds the size of a message.
 func AppendRawHeader(dst []byte, n int) []byte {
 	switch {

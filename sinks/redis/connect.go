@@ -117,7 +117,7 @@ func Connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error
 
 func connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
 	o.DisableCache = true
-	o.DisableRetry = true // the writer knows what may be sent twice
+	o.DisableRetry = true // the writer decides what may be sent twice
 	o.ClientName = "sluice"
 	o.PipelineMultiplex = -1 // one connection, or batches overtake each other
 	o.AlwaysPipelining = true

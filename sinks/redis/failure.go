@@ -1,4 +1,4 @@
-// This file tells Redis' errors apart: what will pass, and what will not.
+// This file distinguishes Redis' errors: what will pass, and what will not.
 
 package redis
 
@@ -24,7 +24,7 @@ const (
 
 // failureOf classifies the text of an error that Redis, or a proxy before it, has answered with
 // to the script as a whole. None of them says anything about an entry, so that what is
-// pending waits: LOADING, OOM, MISCONF, BUSY, NOPERM, MOVED, and all that nobody here knows.
+// pending waits: LOADING, OOM, MISCONF, BUSY, NOPERM, MOVED, and all unknown ones.
 func failureOf(text string) failure {
 	switch word, _, _ := strings.Cut(text, " "); {
 	case word == "NOSCRIPT":

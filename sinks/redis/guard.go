@@ -17,7 +17,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// guard has a client check its connections, and pace its attempts to connect.
+// guard has a client check its connections, and limits the rate of its attempts to connect.
 func guard(o *rueidis.ClientOption) {
 	dial := o.DialCtxFn
 	if dial == nil {

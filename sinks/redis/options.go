@@ -7,10 +7,10 @@
 // Each event is an entry of a stream, named as Options.Stream says, with the value
 // in the field "data". A batch is one call of a script (script.go), which counts
 // the entries that it has written, in a key of its own beside the streams: the
-// offset. A batch that comes again because its answer was cut off finds there how
+// offset. A batch that is sent again because its answer was cut off finds there how
 // much of it has been written, and one that overtakes a failed batch finds that
 // it must not be. So entries are neither repeated nor out of order, whatever
-// happens to the connection and however many batches are on their way.
+// happens to the connection and however many batches are in flight.
 //
 // The same step notes the last event of each shard, its position (position.go). The process that
 // follows one which was killed finds there which of the events that Discord sends
@@ -44,7 +44,7 @@ type Options struct {
 	Fields []Field
 	// Bot names whose events these are. Those that an earlier Sink with the same name has
 	// written, in this process or another, are not written again, as Shard, Session
-	// and Seq tell. Empty: they are.
+	// and Seq identify. Empty: they are.
 	Bot string
 	// Retention bounds the age of entries (MINID), MaxLen their number; both
 	// roughly, as Redis trims whole nodes. 0: not bounded.
@@ -55,7 +55,7 @@ type Options struct {
 	// Cluster it has no effect.
 	Replicas int
 	// DeadLetter takes an event that Redis will never take, with the reason; the
-	// event is lent for the call, which comes on one of two goroutines. nil: it
+	// event is borrowed for the call, which comes on one of two goroutines. nil: it
 	// is dropped.
 	DeadLetter func(ev *sinks.Event, reason error)
 	// Log takes outages and dead letters.

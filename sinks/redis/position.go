@@ -20,12 +20,12 @@ import (
 type position struct {
 	session string
 	seq     int64  // endOfSession: nothing of the session follows
-	before  string // the last sessions whose end was told of before this one, with commas; all of them is written
+	before  string // the last sessions whose gap was reported before this one, with commas; all of them is written
 	began   int64  // Event.Began of the session, or of the last one before it that has one
 	raw     string // what is stored, if it is no position: it covers nothing, and is replaced
 }
 
-// keptBefore is how many: a process that was killed may have had as many gaps on their way.
+// keptBefore is how many: a process that was killed may have had as many gaps in flight.
 const keptBefore = 3
 
 const (

@@ -1,4 +1,4 @@
-// This file is the end of the sink that the lane calls: it turns events into
+// This file is the side of the sink that the publisher calls: it turns events into
 // batches of a script's arguments, for the writer.
 
 package redis
@@ -73,7 +73,7 @@ type offset struct {
 
 	// owned by the writer
 	written   int64
-	ahead     int64 // in the commands that are on their way
+	ahead     int64 // in the commands that are in flight
 	sent      int64 // where it has ever been sent to; it is nowhere beyond
 	mended    int   // round in which it, or the positions, was last repaired
 	unsure    int   // round in which it was last unknown whether all of a command is written

@@ -45,7 +45,7 @@ type writer struct {
 	commands []rueidis.Completed
 	sent     []sentGroup // of commands
 	listed   []listed    // the lists of shards of all commands
-	order    []byte      // of all commands: what the script is told of their entries
+	order    []byte      // of all commands: what the script gets of their entries
 	arena    []byte      // holds other arguments
 	args     []string    // of one command
 	round    int         // of send
@@ -212,7 +212,7 @@ func (w *writer) send(ctx context.Context) {
 			note(failureOfAnswer(err), fmt.Errorf("WAIT: %w", err))
 		}
 		if err != nil {
-			answers = nil // all comes again, and the offset knows what is written
+			answers = nil // all is sent again, and the offset says what is written
 		}
 	}
 	for i, answer := range answers {
@@ -327,7 +327,7 @@ func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResu
 	switch why {
 	case "gap":
 		note(behind, errForgotten)
-		if w.isFirst(g) { // nothing before it is under way: Redis has forgotten
+		if w.isFirst(g) { // nothing before it is in flight: Redis has forgotten
 			had, _ := detail.ToString()
 			w.restore(ctx, f, had)
 		}

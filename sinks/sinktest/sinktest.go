@@ -26,7 +26,7 @@ type Broker struct {
 	// Read returns the data of the events that the broker has had since it was called
 	// last, in the order in which it got them, as JSON.
 	Read func(t *testing.T) [][]byte
-	// Repeats says that an event whose acknowledgement was cut off may come again.
+	// Repeats says that an event whose acknowledgement was cut off may be duplicated.
 	Repeats bool
 	// Largest is how large an event's data may be, in bytes; 0: 8 MiB at least.
 	Largest int
@@ -86,11 +86,11 @@ type trial struct {
 	rand *rand.Rand
 	next [5]int64 // seq of the last event, by shard
 
-	mu    sync.Mutex
-	lent  [][]sinks.Event // not acknowledged; the first may be so in part
-	given int
-	acked int
-	ended bool // no acknowledgement may come any more
+	mu       sync.Mutex
+	borrowed [][]sinks.Event // not acknowledged; the first may be so in part
+	given    int
+	acked    int
+	ended    bool // no acknowledgement may come any more
 }
 
 func try(t *testing.T, b Broker) *trial {
@@ -122,7 +122,7 @@ func (tr *trial) batch(n, pad int) []sinks.Event {
 // publish gives a batch to the sink.
 func (tr *trial) publish(ctx context.Context, batch []sinks.Event) error {
 	tr.mu.Lock()
-	tr.lent = append(tr.lent, batch)
+	tr.borrowed = append(tr.borrowed, batch)
 	tr.given += len(batch)
 	tr.mu.Unlock()
 	return tr.sink.Publish(ctx, batch, tr.acknowledge)
@@ -140,7 +140,7 @@ func (tr *trial) must(n int) {
 	}
 }
 
-// acknowledge takes back what was lent: it is overwritten, as the engine uses it again.
+// acknowledge takes back what was borrowed: it is overwritten, as the engine uses it again.
 func (tr *trial) acknowledge(n int) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -152,15 +152,15 @@ func (tr *trial) acknowledge(n int) {
 		return
 	}
 	for ; n > 0; n-- {
-		ev := &tr.lent[0][0]
-		for _, lent := range [][]byte{ev.Data, ev.Type} {
-			for i := range lent {
-				lent[i] = '#'
+		ev := &tr.borrowed[0][0]
+		for _, borrowed := range [][]byte{ev.Data, ev.Type} {
+			for i := range borrowed {
+				borrowed[i] = '#'
 			}
 		}
 		*ev = sinks.Event{}
-		if tr.lent[0] = tr.lent[0][1:]; len(tr.lent[0]) == 0 {
-			tr.lent = tr.lent[1:]
+		if tr.borrowed[0] = tr.borrowed[0][1:]; len(tr.borrowed[0]) == 0 {
+			tr.borrowed = tr.borrowed[1:]
 		}
 	}
 }
@@ -349,8 +349,8 @@ func away(t *testing.T, b Broker) {
 	tr.whole()
 }
 
-// Publish waits for a broker that is away, and no longer than its context lasts. What it
-// was given stays lent.
+// Publish waits for a broker that is unavailable, and no longer than its context lasts. What it
+// was given stays borrowed.
 func cancelled(t *testing.T, b Broker) {
 	tr := try(t, b)
 	tr.must(100)
@@ -390,7 +390,7 @@ func cancelled(t *testing.T, b Broker) {
 	b.Back()
 }
 
-// Close does not wait for a broker that is away, and nothing is acknowledged after it.
+// Close does not wait for a broker that is unavailable, and nothing is acknowledged after it.
 func closedWhileAway(t *testing.T, b Broker) {
 	tr := try(t, b)
 	tr.must(100)

@@ -57,7 +57,7 @@ type segments struct {
 }
 
 // openSegments looks at what is in a directory. The end of the last segment that is not a whole
-// record is cut off, and told. at is where to begin to read.
+// record is cut off, and logged. at is where to begin to read.
 func openSegments(d disk, limit int64, log *slog.Logger) (l *segments, at position, err error) {
 	l = &segments{disk: d, limit: limit, log: log}
 	entries, err := d.entries()

@@ -1,4 +1,4 @@
-// This file is the sink: what the lane calls, and what passes events on.
+// This file is the sink: what the publisher calls, and what passes events on.
 
 // Package spool keeps events on the disk while a broker takes none.
 //
@@ -8,7 +8,7 @@
 // synced: the gateway's sessions go on. When the broker is back the log is read from its
 // beginning, in order, until nothing is left of it.
 //
-// Events are copied on their way through: what the broker's sink still holds when the
+// Events are copied as they pass: what the broker's sink still holds when the
 // spool takes over must be acknowledged to the engine, whose memory it would be.
 package spool
 
@@ -35,12 +35,12 @@ type Options struct {
 	MaxBytes int64
 	// SegmentBytes is the size of a segment from which the next is begun. 0: 16 MiB.
 	SegmentBytes int64
-	// Full reports whether the engine has no more room in memory; any goroutine may
+	// Full reports whether the engine has no more capacity in memory; any goroutine may
 	// call it. nil: whether the inner sink has acknowledged nothing for a second.
 	Full func() bool
-	// Ending reports whether the engine is on its way out; any goroutine may call it. What
+	// Ending reports whether the engine is shutting down; any goroutine may call it. What
 	// the inner sink has not acknowledged for a second then goes to the disk, for the next
-	// process: otherwise the way out would wait for the broker. nil: it is not asked.
+	// process: otherwise the shutdown would wait for the broker. nil: it is not asked.
 	Ending func() bool
 	Log    *slog.Logger
 }
@@ -55,7 +55,7 @@ const (
 	fullPoll   = 50 * time.Millisecond
 	fullAfter  = time.Second
 	retryAfter = time.Second // after the disk has failed
-	tellEvery  = time.Minute
+	logEvery   = time.Minute
 )
 
 // Stats are figures of a Sink.
@@ -73,7 +73,7 @@ type Sink struct {
 	stop  context.CancelFunc
 	fed   sync.WaitGroup
 	most  int           // maxMemory; tests have less
-	room  chan struct{} // holds one: something was acknowledged
+	freed chan struct{} // holds one: something was acknowledged
 	work  chan struct{} // holds one: there is something to pass on
 
 	mu       sync.Mutex
@@ -89,7 +89,7 @@ type Sink struct {
 
 	failing time.Time // since when the disk takes nothing; zero: it does
 	tried   time.Time // when it was last asked to
-	told    time.Time
+	logged  time.Time
 
 	// of the goroutine of feed
 	cursor cursor
@@ -154,7 +154,7 @@ func open(o Options, d disk, inner sinks.Sink) (*Sink, error) {
 	}
 	s := &Sink{
 		o: o, inner: inner, most: maxMemory, log: log, progress: time.Now(), cursor: cursor{l: log, at: at},
-		room: make(chan struct{}, 1), work: make(chan struct{}, 1),
+		freed: make(chan struct{}, 1), work: make(chan struct{}, 1),
 	}
 	if s.spooling = at != log.end() && len(log.list) > 0; s.spooling {
 		o.Log.Info("events of an earlier process are in the spool; they are delivered first", "bytes", log.total)
@@ -168,7 +168,7 @@ func open(o Options, d disk, inner sinks.Sink) (*Sink, error) {
 	return s, nil
 }
 
-// Publish takes the events into memory, or onto the disk. It waits while neither has room.
+// Publish takes the events into memory, or onto the disk. It waits while neither has capacity.
 func (s *Sink) Publish(ctx context.Context, events []sinks.Event, acked func(n int)) error {
 	if len(events) == 0 {
 		return nil
@@ -179,7 +179,7 @@ func (s *Sink) Publish(ctx context.Context, events []sinks.Event, acked func(n i
 			return err
 		}
 		select {
-		case <-s.room:
+		case <-s.freed:
 		case <-time.After(retryAfter): // the disk may work again
 		case <-ctx.Done():
 			return fmt.Errorf("spool: %w", context.Cause(ctx))
@@ -218,7 +218,7 @@ func (s *Sink) take(events []sinks.Event, acked func(int)) (done bool, err error
 }
 
 // watch begins to spool when memory is full. Publish can't: the engine does not call it while
-// it has lent as many events as it may.
+// it has passed on as many events as it may.
 func (s *Sink) watch(ctx context.Context) {
 	tick := time.NewTicker(fullPoll)
 	defer tick.Stop()
@@ -234,7 +234,7 @@ func (s *Sink) watch(ctx context.Context) {
 				s.diskFailed(err)
 			} else {
 				s.diskWorks()
-				signal(s.room)
+				signal(s.freed)
 			}
 		}
 		s.mu.Unlock()
@@ -352,10 +352,10 @@ func (s *Sink) diskFailed(err error) {
 	now := time.Now()
 	s.tried = now
 	if s.failing.IsZero() {
-		s.failing, s.told = now, time.Time{}
+		s.failing, s.logged = now, time.Time{}
 	}
-	if now.Sub(s.told) >= tellEvery {
-		s.told = now
+	if now.Sub(s.logged) >= logEvery {
+		s.logged = now
 		s.o.Log.Error("spool unavailable; buffering events", "directory", s.o.Directory,
 			"error", &DiskError{err}, "for", now.Sub(s.failing).Round(time.Second))
 	}
@@ -379,7 +379,7 @@ func (s *Sink) feed(ctx context.Context) {
 				s.mu.Lock()
 				s.err = err
 				s.mu.Unlock()
-				signal(s.room)
+				signal(s.freed)
 				return
 			}
 			if err == nil {
@@ -457,7 +457,7 @@ func (s *Sink) delivered(n int) {
 	if len(s.queue) == 0 && !s.spooling {
 		s.diskWorks() // or it is of no account any more
 	}
-	signal(s.room)
+	signal(s.freed)
 }
 
 // settle ends the spooling when nothing is left to be read or acknowledged.

@@ -367,7 +367,7 @@ func TestBound(t *testing.T) {
 		if n := strings.Count(tr.log.String(), "its bound"); n != 1 {
 			t.Errorf("logged %d times in 10 s:\n%s", n, tr.log)
 		}
-		time.Sleep(5 * tellEvery)
+		time.Sleep(5 * logEvery)
 		if n := strings.Count(tr.log.String(), "its bound"); n < 5 || n > 7 {
 			t.Errorf("logged %d times in 5 minutes", n)
 		}

@@ -1,4 +1,4 @@
-// This file knows the errors of a pipe without a reader where they are POSIX's.
+// This file has the errors of a pipe without a reader where they are POSIX's.
 
 //go:build !windows
 

@@ -1,4 +1,4 @@
-// This file knows the errors of a pipe without a reader on Windows.
+// This file has the errors of a pipe without a reader on Windows.
 
 package stdio
 

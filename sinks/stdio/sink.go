@@ -44,7 +44,7 @@ func NewSink(w io.Writer, format Format) *Sink {
 // event leaves at once.
 //
 // After a failed write the output may end in the middle of an event, so every
-// later call fails with the same error; IsClosedPipe tells whether nobody reads
+// later call fails with the same error; IsClosedPipe reports whether nobody reads
 // any more. ctx is looked at before the first byte and no more, since a write
 // that has begun can be neither taken back nor called off.
 func (s *Sink) Publish(ctx context.Context, batch []sinks.Event, acked func(n int)) error {

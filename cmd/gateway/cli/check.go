@@ -129,7 +129,7 @@ func checkOnline(ctx context.Context, cfg *config.Config, stdout, stderr io.Writ
 	return checkAnswer(cfg, info, stderr)
 }
 
-// onlineTrouble tells why Discord was not asked or did not answer.
+// onlineTrouble says why Discord was not asked or did not answer.
 func onlineTrouble(secrets config.Secrets, err error, stderr io.Writer) int {
 	var refused *wire.APIError
 	if errors.As(err, &refused) && refused.Fatal() {

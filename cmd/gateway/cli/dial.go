@@ -43,7 +43,7 @@ func newAPI(cfg *config.Config, secure *tls.Config) (*wire.API, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = secure
 	transport.MaxResponseHeaderBytes = 64 << 10
-	transport.Proxy = nil // the dialer knows
+	transport.Proxy = nil // the dialer has it
 	transport.DialContext = func(ctx context.Context, _, address string) (net.Conn, error) {
 		return dialer.Dial(ctx, &url.URL{Scheme: cfg.API.Scheme, Host: address})
 	}

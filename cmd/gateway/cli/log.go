@@ -100,7 +100,7 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// logProblems logs what is to be told about settings that are good enough to
+// logProblems logs what is to be said about settings that are good enough to
 // start with.
 func logProblems(ctx context.Context, log *slog.Logger, problems config.Problems) {
 	for _, p := range problems {

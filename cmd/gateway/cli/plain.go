@@ -1,4 +1,4 @@
-// This file makes errors readable to somebody who knows no Go.
+// This file makes errors readable to those who do not write Go.
 
 package cli
 

@@ -1,4 +1,4 @@
-// This file knows the terminal: whether there is one, how wide it is, and what it can do.
+// This file describes the terminal: whether there is one, how wide it is, and what it can do.
 
 package cli
 

@@ -1,4 +1,4 @@
-// This file knows terminals where they are POSIX's.
+// This file handles terminals where they are POSIX's.
 
 //go:build !windows
 

@@ -1,4 +1,4 @@
-// This file knows the console of Windows.
+// This file handles the console of Windows.
 
 package cli
 

@@ -20,7 +20,7 @@ import (
 // process before has. A version that does not know the variable checks the settings alone.
 const trialVariable = "SLUICE_UPGRADE_FROM"
 
-// brokerTrial bounds the login to a broker. One that is away is waited for at the start.
+// brokerTrial bounds the login to a broker. One that is unavailable is waited for at the start.
 const brokerTrial = 5 * time.Second
 
 // trialOf returns the debug.address of the process that hands over; ok is false if none asks.

@@ -134,13 +134,13 @@ func owner(dir string) (pid int, draining bool, err error) {
 func awaitReport(ctx context.Context, dir string, pid int, before report, draining func()) (report, error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	told := false
+	reported := false
 	for {
 		dead := hasEnded(pid) // before the report is read, which may be its last
 		r, err := readReport(dir)
 		if err == nil && r.PID == pid && (r.ID != before.ID || before.State != "") {
-			if !told && (r.State == stateDraining || r.State == stateDone) {
-				told = true
+			if !reported && (r.State == stateDraining || r.State == stateDone) {
+				reported = true
 				draining()
 			}
 			if r.over() {

@@ -114,7 +114,7 @@ func RedactArgument(text string) string { return argumentShape.ReplaceAllString(
 const minSecret = 4
 
 // commonWords are words of the log and passwords of examples. One as a secret keeps nobody out,
-// and masking it would make sentences unreadable, and tell it by the gaps.
+// and masking it would make sentences unreadable, and reveal it by the gaps.
 var commonWords = strings.Fields(`
 	account address admin administrator amqp answer another bench broker buffer change changeme channel
 	cluster code command commands connect connected connection connections consumer database debug

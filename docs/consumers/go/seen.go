@@ -1,4 +1,4 @@
-// This file knows which events of a shard have been processed.
+// This file records which events of a shard have been processed.
 
 package consumers
 
@@ -28,7 +28,7 @@ const (
 // Its text belongs into the transaction that has the event's effect. One goroutine uses it at a
 // time. The zero value has seen nothing.
 //
-// Who owns the shard, which is told by its epoch once several gateways share a bot, makes no
+// Who owns the shard, which its epoch says once several gateways share a bot, makes no
 // difference: a session's events keep their names whoever passes them on.
 type Seen struct {
 	Limit int // of ranges; 0: DefaultLimit
