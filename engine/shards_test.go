@@ -221,6 +221,11 @@ func TestDepose(t *testing.T) {
 			t.Errorf("%v", r)
 		}
 		w.wantSummary(2, 1)
+		for id := range w.engine.Sessions() {
+			if w.engine.Depose(1); id == 1 {
+				t.Error("a shard that was deposed while the sessions were read has a checkpoint")
+			}
+		}
 		w.end()
 	})
 }
