@@ -37,9 +37,9 @@
 // # Shards that come and go
 //
 // Engine.Add, Remove and Depose (shards.go) change the set of shards, a sorted slice that is replaced. A shard that stops
-// leaves a mark behind its last event (marks.go). When the Sink has acknowledged all before the mark,
+// leaves a barrier behind its last event (barriers.go). When the Sink has acknowledged all before the barrier,
 // the shard is drained; when its connection is closed, too, it is released. What is taken of
-// a deposed shard is dropped before it is given to the Sink, until its mark is passed. The queues are those of the readers, not of the
+// a deposed shard is dropped before it is given to the Sink, until its barrier is passed. The queues are those of the readers, not of the
 // shards: one for each goroutine of the epoll reader, one that all goroutines of the other share.
 //
 // # Invariants

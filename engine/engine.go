@@ -344,11 +344,10 @@ func (e *Engine) Stats() Stats {
 	if f == nil {
 		return Stats{}
 	}
-	f.mu.Lock()
-	t, all := f.past, f.list()
-	f.mu.Unlock()
-	t.Shards = len(all)
-	for _, s := range all {
+	now := f.current.Load()
+	t := now.past
+	t.Shards = len(now.all)
+	for _, s := range now.all {
 		if s.state() == Ready {
 			t.Ready++
 		}

@@ -49,7 +49,8 @@ type Options struct {
 
 	// Shards is the shard count; 0: what the API recommends.
 	Shards int
-	// IDs are the shards that this engine runs from the start; nil: all. Engine.Add may add others.
+	// IDs are the shards that this engine runs from the start; nil: all; empty, but not nil: none.
+	// Engine.Add adds others.
 	IDs []int
 	// Events are the names of the events to publish; nil: all.
 	Events map[string]struct{}

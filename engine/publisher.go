@@ -39,7 +39,7 @@ type publisher struct {
 	base      uint64        // written by run, while none is in flight
 	ack       func(int)     // acknowledge
 
-	marks
+	barriers
 
 	// owned by the goroutine of run
 	first   int       // the queue that is asked first: they take turns

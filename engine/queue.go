@@ -57,7 +57,7 @@ type queue struct {
 	pausedMu  sync.Mutex
 	paused    []*shard
 
-	marks []mark // not passed, in their order; the publisher's lock guards it
+	barriers []barrier // not passed, in their order; the publisher's lock guards it
 }
 
 // newQueue adds a queue for so many bytes to the publisher, which does not run yet.
@@ -186,7 +186,7 @@ func (q *queue) publish() {
 	}
 }
 
-// end publishes the last events of a shard that has stopped, and marks their end. The producer
+// end publishes the last events of a shard that has stopped, and puts a barrier behind them. The producer
 // calls it.
 func (q *queue) end(s *shard) {
 	q.forget(s)
@@ -195,7 +195,7 @@ func (q *queue) end(s *shard) {
 		defer q.mu.Unlock()
 	}
 	q.publish()
-	q.publisher.mark(q, mark{s, q.ring.Position() + uint64(len(q.overflow))})
+	q.publisher.addBarrier(q, barrier{s, q.ring.Position() + uint64(len(q.overflow))})
 }
 
 // close ends the queue. No shard uses the queue any more.

@@ -185,6 +185,7 @@ func (l *loop) run() {
 			e.unread = false
 			l.read(e)
 		}
+		clear(again) // no shard is kept that is gone
 		for _, t := range ready[:n] {
 			if e := l.shards[t.slot]; e != nil { // not released since
 				l.serve(e, t.what)

@@ -61,7 +61,7 @@ type shard struct {
 	gaps     atomic.Pointer[[]*gap]  // that the sink may not have, oldest first; written by the owner, anew each time
 	leaving  atomic.Bool             // to be removed
 	deposed  atomic.Bool             // nothing of it is published; written by the publisher's depose
-	passed   bool                    // its mark is; the publisher's
+	passed   bool                    // its barrier is; the publisher's
 	released chan struct{}           // closed by the reader, which has let go of the shard and its connection
 	drained  chan struct{}           // closed by the publisher: the shard has stopped, and the sink has acknowledged all of it
 

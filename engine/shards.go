@@ -19,12 +19,17 @@ type shardSet struct {
 	publisher *publisher
 	reader    reader
 
-	all atomic.Pointer[[]*shard] // by id; replaced with mu held
+	current atomic.Pointer[currentShards] // replaced with mu held
 
 	mu      sync.Mutex
 	closed  bool           // Run ends
 	deposed map[int]*shard // that the reader may not have released, the last of each id
-	past    Stats          // of shards that are gone
+}
+
+// currentShards are the shards of one moment.
+type currentShards struct {
+	all  []*shard // by id
+	past Stats    // of those that are gone
 }
 
 // list returns the shards, in ascending order of their ids. Any goroutine may call it.
@@ -32,7 +37,7 @@ func (f *shardSet) list() []*shard {
 	if f == nil {
 		return nil
 	}
-	return *f.all.Load()
+	return f.current.Load().all
 }
 
 // find returns the shard with the id, or nil. Any goroutine may call it.
@@ -49,10 +54,10 @@ func search(all []*shard, id int) (int, bool) {
 }
 
 // set replaces the shards, and shares out what they have together. The lock is held.
-func (f *shardSet) set(all []*shard) {
+func (f *shardSet) set(all []*shard, past Stats) {
 	f.env.arriving.SetConnections(len(all))
 	f.env.commandBytes.Store(commandShare(len(all)))
-	f.all.Store(&all)
+	f.current.Store(&currentShards{all, past})
 }
 
 // start adds the first shards.
@@ -60,7 +65,7 @@ func (f *shardSet) start(all []*shard) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reader.add(all...)
-	f.set(all)
+	f.set(all, Stats{})
 }
 
 // add adds a shard. It waits until one of that id that was deposed is released.
@@ -84,8 +89,8 @@ func (f *shardSet) add(ctx context.Context, id int, from resume.Session) error {
 		f.mu.Unlock()
 	}
 	defer f.mu.Unlock()
-	all := f.list()
-	i, found := search(all, id)
+	now := f.current.Load()
+	i, found := search(now.all, id)
 	switch {
 	case f.closed:
 		return sinks.ErrStopped
@@ -94,19 +99,21 @@ func (f *shardSet) add(ctx context.Context, id int, from resume.Session) error {
 	}
 	s := newShard(id, f.env, from)
 	f.reader.add(s) // before others see it
-	f.set(slices.Insert(slices.Clone(all), i, s))
+	f.set(slices.Insert(slices.Clone(now.all), i, s), now.past)
+	s.log.Info("shard added", "session", from.ID != "")
 	return nil
 }
 
-// remove takes a shard out, unless it is out.
+// remove takes a shard out, unless it is out. The lock is held.
 func (f *shardSet) remove(s *shard) (removed bool) {
-	all := f.list()
-	i, found := search(all, s.id)
-	if !found || all[i] != s {
+	now := f.current.Load()
+	i, found := search(now.all, s.id)
+	if !found || now.all[i] != s {
 		return false
 	}
-	s.counters.addTo(&f.past)
-	f.set(slices.Delete(slices.Clone(all), i, i+1))
+	past := now.past
+	s.counters.addTo(&past)
+	f.set(slices.Delete(slices.Clone(now.all), i, i+1), past)
 	return true
 }
 
@@ -121,6 +128,7 @@ func (f *shardSet) depose(id int) {
 	f.publisher.depose(s)
 	f.remove(s)
 	f.deposed[id] = s
+	s.log.Warn("shard deposed; its events that are not published are dropped")
 	s.wake(wakeStop)
 }
 
@@ -182,12 +190,14 @@ func (e *Engine) Remove(ctx context.Context, shard int) (resume.Session, error) 
 	if !removed { // it was deposed, or another Remove was first
 		return resume.Session{}, &sinks.NotLocalError{Shard: shard}
 	}
+	final := s.snapshot()
 	if f.env.saver != nil {
 		if err := f.env.saver.last(ctx, s); err != nil {
-			return s.snapshot(), fmt.Errorf("shard %d: its last snapshot is not persisted: %w", shard, err)
+			return final, fmt.Errorf("shard %d: its last snapshot is not persisted: %w", shard, err)
 		}
 	}
-	return s.snapshot(), nil
+	s.log.Info("shard removed", "seq", final.Seq)
+	return final, nil
 }
 
 // Depose drops a shard at once, whose session is another's by now: its connection ends without a

@@ -8,7 +8,7 @@ type LeftBehind struct {
 	Assigned int // shards that it has
 	Timers   int
 	Paused   int // shards that wait for room
-	Marks    int
+	Barriers int
 	Deposed  int // shards whose events are dropped
 	Waiting  int // shards that wait for a turn to Identify, or hold one
 }
@@ -25,9 +25,9 @@ func (e *Engine) Left() (left LeftBehind) {
 	}
 	for _, q := range f.publisher.queues {
 		left.Paused += len(q.paused)
-		left.Marks += len(q.marks)
+		left.Barriers += len(q.barriers)
 	}
-	left.Marks += len(f.publisher.passed) + int(f.publisher.unpassed.Load()+f.publisher.unacked.Load())
+	left.Barriers += len(f.publisher.passed) + int(f.publisher.unpassed.Load()+f.publisher.unacked.Load())
 	left.Deposed = int(f.publisher.deposing.Load())
 	for _, b := range f.env.identify.buckets {
 		left.Waiting += len(b.waiting)

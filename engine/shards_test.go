@@ -5,9 +5,6 @@ package engine_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
-	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -222,6 +219,11 @@ func TestDepose(t *testing.T) {
 			t.Errorf("%v", r)
 		}
 		w.wantSummary(2, 1)
+		for id := range w.engine.Snapshots() {
+			if w.engine.Depose(1); id == 1 {
+				t.Error("a shard that was deposed while the sessions were read has a checkpoint")
+			}
+		}
 		w.end()
 	})
 }
@@ -292,226 +294,6 @@ func TestDeposeWhileQueueIsFull(t *testing.T) {
 		w.wait("the other burst", func() bool { return of(1) == 5_000 })
 		if n := of(0); n > 1000 {
 			t.Errorf("%d events of the deposed shard", n)
-		}
-		w.end()
-	})
-}
-
-// A shard is removed in each state on the way to READY: at once, and with its place in the identify queue.
-func TestRemoveWhileConnecting(t *testing.T) {
-	for _, state := range []engine.State{engine.IdentifyQueued, engine.Connecting, engine.Hello, engine.IdentifyWait, engine.Identifying, engine.Backoff} {
-		for _, how := range []string{"remove", "depose"} {
-			t.Run(fmt.Sprint(how, " in ", state), func(t *testing.T) {
-				onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
-					so := sim.Options{Shards: 3, ReadyDelay: time.Second}
-					switch state {
-					case engine.Hello:
-						so.Faults.Script = []sim.Rule{{When: sim.BeforeHello, Times: 1, Do: sim.Action{Kind: sim.HalfOpen}}}
-					case engine.Backoff:
-						so.Faults.Script = []sim.Rule{{When: sim.BeforeHello, Times: 1, Do: sim.Action{Kind: sim.CutFIN}}}
-					}
-					w := newWorld(t, reader, so, engine.Options{IDs: none})
-					reached, once := make(chan struct{}), new(sync.Once)
-					w.hook(func(shard int, to engine.State) {
-						if shard == 1 && to == state {
-							once.Do(func() { close(reached) })
-						}
-					})
-					if state == engine.IdentifyQueued || state == engine.IdentifyWait {
-						w.add(0, resume.Session{}) // which has the turn first, and its window
-					}
-					if state == engine.Connecting {
-						w.srv.SetGateway(sim.GateSilent)
-					}
-					w.add(1, resume.Session{})
-					<-reached
-					synctest.Wait()
-					began := time.Now()
-					if how == "remove" {
-						if s := w.remove(1); s != (resume.Session{}) {
-							t.Errorf("removed with %+v", s)
-						}
-					} else {
-						w.engine.Depose(1)
-						w.add(1, resume.Session{}) // waits until it is gone
-						w.engine.Depose(1)
-					}
-					if took := time.Since(began); took > 1100*time.Millisecond {
-						t.Errorf("after %v", took)
-					}
-					w.srv.SetGateway(sim.GateOpen)
-					w.add(2, resume.Session{})
-					w.wait("the others", func() bool { n := w.engine.Stats(); return n.Ready == n.Shards })
-					if took := time.Since(began); took > 12*time.Second {
-						t.Errorf("the next one has waited for %v", took)
-					}
-					for _, id := range w.srv.Ledger().Identifies() {
-						if id.Shard == 1 && state != engine.Identifying {
-							t.Error("a removed shard has identified")
-						}
-					}
-					sound(t, w)
-					w.end()
-				})
-			})
-		}
-	}
-}
-
-// Shards come and go a thousand times: no goroutine, slot, place in a queue or session is left behind.
-func TestShardsComeAndGo(t *testing.T) {
-	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
-		w := newWorld(t, reader, sim.Options{Shards: 4, MaxConcurrency: 4, Rate: 1, ReplayLimit: 50_000, ReplayAge: 10 * time.Hour, SessionTTL: time.Hour}, engine.Options{IDs: none, Readers: 2})
-		sessions := make([]resume.Session, 4)
-		var goroutines int
-		for round := range 250 {
-			for id := range sessions {
-				w.add(id, sessions[id])
-			}
-			w.ready(4)
-			for id := range sessions {
-				if (round+id)%4 == 0 {
-					synctest.Wait() // the sink has acknowledged what it has
-					sessions[id] = w.sessions()[id]
-					w.engine.Depose(id)
-				} else {
-					sessions[id] = w.remove(id)
-				}
-			}
-			time.Sleep(2 * time.Second) // the peers close
-			synctest.Wait()
-			if round == 10 {
-				goroutines = runtime.NumGoroutine()
-			}
-		}
-		if n := runtime.NumGoroutine(); n > goroutines+20 { // those of the simulator come and go, too
-			t.Errorf("%d goroutines, after ten rounds there were %d", n, goroutines)
-		}
-		if left := w.engine.Left(); left != (engine.LeftBehind{Slots: left.Slots}) || left.Slots > 4 {
-			t.Errorf("left behind: %+v", left)
-		}
-		if n := w.srv.Connected(); n != 0 {
-			t.Errorf("%d connections", n)
-		}
-		for id := range sessions {
-			w.add(id, sessions[id])
-		}
-		w.ready(4)
-		w.srv.Silence()
-		whole(t, w.quiet())
-		if s := w.srv.Ledger().Summary(); s.Identifies != 4 {
-			t.Errorf("%d identifies", s.Identifies)
-		}
-		whole(t, w.end())
-	})
-}
-
-// Whatever happens to the connections, shards that move lose nothing.
-func TestShardsMoveThroughFaults(t *testing.T) {
-	seeds := 5
-	if testing.Short() {
-		seeds = 1
-	}
-	for seed := range seeds {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
-				const shards = 6
-				w := newWorld(t, reader, sim.Options{
-					Shards: shards, MaxConcurrency: 2, Rate: 10, ReplayLimit: 50_000, SessionTTL: time.Hour, Seed: uint64(seed),
-					Faults: sim.Faults{Seed: uint64(seed), EveryEvents: 300, Kinds: sim.Kinds(sim.CutFIN, sim.CutRST, sim.Reconnect, sim.SplitWrites, sim.SwallowACKs)},
-				}, engine.Options{QueueBytes: 64 << 10, IDs: none})
-				r := rand.New(rand.NewPCG(uint64(seed), 1))
-				var movers sync.WaitGroup
-				for id := range shards {
-					pauses := rand.New(rand.NewPCG(r.Uint64(), 1))
-					movers.Go(func() {
-						var session resume.Session
-						for range 20 {
-							w.add(id, session)
-							time.Sleep(time.Duration(pauses.IntN(20_000)) * time.Millisecond)
-							session = w.remove(id)
-							time.Sleep(time.Duration(pauses.IntN(1000)) * time.Millisecond)
-						}
-						w.add(id, session)
-					})
-				}
-				movers.Wait()
-				w.srv.Calm()
-				w.ready(shards)
-				w.srv.Silence()
-				whole(t, w.quiet())
-				sound(t, w)
-				whole(t, w.end())
-			})
-		})
-	}
-}
-
-// grants is an IdentifyQueue that gives the turns that the test gives.
-type grants struct {
-	mu      sync.Mutex
-	waiting map[int]func()
-	spent   []int
-	left    int // calls of Leave
-}
-
-func (g *grants) Join(shard int, granted func()) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.waiting[shard] = granted
-}
-
-func (g *grants) Leave(shard int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.left++
-	delete(g.waiting, shard)
-}
-
-func (g *grants) NotBefore(int) time.Time { return time.Time{} }
-
-func (g *grants) Spend(shard int, _ time.Time) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.spent = append(g.spent, shard)
-}
-
-func (g *grants) Left() int { return 1000 }
-
-// waits reports whether the shard waits for a turn.
-func (g *grants) grant(shard int) bool {
-	g.mu.Lock()
-	granted := g.waiting[shard]
-	g.mu.Unlock()
-	if granted == nil {
-		return false
-	}
-	granted()
-	return true
-}
-
-// The turns to Identify may be others' to give.
-func TestIdentifyQueueOfOthers(t *testing.T) {
-	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
-		g := &grants{waiting: make(map[int]func())}
-		w := newWorld(t, reader, sim.Options{Shards: 3, MaxConcurrency: 3}, engine.Options{Identify: g})
-		time.Sleep(time.Hour)
-		if n := w.dialed(); n > 0 {
-			t.Errorf("%d connections without a turn", n)
-		}
-		w.remove(1)
-		for _, tt := range []struct {
-			shard int
-			waits bool
-		}{{2, true}, {1, false}, {0, true}} {
-			if g.grant(tt.shard) != tt.waits {
-				t.Errorf("shard %d waits: want %v", tt.shard, tt.waits)
-			}
-			time.Sleep(10 * time.Second)
-		}
-		w.ready(2)
-		if !slices.Equal(g.spent, []int{2, 0}) {
-			t.Errorf("identified: %v", g.spent)
 		}
 		w.end()
 	})

@@ -144,7 +144,17 @@ func TestWaitsLogged(t *testing.T) {
 		if lines := log.lines("event queue full", "level=WARN", "bytes=65536"); len(lines) < 3 || len(lines) > 4 {
 			t.Errorf("%s", lines)
 		}
+		removed := make(chan struct{})
+		go func() {
+			defer close(removed)
+			w.remove(1)
+		}()
+		time.Sleep(3 * time.Minute)
+		if lines := log.lines("shards wait", "state=stopped", "shards=1", "shard=1"); len(lines) < 1 || len(lines) > 2 {
+			t.Errorf("%s", lines)
+		}
 		close(gate)
+		<-removed
 		w.end()
 	})
 }

@@ -42,15 +42,16 @@ func (e *Engine) watch(ctx context.Context, f *shardSet) {
 	}
 }
 
-// logWaits logs the shards that have been in a state for long in which none stays.
+// logWaits logs the shards that have been in a state for long in which none stays: stopped only
+// those that are removed, whose events the sink has not acknowledged.
 func (e *Engine) logWaits(f *shardSet, state State, now time.Time) {
 	switch state {
-	case Idle, Identifying, Resuming, Ready, Stopped:
+	case Idle, Identifying, Resuming, Ready:
 		return
 	}
 	shards, first, longest := 0, 0, time.Duration(0)
 	for _, s := range f.list() {
-		if since := now.Sub(time.Unix(0, s.counters.since.Load())); s.state() == state && since >= watchEvery {
+		if since := now.Sub(time.Unix(0, s.counters.since.Load())); s.state() == state && since >= watchEvery && (state != Stopped || s.leaving.Load()) {
 			if shards++; since > longest {
 				first, longest = s.id, since
 			}

@@ -56,7 +56,7 @@ func TestSharedQueueOverflows(t *testing.T) {
 }
 
 // What was taken of a deposed shard and not given to the sink is dropped, wherever it lies among
-// others; its bytes are free. The marks of both are reached.
+// others; its bytes are free. The barriers of both are reached.
 func TestPublisherDropsDeposed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &gatedSink{gate: make(chan struct{})}

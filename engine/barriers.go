@@ -11,63 +11,63 @@ import (
 	"sluice/sinks"
 )
 
-// mark stands behind the last event of a shard that has stopped.
-type mark struct {
+// barrier stands behind the last event of a shard that has stopped.
+type barrier struct {
 	shard *shard
 	at    uint64 // in the queue, then, once passed, among the events given to the sink
 }
 
-// marks are those of all shards. Each stands in its queue until the publisher has given all before
+// barriers are those of all shards. Each stands in its queue until the publisher has given all before
 // it to the sink, and then in passed until the sink has acknowledged that.
-type marks struct {
-	marksMu  sync.Mutex
-	unpassed atomic.Int64
-	passed   []mark // in their order
-	unacked  atomic.Int64
+type barriers struct {
+	barriersMu sync.Mutex
+	unpassed   atomic.Int64
+	passed     []barrier // in their order
+	unacked    atomic.Int64
 
-	deposing atomic.Int64 // deposed shards whose mark is not passed
+	deposing atomic.Int64 // deposed shards whose barrier is not passed
 }
 
-// mark adds one to a queue. The producer calls it.
-func (p *publisher) mark(q *queue, m mark) {
-	p.marksMu.Lock()
-	q.marks = append(q.marks, m)
+// addBarrier adds one to a queue. The producer calls it.
+func (p *publisher) addBarrier(q *queue, b barrier) {
+	p.barriersMu.Lock()
+	q.barriers = append(q.barriers, b)
 	p.unpassed.Add(1)
-	p.marksMu.Unlock()
+	p.barriersMu.Unlock()
 	p.bell.Ring()
 }
 
-// pass looks for marks before which the sink has been given all. The goroutine of run calls it, when
+// pass looks for barriers before which the sink has been given all. The goroutine of run calls it, when
 // it has given to the sink what it took.
 func (p *publisher) pass() {
 	if p.unpassed.Load() == 0 {
 		return
 	}
-	p.marksMu.Lock()
+	p.barriersMu.Lock()
 	for _, q := range p.queues {
 		n, taken := 0, q.ring.Taken()
-		for ; n < len(q.marks) && q.marks[n].at <= taken; n++ {
-			s := q.marks[n].shard
+		for ; n < len(q.barriers) && q.barriers[n].at <= taken; n++ {
+			s := q.barriers[n].shard
 			if s.passed = true; s.deposed.Load() {
 				p.deposing.Add(-1)
 			}
-			p.passed = append(p.passed, mark{s, p.published.Load()})
+			p.passed = append(p.passed, barrier{s, p.published.Load()})
 		}
-		q.marks = slices.Delete(q.marks, 0, n)
+		q.barriers = slices.Delete(q.barriers, 0, n)
 		p.unpassed.Add(int64(-n))
 		p.unacked.Add(int64(n))
 	}
-	p.marksMu.Unlock()
+	p.barriersMu.Unlock()
 	p.reach()
 }
 
-// reach looks for marks before which the sink has acknowledged all.
+// reach looks for barriers before which the sink has acknowledged all.
 func (p *publisher) reach() {
 	if p.unacked.Load() == 0 {
 		return
 	}
-	p.marksMu.Lock()
-	defer p.marksMu.Unlock()
+	p.barriersMu.Lock()
+	defer p.barriersMu.Unlock()
 	n := 0
 	for ; n < len(p.passed) && p.passed[n].at <= p.acked.Load(); n++ {
 		close(p.passed[n].shard.drained)
@@ -79,8 +79,8 @@ func (p *publisher) reach() {
 // depose has the events of a shard dropped that the sink has not been given. Any goroutine may
 // call it.
 func (p *publisher) depose(s *shard) {
-	p.marksMu.Lock()
-	defer p.marksMu.Unlock()
+	p.barriersMu.Lock()
+	defer p.barriersMu.Unlock()
 	if !s.deposed.Swap(true) && !s.passed {
 		p.deposing.Add(1)
 	}
