@@ -206,3 +206,20 @@ func TestCommandQueue(t *testing.T) {
 		}
 	})
 }
+
+// A queue that is closed says why, and takes none: nobody would send it.
+func TestClosedCommandQueue(t *testing.T) {
+	q := commandQueue{limit: 10}
+	if err := q.add(wire.Command{Op: wire.OpPresenceUpdate}, []byte("{}"), nil); err != nil {
+		t.Fatal(err)
+	}
+	q.close(sinks.ErrStopped)
+	for range 2 { // one that would be merged, too
+		if err := q.add(wire.Command{Op: wire.OpPresenceUpdate}, []byte("{}"), nil); !errors.Is(err, sinks.ErrStopped) {
+			t.Errorf("add: %v", err)
+		}
+	}
+	if len(q.waiting) != 1 {
+		t.Errorf("%d commands wait", len(q.waiting))
+	}
+}
