@@ -140,11 +140,11 @@ func (q *commandQueue) add(c wire.Command, packet []byte, sent func()) error {
 	return nil
 }
 
-// close has every command refused that is added from now on. Those that wait are not sent.
+// close has every command refused that is added from now on, and drops those that wait.
 func (q *commandQueue) close(reason error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.closed = reason
+	q.closed, q.waiting, q.merged, q.bytes = reason, nil, 0, 0
 }
 
 // lastVoice returns the last voice state of a guild among the first n, or -1.

@@ -219,7 +219,7 @@ func TestClosedCommandQueue(t *testing.T) {
 			t.Errorf("add: %v", err)
 		}
 	}
-	if len(q.waiting) != 1 {
-		t.Errorf("%d commands wait", len(q.waiting))
+	if w, _ := q.next(time.Now()); w != nil || q.bytes != 0 {
+		t.Errorf("%+v waits, %d bytes", w, q.bytes)
 	}
 }
