@@ -128,7 +128,7 @@ func (r *Result) String() string {
 			r.Restarts, r.Events, r.Lost, r.Repeated, r.OutOfOrder, r.Unknown, r.Identifies, r.Sessions, r.Pause.Round(time.Millisecond))
 	}
 	return fmt.Sprintf("%d kills: %d events, lost %d, repeated %d, out of order %d, unknown %d; "+
-		"%d sessions, %d refused by Discord, %d never seen, %d identifies; %d gaps told, with %d events; %d torn lines",
+		"%d sessions, %d refused by Discord, %d never seen, %d identifies; %d gaps reported, with %d events; %d torn lines",
 		r.Kills, r.Events, r.Lost, r.Repeated, r.OutOfOrder, r.Unknown,
 		r.Sessions, r.Refused, r.Unseen, r.Identifies, r.Gaps, r.Told, r.Torn)
 }

@@ -73,7 +73,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	res, err := r.end(ctx)
 	if err != nil {
-		return Result{}, fmt.Errorf("crash: the end of seed %d: %w", o.Seed, err)
+		return Result{}, fmt.Errorf("crash: shutdown with seed %d: %w", o.Seed, err)
 	}
 	res.Kills, res.Restarts = kills, o.Restarts
 	return res, nil

@@ -105,7 +105,7 @@ func (d *Decoder) Decode(dst, msg []byte, limit int) ([]byte, error) {
 var errLimit = errors.New("limit")
 
 // ErrNoRoom is wrapped by the error for a message for which Decoder.Grow or Keep has no room.
-var ErrNoRoom = errors.New("no room")
+var ErrNoRoom = errors.New("no space in the buffer")
 
 func (d *Decoder) decode(dst, msg []byte, limit int) ([]byte, error) {
 	o := output{buf: dst[:cap(dst)], n: len(dst), base: len(dst), frame: len(dst), limit: max(0, limit), make: d.Grow}

@@ -162,7 +162,7 @@ func openFile(d disk, log *slog.Logger) (*Store, error) {
 		case known && (left.inside || len(left.errs) > 0):
 			why = "some of the stored sessions cannot be read; the others count"
 		case known:
-			why = "the end of the stored sessions cannot be read, as after a power cut; those before it count"
+			why = "the last of the stored sessions cannot be read, as after a power cut; those before it count"
 		}
 		attrs := []any{"bytes", left.bytes, "records", len(left.errs), "sessions", len(f.state.Checkpoints), "kept_as", badName}
 		if len(left.errs) > 0 {

@@ -24,7 +24,7 @@ const (
 	NoTLS                                // the broker does not speak TLS at this port
 	NoExternal                           // it lets nobody log in as EXTERNAL,
 	NoPlain                              // or as PLAIN
-	NoCertificateUser                    // it knows no user for the client's certificate
+	NoCertificateUser                    // it has no user for the client's certificate
 	Login                                // the user or the password is wrong
 	NoVhost                              // the virtual host is not there, or not for this user
 	OtherArguments                       // the exchange or queue exists with others
@@ -139,7 +139,7 @@ func explainOpen(a *address, external bool, err error) error {
 	case !errors.As(err, &broker):
 	case errors.Is(err, amqp091.ErrCredentials) || broker.Server && broker.Code == amqp091.AccessRefused:
 		if external {
-			return mistake(NoCertificateUser, "it knows no user for the client certificate")
+			return mistake(NoCertificateUser, "it has no user for the client certificate")
 		}
 		return mistake(Login, "it refuses the user %q or the password", a.uri.Username)
 	case broker.Server && broker.Code == amqp091.NotAllowed && !strings.Contains(broker.Reason, "limit"):

@@ -201,7 +201,7 @@ func (tr *trial) check(seen *[5]int64) (n int) {
 		case e.Seq > *last:
 			tr.t.Fatalf("shard %d: event %d follows %d", e.Shard, e.Seq, *last)
 		case !tr.b.Repeats:
-			tr.t.Fatalf("shard %d: event %d comes again after %d", e.Shard, e.Seq, *last)
+			tr.t.Fatalf("shard %d: event %d is redelivered after %d", e.Shard, e.Seq, *last)
 		}
 	}
 	return n
@@ -385,7 +385,7 @@ func cancelled(t *testing.T, b Broker) {
 			t.Errorf("Publish = %v, want that the context was cancelled", err)
 		}
 	case <-time.After(patience):
-		t.Fatal("Publish goes on after the end of its context")
+		t.Fatal("Publish goes on after its context is done")
 	}
 	b.Back()
 }

@@ -210,7 +210,7 @@ func TestTornTail(t *testing.T) {
 		if kept, err := d.Read(tailName); err != nil || !bytes.Equal(kept, text[:torn]) {
 			t.Errorf("kept %q, %v", kept, err)
 		}
-		if told := next.told.String(); !strings.Contains(told, "is not whole") || !strings.Contains(told, fmt.Sprintf("bytes=%d ", torn)) || strings.Contains(told, "could not be kept") {
+		if told := next.told.String(); !strings.Contains(told, "is incomplete") || !strings.Contains(told, fmt.Sprintf("bytes=%d ", torn)) || strings.Contains(told, "could not be kept") {
 			t.Errorf("logged %q", next.told)
 		}
 		next.acked = l.acked

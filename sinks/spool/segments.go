@@ -128,7 +128,7 @@ func (l *segments) cutTail() error {
 	if whole == len(text) && whole > 0 {
 		return nil
 	}
-	l.log.Warn("the end of the spool is not whole, as after a crash, and is cut off: Discord sends its events again",
+	l.log.Warn("the last record of the spool is incomplete, as after a crash, and is discarded: Discord sends its events again",
 		"segment", segmentName(s.number), "bytes", len(text)-whole, "kept_as", tailName)
 	// In case it was something else than a crash.
 	if err := l.disk.write(tailName, text[whole:]); err != nil {

@@ -29,7 +29,7 @@ Flags:
   -config file       settings in TOML (default gateway.toml; it may be absent)
   -loglevel level    debug, info, warn, error, or suppress (default info)
   -reader type       epoll or goroutine (default epoll on Linux)
-  -require-broker    end if the broker is away at the start, do not wait for it
+  -require-broker    exit if the broker is unavailable at the start
 
 Settings come from flags, the environment and the file, in this order. An empty
 variable counts as not set. The least that is needed: DISCORD_TOKEN.

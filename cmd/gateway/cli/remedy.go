@@ -55,7 +55,7 @@ func remedyOf(err error) (r remedy, ok bool) {
 	case *wire.UntrustedError:
 		return remedy{text: "api.ca_file names certificates to trust besides the system's", sep: "; "}, true
 	case *spool.DiskError:
-		return remedy{text: "make room on the disk, raise spool.size, or start the broker"}, true
+		return remedy{text: "free disk space, raise spool.size, or start the broker"}, true
 	case *redis.ConfigError:
 		r, ok = redisRemedies[err.Problem]
 	case *redis.Error:

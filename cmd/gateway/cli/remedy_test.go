@@ -120,7 +120,7 @@ func TestRemediesAreLogged(t *testing.T) {
 			`error="redis: the server's reply begins with 'H'" remedy="what redis.urls leads to must be Redis, and nobody else write to the keys sluice:*"`},
 		{&amqp.Error{Problem: amqp.NoWrite, Err: errors.New("closed")}, `error=closed remedy="grant the user write on the exchange, with rabbitmqctl set_permissions"`},
 		{&amqp.ConfigError{Broker: "h", Problem: amqp.NoPlain}, `error="amqp: h: " remedy="add PLAIN to its auth_mechanisms, or log in as EXTERNAL with a client certificate"`},
-		{&spool.DiskError{Err: errors.New("full")}, `error=full remedy="make room on the disk, raise spool.size, or start the broker"`},
+		{&spool.DiskError{Err: errors.New("full")}, `error=full remedy="free disk space, raise spool.size, or start the broker"`},
 		{errors.New("OOM"), "error=OOM"}, // of whom, nobody says
 	} {
 		var out bytes.Buffer

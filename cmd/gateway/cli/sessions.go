@@ -88,7 +88,7 @@ func listSessions(w io.Writer, state resume.State, bot, oldBot uint64) {
 		case c.Bot != bot && c.Bot != oldBot:
 			note = "of another token or server"
 		case c.Gaps[0].Session != "":
-			note = "the end of " + maskSession(c.Gaps[0].Session) + " is to be reported"
+			note = "the gap after " + maskSession(c.Gaps[0].Session) + " is to be reported"
 		}
 		fmt.Fprintf(table, "%d\t%s\t%s\t%d\t%s\t%s\n", shard, of, maskSession(c.ID), c.Seq, age, note)
 	}

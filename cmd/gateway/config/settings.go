@@ -164,7 +164,7 @@ func (c *Config) settings() []Setting {
 		{Key: "shard_store.compat", Env: "SHARD_STORE_COMPAT", Default: "false", value: boolean(&c.ShardStore.Compat),
 			Doc: "Whether Redis is kept up to date for the old gateway too, so that you can go back to it. What it has left there is read either way."},
 		{Key: "shard_store.interval", Env: "SHARD_STORE_INTERVAL", Default: `"100ms"`, value: duration(&c.ShardStore.Interval, 10*time.Millisecond, 10*time.Second),
-			Doc: "How often what has changed is written, 10ms to 10s. After a crash, events since the last time come again."},
+			Doc: "How often what has changed is written, 10ms to 10s. After a crash, events since the last time are redelivered."},
 		{Key: "spool.directory", Env: "SPOOL_DIRECTORY", Default: "none", value: path(&c.Spool.Directory, "spool"),
 			Doc: "A directory, one for each process, for events that the broker does not take when `broker.buffer` is full: the sessions go on, and the events are delivered when the broker is back. Not used by stdio."},
 		{Key: "spool.size", Env: "SPOOL_SIZE", Default: `"10GiB"`, value: size(&c.Spool.Size, 64<<20, math.MaxInt64),

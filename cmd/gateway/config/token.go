@@ -101,7 +101,7 @@ func (l *loader) validateToken() {
 	case l.API.Host == "discord.com" && l.Gateway.URL == "" && !isToken(token):
 		l.say(Error, key, "this cannot be a bot's token, which has three parts with dots between them; it is %s", whereTokenIs)
 	case isCommon(token):
-		l.say(Warning, key, "so short or common a word is not masked in the log, in which it stands for something else; choose another token")
+		l.say(Warning, key, "what is so short or common is not masked in the log, in which it stands for something else; choose another token")
 	}
 }
 

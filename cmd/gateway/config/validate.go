@@ -53,7 +53,7 @@ func (l *loader) validate() {
 		{gateway.Scheme == "ws" && !isLocal(gateway.Host), Warning, "gateway.url",
 			fmt.Sprintf("with ws:// the token goes to %s for everybody on the way to read", gateway.Host)},
 		{l.Gateway.URL != "" && l.Shards.Count == 0, Note, "gateway.url",
-			l.APIBase() + " is still asked how many shards there are to be; set shards.count to spare it"},
+			l.APIBase() + " is still asked how many shards there are to be; set shards.count to avoid that"},
 		{toRedis && l.is("redis.pool_size"), Note, "redis.pool_size", "has no effect: one connection carries all events, in order"},
 		{toRedis && !l.Redis.Stream.NamesEvent() && !slices.Contains(l.Redis.Fields, redis.FieldEvent) && !l.Broker.Envelope && l.Broker.Encoding != broker.Discordjs, Warning, "redis.stream",
 			"consumers cannot tell events apart: put {event} into the name, event into redis.fields, or set broker.envelope"},
