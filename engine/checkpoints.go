@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/resume"
+	"sluice/sinks"
 )
 
 // Checkpoints keeps what resumes the shards over the end of the process: a *resume.Keeper, in
@@ -51,6 +52,7 @@ type saver struct {
 
 	saving  chan struct{} // holds one while to is called
 	waiting []*session    // not persisted before, of the snapshots that were read
+	closed  bool          // to is, or about to be; with saving
 }
 
 func newSaver(to Checkpoints) *saver {
@@ -94,13 +96,16 @@ func (v *saver) run(shards *shardSet, every time.Duration) {
 }
 
 // save gives the snapshots to f. Then what waits for them goes on, also after a failure: a store
-// must not stop events.
+// must not stop events. Once Checkpoints are closed it is sinks.ErrStopped.
 func (v *saver) save(ctx context.Context, f func(context.Context, iter.Seq2[int, resume.Session], resume.Starts) error, snapshots iter.Seq2[int, resume.Session]) error {
 	select {
 	case v.saving <- struct{}{}:
 		defer func() { <-v.saving }()
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if v.closed {
+		return sinks.ErrStopped
 	}
 	var starts resume.Starts
 	if v.shards != nil {
@@ -131,10 +136,18 @@ func (v *saver) snapshots(yield func(int, resume.Session) bool) {
 	}
 }
 
-// last saves the snapshot of a shard that is not among the others any more: when it returns, no
-// older one of it is being saved.
-func (v *saver) last(ctx context.Context, s *shard) error {
-	return v.save(ctx, v.to.Save, func(yield func(int, resume.Session) bool) { yield(s.id, s.snapshot()) })
+// last saves the last snapshot of a shard, and takes the shard out: no Save that has begun, and none
+// that follows, has another one of it. A shard that is out already is not saved: it is another's.
+func (v *saver) last(ctx context.Context, s *shard) (removed bool, err error) {
+	err = v.save(ctx, func(ctx context.Context, snapshots iter.Seq2[int, resume.Session], starts resume.Starts) error {
+		if v.shards.find(s.id) != s {
+			return nil
+		}
+		err := v.to.Save(ctx, snapshots, starts)
+		removed = v.shards.take(s)
+		return err
+	}, func(yield func(int, resume.Session) bool) { yield(s.id, s.snapshot()) })
+	return removed, err
 }
 
 // close saves the last snapshots, of the shards that have run, if any.
@@ -145,7 +158,10 @@ func (v *saver) close() error {
 		if v.shards != nil {
 			<-v.ended
 		}
-		ended <- v.save(context.Background(), v.to.Close, v.snapshots)
+		ended <- v.save(context.Background(), func(ctx context.Context, snapshots iter.Seq2[int, resume.Session], starts resume.Starts) error {
+			v.closed = true
+			return v.to.Close(ctx, snapshots, starts)
+		}, v.snapshots)
 	}()
 	select {
 	case err := <-ended:

@@ -18,6 +18,7 @@ import (
 	"sluice/bench/sim"
 	"sluice/engine"
 	"sluice/resume"
+	"sluice/sinks"
 )
 
 // checkpoints are in memory, and fail or wait as a test wants it.
@@ -33,7 +34,10 @@ type checkpoints struct {
 	begun  int                    // the same, and those that have not
 	closed bool
 	err    error
-	gate   chan struct{} // Save and Close wait for it; nil: they do not
+
+	begunAtClose int
+
+	gate chan struct{} // Save and Close wait for it; nil: they do not
 }
 
 // keep returns checkpoints of an earlier process.
@@ -70,7 +74,7 @@ func (c *checkpoints) Save(ctx context.Context, snapshots iter.Seq2[int, resume.
 
 func (c *checkpoints) Close(ctx context.Context, snapshots iter.Seq2[int, resume.Session], starts resume.Starts) error {
 	c.mu.Lock()
-	c.closed = true
+	c.closed, c.begunAtClose = true, c.begun+1
 	c.mu.Unlock()
 	return c.Save(ctx, snapshots, starts)
 }
@@ -294,6 +298,93 @@ func TestCheckpointOfRemoved(t *testing.T) {
 			t.Errorf("removed with a store that fails: %+v, %v", s, err)
 		}
 		w.srv.Silence()
+		w.end()
+	})
+}
+
+// lateSink takes events, and acknowledges them when it is asked to.
+type lateSink struct {
+	*recorder
+	acked   func(int)
+	pending int
+}
+
+func (s *lateSink) Publish(ctx context.Context, batch []sinks.Event, acked func(int)) error {
+	return s.recorder.Publish(ctx, batch, func(n int) {
+		s.acked = acked
+		s.pending += n
+	})
+}
+
+func (s *lateSink) acknowledge() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acked(s.pending)
+	s.pending = 0
+}
+
+// Checkpoints that are closed are not asked again, by a Remove that has waited for the sink until then:
+// what Close was given has its shard, too.
+func TestRemoveAfterCheckpointsAreClosed(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		c := new(checkpoints)
+		sink := &lateSink{recorder: new(recorder)}
+		w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 2, Rate: 20}, engine.Options{Sink: sink, Checkpoints: c, ShutdownTimeout: time.Second})
+		w.wait("events", func() bool { return sink.count("READY") == 2 })
+		removed := make(chan error, 1)
+		go func() {
+			_, err := w.engine.Remove(t.Context(), 1)
+			removed <- err
+		}()
+		time.Sleep(time.Second)
+		persist := c.stall()
+		w.stop()
+		time.Sleep(2 * time.Second) // ErrDrain; Close has begun
+		sink.acknowledge()
+		time.Sleep(time.Second)
+		persist()
+		if err := <-removed; !errors.Is(err, sinks.ErrStopped) {
+			t.Errorf("Remove: %v", err)
+		}
+		synctest.Wait()
+		if kept, begun := c.state(); !c.closed || len(kept) != 2 || begun != c.begunAtClose {
+			t.Errorf("closed %v, with %+v; %d saves, %d of them until Close", c.closed, kept, begun, c.begunAtClose)
+		}
+		if err := <-w.ended; !errors.Is(err, engine.ErrDrain) {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// Two calls of Remove have the last snapshot saved once: the second one's would come when the shard
+// may be another's.
+func TestRemoveTwiceAtOnce(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		c := new(checkpoints)
+		w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 2, Rate: 20}, engine.Options{Checkpoints: c, CheckpointEvery: time.Hour})
+		w.wait("events", func() bool { return w.sink.count("READY") == 2 })
+		_, before := c.state()
+		persist := c.stall()
+		removed := make(chan error, 2)
+		for range 2 {
+			go func() {
+				_, err := w.engine.Remove(t.Context(), 1)
+				removed <- err
+			}()
+		}
+		time.Sleep(10 * time.Second)
+		persist()
+		var elsewhere *sinks.NotLocalError
+		first, second := <-removed, <-removed
+		if first != nil {
+			first, second = second, first
+		}
+		if first != nil || !errors.As(second, &elsewhere) {
+			t.Errorf("Remove: %v and %v", first, second)
+		}
+		if _, begun := c.state(); begun != before+1 {
+			t.Errorf("%d saves", begun-before)
+		}
 		w.end()
 	})
 }

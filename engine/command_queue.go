@@ -60,6 +60,7 @@ type commandQueue struct {
 	waiting []waitingCommand
 	merged  int
 	bytes   int
+	closed  error // why none is added any more; nil: they are
 	// idle is until when none of waiting may be sent; zero: it is not known.
 	idle time.Time
 
@@ -82,6 +83,9 @@ type commandQueue struct {
 func (q *commandQueue) add(c wire.Command, packet []byte, sent func()) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.closed != nil {
+		return q.closed
+	}
 	w := waitingCommand{Command: c, packet: packet}
 	if sent != nil {
 		w.sent = []func(){sent}
@@ -134,6 +138,13 @@ func (q *commandQueue) add(c wire.Command, packet []byte, sent func()) error {
 	q.waiting[replaced].done()
 	q.waiting[replaced] = w
 	return nil
+}
+
+// close has every command refused that is added from now on, and drops those that wait.
+func (q *commandQueue) close(reason error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed, q.waiting, q.merged, q.bytes = reason, nil, 0, 0
 }
 
 // lastVoice returns the last voice state of a guild among the first n, or -1.

@@ -206,3 +206,20 @@ func TestCommandQueue(t *testing.T) {
 		}
 	})
 }
+
+// A queue that is closed says why, and takes none: nobody would send it.
+func TestClosedCommandQueue(t *testing.T) {
+	q := commandQueue{limit: 10}
+	if err := q.add(wire.Command{Op: wire.OpPresenceUpdate}, []byte("{}"), nil); err != nil {
+		t.Fatal(err)
+	}
+	q.close(sinks.ErrStopped)
+	for range 2 { // one that would be merged, too
+		if err := q.add(wire.Command{Op: wire.OpPresenceUpdate}, []byte("{}"), nil); !errors.Is(err, sinks.ErrStopped) {
+			t.Errorf("add: %v", err)
+		}
+	}
+	if w, _ := q.next(time.Now()); w != nil || q.bytes != 0 {
+		t.Errorf("%+v waits, %d bytes", w, q.bytes)
+	}
+}

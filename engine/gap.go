@@ -4,8 +4,9 @@ package engine
 
 import (
 	"encoding/json"
-	"sluice/sinks"
 	"time"
+
+	"sluice/sinks"
 )
 
 // gap is a Gap of a shard, on its way to the sink. It is published before the first event of

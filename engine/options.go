@@ -119,7 +119,7 @@ type Options struct {
 	// Log gets what happens; nil: nothing is logged.
 	Log *slog.Logger
 	// OnState, if set, is called at each change of a shard's state, on the
-	// goroutine that reads for the shard: it must not wait.
+	// goroutine that reads for the shard, or adds it: it must not wait, nor call the Engine.
 	OnState func(shard int, from, to State)
 
 	newPoller func() (poller, error) // of the system by default; a test has its own

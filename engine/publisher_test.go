@@ -5,12 +5,13 @@ package engine
 import (
 	"context"
 	"errors"
-	"sluice/sinks"
 	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sluice/sinks"
 )
 
 // stubWaker counts wakeups.

@@ -324,5 +324,10 @@ func (s *shard) stop() {
 		s.hangup = true
 	}
 	s.leave()
+	if s.leaving.Load() || s.deposed.Load() {
+		s.commands.close(&sinks.NotLocalError{Shard: s.id})
+	} else {
+		s.commands.close(sinks.ErrStopped)
+	}
 	s.to(Stopped)
 }

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -104,6 +105,13 @@ func (f *shardSet) add(ctx context.Context, id int, from resume.Session) error {
 	return nil
 }
 
+// take is remove with the lock.
+func (f *shardSet) take(s *shard) (removed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.remove(s)
+}
+
 // remove takes a shard out, unless it is out. The lock is held.
 func (f *shardSet) remove(s *shard) (removed bool) {
 	now := f.current.Load()
@@ -160,7 +168,7 @@ func (e *Engine) Add(ctx context.Context, shard int, from resume.Session) error 
 // is closed, which keeps its session, and Remove waits until the sink has acknowledged all of its
 // events and Options.Checkpoints has persisted what resumes the shard then, which it returns. A
 // shard whose last snapshot is not persisted is removed with an error. Commands for it are refused from the
-// beginning, as are those that wait.
+// beginning. Those that wait are dropped: as when Run ends, nobody calls their Command.Sent.
 //
 // If ctx is done before, the shard stays as it is, stopped: Remove may be called again, or Depose.
 // A shard that this Engine does not run is a *sinks.NotLocalError.
@@ -184,26 +192,27 @@ func (e *Engine) Remove(ctx context.Context, shard int) (resume.Session, error) 
 			return resume.Session{}, sinks.ErrStopped
 		}
 	}
-	f.mu.Lock()
-	removed := f.remove(s)
-	f.mu.Unlock()
-	if !removed { // it was deposed, or another Remove was first
+	removed := false
+	if f.env.saver != nil {
+		if removed, err = f.env.saver.last(ctx, s); errors.Is(err, sinks.ErrStopped) {
+			return resume.Session{}, err // the last snapshots of all shards are those of Run
+		}
+	}
+	if !removed && !f.take(s) { // it was deposed, or another Remove was first
 		return resume.Session{}, &sinks.NotLocalError{Shard: shard}
 	}
 	final := s.snapshot()
-	if f.env.saver != nil {
-		if err := f.env.saver.last(ctx, s); err != nil {
-			return final, fmt.Errorf("shard %d: its last snapshot is not persisted: %w", shard, err)
-		}
+	if err != nil {
+		return final, fmt.Errorf("shard %d: its last snapshot is not persisted: %w", shard, err)
 	}
 	s.log.Info("shard removed", "seq", final.Seq)
 	return final, nil
 }
 
 // Depose drops a shard at once, whose session is another's by now: its connection ends without a
-// close frame, what the sink has not been given of its events never is, and Sessions does not
-// have it any more. It does not wait: a call of Sink.Publish that has begun goes on, and what the sink
-// has been given it may still write. Before Run has its shards, and for a shard
+// close frame, what the sink has not been given of its events never is, and no snapshot of it is taken
+// any more. It does not wait: the batch that the sink is being given, and the Save that has begun, go
+// on, and what the sink has been given it may still write. Before Run has its shards, and for a shard
 // that this Engine does not run, it does nothing.
 func (e *Engine) Depose(shard int) {
 	if f := e.running.Load(); f != nil {

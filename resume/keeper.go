@@ -188,6 +188,7 @@ func (k *Keeper) save(ctx context.Context, snapshots iter.Seq2[int, Session], st
 	err := k.Store.Save(ctx, changes)
 	if errors.Is(err, ErrLost) && !all {
 		k.Log.Warn("persisted sessions are missing in the store; all are persisted again", "error", err)
+		clear(k.saved.Checkpoints) // those that are not among snapshots, with the next Save
 		return k.save(ctx, snapshots, starts, true)
 	}
 	if err != nil {

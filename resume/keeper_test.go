@@ -28,6 +28,8 @@ type failing struct {
 	saves   atomic.Int64
 	written atomic.Int64 // checkpoints
 	loads   error        // what Load returns
+
+	loseOnce bool // the next Save returns ErrLost
 }
 
 func (f *failing) Load(ctx context.Context) (resume.State, error) {
@@ -48,6 +50,10 @@ func (f *failing) Save(ctx context.Context, changes resume.State) error {
 	defer f.lock.Unlock()
 	f.saves.Add(1)
 	f.written.Add(int64(len(changes.Checkpoints)))
+	if f.loseOnce {
+		f.loseOnce = false
+		return resume.ErrLost
+	}
 	if f.err != nil {
 		return f.err
 	}
@@ -311,5 +317,31 @@ func TestKeeperRefuses(t *testing.T) {
 func TestFingerprint(t *testing.T) {
 	if a := resume.Fingerprint("a"); a == resume.Fingerprint("b") || a != resume.Fingerprint("ab"[:1]) || a == 0 {
 		t.Error("fingerprints do not tell tokens apart")
+	}
+}
+
+// A store that has lost all says so once, be it to a Save of one shard: the others are persisted with
+// the next.
+func TestKeeperPersistsAllThatIsLost(t *testing.T) {
+	store := new(failing)
+	k := load(t, &resume.Keeper{Store: store, Bot: 7, Intents: 1, Log: slog.New(slog.DiscardHandler)})
+	all := map[int]resume.Session{0: {ID: "a", Seq: 1}, 1: {ID: "b", Seq: 2}, 2: {ID: "c", Seq: 3}}
+	save := func(sessions map[int]resume.Session) {
+		t.Helper()
+		if err := k.Save(t.Context(), maps.All(sessions), resume.Starts{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save(all)
+	if _, err := resume.Forget(t.Context(), &store.Memory); err != nil {
+		t.Fatal(err)
+	}
+	store.loseOnce = true
+	save(map[int]resume.Session{1: {ID: "b", Seq: 4}})
+	delete(all, 1)
+	save(all)
+	state, err := store.Memory.Load(t.Context())
+	if err != nil || len(state.Checkpoints) != 3 || state.Checkpoints[1].Seq != 4 || state.Checkpoints[2].Seq != 3 {
+		t.Errorf("stored: %+v, %v", state.Checkpoints, err)
 	}
 }

@@ -20,7 +20,7 @@ type Command struct {
 	// Sent, if set, is called once the command, or an equal one that was pending, is
 	// written to the connection, or a newer one has made it obsolete: whoever has it from a broker can
 	// acknowledge it then. It is not called for one that is refused, nor
-	// when the engine stops before. It must not wait; any goroutine may call it.
+	// when the engine, or the shard, stops before. It must not wait; any goroutine may call it.
 	Sent func()
 }
 

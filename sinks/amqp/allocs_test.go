@@ -7,9 +7,10 @@ package amqp
 
 import (
 	"context"
-	"sluice/sinks"
 	"testing"
 	"time"
+
+	"sluice/sinks"
 )
 
 func TestPublishAllocates(t *testing.T) {

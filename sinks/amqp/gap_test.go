@@ -4,8 +4,9 @@ package amqp
 
 import (
 	"bytes"
-	"sluice/sinks"
 	"testing"
+
+	"sluice/sinks"
 )
 
 func TestGapIdentity(t *testing.T) {

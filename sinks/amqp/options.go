@@ -8,12 +8,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"sluice/sinks"
 	"strconv"
 	"strings"
 	"time"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"sluice/sinks"
 )
 
 // Options are what New is given. Only URLs is required.

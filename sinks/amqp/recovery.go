@@ -4,8 +4,9 @@ package amqp
 
 import (
 	"context"
-	"sluice/sinks/broker"
 	"time"
+
+	"sluice/sinks/broker"
 )
 
 // recovery is an Outage that ends at once if the last one ended a while ago, and

@@ -169,7 +169,7 @@ func testReplyRefused(t *testing.T, node *rabbitmq.Node) {
 	if l.count("0") != 1 {
 		t.Errorf("a command was delivered again")
 	}
-	if n := tr.log.count("a reply to a command is refused"); n != 1 {
+	if n := tr.log.count("reply to a command refused"); n != 1 {
 		t.Errorf("%d lines in a minute", n)
 	}
 	if tr.log.count("unavailable; reading no commands") != 0 {

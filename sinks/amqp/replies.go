@@ -87,7 +87,7 @@ func (r *replier) publish(ctx context.Context, reply botReply) {
 		return
 	}
 	if isCode(err, amqp091.AccessRefused) && r.conn != nil && !r.conn.IsClosed() {
-		r.lines.warn("amqp: a reply to a command is refused", "reply_to", reply.to, "error", &Error{NoReplies, err})
+		r.lines.warn("reply to a command refused", "reply_to", reply.to, "error", &Error{NoReplies, err})
 		return
 	}
 	r.lines.warn("reply to a command lost", "reply_to", reply.to, "error", err)

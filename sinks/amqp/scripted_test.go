@@ -11,12 +11,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"sluice/sinks"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"sluice/sinks"
 )
 
 // scripted is a broker that answers requests as it should, unless script does. script is

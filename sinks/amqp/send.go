@@ -54,11 +54,10 @@ func (r *runner) serve(l *link) error {
 		}
 		switch {
 		case p.Refused != window.None:
-			// What was behind it may have been taken. One at a time, what is sent again
+			// As a queue with overflow reject-publish does. What was behind it may have been taken. One at a time, what is sent again
 			// gets no more out of order.
 			r.single = p.Tried
-			r.lines.warn("amqp: the broker refuses an event (basic.nack), as a queue with overflow reject-publish does; it is sent again, "+
-				"and those behind it wait", "waiting", p.Head-p.Tail)
+			r.lines.warn("RabbitMQ refuses an event (basic.nack); retrying", "pending", p.Head-p.Tail)
 			again(p.Tail)
 			r.window.Rewind()
 			continue

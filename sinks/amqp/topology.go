@@ -86,7 +86,7 @@ func (t *topology) watch(ctx context.Context) {
 			return
 		}
 		if err := t.check(); err != nil && ctx.Err() == nil && !t.conn.IsClosed() {
-			t.sink.lines.warn("amqp: the exchange and the queues of commands can't be declared again; it is tried again", "error", explain(err))
+			t.sink.lines.warn("RabbitMQ exchange and command queues not declared; retrying", "error", explain(err))
 		}
 	}
 }
@@ -100,7 +100,7 @@ func (t *topology) check() error {
 	}
 	err = ch.ExchangeDeclarePassive(o.Exchange, o.Kind, true, false, false, false, nil)
 	if isCode(err, amqp091.NotFound) {
-		t.sink.lines.warn("amqp: the exchange was deleted; it is declared again, and the queues of commands are bound to it",
+		t.sink.lines.warn("RabbitMQ: the exchange was deleted; declaring it and its bindings again",
 			"exchange", o.Exchange)
 	}
 	if err == nil {
@@ -159,6 +159,6 @@ func (t *topology) repair(reader *amqp091.Channel, key string) (<-chan amqp091.D
 	if err != nil {
 		return nil, fmt.Errorf("amqp: the queue %q was deleted: %w", q.Name, err)
 	}
-	t.sink.lines.warn("amqp: a queue of commands was deleted, with the commands in it; it is declared, bound and read again", "queue", q.Name)
+	t.sink.lines.warn("RabbitMQ: a queue of commands was deleted, with the commands in it; declaring it again", "queue", q.Name)
 	return from, nil
 }

@@ -8,11 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sluice/sinks"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sluice/sinks"
 )
 
 func newOutage(log *bytes.Buffer) *Outage {

@@ -6,9 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"sluice/sinks"
 	"sync"
 	"time"
+
+	"sluice/sinks"
 )
 
 // DeadLetters is a file of events that a broker will never take, a line of JSON for

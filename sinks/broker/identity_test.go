@@ -7,8 +7,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"sluice/sinks"
 	"testing"
+
+	"sluice/sinks"
 )
 
 // lost is the gap behind event 8812 of a session, and last that event.

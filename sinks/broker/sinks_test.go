@@ -10,11 +10,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sluice/sinks"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sluice/sinks"
 )
 
 func TestTemplate(t *testing.T) {

@@ -5,9 +5,10 @@ package broker
 
 import (
 	"fmt"
-	"sluice/sinks"
 	"strconv"
 	"strings"
+
+	"sluice/sinks"
 )
 
 // Template is a name with places in it: {event} for the event's name, {shard} for

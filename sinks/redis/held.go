@@ -100,7 +100,7 @@ func (r *commandReader) acknowledge(ctx context.Context) {
 		}
 		wait = ackRetry
 		if unacknowledged.allow() {
-			r.Log.Warn("redis: XACK of commands fails; it is retried, and a shard with too many of them gets no more", "error", explain(failure),
+			r.Log.Warn("Redis: XACK of commands fails; retrying", "error", explain(failure),
 				"commands", failed)
 		}
 	}

@@ -23,10 +23,11 @@ package redis
 
 import (
 	"log/slog"
-	"sluice/sinks"
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"sluice/sinks"
 )
 
 // Options are the settings of a Sink. Client, Body and Log are required.

@@ -8,11 +8,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"sluice/sinks"
 	"strconv"
 	"strings"
 
 	"github.com/redis/rueidis"
+
+	"sluice/sinks"
 )
 
 // position is the last event of a shard that is written behind an offset. The zero value is that

@@ -84,7 +84,7 @@ func (r *commandReader) tooLarge(ctx context.Context, asked []string, err error)
 		}
 	}
 	if text, refused := rueidis.IsRedisErr(e); refused && r.unread.allow() {
-		r.Log.Error("redis: a command is too large to be read, and XPENDING, which gives its id, fails; what is pending after it in its stream waits",
+		r.Log.Error("Redis: a command is too large to be read, and XPENDING fails; its stream waits",
 			"stream", stream, "error", explain(text))
 	}
 	switch at := (entryID{stream, id}); {

@@ -11,11 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sluice/sinks"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"sluice/sinks"
 )
 
 // Broker is a broker and what the tests need of it. The functions are called on one

@@ -19,11 +19,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sluice/sinks"
 	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"sluice/sinks"
 )
 
 // Options are the settings of a Sink. Directory and Log are required.

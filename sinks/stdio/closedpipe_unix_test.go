@@ -7,10 +7,11 @@ package stdio
 
 import (
 	"os"
-	"sluice/sinks"
 	"strings"
 	"syscall"
 	"testing"
+
+	"sluice/sinks"
 )
 
 // TestSocketClosedUnderWrite closes the reader while a write waits for room and

@@ -3,8 +3,9 @@
 package stdio
 
 import (
-	"sluice/sinks"
 	"testing"
+
+	"sluice/sinks"
 )
 
 func TestGapIdentity(t *testing.T) {

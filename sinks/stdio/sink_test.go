@@ -13,9 +13,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sluice/sinks"
 	"strings"
 	"testing"
+
+	"sluice/sinks"
 )
 
 var _ sinks.Sink = (*Sink)(nil)

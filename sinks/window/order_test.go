@@ -5,8 +5,9 @@ package window
 import (
 	"fmt"
 	"slices"
-	"sluice/sinks"
 	"testing"
+
+	"sluice/sinks"
 )
 
 // trial is a window of which n events were added, and sent of them were sent.

@@ -5,8 +5,9 @@ package window
 import (
 	"math"
 	"math/rand/v2"
-	"sluice/sinks"
 	"testing"
+
+	"sluice/sinks"
 )
 
 // model is a broker at the other end of a window.

@@ -4,11 +4,12 @@ package cli
 
 import (
 	"math/rand/v2"
-	"sluice/sinks"
 	"strings"
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"sluice/sinks"
 )
 
 // columnsIn counts the columns of a row.

@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sluice/sinks"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"sluice/sinks"
 )
 
 // vt plays a terminal: it takes what a screen writes, and nothing else.

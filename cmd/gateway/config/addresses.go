@@ -76,12 +76,14 @@ func listenAddress(to *string, example string) value {
 func gatewayTrouble(s string) string {
 	u, err := url.Parse(s)
 	switch scheme, trouble := schemeOf(s), authorityTrouble(s); {
+	case err == nil && u.User != nil: // before s is shown: a user alone may be a secret, too
+		return "a gateway's address has no user or password in it"
 	case scheme != "wss" && scheme != "ws":
 		return fmt.Sprintf("%.60q does not begin with wss:// or ws://", s)
 	case trouble != "":
 		return trouble
-	case err != nil || u.User != nil || u.Fragment != "":
-		return "not an address such as wss://gateway.discord.gg, without user, password and #part"
+	case err != nil || u.Fragment != "":
+		return "not an address such as wss://gateway.discord.gg, without #part"
 	}
 	return ""
 }

@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"sluice/sinks/broker"
 	"strconv"
 	"strings"
 	"time"
+
+	"sluice/sinks/broker"
 )
 
 // value is what a setting holds.

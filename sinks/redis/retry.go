@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"sluice/sinks"
 	"strconv"
 	"strings"
 	"time"
+
+	"sluice/sinks"
 )
 
 // recover does what a failure asks for before what is pending is sent again.
