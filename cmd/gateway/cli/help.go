@@ -19,7 +19,7 @@ Usage:
   gateway check [-online]    check the settings; with -online ask Discord, too
   gateway config             print the settings and where each comes from
   gateway demo               run against a simulated Discord: no token needed
-  gateway sessions [clear]   list the stored sessions, or forget them
+  gateway sessions [clear]   list the persisted sessions, or delete them
   gateway upgrade            have the running process hand over to a new version
   gateway help [topic]       this text; topics: settings, intents, events, exit,
                              and the commands' names
@@ -29,7 +29,7 @@ Flags:
   -config file       settings in TOML (default gateway.toml; it may be absent)
   -loglevel level    debug, info, warn, error, or suppress (default info)
   -reader type       epoll or goroutine (default epoll on Linux)
-  -require-broker    end if the broker is away at the start, do not wait for it
+  -require-broker    exit if the broker is unavailable at the start
 
 Settings come from flags, the environment and the file, in this order. An empty
 variable counts as not set. The least that is needed: DISCORD_TOKEN.
