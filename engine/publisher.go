@@ -88,6 +88,15 @@ func (p *publisher) run(ctx context.Context) error {
 // inFlight returns how many events the sink has not acknowledged.
 func (p *publisher) inFlight() int { return int(p.published.Load() - p.acked.Load()) }
 
+// waiting returns how many events the sink has not acknowledged or not been given, about.
+func (p *publisher) waiting() int {
+	n := p.inFlight()
+	for _, q := range p.queues {
+		n += q.ring.Len()
+	}
+	return n
+}
+
 // empty reports whether there is nothing to take now, and whether there never
 // will be.
 func (p *publisher) empty() (now, forever bool) {

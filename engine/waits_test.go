@@ -140,8 +140,12 @@ func TestWaitsLogged(t *testing.T) {
 		gate := make(chan struct{})
 		w.sink.hold(gate)
 		w.srv.Burst(0, 5000)
+		time.Sleep(15 * time.Second)
+		if lines := log.lines("event queue full", "level=WARN", "bytes=65536", "waiting="); len(lines) != 1 || strings.Contains(lines[0], "waiting=0") {
+			t.Errorf("%s", lines)
+		}
 		time.Sleep(5 * time.Minute)
-		if lines := log.lines("event queue full", "level=WARN", "bytes=65536"); len(lines) < 3 || len(lines) > 4 {
+		if lines := log.lines("event queue full"); len(lines) < 5 || len(lines) > 6 {
 			t.Errorf("%s", lines)
 		}
 		removed := make(chan struct{})
@@ -155,6 +159,10 @@ func TestWaitsLogged(t *testing.T) {
 		}
 		close(gate)
 		<-removed
+		time.Sleep(10 * time.Second)
+		if lines := log.lines("event queue no longer full; reading resumed", "level=INFO", "after=8m"); len(lines) != 1 {
+			t.Errorf("%s", lines)
+		}
 		w.end()
 	})
 }

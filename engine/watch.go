@@ -10,6 +10,9 @@ import (
 const (
 	// watchEvery is how often waits are looked for, and logged.
 	watchEvery = time.Minute
+	// fullEvery is how often the queue is looked at. Full at two of these looks, with no event
+	// acknowledged between them, is a sink that takes nothing, and not one that is slow.
+	fullEvery = 5 * time.Second
 	// firstWarning is how long a shard waits for READY or RESUMED before it says so.
 	firstWarning = 30 * time.Second
 )
@@ -19,10 +22,15 @@ const (
 func (e *Engine) watch(ctx context.Context, f *shardSet) {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
-	var full time.Time // since when
+	looks := time.NewTicker(fullEvery)
+	defer looks.Stop()
+	full := fullQueue{e: e, p: f.publisher}
 	for {
 		select {
 		case <-ticker.C:
+		case <-looks.C:
+			full.look(time.Now())
+			continue
 		case <-ctx.Done():
 			return
 		}
@@ -30,15 +38,35 @@ func (e *Engine) watch(ctx context.Context, f *shardSet) {
 		for state := range numStates {
 			e.logWaits(f, state, now)
 		}
-		switch {
-		case !e.Full():
-			full = time.Time{}
-		case full.IsZero():
-			full = now
-		default:
-			e.opts.Log.Warn("event queue full; reading paused until the sink takes events",
-				"for", now.Sub(full).Round(time.Second), "bytes", e.opts.QueueBytes)
+	}
+}
+
+// fullQueue logs that the queue is full, so that nothing is read from Discord: once it is full and
+// no event is acknowledged, or is full for a minute; each minute after that; and its end.
+type fullQueue struct {
+	e *Engine
+	p *publisher
+
+	since, logged time.Time // zero: it is not
+	acked         uint64    // at the last look
+}
+
+func (q *fullQueue) look(now time.Time) {
+	acked := q.p.acked.Load()
+	still := acked == q.acked
+	q.acked = acked
+	switch {
+	case !q.e.Full():
+		if !q.logged.IsZero() {
+			q.e.opts.Log.Info("event queue no longer full; reading resumed", "after", now.Sub(q.since).Round(time.Second))
 		}
+		q.since, q.logged = time.Time{}, time.Time{}
+	case q.since.IsZero():
+		q.since = now
+	case q.logged.IsZero() && (still || now.Sub(q.since) >= watchEvery), !q.logged.IsZero() && now.Sub(q.logged) >= watchEvery:
+		q.logged = now
+		q.e.opts.Log.Warn("event queue full; reading paused until the sink accepts events",
+			"for", now.Sub(q.since).Round(time.Second), "bytes", q.e.opts.QueueBytes, "waiting", q.p.waiting())
 	}
 }
 

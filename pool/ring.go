@@ -127,6 +127,12 @@ func (r *Ring[T]) Position() uint64 { return r.next }
 // Taken returns how many of them were taken. Any goroutine may call it.
 func (r *Ring[T]) Taken() uint64 { return r.taken.Load() }
 
+// Len returns how many are shown to the consumer and not taken. Any goroutine may call it.
+func (r *Ring[T]) Len() int {
+	taken := r.taken.Load() // before filled, which is not behind it
+	return int(r.filled.Load() - taken)
+}
+
 // Publish shows the consumer what was put since the last Publish, if anything.
 func (r *Ring[T]) Publish() {
 	if r.next == r.filled.Load() {

@@ -27,6 +27,9 @@ type Outage struct {
 	Broker string // its name as its makers write it, such as "RabbitMQ"
 	// Commands says that bots' commands are read, and not events written.
 	Commands bool
+	// Tried is when what fails was begun, if that is known: a broker that does not answer has been
+	// unavailable since then, and not since the timeout.
+	Tried time.Time
 
 	since  time.Time // of the first failure; zero: there is no outage
 	logged time.Time // last; zero: this outage is not
@@ -47,6 +50,9 @@ func (o *Outage) Failed(err error) time.Duration {
 	now := time.Now()
 	if o.since.IsZero() {
 		o.since, o.tries, o.logged = now, 0, time.Time{}
+		if !o.Tried.IsZero() && o.Tried.Before(now) {
+			o.since = o.Tried
+		}
 	}
 	if now.Sub(o.minute) >= logEvery {
 		o.minute, o.outages = now, 0

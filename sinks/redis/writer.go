@@ -112,6 +112,7 @@ func (w *writer) connect(ctx context.Context) error {
 	if w.client != nil {
 		return nil
 	}
+	w.outage.Tried = time.Now()
 	client, err := Connect(ctx, w.s.o.Client)
 	if err != nil {
 		return err
@@ -186,6 +187,7 @@ func (w *writer) collect(ctx context.Context) bool {
 // is written.
 func (w *writer) send(ctx context.Context) {
 	w.build()
+	w.outage.Tried = time.Now()
 	worst, first := none, error(nil)
 	note := func(f failure, err error) {
 		if first == nil || f == cut && worst != cut {

@@ -397,8 +397,18 @@ func closedWhileAway(t *testing.T, b Broker) {
 	tr.must(100)
 	tr.settle()
 	b.Away()
-	if err := tr.publish(t.Context(), tr.batch(100, 20)); err != nil {
-		t.Fatal(err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	published := make(chan error, 1)
+	go func() { published <- tr.publish(ctx, tr.batch(100, 20)) }()
+	select {
+	case err := <-published:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(time.Second): // it waits for the confirmation: the end of ctx ends that
+		cancel()
+		<-published
 	}
 	closed := make(chan struct{})
 	go func() {

@@ -115,6 +115,21 @@ func TestBrokerNames(t *testing.T) {
 			t.Errorf("%s is no broker", b.Name)
 		}
 	}
+	for _, b := range Brokers() {
+		if b.server == nil {
+			continue
+		}
+		// Its address is required, and the password in it is masked.
+		_, problems := config.Load(config.Sources{Environ: []string{"DISCORD_TOKEN=x.y.z", "BROKER_TYPE=" + b.Name}})
+		if !slices.ContainsFunc(problems, func(p config.Problem) bool { return p.Key == b.server.setting && p.Severity == config.Error }) {
+			t.Errorf("%s: without %s: %v", b.Name, b.server.setting, problems)
+		}
+		i := slices.IndexFunc(config.Settings(), func(s config.Setting) bool { return s.Key == b.server.setting })
+		cfg := loadConfig(t, "DISCORD_TOKEN=x.y.z", "BROKER_TYPE="+b.Name, config.Settings()[i].Env+"="+b.server.scheme+"://u:pw-of-broker@localhost")
+		if text := cfg.Secrets().Redact("pw-of-broker"); strings.Contains(text, "pw-of-broker") {
+			t.Errorf("%s: the password is not masked", b.Name)
+		}
+	}
 	if !wrong("pigeon") {
 		t.Error("pigeon is a broker")
 	}

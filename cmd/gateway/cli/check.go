@@ -140,7 +140,7 @@ func onlineTrouble(secrets config.Secrets, err error, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "error: token: Discord refuses this bot (%d): %s\n", refused.Status, secrets.Redact(refused.Message))
 		return exitForbidden
 	}
-	fmt.Fprintf(stderr, "error: Discord was asked in vain: %s\n", secrets.Redact(explain(err)))
+	fmt.Fprintf(stderr, "error: GET /gateway/bot failed: %s\n", secrets.Redact(explain(err)))
 	return exitFailure
 }
 

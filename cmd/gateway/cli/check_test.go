@@ -58,13 +58,13 @@ func TestCheckOnline(t *testing.T) {
 		{"refused bot", 403, `{"message":"Forbidden","code":0}`, nil, exitForbidden, "",
 			"error: token: Discord refuses this bot (403): \"Forbidden\"\n"},
 		{"403 of Cloudflare", 403, `{"message":"internal network error","code":40333}`, nil, exitFailure, "",
-			"error: Discord was asked in vain: HTTP status 403: \"internal network error\" with code 40333: not an answer of Discord itself"},
+			"error: GET /gateway/bot failed: HTTP status 403: \"internal network error\" with code 40333: not an answer of Discord itself"},
 		{"address of somebody else", 200, strings.Replace(small, "gateway.discord.gg", "discord.gg.evil.example", 1), nil, exitFailure, "",
 			"error: gateway.hosts: the gateway's address that 127.0.0.1:"},
 		{"address that is allowed", 200, strings.Replace(small, "gateway.discord.gg", "gw.example.com", 1), []string{"DISCORD_GATEWAY_HOSTS=example.com"}, exitOK, "Discord: ", ""},
 		{"token in the address", 200, strings.Replace(small, ".discord.gg", ".discord.gg/very.secret.token", 1), nil, exitOK,
 			"Discord: ok: it recommends 1 shard; 999 of 1000 session starts left, anew in 4h0m0s; max_concurrency 1; gateway wss://gateway.discord.gg/***\n", ""},
-		{"proxy in front", 502, "<html>", nil, exitFailure, "", "error: Discord was asked in vain: "},
+		{"proxy in front", 502, "<html>", nil, exitFailure, "", "error: GET /gateway/bot failed: "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			server := httptest.NewServer(api(tc.status, tc.body))

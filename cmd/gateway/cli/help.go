@@ -19,7 +19,7 @@ Usage:
   gateway check [-online]    check the settings; with -online ask Discord, too
   gateway config             print the settings and where each comes from
   gateway demo               run against a simulated Discord: no token needed
-  gateway sessions [clear]   list the persisted sessions, or forget them
+  gateway sessions [clear]   list the persisted sessions, or delete them
   gateway upgrade            have the running process hand over to a new version
   gateway help [topic]       this text; topics: settings, intents, events, exit,
                              and the commands' names

@@ -42,6 +42,9 @@ func plainText(text string, err error) string {
 		}
 		text = strings.ReplaceAll(text, err.Error(), said)
 	})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		text = strings.ReplaceAll(text, os.ErrDeadlineExceeded.Error(), "no answer in time")
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		text = strings.ReplaceAll(text, context.DeadlineExceeded.Error(), "no answer in time")
 	}

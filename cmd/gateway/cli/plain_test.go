@@ -40,6 +40,7 @@ func TestPlain(t *testing.T) {
 		{fmt.Errorf("amqp: %w", &amqp091.Error{Code: 530, Reason: "NOT_ALLOWED", Server: true}), "amqp: NOT_ALLOWED (530)"},
 		{fmt.Errorf("connect: %w", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), "connect: the server does not speak TLS on this port"},
 		{fmt.Errorf("redis: %w", context.DeadlineExceeded), "redis: no answer in time"},
+		{fmt.Errorf("redis: %w", os.ErrDeadlineExceeded), "redis: no answer in time"},
 		{errors.Join(fmt.Errorf("amqp: %w", refused), fmt.Errorf("amqp: %w", reset)), "amqp: 127.0.0.1:6379: connection refused\namqp: 127.0.0.1:6379: connection reset by peer"},
 		{errors.New("ERR said 'redis: redis: resume: x'"), "ERR said 'redis: redis: resume: x'"},
 	} {

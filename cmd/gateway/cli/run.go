@@ -141,7 +141,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		return settingError{fmt.Errorf("shards.ids: %w", id)} // nothing was started
 	}
 	if errors.Is(err, engine.ErrDrain) {
-		err = fmt.Errorf("%s did not take every event within shutdown_timeout (%v); it should take them, or shutdown_timeout be longer", broker.Title, cfg.ShutdownTimeout)
+		err = fmt.Errorf("%s did not accept every event within shutdown_timeout (%v): make it available, or raise shutdown_timeout", broker.Title, cfg.ShutdownTimeout)
 	}
 	log.Info("stopped", "events", stats.Events, "repeated", stats.Repeated, "resumes", stats.Resumes)
 	return err

@@ -173,8 +173,10 @@ func (l *loader) readTable(prefix string, table input) {
 		})
 		switch {
 		case i >= 0 && l.table[i].oldKey == key:
-			l.add(Warning, at, key, "is the old name of %s", l.table[i].Key)
-			if _, both := values[strings.TrimPrefix(l.table[i].Key, prefix)]; !both {
+			if _, both := values[strings.TrimPrefix(l.table[i].Key, prefix)]; both {
+				l.add(Warning, at, key, "has no effect: it is the old name of %[1]s, and %[1]s is set too; remove it", l.table[i].Key)
+			} else {
+				l.add(Warning, at, key, "is the old name of %s", l.table[i].Key)
 				l.set(l.table[i], at, in)
 			}
 		case i >= 0:
@@ -227,9 +229,12 @@ func (l *loader) environment(environ []string) {
 	for i, row := range l.table {
 		known[i] = row.Env
 		if value := values[row.oldEnv]; value != "" {
-			l.add(Warning, Origin{Kind: FromEnvironment, Name: row.oldEnv}, "", "is the old name of %s", row.Env)
+			at := Origin{Kind: FromEnvironment, Name: row.oldEnv}
 			if values[row.Env] == "" {
+				l.add(Warning, at, "", "is the old name of %s", row.Env)
 				l.variable(row, row.oldEnv, value)
+			} else {
+				l.add(Warning, at, "", "has no effect: it is the old name of %[1]s, and %[1]s is set too; remove it", row.Env)
 			}
 		}
 		l.variable(row, row.Env, values[row.Env])

@@ -142,8 +142,14 @@ type Secrets []string
 func (c *Config) Secrets() Secrets {
 	var s Secrets
 	s.add(c.Token.Reveal())
-	for _, u := range slices.Concat(c.Redis.URLs, c.AMQP.URLs, []SecretURL{c.Proxy}) {
-		s.addURL(u.Reveal())
+	s.addURL(c.Proxy.Reveal())
+	for _, b := range brokers {
+		if b.urls == nil {
+			continue
+		}
+		for _, u := range b.urls(c) {
+			s.addURL(u.Reveal())
+		}
 	}
 	if c.Proxy == "" { // see ProxyFunc
 		for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {

@@ -79,16 +79,18 @@ func (l *loader) validate() {
 		}
 	}
 	l.validateTLS("api", TLSConfig{CAFile: l.API.CAFile})
-	switch {
-	case toRedis:
-		l.validateRedis("broker.type")
-	case l.ShardStore.Type == StoreRedis:
-		l.validateRedis("shard_store.type")
+	for _, b := range brokers {
+		switch {
+		case l.Broker.Type == b.name:
+			l.validateAddress(b, "broker.type")
+		case l.ShardStore.Type == b.name:
+			l.validateAddress(b, "shard_store.type")
+		}
+	}
+	if toRedis || l.ShardStore.Type == StoreRedis {
+		l.validateRedis()
 	}
 	if toAMQP {
-		if len(l.AMQP.URLs) == 0 && !l.failed["amqp.url"] {
-			l.add(Error, l.origins["broker.type"], "amqp.url", "missing, and the broker is amqp; set AMQP_URL, or amqp.url in the file, such as \"amqp://localhost\"")
-		}
 		l.validateTLS("amqp", l.AMQP.TLS)
 	}
 	l.validateUse()
@@ -104,8 +106,8 @@ func isLocal(hostport string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-// validateRedis checks what leads to Redis, for a setting that wants it.
-func (l *loader) validateRedis(setting string) {
+// validateRedis checks what leads to Redis.
+func (l *loader) validateRedis() {
 	var addresses []string
 	for _, u := range l.Redis.URLs {
 		addresses = append(addresses, u.Reveal())
@@ -114,8 +116,6 @@ func (l *loader) validateRedis(setting string) {
 		if _, err := redis.NewClientOption(addresses, nil); err != nil {
 			l.say(Error, "redis.urls", "%s", err)
 		}
-	} else if !l.failed["redis.urls"] {
-		l.add(Error, l.origins[setting], "redis.urls", "missing, and %s is redis; set REDIS_URL, or redis.urls in the file, such as [\"localhost:6379\"]", setting)
 	}
 	l.validateTLS("redis", l.Redis.TLS)
 }
@@ -156,7 +156,7 @@ func (l *loader) validateUse() {
 		case table == "broker":
 			used = l.Broker.Type != BrokerStdio || slices.Contains([]string{"type", "buffer", "linger", "gaps"}, name)
 		case table == BrokerRedis && l.ShardStore.Type == StoreRedis && slices.Contains([]string{"urls", "ca_file", "cert_file", "key_file", "server_name"}, name):
-		case table == BrokerStdio, table == BrokerRedis, table == BrokerAMQP:
+		case isBroker(table):
 			used = table == l.Broker.Type
 		}
 		if l.unused(s.Key, used) {
@@ -168,15 +168,18 @@ func (l *loader) validateUse() {
 // validatePasswords warns of passwords of brokers and the proxy that are not masked. Those of
 // RabbitMQ's own guest are known to everybody.
 func (l *loader) validatePasswords() {
-	for _, setting := range []struct {
-		key  string
-		urls []SecretURL
-	}{{"redis.urls", l.Redis.URLs}, {"amqp.url", l.AMQP.URLs}, {"proxy", []SecretURL{l.Proxy}}} {
-		if slices.ContainsFunc(setting.urls, func(u SecretURL) bool {
+	check := func(key string, urls ...SecretURL) {
+		if slices.ContainsFunc(urls, func(u SecretURL) bool {
 			_, _, password, _, ok := u.parts()
 			return ok && password != "" && password != "guest" && isCommon(password)
 		}) {
-			l.say(Warning, setting.key, "so common a password is not masked in the log, in which it stands for something else; choose another")
+			l.say(Warning, key, "so common a password is not masked in the log, in which it stands for something else; choose another")
 		}
 	}
+	for _, b := range brokers {
+		if b.urls != nil {
+			check(b.key, b.urls(l.Config)...)
+		}
+	}
+	check("proxy", l.Proxy)
 }

@@ -161,25 +161,6 @@ func readerType(to *string) value {
 	})
 }
 
-// brokerNames are other names of the brokers.
-var brokerNames = map[string]string{
-	"rabbitmq": BrokerAMQP, "rabbit": BrokerAMQP, "amqps": BrokerAMQP, "amqp091": BrokerAMQP,
-	"rediss": BrokerRedis, "valkey": BrokerRedis, "keydb": BrokerRedis,
-	"stdout": BrokerStdio, "stdin": BrokerStdio, "console": BrokerStdio, "none": BrokerStdio,
-}
-
-func brokerTrouble(s string) string {
-	names := []string{BrokerStdio, BrokerRedis, BrokerAMQP}
-	if slices.Contains(names, s) {
-		return ""
-	}
-	hint := didYouMean(s, names)
-	if name := brokerNames[strings.ToLower(s)]; name != "" {
-		hint = "; did you mean " + name + "?"
-	}
-	return fmt.Sprintf("%.60q is not supported: there are stdio, redis and amqp (RabbitMQ)%s", s, hint)
-}
-
 func template(to *broker.Template) value {
 	show := func(t broker.Template) string { return quote(t.String()) }
 	return valueOf("template", to, show, func(in input) (t broker.Template) {
