@@ -69,8 +69,8 @@ func (f *shardSet) start(all []*shard) {
 	f.set(all, Stats{})
 }
 
-// add adds a shard. It waits until one of that id that was deposed is released.
-func (f *shardSet) add(ctx context.Context, id int, from resume.Session) error {
+// add adds a shard. It waits until one of that id that was deposed is released, or ended is closed.
+func (f *shardSet) add(ctx context.Context, ended <-chan struct{}, id int, from resume.Session) error {
 	for {
 		f.mu.Lock()
 		old := f.deposed[id]
@@ -82,6 +82,8 @@ func (f *shardSet) add(ctx context.Context, id int, from resume.Session) error {
 		case <-old.released:
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-ended:
+			return sinks.ErrStopped
 		}
 		f.mu.Lock()
 		if f.deposed[id] == old {
@@ -161,7 +163,7 @@ func (e *Engine) Add(ctx context.Context, shard int, from resume.Session) error 
 	if shard < 0 || shard >= f.env.shards {
 		return &ShardIDError{ID: shard, Shards: f.env.shards}
 	}
-	return f.add(ctx, shard, from)
+	return f.add(ctx, e.ended, shard, from)
 }
 
 // Remove stops a shard, so that it may go on elsewhere: nothing more is read for it, its connection

@@ -29,18 +29,8 @@ const (
 
 var encodingNames = [...]string{"msgpack-string", "msgpack", "json", "discordjs"}
 
-// Encodings returns the names of the encodings.
+// Encodings returns the names of the encodings, in their order.
 func Encodings() []string { return encodingNames[:] }
-
-// ParseEncoding returns the encoding of a name.
-func ParseEncoding(name string) (Encoding, bool) {
-	for i, n := range encodingNames {
-		if n == name {
-			return Encoding(i), true
-		}
-	}
-	return 0, false
-}
 
 // String returns the encoding's name in settings.
 func (e Encoding) String() string { return encodingNames[e] }

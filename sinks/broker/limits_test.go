@@ -24,10 +24,9 @@ func TestDeepestEvent(t *testing.T) {
 		if err := wire.ParseEnvelope([]byte(`{"t":"X","s":1,"op":0,"d":`+nested(512)+"}"), &e); err != nil {
 			t.Fatal(err)
 		}
-		for _, encoding := range Encodings() {
+		for i, encoding := range Encodings() {
 			for _, envelope := range []bool{false, true} {
-				f := Format{Envelope: envelope}
-				f.Encoding, _ = ParseEncoding(encoding)
+				f := Format{Encoding(i), envelope}
 				if _, err := f.Append(nil, &sinks.Event{Type: e.Type, Seq: e.Seq, Data: e.Data}); err != nil {
 					t.Errorf("%s, %v: %v", encoding, envelope, err)
 				}

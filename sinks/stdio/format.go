@@ -46,15 +46,5 @@ const (
 
 var formatNames = [...]string{"json", "msgpack"}
 
-// ParseFormat returns the format of a name as String gives it.
-func ParseFormat(name string) (Format, bool) {
-	for i, n := range formatNames {
-		if n == name {
-			return Format(i), true
-		}
-	}
-	return 0, false
-}
-
 // String returns the format's name in settings.
 func (f Format) String() string { return formatNames[f] }
