@@ -51,12 +51,11 @@ func anyOrder(t *testing.T, reader engine.ReaderKind, seed uint64) {
 			calls.Go(func() {
 				for ended.Err() == nil {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(r.IntN(5000))*time.Millisecond)
-					var err error
 					switch r.IntN(4) {
 					case 0, 1:
-						err = w.engine.Add(ctx, id, resume.Session{}) // or it is there
+						w.engine.Add(ctx, id, resume.Session{}) // or it is there
 					case 2:
-						_, err = w.engine.Remove(ctx, id)
+						_, err := w.engine.Remove(ctx, id)
 						var elsewhere *sinks.NotLocalError
 						if err != nil && ctx.Err() == nil && !errors.As(err, &elsewhere) && !errors.Is(err, sinks.ErrStopped) {
 							t.Errorf("Remove: %v", err)
