@@ -7,30 +7,29 @@ package cli
 import (
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"testing"
 )
 
-// heed undoes signal.Ignore.
-func heed(sig os.Signal) {
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, sig)
-	signal.Stop(c)
-}
-
 func TestAwaitStop(t *testing.T) {
+	// SIGHUP has a handler while none of the test's own has it: the tests may be run by nohup.
 	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGHUP) // the tests may be run by nohup
+	handle := func() { signal.Notify(c, syscall.SIGHUP) }
+	handle()
 	defer signal.Stop(c)
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
-			t.Cleanup(func() { heed(syscall.SIGHUP) })
 			ctx, release := awaitStop()
 			syscall.Kill(os.Getpid(), sig)
 			<-ctx.Done()
 			if !release() {
 				t.Error("the signal is not reported")
 			}
+			for !signal.Ignored(syscall.SIGHUP) { // from then on, which is a moment after ctx is done
+				runtime.Gosched()
+			}
+			handle()
 		})
 	}
 	ctx, release := awaitStop()
@@ -41,7 +40,7 @@ func TestAwaitStop(t *testing.T) {
 		t.Error("SIGHUP is ignored by what comes next")
 	}
 	signal.Ignore(syscall.SIGHUP)
-	defer heed(syscall.SIGHUP)
+	defer handle()
 	_, release = awaitStop()
 	defer release()
 	if !signal.Ignored(syscall.SIGHUP) {
