@@ -376,12 +376,7 @@ func (r *run) end(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	r.srv.Silence()
-	sent := -1 // what was in the making is counted later
-	if err := r.wait(ctx, g, "the last events", func() bool {
-		before := sent
-		sent = int(r.srv.Ledger().Summary().Events)
-		return sent == before && r.report().Pending == 0
-	}); err != nil {
+	if err := r.wait(ctx, g, "the last events", func() bool { return r.report().Pending == 0 }); err != nil {
 		return Result{}, err
 	}
 	g.cmd.Process.Signal(syscall.SIGTERM)

@@ -199,7 +199,7 @@ func testAMQPBlocked(t *testing.T, node *rabbitmq.Node, gateway string) {
 	node.Ctl("set_vm_memory_high_watermark", "0.0001")
 	waitFor(t, "the alarm to be told", func() bool { return strings.Contains(p.stderr.String(), "RabbitMQ blocked; buffering events") })
 	waitBeats(t, srv, shards)
-	want := silence(t, srv)
+	want := silence(srv)
 	node.Ctl("set_vm_memory_high_watermark", "0.4")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

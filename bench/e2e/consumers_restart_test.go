@@ -110,8 +110,10 @@ func TestConsumersAMQPQueueDeleted(t *testing.T) {
 	t.Parallel()
 	node := rabbitmq.Start(t, "")
 	ch := amqpChannel(t, node)
-	for _, l := range consumerLanguages(t) {
+	for i, l := range consumerLanguages(t) {
 		t.Run(l.name, func(t *testing.T) {
+			// What the consumer of another language had not acknowledged is redelivered to this one.
+			data := fmt.Sprintf(`{"n":%d}`, i)
 			c := startConsumer(t, l.prepare(t), append(l.amqp[:len(l.amqp):len(l.amqp)], "A", "B"), "AMQP_URL="+node.URL())
 			bound := func(n int) func() bool { return func() bool { return strings.Count(c.out.String(), "bound") == n } }
 			waitFor(t, "the queues", bound(1))
@@ -120,11 +122,11 @@ func TestConsumersAMQPQueueDeleted(t *testing.T) {
 			}
 			waitFor(t, "the queues again", bound(2))
 			for _, key := range []string{"A", "B"} {
-				if err := ch.PublishWithContext(context.Background(), "gateway", key, false, false, amqp091.Publishing{Body: []byte(`{"n":1}`)}); err != nil {
+				if err := ch.PublishWithContext(context.Background(), "gateway", key, false, false, amqp091.Publishing{Body: []byte(data)}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			waitFor(t, "events of both", func() bool { return printed(c, `{"n":1}`) == 2 })
+			waitFor(t, "events of both", func() bool { return printed(c, data) == 2 })
 			c.kill()
 		})
 	}

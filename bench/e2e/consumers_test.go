@@ -128,7 +128,7 @@ func runConsumer(t *testing.T, gateway string, c *consumer, env ...string) {
 		return slices.ContainsFunc(srv.Ledger().Commands(), func(c sim.Command) bool { return strings.Contains(string(c.Raw), `"nonce":"docs"`) })
 	})
 	srv.Burst(0, 200)
-	want := silence(t, srv)
+	want := silence(srv)
 	printed := func() (n int) {
 		for line := range strings.Lines(c.out.String()) {
 			if strings.HasPrefix(line, "{") {

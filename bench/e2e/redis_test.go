@@ -141,7 +141,7 @@ func testRedisOutage(t *testing.T, spool string) {
 		}
 		t.Logf("%d MiB in %d segments", size>>20, len(names))
 	}
-	want := silence(t, srv)
+	want := silence(srv)
 	redis.Restart()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -209,7 +209,7 @@ func TestRedisTLS(t *testing.T) {
 	p := startGateway(t, setup{name: name}, srv, append(trusted, "REDIS_SERVER_NAME=broker.example.com")...)
 	waitFor(t, "a session", func() bool { return srv.Ledger().Summary().Sessions == 1 })
 	srv.Burst(0, 1000)
-	want := silence(t, srv)
+	want := silence(srv)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if r := srv.Ledger().Check(streamReader(ctx, t, redis.Addr, want, nil)); r.Received != want || r.Lost+r.OutOfOrder+r.Repeated > 0 {

@@ -58,7 +58,7 @@ func TestResumedByFile(t *testing.T) {
 				p = start()
 			}
 			waitFor(t, "the shards", func() bool { return srv.Connected() == shards })
-			want := silence(t, srv)
+			want := silence(srv)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			type key struct {

@@ -168,11 +168,12 @@ func (srv *Server) Seq(shard int) (seq int64) {
 	return seq
 }
 
-// Silence stops the live traffic of all sessions for good; guild streams and
-// answers go on.
+// Silence stops the live traffic of all sessions for good, and sends the guilds at once that have not
+// come yet or are unavailable. When it returns, all that Discord sends by itself is in the ledger; only
+// answers follow, and the beginning of new sessions.
 func (srv *Server) Silence() {
 	srv.mu.Lock()
-	srv.held = true
+	srv.held, srv.silent = true, true
 	srv.mu.Unlock()
 	for _, s := range srv.all() {
 		s.mu.Lock()
@@ -180,6 +181,16 @@ func (srv *Server) Silence() {
 			s.tick.Stop()
 			s.tick = nil
 		}
+		if !s.ended {
+			s.settleLocked()
+		}
 		s.mu.Unlock()
 	}
+}
+
+// isSilent reports whether Silence was called.
+func (srv *Server) isSilent() bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.silent
 }

@@ -5,6 +5,8 @@ package sim
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"sluice/wire"
@@ -372,31 +374,50 @@ func isSorted(order []int) bool {
 
 // streamLocked sends the first of the guilds in order, and the others later.
 func (s *session) streamLocked(order []int) {
+	silent := s.srv.isSilent()
 	for len(order) > 0 {
 		g := s.guilds[order[0]]
 		order = order[1:]
-		if every := s.srv.opt.UnavailableEvery; every > 0 && s.rng.IntN(every) == 0 {
+		if every := s.srv.opt.UnavailableEvery; every > 0 && s.rng.IntN(every) == 0 && !silent {
+			if s.away == nil {
+				s.away = make(map[int]bool)
+			}
+			s.away[g] = true
 			s.dispatchLocked("GUILD_DELETE", fmt.Appendf(nil, `{"unavailable":true,"id":"%d"}`, guildID(g)))
 			time.AfterFunc(5*time.Second, func() {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				if !s.ended {
+				if !s.ended && s.away[g] {
+					delete(s.away, g)
 					s.guildLocked(g)
 				}
 			})
 		} else {
 			s.guildLocked(g)
 		}
-		if interval := s.srv.opt.GuildInterval; interval > 0 && len(order) > 0 {
+		if interval := s.srv.opt.GuildInterval; interval > 0 && len(order) > 0 && !silent {
+			s.rest = order
 			s.stream = time.AfterFunc(interval, func() {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				if !s.ended {
-					s.streamLocked(order)
+				if rest := s.rest; !s.ended && rest != nil {
+					s.rest = nil
+					s.streamLocked(rest)
 				}
 			})
 			return
 		}
+	}
+}
+
+// settleLocked sends the guilds at once that would come by themselves.
+func (s *session) settleLocked() {
+	rest := s.rest
+	s.rest = nil
+	s.streamLocked(rest)
+	for _, g := range slices.Sorted(maps.Keys(s.away)) {
+		delete(s.away, g)
+		s.guildLocked(g)
 	}
 }
 

@@ -44,6 +44,7 @@ type Server struct {
 	closed      bool
 	calm        bool
 	held        bool
+	silent      bool   // for good
 	token       string // empty after a reset
 	rng         *rand.Rand
 	sessions    map[string]*session

@@ -34,12 +34,14 @@ type session struct {
 	ttl    *time.Timer // runs while conn is nil
 
 	rng    *rand.Rand
-	stream *time.Timer // guilds that have not come yet
-	tick   *time.Timer // live traffic
-	last   time.Time   // of the last tick
-	owed   float64     // events due that have not been made
-	loaded []int       // guilds that the client has
-	play   *player     // instead of stream and traffic
+	stream *time.Timer  // guilds that have not come yet
+	rest   []int        // these, by their places in guilds
+	away   map[int]bool // guilds that are unavailable, and come by themselves
+	tick   *time.Timer  // live traffic
+	last   time.Time    // of the last tick
+	owed   float64      // events due that have not been made
+	loaded []int        // guilds that the client has
+	play   *player      // instead of stream and traffic
 	gen    generator
 }
 

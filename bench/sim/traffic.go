@@ -121,12 +121,12 @@ func (c *conn) full() bool {
 // flatOut makes some events for a writer with nothing to write, and reports
 // whether it did.
 func (s *session) flatOut(c *conn) bool {
-	if s.srv.opt.Rate >= 0 || s.srv.isHeld() {
+	if s.srv.opt.Rate >= 0 {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.conn != c {
+	if s.ended || s.conn != c || s.srv.isHeld() { // with the lock: Silence has it after it is held
 		return false
 	}
 	for range 64 {
