@@ -98,11 +98,15 @@ crash-all: servers # each sink and store that promises something else
 	$(MAKE) crash CRASH='-sink file -store file'
 	$(MAKE) crash CRASH='-faults -sink redis -store redis' KILLS=$$(($(KILLS) / 4))
 
+# A package is built once for all of its targets: go test would link it for each.
 fuzz: ## each fuzz target for FUZZTIME=10s
-	@set -e; for module in . $(E2E); do for pkg in $$(cd $$module && $(GO) list ./...); do \
-	  for target in $$(cd $$module && $(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "$$pkg $$target"; (cd $$module && $(GO) test $$pkg -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x); \
-	  done; done; done
+	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
+	  (cd $$dir; $(GO) test -c -fuzz=. -o "$$tmp/fuzz.test" .; \
+	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' *_test.go | cut -c 6- | sort); do \
+	    echo "$$dir $$target"; "$$tmp/fuzz.test" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) -test.fuzzminimizetime 20x \
+	      -test.fuzzcachedir "$$($(GO) env GOCACHE)/fuzz/$$dir"; \
+	  done); done
 
 bench: ## the benchmarks of the parts, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./...
@@ -147,8 +151,8 @@ vulncheck: ## known vulnerabilities of the dependencies; needs the vulnerability
 	$(GO) run $(GOVULNCHECK) ./...
 
 cross: ## build for every supported system
-	@for p in $(PLATFORMS); do echo "$$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o /dev/null ./cmd/gateway && \
-	  GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
+	@for p in $(PLATFORMS); do echo "$$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o /dev/null ./cmd/gateway || exit 1; done
+	@for os in darwin windows; do echo "vet $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
 
 image: ## a container image, sluice:VERSION
 	docker build --build-arg VERSION=$(VERSION) -t sluice:$(VERSION) -t sluice:latest .
