@@ -23,7 +23,7 @@ type Checkpoints interface {
 	// Starts returns the Identifies of earlier processes. They matter when the API is not
 	// asked, which has better figures.
 	Starts() resume.Starts
-	// Save persists snapshots, and the count of Identifies. A snapshot takes the place of what its
+	// Save persists snapshots, and the count of Identifies. A snapshot replaces what its
 	// shard had; the zero Session: there is nothing to resume. It is called every
 	// Options.CheckpointEvery, and at once when events wait for a new session to be persisted:
 	// when it returns, with whatever error, they are published. After an error it is left alone for

@@ -9,7 +9,7 @@ import (
 	"sluice/sinks"
 )
 
-// gap is a Gap of a shard, on its way to the sink. It is published before the first event of
+// gap is a Gap of a shard that the sink does not have yet. It is published before the first event of
 // whatever follows, and persisted until the sink has it.
 type gap struct {
 	sinks.Gap

@@ -43,7 +43,7 @@ type publisher struct {
 
 	// owned by the goroutine of run
 	first   int       // the queue that is asked first: they take turns
-	entries [64]entry // on their way into flight and held
+	entries [64]entry // taken, to go into flight and held
 }
 
 func newPublisher(sink sinks.Sink, linger time.Duration) *publisher {

@@ -17,7 +17,7 @@ const (
 	// publisher sees them.
 	publishEvery = 64
 	// maxSlots bounds the slots of a ring: the larger it is, the less of it is in
-	// the processor's cache when its turn comes again. With 65,536 slots an
+	// the processor's cache at its next turn. With 65,536 slots an
 	// event costs a third more than with so many (BenchmarkPath/none).
 	maxSlots = 16 << 10
 	// What a shard puts between two questions: an event, and up to three gaps before it.

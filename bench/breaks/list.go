@@ -49,7 +49,7 @@ var breakages = []breakage{
 		old: "	if n > 0 {\n		acked(n)\n	}\n", new: "	_ = acked\n"},
 	{name: "dead letters are dropped", file: "sinks/broker/deadletter.go",
 		old: "	session, seq := ev.Identity()\n	letter := deadLetter{\n", new: "	if d.Path != \"\" {\n		return nil\n	}\n	session, seq := ev.Identity()\n	letter := deadLetter{\n"},
-	{name: "the spool is never replayed", file: "sinks/spool/spool.go",
+	{name: "the spool is never replayed", file: "sinks/spool/feed.go",
 		old: "			err = s.inner.Publish(ctx, b.events, s.delivered)\n", new: "			<-ctx.Done()\n			err = ctx.Err()\n"},
 	{name: "READY is not handled", file: "engine/receive.go",
 		old: "		if string(e.Type) == \"READY\" {\n", new: "		if string(e.Type) == \"NEVER\" {\n"},

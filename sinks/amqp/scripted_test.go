@@ -240,7 +240,7 @@ func TestRefusals(t *testing.T) {
 				}
 				return true
 			})
-			_, log, acked := sinkOf(t, b.url, Options{DeadLetter: func(*sinks.Event, error) { t.Error("an event is set aside") }}, nil)
+			_, log, acked := sinkOf(t, b.url, Options{DeadLetter: func(*sinks.Event, error) { t.Error("an event is dead-lettered") }}, nil)
 			waitUntil(t, "all events", func() bool { return acked.Load() == 10 })
 			if n := log.count("unavailable; buffering events"); n != 1 {
 				t.Errorf("%d lines in a minute", n)
@@ -289,7 +289,7 @@ func TestImpossible(t *testing.T) {
 				}
 				return true
 			})
-			s, log, acked := sinkOf(t, b.url, Options{DeadLetter: func(*sinks.Event, error) { t.Error("an event is set aside") }}, nil)
+			s, log, acked := sinkOf(t, b.url, Options{DeadLetter: func(*sinks.Event, error) { t.Error("an event is dead-lettered") }}, nil)
 			waitUntil(t, "all events", func() bool { return acked.Load() == 10 })
 			if log.count(tt.want) != 1 || log.count("does not keep to AMQP") != 1 {
 				t.Errorf("the log does not say once what happened")
