@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math"
 	"runtime"
 	"slices"
@@ -267,11 +266,13 @@ func maskSession(id string) string {
 	return id[:min(shown, len(id)/2)] + "…"
 }
 
-// named returns counts by their names, most frequent first.
+// named returns counts by their names, most frequent first, those left out that are 0.
 func named(counts map[string]int64) []Named {
 	list := make([]Named, 0, len(counts))
-	for name, n := range maps.All(counts) {
-		list = append(list, Named{name, n})
+	for name, n := range counts {
+		if n > 0 {
+			list = append(list, Named{name, n})
+		}
 	}
 	sortNamed(list)
 	return list

@@ -201,7 +201,7 @@ func TestStatus(t *testing.T) {
 			Ended:    []engine.EndCount{{Cause: "connection lost", Count: 1}, {Cause: "closed by Discord", Code: 4000, Count: 5}},
 			Queue:    engine.QueueStatus{Events: 7, Bytes: 700, MaxBytes: 64 << 20, Oldest: 1234567 * time.Microsecond, Paused: 1},
 			Identify: engine.IdentifyStatus{MaxConcurrency: 1, Waiting: 1, Known: true, Total: 1000, Left: 900, Reserve: 100, Reset: reset},
-			Commands: engine.CommandStatus{Sent: 4, Pending: 5, Replaced: 6, Refused: map[string]int64{"queue full": 2, "not local": 8}},
+			Commands: engine.CommandStatus{Sent: 4, Pending: 5, Replaced: 6, Refused: map[string]int64{"queue full": 2, "not local": 8, "stopped": 0}},
 		},
 		shards: []engine.ShardStatus{
 			{ID: 3, State: engine.Ready, Since: now.Add(-time.Minute), Counts: engine.Counts{Events: 600, Connections: 3}, Session: "abcdefgh", Seq: 700, Pending: 2, Paused: true},
