@@ -109,8 +109,9 @@ func (l *layout) health(h status.Health) {
 	}
 	yes("live", h.Live)
 	yes("ready", h.Ready)
-	for _, c := range h.Checks {
-		if !c.OK {
+	for i, c := range h.Checks {
+		same := func(other status.Check) bool { return other.Name == c.Name && other.Text == c.Text } // of the other kind
+		if !c.OK && !slices.ContainsFunc(h.Checks[:i], same) {
 			l.painted(red, "", "%s: %s", c.Name, c.Text)
 		}
 	}

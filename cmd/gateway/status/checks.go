@@ -25,20 +25,25 @@ const (
 // ends each connection now and then.
 const resumeGrace = time.Minute
 
-// holds reports whether the checks of a kind hold; "": all of them.
+// holds reports whether the checks of a kind hold.
 func holds(checks []Check, of string) bool {
-	return !slices.ContainsFunc(checks, func(c Check) bool { return !c.OK && (of == "" || c.Of == of) })
+	return !slices.ContainsFunc(checks, func(c Check) bool { return !c.OK && c.Of == of })
 }
 
-// checks returns all of them, those of Livez first.
+// checks returns all of them, those of Livez first. What is not live is not ready.
 func (s *Source) checks(now time.Time, e engine.Status, shards []engine.ShardStatus) []Check {
 	sink := s.sink()
-	return []Check{s.engineCheck(), shardsCheck(now, e, shards), s.brokerCheck(now, sink), s.storeCheck(now), s.lostCheck(e, sink)}
+	checks := []Check{s.engineCheck(), s.engineCheck(), shardsCheck(now, e, shards), s.brokerCheck(now, sink), s.storeCheck(), lostCheck(e, sink)}
+	for i := range checks {
+		checks[i].Of = Readyz
+	}
+	checks[0].Of = Livez
+	return checks
 }
 
 // engineCheck is about this process alone, whatever Discord and the broker do.
 func (s *Source) engineCheck() Check {
-	c := Check{Name: "engine", Of: Livez, OK: true, Text: "readers and publisher make progress"}
+	c := Check{Name: "engine", OK: true, Text: "readers and publisher make progress"}
 	if s.Live != nil {
 		if err := s.Live(); err != nil {
 			c.OK, c.Text = false, s.redact(err.Error())
@@ -65,7 +70,7 @@ func resuming(now time.Time, s *engine.ShardStatus) bool {
 
 // shardsCheck summarizes the shards: of those that are not ready the main reason.
 func shardsCheck(now time.Time, e engine.Status, shards []engine.ShardStatus) Check {
-	c := Check{Name: "shards", Of: Readyz}
+	c := Check{Name: "shards"}
 	if e.Shards == 0 {
 		c.Text = "the shard count is not known yet: Discord has not answered"
 		return c
@@ -124,7 +129,7 @@ func (w *waits) main(e engine.Status, reasons map[string]int, missing int) strin
 
 func (s *Source) brokerCheck(now time.Time, sink sinks.Status) Check {
 	title := cmp.Or(s.Title, s.Config.Broker.Type)
-	c := Check{Name: "broker", Of: Readyz, OK: sink.Available}
+	c := Check{Name: "broker", OK: sink.Available}
 	changed := sink.Since
 	if changed.IsZero() {
 		changed = s.Started
@@ -145,9 +150,9 @@ func (s *Source) brokerCheck(now time.Time, sink sinks.Status) Check {
 }
 
 // storeCheck never fails: events go on without the store, but for the first of a session.
-func (s *Source) storeCheck(time.Time) Check {
+func (s *Source) storeCheck() Check {
 	d := s.store()
-	c := Check{Name: "store", Of: Readyz, OK: true, Text: d.Type + " available"}
+	c := Check{Name: "store", OK: true, Text: d.Type + " available"}
 	switch {
 	case !d.Available:
 		c.Text = d.Type + " unavailable; after a crash, events since then are redelivered or lost"
@@ -161,10 +166,10 @@ func (s *Source) storeCheck(time.Time) Check {
 }
 
 // lostCheck never fails either: no restart brings an event back.
-func (s *Source) lostCheck(e engine.Status, sink sinks.Status) Check {
+func lostCheck(e engine.Status, sink sinks.Status) Check {
 	dead := int64(0)
 	for _, n := range sink.DeadLettered {
 		dead += n
 	}
-	return Check{Name: "events", Of: Readyz, OK: true, Text: fmt.Sprintf("%d known lost, %d dead-lettered, %d gaps", sink.Lost, dead, e.Counts.Gaps)}
+	return Check{Name: "events", OK: true, Text: fmt.Sprintf("%d known lost, %d dead-lettered, %d gaps", sink.Lost, dead, e.Counts.Gaps)}
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,20 +13,23 @@ import (
 // Livez answers 200 while this process makes progress, else 503. The body is "ok" or the checks that
 // fail; with the parameter verbose all of them.
 func (s *Source) Livez(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, []Check{s.engineCheck()})
+	c := s.engineCheck()
+	c.Of = Livez
+	answer(w, r, []Check{c}, Livez)
 }
 
 // Readyz answers 200 while the shards of this process are ready or resuming and the broker is
 // available, else 503, as Livez does. What is not live is not ready.
-func (s *Source) Readyz(w http.ResponseWriter, r *http.Request) { answer(w, r, s.Checks()) }
+func (s *Source) Readyz(w http.ResponseWriter, r *http.Request) { answer(w, r, s.Checks(), Readyz) }
 
-func answer(w http.ResponseWriter, r *http.Request, checks []Check) {
+// answer answers with the checks of a kind.
+func answer(w http.ResponseWriter, r *http.Request, checks []Check, of string) {
 	_, verbose := r.URL.Query()["verbose"]
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	ok := holds(checks, "")
+	ok := holds(checks, of)
 	if !ok {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
@@ -35,12 +37,11 @@ func answer(w http.ResponseWriter, r *http.Request, checks []Check) {
 		fmt.Fprintln(w, "ok")
 		return
 	}
-	if !verbose {
-		checks = slices.DeleteFunc(checks, func(c Check) bool { return c.OK })
-	}
 	var b strings.Builder
 	for _, c := range checks {
-		fmt.Fprintln(&b, c)
+		if c.Of == of && (verbose || !c.OK) {
+			fmt.Fprintln(&b, c)
+		}
 	}
 	fmt.Fprint(w, b.String())
 }

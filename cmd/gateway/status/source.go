@@ -107,7 +107,7 @@ func (s *Source) collect(whole bool) *Status {
 		Version:  Version,
 		At:       now.UTC().Truncate(time.Millisecond),
 		Process:  s.process(now),
-		Health:   Health{Live: holds(checks, Livez), Ready: holds(checks, ""), Checks: checks},
+		Health:   Health{Live: holds(checks, Livez), Ready: holds(checks, Readyz), Checks: checks},
 		Events:   s.events(now, e, sink),
 		Shards:   summarize(e, shards),
 		Broker:   s.broker(now, sink),
