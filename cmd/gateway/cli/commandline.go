@@ -21,13 +21,17 @@ type command struct {
 	flags  map[string]string // flags that are settings, by name without the dash
 	online bool              // check -online
 	yes    bool              // sessions clear -yes
+
+	json    bool   // status -json
+	ready   bool   // health -ready
+	address string // of status and health: -address, or empty
 }
 
 // subcommands are the names that may stand on the command line.
-var subcommands = []string{"run", "check", "config", "demo", "help", "sessions", "upgrade", "version"}
+var subcommands = []string{"run", "check", "config", "demo", "health", "help", "sessions", "status", "upgrade", "version"}
 
 // flagNames are the flags of all subcommands.
-var flagNames = []string{"config", "loglevel", "online", "reader", "help", "require-broker", "version", "yes"}
+var flagNames = []string{"address", "config", "json", "ready", "loglevel", "online", "reader", "help", "require-broker", "version", "yes"}
 
 // parseCommand reads the arguments: flags, a subcommand, more flags.
 func parseCommand(args []string) (command, error) {
@@ -74,6 +78,12 @@ func parseCommand(args []string) (command, error) {
 		return cmd, errors.New("-online belongs to check")
 	case cmd.yes && len(cmd.args) == 0:
 		return cmd, errors.New("-yes belongs to sessions clear")
+	case cmd.json && cmd.name != "status":
+		return cmd, errors.New("-json belongs to status")
+	case cmd.ready && cmd.name != "health":
+		return cmd, errors.New("-ready belongs to health")
+	case cmd.address != "" && cmd.name != "status" && cmd.name != "health":
+		return cmd, errors.New("-address belongs to status and health")
 	}
 	return cmd, err
 }
@@ -103,6 +113,9 @@ func (cmd *command) parseFlags(args []string) ([]string, error) {
 	set.StringVar(&cmd.file, "config", cmd.file, "")
 	set.BoolVar(&cmd.online, "online", cmd.online, "")
 	set.BoolVar(&cmd.yes, "yes", cmd.yes, "")
+	set.BoolVar(&cmd.json, "json", cmd.json, "")
+	set.BoolVar(&cmd.ready, "ready", cmd.ready, "")
+	set.StringVar(&cmd.address, "address", cmd.address, "")
 	version := set.Bool("version", false, "")
 	for _, s := range config.Settings() {
 		if s.Flag != "" {
@@ -133,6 +146,9 @@ func (cmd *command) parseFlags(args []string) ([]string, error) {
 	set.Visit(func(f *flag.Flag) {
 		if f.Name == "config" && cmd.file == "" {
 			err = errors.New("-config names no file")
+		}
+		if f.Name == "address" && cmd.address == "" {
+			err = errors.New("-address names no host:port")
 		}
 	})
 	return set.Args(), err

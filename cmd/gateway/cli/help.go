@@ -20,6 +20,8 @@ Usage:
   gateway config             print the settings and where each comes from
   gateway demo               run against a simulated Discord: no token needed
   gateway sessions [clear]   list the persisted sessions, or delete them
+  gateway status [-json]     show what the running process does
+  gateway health [-ready]    ask the running process if it is live, or ready
   gateway upgrade            have the running process hand over to a new version
   gateway help [topic]       this text; topics: settings, intents, events, exit,
                              and the commands' names
@@ -80,6 +82,25 @@ lost, and the process id stays. It first has the new program check the settings;
 if that fails it goes on as it is. Waits for the outcome: exit code 0 says that
 the new program runs, 1 with the reason that it does not. Linux alone.
 `,
+	"status": `gateway status [-json] [-address host:port] [-config file]
+
+Shows what the running process does: whether it is live and ready and why not,
+shards, events, lag, what is lost, broker, queue, spool, session starts,
+commands, why connections ended, and the first shards that are not ready. -json
+prints the document of /status, which docs/status.md describes.
+
+It finds the process by control.sock in shard_store.directory of the settings,
+or at -address, which is http.address of the process. Exit code 0 says that it
+has answered, 1 with one line that none runs or answers.
+`,
+	"health": `gateway health [-ready] [-address host:port] [-config file]
+
+Asks the running process whether it is live: it makes progress, whatever Discord
+and the broker do. With -ready: whether its shards are ready or resuming and the
+broker is available. Prints ok or the checks that fail. Exit code 0, or 1, as it
+is without an answer within 5 s. For probes of images with neither shell nor
+curl.
+`,
 	"demo": `gateway demo [-for 60s] [-seed n] [-rate n] [-compression name]
 
 Runs four shards against a simulated Discord in the same process, over TLS. It
@@ -123,7 +144,7 @@ Prints the version, the revision it was built from, and the platform.
 }
 
 // topicNames are the topics in the order in which they are listed.
-var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "upgrade", "demo", "help", "version"}
+var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "status", "health", "upgrade", "demo", "help", "version"}
 
 // help prints the usage or a topic.
 func help(args []string, stdout, stderr io.Writer) int {

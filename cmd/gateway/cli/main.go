@@ -48,6 +48,18 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		return demo(ctx, cmd.args, stdout, stderr)
 	}
 	cfg, problems := config.Load(config.Sources{File: cmd.file, Environ: environ, Flags: cmd.flags})
+	switch cmd.name {
+	case "status", "health":
+		if wrong := concerned(problems); cmd.address == "" && len(wrong) > 0 {
+			printProblems(stderr, wrong, config.Error)
+			return exitFailure
+		}
+		if c := newClient(cfg, cmd.address); cmd.name == "health" {
+			return health(ctx, c, cmd.ready, stdout, stderr)
+		} else {
+			return showStatus(ctx, c, cmd.json, stdout, stderr)
+		}
+	}
 	if problems.Failed() {
 		printProblems(stderr, problems, config.Warning)
 		return exitUsage

@@ -18,10 +18,9 @@ func (c *Config) Format() string {
 	const valueWidth = 24
 	var b strings.Builder
 	for _, s := range table {
-		origin, value := "default", s.show()
-		if o := c.origins[s.Key]; o.Kind != FromDefault {
-			origin = oneLine(o.String())
-			value = c.Token.Redact(value) // which may be in an address or a path
+		value, origin := c.shown(s)
+		if origin == "" {
+			origin = "default"
 		}
 		line := fmt.Sprintf("%-*s = %s", width, s.Key, value)
 		if value == "" {
@@ -38,6 +37,32 @@ func (c *Config) Format() string {
 		fmt.Fprintf(&b, "%s%*s  # %s\n", line, pad, "", origin)
 	}
 	return b.String()
+}
+
+// shown returns a setting's value as TOML, empty if it is not set, and where it comes from, empty if it is
+// the default.
+func (c *Config) shown(s Setting) (value, origin string) {
+	value = s.show()
+	if o := c.origins[s.Key]; o.Kind != FromDefault {
+		return c.Token.Redact(value), oneLine(o.String()) // which may be in an address or a path
+	}
+	return value, ""
+}
+
+// Value is a setting in force.
+type Value struct {
+	Key    string
+	Value  string // as TOML, secrets masked; empty: it is not set
+	Origin string // where it comes from; empty: it is the default
+}
+
+// Values returns the settings in force, in the order in which settings are documented.
+func (c *Config) Values() (all []Value) {
+	for _, s := range c.settings() {
+		value, origin := c.shown(s)
+		all = append(all, Value{s.Key, value, origin})
+	}
+	return all
 }
 
 // Markdown returns the table of all settings for docs/settings.md.

@@ -118,7 +118,7 @@ type Shard struct {
 	Pending    int     `json:"pending,omitempty"` // commands
 	Cause      string  `json:"cause,omitempty"`   // of the end of its last connection
 	Code       int     `json:"code,omitempty"`
-	Ended      float64 `json:"ended,omitempty"` // age of that
+	Ended      float64 `json:"ended,omitempty"` // age of that; left out while it is ready, as it has been ever since
 }
 
 // Broker is where the events go.

@@ -1,0 +1,322 @@
+// This file collects the document.
+
+package status
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"sluice/cmd/gateway/config"
+	"sluice/engine"
+	"sluice/sinks"
+)
+
+// Engine is what an engine.Engine says of itself.
+type Engine interface {
+	Status() engine.Status
+	AppendShards(dst []engine.ShardStatus) []engine.ShardStatus
+}
+
+// Source is what a Status is collected from. Engine, Config and Started are required. Its methods
+// may be called by any goroutine; its fields are not changed after the first call.
+type Source struct {
+	Engine Engine
+	// Live returns why the engine makes no progress; nil: it is not asked.
+	Live func() error
+	// Sink is that of the broker; nil: it is always available, and nothing is counted.
+	Sink sinks.Reporter
+	// Title names the broker in sentences, such as Redis; Address is where it is, without credentials.
+	Title, Address string
+	Spool          func() Spool // nil: there is none
+	Store          func() Store // without its Type; nil: it is always available
+	Config         *config.Config
+	Version        string            // of the program
+	Started        time.Time         // of the process
+	LogLevel       func() slog.Level // nil: that of Config
+
+	samples sampler
+	buffers sync.Pool // of *[]engine.ShardStatus
+
+	constant sync.Once // what follows
+	settings []Setting
+	secrets  config.Secrets
+}
+
+// setUp makes what stays the same.
+func (s *Source) setUp() {
+	s.constant.Do(func() {
+		s.secrets = s.Config.Secrets()
+		for _, v := range s.Config.Values() {
+			s.settings = append(s.settings, Setting{Key: v.Key, Value: s.secrets.Redact(v.Value), Origin: s.secrets.Redact(v.Origin)})
+		}
+	})
+}
+
+// Status returns the whole document.
+func (s *Source) Status() *Status {
+	d := s.collect(true)
+	d.Settings = s.settings
+	return d
+}
+
+// Summary returns the document without Shards.List and Settings, which are empty.
+func (s *Source) Summary() *Status { return s.collect(false) }
+
+// Shards returns the shards alone.
+func (s *Source) Shards() []Shard {
+	now := time.Now()
+	shards, release := s.shards()
+	defer release()
+	return s.list(now, s.Engine.Status(), shards)
+}
+
+// Checks returns the conditions of /livez and /readyz.
+func (s *Source) Checks() []Check {
+	shards, release := s.shards()
+	defer release()
+	return s.checks(time.Now(), s.Engine.Status(), shards)
+}
+
+// shards returns the engine's shards until they are released.
+func (s *Source) shards() (shards []engine.ShardStatus, release func()) {
+	buffer, _ := s.buffers.Get().(*[]engine.ShardStatus)
+	if buffer == nil {
+		buffer = new([]engine.ShardStatus)
+	}
+	*buffer = s.Engine.AppendShards((*buffer)[:0])
+	return *buffer, func() { s.buffers.Put(buffer) }
+}
+
+func (s *Source) collect(whole bool) *Status {
+	s.setUp()
+	now := time.Now()
+	e := s.Engine.Status()
+	shards, release := s.shards()
+	defer release()
+	sink := s.sink()
+	checks := s.checks(now, e, shards)
+	d := &Status{
+		Version:  Version,
+		At:       now.UTC().Truncate(time.Millisecond),
+		Process:  s.process(now),
+		Health:   Health{Live: holds(checks, Livez), Ready: holds(checks, Readyz), Checks: checks},
+		Events:   s.events(now, e, sink),
+		Shards:   summarize(e, shards),
+		Broker:   s.broker(now, sink),
+		Queue:    Queue{Events: e.Queue.Events, Bytes: e.Queue.Bytes, MaxBytes: e.Queue.MaxBytes, Oldest: seconds(e.Queue.Oldest), Paused: e.Queue.Paused},
+		Store:    s.store(),
+		Identify: identify(e.Identify),
+		Commands: Commands{Sent: e.Commands.Sent, Pending: e.Commands.Pending, Replaced: e.Commands.Replaced, Refused: named(e.Commands.Refused)},
+		Settings: []Setting{},
+	}
+	if s.Spool != nil {
+		spool := s.Spool()
+		d.Spool = &spool
+	}
+	if whole {
+		d.Shards.List = s.list(now, e, shards)
+	}
+	return d
+}
+
+// sink returns what the sink says of itself.
+func (s *Source) sink() sinks.Status {
+	if s.Sink == nil {
+		return sinks.Status{Available: true}
+	}
+	return s.Sink.Status()
+}
+
+func (s *Source) process(now time.Time) Process {
+	level := s.Config.Log.Level
+	if s.LogLevel != nil {
+		level = s.LogLevel()
+	}
+	return Process{
+		Version: s.Version, Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, PID: pid,
+		Started: s.Started.UTC().Truncate(time.Millisecond), Uptime: seconds(now.Sub(s.Started)),
+		Memory: residentMemory(), CPU: seconds(cpuTime()), Goroutines: runtime.NumGoroutine(), LogLevel: levelName(level),
+	}
+}
+
+// levelName returns a level as log.level has it.
+func levelName(level slog.Level) string {
+	if level >= config.LevelSuppress {
+		return "suppress"
+	}
+	return strings.ToLower(level.String())
+}
+
+func (s *Source) events(now time.Time, e engine.Status, sink sinks.Status) Events {
+	ev := Events{
+		Received: e.Counts.Events, Rate: s.samples.rate(now, e.Counts.Events), Filtered: e.Counts.Filtered, Repeated: e.Counts.Repeated,
+		Lost: sink.Lost, Gaps: e.Counts.Gaps, Lag: s.samples.lag(now, e.Lag), ByName: make([]Named, 0, len(e.Names)),
+	}
+	for _, n := range e.Names {
+		ev.ByName = append(ev.ByName, Named(n))
+	}
+	sortNamed(ev.ByName)
+	return ev
+}
+
+// summarize returns Shards without List, which is empty.
+func summarize(e engine.Status, shards []engine.ShardStatus) Shards {
+	d := Shards{Count: e.Shards, Run: len(shards), States: make(map[string]int), Ended: make([]Ended, 0, len(e.Ended)), List: []Shard{}}
+	for i := range shards {
+		d.States[shards[i].State.String()]++
+	}
+	d.Ready = d.States[engine.Ready.String()]
+	for _, end := range e.Ended {
+		d.Ended = append(d.Ended, Ended{Cause: end.Cause, Code: int(end.Code), Count: end.Count})
+	}
+	slices.SortFunc(d.Ended, func(a, b Ended) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Cause, b.Cause), cmp.Compare(a.Code, b.Code))
+	})
+	return d
+}
+
+// list returns each shard.
+func (s *Source) list(now time.Time, e engine.Status, shards []engine.ShardStatus) []Shard {
+	list := make([]Shard, len(shards))
+	w := newWaits(now, e.Identify, shards)
+	rates := s.samples.rates(now)
+	for i := range shards {
+		from := &shards[i]
+		list[i] = Shard{
+			ID: from.ID, State: from.State.String(), Since: since(now, from.Since), Why: w.why(from), Session: maskSession(from.Session), Seq: from.Seq,
+			Events: from.Events, Rate: brief(rates.of(from.ID, from.Events)), LastEvent: since(now, from.LastEvent), LastACK: since(now, from.LastACK),
+			RoundTrip: round(from.RoundTrip.Seconds(), 3), Reconnects: max(0, from.Connections-1), Paused: from.Paused, Pending: from.Pending,
+			Cause: from.Cause, Code: int(from.Code),
+		}
+		if from.State != engine.Ready {
+			list[i].Ended = since(now, from.Ended)
+		}
+	}
+	return list
+}
+
+func (s *Source) broker(now time.Time, sink sinks.Status) Broker {
+	changed := sink.Since
+	if changed.IsZero() {
+		changed = s.Started
+	}
+	b := Broker{
+		Type: s.Config.Broker.Type, Address: s.redact(s.Address), Available: sink.Available, Blocked: sink.Blocked, Since: since(now, changed),
+		Unavailable: seconds(sink.Unavailable), Error: s.redact(sink.Error), Published: sink.Published, Repeated: sink.Repeated, Retried: sink.Retried,
+	}
+	for _, n := range sink.DeadLettered {
+		b.DeadLettered += n
+	}
+	return b
+}
+
+func (s *Source) store() Store {
+	d := Store{Available: true}
+	if s.Store != nil {
+		d = s.Store()
+	}
+	d.Type = s.Config.ShardStore.Type
+	d.Error = s.redact(d.Error)
+	return d
+}
+
+func identify(e engine.IdentifyStatus) Identify {
+	d := Identify{
+		MaxConcurrency: e.MaxConcurrency, Waiting: e.Waiting, Known: e.Known, Total: e.Total, Left: e.Left, Reserve: e.Reserve, Exhausted: e.Exhausted,
+	}
+	if !e.Reset.IsZero() {
+		reset := e.Reset.UTC().Truncate(time.Second)
+		d.Reset = &reset
+	}
+	return d
+}
+
+// maxText bounds a text of others, such as a broker's error.
+const maxText = 500
+
+// redact returns a text of others as one line of bounded length without secrets.
+func (s *Source) redact(text string) string {
+	s.setUp()
+	text = strings.Join(strings.Fields(s.secrets.Redact(text)), " ")
+	if len(text) <= maxText {
+		return text
+	}
+	text = text[:maxText]
+	for !utf8.ValidString(text) && len(text) > maxText-utf8.UTFMax {
+		text = text[:len(text)-1]
+	}
+	return text + "…"
+}
+
+// maskSession returns what of a session's id may be shown: enough to find it in a log, and too little
+// to continue it.
+func maskSession(id string) string {
+	const shown = 4
+	if id == "" {
+		return ""
+	}
+	return id[:min(shown, len(id)/2)] + "…"
+}
+
+// named returns counts by their names, most frequent first, those left out that are 0.
+func named(counts map[string]int64) []Named {
+	list := make([]Named, 0, len(counts))
+	for name, n := range counts {
+		if n > 0 {
+			list = append(list, Named{name, n})
+		}
+	}
+	sortNamed(list)
+	return list
+}
+
+func sortNamed(list []Named) {
+	slices.SortFunc(list, func(a, b Named) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Name, b.Name)) })
+}
+
+// seconds returns a duration to the millisecond.
+func seconds(d time.Duration) float64 { return round(d.Seconds(), 3) }
+
+// since returns the age of a moment; 0: there was none. One that is as good as now is a tenth of a
+// second old, so that it is not left out.
+func since(now, then time.Time) float64 {
+	if then.IsZero() {
+		return 0
+	}
+	return max(0.1, brief(now.Sub(then).Seconds()))
+}
+
+// brief returns a figure of one of many shards to a tenth, from ten on to a whole number: it takes less
+// of the document.
+func brief(x float64) float64 {
+	if x >= 10 {
+		return math.Round(x)
+	}
+	return round(x, 1)
+}
+
+func round(x float64, digits int) float64 {
+	p := math.Pow10(digits)
+	return math.Round(x*p) / p
+}
+
+// span returns a duration as people read it.
+func span(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Minute:
+		return fmt.Sprintf("%.0f s", max(1, d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%d d %d h", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+}

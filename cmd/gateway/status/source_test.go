@@ -1,0 +1,281 @@
+// This file tests the document: its values, its size, and what is not in it.
+
+package status
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/cmd/gateway/config"
+	"sluice/engine"
+	"sluice/sinks"
+	"sluice/wire"
+)
+
+// state is an Engine and a sink that say what a test wants.
+type state struct {
+	engine engine.Status
+	shards []engine.ShardStatus
+	sink   sinks.Status
+}
+
+func (s *state) Status() engine.Status { return s.engine }
+func (s *state) AppendShards(dst []engine.ShardStatus) []engine.ShardStatus {
+	return append(dst, s.shards...)
+}
+
+type sinkState struct{ *state }
+
+func (s sinkState) Status() sinks.Status { return s.sink }
+
+func loadConfig(t testing.TB, environ ...string) *config.Config {
+	t.Helper()
+	cfg, problems := config.Load(config.Sources{Environ: append([]string{"DISCORD_TOKEN=x.y.z"}, environ...)})
+	if problems.Failed() {
+		t.Fatal(problems)
+	}
+	return cfg
+}
+
+func newSource(t testing.TB, s *state, environ ...string) *Source {
+	return &Source{
+		Engine: s, Sink: sinkState{s}, Title: "Redis", Config: loadConfig(t, environ...), Version: "v1.2.3", Started: time.Now().Add(-time.Hour),
+	}
+}
+
+// many returns n ready shards with everything that can be known of one.
+func many(n int) *state {
+	now := time.Now()
+	s := &state{
+		engine: engine.Status{
+			Shards: n, Counts: engine.Counts{Events: 987654321}, Identify: engine.IdentifyStatus{MaxConcurrency: 16, Known: true, Total: 50000, Left: 40000},
+		},
+		sink: sinks.Status{Available: true, Published: 987654000},
+	}
+	for i, name := range wire.EventNames() {
+		s.engine.Names = append(s.engine.Names, engine.NameCount{Name: name, Count: int64(i * 123456)})
+	}
+	for id := range n {
+		s.shards = append(s.shards, engine.ShardStatus{
+			ID: id, State: engine.Ready, Since: now.Add(-26 * time.Hour), Session: "0123456789abcdef0123456789abcdef", Seq: 1234567,
+			Counts:    engine.Counts{Events: 1234567, Connections: 12},
+			LastEvent: now.Add(-123 * time.Millisecond), LastACK: now.Add(-23 * time.Second), RoundTrip: 45678 * time.Microsecond,
+			Ended: now.Add(-26 * time.Hour), Cause: "reconnect asked for",
+		})
+	}
+	return s
+}
+
+// serve returns the answer of the handler of /status.
+func serve(t testing.TB, s *Source) (*Status, []byte) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	s.ServeStatus(w, httptest.NewRequest("GET", "/status", nil))
+	if w.Code != 200 || w.Header().Get("Content-Type") != "application/json" || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	var d Status
+	if err := json.Unmarshal(w.Body.Bytes(), &d); err != nil {
+		t.Fatal(err)
+	}
+	return &d, w.Body.Bytes()
+}
+
+// 10,000 shards are below 2 MB, and all of them are there.
+func TestSize(t *testing.T) {
+	const shards = 10_000
+	s := newSource(t, many(shards))
+	s.sample(time.Now().Add(-rateSpan))
+	for i := range s.samples.list[0].shards.events {
+		s.samples.list[0].shards.events[i] -= 123
+	}
+	d, body := serve(t, s)
+	t.Logf("%d bytes", len(body))
+	if len(body) >= 2_000_000 {
+		t.Errorf("%d bytes for %d shards", len(body), shards)
+	}
+	if last := d.Shards.List[shards-1]; len(d.Shards.List) != shards || last.ID != shards-1 || last.Rate != 12 {
+		t.Errorf("%d shards, the last is %+v", len(d.Shards.List), last)
+	}
+}
+
+func BenchmarkStatus(b *testing.B) {
+	s := newSource(b, many(10_000))
+	s.sample(time.Now().Add(-rateSpan))
+	for b.Loop() {
+		s.ServeStatus(httptest.NewRecorder(), httptest.NewRequest("GET", "/status", nil))
+	}
+}
+
+func BenchmarkSummary(b *testing.B) {
+	s := newSource(b, many(10_000))
+	for b.Loop() {
+		s.Summary()
+	}
+}
+
+func BenchmarkSample(b *testing.B) {
+	s := newSource(b, many(10_000))
+	now := time.Now()
+	for b.Loop() {
+		now = now.Add(sampleEvery)
+		s.sample(now)
+	}
+}
+
+// Whatever is set, and whatever others say: no credential is in the document or in a check.
+func TestNoSecret(t *testing.T) {
+	const session = "0123456789abcdef0123456789abcdef"
+	cfg := loadConfig(t, "BROKER_TYPE=redis", "REDIS_URL=localhost")
+	var all []string
+	secret := func() string {
+		all = append(all, fmt.Sprintf("Kx%02dqPassphrase", len(all)))
+		return all[len(all)-1]
+	}
+	var set func(v reflect.Value)
+	set = func(v reflect.Value) {
+		switch x := v.Addr().Interface().(type) {
+		case *config.Secret:
+			*x = config.Secret(secret())
+		case *config.SecretURL:
+			*x = config.SecretURL("redis://bob:" + secret() + "@localhost")
+		case *[]config.SecretURL:
+			*x = []config.SecretURL{config.SecretURL("redis://bob:" + secret() + "@localhost"), config.SecretURL("redis://" + secret() + "@localhost")}
+		default:
+			for i := 0; v.Kind() == reflect.Struct && i < v.NumField(); i++ {
+				if v.Type().Field(i).IsExported() {
+					set(v.Field(i))
+				}
+			}
+		}
+	}
+	set(reflect.ValueOf(cfg).Elem())
+	if len(all) < 6 {
+		t.Fatalf("only %d secrets", len(all))
+	}
+	said := strings.Join(all, " ")
+	s := &Source{
+		Engine: many(1), Sink: sinkState{&state{sink: sinks.Status{Error: "refused: " + said}}}, Config: cfg, Address: "redis://" + said,
+		Store: func() Store { return Store{Error: "refused: " + said} },
+		Live:  func() error { return fmt.Errorf("stuck: %s", said) },
+	}
+	d, body := serve(t, s)
+	text := string(body)
+	for _, c := range s.Checks() {
+		text += c.String()
+	}
+	for _, secret := range append(all, session) {
+		if strings.Contains(text, secret) {
+			t.Errorf("%s is in the document:\n%s", secret, text)
+		}
+	}
+	if !strings.Contains(d.Broker.Error, "refused: ***") || d.Shards.List[0].Session != "0123…" {
+		t.Errorf("broker error %q, session %q", d.Broker.Error, d.Shards.List[0].Session)
+	}
+	shown := 0
+	for _, s := range d.Settings {
+		if strings.Contains(s.Value, "***") {
+			shown++
+		}
+	}
+	if shown < 3 {
+		t.Errorf("only %d settings show that they are set: %+v", shown, d.Settings)
+	}
+}
+
+// A document of known values.
+func TestStatus(t *testing.T) {
+	now := time.Now()
+	reset := now.Add(time.Hour)
+	e := &state{
+		engine: engine.Status{
+			Shards:   16,
+			Counts:   engine.Counts{Events: 1000, Filtered: 20, Repeated: 3, Gaps: 2},
+			Names:    []engine.NameCount{{Name: "GUILD_CREATE", Count: 10}, {Name: "MESSAGE_CREATE", Count: 990}},
+			Ended:    []engine.EndCount{{Cause: "connection lost", Count: 1}, {Cause: "closed by Discord", Code: 4000, Count: 5}},
+			Queue:    engine.QueueStatus{Events: 7, Bytes: 700, MaxBytes: 64 << 20, Oldest: 1234567 * time.Microsecond, Paused: 1},
+			Identify: engine.IdentifyStatus{MaxConcurrency: 1, Waiting: 1, Known: true, Total: 1000, Left: 900, Reserve: 100, Reset: reset},
+			Commands: engine.CommandStatus{Sent: 4, Pending: 5, Replaced: 6, Refused: map[string]int64{"queue full": 2, "not local": 8, "stopped": 0}},
+		},
+		shards: []engine.ShardStatus{
+			{ID: 3, State: engine.Ready, Since: now.Add(-time.Minute), Counts: engine.Counts{Events: 600, Connections: 3}, Session: "abcdefgh", Seq: 700, Pending: 2, Paused: true},
+			{ID: 5, State: engine.Backoff, Since: now, RetryAt: now.Add(3 * time.Second), Cause: "closed by Discord", Code: 4004, Ended: now},
+		},
+		sink: sinks.Status{
+			Since: now.Add(-90 * time.Second), Unavailable: 2 * time.Minute, Error: "connection\nrefused", Published: 950, Repeated: 1, Retried: 9,
+			DeadLettered: map[string]int64{"too large": 2, "refused": 1}, Lost: 4,
+		},
+	}
+	s := newSource(t, e, "BROKER_TYPE=redis", "REDIS_URL=localhost", "DISCORD_SHARD_COUNT=16")
+	s.Address, s.LogLevel = "redis://localhost", func() slog.Level { return slog.LevelDebug }
+	s.Spool = func() Spool { return Spool{Active: true, Bytes: 5, MaxBytes: 6} }
+	s.Store = func() Store { return Store{Available: true, Checkpoint: 0.1} }
+	d, _ := serve(t, s)
+
+	if p := d.Process; p.Version != "v1.2.3" || p.PID == 0 || p.Memory < 1<<20 || p.CPU <= 0 || p.Goroutines == 0 || p.LogLevel != "debug" || p.Uptime < 3600 {
+		t.Errorf("%+v", p)
+	}
+	for name, tt := range map[string]struct{ got, want any }{
+		"version": {d.Version, 1},
+		"health":  {[2]bool{d.Health.Live, d.Health.Ready}, [2]bool{true, false}},
+		"events": {d.Events, Events{Received: 1000, Filtered: 20, Repeated: 3, Lost: 4, Gaps: 2,
+			ByName: []Named{{"MESSAGE_CREATE", 990}, {"GUILD_CREATE", 10}}}},
+		"shards": {d.Shards, Shards{Count: 16, Run: 2, Ready: 1, States: map[string]int{"ready": 1, "backoff": 1},
+			Ended: []Ended{{"closed by Discord", 4000, 5}, {"connection lost", 0, 1}},
+			List: []Shard{
+				{ID: 3, State: "ready", Since: 60, Session: "abcd…", Seq: 700, Events: 600, Reconnects: 2, Paused: true, Pending: 2},
+				{ID: 5, State: "backoff", Since: 0.1, Why: "connecting again in 3 s after: closed by Discord with 4004 (Authentication failed)",
+					Cause: "closed by Discord", Code: 4004, Ended: 0.1},
+			}}},
+		"broker": {d.Broker, Broker{Type: "redis", Address: "redis://localhost", Since: 90, Unavailable: 120, Error: "connection refused",
+			Published: 950, Repeated: 1, Retried: 9, DeadLettered: 3}},
+		"queue":    {d.Queue, Queue{Events: 7, Bytes: 700, MaxBytes: 64 << 20, Oldest: 1.235, Paused: 1}},
+		"spool":    {*d.Spool, Spool{Active: true, Bytes: 5, MaxBytes: 6}},
+		"store":    {d.Store, Store{Type: "file", Available: true, Checkpoint: 0.1}},
+		"commands": {d.Commands, Commands{Sent: 4, Pending: 5, Replaced: 6, Refused: []Named{{"not local", 8}, {"queue full", 2}}}},
+		"identify": {*d.Identify.Reset, reset.UTC().Truncate(time.Second)},
+	} {
+		if !reflect.DeepEqual(tt.got, tt.want) {
+			t.Errorf("%s: %+v, want %+v", name, tt.got, tt.want)
+		}
+	}
+	var count Setting
+	for _, setting := range d.Settings {
+		if setting.Key == "shards.count" {
+			count = setting
+		}
+	}
+	if count != (Setting{"shards.count", "16", "environment DISCORD_SHARD_COUNT"}) {
+		t.Errorf("%+v", count)
+	}
+
+	summary := s.Summary()
+	if len(summary.Shards.List) > 0 || len(summary.Settings) > 0 || summary.Shards.Run != 2 || summary.Events.Received != 1000 {
+		t.Errorf("%+v", summary)
+	}
+	if got := s.Shards(); !reflect.DeepEqual(got, d.Shards.List) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// What is empty is an empty list or object, not null: consumers need not ask.
+func TestNoNull(t *testing.T) {
+	s := newSource(t, &state{})
+	_, body := serve(t, s)
+	text := string(body)
+	for _, allowed := range []string{`"fleet":null`, `"spool":null`, `"reset":null`} {
+		if !strings.Contains(text, allowed) {
+			t.Errorf("no %s", allowed)
+		}
+		text = strings.Replace(text, allowed, "", 1)
+	}
+	if strings.Contains(text, "null") {
+		t.Error(text)
+	}
+}
