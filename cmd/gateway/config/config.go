@@ -71,6 +71,7 @@ type Config struct {
 	Reader     ReaderConfig
 	Broker     BrokerConfig
 	Stdio      StdioConfig
+	HTTP       HTTPConfig
 	Prometheus PrometheusConfig
 	ShardStore ShardStoreConfig
 	Spool      SpoolConfig
@@ -79,9 +80,10 @@ type Config struct {
 	Log        LogConfig
 	Debug      DebugConfig
 
-	tokenFile  string
-	rawIntents wire.Intents
-	origins    map[string]Origin // of the settings that are not at their default, by key
+	tokenFile     string
+	httpTokenFile string
+	rawIntents    wire.Intents
+	origins       map[string]Origin // of the settings that are not at their default, by key
 }
 
 // The tables of the file. What is not said of a field here is in settings.go.
@@ -115,7 +117,12 @@ type (
 		DeadLetters              string // file, or empty
 	}
 	StdioConfig      struct{ Format string }
-	PrometheusConfig struct{ Address, Endpoint string }
+	PrometheusConfig struct{ Address, Endpoint, Packets string }
+	HTTPConfig       struct {
+		Address string // with a host, or empty: off
+		Token   Secret // or empty
+		Hosts   []string
+	}
 	ShardStoreConfig struct {
 		Type, Directory, Prefix string
 		Compat                  bool

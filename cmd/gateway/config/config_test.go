@@ -59,6 +59,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Stdio:      StdioConfig{Format: "json"},
 		Shards:     ShardsConfig{IdentifyReserve: 100},
+		Prometheus: PrometheusConfig{Packets: "auto"},
 		ShardStore: ShardStoreConfig{Type: "file", Directory: "state", Interval: 100 * time.Millisecond},
 		Spool:      SpoolConfig{Size: 10 << 30},
 		AMQP:       AMQPConfig{ExchangeType: "direct", Headers: true, Heartbeat: 10 * time.Second, Prefetch: 64},

@@ -28,6 +28,8 @@ func (c *Config) Format() string {
 			switch {
 			case s.Key == "token" && c.tokenFile != "":
 				unset = "from token_file"
+			case s.Key == "http.token" && c.httpTokenFile != "":
+				unset = "from http.token_file"
 			case s.Key == "intents":
 				unset = "replaced by rawintents"
 			}

@@ -137,11 +137,12 @@ func isCommon(secret string) bool {
 // quote it.
 type Secrets []string
 
-// Secrets returns the bot's token and the passwords of brokers and proxies, in each way in which
+// Secrets returns the bot's token, that of http.token and the passwords of brokers and proxies, in each way in which
 // they may be written. The longest come first, so that of one that holds another nothing is left.
 func (c *Config) Secrets() Secrets {
 	var s Secrets
 	s.add(c.Token.Reveal())
+	s.add(c.HTTP.Token.Reveal())
 	s.addURL(c.Proxy.Reveal())
 	for _, b := range brokers {
 		if b.urls == nil {

@@ -62,9 +62,7 @@ func (l *loader) validate() {
 		{toAMQP && l.AMQP.External && l.AMQP.TLS.CertFile == "", Error, "amqp.sasl", "external logs in with a certificate: set amqp.cert_file and amqp.key_file"},
 		{toAMQP && !l.AMQP.RoutingKey.NamesEvent() && !l.Broker.Envelope, Warning, "amqp.routing_key",
 			"consumers cannot distinguish events: put {event} into the key, or set broker.envelope"},
-		{l.is("prometheus.address"), Warning, "prometheus.address", "metrics are not in this version; nothing is served"},
-		{l.unused("prometheus.endpoint", l.is("prometheus.address")), Note, "prometheus.endpoint", "has no effect without prometheus.address"},
-		{l.unused("shard_store.directory", l.ShardStore.Type == StoreFile), Note, "shard_store.directory", `has no effect without shard_store.type = "file"`},
+		{l.unused("shard_store.directory", l.ShardStore.Type == StoreFile), Note, "shard_store.directory", `holds the control socket alone without shard_store.type = "file"`},
 		{l.unused("shard_store.prefix", l.ShardStore.Type == StoreRedis), Note, "shard_store.prefix", `has no effect without shard_store.type = "redis"`},
 		{l.unused("shard_store.compat", l.ShardStore.Type == StoreRedis), Note, "shard_store.compat", `has no effect without shard_store.type = "redis"`},
 		{l.unused("spool.size", l.Spool.Directory != ""), Note, "spool.size", "has no effect without spool.directory"},
@@ -78,6 +76,7 @@ func (l *loader) validate() {
 			l.say(Warning, "events", "%s comes only with %s, which intents do not ask for", name, strings.ReplaceAll(needs.String(), "|", " or "))
 		}
 	}
+	l.validateHTTP()
 	l.validateTLS("api", TLSConfig{CAFile: l.API.CAFile})
 	for _, b := range brokers {
 		switch {
