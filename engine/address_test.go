@@ -37,7 +37,7 @@ func TestResumeURLRefused(t *testing.T) {
 			t.Errorf("stored: %+v", s)
 		}
 		w.srv.Cut(0, true)
-		w.wait("resume", func() bool { return w.engine.Stats().Resumes == 1 })
+		w.wait("resume", func() bool { return w.engine.Status().Counts.Resumes == 1 })
 		for i, address := range []string{"ws://resume:80", "ws://user@gateway:80", "ws://gateway:80/\x00", "ws://gateway:80/" + strings.Repeat("a", 512)} {
 			w.stop()
 			if err := <-w.ended; err != nil {
@@ -48,7 +48,7 @@ func TestResumeURLRefused(t *testing.T) {
 			s.ResumeURL = address
 			sessions[0] = s
 			w.start(engine.Options{GatewayHosts: hosts, Checkpoints: keep(sessions)})
-			w.wait("resume", func() bool { return w.engine.Stats().Resumes == 1 })
+			w.wait("resume", func() bool { return w.engine.Status().Counts.Resumes == 1 })
 			if s := w.sessions()[0]; s.ResumeURL != "" {
 				t.Errorf("%d: %.50q is kept", i, s.ResumeURL)
 			}

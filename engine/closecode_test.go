@@ -84,7 +84,7 @@ func TestCloseCodes(t *testing.T) {
 					w.wantFatal(row.code)
 					return
 				}
-				w.wait("a new connection", func() bool { return w.engine.Stats().Ready == 4 && w.srv.Ledger().Summary().Connects == 5 })
+				w.wait("a new connection", func() bool { return w.engine.Status().Ready == 4 && w.srv.Ledger().Summary().Connects == 5 })
 				s := w.srv.Ledger().Summary()
 				switch row.action {
 				case "resume", "resume, or identify", "resume, after 1 to 5 s at least":
@@ -104,7 +104,7 @@ func TestCloseCodes(t *testing.T) {
 				if row.action == "resume, or identify" {
 					w.srv.AddRules(sim.Rule{When: sim.OnResume, Do: sim.Action{Kind: sim.CloseFrame, Code: row.code}})
 					closeBy()
-					w.wait("an identify", func() bool { return w.engine.Stats().Ready == 4 && w.srv.Ledger().Summary().Identifies == 5 })
+					w.wait("an identify", func() bool { return w.engine.Status().Ready == 4 && w.srv.Ledger().Summary().Identifies == 5 })
 				}
 				sound(t, w)
 				// What the shard answered with ends no session.
@@ -138,7 +138,7 @@ func TestInvalidSession(t *testing.T) {
 				time.Sleep(time.Minute)
 				before := time.Now()
 				w.srv.InvalidSession(0, resumable)
-				w.wait("a new connection", func() bool { return w.engine.Stats().Ready == 1 && w.srv.Ledger().Summary().Connects == 2 })
+				w.wait("a new connection", func() bool { return w.engine.Status().Ready == 1 && w.srv.Ledger().Summary().Connects == 2 })
 				if waited := time.Since(before); waited < time.Second {
 					t.Errorf("again after %v, want 1 to 5 s at least", waited)
 				}

@@ -40,6 +40,7 @@ func commandShare(shards int) int64 {
 // waitingCommand is a command in the queue.
 type waitingCommand struct {
 	wire.Command
+	added  time.Time
 	packet []byte   // owned by the queue, then by the caller of next
 	sent   []func() // Command.Sent of it and of those that were equal to it
 }
@@ -54,13 +55,15 @@ func (w *waitingCommand) done() {
 // commandQueue is a shard's waiting commands. Any goroutine may add; the
 // reader takes.
 type commandQueue struct {
-	mu      sync.Mutex
-	limit   int           // of commands, those counted that were merged and have Sent
-	share   *atomic.Int64 // bytes that it may take; nil: no bound
-	waiting []waitingCommand
-	merged  int
-	bytes   int
-	closed  error // why none is added any more; nil: they are
+	mu    sync.Mutex
+	limit int           // of commands, those counted that were merged and have Sent
+	share *atomic.Int64 // bytes that it may take; nil: no bound
+	// replaced counts commands that are obsolete, or equal to one that waits; nil: nobody counts them.
+	replaced *atomic.Int64
+	waiting  []waitingCommand
+	merged   int
+	bytes    int
+	closed   error // why none is added any more; nil: they are
 	// idle is until when none of waiting may be sent; zero: it is not known.
 	idle time.Time
 
@@ -86,7 +89,7 @@ func (q *commandQueue) add(c wire.Command, packet []byte, sent func()) error {
 	if q.closed != nil {
 		return q.closed
 	}
-	w := waitingCommand{Command: c, packet: packet}
+	w := waitingCommand{Command: c, added: time.Now(), packet: packet}
 	if sent != nil {
 		w.sent = []func(){sent}
 	}
@@ -108,6 +111,7 @@ func (q *commandQueue) add(c wire.Command, packet []byte, sent func()) error {
 					return err
 				}
 				q.remove(last).done()
+				q.countReplaced()
 				return nil
 			}
 		}
@@ -137,7 +141,21 @@ func (q *commandQueue) add(c wire.Command, packet []byte, sent func()) error {
 	q.merged -= max(len(q.waiting[replaced].sent)-1, 0)
 	q.waiting[replaced].done()
 	q.waiting[replaced] = w
+	q.countReplaced()
 	return nil
+}
+
+func (q *commandQueue) countReplaced() {
+	if q.replaced != nil {
+		q.replaced.Add(1)
+	}
+}
+
+// pending returns how many commands wait, those not counted that are sent with an equal one.
+func (q *commandQueue) pending() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
 }
 
 // close has every command refused that is added from now on, and drops those that wait.
@@ -160,6 +178,7 @@ func (q *commandQueue) lastVoice(guild uint64, n int) int {
 // merge has sent called with what the command at i has.
 func (q *commandQueue) merge(i int, sent func()) error {
 	if sent == nil {
+		q.countReplaced()
 		return nil
 	}
 	w := &q.waiting[i]
@@ -170,6 +189,7 @@ func (q *commandQueue) merge(i int, sent func()) error {
 		q.merged++
 	}
 	w.sent = append(w.sent, sent)
+	q.countReplaced()
 	return nil
 }
 

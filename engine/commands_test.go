@@ -36,7 +36,7 @@ func TestEqualRequestsAreOne(t *testing.T) {
 		w.srv.SetGateway(sim.GateRefuse)
 		w.srv.SetResumeHost(sim.GateRefuse)
 		w.srv.Cut(2, false)
-		w.wait("a shard that is not ready", func() bool { return w.engine.Stats().Ready == 2 })
+		w.wait("a shard that is not ready", func() bool { return w.engine.Status().Ready == 2 })
 		var acked atomic.Int32
 		const all = `{"op":8,"d":{"guild_id":"4194304","query":"","limit":0}}`
 		for range 300 {

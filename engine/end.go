@@ -43,6 +43,7 @@ func (s *shard) end(now time.Time, c cause, err error) {
 	s.logEnd(c, err, wait)
 	switch o.next {
 	case nextStop:
+		s.noteEnd(now, time.Time{}, c)
 		s.to(Stopped)
 		s.env.fatal(&FatalError{Shard: s.id, Code: c.code, Shards: s.env.shards, Intents: s.env.opts.Intents})
 		return
@@ -50,6 +51,7 @@ func (s *shard) end(now time.Time, c cause, err error) {
 		s.forget(now, c.reason())
 	}
 	s.retryAt = now.Add(wait)
+	s.noteEnd(now, s.retryAt, c)
 	s.to(Backoff)
 }
 

@@ -25,6 +25,7 @@ type Engine struct {
 	opts    Options
 	proxy   *proxy.Dialer
 	running atomic.Pointer[shardSet]
+	counts  *engineCounts
 	started chan struct{} // closed when running is set
 	ended   chan struct{} // closed when Run returns
 }
@@ -42,7 +43,7 @@ func New(o Options) (*Engine, error) {
 	case o.Shards < 0:
 		return nil, fmt.Errorf("engine: Options.Shards is %d", o.Shards)
 	}
-	e := &Engine{opts: o.withDefaults(), started: make(chan struct{}), ended: make(chan struct{})}
+	e := &Engine{opts: o.withDefaults(), counts: newEngineCounts(), started: make(chan struct{}), ended: make(chan struct{})}
 	e.proxy = &proxy.Dialer{
 		Proxy: e.opts.Proxy, DialContext: e.opts.DialContext, TLS: e.opts.TLS, UserAgent: e.opts.UserAgent, Timeout: e.opts.ConnectTimeout,
 	}
@@ -106,6 +107,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		turns:    e.opts.Identify,
 		gateway:  &gatewayAddress{main: u},
 		saver:    keeping,
+		counts:   e.counts,
 		fail: func(err error) {
 			var f *FatalError
 			if errors.As(err, &f) {
@@ -258,6 +260,9 @@ func (e *Engine) shardIDs(info wire.GatewayBot) (count int, ids []int, err error
 func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 	f, err := e.wait(ctx)
 	if err != nil {
+		if errors.Is(err, sinks.ErrStopped) {
+			return e.refuse(refusedStopped, err)
+		}
 		return err
 	}
 	id := c.Shard
@@ -267,23 +272,23 @@ func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 	s := f.find(id)
 	if s == nil || s.leaving.Load() {
 		if id < 0 || id >= f.env.shards {
-			return fmt.Errorf("shard %d does not exist with %d shards", id, f.env.shards)
+			return e.refuse(refusedNoShard, fmt.Errorf("shard %d does not exist with %d shards", id, f.env.shards))
 		}
-		return &sinks.NotLocalError{Shard: id}
+		return e.refuse(refusedNotLocal, &sinks.NotLocalError{Shard: id})
 	}
 	parsed, err := wire.ParseCommand(c.Packet)
 	if err != nil {
-		return err
+		return e.refuse(refusedInvalid, err)
 	}
 	if parsed.AllMembers && f.env.opts.Intents&wire.IntentGuildMembers == 0 {
 		// Discord ends the session over it.
-		return errors.New("all members of a guild are given only to a bot with the intent GUILD_MEMBERS")
+		return e.refuse(refusedIntent, errors.New("all members of a guild are given only to a bot with the intent GUILD_MEMBERS"))
 	}
 	if err := checkRoute(parsed, id, f.env.shards); err != nil {
-		return err
+		return e.refuse(refusedGuild, err)
 	}
 	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...), c.Sent); err != nil {
-		return fmt.Errorf("shard %d: %w", id, err)
+		return e.refuse(refusedByQueue(err), fmt.Errorf("shard %d: %w", id, err))
 	}
 	s.wake(wakeCommands)
 	return nil
@@ -324,49 +329,5 @@ func (e *Engine) Full() bool {
 	return f != nil && slices.ContainsFunc(f.publisher.queues, func(o *queue) bool { return o.waits.Load() })
 }
 
-// Stats are counts since Run began, over all shards.
-type Stats struct {
-	Shards     int   // that this engine runs
-	Ready      int   // shards in state Ready now
-	Events     int64 // left for the sink
-	Filtered   int64 // not asked for by Options.Events
-	Repeated   int64 // sent again by Discord after a resume, and dropped
-	Identifies int64 // Identify payloads sent
-	Sessions   int64 // sessions begun (READY)
-	Resumes    int64 // sessions continued (RESUMED)
-	Lost       int64 // sessions given up
-	Gaps       int64 // left for the sink, which Events does not count
-}
-
-// Stats returns the counts as they stand.
-func (e *Engine) Stats() Stats {
-	f := e.running.Load()
-	if f == nil {
-		return Stats{}
-	}
-	now := f.current.Load()
-	t := now.past
-	t.Shards = len(now.all)
-	for _, s := range now.all {
-		if s.state() == Ready {
-			t.Ready++
-		}
-		s.counters.addTo(&t)
-	}
-	return t
-}
-
 // Done is closed when Run has returned: no command is sent any more.
 func (e *Engine) Done() <-chan struct{} { return e.ended }
-
-// addTo adds the counts to those of t.
-func (c *shardCounters) addTo(t *Stats) {
-	t.Events += c.events.Load()
-	t.Filtered += c.filtered.Load()
-	t.Repeated += c.repeated.Load()
-	t.Identifies += c.identifies.Load()
-	t.Sessions += c.sessions.Load()
-	t.Resumes += c.resumes.Load()
-	t.Lost += c.lost.Load()
-	t.Gaps += c.gaps.Load()
-}

@@ -21,7 +21,7 @@ import (
 // wantSummary checks how many sessions were begun and how many continued.
 func (w *world) wantSummary(identifies, resumed int) {
 	w.t.Helper()
-	if s := w.srv.Ledger().Summary(); s.Identifies != identifies || w.engine.Stats().Resumes != int64(resumed) {
+	if s := w.srv.Ledger().Summary(); s.Identifies != identifies || w.engine.Status().Counts.Resumes != int64(resumed) {
 		w.t.Errorf("want %d identifies and %d resumes: %v\n%v", identifies, resumed, s, w.resumes())
 	}
 }
@@ -31,8 +31,8 @@ func (w *world) wantSummary(identifies, resumed int) {
 func (w *world) continued(what string, identifies, resumed int) {
 	w.t.Helper()
 	w.wait(what, func() bool {
-		return w.engine.Stats().Resumes == int64(resumed) && w.srv.Ledger().Summary().Identifies == identifies &&
-			w.engine.Stats().Ready == w.engine.Stats().Shards
+		return w.engine.Status().Counts.Resumes == int64(resumed) && w.srv.Ledger().Summary().Identifies == identifies &&
+			w.engine.Status().Ready == w.engine.Status().Running
 	})
 	w.srv.Dispatch(0, "AFTERWARDS", []byte(`{}`))
 	w.srv.Silence()
@@ -62,7 +62,7 @@ func TestHeartbeatsUnanswered(t *testing.T) {
 				w := newWorld(t, reader, sim.Options{Rate: rate, ReplayLimit: 10_000}, engine.Options{})
 				w.ready(1)
 				w.srv.Do(0, sim.Action{Kind: sim.SwallowACKs})
-				w.wait("a resume", func() bool { return w.engine.Stats().Resumes == 1 })
+				w.wait("a resume", func() bool { return w.engine.Status().Counts.Resumes == 1 })
 				if got := w.clientClose(); !slices.Equal(got, []wire.CloseCode{wire.CloseKeepSession}) {
 					t.Errorf("closed with %v", got)
 				}
@@ -117,7 +117,7 @@ func TestHostRefusesForHours(t *testing.T) {
 		}
 		w.srv.SetGateway(sim.GateOpen)
 		w.srv.SetResumeHost(sim.GateOpen)
-		w.wait("a new session", func() bool { return w.engine.Stats().Ready == 1 })
+		w.wait("a new session", func() bool { return w.engine.Status().Ready == 1 })
 		w.wantSummary(2, 0)
 		w.end()
 	})
@@ -181,7 +181,7 @@ func TestEveryResumeCut(t *testing.T) {
 		w.quiet()
 		w.srv.AddRules(sim.Rule{When: sim.OnResume, Times: -1, Do: sim.Action{Kind: sim.CutRST}})
 		w.srv.Cut(0, true)
-		w.wait("a new session", func() bool { return w.engine.Stats().Sessions == 2 && w.engine.Stats().Ready == 1 })
+		w.wait("a new session", func() bool { return w.engine.Status().Counts.Sessions == 2 && w.engine.Status().Ready == 1 })
 		w.wantSummary(2, 0)
 		sound(t, w)
 		w.end()
@@ -223,7 +223,7 @@ func TestMessageAboveBound(t *testing.T) {
 		w.ready(1)
 		w.quiet()
 		w.srv.Dispatch(0, "BOMB", bytes.Repeat([]byte("0"), 2<<20))
-		w.wait("a new session", func() bool { return w.engine.Stats().Sessions == 2 && w.engine.Stats().Ready == 1 })
+		w.wait("a new session", func() bool { return w.engine.Status().Counts.Sessions == 2 && w.engine.Status().Ready == 1 })
 		codes := w.clientClose()
 		if len(codes) != 6 || slices.ContainsFunc(codes, func(c wire.CloseCode) bool { return c != wire.CloseTooBig }) {
 			t.Errorf("closed with %v, want 1009 six times", codes)
@@ -382,7 +382,7 @@ func TestCutDuringBurst(t *testing.T) {
 				w.srv.AddRules(sim.Rule{When: sim.AfterEvents, Shards: []int{0}, N: 4_000, Do: sim.Action{Kind: sim.Truncate}},
 					sim.Rule{When: sim.AfterEvents, Shards: []int{0}, Conn: 2, N: 10_000, Do: sim.Action{Kind: sim.CutRST}})
 				w.srv.Cut(0, true) // rules for events apply from the next connection on
-				w.wait("a resume", func() bool { return w.engine.Stats().Resumes == 1 })
+				w.wait("a resume", func() bool { return w.engine.Status().Counts.Resumes == 1 })
 				w.srv.Burst(0, 20_000)
 				w.wait("the end of the burst", func() bool { return w.sink.count("TYPING_START") >= 20_000 })
 				w.srv.Silence()
@@ -449,7 +449,7 @@ func TestSessionStartsUsedUp(t *testing.T) {
 		if n := w.srv.Ledger().Summary().Identifies; n != 10 {
 			t.Errorf("%d identifies, want all 10", n)
 		}
-		if w.engine.Stats().Ready != 1 {
+		if w.engine.Status().Ready != 1 {
 			t.Error("shard 1 should have stayed ready, and shard 0 wait")
 		}
 		w.ready(2)
@@ -490,7 +490,7 @@ func TestFaultsAtEachMoment(t *testing.T) {
 					w := newWorld(t, reader, sim.Options{Rate: 2, Faults: sim.Faults{Script: []sim.Rule{
 						{When: moment, Do: sim.Action{Kind: kind}},
 					}}}, engine.Options{Compression: wire.CompressionZstd})
-					w.wait("readiness", func() bool { return w.engine.Stats().Sessions > 0 })
+					w.wait("readiness", func() bool { return w.engine.Status().Counts.Sessions > 0 })
 					time.Sleep(30 * time.Second)
 					w.srv.Cut(0, true)
 					time.Sleep(2 * time.Minute)

@@ -62,15 +62,15 @@ func TestGap(t *testing.T) {
 				w.ready(1)
 				before := w.sessions()[0]
 				w.srv.Do(0, tt.do)
-				w.wait("a session", func() bool { return w.engine.Stats().Sessions == 2 })
+				w.wait("a session", func() bool { return w.engine.Status().Counts.Sessions == 2 })
 				w.wait("the gap", func() bool { return w.sink.count("READY") == 2 })
 				w.wantGap(0, before, tt.reason)
 				if s := w.sessions()[0]; s.Gaps != [2]sinks.Gap{} || s.ID == before.ID {
 					t.Errorf("afterwards there is %+v", s)
 				}
 				w.srv.Cut(0, true)
-				w.wait("a resume", func() bool { return w.engine.Stats().Resumes == 1 })
-				if n := w.engine.Stats().Gaps; n != 1 || len(w.sink.gaps) != 1 {
+				w.wait("a resume", func() bool { return w.engine.Status().Counts.Resumes == 1 })
+				if n := w.engine.Status().Counts.Gaps; n != 1 || len(w.sink.gaps) != 1 {
 					t.Errorf("%d gaps", n)
 				}
 				w.end()
@@ -119,7 +119,7 @@ func TestGapsOff(t *testing.T) {
 		w := newWorld(t, reader, sim.Options{}, engine.Options{})
 		w.ready(1)
 		w.srv.Do(0, sim.Action{Kind: sim.InvalidSession})
-		w.wait("a session", func() bool { return w.engine.Stats().Sessions == 2 })
+		w.wait("a session", func() bool { return w.engine.Status().Counts.Sessions == 2 })
 		w.end()
 		if len(w.sink.gaps) > 0 || w.sessions()[0].Gaps != [2]sinks.Gap{} {
 			t.Errorf("told %v", w.sink.gaps)
@@ -140,11 +140,11 @@ func TestGapIsStored(t *testing.T) {
 		for n := range 2 { // before the second, the sink has not had the first
 			second = w.sessions()[0]
 			w.srv.Do(0, sim.Action{Kind: sim.InvalidSession})
-			w.wait("the end of the session", func() bool { return w.engine.Stats().Lost == int64(n+1) })
+			w.wait("the end of the session", func() bool { return w.engine.Status().Counts.Lost == int64(n+1) })
 			if s := w.sessions()[0]; s.Gaps[0].Session != first.ID {
 				t.Errorf("after %d ends of a session there is %+v", n+1, s)
 			}
-			w.wait("the next", func() bool { return w.engine.Stats().Sessions == int64(n+3) })
+			w.wait("the next", func() bool { return w.engine.Status().Counts.Sessions == int64(n+3) })
 		}
 		w.stop()
 		if err := <-w.ended; !errors.Is(err, engine.ErrDrain) {

@@ -21,6 +21,7 @@ type heartbeat struct {
 	interval   time.Duration
 	at         time.Time // when the next one is due
 	unanswered int       // sent in a row without an acknowledgement
+	sentAt     time.Time // the first of them, if its round trip is to be taken
 	heard      bool      // a byte has arrived since the last one
 	excused    bool      // reading was paused since the last one: silence is our own
 }
@@ -47,11 +48,13 @@ func (s *shard) keepAlive(now time.Time) {
 		return
 	}
 	if b.excused {
-		b.unanswered = 0
+		b.unanswered, b.sentAt = 0, time.Time{}
 	}
+	due := b.at
 	if !s.sendHeartbeat(now) {
 		return
 	}
+	s.env.counts.lateness.observe(now.Sub(due), 1)
 	b.at = b.at.Add(b.interval)
 	if b.at.Before(now) {
 		b.at = now.Add(b.interval)
@@ -74,6 +77,10 @@ func (s *shard) sendHeartbeat(now time.Time) bool {
 	} else {
 		payload.B = wire.AppendHeartbeat(payload.B[:0], 0, false)
 	}
+	if s.beat.sentAt.IsZero() {
+		s.beat.sentAt = now
+	}
+	s.countSent(wire.OpHeartbeat)
 	s.send(now, payload.B)
 	bytebufferpool.Put(payload)
 	return true

@@ -30,6 +30,7 @@ func (s *shard) hold(now time.Time, e *wire.Envelope) bool {
 	held.Type, held.Data = bytes.Clone(e.Type), bytes.Clone(e.Data)
 	s.held, s.holdBy = &held, now.Add(holdTimeout)
 	s.paused, s.beat.excused = true, true
+	s.counters.paused.Store(true)
 	s.env.saver.want()
 	return true
 }
@@ -49,6 +50,7 @@ func (s *shard) goOn(now time.Time, flags uint32) {
 		return
 	}
 	s.paused = false
+	s.counters.paused.Store(false)
 	if e := s.held; e != nil {
 		s.held = nil
 		s.dispatch(now, e)

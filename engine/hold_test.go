@@ -72,7 +72,7 @@ func TestHoldBehindSave(t *testing.T) {
 		first := c.stall()
 		w.wait("a save", c.saving)
 		w.srv.Do(0, sim.Action{Kind: sim.InvalidSession})
-		w.wait("another session", func() bool { return w.engine.Stats().Sessions == 2 })
+		w.wait("another session", func() bool { return w.engine.Status().Counts.Sessions == 2 })
 		second := c.stall()
 		first()
 		time.Sleep(5 * time.Second)
@@ -92,7 +92,7 @@ func TestHoldWithoutRoom(t *testing.T) {
 		gate := make(chan struct{})
 		c := new(checkpoints)
 		w := newWorld(t, reader, sim.Options{Shards: 2, MaxConcurrency: 1, Rate: 50, ReplayLimit: 100_000}, engine.Options{Checkpoints: c, QueueBytes: 64 << 10})
-		w.wait("events of the first", func() bool { return w.sink.count("") > 10 && w.engine.Stats().Ready == 1 })
+		w.wait("events of the first", func() bool { return w.sink.count("") > 10 && w.engine.Status().Ready == 1 })
 		persist := c.stall()
 		w.ready(2) // the second is held
 		w.sink.hold(gate)

@@ -42,6 +42,7 @@ type identifyQueue struct {
 	// The daily budget (session_start_limit). Discord resets the token when it
 	// is overdrawn, so no turn is given while nothing is left.
 	limited   bool // the budget is known
+	assumed   bool // though nobody has said it
 	remaining int
 	total     int
 	reserve   int // of remaining, for others than this process
@@ -83,7 +84,7 @@ func (q *identifyQueue) bucket(shard int) *identifyBucket { return &q.buckets[sh
 // a MaxConcurrency the buckets stay.
 func (q *identifyQueue) setLimit(l wire.SessionStartLimit, now time.Time) {
 	q.mu.Lock()
-	q.limited = true
+	q.limited, q.assumed = true, false
 	q.total = l.Total
 	q.remaining = l.Remaining
 	q.resetAt = now.Add(l.ResetAfter)
@@ -141,6 +142,25 @@ func (q *identifyQueue) assume(shards int, now time.Time) {
 		limit.Remaining, limit.ResetAfter = max(0, total-q.starts.Count), q.starts.Until.Sub(now)
 	}
 	q.setLimit(limit, now)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.assumed = true
+}
+
+// status returns what the queue does. Any goroutine may call it.
+func (q *identifyQueue) status() IdentifyStatus {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t := IdentifyStatus{
+		MaxConcurrency: q.concurrency, Known: q.limited && !q.assumed, Reserve: q.reserved(), Reset: q.resetAt, Exhausted: q.timer != nil,
+	}
+	for _, b := range q.buckets {
+		t.Waiting += len(b.waiting)
+	}
+	if t.Known {
+		t.Total, t.Left = q.total, max(0, q.remaining)
+	}
+	return t
 }
 
 // reserved returns how many Identifies are left to others: a tenth of the budget at most, in case

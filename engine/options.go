@@ -122,6 +122,9 @@ type Options struct {
 	// goroutine that reads for the shard, or adds it: it must not wait, nor call the Engine.
 	OnState func(shard int, from, to State)
 
+	// PacketCounts has Engine.AppendPackets count payloads by shard, opcode and event.
+	PacketCounts bool
+
 	newPoller func() (poller, error) // of the system by default; a test has its own
 }
 

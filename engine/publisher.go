@@ -25,6 +25,7 @@ const (
 // acknowledged and gives back what they held.
 type publisher struct {
 	sink    sinks.Sink
+	began   time.Time     // what since counts from
 	linger  time.Duration // see Options.Linger
 	bell    *pool.Bell
 	buffers pool.Buffers
@@ -38,6 +39,9 @@ type publisher struct {
 	acked     atomic.Uint64 // of them; written by acknowledge
 	base      uint64        // written by run, while none is in flight
 	ack       func(int)     // acknowledge
+	oldest    atomic.Int64  // held.read of the first in flight, if there are any
+	lag       *histogram    // from held.read to acknowledge
+	progress  progress
 
 	barriers
 
@@ -47,10 +51,20 @@ type publisher struct {
 }
 
 func newPublisher(sink sinks.Sink, linger time.Duration) *publisher {
-	p := &publisher{sink: sink, linger: linger, bell: pool.NewBell(), flight: make([]sinks.Event, maxFlight), held: make([]held, maxFlight)}
+	p := &publisher{
+		sink: sink, began: time.Now(), linger: linger, bell: pool.NewBell(), flight: make([]sinks.Event, maxFlight), held: make([]held, maxFlight),
+		lag: newHistogram(lagBounds),
+	}
 	p.ack = p.acknowledge
 	return p
 }
+
+// since returns the nanoseconds from the making of the publisher to a moment after it, by the clock that is
+// not set: 1 at least.
+func (p *publisher) since(t time.Time) int64 { return max(1, int64(t.Sub(p.began))) }
+
+// moment returns the moment of since.
+func (p *publisher) moment(since int64) time.Time { return p.began.Add(time.Duration(since)) }
 
 // close lets run return once all is acknowledged. Nothing is pushed any more.
 func (p *publisher) close() {
@@ -68,6 +82,8 @@ func (p *publisher) run(ctx context.Context) error {
 		now, _ := p.empty()
 		return (now && p.unpassed.Load() == 0 || p.inFlight() == maxFlight) && !ended()
 	}
+	p.progress.turns.Add(1)
+	defer p.progress.turns.Add(1)
 	for {
 		p.pass()
 		events := p.take()
@@ -76,7 +92,9 @@ func (p *publisher) run(ctx context.Context) error {
 				p.pass()
 				return context.Cause(ctx)
 			}
+			p.progress.turns.Add(1)
 			p.bell.Wait(idle)
+			p.progress.turns.Add(1)
 			continue
 		}
 		if err := p.publish(ctx, events); err != nil {
@@ -170,9 +188,16 @@ func (p *publisher) publish(ctx context.Context, events []sinks.Event) error {
 			return nil
 		}
 		batch := events[:batchLen(p.held[from:from+len(events)])]
+		before := p.published.Load()
 		p.published.Add(uint64(len(batch)))
+		if p.acked.Load() == before { // else acknowledge notes it, or has noted what is before it
+			p.oldest.Store(p.held[from].read)
+		}
 		failpoint.Hit("publish")
-		if err := p.sink.Publish(ctx, batch, p.ack); err != nil {
+		p.progress.turns.Add(1)
+		err := p.sink.Publish(ctx, batch, p.ack)
+		p.progress.turns.Add(1)
+		if err != nil {
 			return err
 		}
 		events = events[len(batch):]
@@ -196,6 +221,8 @@ func (p *publisher) acknowledge(n int) {
 		panic("engine: the sink acknowledges more events than it was given")
 	}
 	failpoint.Hit("acknowledge")
+	now := p.since(time.Now())
+	run, read := 0, int64(0) // events that were read at one moment, and when
 	for at := p.acked.Load() - p.base; n > 0; {
 		q, bytes, same := p.held[at%maxFlight].queue, 0, 0
 		for ; same < n; same++ {
@@ -207,6 +234,11 @@ func (p *publisher) acknowledge(n int) {
 			if ev.Seq > 0 || ev.Gap {
 				h.origin.acked.Store(ev.Seq)
 			}
+			if h.read != read {
+				p.lag.observe(time.Duration(now-read), run)
+				run, read = 0, h.read
+			}
+			run++
 			bytes += h.size
 			p.buffers.Put(h.buf)
 			clearEvent(ev, h)
@@ -214,6 +246,10 @@ func (p *publisher) acknowledge(n int) {
 		p.acked.Add(uint64(same))
 		q.ring.Release(int64(bytes))
 		n -= same
+	}
+	p.lag.observe(time.Duration(now-read), run)
+	if acked := p.acked.Load(); acked != p.published.Load() {
+		p.oldest.Store(p.held[(acked-p.base)%maxFlight].read)
 	}
 	p.reach()
 	p.bell.Ring()

@@ -25,7 +25,7 @@ func pushEvent(o *queue, s *session, seq int64, n int) {
 	buf.B = strconv.AppendInt(buf.B, seq, 10)
 	s.queued.Store(seq)
 	s.seq.Store(seq)
-	o.push(entry{sinks.Event{Session: s.id, Seq: seq, Data: buf.B}, held{s, o, buf, n}})
+	o.push(entry{sinks.Event{Session: s.id, Seq: seq, Data: buf.B}, held{s, o, buf, n, 1}})
 }
 
 // heldSink keeps what it is given until it is told to acknowledge.

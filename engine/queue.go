@@ -39,6 +39,7 @@ type held struct {
 	queue  *queue       // counts size
 	buf    *pool.Buffer // has Type and Data
 	size   int          // bytes in use
+	read   int64        // when it was read from the socket; see publisher.since
 }
 
 // queue takes the events of one goroutine's shards, or, if it is shared, those of any number of
@@ -47,6 +48,7 @@ type queue struct {
 	publisher *publisher
 	ring      *pool.Ring[entry]
 	shared    bool
+	names     nameCounts
 
 	mu       sync.Mutex // of the producers, if shared
 	put      int        // events since the last publish; of the producers
@@ -184,6 +186,22 @@ func (q *queue) publish() {
 		q.put = 0
 		q.ring.Publish()
 	}
+}
+
+// status returns the bytes of what the sink has not acknowledged, and how many shards wait for room.
+// Any goroutine may call it.
+func (q *queue) status() (bytes int64, paused int) {
+	bytes = q.ring.Bytes()
+	if q.shared {
+		q.mu.Lock()
+		for i := range q.overflow {
+			bytes += int64(q.overflow[i].size)
+		}
+		q.mu.Unlock()
+	}
+	q.pausedMu.Lock()
+	defer q.pausedMu.Unlock()
+	return bytes, len(q.paused)
 }
 
 // end publishes the last events of a shard that has stopped, and puts a barrier behind them. The producer

@@ -18,6 +18,9 @@ type reader interface {
 	// order, before it drives the first. When a shard has stopped, and its connection is closed,
 	// the reader closes released and lets go of it. One goroutine at a time calls it.
 	add(shards ...*shard)
+	// status appends the goroutines that read, of those shards if each has its own. Any goroutine
+	// may call it.
+	status(dst []ReaderStatus, shards []*shard) []ReaderStatus
 	// wait returns when every shard that was added is released. None is added any more.
 	wait()
 }

@@ -40,6 +40,7 @@ type goroutineReader struct {
 type goroutineShard struct {
 	*shard
 	r      *goroutineReader
+	work   turn
 	awake  atomic.Bool        // set by wake, reset by the owner before it steps
 	bell   chan struct{}      // wakes an owner that does not read
 	mu     sync.Mutex         // orders the deadlines that wakeOwner and the owner set
@@ -56,6 +57,7 @@ func (r *goroutineReader) add(shards ...*shard) {
 	for i, s := range shards {
 		handles[i] = &goroutineShard{shard: s, r: r, bell: make(chan struct{}, 1)}
 		s.queue, s.waker = r.queue, handles[i]
+		handles[i].work.rests()
 	}
 	for _, s := range shards {
 		s.begin()
@@ -70,6 +72,16 @@ func (r *goroutineReader) add(shards ...*shard) {
 }
 
 func (r *goroutineReader) wait() { r.shards.Wait() }
+
+// status appends the goroutines that work now: what the others wait for is their shards' matter.
+func (r *goroutineReader) status(dst []ReaderStatus, shards []*shard) []ReaderStatus {
+	for _, s := range shards {
+		if t := s.waker.(*goroutineShard).work.status(r.queue.publisher); !t.Waits {
+			dst = append(dst, t)
+		}
+	}
+	return dst
+}
 
 // wakeOwner ends what the owner waits for.
 func (g *goroutineShard) wakeOwner() {
@@ -106,9 +118,12 @@ func (g *goroutineShard) farewellTimeout() time.Duration {
 func (g *goroutineShard) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer g.work.rests()
 	for {
+		now := time.Now()
+		g.work.works(g.queue.publisher.since(now))
 		g.awake.Store(false)
-		g.step(time.Now())
+		g.step(now)
 		g.flush()
 		switch {
 		case g.state() == Stopped:
@@ -128,6 +143,7 @@ func (g *goroutineShard) run() {
 
 // sleep waits for the moment at which something is due, if there is one, or for a wakeup.
 func (g *goroutineShard) sleep(timer *time.Timer) {
+	g.work.rests()
 	due := g.due()
 	if due.IsZero() {
 		<-g.bell
@@ -156,7 +172,9 @@ func (g *goroutineShard) dial() {
 		g.set(nil, nil)
 		return
 	}
+	g.work.rests()
 	conn, rest, err := g.r.dial(ctx, g.target)
+	g.work.works(g.queue.publisher.since(time.Now()))
 	stopped := ctx.Err() != nil
 	g.set(nil, nil)
 	switch {
@@ -164,6 +182,7 @@ func (g *goroutineShard) dial() {
 		if err == nil {
 			closeNow(conn)
 		}
+		g.work.rests()
 		<-g.bell // the wakeup that stops the shard has come, or follows
 	case err != nil:
 		g.connectFailed(time.Now(), err)
@@ -183,8 +202,11 @@ func (g *goroutineShard) readOnce() {
 	}
 	g.conn.SetReadDeadline(due)
 	g.mu.Unlock()
-	n, err := g.conn.Read(g.frames.Space(readSize))
+	space := g.frames.Space(readSize)
+	g.work.rests()
+	n, err := g.conn.Read(space)
 	now := time.Now()
+	g.work.works(g.queue.publisher.since(now))
 	if n > 0 {
 		g.read(now, n)
 	}

@@ -57,9 +57,19 @@ func newLoopReader(ctx context.Context, dialer func(func(net.Conn) net.Conn) dia
 			}
 			return nil, err
 		}
-		r.loops = append(r.loops, &loop{r: r, poller: p, buf: make([]byte, readBuffer)})
+		l := &loop{r: r, poller: p, buf: make([]byte, readBuffer)}
+		l.work.rests()
+		r.loops = append(r.loops, l)
 	}
 	return r, nil
+}
+
+// status appends every loop.
+func (r *loopReader) status(dst []ReaderStatus, _ []*shard) []ReaderStatus {
+	for _, l := range r.loops {
+		dst = append(dst, l.work.status(l.queue.publisher))
+	}
+	return dst
 }
 
 func (r *loopReader) start(p *publisher) {
@@ -142,6 +152,7 @@ type loop struct {
 	r        *loopReader
 	poller   poller
 	assigned atomic.Int32 // shards
+	work     turn
 
 	// owned by the goroutine
 	queue  *queue
@@ -173,13 +184,16 @@ func (l *loop) post(e *loopShard) {
 // run drives the loop's shards until the loop is closed and all are released.
 func (l *loop) run() {
 	defer l.poller.close()
+	defer l.work.rests()
 	l.now = time.Now()
 	ready := make([]readySlot, maxReady)
 	var woken, again []*loopShard
 	for closed := false; !closed || l.assigned.Load() > 0; {
+		l.work.rests()
 		l.rest()
 		n := l.poller.wait(ready, l.patience())
 		l.now = time.Now()
+		l.work.works(l.queue.publisher.since(l.now))
 		again, l.again = l.again, again[:0]
 		for _, e := range again {
 			e.unread = false

@@ -137,7 +137,7 @@ func testReader(t *testing.T, kind engine.ReaderKind, secure bool, c wire.Compre
 			default:
 			}
 			if time.Now().After(end) {
-				t.Fatalf("no %s; %+v\n%v", what, e.Stats(), srv.Ledger().Summary())
+				t.Fatalf("no %s; %+v\n%v", what, e.Status(), srv.Ledger().Summary())
 			}
 		}
 	}
@@ -145,9 +145,9 @@ func testReader(t *testing.T, kind engine.ReaderKind, secure bool, c wire.Compre
 	if through != nil {
 		resumes, events = 1, 1
 	}
-	wait("resumes", func() bool { return e.Stats().Resumes >= resumes })
+	wait("resumes", func() bool { return e.Status().Counts.Resumes >= resumes })
 	srv.Calm()
-	wait("readiness", func() bool { return e.Stats().Ready == shards })
+	wait("readiness", func() bool { return e.Status().Ready == shards })
 	srv.Silence()
 	var report sim.Report
 	wait("quiet", func() bool {
@@ -174,7 +174,7 @@ func testReader(t *testing.T, kind engine.ReaderKind, secure bool, c wire.Compre
 		}
 	}
 	if t.Failed() {
-		t.Logf("%+v\n%v", e.Stats(), srv.Ledger().Summary())
+		t.Logf("%+v\n%v", e.Status(), srv.Ledger().Summary())
 	}
 }
 

@@ -39,7 +39,7 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 // read is called by the reader after n bytes were read into s.frames.Space.
 func (s *shard) read(now time.Time, n int) {
 	s.frames.Advance(n)
-	s.beat.heard = true
+	s.arrived(now, n)
 	s.received(now)
 }
 
@@ -47,9 +47,16 @@ func (s *shard) read(now time.Time, n int) {
 // it returns.
 func (s *shard) feed(now time.Time, p []byte) {
 	s.frames.Feed(p)
-	s.beat.heard = true
+	s.arrived(now, len(p))
 	s.received(now)
 	s.frames.Keep()
+}
+
+// arrived notes that n bytes were read.
+func (s *shard) arrived(now time.Time, n int) {
+	s.beat.heard = true
+	s.tally.wire += int64(n)
+	s.readAt = s.queue.publisher.since(now)
 }
 
 // received works through the frames that have arrived, until none is whole or
@@ -92,6 +99,7 @@ func (s *shard) received(now time.Time) {
 	if cap(*buf) <= keptScratch {
 		scratch.Put(buf)
 	}
+	s.show()
 }
 
 // pauseIfFull stops reading while there is no room for an event. A
@@ -100,6 +108,7 @@ func (s *shard) received(now time.Time) {
 func (s *shard) pauseIfFull() {
 	if !s.paused && s.state() >= Identifying && s.queue.full() && s.queue.await(s) {
 		s.paused, s.beat.excused = true, true
+		s.counters.paused.Store(true)
 	}
 }
 
@@ -165,6 +174,7 @@ func (s *shard) message(now time.Time, m wire.Message, buf []byte) []byte {
 		}
 		text = buf
 	}
+	s.tally.inflated += int64(len(text))
 	var e wire.Envelope
 	if err := wire.ParseEnvelope(text, &e); err != nil {
 		if m.Opcode == ws.OpBinary && !compressed {
@@ -191,6 +201,9 @@ func (s *shard) payload(now time.Time, e *wire.Envelope) {
 		s.broken(now, fmt.Errorf("%w: d of op %d has %d bytes, %d are allowed", wire.ErrTooBig, e.Op, len(e.Data), wire.MaxControl))
 		return
 	}
+	if s.packets != nil {
+		s.packets.receive(e)
+	}
 	switch e.Op {
 	case wire.OpDispatch:
 		s.dispatch(now, e)
@@ -200,6 +213,7 @@ func (s *shard) payload(now time.Time, e *wire.Envelope) {
 		}
 	case wire.OpHeartbeatACK:
 		s.beat.unanswered = 0
+		s.noteACK(now)
 	case wire.OpHello:
 		s.hello(now, e)
 	case wire.OpReconnect:
@@ -262,7 +276,7 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	resumed := state == Resuming && string(e.Type) == "RESUMED" // e is the sink's behind emit
 	switch {
 	case e.HasSeq && e.Seq <= s.session.seq.Load():
-		s.counters.repeated.Add(1)
+		s.tally.repeated++
 		if s.repeats++; s.repeats == replayedEvents {
 			s.log.Warn("duplicate events dropped", "seq", e.Seq, "last_seq", s.session.seq.Load())
 		}
@@ -279,6 +293,7 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 		if s.unreported {
 			s.reportGaps()
 		}
+		s.tally.lastEvent = s.readAt
 		s.emit(e)
 		if e.HasSeq {
 			s.session.seq.Store(e.Seq)
@@ -357,10 +372,11 @@ func (s *shard) open(now time.Time) {
 // emit hands an event on, unless the configuration filters it out.
 func (s *shard) emit(e *wire.Envelope) {
 	if !s.wants(e.Type) {
-		s.counters.filtered.Add(1)
+		s.tally.filtered++
 		return
 	}
-	s.counters.events.Add(1)
+	s.tally.events++
+	s.queue.names[nameIndex(e.Type)].Add(1)
 	if e.HasSeq {
 		s.session.queued.Store(e.Seq)
 	}
@@ -377,18 +393,18 @@ func (s *shard) push(ev sinks.Event, origin *session, name, data []byte) {
 		whole := &pool.Buffer{B: s.whole}
 		s.whole, s.taken = nil, true
 		s.inflater.Forget()
-		s.queue.push(entry{ev, held{origin, s.queue, whole, cap(whole.B) + eventOverhead}})
+		s.queue.push(entry{ev, held{origin, s.queue, whole, cap(whole.B) + eventOverhead, s.readAt}})
 		return
 	}
 	buf := s.queue.publisher.buffers.Get(len(name) + len(data))
 	buf.B = append(append(buf.B, name...), data...)
 	n := len(name)
 	ev.Type, ev.Data = buf.B[:n:n], buf.B[n:]
-	s.queue.push(entry{ev, held{origin, s.queue, buf, cap(buf.B) + eventOverhead}})
+	s.queue.push(entry{ev, held{origin, s.queue, buf, cap(buf.B) + eventOverhead, s.readAt}})
 }
 
 // eventOverhead is what an event costs in the ring beside its bytes.
-const eventOverhead = 160
+const eventOverhead = 168
 
 // wants reports whether events of this name are published.
 func (s *shard) wants(name []byte) bool {

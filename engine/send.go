@@ -20,6 +20,7 @@ func (s *shard) sendIdentify(now time.Time) {
 	s.startedAt = now
 	s.askedAt, s.warnAt, s.readyBy = now, now.Add(firstWarning), now.Add(o.ReadyTimeout)
 	s.bound(o.MaxMessage)
+	s.countSent(wire.OpIdentify)
 	s.send(now, wire.AppendIdentify(nil, &wire.Identify{
 		Token:          o.Token,
 		Intents:        o.Intents,
@@ -35,6 +36,7 @@ func (s *shard) sendIdentify(now time.Time) {
 // sendResume sends Resume for the session.
 func (s *shard) sendResume(now time.Time) {
 	s.bound(s.env.opts.MaxMessage)
+	s.countSent(wire.OpResume)
 	s.send(now, wire.AppendResume(nil, s.env.opts.Token, s.session.id, s.session.seq.Load()))
 	s.askedAt, s.warnAt, s.resumeBy = now, now.Add(firstWarning), now.Add(resumeTimeout)
 	s.to(Resuming)
@@ -53,6 +55,7 @@ func (s *shard) sendCommands(now time.Time) {
 			s.commandAt = again
 			return
 		}
+		s.countSent(w.Op)
 		s.send(now, w.packet)
 		s.unwritten = append(s.unwritten, w)
 	}
@@ -60,7 +63,13 @@ func (s *shard) sendCommands(now time.Time) {
 
 // written notes that the system has taken all that was in out.
 func (s *shard) written() {
+	if len(s.unwritten) == 0 {
+		return
+	}
+	now := time.Now()
 	for _, w := range s.unwritten {
+		s.env.counts.commands.Add(1)
+		s.env.counts.waited.observe(now.Sub(w.added), 1)
 		w.done()
 	}
 	clear(s.unwritten)

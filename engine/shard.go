@@ -36,7 +36,8 @@ type environment struct {
 	identify *identifyQueue // of this process
 	turns    IdentifyQueue  // identify, or Options.Identify
 	gateway  *gatewayAddress
-	saver    *saver            // nil: Options.Checkpoints is
+	saver    *saver // nil: Options.Checkpoints is
+	counts   *engineCounts
 	fail     func(error)       // ends the engine
 	fatal    func(*FatalError) // decides what follows the end of one shard
 
@@ -57,6 +58,7 @@ type shard struct {
 	waker    waker  // the reader's, set before the shard begins
 	queue    *queue // likewise
 	counters shardCounters
+	packets  *packetCounts           // nil: Options.PacketCounts is not set
 	current  atomic.Pointer[session] // session, for others than the owner
 	gaps     atomic.Pointer[[]*gap]  // that the sink may not have, oldest first; written by the owner, anew each time
 	leaving  atomic.Bool             // to be removed
@@ -66,6 +68,8 @@ type shard struct {
 	drained  chan struct{}           // closed by the publisher: the shard has stopped, and the sink has acknowledged all of it
 
 	// owned by the reader, for the life of the shard
+	tally       tally
+	readAt      int64 // when what is worked through was read from the socket; see publisher.since
 	rand        *rand.Rand
 	session     *session
 	unreported  bool     // of gaps, some are not published
@@ -83,20 +87,6 @@ type shard struct {
 	target     *url.URL // while Connecting: where to
 	toResume   bool     // target is the session's resume URL
 	connection          // the last one that was made
-}
-
-// shardCounters are written by the owner and read by any goroutine.
-type shardCounters struct {
-	state      atomic.Uint32
-	since      atomic.Int64 // when the state began; Unix time in nanoseconds
-	events     atomic.Int64
-	filtered   atomic.Int64
-	repeated   atomic.Int64
-	identifies atomic.Int64
-	resumes    atomic.Int64
-	sessions   atomic.Int64
-	lost       atomic.Int64
-	gaps       atomic.Int64
 }
 
 // newShard returns a shard that goes on from what was stored.
@@ -117,7 +107,10 @@ func newShard(id int, env *environment, stored resume.Session) *shard {
 		released: make(chan struct{}),
 		drained:  make(chan struct{}),
 	}
-	s.commands.limit, s.commands.share = env.opts.CommandQueue, &env.commandBytes
+	s.commands.limit, s.commands.share, s.commands.replaced = env.opts.CommandQueue, &env.commandBytes, &env.counts.replaced
+	if env.opts.PacketCounts {
+		s.packets = new(packetCounts)
+	}
 	for _, g := range stored.Gaps {
 		if g != (sinks.Gap{}) {
 			s.lose(g, nil)
@@ -277,6 +270,7 @@ func (s *shard) connect() {
 // connected begins a connection that the reader has made. rest is what arrived
 // behind the handshake; the shard copies it.
 func (s *shard) connected(now time.Time, rest []byte) {
+	s.counters.connections.Add(1)
 	c, err := newConnection(s.env)
 	if err != nil {
 		s.connectFailed(now, err)
@@ -288,6 +282,7 @@ func (s *shard) connected(now time.Time, rest []byte) {
 	s.to(Hello)
 	if len(rest) > 0 {
 		s.frames.Advance(copy(s.frames.Space(len(rest)), rest))
+		s.arrived(now, len(rest))
 		s.received(now)
 	}
 }
@@ -306,6 +301,7 @@ func (s *shard) leave() {
 	s.env.turns.Leave(s.id)
 	s.commands.putBack(s.unwritten)
 	s.unwritten = nil
+	s.counters.paused.Store(false)
 	s.connection.release()
 }
 

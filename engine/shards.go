@@ -30,7 +30,7 @@ type shardSet struct {
 // currentShards are the shards of one moment.
 type currentShards struct {
 	all  []*shard // by id
-	past Stats    // of those that are gone
+	past Counts   // of those that are gone
 }
 
 // list returns the shards, in ascending order of their ids. Any goroutine may call it.
@@ -55,7 +55,7 @@ func search(all []*shard, id int) (int, bool) {
 }
 
 // set replaces the shards, and shares out what they have together. The lock is held.
-func (f *shardSet) set(all []*shard, past Stats) {
+func (f *shardSet) set(all []*shard, past Counts) {
 	f.env.arriving.SetConnections(len(all))
 	f.env.commandBytes.Store(commandShare(len(all)))
 	f.current.Store(&currentShards{all, past})
@@ -66,7 +66,7 @@ func (f *shardSet) start(all []*shard) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reader.add(all...)
-	f.set(all, Stats{})
+	f.set(all, Counts{})
 }
 
 // add adds a shard. It waits until one of that id that was deposed is released, or ended is closed.

@@ -37,7 +37,7 @@ func TestNoDescriptorLeft(t *testing.T) {
 				t.Helper()
 				for end := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(time.Millisecond) {
 					if time.Now().After(end) {
-						t.Fatalf("no %s: %+v", what, e.Stats())
+						t.Fatalf("no %s: %+v", what, e.Status())
 					}
 				}
 			}
@@ -54,7 +54,7 @@ func TestNoDescriptorLeft(t *testing.T) {
 				if err := e.Add(ctx, 0, session); err != nil {
 					t.Fatal(err)
 				}
-				wait("readiness", func() bool { return e.Stats().Ready == 1 })
+				wait("readiness", func() bool { return e.Status().Ready == 1 })
 				if i%3 == 0 {
 					for _, s := range e.Snapshots() {
 						session = s

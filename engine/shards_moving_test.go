@@ -62,7 +62,7 @@ func TestRemoveWhileConnecting(t *testing.T) {
 					}
 					w.srv.SetGateway(sim.GateOpen)
 					w.add(2, resume.Session{})
-					w.wait("the others", func() bool { n := w.engine.Stats(); return n.Ready == n.Shards })
+					w.wait("the others", func() bool { n := w.engine.Status(); return n.Ready == n.Running })
 					if took := time.Since(began); took > 12*time.Second {
 						t.Errorf("the next one has waited for %v", took)
 					}

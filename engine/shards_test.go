@@ -124,8 +124,8 @@ func TestRemoveDrains(t *testing.T) {
 		if last := w.sink.last(0); session.ID == "" || session.Seq != last {
 			t.Errorf("removed at %+v, the sink has %d", session, last)
 		}
-		if _, ok := w.sessions()[0]; ok || w.engine.Stats().Shards != 1 {
-			t.Errorf("the removed shard is there: %+v", w.engine.Stats())
+		if _, ok := w.sessions()[0]; ok || w.engine.Status().Running != 1 {
+			t.Errorf("the removed shard is there: %+v", w.engine.Status())
 		}
 		if err := w.engine.Send(t.Context(), command); !errors.As(err, &elsewhere) {
 			t.Errorf("Send to a removed shard: %v", err)
@@ -138,9 +138,9 @@ func TestRemoveDrains(t *testing.T) {
 				t.Errorf("closed with %v, by the client %v", c.Code, c.FromClient)
 			}
 		}
-		events := w.engine.Stats().Events
+		events := w.engine.Status().Counts.Events
 		time.Sleep(20 * time.Second)
-		if w.engine.Stats().Events < events+100 {
+		if w.engine.Status().Counts.Events < events+100 {
 			t.Error("the other shard stands still")
 		}
 		w.add(0, session)
@@ -148,7 +148,7 @@ func TestRemoveDrains(t *testing.T) {
 		w.srv.Silence()
 		whole(t, w.quiet())
 		w.wantSummary(2, 1)
-		if n := w.engine.Stats().Sessions; n != 2 {
+		if n := w.engine.Status().Counts.Sessions; n != 2 {
 			t.Errorf("%d sessions counted", n)
 		}
 		sound(t, w)

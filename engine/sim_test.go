@@ -221,13 +221,13 @@ func (w *world) wait(what string, holds func() bool) {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	w.t.Fatalf("no %s within an hour; stats %+v\n%v", what, w.engine.Stats(), w.srv.Ledger().Summary())
+	w.t.Fatalf("no %s within an hour; stats %+v\n%v", what, w.engine.Status(), w.srv.Ledger().Summary())
 }
 
 // ready waits until n shards are ready.
 func (w *world) ready(n int) {
 	w.t.Helper()
-	w.wait("readiness", func() bool { return w.engine.Stats().Ready == n })
+	w.wait("readiness", func() bool { return w.engine.Status().Ready == n })
 }
 
 // hook has f called at each change of a shard's state.

@@ -29,12 +29,12 @@ func TestSinkStalls(t *testing.T) {
 		w.quiet()
 		gate := make(chan struct{})
 		w.sink.hold(gate)
-		before := w.engine.Stats().Events
+		before := w.engine.Status().Counts.Events
 		w.srv.Burst(0, 20_000)
 		time.Sleep(10 * time.Minute)
 		// An event of the burst counts 200 bytes at least; each of the shards
 		// may add one message, and the publisher holds a batch.
-		if n := w.engine.Stats().Events - before; n > 64<<10/200+2 {
+		if n := w.engine.Status().Counts.Events - before; n > 64<<10/200+2 {
 			t.Errorf("%d events were read into a queue of 64 KiB", n)
 		}
 		close(gate)
@@ -202,9 +202,9 @@ func TestFirstPayloadsGivenBack(t *testing.T) {
 				before := heap()
 				const size = 8 << 20
 				w.srv.Dispatch(0, "GUILD_CREATE", []byte(`"`+strings.Repeat("members ", size/8)+`"`))
-				w.wait("the guild", func() bool { return w.engine.Stats().Events == 2 })
+				w.wait("the guild", func() bool { return w.engine.Status().Counts.Events == 2 })
 				w.srv.Dispatch(0, "TYPING_START", []byte(`{}`))
-				w.wait("the next event", func() bool { return w.engine.Stats().Events == 3 })
+				w.wait("the next event", func() bool { return w.engine.Status().Counts.Events == 3 })
 				synctest.Wait()
 				w.srv.Overrun(0) // the simulator keeps the guild for a resume
 				if grown := heap() - before; grown > 2<<20 {

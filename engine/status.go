@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"sluice/sinks"
@@ -12,6 +13,8 @@ import (
 // Status is what an Engine does, as of one moment, or nearly: shards go on while it is read.
 type Status struct {
 	Shards   int // the shard count of the bot; 0: Run does not know it yet
+	Running  int // shards that this engine runs
+	Ready    int // of them, in state Ready
 	Counts   Counts
 	Queue    QueueStatus
 	Identify IdentifyStatus
@@ -20,7 +23,7 @@ type Status struct {
 
 	Names     []NameCount     // events of Counts.Events by their name, in the order of the names
 	Ended     []EndCount      // connections that ended, or could not be made
-	Lag       sinks.Histogram // seconds from the read of an event's socket to its acknowledgement
+	Lag       sinks.Histogram // seconds from the read of an event's socket to its acknowledgement; a gap's is that of the event behind it
 	RoundTrip sinks.Histogram // seconds from a heartbeat to its acknowledgement
 	Lateness  sinks.Histogram // seconds between the moment a heartbeat was due and that it was sent
 }
@@ -34,8 +37,8 @@ type NameCount struct {
 
 // EndCount counts the ends of connections for a cause.
 type EndCount struct {
-	Cause string // one of EndCauses
-	Code  wire.CloseCode
+	Cause string         // one of EndCauses
+	Code  wire.CloseCode // that came or went with it; 0: none; OtherCode: one that nobody documents
 	Count int64
 }
 
@@ -67,7 +70,7 @@ type ShardStatus struct {
 	LastACK   time.Time      // when the last heartbeat was acknowledged; zero: none was
 	RoundTrip time.Duration  // from that heartbeat to its acknowledgement; 0: none was acknowledged on any connection
 	Paused    bool           // nothing is read: the event queue is full, or the session is not persisted yet
-	Pending   int            // commands that wait
+	Pending   int            // commands that wait, those not counted that are sent with an equal one
 	Ended     time.Time      // when its last connection ended, or could not be made; zero: none has
 	Cause     string         // why; one of EndCauses
 	Code      wire.CloseCode // that came or went with it; 0: none
@@ -105,38 +108,112 @@ type CommandStatus struct {
 	Sent     int64            // written to a connection
 	Pending  int64            // that wait now
 	Replaced int64            // obsolete by a newer one, or equal to a pending one
-	Refused  map[string]int64 // by reason, one of RefusalReasons
+	Refused  map[string]int64 // by reason: each of RefusalReasons
+	Waited   sinks.Histogram  // seconds from Engine.Send to the write, of Sent
 }
 
-// ReaderStatus is a goroutine that reads for shards.
+// ReaderStatus is a goroutine that reads for shards. Those of ReaderGoroutine, of which each has one
+// shard, are there only while they work.
 type ReaderStatus struct {
-	Turned time.Time // when it last began to wait, or went on from it
+	Turned time.Time // when it last went on from a wait
 	Waits  bool      // for sockets, timers or a wakeup: it makes progress, however long ago Turned is
 }
 
 // Status returns what the engine does. Run need not have begun.
 func (e *Engine) Status() Status {
-	var t Status
+	t := Status{
+		Commands: e.counts.commandStatus(), Ended: e.counts.ended(),
+		RoundTrip: e.counts.roundTrip.status(), Lateness: e.counts.lateness.status(),
+	}
 	f := e.running.Load()
 	if f == nil {
+		t.Queue.MaxBytes = int64(e.opts.QueueBytes)
+		t.Lag = newHistogram(lagBounds).status()
 		return t
 	}
 	t.Shards = f.env.shards
+	now := f.current.Load()
+	t.Counts, t.Running = now.past, len(now.all)
+	queued := 0
+	for _, s := range now.all {
+		s.counters.addTo(&t.Counts)
+		t.Commands.Pending += int64(s.commands.pending())
+		switch s.state() {
+		case Ready:
+			t.Ready++
+		case IdentifyQueued:
+			queued++
+		}
+	}
+	t.Queue = f.publisher.status(time.Now())
+	t.Queue.MaxBytes = int64(e.opts.QueueBytes)
+	t.Identify = f.env.identify.status()
+	if e.opts.Identify != nil { // the other hands out no turns
+		t.Identify.Waiting, t.Identify.Left = queued, e.opts.Identify.Left()
+	}
+	t.Readers = f.reader.status(nil, now.all)
+	t.Names = f.publisher.names()
+	t.Lag = f.publisher.lag.status()
+	return t
+}
+
+func (e *engineCounts) commandStatus() CommandStatus {
+	t := CommandStatus{
+		Sent: e.commands.Load(), Replaced: e.replaced.Load(), Refused: make(map[string]int64, numRefusals), Waited: e.waited.status(),
+	}
+	for i, reason := range RefusalReasons {
+		t.Refused[reason] = e.refusals[i].Load()
+	}
+	return t
+}
+
+// status returns what waits, but for Options.QueueBytes. Any goroutine may call it.
+func (p *publisher) status(now time.Time) QueueStatus {
+	t := QueueStatus{Events: p.waiting(), InFlight: p.inFlight()}
+	if oldest := p.oldest.Load(); t.InFlight > 0 {
+		t.Oldest = max(0, time.Duration(p.since(now)-oldest))
+	}
+	for _, q := range p.queues {
+		bytes, paused := q.status()
+		t.Bytes += bytes
+		t.Paused += paused
+	}
 	return t
 }
 
 // AppendShards appends the shards that run now, in the order of their ids.
 func (e *Engine) AppendShards(dst []ShardStatus) []ShardStatus {
-	f := e.running.Load()
-	if f == nil {
-		return dst
-	}
-	for _, s := range f.list() {
-		dst = append(dst, s.status())
+	all := e.running.Load().list()
+	dst = slices.Grow(dst, len(all))
+	for _, s := range all {
+		dst = append(dst, ShardStatus{})
+		s.status(&dst[len(dst)-1])
 	}
 	return dst
 }
 
-func (s *shard) status() ShardStatus {
-	return ShardStatus{ID: s.id, State: s.state(), Since: time.Unix(0, s.counters.since.Load())}
+// status fills in what is known of the shard. Any goroutine may call it.
+func (s *shard) status(t *ShardStatus) {
+	c := &s.counters
+	*t = ShardStatus{ID: s.id, State: s.state(), Since: time.Unix(0, c.since.Load()), Paused: c.paused.Load(), Pending: s.commands.pending()}
+	c.addTo(&t.Counts)
+	if ses := s.current.Load(); ses != nil {
+		t.Session, t.Seq = ses.id, ses.seq.Load()
+	}
+	if last := c.lastEvent.Load(); last > 0 {
+		t.LastEvent = s.queue.publisher.moment(last)
+	}
+	c.notesMu.Lock()
+	defer c.notesMu.Unlock()
+	t.Ended, t.LastACK = c.ended, c.lastACK
+	if !t.Ended.IsZero() {
+		t.Cause, t.Code = c.cause.kind.String(), c.cause.code
+	}
+	if t.State == Backoff {
+		t.RetryAt = c.retryAt
+	}
+	t.RoundTrips, t.RoundTripCount, t.RoundTripSum = c.roundTrips, c.trips, c.tripsSum
+	if n := int64(len(t.RoundTrips)); c.trips > 0 {
+		t.RoundTrip = t.RoundTrips[(c.trips-1)%n]
+	}
 }

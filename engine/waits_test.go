@@ -112,7 +112,7 @@ func TestSessionsThatDoNotLast(t *testing.T) {
 		w.ready(2)
 		began := time.Now()
 		w.srv.CloseShard(0, 4009, "")
-		w.wait("the next session", func() bool { return w.engine.Stats().Ready == 1 })
+		w.wait("the next session", func() bool { return w.engine.Status().Ready == 1 })
 		w.ready(2)
 		if d := time.Since(began); d > 15*time.Second {
 			t.Errorf("%v behind a session that had lasted", d)

@@ -29,7 +29,9 @@ func (e *Engine) watch(ctx context.Context, f *shardSet) {
 		select {
 		case <-ticker.C:
 		case <-looks.C:
-			full.look(time.Now())
+			now := time.Now()
+			full.look(now)
+			f.publisher.progress.look(f.publisher, now)
 			continue
 		case <-ctx.Done():
 			return

@@ -133,6 +133,12 @@ func (r *Ring[T]) Len() int {
 	return int(r.filled.Load() - taken)
 }
 
+// Bytes returns how many bytes are shown to the consumer and not released. Any goroutine may call it.
+func (r *Ring[T]) Bytes() int64 {
+	freed := r.freed.Load() // before published, which is not behind it
+	return r.published.Load() - freed
+}
+
 // Publish shows the consumer what was put since the last Publish, if anything.
 func (r *Ring[T]) Publish() {
 	if r.next == r.filled.Load() {

@@ -179,15 +179,15 @@ func runDemo(ctx context.Context, o sim.Options, c wire.Compression, d *display,
 		fmt.Fprintln(stderr, "Standard output was closed by its reader.")
 		report.Pending = 0 // nobody waits for it
 	}
-	fmt.Fprintln(stderr, demoCount(report, e.Stats(), srv.Ledger().Summary().Faults))
+	fmt.Fprintln(stderr, demoCount(report, e.Status().Counts, srv.Ledger().Summary().Faults))
 	return err
 }
 
 // demoCount is the demo's last line. What a shard that waited for its next connection at the end would
 // have been sent again is not lost: a gateway that stays, or the next one, gets it.
-func demoCount(report sim.Report, stats engine.Stats, faults int) string {
+func demoCount(report sim.Report, counts engine.Counts, faults int) string {
 	line := fmt.Sprintf("events %d, faults %d, resumes %d, identifies %d, repeated %d, out of order %d, lost %d",
-		report.Received, faults, stats.Resumes, stats.Identifies, report.Repeated, report.OutOfOrder, lostOf(report))
+		report.Received, faults, counts.Resumes, counts.Identifies, report.Repeated, report.OutOfOrder, lostOf(report))
 	if report.Pending > 0 {
 		line += fmt.Sprintf(", not sent again yet %d", report.Pending)
 	}

@@ -20,7 +20,7 @@ func TestDemoCount(t *testing.T) {
 		{sim.Report{Received: 7, Pending: 50}, ", lost 0, not sent again yet 50"},
 		{sim.Report{Received: 7, Lost: 1, Unknown: 2, Abandoned: 3, Pending: 4}, ", lost 6, not sent again yet 4"},
 	} {
-		if got := demoCount(c.report, engine.Stats{}, 3); !strings.HasPrefix(got, "events 7, faults 3, ") || !strings.HasSuffix(got, c.want) {
+		if got := demoCount(c.report, engine.Counts{}, 3); !strings.HasPrefix(got, "events 7, faults 3, ") || !strings.HasSuffix(got, c.want) {
 			t.Errorf("%q, want it to end with %q", got, c.want)
 		}
 	}

@@ -81,9 +81,9 @@ func demoStatus(e *engine.Engine, sink *demoSink, srv *sim.Server, began time.Ti
 		if first := samples[0]; now.After(first.at) {
 			rate = float64(last.events-first.events) / now.Sub(first.at).Seconds()
 		}
-		stats := e.Stats()
+		status := e.Status()
 		return fmt.Sprintf(" shards %d/%d ready  events %d, %.0f/s  faults %d  resumes %d  lost %d  %v ",
-			stats.Ready, demoShards, last.events, rate, srv.Ledger().Summary().Faults, stats.Resumes, lost, now.Sub(began).Truncate(time.Second))
+			status.Ready, demoShards, last.events, rate, srv.Ledger().Summary().Faults, status.Counts.Resumes, lost, now.Sub(began).Truncate(time.Second))
 	}
 }
 

@@ -44,8 +44,8 @@ func trimMemory(ctx context.Context, e *engine.Engine) {
 			return
 		}
 		before := settled
-		s := e.Stats()
-		if settled = s.Shards > 0 && s.Ready == s.Shards; settled && before {
+		s := e.Status()
+		if settled = s.Running > 0 && s.Ready == s.Running; settled && before {
 			debug.FreeOSMemory()
 			return
 		}

@@ -136,14 +136,14 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	if stdio.IsClosedPipe(err) {
 		return errReaderGone
 	}
-	stats := e.Stats()
+	counts := e.Status().Counts
 	if id := (*engine.ShardIDError)(nil); errors.As(err, &id) {
 		return settingError{fmt.Errorf("shards.ids: %w", id)} // nothing was started
 	}
 	if errors.Is(err, engine.ErrDrain) {
 		err = fmt.Errorf("%s did not accept every event within shutdown_timeout (%v): make it available, or raise shutdown_timeout", broker.Title, cfg.ShutdownTimeout)
 	}
-	log.Info("stopped", "events", stats.Events, "repeated", stats.Repeated, "resumes", stats.Resumes)
+	log.Info("stopped", "events", counts.Events, "repeated", counts.Repeated, "resumes", counts.Resumes)
 	return err
 }
 
