@@ -17,20 +17,19 @@ type Source struct {
 	Version, Revision string // of this build
 	Broker            string // broker.type
 
-	Engine   Engine
-	Sink     func() sinks.Status // the broker's, also where a spool stands before it
-	Spool    func() SpoolStatus
-	Store    func() StoreStatus
-	Commands func() CommandStatus
+	Engine  Engine
+	Sink    func() sinks.Status // the broker's, also where a spool stands before it
+	Spool   func() SpoolStatus
+	Store   func() StoreStatus
+	Refused func() map[string]int64 // commands by reason, before they were given to the engine
 
-	// Packets calls yield for each count of payloads that were received or sent, in any order.
-	Packets func(sent bool, yield func(Packets))
 	// PacketsMode is prometheus.packets; PacketsAuto by default.
 	PacketsMode string
 }
 
 // Values of prometheus.packets: whether the metrics gateway_packets_received and gateway_packets_sent
-// are written, which have a series for each event name of each shard.
+// are written, which have a series for each event name of each shard. The engine counts them if its
+// Options.PacketCounts is set.
 const (
 	PacketsAuto = "auto" // up to MaxPacketShards shards
 	PacketsOn   = "on"
@@ -44,14 +43,7 @@ const MaxPacketShards = 64
 type Engine interface {
 	Status() engine.Status
 	AppendShards([]engine.ShardStatus) []engine.ShardStatus
-}
-
-// Packets is a count of payloads.
-type Packets struct {
-	Shard int
-	Op    int
-	Event string // of a dispatch
-	Count int64
+	AppendPackets([]engine.PacketCount) []engine.PacketCount
 }
 
 // SpoolStatus is what the disk before a broker does.
@@ -67,12 +59,6 @@ type SpoolStatus struct {
 type StoreStatus struct {
 	Available  bool
 	Checkpoint time.Duration // since the last one was persisted, or there was nothing to persist
-}
-
-// CommandStatus is what the readers of commands do, before a command is a shard's.
-type CommandStatus struct {
-	Refused map[string]int64 // by reason, in addition to those of engine.CommandStatus
-	Waited  sinks.Histogram  // seconds from the read of a command to the write on its shard's connection
 }
 
 // Handler answers scrapes. Any goroutine may call its methods.
@@ -111,15 +97,16 @@ func (h *Handler) WriteTo(w io.Writer) (int64, error) {
 
 // snapshot is what one scrape collects.
 type snapshot struct {
-	src      *Source
-	now      time.Time
-	engine   engine.Status
-	shards   []engine.ShardStatus
-	sink     sinks.Status
-	spool    SpoolStatus
-	store    StoreStatus
-	commands CommandStatus
-	library  lines // of the metrics library: the process and Go's runtime
+	src     *Source
+	now     time.Time
+	engine  engine.Status
+	shards  []engine.ShardStatus
+	packets []engine.PacketCount
+	sink    sinks.Status
+	spool   SpoolStatus
+	store   StoreStatus
+	refused map[string]int64
+	library lines // of the metrics library: the process and Go's runtime
 }
 
 func (s *snapshot) collect(src *Source) {
@@ -127,6 +114,9 @@ func (s *snapshot) collect(src *Source) {
 	if src.Engine != nil {
 		s.engine = src.Engine.Status()
 		s.shards = src.Engine.AppendShards(s.shards[:0])
+		if s.packets = s.packets[:0]; src.packets(len(s.shards)) {
+			s.packets = src.Engine.AppendPackets(s.packets)
+		}
 	}
 	if src.Sink != nil {
 		s.sink = src.Sink()
@@ -137,22 +127,19 @@ func (s *snapshot) collect(src *Source) {
 	if src.Store != nil {
 		s.store = src.Store()
 	}
-	if src.Commands != nil {
-		s.commands = src.Commands()
+	if src.Refused != nil {
+		s.refused = src.Refused()
 	}
 	s.library.collect()
 }
 
 // packets reports whether there are to be metrics by shard, opcode and event.
-func (s *snapshot) packets() bool {
-	if s.src.Packets == nil {
-		return false
-	}
-	switch s.src.PacketsMode {
+func (src *Source) packets(shards int) bool {
+	switch src.PacketsMode {
 	case PacketsOn:
 		return true
 	case PacketsOff:
 		return false
 	}
-	return len(s.shards) <= MaxPacketShards
+	return shards <= MaxPacketShards
 }

@@ -150,36 +150,37 @@ func TestValues(t *testing.T) {
 		}
 	}
 	for series, want := range map[string]string{
-		`gateway_total_shards`:                                                  "3",
-		`gateway_shards_alive{id="0"}`:                                          "1",
-		`gateway_shards_alive{id="1"}`:                                          "0",
-		`gateway_ping{id="0",quantile="0.5"}`:                                   "80",
-		`gateway_ping{id="0",quantile="0.9"}`:                                   "150",
-		`gateway_ping{id="0",quantile="0.99"}`:                                  "160",
-		`gateway_ping_sum{id="0"}`:                                              "900",
-		`gateway_ping_count{id="0"}`:                                            "20",
-		`gateway_ping_count{id="2"}`:                                            "",
-		`gateway_packets_received{t="MESSAGE_CREATE",op="0",shard="2"}`:         "10",
-		`gateway_packets_sent{t="",op="1",shard="2"}`:                           "40",
-		`sluice_events_total{event="MESSAGE_CREATE"}`:                           "10",
-		`sluice_shards{state="ready"}`:                                          "2",
-		`sluice_shards{state="backoff"}`:                                        "1",
-		`sluice_shards{state="identify queued"}`:                                "0",
-		`sluice_shard_ready{shard="1"}`:                                         "0",
-		`sluice_connections_ended_total{cause="closed by Discord",code="4000"}`: "3",
-		`sluice_publish_lag_seconds_bucket{le="0.001"}`:                         "3",
-		`sluice_publish_lag_seconds_bucket{le="0.25"}`:                          "5",
-		`sluice_publish_lag_seconds_bucket{le="+Inf"}`:                          "6",
-		`sluice_publish_lag_seconds_count`:                                      "6",
-		`sluice_publish_lag_seconds_sum`:                                        "7.5",
-		`sluice_publish_oldest_seconds`:                                         "0.25",
-		`sluice_dead_letters_total{reason="a \"reason\""}`:                      "1",
-		`sluice_events_dead_lettered_total`:                                     "3",
-		`sluice_commands_refused_total{reason="too large"}`:                     "3",
-		`sluice_commands_refused_total{reason="not JSON"}`:                      "1",
-		`sluice_broker_unavailable_seconds_total`:                               "90",
-		`sluice_spool_limit_bytes`:                                              "10737418240",
-		`sluice_session_starts_left`:                                            "990",
+		`gateway_total_shards`:                                                   "3",
+		`gateway_shards_alive{id="0"}`:                                           "1",
+		`gateway_shards_alive{id="1"}`:                                           "0",
+		`gateway_ping{id="0",quantile="0.5"}`:                                    "80",
+		`gateway_ping{id="0",quantile="0.9"}`:                                    "150",
+		`gateway_ping{id="0",quantile="0.99"}`:                                   "160",
+		`gateway_ping_sum{id="0"}`:                                               "900",
+		`gateway_ping_count{id="0"}`:                                             "20",
+		`gateway_ping_count{id="2"}`:                                             "",
+		`gateway_packets_received{t="MESSAGE_CREATE",op="0",shard="2"}`:          "10",
+		`gateway_packets_sent{t="",op="1",shard="2"}`:                            "40",
+		`sluice_events_total{event="MESSAGE_CREATE"}`:                            "10",
+		`sluice_shards{state="ready"}`:                                           "2",
+		`sluice_shards{state="backoff"}`:                                         "1",
+		`sluice_shards{state="identify queued"}`:                                 "0",
+		`sluice_shard_ready{shard="1"}`:                                          "0",
+		`sluice_connections_ended_total{cause="closed by Discord",code="4000"}`:  "3",
+		`sluice_connections_ended_total{cause="closed by Discord",code="other"}`: "2",
+		`sluice_publish_lag_seconds_bucket{le="0.001"}`:                          "3",
+		`sluice_publish_lag_seconds_bucket{le="0.25"}`:                           "5",
+		`sluice_publish_lag_seconds_bucket{le="+Inf"}`:                           "6",
+		`sluice_publish_lag_seconds_count`:                                       "6",
+		`sluice_publish_lag_seconds_sum`:                                         "7.5",
+		`sluice_publish_oldest_seconds`:                                          "0.25",
+		`sluice_dead_letters_total{reason="a \"reason\""}`:                       "1",
+		`sluice_events_dead_lettered_total`:                                      "3",
+		`sluice_commands_refused_total{reason="too large"}`:                      "3",
+		`sluice_commands_refused_total{reason="not JSON"}`:                       "1",
+		`sluice_broker_unavailable_seconds_total`:                                "90",
+		`sluice_spool_limit_bytes`:                                               "10737418240",
+		`sluice_session_starts_left`:                                             "990",
 		`sluice_build_info{version="v1.2.3",revision="0123abc",goversion="` + runtime.Version() + `",broker="redis"}`: "1",
 	} {
 		if values[series] != want {
@@ -204,9 +205,9 @@ func TestNilParts(t *testing.T) {
 	}
 	src, e := fullSource(1)
 	e.status = engine.Status{}
-	src.Sink, src.Spool, src.Store, src.Commands, src.Packets = nil, nil, nil, nil, nil
+	src.Sink, src.Spool, src.Store, src.Refused = nil, nil, nil, nil
 	for _, f := range parse(t, string(New(src).Append(nil))) {
-		if strings.HasPrefix(f.name, "sluice_broker") || strings.HasPrefix(f.name, "sluice_session_starts_left") || strings.HasPrefix(f.name, "gateway_packets") {
+		if strings.HasPrefix(f.name, "sluice_broker") || strings.HasPrefix(f.name, "sluice_session_starts_left") {
 			t.Errorf("%v without a source", f)
 		}
 	}

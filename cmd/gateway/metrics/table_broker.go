@@ -124,18 +124,18 @@ var commandMetrics = []Metric{
 		Help: "Commands that were refused, by reason.",
 		Look: "A bot sends what cannot be sent; the log and the answers to the bot have the command.",
 		values: func(w *writer, s *snapshot) {
-			if len(s.commands.Refused) == 0 {
+			if len(s.refused) == 0 {
 				byReason(w, s.engine.Commands.Refused)
 				return
 			}
-			all := maps.Clone(s.commands.Refused)
+			all := maps.Clone(s.refused)
 			for reason, n := range s.engine.Commands.Refused {
 				all[reason] += n
 			}
 			byReason(w, all)
 		}},
 	{Name: "sluice_command_wait_seconds", Type: Histogram, Unit: "seconds",
-		Help:   "Time from the read of a command to its write on the shard's connection.",
+		Help:   "Time from the moment a shard was given a command to its write on the connection.",
 		Look:   "Rises with `sluice_commands_pending`.",
-		values: func(w *writer, s *snapshot) { w.histogram(&s.commands.Waited) }},
+		values: func(w *writer, s *snapshot) { w.histogram(&s.engine.Commands.Waited) }},
 }

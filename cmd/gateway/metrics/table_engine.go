@@ -108,12 +108,16 @@ var connectionMetrics = []Metric{
 		Look:   "Each shard has a few a day. More: look at the causes below.",
 		values: func(w *writer, s *snapshot) { w.count(s.engine.Counts.Connections) }},
 	{Name: "sluice_connections_ended_total", Type: Counter, Unit: "connections", Labels: labels("cause", "code"),
-		Help: "Connections that ended or could not be made, by cause and close code; code 0: there was none.",
+		Help: "Connections that ended or could not be made, by cause and close code; code 0: there was none, other: one that is not documented.",
 		Look: "docs/exit-codes.md has what follows each close code. `reconnect asked for` is Discord's daily routine; `zombie connection` and `connection lost` are the network.",
 		values: func(w *writer, s *snapshot) {
 			for i := range s.engine.Ended {
 				e := &s.engine.Ended[i]
-				w.labelled(float64(e.Count), e.Cause, strconv.Itoa(int(e.Code)))
+				code := "other"
+				if e.Code != engine.OtherCode {
+					code = strconv.Itoa(int(e.Code))
+				}
+				w.labelled(float64(e.Count), e.Cause, code)
 			}
 		}},
 	{Name: "sluice_identifies_total", Type: Counter, Unit: "identifies",

@@ -29,11 +29,11 @@ var oldMetrics = []Metric{
 		Look:   "As `sluice_heartbeat_round_trip_seconds`, by shard.",
 		values: ping},
 	{Name: "gateway_packets_received", Type: Counter, Unit: "payloads", Labels: labels("t", "op", "shard"),
-		Help:   "Payloads received; up to 64 shards, or by prometheus.packets.",
+		Help:   "Payloads received; op -1: an unknown one; on up to 64 shards, or by prometheus.packets.",
 		Look:   "As `sluice_events_total` and `sluice_shard_events_total`.",
 		values: func(w *writer, s *snapshot) { packets(w, s, false) }},
 	{Name: "gateway_packets_sent", Type: Counter, Unit: "payloads", Labels: labels("t", "op", "shard"),
-		Help:   "Payloads sent, with an empty t; up to 64 shards, or by prometheus.packets.",
+		Help:   "Payloads sent, with an empty t; on up to 64 shards, or by prometheus.packets.",
 		Look:   "As `sluice_payloads_sent_total`.",
 		values: func(w *writer, s *snapshot) { packets(w, s, true) }},
 }
@@ -67,10 +67,14 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 
 // packets appends counts of payloads by event, opcode and shard.
 func packets(w *writer, s *snapshot, sent bool) {
-	if !s.packets() {
-		return
+	for i := range s.packets {
+		p := &s.packets[i]
+		n := p.Received
+		if sent {
+			n = p.Sent
+		}
+		if n > 0 {
+			w.labelled(float64(n), p.Name, strconv.Itoa(p.Op), strconv.Itoa(p.Shard))
+		}
 	}
-	s.src.Packets(sent, func(p Packets) {
-		w.labelled(float64(p.Count), p.Event, strconv.Itoa(p.Op), strconv.Itoa(p.Shard))
-	})
 }

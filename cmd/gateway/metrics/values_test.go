@@ -16,6 +16,13 @@ type fakeEngine struct {
 	shards []engine.ShardStatus
 }
 
+func (f *fakeEngine) AppendPackets(dst []engine.PacketCount) []engine.PacketCount {
+	for i := range f.shards {
+		dst = append(dst, engine.PacketCount{Shard: i, Name: "MESSAGE_CREATE", Received: 10}, engine.PacketCount{Shard: i, Op: 1, Received: 1, Sent: 40})
+	}
+	return dst
+}
+
 func (f *fakeEngine) Status() engine.Status { return f.status }
 
 func (f *fakeEngine) AppendShards(dst []engine.ShardStatus) []engine.ShardStatus {
@@ -31,10 +38,10 @@ func fullSource(shards int) (Source, *fakeEngine) {
 		Queue:  engine.QueueStatus{Events: 9, InFlight: 4, Bytes: 4096, MaxBytes: 64 << 20, Oldest: 250 * time.Millisecond, Paused: 1},
 		Identify: engine.IdentifyStatus{MaxConcurrency: 16, Waiting: 2, Known: true, Total: 1000, Left: 990, Reserve: 50,
 			Reset: time.Now().Add(time.Hour)},
-		Commands:  engine.CommandStatus{Sent: 11, Pending: 3, Replaced: 2, Refused: map[string]int64{"too large": 1}},
+		Commands:  engine.CommandStatus{Sent: 11, Pending: 3, Replaced: 2, Refused: map[string]int64{"too large": 1}, Waited: h},
 		Readers:   []engine.ReaderStatus{{Turned: time.Now().Add(-time.Hour), Waits: true}, {Turned: time.Now().Add(-time.Minute)}},
 		Names:     []engine.NameCount{{Name: "MESSAGE_CREATE", Count: 10}, {Name: "other", Count: 2}},
-		Ended:     []engine.EndCount{{Cause: "closed by Discord", Code: 4000, Count: 3}, {Cause: "connection lost", Count: 1}},
+		Ended:     []engine.EndCount{{Cause: "closed by Discord", Code: 4000, Count: 3}, {Cause: "connection lost", Count: 1}, {Cause: "closed by Discord", Code: engine.OtherCode, Count: 2}},
 		Lag:       h,
 		RoundTrip: h,
 		Lateness:  h,
@@ -53,18 +60,9 @@ func fullSource(shards int) (Source, *fakeEngine) {
 			return sinks.Status{Available: true, Unavailable: 90 * time.Second, Connections: 2, Published: 11, Repeated: 1, Resent: 4, Batches: 5, Retried: 1,
 				Pending: 4, Oldest: 20 * time.Millisecond, DeadLettered: map[string]int64{"too large": 2, `a "reason"`: 1}, Lost: 1, BatchSizes: h}
 		},
-		Spool:    func() SpoolStatus { return SpoolStatus{true, 1 << 20, 10 << 30, 3 * time.Second, 77} },
-		Store:    func() StoreStatus { return StoreStatus{true, 100 * time.Millisecond} },
-		Commands: func() CommandStatus { return CommandStatus{map[string]int64{"too large": 2, "not JSON": 1}, h} },
-		Packets: func(sent bool, yield func(Packets)) {
-			for id := range shards {
-				if sent {
-					yield(Packets{Shard: id, Op: 1, Count: 40})
-				} else {
-					yield(Packets{Shard: id, Op: 0, Event: "MESSAGE_CREATE", Count: 10})
-				}
-			}
-		},
+		Spool:   func() SpoolStatus { return SpoolStatus{true, 1 << 20, 10 << 30, 3 * time.Second, 77} },
+		Store:   func() StoreStatus { return StoreStatus{true, 100 * time.Millisecond} },
+		Refused: func() map[string]int64 { return map[string]int64{"too large": 2, "not JSON": 1} },
 	}, e
 }
 
