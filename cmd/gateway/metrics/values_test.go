@@ -48,9 +48,9 @@ func fullSource(shards int) (Source, *fakeEngine) {
 	}}
 	for id := range shards {
 		s := engine.ShardStatus{ID: id, State: engine.Ready, RoundTripCount: 20, RoundTripSum: 900 * time.Millisecond}
-		s.Events, s.WireBytes, s.InflatedBytes = 123456, 12345678, 123456789
+		s.Events, s.WireBytes, s.InflatedBytes = 123456+int64(id*7919%5000), 12345678+int64(id*104729%1e6), 123456789+int64(id*1299709%1e7)
 		for i := range s.RoundTrips {
-			s.RoundTrips[i] = time.Duration(len(s.RoundTrips)-i) * 10 * time.Millisecond
+			s.RoundTrips[i] = time.Duration(len(s.RoundTrips)-i)*10*time.Millisecond + time.Duration(id*7919%1000)*time.Microsecond
 		}
 		e.shards = append(e.shards, s)
 	}
