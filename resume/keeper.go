@@ -19,7 +19,7 @@ import (
 )
 
 // Keeper writes the checkpoints of an engine to a store: it is its engine.Checkpoints. Store, Bot
-// and Log are required. Load, Save and Close are called by one goroutine at a time.
+// and Log are required. Load, Save and Close are called by one goroutine at a time; Status by any.
 type Keeper struct {
 	Store   Store
 	Bot     uint64        // FingerprintAt of the bot's token and server
@@ -39,6 +39,8 @@ type Keeper struct {
 	tried   time.Time      // when it was last asked to
 	logged  time.Time      // when it was last logged that it is
 	refused map[int]string // the sessions that cannot be stored, by shard
+
+	watched watched
 }
 
 // LoadTimeout is how long Load waits for a store that is unavailable before the shards identify:
@@ -80,8 +82,12 @@ func (k *Keeper) Load(ctx context.Context) error {
 func (k *Keeper) load(ctx context.Context) error {
 	state, err := k.Store.Load(ctx)
 	if err != nil {
+		if ctx.Err() == nil {
+			k.watched.failed(time.Now(), 0, err)
+		}
 		return fmt.Errorf("resume: %w", err)
 	}
+	k.watched.done(time.Now(), false)
 	k.saved = state
 	if n := len(state.Unreadable); n > 0 {
 		k.Log.Warn("some of the persisted sessions cannot be read; the others count", "records", n, "error", state.Unreadable[0])
@@ -181,6 +187,7 @@ func (k *Keeper) save(ctx context.Context, snapshots iter.Seq2[int, Session], st
 		changes.Starts = starts
 	}
 	if changes.Checkpoints == nil && changes.Starts == (Starts{}) && k.failing.IsZero() && now.Sub(k.tried) < CheckEvery {
+		k.watched.done(now, false)
 		return nil
 	}
 	k.tried = now
@@ -192,6 +199,9 @@ func (k *Keeper) save(ctx context.Context, snapshots iter.Seq2[int, Session], st
 		return k.save(ctx, snapshots, starts, true)
 	}
 	if err != nil {
+		if ctx.Err() == nil { // or it was cancelled, and is tried again
+			k.watched.failed(now, len(changes.Checkpoints), err)
+		}
 		if k.failing.IsZero() {
 			k.failing = now
 		}
@@ -202,6 +212,7 @@ func (k *Keeper) save(ctx context.Context, snapshots iter.Seq2[int, Session], st
 		return err
 	}
 	k.saved.Apply(changes) // as the store has them
+	k.watched.done(now, changes.Checkpoints != nil || changes.Starts != (Starts{}))
 	if !k.failing.IsZero() {
 		k.Log.Info("the sessions are persisted again", "after", now.Sub(k.failing).Round(time.Millisecond))
 		k.failing, k.logged = time.Time{}, time.Time{}

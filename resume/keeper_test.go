@@ -33,8 +33,11 @@ type failing struct {
 }
 
 func (f *failing) Load(ctx context.Context) (resume.State, error) {
-	if f.loads != nil {
-		return resume.State{}, f.loads
+	f.lock.Lock()
+	err := f.loads
+	f.lock.Unlock()
+	if err != nil {
+		return resume.State{}, err
 	}
 	return f.Memory.Load(ctx)
 }

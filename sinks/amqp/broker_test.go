@@ -169,7 +169,7 @@ func testBytes(t *testing.T, node *rabbitmq.Node) {
 				}
 			}
 			tr.untilAcked(2)
-			if st := tr.Stats(); st.Published != 2 || st.Repeated != 0 || st.Unroutable != 0 || st.Unacknowledged != 0 || !st.Connected {
+			if st := tr.Status(); st.Published != 2 || st.Resent != 0 || st.Unroutable != 0 || st.Pending != 0 || !st.Available {
 				t.Errorf("%+v", st)
 			}
 		})
@@ -194,7 +194,7 @@ func testMandatory(t *testing.T, node *rabbitmq.Node) {
 	tr.publish(tr.events(10, 1, 10))
 	tr.untilAcked(22)
 	tr.check(queue)
-	if st := tr.Stats(); st.Unroutable != 2 || st.Published != 22 {
+	if st := tr.Status(); st.Unroutable != 2 || st.Published != 22 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -299,7 +299,7 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			defer cancel()
-			until(t, "a full window", func() bool { return tr.Stats().Unacknowledged == 10 })
+			until(t, "a full window", func() bool { return tr.Status().Pending == 10 })
 		}()
 		if err := tr.Publish(ctx, tr.events(11, 1, 1), nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("Publish: %v", err)
@@ -307,7 +307,7 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 		if err := tr.forward(ctx, "1", nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("Forward: %v", err)
 		}
-		if st := tr.Stats(); st.Unacknowledged != 10 || st.Oldest <= 0 || st.Connected {
+		if st := tr.Status(); st.Pending != 10 || st.Oldest <= 0 || st.Available {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -337,8 +337,9 @@ func TestCloseEndsGoroutines(t *testing.T) {
 // testTooLarge has events among others that the broker closes the channel for.
 func testTooLarge(t *testing.T, node *rabbitmq.Node) {
 	var aside []string
-	tr := try(t, node, Options{DeadLetter: func(ev *sinks.Event, reason error) {
+	tr := try(t, node, Options{DeadLetter: func(ev *sinks.Event, reason error) error {
 		aside = append(aside, fmt.Sprintf("%s %d %v", ev.Type, len(ev.Data), reason))
+		return nil
 	}})
 	queue := tr.connect()
 	all := tr.events(1000, 4, 100)
@@ -357,7 +358,7 @@ func testTooLarge(t *testing.T, node *rabbitmq.Node) {
 			t.Errorf("set aside: %q", a)
 		}
 	}
-	if st := tr.Stats(); st.DeadLettered != 3 || st.Published != 1000 {
+	if st := tr.Status(); st.DeadLettered[tooLarge] != 3 || st.Published != 1000 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -372,7 +373,7 @@ func testNotEncodable(t *testing.T, node *rabbitmq.Node) {
 			}
 			return append(dst, ev.Data...), nil
 		},
-		DeadLetter: func(ev *sinks.Event, reason error) { aside++ },
+		DeadLetter: func(ev *sinks.Event, reason error) error { aside++; return nil },
 	})
 	queue := tr.connect()
 	bad := sinks.Event{Type: []byte("BAD")}
@@ -383,7 +384,7 @@ func testNotEncodable(t *testing.T, node *rabbitmq.Node) {
 	tr.untilAcked(204)
 	tr.Close()
 	tr.check(queue)
-	if st := tr.Stats(); aside != 4 || st.DeadLettered != 4 || st.Published != 200 || st.Reconnects != 0 {
+	if st := tr.Status(); aside != 4 || st.DeadLettered[notEncodable] != 2 || st.DeadLettered[longKey] != 2 || st.Published != 200 || st.Connections > 1 {
 		t.Errorf("%d set aside, %+v", aside, st)
 	}
 }

@@ -5,6 +5,7 @@
 package amqp
 
 import (
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,7 +30,10 @@ func testNack(t *testing.T, node *rabbitmq.Node) {
 		t.Fatal(err)
 	}
 	go tr.publish(tr.events(50, 1, 10))
-	until(t, "a refusal", func() bool { return tr.Stats().Nacked > 0 })
+	until(t, "a refusal", func() bool {
+		st := tr.Status()
+		return st.Nacked > 0 && !st.Available && st.Error == errRefused.Error()
+	})
 	got := 0
 	for got < 50 || tr.acked.Load() < 50 {
 		d, ok, err := ch.Get(queue, true)
@@ -41,6 +45,7 @@ func testNack(t *testing.T, node *rabbitmq.Node) {
 		}
 	}
 	tr.untilAcked(50)
+	until(t, "the broker to count as available", func() bool { return tr.Status().Available })
 }
 
 func testExchangeDeleted(t *testing.T, node *rabbitmq.Node) {
@@ -53,7 +58,7 @@ func testExchangeDeleted(t *testing.T, node *rabbitmq.Node) {
 	}
 	tr.publish(tr.events(1000, 4, 10))
 	tr.untilAcked(2000)
-	if st := tr.Stats(); st.Reconnects == 0 || st.Repeated == 0 {
+	if st := tr.Status(); st.Connections < 2 || st.Resent == 0 {
 		t.Errorf("%+v", st)
 	}
 	if tr.log.count("NOT_FOUND") == 0 {
@@ -104,8 +109,8 @@ func testCut(t *testing.T, node *rabbitmq.Node) {
 	<-done
 	tr.untilAcked(cuts * each)
 	repeated := tr.check(queue)
-	st := tr.Stats()
-	if st.Reconnects < cuts/2 || int64(repeated) > st.Repeated || st.Published != cuts*each {
+	st := tr.Status()
+	if st.Connections < 1+cuts/2 || int64(repeated) > st.Resent || st.Published != cuts*each {
 		t.Errorf("%d repeated, %+v", repeated, st)
 	}
 }
@@ -142,7 +147,7 @@ func testAlarm(t *testing.T, node *rabbitmq.Node) {
 	back := func() { node.Ctl("set_vm_memory_high_watermark", "0.4") }
 	defer back()
 	tr.publish(tr.events(10, 1, 10)) // a broker blocks who publishes
-	until(t, "the broker to block", func() bool { return tr.Stats().Blocked })
+	until(t, "the broker to block", func() bool { return tr.Status().Blocked })
 	until(t, "a line of it", func() bool { return tr.log.count("RabbitMQ blocked; buffering events") > 0 })
 	before := p.copied.Load()
 	tr.publish(tr.events(1000, 4, 100))
@@ -152,7 +157,7 @@ func testAlarm(t *testing.T, node *rabbitmq.Node) {
 	if n := p.copied.Load() - before; n > 100 {
 		t.Errorf("%d bytes were sent to a broker that asked for none", n)
 	}
-	if st := tr.Stats(); st.Unacknowledged != 1010 {
+	if st := tr.Status(); st.Pending != 1010 || st.Available || !strings.HasPrefix(st.Error, "blocked: ") || st.Oldest <= 0 {
 		t.Errorf("%+v", st)
 	}
 	l, _ := tr.listen([]int{1}, false)
@@ -162,7 +167,7 @@ func testAlarm(t *testing.T, node *rabbitmq.Node) {
 	tr.publish(tr.events(10_000, 4, 10))
 	tr.untilAcked(11_110)
 	tr.check(queue)
-	if st := tr.Stats(); st.Blocked || st.BlockedFor <= 0 || st.Reconnects != 0 {
+	if st := tr.Status(); st.Blocked || !st.Available || st.Error != "" || st.Unavailable <= 0 || st.Connections > 1 {
 		t.Errorf("%+v", st)
 	}
 	if n := tr.log.count("RabbitMQ blocked; buffering events"); n != 1 {
@@ -178,10 +183,14 @@ func testPaused(t *testing.T, node *rabbitmq.Node) {
 	tr.stream(queue, func() {
 		node.Pause()
 		defer node.Resume()
-		until(t, "the end of the connection", func() bool { return !tr.Stats().Connected })
+		until(t, "the end of the connection", func() bool { return !tr.Status().Available })
 		until(t, "a failed try", func() bool { return tr.log.count("level=WARN") > 0 })
 	})
 	until(t, "the end of the outage told", func() bool { return tr.log.count("available again") > 0 })
+	// It was silent since the last confirm, and not since the connection was given up.
+	if st := tr.Status(); !st.Available || st.Unavailable < time.Second || tr.log.count(" waiting=") == 0 || tr.log.count(" for=0s") > 0 {
+		t.Errorf("%+v", st)
+	}
 }
 
 // testStalled has a way to the broker that does nothing for less time than that.
@@ -191,10 +200,10 @@ func testStalled(t *testing.T, node *rabbitmq.Node) {
 	queue := tr.connect()
 	repeated := tr.stream(queue, func() {
 		p.hold()
-		until(t, "events that wait", func() bool { return tr.Stats().Unacknowledged > 1000 })
+		until(t, "events that wait", func() bool { return tr.Status().Pending > 1000 })
 		p.flow()
 	})
-	if st := tr.Stats(); repeated != 0 || st.Repeated != 0 || st.Reconnects != 0 {
+	if st := tr.Status(); repeated != 0 || st.Resent != 0 || st.Connections > 1 {
 		t.Errorf("%d repeated, %+v", repeated, st)
 	}
 }
@@ -207,7 +216,7 @@ func testRestart(t *testing.T, node *rabbitmq.Node) {
 		until(t, "a warning", func() bool { return tr.log.count("level=WARN") > 0 })
 		node.Restart()
 	})
-	if st := tr.Stats(); st.Reconnects == 0 || int64(repeated) > st.Repeated {
+	if st := tr.Status(); st.Connections < 2 || int64(repeated) > st.Resent {
 		t.Errorf("%d repeated, %+v", repeated, st)
 	}
 	if tr.log.count("available again") == 0 {
@@ -224,7 +233,7 @@ func testKill(t *testing.T, node *rabbitmq.Node) {
 		until(t, "a warning", func() bool { return tr.log.count("level=WARN") > 0 })
 		node.Restart()
 	})
-	if st := tr.Stats(); st.Reconnects == 0 || int64(repeated) > st.Repeated {
+	if st := tr.Status(); st.Connections < 2 || int64(repeated) > st.Resent {
 		t.Errorf("%d repeated, %+v", repeated, st)
 	}
 }
@@ -244,7 +253,7 @@ func testSilent(t *testing.T, node *rabbitmq.Node) {
 		tr.publish(tr.events(10, 1, 10))
 		tr.untilAcked(sent + 10)
 	}
-	if st := tr.Stats(); st.Reconnects != 0 {
+	if st := tr.Status(); st.Connections > 1 {
 		t.Errorf("%+v\n%s", st, tr.log)
 	}
 }
@@ -262,15 +271,15 @@ func testBlockedWrite(t *testing.T, node *rabbitmq.Node) {
 	back := func() { node.Ctl("set_vm_memory_high_watermark", "0.4") }
 	defer back()
 	tr.publish(tr.events(100, 1, 300_000))
-	until(t, "the broker to block", func() bool { return tr.Stats().Blocked })
+	until(t, "the broker to block", func() bool { return tr.Status().Blocked })
 	answers := p.answers.Load()
 	until(t, "the broker's heartbeats", func() bool { return p.answers.Load() >= answers+impatience+1 })
-	if st := tr.Stats(); st.Reconnects != 0 || !st.Connected {
+	if st := tr.Status(); st.Connections > 1 || st.Available || st.Error == "" {
 		t.Errorf("%+v", st)
 	}
 	stuck := try(t, node, Options{Heartbeat: time.Second, Exchange: tr.o.Exchange})
 	stuck.publish(stuck.events(100, 1, 300_000))
-	until(t, "the broker to block", func() bool { return stuck.Stats().Blocked })
+	until(t, "the broker to block", func() bool { return stuck.Status().Blocked })
 	stuck.Close() // ends although the broker reads nothing
 	back()
 	tr.untilAcked(110)

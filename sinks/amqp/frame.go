@@ -125,7 +125,7 @@ func (e *encoder) append(dst []byte, ev *sinks.Event) ([]byte, error) {
 	}
 	n := len(dst) - key
 	if n > maxShort {
-		return dst[:start], fmt.Errorf("its routing key has %d bytes, and AMQP allows %d", n, maxShort)
+		return dst[:start], &deadLetterError{longKey, fmt.Errorf("its routing key has %d bytes, and AMQP allows %d", n, maxShort)}
 	}
 	dst[key-1] = byte(n)
 	dst = endFrame(append(dst, e.mandatory), start)
@@ -137,7 +137,7 @@ func (e *encoder) append(dst []byte, ev *sinks.Event) ([]byte, error) {
 	}
 	dst = endFrame(append(dst, e.tail...), header)
 	if n := len(dst) - header; e.frameMax > 0 && n > e.frameMax {
-		return dst[:start], fmt.Errorf("its headers have %d bytes, and the broker takes frames of %d", n, e.frameMax)
+		return dst[:start], &deadLetterError{longHeaders, fmt.Errorf("its headers have %d bytes, and the broker takes frames of %d", n, e.frameMax)}
 	}
 
 	body := len(dst)

@@ -87,7 +87,7 @@ func try(t *testing.T, node *rabbitmq.Node, o Options) *trial {
 	t.Cleanup(func() {
 		s.Close()
 		if t.Failed() {
-			t.Logf("stats: %+v, acked %d\nlog:\n%s", s.Stats(), tr.acked.Load(), tr.log)
+			t.Logf("stats: %+v, acked %d\nlog:\n%s", s.Status(), tr.acked.Load(), tr.log)
 		}
 	})
 	return tr

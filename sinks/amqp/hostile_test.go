@@ -186,7 +186,10 @@ func testHostile(t *testing.T, node *rabbitmq.Node) {
 func (f *front) besiege(t *testing.T, node *rabbitmq.Node, d time.Duration) {
 	tr := try(t, node, Options{URLs: []string{"amqp://guest:guest@" + f.l.Addr().String() + "/"}, Window: 64, Prefetch: 8, Heartbeat: time.Second,
 		ConnectTimeout: time.Second, Persistent: true,
-		DeadLetter: func(ev *sinks.Event, reason error) { t.Errorf("an event is dead-lettered: %v", reason) }})
+		DeadLetter: func(ev *sinks.Event, reason error) error {
+			t.Errorf("an event is dead-lettered: %v", reason)
+			return nil
+		}})
 	// Its queue is there before.
 	direct := try(t, node, Options{Exchange: tr.o.Exchange})
 	queue := direct.connect()

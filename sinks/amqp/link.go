@@ -67,6 +67,7 @@ func newLink(ctx context.Context, b *brokers, s *Sink) (*link, error) {
 		return nil, err
 	}
 	l.conn, l.tap = conn, t
+	s.figures.Connections.Add(1)
 	closes := conn.NotifyClose(make(chan *amqp091.Error, 1))
 	t.onPress(func(active bool, reason string) {
 		l.blocked.Store(active)

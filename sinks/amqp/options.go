@@ -53,7 +53,7 @@ type Options struct {
 	Expiration time.Duration
 	// Persistent has durable queues keep messages over a restart of the broker.
 	Persistent bool
-	// Mandatory counts the events that no queue takes (Stats.Unroutable).
+	// Mandatory counts the events that no queue takes (sinks.Status.Unroutable).
 	Mandatory bool
 	// Headers adds the headers shard, session and seq.
 	Headers bool
@@ -64,8 +64,9 @@ type Options struct {
 	// DeadLetter takes an event that can't be delivered, with the reason: the broker
 	// has closed the channel for it three times, or it can't be encoded. The event
 	// is borrowed for the call, which one goroutine makes at a time; then it is
-	// acknowledged. nil drops it. Either way it is counted and logged.
-	DeadLetter func(ev *sinks.Event, reason error)
+	// acknowledged. An error says that the event is lost. nil drops it. Either way it is counted and
+	// logged.
+	DeadLetter func(ev *sinks.Event, reason error) error
 	// Prefetch is how many commands of a queue are taken before they are done; 64 by
 	// default.
 	Prefetch int

@@ -227,8 +227,8 @@ func testOddCommands(t *testing.T, node *rabbitmq.Node) {
 	if got := l.got["SEND"]; len(got) != want+1 || !slices.Contains(got, "properties") {
 		t.Errorf("%d commands %.40q, want %d", len(got), got, want+1)
 	}
-	if tr.log.count("unavailable; reading no commands") != 0 || tr.Stats().Reconnects != 0 {
-		t.Errorf("a connection was lost: %+v", tr.Stats())
+	if tr.log.count("unavailable; reading no commands") != 0 || tr.Status().Connections > 1 {
+		t.Errorf("a connection was lost: %+v", tr.Status())
 	}
 }
 
@@ -295,8 +295,8 @@ func testExchangeDeletedIdle(t *testing.T, node *rabbitmq.Node) {
 		until(t, "a binding", func() bool { return tr.forward(t.Context(), key, []byte("x")) == nil })
 		until(t, "a command", func() bool { return l.count(key) == 2 })
 	}
-	if tr.Stats().Reconnects != 0 || tr.log.count("the exchange was deleted") != 1 {
-		t.Errorf("%+v", tr.Stats())
+	if tr.Status().Connections > 1 || tr.log.count("the exchange was deleted") != 1 {
+		t.Errorf("%+v", tr.Status())
 	}
 }
 
@@ -320,7 +320,7 @@ func testExchangeOfAnotherType(t *testing.T, node *rabbitmq.Node) {
 		}
 		ch = channel(t, dial(t, node.URL()))
 	}
-	until(t, "the end of publishing", func() bool { return !tr.Stats().Connected })
+	until(t, "the end of publishing", func() bool { return !tr.Status().Available })
 	tr.publish(tr.events(10, 1, 10))
 	until(t, "a line", func() bool {
 		return tr.log.count("unavailable; buffering events") == 1 && tr.log.count("inequivalent arg 'type'") >= 1

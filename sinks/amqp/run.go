@@ -27,8 +27,9 @@ const (
 type runner struct {
 	*Sink
 	outage  recovery
-	waited  int // events, when the outage was noticed
 	away    bool
+	down    bool   // no events are taken, as the figures have it
+	downAt  uint64 // the first place not acknowledged then
 	scratch []*sinks.Event
 	buf     []byte // frames
 
@@ -42,7 +43,7 @@ type runner struct {
 // run publishes what the window holds until Close.
 func (s *Sink) run() {
 	defer close(s.ended)
-	r := &runner{Sink: s, outage: recovery{Outage: broker.Outage{Log: s.o.Log, Broker: "RabbitMQ"}}}
+	r := &runner{Sink: s, outage: recovery{Outage: broker.Outage{Log: s.o.Log, Broker: "RabbitMQ", Waiting: s.waiting}}}
 	b := &brokers{o: &s.o, addresses: s.addresses}
 	s.mu.Lock()
 	l := s.begin
@@ -50,22 +51,28 @@ func (s *Sink) run() {
 	for first := true; s.ctx.Err() == nil; {
 		if l == nil {
 			var err error
+			r.outage.Tried = time.Now()
 			if l, err = newLink(s.ctx, b, s); err != nil {
 				r.failed(err)
 				continue
 			}
 		}
-		if !first {
-			s.reconnects.Add(1)
-		}
 		s.window.Begin(l)
 		s.setLink(l)
+		if !r.down {
+			s.figures.Back()
+		}
+		began := time.Now()
 		if !first {
 			signal(s.rebind) // who has deleted the exchange has deleted its bindings
 		}
 		first = false
 		err := r.serve(l)
 		s.setLink(nil)
+		if err != nil {
+			r.outage.Tried = r.silent(began)
+			r.lost(r.outage.Tried, explain(err)) // also while it blocks
+		}
 		l.close()
 		s.unblock()
 		l = nil
@@ -85,11 +92,10 @@ func (r *runner) failed(err error) {
 	if r.ctx.Err() != nil {
 		return
 	}
-	if !r.away {
-		p := r.window.Look(false)
-		r.away, r.waited = true, int(p.Head-p.Tail)
-	}
-	pause(r.ctx, r.outage.Failed(explain(err)))
+	r.away = true
+	err = explain(err)
+	r.lost(r.outage.Tried, err)
+	pause(r.ctx, r.outage.Failed(err))
 }
 
 // recovered ends an outage, if there is one, after the connection has been good for
@@ -97,8 +103,7 @@ func (r *runner) failed(err error) {
 func (r *runner) recovered(lasted time.Duration) {
 	if r.away && r.outage.due(lasted) {
 		r.away = false
-		p := r.window.Look(false)
-		r.outage.end("waiting", max(r.waited, int(p.Head-p.Tail)))
+		r.outage.end()
 	}
 }
 

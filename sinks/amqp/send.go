@@ -3,6 +3,7 @@
 package amqp
 
 import (
+	"errors"
 	"time"
 
 	"sluice/sinks/window"
@@ -17,6 +18,12 @@ const (
 	// Bounds of the wait after the broker has refused a message.
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 5 * time.Second
+)
+
+// Why a broker that is connected takes no events.
+var (
+	errRefused = errors.New("the broker refuses an event (basic.nack), as for a queue that is full")
+	errSilent  = errors.New("the broker confirms nothing")
 )
 
 // serve sends events over l, which is new, until it fails, or Close.
@@ -43,7 +50,7 @@ func (r *runner) serve(l *link) error {
 		if r.ctx.Err() != nil {
 			return nil
 		}
-		watch := r.away
+		watch := r.away || r.down
 		p := r.window.Look(watch)
 		watch = watch || p.Poisoned != window.None || p.Tail < r.single
 		if watch {
@@ -52,8 +59,12 @@ func (r *runner) serve(l *link) error {
 		if p.Tail > before || time.Since(since) >= steady {
 			r.recovered(time.Since(since))
 		}
+		r.back(p.Tail, p.Head == p.Tail && time.Since(since) >= steady)
 		switch {
 		case p.Refused != window.None:
+			if !r.down {
+				r.lost(time.Now(), errRefused)
+			}
 			// As a queue with overflow reject-publish does. What was behind it may have been taken. One at a time, what is sent again
 			// gets no more out of order.
 			r.single = p.Tried
@@ -102,6 +113,7 @@ func (r *runner) stuck(l *link, p window.Places, still bool) {
 		r.o.Log.Warn("RabbitMQ still blocked; buffering events",
 			"for", time.Since(time.Unix(0, at)).Round(time.Second), "waiting", n)
 	case still && p.Sent > p.Tail:
+		r.lost(since, errSilent)
 		r.o.Log.Warn("RabbitMQ confirms nothing; buffering events", "for", time.Since(since).Round(time.Second), "waiting", n)
 	}
 }
@@ -139,7 +151,7 @@ func (r *runner) send(l *link, most int) (n int, err error) {
 	if n == 0 {
 		return 1, nil // the first is poisoned: see to it
 	}
-	r.window.Sending(n)
+	r.figures.Batch(n, r.window.Sending(n))
 	err = l.tap.publish(buf)
 	if r.buf = buf; cap(buf) > keptBuffer {
 		r.buf = nil
@@ -152,9 +164,6 @@ func (r *runner) deadLetter() {
 	ev, _, _ := r.window.Oldest()
 	r.o.Log.Error("RabbitMQ refuses an event for good; dead-lettered", "event", string(ev.Type), "shard", ev.Shard,
 		"session", ev.Session, "seq", ev.Seq, "bytes", len(ev.Data), "reason", r.reason)
-	if r.o.DeadLetter != nil {
-		r.o.DeadLetter(ev, r.reason)
-	}
-	r.deadLettered.Add(1)
+	r.figures.DeadLetter(ev, reasonOf(r.reason), r.reason)
 	r.window.Drop()
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/sinks"
+	"sluice/sinks/broker"
 	"sluice/sinks/window"
 )
 
@@ -40,26 +41,9 @@ type Sink struct {
 
 	stuckAfter time.Duration // how often the log says that the broker takes nothing
 
-	deadLettered, reconnects atomic.Int64
-	unroutable               atomic.Int64 // messages that no queue took
-	blockedAt                atomic.Int64 // since when the broker blocks, in nanoseconds since 1970; 0: it does not
-	blockedFor               atomic.Int64 // nanoseconds before that
-}
-
-// Stats are counts since New.
-type Stats struct {
-	Published    int64 // events that the broker has confirmed and that were acknowledged
-	Repeated     int64 // messages sent again
-	Nacked       int64 // refusals by the broker, each of which may be of many messages
-	Unroutable   int64 // messages that no queue took; counted with Options.Mandatory
-	DeadLettered int64 // events given to Options.DeadLetter, or dropped
-	Reconnects   int64 // connections after the first
-
-	Connected      bool
-	Blocked        bool          // the broker takes nothing now: by an alarm for memory or disk
-	BlockedFor     time.Duration // in all, this time included
-	Unacknowledged int           // events that the sink holds
-	Oldest         time.Duration // since Publish was given the oldest of them
+	figures    *broker.Figures
+	unroutable atomic.Int64 // messages that no queue took
+	blockedAt  atomic.Int64 // since when the broker blocks, in nanoseconds since 1970; 0: it does not
 }
 
 // New returns a sink. It connects when Open or Publish is called. The error is of
@@ -75,6 +59,7 @@ func New(o Options) (*Sink, error) {
 		changed: make(chan struct{}), ended: make(chan struct{}),
 		lines: limiter{log: o.Log}, replies: make(chan botReply, maxReplies),
 		rebind: make(chan struct{}, 1), every: checkEvery, stuckAfter: logEvery,
+		figures: broker.NewFigures(DeadLetterReasons, o.DeadLetter),
 	}, nil
 }
 
@@ -94,11 +79,15 @@ func (s *Sink) Open(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
+	tried := time.Now()
 	l, err := newLink(ctx, &brokers{o: &s.o, addresses: s.addresses}, s)
 	if s.ctx.Err() != nil && err != nil {
 		return ErrClosed
 	}
 	if err != nil {
+		if ctx.Err() == nil {
+			s.figures.Lost(tried, err)
+		}
 		return err
 	}
 	s.mu.Lock()
@@ -163,35 +152,9 @@ func (s *Sink) Close() error {
 	return nil
 }
 
-// Stats returns the counts of this moment.
-func (s *Sink) Stats() Stats {
-	w := s.window.Stats()
-	st := Stats{
-		Published:    w.Acknowledged,
-		Repeated:     w.Repeated,
-		Nacked:       w.Refused,
-		Unroutable:   s.unroutable.Load(),
-		DeadLettered: s.deadLettered.Load(),
-		Reconnects:   s.reconnects.Load(),
-		BlockedFor:   time.Duration(s.blockedFor.Load()),
-	}
-	if at := s.blockedAt.Load(); at != 0 {
-		st.Blocked = true
-		st.BlockedFor += time.Since(time.Unix(0, at))
-	}
-	s.mu.Lock()
-	st.Connected = s.link != nil
-	s.mu.Unlock()
-	var since time.Time
-	if _, st.Unacknowledged, since = s.window.Oldest(); st.Unacknowledged > 0 {
-		st.Oldest = time.Since(since)
-	}
-	return st
-}
-
 // block notes that the broker blocks, or that it does so no more.
 func (s *Sink) block(active bool, reason string) {
-	if active && s.blockedAt.CompareAndSwap(0, time.Now().UnixNano()) {
+	if active && s.blocks(reason) {
 		s.lines.warn("RabbitMQ blocked; buffering events", "reason", reason)
 	}
 	if !active {
@@ -202,15 +165,27 @@ func (s *Sink) block(active bool, reason string) {
 	s.window.Wake()
 }
 
+// blocks notes that the broker blocks. It returns false if that is known.
+func (s *Sink) blocks(reason string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.blockedAt.CompareAndSwap(0, time.Now().UnixNano()) {
+		return false
+	}
+	s.figures.Block(reason)
+	return true
+}
+
 // unblock notes that the broker does not block. It returns for how long it did.
 func (s *Sink) unblock() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	at := s.blockedAt.Swap(0)
 	if at == 0 {
 		return 0
 	}
-	d := time.Since(time.Unix(0, at))
-	s.blockedFor.Add(int64(d))
-	return d
+	s.figures.Block("")
+	return time.Since(time.Unix(0, at))
 }
 
 // setLink makes l, or nil, the present link.

@@ -30,10 +30,15 @@ type Outage struct {
 	// Tried is when what fails was begun, if that is known: a broker that does not answer has been
 	// unavailable since then, and not since the timeout.
 	Tried time.Time
+	// Availability, if it is not nil, is kept up.
+	Availability *Availability
+	// Waiting, if it is not nil, returns how many events wait: the line about the end has the most.
+	Waiting func() int
 
 	since  time.Time // of the first failure; zero: there is no outage
 	logged time.Time // last; zero: this outage is not
 	tries  int
+	most   int // of Waiting in this outage
 
 	minute  time.Time // when it began
 	outages int       // that were logged in it
@@ -49,10 +54,14 @@ func (o *Outage) Failed(err error) time.Duration {
 	}
 	now := time.Now()
 	if o.since.IsZero() {
-		o.since, o.tries, o.logged = now, 0, time.Time{}
+		o.since, o.tries, o.most, o.logged = now, 0, 0, time.Time{}
 		if !o.Tried.IsZero() && o.Tried.Before(now) {
 			o.since = o.Tried
 		}
+	}
+	o.Wait()
+	if o.Availability != nil {
+		o.Availability.Lost(o.since, err)
 	}
 	if now.Sub(o.minute) >= logEvery {
 		o.minute, o.outages = now, 0
@@ -78,6 +87,13 @@ func (o *Outage) Failed(err error) time.Duration {
 	return wait/2 + rand.N(wait/2)
 }
 
+// Wait notes how many events wait, before some are acknowledged.
+func (o *Outage) Wait() {
+	if o.Waiting != nil && !o.since.IsZero() {
+		o.most = max(o.most, o.Waiting())
+	}
+}
+
 // Progress notes that something got through, though there is no end yet: the waits begin
 // anew.
 func (o *Outage) Progress() { o.tries = 0 }
@@ -89,9 +105,16 @@ func (o *Outage) Over(attrs ...any) {
 		return
 	}
 	defer func() { o.since = time.Time{} }()
+	o.Wait()
+	if o.Availability != nil {
+		o.Availability.Back()
+	}
 	if o.logged.IsZero() {
 		o.skipped++
 		return
+	}
+	if o.Waiting != nil {
+		attrs = append([]any{"waiting", o.most}, attrs...)
 	}
 	attrs = append([]any{"after", time.Since(o.since).Round(time.Millisecond)}, attrs...)
 	if o.Commands {

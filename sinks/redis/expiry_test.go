@@ -179,7 +179,7 @@ func TestPartialWriteIsNoted(t *testing.T) {
 	if got := strings.Join(entries(t, srv.Addr, "WRONG"), " "); got != "2" {
 		t.Errorf("the mended stream has %q, want 2", got)
 	}
-	if st := next.sink.Stats(); st.Repeated != 2 || st.Published != 3 {
+	if st := next.sink.Status(); st.Repeated != 2 || st.Published != 3 {
 		t.Errorf("%+v", st)
 	}
 }

@@ -101,7 +101,7 @@ func TestCluster(t *testing.T) {
 			t.Errorf("%s: %d holes", stream, lost)
 		}
 	}
-	st := h.sink.Stats()
+	st := h.sink.Status()
 	if int64(total) < 40_000-st.Undone || total > 40_000 {
 		t.Errorf("%d of 40,000 entries, of which Redis lost %d by its own account", total, st.Undone)
 	}
@@ -152,7 +152,7 @@ func TestSentinel(t *testing.T) {
 	h.publish(5000, "A", "B")
 	h.settled()
 	whole(t, replica.Addr, h.sent, "A", "B")
-	if st := h.sink.Stats(); st.Undone > 0 {
+	if st := h.sink.Status(); st.Undone > 0 {
 		t.Errorf("%+v", st)
 	}
 }

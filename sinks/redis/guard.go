@@ -19,15 +19,7 @@ import (
 
 // guard has a client check its connections, and limits the rate of its attempts to connect.
 func guard(o *rueidis.ClientOption) {
-	dial := o.DialCtxFn
-	if dial == nil {
-		dial = func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
-			if secure != nil {
-				return (&tls.Dialer{NetDialer: d, Config: secure}).DialContext(ctx, "tcp", address)
-			}
-			return d.DialContext(ctx, "tcp", address)
-		}
-	}
+	dial := dialOf(o)
 	p := pacer{next: make(map[string]time.Time)}
 	o.DialCtxFn = func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
 		if err := p.wait(ctx, address); err != nil {
@@ -38,6 +30,33 @@ func guard(o *rueidis.ClientOption) {
 			return nil, err
 		}
 		return &guardedConn{Conn: conn}, nil
+	}
+}
+
+// dialFunc makes a connection for rueidis.
+type dialFunc = func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error)
+
+// dialOf returns how a client connects.
+func dialOf(o *rueidis.ClientOption) dialFunc {
+	if o.DialCtxFn != nil {
+		return o.DialCtxFn
+	}
+	return func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+		if secure != nil {
+			return (&tls.Dialer{NetDialer: d, Config: secure}).DialContext(ctx, "tcp", address)
+		}
+		return d.DialContext(ctx, "tcp", address)
+	}
+}
+
+// counted counts the connections that are made.
+func counted(dial dialFunc, made *atomic.Int64) dialFunc {
+	return func(ctx context.Context, address string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+		conn, err := dial(ctx, address, d, secure)
+		if err == nil {
+			made.Add(1)
+		}
+		return conn, err
 	}
 }
 

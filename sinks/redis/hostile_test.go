@@ -413,5 +413,5 @@ func TestHostile(t *testing.T) {
 		t.Errorf("%d MiB of memory", peak>>20)
 	}
 	t.Logf("%d phases, %d events, %d commands, at most %d turns of a command in a phase, %d MiB of memory, %d bytes of log, %+v",
-		phases, h.sent, sent, rounds, peak>>20, len(h.log.String())+len(w.log.String()), h.sink.Stats())
+		phases, h.sent, sent, rounds, peak>>20, len(h.log.String())+len(w.log.String()), h.sink.Status())
 }

@@ -175,7 +175,7 @@ func TestSessionIDReused(t *testing.T) {
 		h.sent = len(events)
 		h.settled()
 		h.sink.Close()
-		if got := h.sink.Stats().Repeated; got != repeated {
+		if got := h.sink.Status().Repeated; got != repeated {
 			t.Errorf("%d events left out, want %d", got, repeated)
 		}
 		if repeated > 0 != strings.Contains(h.log.String(), "duplicate events are left out") {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sluice/sinks"
+	"sluice/sinks/broker"
 	"sluice/sinks/commands"
 )
 
@@ -99,8 +100,8 @@ func TestWhenStreamsAreTrimmed(t *testing.T) {
 func TestDeadLettersAreLoggedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		s := &Sink{o: Options{Log: slog.New(slog.NewTextHandler(&log, nil))}}
-		put := func() { s.deadLetter(&sinks.Event{Type: []byte("A")}, errors.New("WRONGTYPE no stream")) }
+		s := &Sink{o: Options{Log: slog.New(slog.NewTextHandler(&log, nil))}, figures: broker.NewFigures(DeadLetterReasons, nil)}
+		put := func() { s.deadLetter(&sinks.Event{Type: []byte("A")}, notAStream, errors.New("WRONGTYPE no stream")) }
 		for range 5 {
 			put()
 		}

@@ -56,9 +56,9 @@ type Options struct {
 	// Cluster it has no effect.
 	Replicas int
 	// DeadLetter takes an event that Redis will never take, with the reason; the
-	// event is borrowed for the call, which comes on one of two goroutines. nil: it
-	// is dropped.
-	DeadLetter func(ev *sinks.Event, reason error)
+	// event is borrowed for the call, which comes on one of two goroutines. An error
+	// says that the event is lost. nil: it is.
+	DeadLetter func(ev *sinks.Event, reason error) error
 	// Log takes outages and dead letters.
 	Log *slog.Logger
 }
@@ -86,15 +86,4 @@ func ParseField(name string) (Field, bool) {
 		}
 	}
 	return 0, false
-}
-
-// Stats are counts since the Sink began.
-type Stats struct {
-	Published    int64         // entries that Redis has acknowledged
-	Repeated     int64         // events that Redis had from an earlier Sink
-	Retried      int64         // batches sent again
-	DeadLettered int64         // events that Redis will never take
-	Undone       int64         // entries that Redis acknowledged and has lost since, as a failover may
-	Unpublished  int64         // events that the Sink holds
-	OldestUnsent time.Duration // age of the oldest of them
 }

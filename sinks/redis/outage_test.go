@@ -85,8 +85,8 @@ func TestCuts(t *testing.T) {
 	close(c.calm)
 	h.settled()
 	whole(t, srv.Addr, 60_000, "A", "B")
-	if h.sink.Stats().Retried < 5 {
-		t.Errorf("only %d retries", h.sink.Stats().Retried)
+	if h.sink.Status().Retried < 5 {
+		t.Errorf("only %d retries", h.sink.Status().Retried)
 	}
 	if len(h.aside) > 0 {
 		t.Errorf("set aside: %q", h.aside)
@@ -115,7 +115,7 @@ func TestRestarts(t *testing.T) {
 	wg.Wait()
 	h.settled()
 	whole(t, srv.Addr, all, "A", "B")
-	if h.sink.Stats().Retried == 0 {
+	if h.sink.Status().Retried == 0 {
 		t.Error("no batch was sent again")
 	}
 }

@@ -193,7 +193,7 @@ func TestPositions(t *testing.T) {
 			}
 		}
 		s.Close()
-		repeated += s.Stats().Repeated
+		repeated += s.Status().Repeated
 		left = shards * each
 		for id := range lives {
 			left -= lives[id].acked

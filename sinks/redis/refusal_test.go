@@ -90,9 +90,18 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("%d rounds in %s", n, time.Since(began))
 			}
 			h.wait("word of it", func() bool { return strings.Contains(h.log.String(), "unavailable; buffering events") })
+			if st := h.sink.Status(); st.Available || st.Error == "" || st.Since.Before(began.Add(-time.Second)) || st.Pending != 100 || st.Oldest <= 0 {
+				t.Errorf("while it refuses: %+v", st)
+			}
 			s.use(nil)
 			h.settled()
 			n := 100
+			h.wait("the end of the outage, and how many events waited", func() bool {
+				return h.sink.Status().Available && strings.Contains(h.log.String(), "waiting=100\n")
+			})
+			if st := h.sink.Status(); st.Error != "" || st.Unavailable <= 0 || st.Pending != 0 || st.Retried == 0 || st.Resent == 0 || deadLettered(st) != 0 {
+				t.Errorf("after it: %+v", st)
+			}
 			if name == "entry, type" {
 				n++
 			}

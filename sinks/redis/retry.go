@@ -106,7 +106,7 @@ func (w *writer) suspect(err error) {
 	}
 	switch {
 	case size >= leastLimit:
-		w.giveUp(fmt.Errorf("the connection ends when it is sent: %w", err))
+		w.giveUp(tooLarge, fmt.Errorf("the connection ends when it is sent: %w", err))
 	case w.suspects.allow():
 		ev := &g.batch.events[g.entries[0]]
 		w.s.o.Log.Error("Redis closes the connection when this event is sent; retrying, as it is no larger than Redis takes",
@@ -140,7 +140,7 @@ func (w *writer) refusedEntry(ctx context.Context, err error) {
 		}
 		w.wrong[name] = time.Now()
 	}
-	w.giveUp(err)
+	w.giveUp(reasonOfEntry(err.Error()), err)
 }
 
 // first returns the oldest group that is not written; nil: there is none.
@@ -156,12 +156,12 @@ func (w *writer) first() *group {
 }
 
 // giveUpStream dead-letters what is pending for a stream.
-func (w *writer) giveUpStream(name string, reason error) {
+func (w *writer) giveUpStream(name string, err error) {
 	for _, b := range w.pending {
 		for i := range b.groups[:b.used] {
 			w.filter(&b.groups[i], func(ev *sinks.Event, key string) bool {
 				if key == name {
-					w.s.deadLetter(ev, fmt.Errorf("stream %s: %w", name, reason))
+					w.s.deadLetter(ev, reasonOfEntry(err.Error()), fmt.Errorf("stream %s: %w", name, err))
 				}
 				return key != name
 			})
@@ -176,9 +176,12 @@ func (w *writer) giveUpStream(name string, reason error) {
 // of each, does not want, and returns how many.
 func (w *writer) filter(g *group, keep func(ev *sinks.Event, key string) bool) int {
 	width := 1 + len(w.s.o.Fields)
-	kept := 0
+	kept, tried := 0, g.tried
 	for j, key := range g.keys {
 		if !keep(&g.batch.events[g.entries[j]], key) {
+			if j < tried {
+				g.tried--
+			}
 			continue
 		}
 		g.keys[kept], g.entries[kept] = key, g.entries[j]
@@ -191,11 +194,11 @@ func (w *writer) filter(g *group, keep func(ev *sinks.Event, key string) bool) i
 }
 
 // giveUp dead-letters the first entry that is pending.
-func (w *writer) giveUp(reason error) {
+func (w *writer) giveUp(reason string, err error) {
 	w.tries, w.cuts = 0, 0
 	w.progress()
 	g := w.first()
-	w.s.deadLetter(&g.batch.events[g.entries[0]], fmt.Errorf("stream %s: %w", g.keys[0], reason))
+	w.s.deadLetter(&g.batch.events[g.entries[0]], reason, fmt.Errorf("stream %s: %w", g.keys[0], err))
 	w.drop(g, 1)
 	w.alone = max(w.alone-1, 0)
 	w.acknowledge()

@@ -18,6 +18,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"sluice/sinks"
+	"sluice/sinks/broker"
 )
 
 const (
@@ -53,9 +54,10 @@ type Sink struct {
 	begun   chan struct{} // closed when Redis was first reached
 	cluster bool          // set before that
 
-	published, repeated, retried, deadLettered, undone, held atomic.Int64
-	oldest                                                   atomic.Int64 // Unix time in nanoseconds, 0: none
-	lastLine                                                 atomic.Int64 // the same, of the last line about events dead-lettered
+	figures          *broker.Figures
+	given            given
+	repeated, undone atomic.Int64
+	lastLine         atomic.Int64 // Unix time in nanoseconds, of the last line about events dead-lettered
 }
 
 // stream is a stream that the sink has written to.
@@ -100,6 +102,7 @@ type group struct {
 	args    []string
 	entries []int32 // indexes in the batch's events
 	trims   []string
+	tried   int // how many of the first entries were sent before
 }
 
 // New returns a Sink. The error is of options that can't be right.
@@ -117,7 +120,9 @@ func New(o Options) (*Sink, error) {
 		o: o, script: newScript(o.Fields), id: hex.EncodeToString(id[:]), ctx: ctx, stop: stop,
 		free: make(chan *batch, slots), filled: make(chan *batch, slots),
 		begun: make(chan struct{}), streams: make(map[string]*stream), offsets: make(map[string]*offset),
+		figures: broker.NewFigures(DeadLetterReasons, o.DeadLetter),
 	}
+	s.o.Client.DialCtxFn = counted(dialOf(&o.Client), &s.figures.Connections)
 	for range slots {
 		s.free <- new(batch)
 	}
@@ -136,6 +141,9 @@ func (s *Sink) Open(ctx context.Context) error {
 		return nil
 	}
 	if err := s.writer.connect(ctx); err != nil {
+		if ctx.Err() == nil {
+			s.figures.Lost(s.writer.outage.Tried, explain(err))
+		}
 		return err
 	}
 	if s.ctx.Err() != nil {
@@ -160,21 +168,22 @@ func (s *Sink) Publish(ctx context.Context, events []sinks.Event, acked func(n i
 	if len(events) == 0 {
 		return nil
 	}
+	s.given.add(time.Now(), len(events))
 	s.start.Do(s.run)
 	select {
 	case <-s.begun:
 	case <-ctx.Done():
+		s.given.drop()
 		return fmt.Errorf("redis: %w", context.Cause(ctx))
 	}
 	var b *batch
 	select {
 	case b = <-s.free:
 	case <-ctx.Done():
+		s.given.drop()
 		return fmt.Errorf("redis: %w", context.Cause(ctx))
 	}
 	b.at, b.acked, b.events = time.Now(), acked, events
-	s.held.Add(int64(len(events)))
-	s.oldest.CompareAndSwap(0, b.at.UnixNano())
 	for i := range events {
 		s.add(b, int32(i))
 	}
@@ -188,7 +197,7 @@ func (s *Sink) add(b *batch, i int32) {
 	start := len(b.text)
 	text, err := s.o.Body(b.text, ev)
 	if err != nil {
-		s.deadLetter(ev, err)
+		s.deadLetter(ev, notEncodable, err)
 		return
 	}
 	b.text = text
@@ -273,29 +282,14 @@ func hashTag(key string) string {
 const logPause = 10 * time.Second
 
 // deadLetter gives up an event for good. Publish and the writer call it.
-func (s *Sink) deadLetter(ev *sinks.Event, reason error) {
-	all := s.deadLettered.Add(1)
-	if s.o.DeadLetter != nil {
-		s.o.DeadLetter(ev, reason)
-	}
+func (s *Sink) deadLetter(ev *sinks.Event, reason string, err error) {
+	all := s.figures.DeadLetter(ev, reason, err)
 	now := time.Now().UnixNano()
 	if last := s.lastLine.Load(); now-last < int64(logPause) || !s.lastLine.CompareAndSwap(last, now) {
 		return
 	}
 	s.o.Log.Error("Redis refuses an event for good; dead-lettered",
-		"event", string(ev.Type), "shard", ev.Shard, "seq", ev.Seq, "bytes", len(ev.Data), "error", explain(reason), "so_far", all)
-}
-
-// Stats returns the counts as they stand. Any goroutine may call it.
-func (s *Sink) Stats() Stats {
-	st := Stats{
-		Published: s.published.Load(), Repeated: s.repeated.Load(), Retried: s.retried.Load(), DeadLettered: s.deadLettered.Load(),
-		Undone: s.undone.Load(), Unpublished: s.held.Load(),
-	}
-	if at := s.oldest.Load(); at != 0 {
-		st.OldestUnsent = time.Since(time.Unix(0, at))
-	}
-	return st
+		"event", string(ev.Type), "shard", ev.Shard, "seq", ev.Seq, "bytes", len(ev.Data), "error", explain(err), "so_far", all)
 }
 
 // Close ends the writer, whatever it has not had acknowledged, and the connections.

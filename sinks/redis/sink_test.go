@@ -92,10 +92,11 @@ func start(t *testing.T, o Options, addresses ...string) *harness {
 		o.Bot = strconv.FormatUint(rand.Uint64(), 16) // each harness begins with seq 1
 	}
 	o.Log = logTo(&h.log)
-	o.DeadLetter = func(ev *sinks.Event, reason error) {
+	o.DeadLetter = func(ev *sinks.Event, reason error) error {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.aside = append(h.aside, fmt.Sprintf("%s %s: %v", ev.Type, ev.Data, reason))
+		return nil
 	}
 	if h.sink, err = New(o); err != nil {
 		t.Fatal(err)
@@ -103,10 +104,18 @@ func start(t *testing.T, o Options, addresses ...string) *harness {
 	t.Cleanup(func() {
 		h.sink.Close()
 		if t.Failed() {
-			t.Logf("%+v\n%s", h.sink.Stats(), h.log.String())
+			t.Logf("%+v\n%s", h.sink.Status(), h.log.String())
 		}
 	})
 	return h
+}
+
+// deadLettered returns how many events were dead-lettered, for whatever reason.
+func deadLettered(st sinks.Status) (all int64) {
+	for _, n := range st.DeadLettered {
+		all += n
+	}
+	return all
 }
 
 func (h *harness) ack(n int) {
@@ -233,7 +242,7 @@ func TestEntries(t *testing.T) {
 	if len(h.aside) != 1 || h.aside[0] != "B unwritable: no value" {
 		t.Errorf("set aside: %q", h.aside)
 	}
-	if st := h.sink.Stats(); st.Published != 1 || st.DeadLettered != 1 || st.Unpublished != 0 || st.OldestUnsent != 0 {
+	if st := h.sink.Status(); st.Published != 1 || st.DeadLettered[notEncodable] != 1 || st.Lost != 0 || st.Pending != 0 || st.Oldest != 0 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -297,6 +306,9 @@ func TestWrongType(t *testing.T) {
 	h.publish(3000, "A", "B", "C")
 	h.settled()
 	whole(t, srv.Addr, 2000, "A", "C")
+	if st := h.sink.Status(); st.DeadLettered[notAStream] != 1000 || deadLettered(st) != 1000 || st.Lost != 0 {
+		t.Errorf("%+v", st)
+	}
 	if len(h.aside) != 1000 || !strings.Contains(h.aside[0], "stream B: WRONGTYPE") {
 		t.Errorf("%d events set aside, the first: %q", len(h.aside), h.aside[:min(1, len(h.aside))])
 	}
@@ -330,6 +342,9 @@ func TestTooLarge(t *testing.T) {
 	if len(h.aside) != 1 {
 		t.Errorf("%d events set aside", len(h.aside))
 	}
+	if st := h.sink.Status(); st.DeadLettered[tooLarge] != 1 || deadLettered(st) != 1 || st.Connections < 2 || st.Published != 1002 {
+		t.Errorf("%+v", st)
+	}
 }
 
 // A server that has become a replica refuses; the one that the address leads to
@@ -351,7 +366,7 @@ func TestReadOnlyReplica(t *testing.T) {
 	srv.CLI("REPLICAOF", "NO", "ONE")
 	<-done
 	h.settled()
-	if st := h.sink.Stats(); st.Published != 2000 || st.DeadLettered != 0 {
+	if st := h.sink.Status(); st.Published != 2000 || deadLettered(st) != 0 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -367,7 +382,7 @@ func TestLostByServer(t *testing.T) {
 	srv.CLI("SET", offset, "400") // as a replica that lagged behind has it
 	h.publish(1000, "A")
 	h.settled()
-	if st := h.sink.Stats(); st.Undone != 600 || !strings.Contains(h.log.String(), "has lost entries") {
+	if st := h.sink.Status(); st.Undone != 600 || !strings.Contains(h.log.String(), "has lost entries") {
 		t.Errorf("%+v", st)
 	}
 	srv.CLI("FLUSHALL")

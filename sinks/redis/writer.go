@@ -75,7 +75,7 @@ const replicaTimeout = 5 * time.Second
 
 func (w *writer) init(s *Sink) {
 	w.s = s
-	w.outage = broker.Outage{Log: s.o.Log, Broker: "Redis"}
+	w.outage = broker.Outage{Log: s.o.Log, Broker: "Redis", Availability: &s.figures.Availability, Waiting: s.waiting}
 	w.wrong = make(map[string]time.Time)
 	w.sha = fmt.Sprintf("%x", sha1.Sum([]byte(s.script)))
 }
@@ -129,6 +129,10 @@ func (w *writer) connect(ctx context.Context) error {
 	if cluster && !w.s.cluster {
 		w.disconnect()
 		return errors.New("redis: the server is part of a cluster now, and was none when the gateway began: restart the gateway")
+	}
+	if len(w.pending) == 0 { // or what is pending shows whether events are taken
+		w.outage.Over()
+		w.s.figures.Back()
 	}
 	return nil
 }
@@ -228,6 +232,7 @@ func (w *writer) send(ctx context.Context) {
 			b.shared = true
 		}
 	}
+	w.outage.Wait()
 	w.acknowledge()
 	if worst == none {
 		w.cuts, w.fruitless = 0, 0
@@ -237,7 +242,6 @@ func (w *writer) send(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	w.s.retried.Add(1)
 	w.recover(ctx, worst, first)
 }
 
@@ -286,6 +290,8 @@ func (w *writer) build() {
 				command = command.Pin()
 			}
 			w.commands = append(w.commands, command)
+			w.s.figures.Batch(n, min(g.tried, n))
+			g.tried = max(g.tried, n)
 			w.sent = append(w.sent, sentGroup{g, n, start, from, len(w.listed)})
 			if w.alone > 0 || n < all {
 				return // what follows waits for the answer
@@ -429,7 +435,7 @@ func (w *writer) written(g *group, n int) {
 		return
 	}
 	w.progress()
-	w.s.published.Add(int64(n))
+	w.s.figures.Published.Add(int64(n))
 	g.offset.written += int64(n)
 	w.drop(g, n)
 	w.alone = max(w.alone-n, 0)
@@ -449,6 +455,7 @@ func (w *writer) drop(g *group, n int) {
 	g.entries = append(g.entries[:0], g.entries[n:]...)
 	g.args = append(g.args[:0], g.args[n*width:]...)
 	g.trims = g.trims[:0]
+	g.tried = max(g.tried-n, 0)
 }
 
 // acknowledge acknowledges the oldest batches of which all is written or
@@ -466,15 +473,10 @@ func (w *writer) acknowledge() {
 			break
 		}
 		done++
-		w.s.held.Add(int64(-len(b.events)))
+		w.s.given.acknowledged()
 		b.acked(len(b.events))
 		b.reset()
 		w.s.free <- b // has room for all
 	}
 	w.pending = append(w.pending[:0], w.pending[done:]...)
-	oldest := int64(0)
-	if len(w.pending) > 0 {
-		oldest = w.pending[0].at.UnixNano()
-	}
-	w.s.oldest.Store(oldest)
 }

@@ -62,6 +62,7 @@ func Run(t *testing.T, start func(t *testing.T) Broker) {
 		{"away", away, func(b Broker) bool { return b.Away != nil }},
 		{"cancelled", cancelled, func(b Broker) bool { return b.Away != nil }},
 		{"closed while away", closedWhileAway, func(b Broker) bool { return b.Away != nil }},
+		{"unavailable", unavailable, func(b Broker) bool { return b.Away != nil }},
 		{"refused", refused, func(b Broker) bool { return b.Refused != nil }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -91,7 +92,8 @@ type trial struct {
 	borrowed [][]sinks.Event // not acknowledged; the first may be so in part
 	given    int
 	acked    int
-	ended    bool // no acknowledgement may come any more
+	dead     int64 // of them: events that the broker never takes
+	ended    bool  // no acknowledgement may come any more
 }
 
 func try(t *testing.T, b Broker) *trial {
@@ -208,10 +210,63 @@ func (tr *trial) check(seen *[5]int64) (n int) {
 	return n
 }
 
-// whole checks that the broker has all that was published, and no more.
+// status returns what can be seen of the sink.
+func (tr *trial) status() sinks.Status {
+	tr.t.Helper()
+	r, ok := tr.sink.(sinks.Reporter)
+	if !ok {
+		tr.t.Fatalf("%T is no sinks.Reporter", tr.sink)
+	}
+	return r.Status()
+}
+
+// until waits until what can be seen of the sink is as ok wants it.
+func (tr *trial) until(what string, ok func(st sinks.Status) bool) {
+	tr.t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		st := tr.status()
+		if ok(st) {
+			return
+		}
+		if time.Now().After(end) {
+			tr.t.Fatalf("waited for: %s: %+v", what, st)
+		}
+	}
+}
+
+// reported checks that the sink reports all that was published as that, with so many dead letters, once
+// all is acknowledged.
+func (tr *trial) reported(dead int64) {
+	tr.t.Helper()
+	given, _ := tr.counts()
+	tr.until("all to be reported", func(st sinks.Status) bool {
+		return st.Pending == 0 && st.Oldest == 0 && st.Published+st.Repeated+dead == int64(given)
+	})
+	st := tr.status()
+	all := int64(0)
+	for reason, n := range st.DeadLettered {
+		if all += n; reason == "" {
+			tr.t.Errorf("a dead letter has no reason: %v", st.DeadLettered)
+		}
+	}
+	if all != dead || st.Lost != dead { // the sinks have nowhere to put them
+		tr.t.Errorf("%d dead letters and %d lost are reported, want %d", all, st.Lost, dead)
+	}
+	sizes, batches := int64(0), uint64(0)
+	for _, n := range st.BatchSizes.Counts {
+		batches += n
+	}
+	sizes = int64(st.BatchSizes.Sum)
+	if st.Batches != int64(batches) || len(st.BatchSizes.Counts) != len(st.BatchSizes.Bounds)+1 || sizes < st.Published || sizes != st.Published+st.Resent && st.Retried == 0 && dead == 0 {
+		tr.t.Errorf("the batches do not add up: %+v", st)
+	}
+}
+
+// whole checks that the broker has all that was published, and no more, and that the sink says so.
 func (tr *trial) whole() {
 	tr.t.Helper()
 	tr.settle()
+	tr.reported(tr.dead)
 	var seen [5]int64
 	tr.check(&seen)
 	if seen != tr.next {
@@ -438,7 +493,54 @@ func refused(t *testing.T, b Broker) {
 		if err := tr.publish(t.Context(), append(batch, tr.batch(50, 20)...)); err != nil {
 			t.Fatal(err)
 		}
+		tr.dead++
 		tr.must(100)
 	}
 	tr.whole()
+}
+
+// A sink reports that the broker is unavailable, since when, why and what waits for it, from the moment
+// on that it notices until the broker takes events again.
+func unavailable(t *testing.T, b Broker) {
+	tr := try(t, b)
+	if st := tr.status(); st.Available || st.Pending != 0 || st.Published != 0 || st.Connections != 0 {
+		t.Errorf("before Open: %+v", st)
+	}
+	tr.must(100)
+	tr.settle()
+	tr.until("availability", func(st sinks.Status) bool {
+		return st.Available && st.Error == "" && !st.Since.IsZero() && st.Unavailable >= 0 && st.Connections > 0
+	})
+	b.Away()
+	before := tr.status().Published
+	published := make(chan struct{})
+	go func() {
+		defer close(published)
+		if err := tr.publish(t.Context(), tr.batch(50, 20)); err != nil {
+			t.Errorf("Publish: %v", err)
+		}
+	}()
+	tr.until("the outage", func(st sinks.Status) bool { return !st.Available })
+	st := tr.status()
+	if st.Pending != 50 || st.Oldest <= 0 || st.Error == "" || st.Unavailable <= 0 || time.Since(st.Since) < 0 || st.Published != before {
+		t.Errorf("while it is away: %+v", st)
+	}
+	tr.until("time to pass", func(now sinks.Status) bool {
+		return now.Since.Equal(st.Since) && now.Unavailable > st.Unavailable && now.Oldest > st.Oldest
+	})
+	b.Back()
+	<-published
+	tr.settle()
+	tr.until("the end of the outage", func(now sinks.Status) bool {
+		return now.Available && now.Error == "" && now.Since.After(st.Since) && now.Unavailable >= st.Unavailable
+	})
+	ended := tr.status().Unavailable
+	tr.whole()
+	if got := tr.status().Unavailable; got != ended {
+		t.Errorf("the unavailable time goes on: %v after %v", got, ended)
+	}
+	tr.sink.Close()
+	if got := tr.status(); got.Published+got.Repeated != 150 {
+		t.Errorf("after Close: %+v", got)
+	}
 }

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"sluice/sinks"
+	"sluice/sinks/broker"
 )
 
 const (
@@ -33,11 +36,18 @@ type Sink struct {
 	ends   []int  // where in buf events of the batch end
 	acked  int    // events of the batch that are written whole
 	err    error  // of the first write that failed
+
+	figures *broker.Figures
+	pending atomic.Int64 // events of the batch
+	given   atomic.Int64 // when it came, and when the write that goes on was begun: nanoseconds since 1970,
+	writing atomic.Int64 // 0: there is none
 }
 
 // NewSink returns a sink that writes to w, which stays the caller's to close.
 func NewSink(w io.Writer, format Format) *Sink {
-	return &Sink{w: w, format: format}
+	s := &Sink{w: w, format: format, figures: broker.NewFigures(nil, nil)}
+	s.figures.Back()
+	return s
 }
 
 // Publish writes the events of batch and acknowledges, once, those that were
@@ -53,6 +63,9 @@ func (s *Sink) Publish(ctx context.Context, batch []sinks.Event, acked func(n in
 		return fmt.Errorf("stdio: write: %w", context.Cause(ctx))
 	}
 	s.acked = 0
+	s.given.Store(time.Now().UnixNano())
+	s.pending.Store(int64(len(batch)))
+	s.figures.Batch(len(batch), 0)
 	for i := range batch {
 		if s.err != nil {
 			break
@@ -60,6 +73,8 @@ func (s *Sink) Publish(ctx context.Context, batch []sinks.Event, acked func(n in
 		s.add(&batch[i])
 	}
 	s.flush()
+	s.pending.Store(0)
+	s.figures.Published.Add(int64(s.acked))
 	acked(s.acked)
 	return s.err
 }
@@ -131,12 +146,20 @@ func (s *Sink) write(b []byte) int {
 	if len(b) == 0 || s.err != nil {
 		return 0
 	}
+	began := time.Now()
+	s.writing.Store(began.UnixNano())
 	n, err := s.w.Write(b)
+	s.writing.Store(0)
+	if time.Since(began) >= stalled {
+		s.figures.Lost(began, errStalled)
+		s.figures.Back()
+	}
 	if n < len(b) && err == nil {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
 		s.err = fmt.Errorf("stdio: %w", err)
+		s.figures.Lost(time.Now(), s.err)
 	}
 	return n
 }

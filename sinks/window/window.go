@@ -187,15 +187,15 @@ func (w *Window) Next(dst []*sinks.Event, most int) []*sinks.Event {
 }
 
 // Sending notes that the first n events of Next are about to be sent: from here on replies can be about
-// them. They are numbered in this order.
-func (w *Window) Sending(n int) {
+// them. They are numbered in this order. It returns how many of them were sent before.
+func (w *Window) Sending(n int) (again int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	end := w.at.Sent + uint64(n)
-	if again := min(w.at.Tried, end); again > w.at.Sent {
-		w.stats.Repeated += int64(again - w.at.Sent)
-	}
+	again = max(int(min(w.at.Tried, end))-int(w.at.Sent), 0)
+	w.stats.Repeated += int64(again)
 	w.at.Sent, w.at.Tried = end, max(w.at.Tried, end)
+	return again
 }
 
 // Poison marks the event at a place as one that the broker will never take: neither it nor any

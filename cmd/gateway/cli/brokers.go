@@ -163,19 +163,21 @@ func withSpool(ctx context.Context, cfg *config.Config, sink sinks.Sink, e *atom
 	return s, nil
 }
 
-// deadLetters returns what keeps the events that a broker will never take.
-func deadLetters(cfg *config.Config, log *slog.Logger) func(ev *sinks.Event, reason error) {
+// deadLetters returns what keeps the events that a broker will never take. Its errors are logged.
+func deadLetters(cfg *config.Config, log *slog.Logger) func(ev *sinks.Event, reason error) error {
 	if cfg.Broker.DeadLetters == "" {
 		return nil
 	}
 	letters := &broker.DeadLetters{Path: cfg.Broker.DeadLetters, Max: int64(cfg.Broker.DeadLettersSize)}
 	secrets := cfg.Secrets()
-	return func(ev *sinks.Event, reason error) {
+	return func(ev *sinks.Event, reason error) error {
 		reason = secrets.Error(reason) // a broker's text
-		if err := letters.Put(ev, reason); err != nil {
+		err := letters.Put(ev, reason)
+		if err != nil {
 			log.Error("event lost: broker.dead_letters cannot be written", "event", string(ev.Type),
 				"shard", ev.Shard, "session", ev.Session, "seq", ev.Seq, "reason", reason, "error", err)
 		}
+		return err
 	}
 }
 
