@@ -1,0 +1,39 @@
+// This file has the metrics of the process and of Go's runtime, which a library collects.
+
+package metrics
+
+import (
+	"bytes"
+
+	vm "github.com/VictoriaMetrics/metrics"
+)
+
+// lines is the library's text. Its types and names do not all pass promtool: what is in the table is
+// taken out of it.
+type lines struct{ bytes.Buffer }
+
+func (l *lines) collect() {
+	l.Reset()
+	vm.WriteGoMetrics(l)
+	vm.WriteProcMetrics(l)
+	vm.WriteFDMetrics(l)
+}
+
+// copyLines appends the library's samples of the metric.
+func copyLines(w *writer, s *snapshot) {
+	for line := range bytes.Lines(s.library.Bytes()) {
+		rest, found := bytes.CutPrefix(line, []byte(w.m.Name))
+		if !found || len(rest) == 0 {
+			continue
+		}
+		series := rest[0] == '{' || rest[0] == ' '
+		if w.m.Type == Summary || w.m.Type == Histogram {
+			for _, suffix := range []string{"_bucket{", "_sum ", "_count "} {
+				series = series || bytes.HasPrefix(rest, []byte(suffix))
+			}
+		}
+		if series {
+			w.b = append(w.b, line...)
+		}
+	}
+}
