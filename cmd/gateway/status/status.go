@@ -90,7 +90,8 @@ type Shards struct {
 	Ready  int            `json:"ready"`  // of them
 	States map[string]int `json:"states"` // how many are in each
 	Ended  []Ended        `json:"ended"`  // connections, by cause and close code, most frequent first
-	List   []Shard        `json:"list"`   // ascending by id
+	Listed int            `json:"listed"` // that the request asks for, offset and limit aside
+	List   []Shard        `json:"list"`   // ascending by id, or as the request asks
 }
 
 // Ended counts connections that ended, or could not be made.
