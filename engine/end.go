@@ -41,6 +41,9 @@ func (s *shard) end(now time.Time, c cause, err error) {
 	wait := s.wait(now, o)
 	s.plan, s.mainHost = o.next, o.mainHost
 	s.blocked = o.pause == pauseBlocked
+	if c.code == wire.CloseUnknownOpcode || c.code == wire.CloseDecodeError {
+		s.presence = nil // it may be that which Discord does not take
+	}
 	s.logEnd(c, err, wait)
 	switch o.next {
 	case nextStop:

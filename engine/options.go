@@ -44,15 +44,18 @@ type Options struct {
 	// LargeThreshold is the member count above which Discord leaves offline
 	// members out of GUILD_CREATE, 50 to 250; not sent by default.
 	LargeThreshold int
-	// Presence is the presence object of the Identify as JSON; nil: none.
+	// Presence is the presence object of the Identify as JSON; nil: none. Engine.SetPresence changes it.
 	Presence []byte
+	// FollowPresence has the presence that a shard has sent last, for a bot or SetPresence, take the
+	// place of that in its Identifies: it survives the session. A new Engine begins with Presence.
+	FollowPresence bool
 
 	// Shards is the shard count; 0: what the API recommends.
 	Shards int
 	// IDs are the shards that this engine runs from the start; nil: all; empty, but not nil: none.
 	// Engine.Add adds others.
 	IDs []int
-	// Events are the names of the events to publish; nil: all.
+	// Events are the names of the events to publish; nil: all. Engine.SetEvents changes them.
 	Events map[string]struct{}
 
 	// Sink takes the events. Run closes it.
@@ -123,6 +126,7 @@ type Options struct {
 	OnState func(shard int, from, to State)
 
 	newPoller func() (poller, error) // of the system by default; a test has its own
+	live      *live
 }
 
 // withDefaults returns a copy with every default filled in.
@@ -130,6 +134,7 @@ func (o Options) withDefaults() Options {
 	if o.newPoller == nil {
 		o.newPoller = newPoller
 	}
+	o.live = newLive(o.Events, o.Presence)
 	if o.Version == 0 {
 		o.Version = 10
 	}

@@ -27,7 +27,7 @@ func (s *shard) sendIdentify(now time.Time) {
 		Shards:         s.env.shards,
 		Compress:       o.Compression == wire.CompressionPayload,
 		LargeThreshold: o.LargeThreshold,
-		Presence:       o.Presence,
+		Presence:       s.presenceNow(),
 	}))
 	s.to(Identifying)
 }
@@ -61,6 +61,7 @@ func (s *shard) sendCommands(now time.Time) {
 // written notes that the system has taken all that was in out.
 func (s *shard) written() {
 	for _, w := range s.unwritten {
+		s.follow(w)
 		w.done()
 	}
 	clear(s.unwritten)

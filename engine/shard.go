@@ -83,6 +83,9 @@ type shard struct {
 	blocked    bool      // in Backoff: the address is, until retryAt
 	askedAgain time.Time // not before this is a connection made because it is asked for
 
+	wanted   map[string]struct{} // events to publish, as of the last read; nil: all
+	presence []byte              // of the last op 3 that was sent, with Options.FollowPresence; nil: none was
+
 	target     *url.URL // while Connecting: where to
 	toResume   bool     // target is the session's resume URL
 	connection          // the last one that was made
