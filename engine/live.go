@@ -1,9 +1,10 @@
-// This file is the options that change while an engine runs: events and presence.
+// This file is the options that change while an engine runs: events, presence, certificates.
 
 package engine
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,6 +18,7 @@ import (
 type live struct {
 	events   atomic.Pointer[map[string]struct{}]
 	presence atomic.Pointer[[]byte]
+	tls      atomic.Pointer[tls.Config]
 }
 
 func newLive(events map[string]struct{}, presence []byte) *live {
@@ -31,6 +33,23 @@ func newLive(events map[string]struct{}, presence []byte) *live {
 func (e *Engine) SetEvents(names map[string]struct{}) {
 	names = maps.Clone(names) // nil stays nil
 	e.opts.live.events.Store(&names)
+}
+
+// SetTLS replaces Options.TLS, for connections from now on.
+func (e *Engine) SetTLS(config *tls.Config) { e.opts.live.tls.Store(withSessions(config)) }
+
+// withSessions returns a copy of a configuration that keeps the sessions of TLS: shards reconnect to the same
+// few hosts, and a ticket saves most of a handshake.
+func withSessions(config *tls.Config) *tls.Config {
+	if config == nil {
+		config = &tls.Config{MinVersion: tls.VersionTLS12}
+	} else {
+		config = config.Clone()
+	}
+	if config.ClientSessionCache == nil {
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(64)
+	}
+	return config
 }
 
 // maxPresence bounds a presence object in an Identify in bytes: Discord takes wire.MaxSend in all.

@@ -114,7 +114,7 @@ type Options struct {
 	// for ws, as that of proxy.Dialer; nil: there is none. ReaderEpoll cannot use an https
 	// proxy: if it is that of the main gateway, ReaderGoroutine takes its place.
 	Proxy func(*url.URL) (*url.URL, error)
-	// TLS is the configuration for wss; nil: the system's roots.
+	// TLS is the configuration for wss; nil: the system's roots. Engine.SetTLS changes it.
 	TLS *tls.Config
 	// Seed of the shards' random waits and masking keys, so that a test can
 	// have them again; 0: from the system's source of randomness.
@@ -171,14 +171,7 @@ func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.TLS == nil {
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	} else {
-		o.TLS = o.TLS.Clone()
-	}
-	if o.TLS.ClientSessionCache == nil {
-		// Shards reconnect to the same few hosts: a ticket saves most of a handshake.
-		o.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(64)
-	}
+	o.TLS = withSessions(o.TLS)
+	o.live.tls.Store(o.TLS)
 	return o
 }

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"sluice/cmd/gateway/config"
@@ -163,15 +164,18 @@ func withSpool(ctx context.Context, cfg *config.Config, sink sinks.Sink, e *atom
 	return s, nil
 }
 
-// deadLetters returns what keeps the events that a broker will never take.
+// deadLetters returns what keeps the events that a broker will never take, by the settings in force.
 func deadLetters(cfg *config.Config, log *slog.Logger) func(ev *sinks.Event, reason error) {
-	if cfg.Broker.DeadLetters == "" {
-		return nil
-	}
-	letters := &broker.DeadLetters{Path: cfg.Broker.DeadLetters, Max: int64(cfg.Broker.DeadLettersSize)}
-	secrets := cfg.Secrets()
+	var mu sync.Mutex
+	letters := new(broker.DeadLetters)
 	return func(ev *sinks.Event, reason error) {
-		reason = secrets.Error(reason) // a broker's text
+		now := cfg.Current()
+		reason = now.Secrets().Error(reason) // a broker's text
+		mu.Lock()
+		defer mu.Unlock()
+		if letters.Path, letters.Max = now.Broker.DeadLetters, int64(now.Broker.DeadLettersSize); letters.Path == "" {
+			return
+		}
 		if err := letters.Put(ev, reason); err != nil {
 			log.Error("event lost: broker.dead_letters cannot be written", "event", string(ev.Type),
 				"shard", ev.Shard, "session", ev.Session, "seq", ev.Seq, "reason", reason, "error", err)

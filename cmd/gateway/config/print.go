@@ -43,7 +43,7 @@ func (c *Config) Format() string {
 // Markdown returns the table of all settings for docs/settings.md.
 func Markdown() string {
 	var b strings.Builder
-	b.WriteString("| in the file | variable | default | what it is |\n| --- | --- | --- | --- |\n")
+	b.WriteString("| in the file | variable | default | reload | what it is |\n| --- | --- | --- | --- | --- |\n")
 	for _, s := range Settings() {
 		value := s.Default
 		if strings.HasPrefix(value, `"`) || isDigits(value) {
@@ -53,7 +53,11 @@ func Markdown() string {
 		if s.Flag != "" {
 			env += ", flag `-" + s.Flag + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s (%s) |\n", s.Key, env, value, s.Doc, s.Takes)
+		reload := ""
+		if s.Reload {
+			reload = "yes"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s (%s) |\n", s.Key, env, value, reload, s.Doc, s.Takes)
 	}
 	return b.String()
 }
