@@ -38,10 +38,18 @@ func between(lo, hi time.Duration, r *rand.Rand) time.Duration {
 // sends too many in a day. None for the first few; then 1, 2, 4, 8 and 15 minutes, less up to a
 // quarter by chance: about a hundred a day.
 func identifyPause(n int, r *rand.Rand) time.Duration {
+	pause := longestIdentifyPause(n)
+	if pause == 0 {
+		return 0
+	}
+	return pause - time.Duration(r.Int64N(int64(pause/4)))
+}
+
+// longestIdentifyPause returns what identifyPause returns at most.
+func longestIdentifyPause(n int) time.Duration {
 	const few, most = 4, 15 * time.Minute
 	if n <= few {
 		return 0
 	}
-	pause := min(most, time.Minute<<min(n-few-1, 10))
-	return pause - time.Duration(r.Int64N(int64(pause/4)))
+	return min(most, time.Minute<<min(n-few-1, 10))
 }

@@ -27,12 +27,14 @@ const (
 	causeSilentResume                    // Resume sent, and nothing replayed in time
 	causeNoReady                         // Identify sent, and no READY in time
 	causeOddSeq                          // sequence numbers that cannot be Discord's
+	causeAsked                           // Engine.Reconnect
 )
 
 var causeNames = [...]string{
 	"reconnect asked for", "invalid session (resumable)", "invalid session", "zombie connection",
 	"connection lost", "closed by Discord", "protocol broken", "connect failed", "connect refused (429)",
 	"no hello", "no answer to resume", "no READY", "odd sequence numbers",
+	"asked for by the operator",
 }
 
 func (k causeKind) String() string { return causeNames[k] }
@@ -66,6 +68,8 @@ type history struct {
 	// oddSeqs counts the connections that odd sequence numbers ended, since one lived
 	// without.
 	oddSeqs int
+	// giveUp says that the operator wants another session.
+	giveUp bool
 }
 
 // Bounds of patience with a session that does not come back.
@@ -96,6 +100,7 @@ const (
 	pauseBackoff pause = iota // by the number of failures in a row; none after a connection that had lived
 	pauseInvalid              // 1–5 s at least, as Discord's staff asks after op 9 and for a rate limited sender
 	pauseBlocked              // 30–60 s at least: an address block is not waited out by trying
+	pauseNone                 // none: somebody wants it
 )
 
 // outcome is a decision.
@@ -124,6 +129,12 @@ func decide(c cause, h history) outcome {
 	case causeOddSeq:
 		o.closeWith = wire.CloseInvalidPayload
 		if h.oddSeqs >= maxOddSeqs {
+			o.next = nextIdentify
+		}
+	case causeAsked:
+		o.closeWith = wire.CloseKeepSession
+		o.pause = pauseNone
+		if h.giveUp {
 			o.next = nextIdentify
 		}
 	case causeConnectRefused:

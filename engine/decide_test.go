@@ -78,6 +78,9 @@ func TestDecide(t *testing.T) {
 		{"odd numbers once", cause{kind: causeOddSeq}, history{session: true, oddSeqs: 1}, outcome{wire.CloseInvalidPayload, nextResume, false, pauseBackoff}},
 		{"odd numbers twice", cause{kind: causeOddSeq}, history{session: true, oddSeqs: 2}, outcome{wire.CloseInvalidPayload, nextResume, false, pauseBackoff}},
 		{"odd numbers thrice", cause{kind: causeOddSeq}, history{session: true, oddSeqs: 3}, outcome{wire.CloseInvalidPayload, nextIdentify, false, pauseBackoff}},
+		{"asked for", cause{kind: causeAsked}, history{session: true, resumeFailures: 2}, outcome{keep, nextResume, false, pauseNone}},
+		{"asked for before a session", cause{kind: causeAsked}, history{}, outcome{keep, nextIdentify, false, pauseNone}},
+		{"another session asked for", cause{kind: causeAsked}, history{session: true, giveUp: true}, outcome{keep, nextIdentify, false, pauseNone}},
 		{"resume unanswered", cause{kind: causeSilentResume}, history{session: true, resumeFailures: 1}, outcome{keep, nextResume, false, pauseBackoff}},
 	}
 	seen := map[wire.CloseCode]bool{}

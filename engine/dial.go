@@ -22,7 +22,10 @@ func (e *Engine) dialer(wrap func(net.Conn) net.Conn) dialFunc {
 func (e *Engine) dial(ctx context.Context, u *url.URL, wrap func(net.Conn) net.Conn) (_ net.Conn, rest []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, e.opts.ConnectTimeout)
 	defer cancel()
-	conn, err := e.proxy.Dial(ctx, u)
+	config := e.opts.live.tls.Load()
+	dialer := *e.proxy
+	dialer.TLS = config
+	conn, err := dialer.Dial(ctx, u)
 	if err != nil {
 		return nil, nil, fmt.Errorf("engine: connect to %s: %w", u.Host, err)
 	}
@@ -49,7 +52,6 @@ func (e *Engine) dial(ctx context.Context, u *url.URL, wrap func(net.Conn) net.C
 		conn.SetDeadline(time.Time{})
 	}()
 	if u.Scheme == "wss" {
-		config := e.opts.TLS
 		if config.ServerName == "" {
 			config = config.Clone()
 			config.ServerName = u.Hostname()

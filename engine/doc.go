@@ -21,7 +21,7 @@
 // touches its fields, except for those that other goroutines reach and that
 // guard themselves: the wakeup flags (wakeups.go), the command queue (command_queue.go), the
 // counters with the state, the session that is current and how far it is acknowledged (session.go),
-// the gaps (gap.go), and how the shard ends: leaving, deposed, released, drained. What lives for one
+// the gaps (gap.go), what an operator asks for (control.go), and how the shard ends: leaving, deposed, released, drained. What lives for one
 // connection is a value of its own (connection.go). A shard does no
 // I/O: it leaves bytes to be written in out and asks with hangup for the end of
 // the connection, and the reader carries that out.

@@ -40,6 +40,10 @@ func (s *shard) end(now time.Time, c cause, err error) {
 	}
 	wait := s.wait(now, o)
 	s.plan, s.mainHost = o.next, o.mainHost
+	s.blocked = o.pause == pauseBlocked
+	if c.code == wire.CloseUnknownOpcode || c.code == wire.CloseDecodeError {
+		s.presence = nil // it may be that which Discord does not take
+	}
 	s.logEnd(c, err, wait)
 	switch o.next {
 	case nextStop:
@@ -59,6 +63,9 @@ func (s *shard) end(now time.Time, c cause, err error) {
 // about the session, its host and the connections to come.
 func (s *shard) count(now time.Time, state State, c cause) {
 	s.history.session = s.session != nil
+	if c.kind == causeAsked {
+		return // it says nothing
+	}
 	if c.kind == causeClosed && c.code.Action() == wire.ActionResumeOnce {
 		s.doubtful++
 	}
@@ -86,12 +93,17 @@ func (s *shard) count(now time.Time, state State, c cause) {
 
 // wait returns how long to wait before the next connection.
 func (s *shard) wait(now time.Time, o outcome) time.Duration {
-	wait := backoff(s.failures, s.rand)
+	var wait time.Duration
+	if o.pause != pauseNone {
+		wait = backoff(s.failures, s.rand)
+	}
 	switch o.pause {
 	case pauseInvalid:
 		wait = max(wait, between(time.Second, 5*time.Second, s.rand))
 	case pauseBlocked:
 		wait = max(wait, between(30*time.Second, 60*time.Second, s.rand))
+	case pauseNone:
+		wait = max(wait, s.askedAgain.Sub(now))
 	}
 	if o.next == nextIdentify {
 		wait = max(wait, s.startedAt.Add(identifyPause(s.fruitless, s.rand)).Sub(now))
@@ -115,8 +127,8 @@ func (s *shard) logEnd(c cause, err error, wait time.Duration) {
 	next := [...]string{nextResume: "resume", nextIdentify: "identify", nextStop: "stop"}[s.plan]
 	attrs = append(attrs, "next", next, "wait", wait.Round(time.Millisecond))
 	level := slog.LevelWarn
-	if c.kind == causeReconnect {
-		level = slog.LevelInfo // Discord asks for it every few hours
+	if c.kind == causeReconnect || c.kind == causeAsked {
+		level = slog.LevelInfo // Discord asks for it every few hours, operators know that they did
 	}
 	s.log.Log(context.Background(), level, "connection ended", attrs...)
 }

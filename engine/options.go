@@ -44,15 +44,18 @@ type Options struct {
 	// LargeThreshold is the member count above which Discord leaves offline
 	// members out of GUILD_CREATE, 50 to 250; not sent by default.
 	LargeThreshold int
-	// Presence is the presence object of the Identify as JSON; nil: none.
+	// Presence is the presence object of the Identify as JSON; nil: none. Engine.SetPresence changes it.
 	Presence []byte
+	// FollowPresence has the presence that a shard has sent last, for a bot or SetPresence, take the
+	// place of that in its Identifies: it survives the session. A new Engine begins with Presence.
+	FollowPresence bool
 
 	// Shards is the shard count; 0: what the API recommends.
 	Shards int
 	// IDs are the shards that this engine runs from the start; nil: all; empty, but not nil: none.
 	// Engine.Add adds others.
 	IDs []int
-	// Events are the names of the events to publish; nil: all.
+	// Events are the names of the events to publish; nil: all. Engine.SetEvents changes them.
 	Events map[string]struct{}
 
 	// Sink takes the events. Run closes it.
@@ -111,7 +114,7 @@ type Options struct {
 	// for ws, as that of proxy.Dialer; nil: there is none. ReaderEpoll cannot use an https
 	// proxy: if it is that of the main gateway, ReaderGoroutine takes its place.
 	Proxy func(*url.URL) (*url.URL, error)
-	// TLS is the configuration for wss; nil: the system's roots.
+	// TLS is the configuration for wss; nil: the system's roots. Engine.SetTLS changes it.
 	TLS *tls.Config
 	// Seed of the shards' random waits and masking keys, so that a test can
 	// have them again; 0: from the system's source of randomness.
@@ -126,6 +129,7 @@ type Options struct {
 	PacketCounts bool
 
 	newPoller func() (poller, error) // of the system by default; a test has its own
+	live      *live
 }
 
 // withDefaults returns a copy with every default filled in.
@@ -133,6 +137,7 @@ func (o Options) withDefaults() Options {
 	if o.newPoller == nil {
 		o.newPoller = newPoller
 	}
+	o.live = newLive(o.Events, o.Presence)
 	if o.Version == 0 {
 		o.Version = 10
 	}
@@ -169,14 +174,7 @@ func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.TLS == nil {
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	} else {
-		o.TLS = o.TLS.Clone()
-	}
-	if o.TLS.ClientSessionCache == nil {
-		// Shards reconnect to the same few hosts: a ticket saves most of a handshake.
-		o.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(64)
-	}
+	o.TLS = withSessions(o.TLS)
+	o.live.tls.Store(o.TLS)
 	return o
 }

@@ -5,7 +5,11 @@
 
 package engine
 
-import "testing"
+import (
+	"testing"
+
+	"sluice/wire"
+)
 
 func TestPathAllocs(t *testing.T) {
 	for _, c := range pathCompressions {
@@ -34,5 +38,30 @@ func TestPathAllocs(t *testing.T) {
 				p.close()
 			}
 		})
+	}
+}
+
+// Nor does an event after the names of those to publish have changed.
+func TestSetEventsAllocs(t *testing.T) {
+	const runs = 1000
+	stream := record(t, wire.CompressionNone, runs+2)
+	p := newPath(t, wire.CompressionNone, &stream)
+	defer p.close()
+	e := &Engine{opts: *p.s.env.opts}
+	sets := []map[string]struct{}{nil, {"MESSAGE_CREATE": {}}, {"TYPING_START": {}}}
+	events := 0
+	for i, set := range sets {
+		e.SetEvents(set)
+		n := testing.AllocsPerRun(runs/len(sets)-1, func() {
+			p.read(stream.events[events])
+			p.drain()
+			events++
+		})
+		if n != 0 {
+			t.Errorf("set %d: %v allocations for an event", i, n)
+		}
+	}
+	if filtered := int(p.s.counters.filtered.Load()); filtered != events/len(sets) || p.sink.events != 1+events-filtered {
+		t.Errorf("%d of %d events were filtered, %d arrived", filtered, events, p.sink.events)
 	}
 }

@@ -64,6 +64,7 @@ func (s *shard) arrived(now time.Time, n int) {
 // the reader calls it again.
 func (s *shard) received(now time.Time) {
 	buf := scratch.Get().(*[]byte)
+	s.wanted = *s.env.opts.live.events.Load()
 	s.more = false
 	for work := 0; s.state().connected(); {
 		if s.pauseIfFull(); s.paused {
@@ -408,9 +409,9 @@ const eventOverhead = 168
 
 // wants reports whether events of this name are published.
 func (s *shard) wants(name []byte) bool {
-	if s.env.opts.Events == nil {
+	if s.wanted == nil {
 		return true
 	}
-	_, ok := s.env.opts.Events[string(name)]
+	_, ok := s.wanted[string(name)]
 	return ok
 }

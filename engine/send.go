@@ -28,7 +28,7 @@ func (s *shard) sendIdentify(now time.Time) {
 		Shards:         s.env.shards,
 		Compress:       o.Compression == wire.CompressionPayload,
 		LargeThreshold: o.LargeThreshold,
-		Presence:       o.Presence,
+		Presence:       s.presenceNow(),
 	}))
 	s.to(Identifying)
 }
@@ -70,6 +70,7 @@ func (s *shard) written() {
 	for _, w := range s.unwritten {
 		s.env.counts.commands.Add(1)
 		s.env.counts.waited.observe(now.Sub(w.added), 1)
+		s.follow(w)
 		w.done()
 	}
 	clear(s.unwritten)

@@ -55,6 +55,7 @@ type shard struct {
 	// for any goroutine
 	wakeups  wakeups
 	commands commandQueue
+	asks     asks
 	waker    waker  // the reader's, set before the shard begins
 	queue    *queue // likewise
 	counters shardCounters
@@ -77,12 +78,17 @@ type shard struct {
 	plan        nextStep // what the next connection is for
 	mainHost    bool     // resume through the main URL
 	history
-	failures  int       // connections in a row that did not live
-	fruitless int       // Identifies in a row whose session did not last
-	startedAt time.Time // when the last Identify was sent
-	repeats   int       // events in a row that were repeated
-	sessionAt time.Time // when the session began; zero: in another process
-	retryAt   time.Time // in Backoff
+	failures   int       // connections in a row that did not live
+	fruitless  int       // Identifies in a row whose session did not last
+	startedAt  time.Time // when the last Identify was sent
+	repeats    int       // events in a row that were repeated
+	sessionAt  time.Time // when the session began; zero: in another process
+	retryAt    time.Time // in Backoff
+	blocked    bool      // in Backoff: the address is, until retryAt
+	askedAgain time.Time // not before this is a connection made because it is asked for
+
+	wanted   map[string]struct{} // events to publish, as of the last read; nil: all
+	presence []byte              // of the last op 3 that was sent, with Options.FollowPresence; nil: none was
 
 	target     *url.URL // while Connecting: where to
 	toResume   bool     // target is the session's resume URL
@@ -165,6 +171,13 @@ func (s *shard) step(now time.Time) {
 	if flags&wakeStop != 0 {
 		s.stop()
 		return
+	}
+	if flags&wakeAsked != 0 {
+		if s.state() == Connecting {
+			s.wakeups.bits.Or(wakeAsked) // when that has ended
+		} else {
+			s.answerAsks(now)
+		}
 	}
 	switch s.state() {
 	case Backoff:

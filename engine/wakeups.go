@@ -11,6 +11,7 @@ const (
 	wakeRoom                         // the event queue has room again
 	wakeCommands                     // the command queue has grown
 	wakePersisted                    // the session is persisted
+	wakeAsked                        // asks has grown
 )
 
 // waker makes a shard's owner call step soon. Any goroutine may call it, also after the shard has

@@ -25,6 +25,7 @@ type identifyData struct {
 	Properties map[string]any    `json:"properties"`
 	Compress   json.RawMessage   `json:"compress"`
 	Shard      []json.RawMessage `json:"shard"`
+	Presence   json.RawMessage   `json:"presence"`
 }
 
 // identify handles an op 2.
@@ -54,6 +55,7 @@ func (c *conn) identify(d json.RawMessage) {
 		refuse(wire.CloseDecodeError, "Error while decoding payload.")
 		return
 	}
+	note.Presence = string(id.Presence)
 	shard, count, ok := parseShard(id.Shard)
 	note.Shard, note.Count = shard, count
 	if !srv.tokenIs(strings.TrimPrefix(*id.Token, "Bot ")) {

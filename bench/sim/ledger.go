@@ -135,6 +135,8 @@ type Identify struct {
 	Intents wire.Intents
 	Session string
 	Outcome string
+	// Presence is that object as it came; empty: there was none.
+	Presence string
 }
 
 // Resume is an op 6. Outcome is "resumed", "cut", a reason why op 9 was sent,

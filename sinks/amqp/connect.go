@@ -101,6 +101,9 @@ func (b *brokers) dial(ctx context.Context, a *address) (net.Conn, error) {
 	if config == nil {
 		config = new(tls.Config)
 	}
+	if b.o.RenewTLS != nil {
+		config = b.o.RenewTLS(config)
+	}
 	if config.ServerName == "" {
 		config.ServerName = a.uri.Host
 	}

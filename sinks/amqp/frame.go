@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"sluice/sinks"
 	"sluice/sinks/msgpack"
@@ -73,7 +74,9 @@ type encoder struct {
 	header    []byte // the header frame up to the properties
 	headers   bool
 	tail      []byte // the properties after the headers
-	size      int    // of the last body
+	flags     int    // where those of the properties are in header
+	expires   time.Duration
+	size      int // of the last body
 }
 
 func newEncoder(o *Options, channel uint16, frameMax int) *encoder {
@@ -84,7 +87,24 @@ func newEncoder(o *Options, channel uint16, frameMax int) *encoder {
 	if o.Mandatory {
 		e.mandatory = 1
 	}
+	e.header = append(e.header, frameHeader, byte(channel>>8), byte(channel), 0, 0, 0, 0)
+	e.header = append(e.header, 0, classBasic, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	e.flags = len(e.header)
+	e.header = append(e.header, 0, 0)
+	e.expires = -1 // not encoded
+	e.refresh(o)
+	return e
+}
+
+// refresh encodes the properties again if they have changed.
+func (e *encoder) refresh(o *Options) {
+	expires := o.expires()
+	if expires == e.expires {
+		return
+	}
+	e.expires = expires
 	var flags uint16
+	e.tail = e.tail[:0]
 	if o.Headers {
 		flags |= flagHeaders
 	}
@@ -97,18 +117,24 @@ func newEncoder(o *Options, channel uint16, frameMax int) *encoder {
 		e.tail = append(e.tail, byte(len(ms)))
 		e.tail = append(e.tail, ms...)
 	}
-	e.header = append(e.header, frameHeader, byte(channel>>8), byte(channel), 0, 0, 0, 0)
-	e.header = append(e.header, 0, classBasic, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-	e.header = binary.BigEndian.AppendUint16(e.header, flags)
-	return e
+	binary.BigEndian.PutUint16(e.header[e.flags:], flags)
+}
+
+// expires returns how long a message waits in a queue; 0: for ever.
+func (o *Options) expires() time.Duration {
+	if o.ExpirationNow != nil {
+		return max(o.ExpirationNow(), 0)
+	}
+	return max(o.Expiration, 0)
 }
 
 // expiration returns the property of that name, empty for none.
 func (o *Options) expiration() string {
-	if o.Expiration <= 0 {
+	expires := o.expires()
+	if expires == 0 {
 		return ""
 	}
-	return strconv.FormatInt(max(o.Expiration.Milliseconds(), 1), 10)
+	return strconv.FormatInt(max(expires.Milliseconds(), 1), 10)
 }
 
 // append appends the frames of ev to dst. If the event can't be encoded it

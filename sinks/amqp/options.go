@@ -25,6 +25,8 @@ type Options struct {
 	// TLS is used with amqps://; nil trusts the system's authorities. It must not
 	// be changed any more.
 	TLS *tls.Config
+	// RenewTLS, if set, returns what takes the place of a copy of TLS for the next connection.
+	RenewTLS func(*tls.Config) *tls.Config
 	// External logs in with the certificate in TLS (SASL EXTERNAL) in place of the
 	// user and password of the URL (PLAIN).
 	External bool
@@ -51,6 +53,8 @@ type Options struct {
 	// Expiration is how long a message waits in a queue, in whole milliseconds; 0
 	// for ever.
 	Expiration time.Duration
+	// ExpirationNow, if set, returns it as it is now; it is called for each batch.
+	ExpirationNow func() time.Duration
 	// Persistent has durable queues keep messages over a restart of the broker.
 	Persistent bool
 	// Mandatory counts the events that no queue takes (sinks.Status.Unroutable).

@@ -137,6 +137,7 @@ func (r *runner) send(l *link, most int) (n int, err error) {
 	}
 	buf := r.buf[:0]
 	r.largest = 0
+	l.enc.refresh(&r.o)
 	for n < len(r.scratch) && len(buf) < maxWrite {
 		var err error
 		if buf, err = l.enc.append(buf, r.scratch[n]); err != nil {

@@ -35,6 +35,8 @@ type CommandOptions struct {
 	// Timeout is how long a command may lie with another consumer before it is
 	// taken over.
 	Timeout time.Duration
+	// TimeoutNow, if set, returns it as it is now.
+	TimeoutNow func() time.Duration
 	// Send takes a command, and does not wait for its shard; an error means that it is
 	// refused for good, unless it is sinks.ErrQueueFull, which passes.
 	Send func(ctx context.Context, c sinks.Command) error
@@ -231,7 +233,7 @@ func shardHeld(shards int) int {
 
 // readOnce reads what there is, or waits shortly for it, and routes it.
 func (r *commandReader) readOnce(ctx context.Context) error {
-	if now := time.Now(); (r.undone == nil || r.claims) && now.Sub(r.claimed) >= r.Timeout/3 {
+	if now := time.Now(); (r.undone == nil || r.claims) && now.Sub(r.claimed) >= r.timeout()/3 {
 		r.claims = true
 		if err := r.claim(ctx); err != nil {
 			return err
@@ -370,13 +372,20 @@ func (r *commandReader) isLeft(shard int) bool {
 	return left
 }
 
+func (o *CommandOptions) timeout() time.Duration {
+	if o.TimeoutNow != nil {
+		return o.TimeoutNow()
+	}
+	return o.Timeout
+}
+
 // claim takes over what lies with consumers that do nothing any more. It is read with
 // what was this consumer's own.
 func (r *commandReader) claim(ctx context.Context) error {
 	var cmds []rueidis.Completed
 	for _, s := range r.streams {
 		cmds = append(cmds, r.client.B().Xautoclaim().Key(s).Group(r.Group).Consumer(r.Consumer).
-			MinIdleTime(strconv.FormatInt(r.Timeout.Milliseconds(), 10)).Start("0").Count(prefetch).Justid().Build())
+			MinIdleTime(strconv.FormatInt(r.timeout().Milliseconds(), 10)).Start("0").Count(prefetch).Justid().Build())
 	}
 	for _, a := range r.client.DoMulti(ctx, cmds...) {
 		answer, err := a.ToArray()

@@ -4,8 +4,10 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
@@ -46,19 +48,20 @@ func amqpBroker() Broker {
 // amqpOptions returns how RabbitMQ is reached and used by the settings.
 func amqpOptions(cfg *config.Config, log *slog.Logger) (amqp.Options, error) {
 	o := amqp.Options{
-		External:   cfg.AMQP.External,
-		Heartbeat:  cfg.AMQP.Heartbeat,
-		Exchange:   cfg.Broker.Group,
-		Kind:       cfg.AMQP.ExchangeType,
-		RoutingKey: cfg.AMQP.RoutingKey.Append,
-		Body:       broker.Format{Encoding: cfg.Broker.Encoding, Envelope: cfg.Broker.Envelope}.Append,
-		Expiration: cfg.Broker.MessageTimeout,
-		Persistent: cfg.AMQP.Persistent,
-		Mandatory:  cfg.AMQP.Mandatory,
-		Headers:    cfg.AMQP.Headers,
-		DeadLetter: deadLetters(cfg, log),
-		Prefetch:   cfg.AMQP.Prefetch,
-		Log:        log,
+		External:      cfg.AMQP.External,
+		Heartbeat:     cfg.AMQP.Heartbeat,
+		Exchange:      cfg.Broker.Group,
+		Kind:          cfg.AMQP.ExchangeType,
+		RoutingKey:    cfg.AMQP.RoutingKey.Append,
+		Body:          broker.Format{Encoding: cfg.Broker.Encoding, Envelope: cfg.Broker.Envelope}.Append,
+		ExpirationNow: func() time.Duration { return cfg.Current().Broker.MessageTimeout },
+		RenewTLS:      func(secure *tls.Config) *tls.Config { return cfg.Renewed("amqp", secure) },
+		Persistent:    cfg.AMQP.Persistent,
+		Mandatory:     cfg.AMQP.Mandatory,
+		Headers:       cfg.AMQP.Headers,
+		DeadLetter:    deadLetters(cfg, log),
+		Prefetch:      cfg.AMQP.Prefetch,
+		Log:           log,
 	}
 	for _, u := range cfg.AMQP.URLs {
 		o.URLs = append(o.URLs, u.Reveal())

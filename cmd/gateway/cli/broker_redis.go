@@ -4,9 +4,12 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net"
 	"strconv"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -55,6 +58,12 @@ func redisClient(cfg *config.Config) (rueidis.ClientOption, error) {
 	if err != nil {
 		return client, settingError{fmt.Errorf("redis.urls: %w", err)}
 	}
+	if client.TLSConfig != nil && client.DialCtxFn == nil {
+		client.DialCtxFn = func(ctx context.Context, address string, dialer *net.Dialer, secure *tls.Config) (net.Conn, error) {
+			d := tls.Dialer{NetDialer: dialer, Config: cfg.Renewed("redis", secure)}
+			return d.DialContext(ctx, "tcp", address)
+		}
+	}
 	return client, nil
 }
 
@@ -95,14 +104,14 @@ func readRedis(ctx context.Context, cfg *config.Config, _ sinks.Opener, e *engin
 		Group:  cfg.Broker.Group,
 		// Of the processes of a bot each runs other shards, and the same ones after a
 		// restart.
-		Consumer:  fmt.Sprintf("sluice-%d", shards[0]),
-		Shards:    shards,
-		Total:     total,
-		Discordjs: cfg.Broker.Encoding == broker.Discordjs,
-		Timeout:   cfg.Broker.MessageTimeout,
-		Send:      e.Send,
-		Settled:   e.Done(),
-		Log:       log,
+		Consumer:   fmt.Sprintf("sluice-%d", shards[0]),
+		Shards:     shards,
+		Total:      total,
+		Discordjs:  cfg.Broker.Encoding == broker.Discordjs,
+		TimeoutNow: func() time.Duration { return cfg.Current().Broker.MessageTimeout },
+		Send:       e.Send,
+		Settled:    e.Done(),
+		Log:        log,
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"sluice/cmd/gateway/config"
@@ -163,15 +164,22 @@ func withSpool(ctx context.Context, cfg *config.Config, sink sinks.Sink, e *atom
 	return s, nil
 }
 
-// deadLetters returns what keeps the events that a broker will never take. Its errors are logged.
+// errNoDeadLetters is of an event that is dropped because the settings name no file for it.
+var errNoDeadLetters = errors.New("broker.dead_letters is none")
+
+// deadLetters returns what keeps the events that a broker will never take, by the settings in force.
+// Its errors are logged, and tell the sink that the event is lost.
 func deadLetters(cfg *config.Config, log *slog.Logger) func(ev *sinks.Event, reason error) error {
-	if cfg.Broker.DeadLetters == "" {
-		return nil
-	}
-	letters := &broker.DeadLetters{Path: cfg.Broker.DeadLetters, Max: int64(cfg.Broker.DeadLettersSize)}
-	secrets := cfg.Secrets()
+	var mu sync.Mutex
+	letters := new(broker.DeadLetters)
 	return func(ev *sinks.Event, reason error) error {
-		reason = secrets.Error(reason) // a broker's text
+		now := cfg.Current()
+		reason = now.Secrets().Error(reason) // a broker's text
+		mu.Lock()
+		defer mu.Unlock()
+		if letters.Path, letters.Max = now.Broker.DeadLetters, int64(now.Broker.DeadLettersSize); letters.Path == "" {
+			return errNoDeadLetters
+		}
 		err := letters.Put(ev, reason)
 		if err != nil {
 			log.Error("event lost: broker.dead_letters cannot be written", "event", string(ev.Type),

@@ -88,7 +88,9 @@ func TestAddBroker(t *testing.T) {
 	defer stop()
 	ended := make(chan error, 1)
 	started := make(chan struct{})
-	go func() { ended <- run(ctx, cfg, all, slog.New(slog.DiscardHandler), func() { close(started) }) }()
+	log := slog.New(slog.DiscardHandler)
+	r := newReloader(config.Sources{}, cfg, new(slog.LevelVar), log)
+	go func() { ended <- run(ctx, cfg, all, log, r, func() { close(started) }) }()
 	for !m.has("READY") {
 		select {
 		case err := <-ended:

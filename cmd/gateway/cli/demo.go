@@ -65,7 +65,7 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	signal.Ignore(syscall.SIGPIPE) // as in run
 	d := newDisplay(stdout, stderr)
-	log, out := openLog(config.LogConfig{Level: slog.LevelInfo, Format: config.LogText}, nil, d.log)
+	log, out := openLog(config.LogConfig{Format: config.LogText}, slog.LevelInfo, nil, d.log)
 	defer out.Close()
 	err := runDemo(ctx, demoOptions(*seed, *rate), c, d, out, log)
 	out.Flush() // so that there is room for the last line

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 
 	"sluice/cmd/gateway/config"
 	"sluice/internal/proxy"
@@ -40,6 +41,54 @@ func newAPI(cfg *config.Config, secure *tls.Config) (*wire.API, error) {
 	if err != nil || !cfg.AsksAPI() {
 		return nil, err
 	}
+	return &wire.API{
+		Base:      cfg.APIBase(),
+		Token:     cfg.Token.Reveal(),
+		UserAgent: userAgent(),
+		Client:    &http.Client{Transport: &renewedTransport{cfg: cfg, dialer: *dialer, began: secure}, Timeout: onlineTimeout},
+	}, nil
+}
+
+// renewedTransport makes connections to the API with the certificates in force.
+type renewedTransport struct {
+	cfg    *config.Config
+	dialer proxy.Dialer
+	began  *tls.Config
+
+	mu   sync.Mutex
+	of   *config.Config // that transport was made by
+	base *http.Transport
+}
+
+func (t *renewedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.now().RoundTrip(r)
+}
+
+// CloseIdleConnections is what http.Client's calls.
+func (t *renewedTransport) CloseIdleConnections() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.base != nil {
+		t.base.CloseIdleConnections()
+	}
+}
+
+// now returns the transport for the settings in force.
+func (t *renewedTransport) now() *http.Transport {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now := t.cfg.Current(); t.of != now {
+		if t.base != nil {
+			t.base.CloseIdleConnections()
+		}
+		t.of, t.base = now, newTransport(t.cfg, t.dialer, t.cfg.Renewed("api", t.began))
+	}
+	return t.base
+}
+
+// newTransport returns a transport through the dialer.
+func newTransport(cfg *config.Config, dialer proxy.Dialer, secure *tls.Config) *http.Transport {
+	dialer.TLS = secure
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = secure
 	transport.MaxResponseHeaderBytes = 64 << 10
@@ -47,10 +96,5 @@ func newAPI(cfg *config.Config, secure *tls.Config) (*wire.API, error) {
 	transport.DialContext = func(ctx context.Context, _, address string) (net.Conn, error) {
 		return dialer.Dial(ctx, &url.URL{Scheme: cfg.API.Scheme, Host: address})
 	}
-	return &wire.API{
-		Base:      cfg.APIBase(),
-		Token:     cfg.Token.Reveal(),
-		UserAgent: userAgent(),
-		Client:    &http.Client{Transport: transport, Timeout: onlineTimeout},
-	}, nil
+	return transport
 }

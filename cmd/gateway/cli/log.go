@@ -22,7 +22,9 @@ const logBuffer = 1 << 20
 // openLog returns newLogger's logger, and what it writes to, which does not block when nobody
 // reads w: a full pipe must stop neither the events nor SIGTERM. The last lines are written by
 // its Close.
-func openLog(c config.LogConfig, secrets config.Secrets, w io.Writer) (*slog.Logger, *logwriter.Writer) {
+//
+// level decides what is logged, and may change.
+func openLog(c config.LogConfig, level slog.Leveler, secrets config.Secrets, w io.Writer) (*slog.Logger, *logwriter.Writer) {
 	if c.Format == config.LogAuto && isTerminal(w) {
 		c.Format = config.LogText
 	}
@@ -31,7 +33,7 @@ func openLog(c config.LogConfig, secrets config.Secrets, w io.Writer) (*slog.Log
 		newLogger(c, secrets, &line).Warn(loglimit.Omitted, "omitted", dropped, "reason", "standard error is not read, or too slowly")
 		return line.Bytes()
 	})
-	return newLogger(c, secrets, out), out
+	return newLeveledLogger(c.Format, level, secrets, out), out
 }
 
 // newLogger returns a logger that writes to w: as text if w is a terminal and
@@ -41,9 +43,14 @@ func openLog(c config.LogConfig, secrets config.Secrets, w io.Writer) (*slog.Log
 // that comes too often lines are left out, and counted: see loglimit. A line with an error says
 // what somebody can do about it, where that is known.
 func newLogger(c config.LogConfig, secrets config.Secrets, w io.Writer) *slog.Logger {
-	text := c.Format == config.LogText || c.Format == config.LogAuto && isTerminal(w)
+	return newLeveledLogger(c.Format, c.Level, secrets, w)
+}
+
+// newLeveledLogger is newLogger with a level that may change.
+func newLeveledLogger(format string, level slog.Leveler, secrets config.Secrets, w io.Writer) *slog.Logger {
+	text := format == config.LogText || format == config.LogAuto && isTerminal(w)
 	options := &slog.HandlerOptions{
-		Level: c.Level,
+		Level: level,
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			switch v := a.Value.Any().(type) {
 			case string:

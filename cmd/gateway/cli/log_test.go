@@ -67,3 +67,23 @@ func TestLongValuesAreCut(t *testing.T) {
 		}
 	}
 }
+
+// The level changes for the loggers that there are, those with attributes of their own included.
+func TestLogLevelChanges(t *testing.T) {
+	var out bytes.Buffer
+	var level slog.LevelVar
+	log := newLeveledLogger(config.LogText, &level, nil, &out)
+	shard := log.With("shard", 3)
+	for _, tt := range []struct {
+		level slog.Level
+		lines int
+	}{{slog.LevelInfo, 0}, {slog.LevelDebug, 2}, {config.LevelSuppress, 0}, {slog.LevelDebug, 2}} {
+		level.Set(tt.level)
+		out.Reset()
+		log.Debug("a line")
+		shard.Debug("a line")
+		if n := strings.Count(out.String(), "level=DEBUG"); n != tt.lines {
+			t.Errorf("at %v: %q", tt.level, out.String())
+		}
+	}
+}

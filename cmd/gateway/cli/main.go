@@ -36,7 +36,12 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	if cmd.name == "run" {
 		ignoreUpgrades() // until they can be answered
 	}
-	ctx, release := awaitStop()
+	var hangups <-chan os.Signal // for a reload
+	reloads := cmd.name == "run" && hangupReloads()
+	if reloads {
+		hangups = awaitHangups()
+	}
+	ctx, release := awaitStop(reloads)
 	defer release()
 	switch cmd.name {
 	case "help":
@@ -47,7 +52,8 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	case "demo":
 		return demo(ctx, cmd.args, stdout, stderr)
 	}
-	cfg, problems := config.Load(config.Sources{File: cmd.file, Environ: environ, Flags: cmd.flags})
+	sources := config.Sources{File: cmd.file, Environ: environ, Flags: cmd.flags}
+	cfg, problems := config.Load(sources)
 	switch cmd.name {
 	case "status", "health":
 		if wrong := concerned(problems); cmd.address == "" && len(wrong) > 0 {
@@ -84,12 +90,16 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	case "sessions":
 		return sessions(ctx, cfg, len(cmd.args) > 0, cmd.yes, os.Stdin, stdout, stderr)
 	}
-	log, out := openLog(cfg.Log, cfg.Secrets(), stderr)
+	var level slog.LevelVar
+	level.Set(cfg.Log.Level)
+	log, out := openLog(cfg.Log, &level, cfg.Secrets(), stderr)
 	defer out.Close()
 	logProblems(ctx, log, problems)
 	u := newUpgrades(cfg, log)
 	ctx = u.await(ctx, cmd.settings())
-	err = run(ctx, cfg, brokers, log, u.started)
+	r := newReloader(sources, cfg, &level, log)
+	go r.await(ctx, hangups)
+	err = run(ctx, cfg, brokers, log, r, u.started)
 	out.Flush() // so that there is room for the last line
 	if context.Cause(ctx) != errUpgrade {
 		u.failed(err)

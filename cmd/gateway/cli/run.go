@@ -24,8 +24,9 @@ const startTimeout = 10 * time.Second
 
 // run runs the gateway until ctx is done, Discord refuses the bot for good, or
 // nobody reads the events any more. It calls started once everything has been opened and
-// the shards are known, or Discord has not said for a while how many there are.
-func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Logger, started func()) error {
+// the shards are known, or Discord has not said for a while how many there are. From then on r may change
+// settings.
+func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Logger, r *reloader, started func()) error {
 	tls, err := cfg.TLS()
 	if err != nil {
 		return err
@@ -85,6 +86,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		Intents:         cfg.Intents,
 		LargeThreshold:  cfg.LargeThreshold,
 		Presence:        cfg.Presence,
+		FollowPresence:  cfg.PresenceFollow,
 		Shards:          cfg.Shards.Count,
 		IDs:             cfg.Shards.IDs,
 		Events:          eventSet(cfg.Events),
@@ -108,6 +110,9 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		return err
 	}
 	full.Store(e)
+	if err := r.begin(e); err != nil {
+		return err
+	}
 	// Without this a write to a pipe that nobody reads would kill the process
 	// before it could close its connections.
 	signal.Ignore(syscall.SIGPIPE)
@@ -143,7 +148,11 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	if errors.Is(err, engine.ErrDrain) {
 		err = fmt.Errorf("%s did not accept every event within shutdown_timeout (%v): make it available, or raise shutdown_timeout", broker.Title, cfg.ShutdownTimeout)
 	}
-	log.Info("stopped", "events", counts.Events, "repeated", counts.Repeated, "resumes", counts.Resumes)
+	figures := []any{"received", counts.Events}
+	if broker, ok := out.(sinks.Reporter); ok {
+		figures = append(figures, "delivered", broker.Status().Published)
+	}
+	log.Info("stopped", append(figures, "repeated", counts.Repeated, "resumes", counts.Resumes)...)
 	return err
 }
 

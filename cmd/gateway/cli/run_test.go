@@ -39,7 +39,9 @@ func TestFailedStartCloses(t *testing.T) {
 			if problems.Failed() {
 				t.Fatal(problems)
 			}
-			err := run(t.Context(), cfg, Brokers(), slog.New(slog.DiscardHandler), func() { t.Error("started") })
+			log := slog.New(slog.DiscardHandler)
+			r := newReloader(config.Sources{Environ: tt.environ}, cfg, new(slog.LevelVar), log)
+			err := run(t.Context(), cfg, Brokers(), log, r, func() { t.Error("started") })
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%s, start %d: %v", tt.name, n, err)
 			}

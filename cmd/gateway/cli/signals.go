@@ -9,12 +9,22 @@ import (
 	"syscall"
 )
 
-// stopSignals are the signals with which the process ends as it should. SIGHUP, with which a
-// terminal goes away, is one: nothing is loaded anew, and an end without the drain would
-// repeat or lose what waits.
-func stopSignals() []os.Signal {
+// hangupReloads reports whether SIGHUP has the settings read again. A process that began in a terminal gets
+// it when that goes away, and ends; one that began without is a service. Under nohup it is ignored.
+func hangupReloads() bool { return !signal.Ignored(syscall.SIGHUP) && !hasTerminal() }
+
+// awaitHangups returns where SIGHUP arrives, for a process that reads its settings again then.
+func awaitHangups() <-chan os.Signal {
+	came := make(chan os.Signal, 1) // one that waits is for all
+	signal.Notify(came, syscall.SIGHUP)
+	return came
+}
+
+// stopSignals are the signals with which the process ends as it should. SIGHUP is one unless it has the
+// settings read again: an end without the drain would repeat or lose what waits.
+func stopSignals(reloads bool) []os.Signal {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+	if !reloads && !signal.Ignored(syscall.SIGHUP) { // as nohup has it
 		signals = append(signals, syscall.SIGHUP)
 	}
 	return signals
@@ -22,9 +32,9 @@ func stopSignals() []os.Signal {
 
 // awaitStop returns a context that is done after the first signal. From then on a signal has its
 // own effect again, so that a second one ends the process at once; but for SIGHUP, which a
-// terminal and a shell may both send. release gives up waiting, and reports whether a signal came.
-func awaitStop() (ctx context.Context, release func() bool) {
-	signals := stopSignals()
+// terminal and a shell may both send, or a supervisor for a reload. release gives up waiting, and reports whether a signal came.
+func awaitStop(reloads bool) (ctx context.Context, release func() bool) {
+	signals := stopSignals(reloads)
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	came := make(chan os.Signal, 1)
 	signal.Notify(came, signals...)

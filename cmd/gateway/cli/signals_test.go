@@ -20,7 +20,7 @@ func TestAwaitStop(t *testing.T) {
 	defer signal.Stop(c)
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
-			ctx, release := awaitStop()
+			ctx, release := awaitStop(false)
 			syscall.Kill(os.Getpid(), sig)
 			<-ctx.Done()
 			if !release() {
@@ -32,7 +32,7 @@ func TestAwaitStop(t *testing.T) {
 			handle()
 		})
 	}
-	ctx, release := awaitStop()
+	ctx, release := awaitStop(false)
 	if release() || ctx.Err() == nil {
 		t.Error("a signal is reported that has not come")
 	}
@@ -41,7 +41,7 @@ func TestAwaitStop(t *testing.T) {
 	}
 	signal.Ignore(syscall.SIGHUP)
 	defer handle()
-	_, release = awaitStop()
+	_, release = awaitStop(false)
 	defer release()
 	if !signal.Ignored(syscall.SIGHUP) {
 		t.Error("nohup has no effect")

@@ -51,7 +51,8 @@ const LevelSuppress = slog.Level(1 << 10)
 
 // Config is the settings, every default filled in; the table in settings.go says
 // what each is. A Config that Load returned without an error is valid: nothing in it
-// has to be checked again. It is not changed after that, so any goroutine may read it.
+// has to be checked again. It is not changed after that, so any goroutine may read it; Current has
+// what a reload has changed.
 type Config struct {
 	Token           Secret   // without "Bot "
 	Events          []string // nil: all; empty: none
@@ -62,7 +63,8 @@ type Config struct {
 	MaxMessage      int // bytes
 	ReadyTimeout    time.Duration
 	ShutdownTimeout time.Duration
-	Presence        []byte    // JSON with all four keys, or nil; not to be changed
+	Presence        []byte // JSON with all four keys, or nil; not to be changed
+	PresenceFollow  bool
 	Proxy           SecretURL // "none", or empty: that of the environment
 
 	Shards     ShardsConfig
@@ -83,7 +85,9 @@ type Config struct {
 	tokenFile     string
 	httpTokenFile string
 	rawIntents    wire.Intents
-	origins       map[string]Origin // of the settings that are not at their default, by key
+	origins       map[string]Origin      // of the settings that are not at their default, by key
+	inForce       *inForce               // shared with what With returns
+	secure        map[string]*tls.Config // by table, if LoadTLS has read it
 }
 
 // The tables of the file. What is not said of a field here is in settings.go.
@@ -161,7 +165,7 @@ type (
 
 // defaults returns the settings of somebody who gave none.
 func defaults() *Config {
-	c := &Config{Intents: wire.UnprivilegedIntents, origins: map[string]Origin{}}
+	c := &Config{Intents: wire.UnprivilegedIntents, origins: map[string]Origin{}, inForce: new(inForce)}
 	for _, s := range c.settings() {
 		if text, ok := s.defaultText(); ok {
 			s.read(input{value: text, loose: true, r: &report{failed: map[string]bool{}}})

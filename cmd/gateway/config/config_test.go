@@ -59,6 +59,9 @@ func TestDefaults(t *testing.T) {
 		},
 		Stdio:      StdioConfig{Format: "json"},
 		Shards:     ShardsConfig{IdentifyReserve: 100},
+
+		PresenceFollow: true,
+
 		Prometheus: PrometheusConfig{Packets: "auto"},
 		ShardStore: ShardStoreConfig{Type: "file", Directory: "state", Interval: 100 * time.Millisecond},
 		Spool:      SpoolConfig{Size: 10 << 30},

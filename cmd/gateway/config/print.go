@@ -70,7 +70,7 @@ func (c *Config) Values() (all []Value) {
 // Markdown returns the table of all settings for docs/settings.md.
 func Markdown() string {
 	var b strings.Builder
-	b.WriteString("| in the file | variable | default | what it is |\n| --- | --- | --- | --- |\n")
+	b.WriteString("| in the file | variable | default | reload | what it is |\n| --- | --- | --- | --- | --- |\n")
 	for _, s := range Settings() {
 		value := s.Default
 		if strings.HasPrefix(value, `"`) || isDigits(value) {
@@ -80,7 +80,11 @@ func Markdown() string {
 		if s.Flag != "" {
 			env += ", flag `-" + s.Flag + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s (%s) |\n", s.Key, env, value, s.Doc, s.Takes)
+		reload := ""
+		if s.Reload {
+			reload = "yes"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s (%s) |\n", s.Key, env, value, reload, s.Doc, s.Takes)
 	}
 	return b.String()
 }

@@ -20,6 +20,7 @@ type Setting struct {
 	Flag    string // without the dash, or empty
 	Default string // as in the file, or in words: then it is the field's zero value
 	Doc     string // one sentence or more
+	Reload  bool   // it can be changed while the gateway runs
 	value          // Takes, and how it is read and shown
 
 	oldKey, oldEnv string // names of earlier versions, which go on with a warning
@@ -39,7 +40,7 @@ func (c *Config) settings() []Setting {
 			Doc: "The bot's token, with or without `Bot ` before it."},
 		{Key: "token_file", Env: "DISCORD_TOKEN_FILE", Default: "none", value: tokenFile(c),
 			Doc: "A file that holds the token, instead of `token`."},
-		{Key: "events", Env: "DISCORD_EVENTS", Default: "all", value: eventNames(&c.Events),
+		{Key: "events", Reload: true, Env: "DISCORD_EVENTS", Default: "all", value: eventNames(&c.Events),
 			Doc: "The events to publish. `[]` publishes none."},
 		{Key: "intents", Env: "DISCORD_INTENTS", Default: "all but the privileged", value: intentNames(c),
 			Doc: "What Discord is asked to send. Privileged are GUILD_MEMBERS, GUILD_PRESENCES and MESSAGE_CONTENT: switch them on for the bot first. `[]` asks for none."},
@@ -66,8 +67,10 @@ func (c *Config) settings() []Setting {
 			Doc: "The shards that this process runs, such as `[0, 1]`, `[\"0-15\", 20]` or `\"0-15,20\"`."},
 		{Key: "shards.identify_reserve", Env: "DISCORD_SHARD_IDENTIFY_RESERVE", Default: "100", value: number(&c.Shards.IdentifyReserve, 0, 1_000_000),
 			Doc: "How many of the session starts that Discord allows in a day are left alone, a tenth of them at most: with no more than so many, shards that must identify wait for the next day. A process that crashes again and again can't use them up then."},
-		{Key: "presence", Env: "DISCORD_PRESENCE", Default: "none", value: presenceObject(&c.Presence),
+		{Key: "presence", Reload: true, Env: "DISCORD_PRESENCE", Default: "none", value: presenceObject(&c.Presence),
 			Doc: "What the bot shows: `status` (online, dnd, idle, invisible), `afk`, `since` and `[[presence.activities]]` with `name`, `type` (0 to 5, or playing, streaming, listening, watching, custom, competing), `url`, `state`."},
+		{Key: "presence_follow", Env: "DISCORD_PRESENCE_FOLLOW", Default: "true", value: boolean(&c.PresenceFollow),
+			Doc: "Whether the presence that a shard has sent last, as a command of a bot, replaces `presence` when it begins another session. A restart begins with `presence`."},
 		{Key: "gateway.url", Env: "DISCORD_GATEWAY_URL", Default: "what the API names", value: text(&c.Gateway.URL, "address", "wss://gateway.discord.gg", gatewayTrouble),
 			Doc: "Address of the gateway, `wss://` or `ws://`. With `shards.count` set too, the API is not asked, unless `api.host` is set: then after failed connections, or when the session starts of the day are used up."},
 		{Key: "gateway.hosts", Env: "DISCORD_GATEWAY_HOSTS", Default: "none", value: list(&c.Gateway.Hosts, "list of hosts", "gateway.example.com", hostTrouble),
@@ -78,7 +81,7 @@ func (c *Config) settings() []Setting {
 			Doc: "Host of the REST API; a port may follow, as in `localhost:8080`."},
 		{Key: "api.version", Env: "DISCORD_API_VERSION", Default: "10", value: version(&c.API.Version),
 			Doc: "Version of the REST API, 9 or 10."},
-		{Key: "api.ca_file", Env: "DISCORD_API_CA_FILE", Default: "none", value: path(&c.API.CAFile, "ca.pem"),
+		{Key: "api.ca_file", Reload: true, Env: "DISCORD_API_CA_FILE", Default: "none", value: path(&c.API.CAFile, "ca.pem"),
 			Doc: "Certificates in PEM form to trust besides the system's, for the REST API and the gateway."},
 		{Key: "proxy", Env: "DISCORD_PROXY", Default: "that of the environment", value: text(&c.Proxy, "address", "http://proxy.example.com:3128", proxyTrouble),
 			Doc: "Proxy to the REST API and the gateway: `http://`, `https://` or `socks5://`, as in `http://user:password@host:3128`; `none` for none. It is for every host. In the environment, `HTTPS_PROXY` is for https and wss, `HTTP_PROXY` for http and ws, and `NO_PROXY` names hosts without one. Behind an `https://` proxy each connection is read by a goroutine."},
@@ -101,7 +104,7 @@ func (c *Config) settings() []Setting {
 			Doc: "Whether the value is the whole payload, with `op`, `s`, `t` and `d`, instead of `d` alone. Not used by stdio."},
 		{Key: "broker.group", Env: "BROKER_GROUP", Default: `"gateway"`, value: text(&c.Broker.Group, "text", "gateway", nil),
 			Doc: "The exchange of `amqp`, and the consumer group in which commands are read. Not used by stdio."},
-		{Key: "broker.message_timeout", Env: "BROKER_MESSAGE_TIMEOUT", Default: `"2m"`, value: duration(&c.Broker.MessageTimeout, time.Millisecond, 24*time.Hour),
+		{Key: "broker.message_timeout", Reload: true, Env: "BROKER_MESSAGE_TIMEOUT", Default: `"2m"`, value: duration(&c.Broker.MessageTimeout, time.Millisecond, 24*time.Hour),
 			Doc: "How long a message may wait at RabbitMQ, and a command in Redis with a consumer that has died. Not used by stdio."},
 		{Key: "broker.buffer", Env: "BROKER_BUFFER", Default: `"64MiB"`, value: size(&c.Broker.Buffer, 1<<20, min(64<<30, math.MaxInt)),
 			Doc: "Memory, 1MiB or more, for events that wait for the broker. When it is full, no more is read from Discord until events have been delivered."},
@@ -109,9 +112,9 @@ func (c *Config) settings() []Setting {
 			Doc: "Whether an event GATEWAY_GAP notifies consumers that events of a shard are lost, since Discord has not continued its session. On standard output, `events` without GATEWAY_GAP makes false the default; elsewhere it does not depend on `events`."},
 		{Key: "broker.linger", Env: "BROKER_LINGER", oldKey: "broker.batch_wait", oldEnv: "BROKER_BATCH_WAIT", Default: `"1ms"`, value: duration(&c.Broker.Linger, 0, time.Second),
 			Doc: "How long a few events wait for more while the broker is busy with others, 0s to 1s. One that comes alone does not wait."},
-		{Key: "broker.dead_letters", Env: "BROKER_DEAD_LETTERS", Default: `"dead-letters.jsonl"`, value: pathOrNone(&c.Broker.DeadLetters, "dead-letters.jsonl"),
+		{Key: "broker.dead_letters", Reload: true, Env: "BROKER_DEAD_LETTERS", Default: `"dead-letters.jsonl"`, value: pathOrNone(&c.Broker.DeadLetters, "dead-letters.jsonl"),
 			Doc: "The file for events that the broker will never take, a line of JSON for each; `none`: they are dropped. Not used by stdio."},
-		{Key: "broker.dead_letters_size", Env: "BROKER_DEAD_LETTERS_SIZE", Default: `"64MiB"`, value: size(&c.Broker.DeadLettersSize, 1<<20, min(64<<30, math.MaxInt)),
+		{Key: "broker.dead_letters_size", Reload: true, Env: "BROKER_DEAD_LETTERS_SIZE", Default: `"64MiB"`, value: size(&c.Broker.DeadLettersSize, 1<<20, min(64<<30, math.MaxInt)),
 			Doc: "Bound of that file and the one before it together, 1MiB or more: the oldest go."},
 		{Key: "stdio.format", Env: "STDIO_FORMAT", Default: `"json"`, value: oneOf(&c.Stdio.Format, FormatJSON, FormatMsgpack),
 			Doc: "How events are written and commands read: `json` (lines) or `msgpack` (as the old gateway did)."},
@@ -179,7 +182,7 @@ func (c *Config) settings() []Setting {
 			Doc: "A directory, one for each process, for events that the broker does not take when `broker.buffer` is full: the sessions go on, and the events are delivered when the broker is back. Not used by stdio."},
 		{Key: "spool.size", Env: "SPOOL_SIZE", Default: `"10GiB"`, value: size(&c.Spool.Size, 64<<20, math.MaxInt64),
 			Doc: "Bound of that directory, 64MiB or more. With so much in it no more is read from Discord."},
-		{Key: "log.level", Env: "LOG_LEVEL", Flag: "loglevel", Default: `"info"`,
+		{Key: "log.level", Reload: true, Env: "LOG_LEVEL", Flag: "loglevel", Default: `"info"`,
 			value: choice(&c.Log.Level, []string{"suppress", "error", "warn", "info", "debug"},
 				LevelSuppress, slog.LevelError, slog.LevelWarn, slog.LevelInfo, slog.LevelDebug),
 			Doc: "The least that is logged: `debug`, `info`, `warn`, `error`, or `suppress` for nothing."},
@@ -194,11 +197,11 @@ func (c *Config) settings() []Setting {
 func tlsSettings(table, broker string, t *TLSConfig) []Setting {
 	env := strings.ToUpper(table)
 	return []Setting{
-		{Key: table + ".ca_file", Env: env + "_CA_FILE", Default: "none", value: path(&t.CAFile, "ca.pem"),
+		{Key: table + ".ca_file", Reload: true, Env: env + "_CA_FILE", Default: "none", value: path(&t.CAFile, "ca.pem"),
 			Doc: "Certificates in PEM form that " + broker + " is trusted by, besides the system's."},
-		{Key: table + ".cert_file", Env: env + "_CERT_FILE", Default: "none", value: path(&t.CertFile, "cert.pem"),
+		{Key: table + ".cert_file", Reload: true, Env: env + "_CERT_FILE", Default: "none", value: path(&t.CertFile, "cert.pem"),
 			Doc: "The certificate in PEM form that is shown to " + broker + "."},
-		{Key: table + ".key_file", Env: env + "_KEY_FILE", Default: "none", value: path(&t.KeyFile, "key.pem"),
+		{Key: table + ".key_file", Reload: true, Env: env + "_KEY_FILE", Default: "none", value: path(&t.KeyFile, "key.pem"),
 			Doc: "Its key."},
 		{Key: table + ".server_name", Env: env + "_SERVER_NAME", Default: "that of the address", value: text(&t.ServerName, "host", "broker.example.com", nil),
 			Doc: "The name in the certificate of " + broker + "."},

@@ -20,6 +20,8 @@ type value struct {
 	Takes string         // what kind of value, in a word or two
 	read  func(in input) // into the field, or into the report what is wrong
 	show  func() string  // as TOML, "" if there is nothing
+	get   func() any     // what is in the field
+	put   func(any)      // into the field, what get has returned
 }
 
 // valueOf is the value of a field that takes what parse returns, if parse has reported nothing.
@@ -30,7 +32,7 @@ func valueOf[T any](takes string, to *T, show func(T) string, parse func(input) 
 			*to = v
 		}
 	}
-	return value{takes, read, func() string { return show(*to) }}
+	return value{takes, read, func() string { return show(*to) }, func() any { return *to }, func(v any) { *to = v.(T) }}
 }
 
 // then has f follow when a value has been read into the field.
