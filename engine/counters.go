@@ -12,7 +12,8 @@ import (
 )
 
 // tally is what a shard counts of what it receives. It belongs to the owner, who shows it to
-// others when it has worked through what was read: that is once for many events, if many came.
+// others when it has worked through what was read: that is once for many events, if many came. To show
+// costs as much as to count a hundred times, so that bytes and the time of the last event are shown more seldom.
 type tally struct {
 	events    int64
 	filtered  int64
@@ -60,15 +61,31 @@ type shardNotes struct {
 	tripsSum   time.Duration
 }
 
+const (
+	// showBytes and showAge are what may be missing of the bytes, until the next heartbeat or another
+	// state, and of the time of the last event.
+	showBytes = 16 << 10
+	showAge   = int64(2 * time.Millisecond)
+)
+
 // show publishes the tally. What has not changed costs a look.
 func (s *shard) show() {
 	c, t := &s.counters, &s.tally
 	show(&c.events, t.events)
 	show(&c.filtered, t.filtered)
 	show(&c.repeated, t.repeated)
-	show(&c.wire, t.wire)
-	show(&c.inflated, t.inflated)
-	show(&c.lastEvent, t.lastEvent)
+	if t.lastEvent-c.lastEvent.Load() >= showAge {
+		c.lastEvent.Store(t.lastEvent)
+	}
+	if t.wire-c.wire.Load() >= showBytes || t.inflated-c.inflated.Load() >= showBytes {
+		s.showBytes()
+	}
+}
+
+// showBytes publishes the bytes of the tally.
+func (s *shard) showBytes() {
+	show(&s.counters.wire, s.tally.wire)
+	show(&s.counters.inflated, s.tally.inflated)
 }
 
 func show(a *atomic.Int64, n int64) {

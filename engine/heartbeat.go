@@ -55,6 +55,7 @@ func (s *shard) keepAlive(now time.Time) {
 		return
 	}
 	s.env.counts.lateness.observe(now.Sub(due), 1)
+	s.showBytes()
 	b.at = b.at.Add(b.interval)
 	if b.at.Before(now) {
 		b.at = now.Add(b.interval)

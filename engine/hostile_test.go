@@ -408,7 +408,7 @@ func TestLargeEventTaken(t *testing.T) {
 		if len(events) != 1 || !bytes.Equal(events[0].Data, data) || string(events[0].Type) != "A" {
 			t.Fatalf("%d bytes: %d events; the shard is %v: %s", n, len(events), p.s.state(), log)
 		}
-		if size := p.publisher.held[(p.publisher.published.Load()-p.publisher.base)%maxFlight].size; n > 1000 && size > 2*n+4096 {
+		if size := p.publisher.held[(p.publisher.published.Load()-p.publisher.base)%maxFlight].size; n > 1000 && int(size) > 2*n+4096 {
 			t.Errorf("an event of %d bytes counts %d", n, size)
 		}
 		p.publisher.publish(t.Context(), events)

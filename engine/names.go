@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"math/bits"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -31,8 +32,8 @@ func nameIndex(name []byte) int {
 func (p *publisher) names() []NameCount {
 	var sum [numNames]int64
 	for _, q := range p.queues {
-		for i := range q.names {
-			sum[i] += q.names[i].Load()
+		for i := range q.names.shown {
+			sum[i] += q.names.shown[i].Load()
 		}
 	}
 	var counts []NameCount
@@ -45,5 +46,31 @@ func (p *publisher) names() []NameCount {
 	return counts
 }
 
-// nameCounts are the events that shards have left in a queue, by the place of their names.
-type nameCounts [numNames]atomic.Int64
+// nameCounts are the events that shards have left in a queue, by the place of their names. A queue
+// that is not shared counts them in tally, for its goroutine to show.
+type nameCounts struct {
+	shown   [numNames]atomic.Int64
+	tally   [numNames]int64
+	changed [(numNames + 63) / 64]uint64 // a bit for each of tally
+}
+
+// count counts an event. The producer calls it.
+func (q *queue) count(name []byte) {
+	i := nameIndex(name)
+	if q.shared {
+		q.names.shown[i].Add(1)
+		return
+	}
+	q.names.tally[i]++
+	q.names.changed[i/64] |= 1 << (i % 64)
+}
+
+// show publishes what has changed of the tally.
+func (n *nameCounts) show() {
+	for w, set := range n.changed {
+		for n.changed[w] = 0; set != 0; set &= set - 1 {
+			i := w*64 + bits.TrailingZeros64(set)
+			n.shown[i].Store(n.tally[i])
+		}
+	}
+}

@@ -39,7 +39,7 @@ type publisher struct {
 	acked     atomic.Uint64 // of them; written by acknowledge
 	base      uint64        // written by run, while none is in flight
 	ack       func(int)     // acknowledge
-	oldest    atomic.Int64  // held.read of the first in flight, if there are any
+	oldest    atomic.Int64  // when the first in flight was read, if there are any; see since
 	lag       *histogram    // from held.read to acknowledge
 	progress  progress
 
@@ -65,6 +65,22 @@ func (p *publisher) since(t time.Time) int64 { return max(1, int64(t.Sub(p.began
 
 // moment returns the moment of since.
 func (p *publisher) moment(since int64) time.Time { return p.began.Add(time.Duration(since)) }
+
+// tick is a moment, in units of about half a millisecond since publisher.began, which begin anew after 26
+// days: what lies less than half of that before or after another is told apart. With so few bytes an entry of a
+// queue is two lines of the processor's cache.
+type tick uint32
+
+const tickBits = 19 // nanoseconds of a tick, as a power of two
+
+// tickOf returns the tick of publisher.since.
+func tickOf(since int64) tick { return tick(since >> tickBits) }
+
+// after returns the time from before to t; below zero: t is before it.
+func (t tick) after(before tick) time.Duration { return time.Duration(int32(t-before)) << tickBits }
+
+// since returns the publisher.since of a tick around now.
+func (t tick) since(now int64) int64 { return now - int64(tickOf(now).after(t)) }
 
 // close lets run return once all is acknowledged. Nothing is pushed any more.
 func (p *publisher) close() {
@@ -191,7 +207,7 @@ func (p *publisher) publish(ctx context.Context, events []sinks.Event) error {
 		before := p.published.Load()
 		p.published.Add(uint64(len(batch)))
 		if p.acked.Load() == before { // else acknowledge notes it, or has noted what is before it
-			p.oldest.Store(p.held[from].read)
+			p.oldest.Store(p.held[from].read.since(p.since(time.Now())))
 		}
 		failpoint.Hit("publish")
 		p.progress.turns.Add(1)
@@ -207,8 +223,8 @@ func (p *publisher) publish(ctx context.Context, events []sinks.Event) error {
 // batchLen returns how many of the first events go into one call of Publish.
 func batchLen(events []held) int {
 	n, bytes := 0, 0
-	for n < len(events) && n < maxBatchEvents && (n == 0 || bytes+events[n].size <= maxBatchBytes) {
-		bytes += events[n].size
+	for n < len(events) && n < maxBatchEvents && (n == 0 || bytes+int(events[n].size) <= maxBatchBytes) {
+		bytes += int(events[n].size)
 		n++
 	}
 	return n
@@ -222,7 +238,7 @@ func (p *publisher) acknowledge(n int) {
 	}
 	failpoint.Hit("acknowledge")
 	now := p.since(time.Now())
-	run, read := 0, int64(0) // events that were read at one moment, and when
+	run, read := 0, tick(0) // events that were read at one moment, and when
 	for at := p.acked.Load() - p.base; n > 0; {
 		q, bytes, same := p.held[at%maxFlight].queue, 0, 0
 		for ; same < n; same++ {
@@ -235,11 +251,11 @@ func (p *publisher) acknowledge(n int) {
 				h.origin.acked.Store(ev.Seq)
 			}
 			if h.read != read {
-				p.lag.observe(time.Duration(now-read), run)
+				p.lag.observe(tickOf(now).after(read), run)
 				run, read = 0, h.read
 			}
 			run++
-			bytes += h.size
+			bytes += int(h.size)
 			p.buffers.Put(h.buf)
 			clearEvent(ev, h)
 		}
@@ -247,9 +263,9 @@ func (p *publisher) acknowledge(n int) {
 		q.ring.Release(int64(bytes))
 		n -= same
 	}
-	p.lag.observe(time.Duration(now-read), run)
+	p.lag.observe(tickOf(now).after(read), run)
 	if acked := p.acked.Load(); acked != p.published.Load() {
-		p.oldest.Store(p.held[(acked-p.base)%maxFlight].read)
+		p.oldest.Store(p.held[(acked-p.base)%maxFlight].read.since(now))
 	}
 	p.reach()
 	p.bell.Ring()

@@ -25,7 +25,7 @@ func pushEvent(o *queue, s *session, seq int64, n int) {
 	buf.B = strconv.AppendInt(buf.B, seq, 10)
 	s.queued.Store(seq)
 	s.seq.Store(seq)
-	o.push(entry{sinks.Event{Session: s.id, Seq: seq, Data: buf.B}, held{s, o, buf, n, 1}})
+	o.push(entry{sinks.Event{Session: s.id, Seq: seq, Data: buf.B}, held{s, o, buf, uint32(n), 0}})
 }
 
 // heldSink keeps what it is given until it is told to acknowledge.
@@ -411,7 +411,7 @@ func TestBatchLen(t *testing.T) {
 	sized := func(sizes ...int) []held {
 		events := make([]held, len(sizes))
 		for i, n := range sizes {
-			events[i].size = n
+			events[i].size = uint32(n)
 		}
 		return events
 	}

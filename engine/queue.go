@@ -38,8 +38,8 @@ type held struct {
 	origin *session     // takes the acknowledgement
 	queue  *queue       // counts size
 	buf    *pool.Buffer // has Type and Data
-	size   int          // bytes in use
-	read   int64        // when it was read from the socket; see publisher.since
+	size   uint32       // bytes in use
+	read   tick         // when it was read from the socket
 }
 
 // queue takes the events of one goroutine's shards, or, if it is shared, those of any number of
@@ -155,7 +155,7 @@ func (q *queue) push(e entry) {
 			return
 		}
 	}
-	q.ring.Put(e, e.size)
+	q.ring.Put(e, int(e.size))
 	if q.put++; q.put >= publishEvery || q.shared {
 		q.put = 0
 		q.ring.Publish()
@@ -170,7 +170,7 @@ func (q *queue) refill() {
 	}
 	n := 0
 	for ; n < len(q.overflow) && q.ring.HasSlot(); n++ {
-		q.ring.Put(q.overflow[n], q.overflow[n].size)
+		q.ring.Put(q.overflow[n], int(q.overflow[n].size))
 	}
 	q.ring.Publish()
 	if q.overflow = slices.Delete(q.overflow, 0, n); len(q.overflow) == 0 {
@@ -186,6 +186,7 @@ func (q *queue) publish() {
 		q.put = 0
 		q.ring.Publish()
 	}
+	q.names.show()
 }
 
 // status returns the bytes of what the sink has not acknowledged, and how many shards wait for room.

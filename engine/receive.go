@@ -377,7 +377,7 @@ func (s *shard) emit(e *wire.Envelope) {
 		return
 	}
 	s.tally.events++
-	s.queue.names[nameIndex(e.Type)].Add(1)
+	s.queue.count(e.Type)
 	if e.HasSeq {
 		s.session.queued.Store(e.Seq)
 	}
@@ -394,18 +394,18 @@ func (s *shard) push(ev sinks.Event, origin *session, name, data []byte) {
 		whole := &pool.Buffer{B: s.whole}
 		s.whole, s.taken = nil, true
 		s.inflater.Forget()
-		s.queue.push(entry{ev, held{origin, s.queue, whole, cap(whole.B) + eventOverhead, s.readAt}})
+		s.queue.push(entry{ev, held{origin, s.queue, whole, uint32(cap(whole.B) + eventOverhead), tickOf(s.readAt)}})
 		return
 	}
 	buf := s.queue.publisher.buffers.Get(len(name) + len(data))
 	buf.B = append(append(buf.B, name...), data...)
 	n := len(name)
 	ev.Type, ev.Data = buf.B[:n:n], buf.B[n:]
-	s.queue.push(entry{ev, held{origin, s.queue, buf, cap(buf.B) + eventOverhead, s.readAt}})
+	s.queue.push(entry{ev, held{origin, s.queue, buf, uint32(cap(buf.B) + eventOverhead), tickOf(s.readAt)}})
 }
 
 // eventOverhead is what an event costs in the ring beside its bytes.
-const eventOverhead = 168
+const eventOverhead = 160
 
 // wants reports whether events of this name are published.
 func (s *shard) wants(name []byte) bool {

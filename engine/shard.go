@@ -145,6 +145,7 @@ func (s *shard) to(next State) {
 	if !from.canFollow(next) {
 		s.log.Error("BUG: transition that the table does not have", "from", from, "to", next)
 	}
+	s.showBytes()
 	s.counters.since.Store(time.Now().UnixNano())
 	s.counters.state.Store(uint32(next))
 	s.log.Debug("state", "from", from, "to", next)
