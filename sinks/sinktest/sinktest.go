@@ -523,7 +523,7 @@ func unavailable(t *testing.T, b Broker) {
 	tr.until("the outage", func(st sinks.Status) bool { return !st.Available })
 	st := tr.status()
 	if st.Pending != 50 || st.Oldest <= 0 || st.Error == "" || st.Unavailable <= 0 || time.Since(st.Since) < 0 || st.Published != before {
-		t.Errorf("while it is away: %+v", st)
+		t.Errorf("while it is unavailable: %+v", st)
 	}
 	tr.until("time to pass", func(now sinks.Status) bool {
 		return now.Since.Equal(st.Since) && now.Unavailable > st.Unavailable && now.Oldest > st.Oldest
@@ -531,7 +531,7 @@ func unavailable(t *testing.T, b Broker) {
 	b.Back()
 	<-published
 	tr.settle()
-	tr.until("the end of the outage", func(now sinks.Status) bool {
+	tr.until("the broker to count as available again", func(now sinks.Status) bool {
 		return now.Available && now.Error == "" && now.Since.After(st.Since) && now.Unavailable >= st.Unavailable
 	})
 	ended := tr.status().Unavailable
