@@ -29,6 +29,18 @@ type command struct {
 	delivery amqp091.Delivery
 	answers  *answers
 	gone     <-chan struct{} // closed with the connection
+	at       time.Time       // when it came
+}
+
+// lost returns why a command for which there is no room is not carried out: the connection that brought
+// it is gone, or the gateway stops.
+func (c *command) lost() string {
+	select {
+	case <-c.gone:
+		return commands.ConnectionLost
+	default:
+		return commands.Stopped
+	}
 }
 
 // done has the command acknowledged, and the bot, if it waits for a reply, answered that
@@ -166,9 +178,11 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 					if size := t.guard.tooLarge(d.DeliveryTag); size > 0 {
 						err := commands.TooLong(int(size), maxCommand)
 						s.lines.warn("command refused", "queue", s.o.Exchange+":"+keys[i], "error", err)
-						(&command{keys[i], nil, d, an, answering.Done()}).done(err)
+						s.counts.Received(keys[i])
+						s.counts.Refused(keys[i], commands.TooLarge)
+						(&command{keys[i], nil, d, an, answering.Done(), time.Now()}).done(err)
 					} else if answering.Err() == nil && ctx.Err() == nil {
-						handle(&command{keys[i], d.Body, d, an, answering.Done()})
+						handle(&command{keys[i], d.Body, d, an, answering.Done(), time.Now()})
 					}
 				}
 				if ch.IsClosed() || watching.Err() != nil {

@@ -17,6 +17,7 @@ import (
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
 	"sluice/sinks"
+	"sluice/sinks/commands"
 	"sluice/sinks/sinktest/rabbitmq"
 )
 
@@ -155,7 +156,7 @@ func testSentLate(t *testing.T, node *rabbitmq.Node) {
 	sent, settled, done := make(chan func(), 1), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		tr.Relay(ctx, settled, []int{0}, 16, func(_ context.Context, c sinks.Command) error {
+		tr.Relay(ctx, settled, []int{0}, 16, nil, func(_ context.Context, c sinks.Command) error {
 			sent <- c.Sent
 			return nil
 		})
@@ -194,11 +195,12 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 	var mu sync.Mutex
 	var got []string
 	full := 2
+	counts := commands.NewCounts()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tr.Relay(ctx, nil, []int{0}, 16, func(_ context.Context, c sinks.Command) error {
+		tr.Relay(ctx, nil, []int{0}, 16, counts, func(_ context.Context, c sinks.Command) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if c.Guild == 0 {
@@ -263,6 +265,12 @@ func testRelay(t *testing.T, node *rabbitmq.Node) {
 			t.Errorf("%s: the reply is %q", d.CorrelationId, text)
 		}
 	}
+	until(t, "the counts", func() bool { return counts.Status()[1].Given == 2 })
+	if st := counts.Status(); len(st) != 2 || st[0].Source != "SEND" || st[0].Received != 4 || st[0].Requeued != 1 || st[0].Forwarded != 1 || st[0].Given != 0 ||
+		st[0].Refused[commands.Malformed] != 1 || st[0].Refused[commands.NotLocal] != 1 || st[0].Waiting != 0 ||
+		st[1].Source != "shard" || st[1].Received != 2 || st[1].Sent != 2 || st[1].Waiting != 0 || st[1].Waited.Sum <= 0 {
+		t.Errorf("the counts: %+v", st)
+	}
 	if all := drain(t, node.URL(), queue); len(all) != 1 || string(all[0].Body) != "\xaf"+packet {
 		t.Errorf("forwarded: %v", all)
 	}
@@ -318,13 +326,15 @@ func (e *stuckEngine) take(shard int) []string {
 // other, outlive the relay, and come once and in order, each with its reply.
 func testStuckShard(t *testing.T, node *rabbitmq.Node) {
 	tr := try(t, node, Options{Prefetch: 16})
+	var counts *commands.Counts
 	relay := func() (e *stuckEngine, stop func()) {
+		counts = commands.NewCounts()
 		e = &stuckEngine{got: make(map[int][]string)}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			tr.Relay(ctx, nil, []int{0, 1, 2}, 4, e.send)
+			tr.Relay(ctx, nil, []int{0, 1, 2}, 4, counts, e.send)
 		}()
 		stop = func() { cancel(); <-done }
 		t.Cleanup(stop)
@@ -399,6 +409,13 @@ func testStuckShard(t *testing.T, node *rabbitmq.Node) {
 		if corr[d.CorrelationId]++; string(d.Body) != "\x81\xa2ok\xc3" {
 			t.Errorf("%s: the reply is %q", d.CorrelationId, d.Body)
 		}
+	}
+	sent, waiting := int64(0), int64(0)
+	for _, st := range counts.Status() {
+		sent, waiting = sent+st.Sent, waiting+st.Waiting
+	}
+	if sent != all+1 || waiting != 0 {
+		t.Errorf("%d are counted as sent, %d as waiting, want %d and none: %+v", sent, waiting, all+1, counts.Status())
 	}
 	if len(corr) != all || len(e.take(1)) != all {
 		t.Errorf("%d commands and %d replies, want %d", len(e.take(1)), len(corr), all)

@@ -199,7 +199,7 @@ func (f *front) besiege(t *testing.T, node *rabbitmq.Node, d time.Duration) {
 	var commands atomic.Int64
 	var running sync.WaitGroup
 	running.Go(func() {
-		tr.Relay(ctx, nil, []int{0, 1}, 2, func(_ context.Context, c sinks.Command) error {
+		tr.Relay(ctx, nil, []int{0, 1}, 2, nil, func(_ context.Context, c sinks.Command) error {
 			commands.Add(1)
 			if c.Sent != nil {
 				c.Sent()

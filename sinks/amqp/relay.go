@@ -36,8 +36,11 @@ import (
 // again: the engine merges them with those that it still has.
 //
 // After the end of ctx, those that are sent until settled is closed are acknowledged, and Relay
-// returns. nil: none is sent any more then.
-func (s *Sink) Relay(ctx context.Context, settled <-chan struct{}, shards []int, total int, send func(context.Context, sinks.Command) error) {
+// returns. nil: none is sent any more then. counts, if it is not nil, counts what becomes of them; Relay
+// is called once then.
+func (s *Sink) Relay(ctx context.Context, settled <-chan struct{}, shards []int, total int, counts *commands.Counts, send func(context.Context, sinks.Command) error) {
+	s.counts = counts
+	counts.Reads(commands.Send, commands.Shard)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// What is being forwarded at the end is still acknowledged, or it would be a duplicate.
@@ -49,7 +52,7 @@ func (s *Sink) Relay(ctx context.Context, settled <-chan struct{}, shards []int,
 	// Forwarding waits while the broker takes nothing, and must not hold up the
 	// other commands. Only the queue SEND has some to forward, and gives out no more
 	// than this before they are done, on each of its connections.
-	r := &relay{sink: s, router: commands.Router{Total: max(total, len(shards), 1), Send: send},
+	r := &relay{sink: s, router: commands.Router{Total: max(total, len(shards), 1), Send: send, Counts: counts},
 		// A few shards must not take all that SEND gives out.
 		quota:    commands.Quota{PerShard: max(s.o.Prefetch/8, 1), All: max(s.o.Prefetch/2, 1)},
 		forwards: make(chan forward, s.o.Prefetch), process: rand.Text(), behind: make(map[int]string)}
@@ -106,6 +109,7 @@ type forward struct {
 // handle has a command carried out, forwarded, or refused. For SEND it waits for no shard. Any
 // goroutine may call it, one for each queue.
 func (r *relay) handle(ctx context.Context, c *command) {
+	r.sink.counts.Received(c.key)
 	body := c.body
 	c.body, c.delivery.Body = nil, nil // it may be large
 	if c.key == commands.Send {
@@ -120,6 +124,8 @@ type delivery struct {
 	r *relay
 	c *command
 }
+
+func (d delivery) At() time.Time { return d.c.at }
 
 func (d delivery) Hold(shard int) bool {
 	order, own := d.r.order(shard)
@@ -168,10 +174,14 @@ func (r *relay) order(shard int) (order string, own bool) {
 func (r *relay) handleOwn(ctx context.Context, c *command, body []byte) {
 	command, err := commands.Parse(c.key, body)
 	if err != nil {
+		r.sink.counts.Refused(c.key, commands.Reason(err, command, r.router.Total))
 		r.refuse(c, err)
 		return
 	}
-	command.Sent = func() { c.done(nil) }
+	command.Sent = func() {
+		r.sink.counts.Sent(c.key, c.at)
+		c.done(nil)
+	}
 	var logged time.Time
 	err = r.router.Wait(ctx, command, c.gone, func(err error) {
 		if time.Since(logged) >= logEvery {
@@ -181,9 +191,15 @@ func (r *relay) handleOwn(ctx context.Context, c *command, body []byte) {
 	})
 	switch {
 	case errors.Is(err, sinks.ErrQueueFull):
+		r.sink.counts.Refused(c.key, c.lost())
 		return // the broker hands it out again
 	case commands.Refused(ctx, err):
+		r.sink.counts.Refused(c.key, commands.Reason(err, command, r.router.Total))
 		r.refuse(c, err)
+	case err != nil:
+		r.sink.counts.Refused(c.key, commands.Stopped)
+	default:
+		r.sink.counts.Given(c.key)
 	}
 	if order := c.delivery.MessageId; order != "" {
 		r.mu.Lock()
@@ -198,6 +214,7 @@ func (r *relay) put(ctx context.Context, f forward) {
 	select {
 	case r.forwards <- f:
 	case <-ctx.Done():
+		r.sink.counts.Refused(f.command.key, commands.Stopped)
 	}
 }
 
@@ -209,6 +226,7 @@ func (r *relay) forward(ctx, publishing context.Context) {
 		case f := <-r.forwards:
 			select {
 			case <-f.command.gone:
+				r.sink.counts.Refused(f.command.key, commands.ConnectionLost)
 				continue // the broker hands it out again
 			default:
 			}
@@ -222,10 +240,16 @@ func (r *relay) forward(ctx, publishing context.Context) {
 				case err == nil:
 					if f.order != "" {
 						f.command.delivery.ReplyTo = "" // the reply is not due yet
+						r.sink.counts.Requeued(f.command.key)
+					} else {
+						r.sink.counts.Forwarded(f.command.key)
 					}
 					f.command.done(nil)
 				case errors.Is(err, errUnroutable):
+					r.sink.counts.Refused(f.command.key, commands.NotLocal)
 					r.refuse(f.command, errors.New("no process has ever read commands for shard "+strconv.Itoa(f.shard)))
+				default:
+					r.sink.counts.Refused(f.command.key, commands.Stopped)
 				}
 				break
 			}

@@ -12,6 +12,7 @@ import (
 
 	"sluice/sinks"
 	"sluice/sinks/broker"
+	"sluice/sinks/commands"
 	"sluice/sinks/window"
 )
 
@@ -41,6 +42,7 @@ type Sink struct {
 
 	stuckAfter time.Duration // how often the log says that the broker takes nothing
 
+	counts     *commands.Counts // of Relay
 	figures    *broker.Figures
 	unroutable atomic.Int64 // messages that no queue took
 	blockedAt  atomic.Int64 // since when the broker blocks, in nanoseconds since 1970; 0: it does not

@@ -19,8 +19,12 @@ import (
 const MaxSize = 1 << 20
 
 // TooLong is the refusal of a command of size bytes where it may have most.
-func TooLong(size, most int) error {
-	return fmt.Errorf("a command of %d bytes is too long; it may have up to %d", size, most)
+func TooLong(size, most int) error { return &tooLongError{size, most} }
+
+type tooLongError struct{ size, most int }
+
+func (e *tooLongError) Error() string {
+	return fmt.Sprintf("a command of %d bytes is too long; it may have up to %d", e.size, e.most)
 }
 
 const (

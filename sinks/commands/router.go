@@ -22,12 +22,17 @@ type Router struct {
 	// Send is the engine's: it does not wait for the shard. An error means that it refuses the
 	// command for good, unless it is sinks.ErrQueueFull, which passes.
 	Send func(ctx context.Context, c sinks.Command) error
+	// Counts, if it is not nil, counts what Route does, but for Delivery's Later and Forward, and what the
+	// reader refuses by itself: they count when it is done.
+	Counts *Counts
 }
 
 // Delivery is a command as the broker has it that brought it. Route calls Hold and then at most one
 // of Later, Forward and Refuse, on its own goroutine. Packets are owned by whoever owned the value
 // that Route was given.
 type Delivery interface {
+	// At returns when the command came: by the broker's clock, if it says so.
+	At() time.Time
 	// Hold reports whether the shard may be given the command at once, which counts it then as held:
 	// Quota has the bounds. While one for the shard waits with the broker it must be false, since the
 	// commands of a shard keep their order.
@@ -51,6 +56,7 @@ type Delivery interface {
 func (r *Router) Route(ctx context.Context, name string, value []byte, d Delivery) {
 	c, err := Parse(name, value)
 	if err != nil {
+		r.Counts.Refused(name, Reason(err, c, r.Total))
 		d.Refuse(err)
 		return
 	}
@@ -62,9 +68,14 @@ func (r *Router) Route(ctx context.Context, name string, value []byte, d Deliver
 		d.Later(ctx, shard, c.Packet)
 		return
 	}
-	c.Sent = func() { d.Sent(shard) }
+	at := d.At()
+	c.Sent = func() {
+		r.Counts.Sent(name, at)
+		d.Sent(shard)
+	}
 	err = r.Send(ctx, c)
 	if err == nil {
+		r.Counts.Given(name)
 		return
 	}
 	d.Release(shard)
@@ -75,7 +86,10 @@ func (r *Router) Route(ctx context.Context, name string, value []byte, d Deliver
 	case errors.As(err, &other):
 		d.Forward(ctx, other.Shard, c.Packet)
 	case Refused(ctx, err):
+		r.Counts.Refused(name, Reason(err, c, r.Total))
 		d.Refuse(err)
+	default:
+		r.Counts.Refused(name, Stopped)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +22,8 @@ type fakeDelivery struct {
 	full  bool // Hold is false
 	calls []string
 }
+
+func (d *fakeDelivery) At() time.Time { return time.Now() }
 
 func (d *fakeDelivery) call(format string, args ...any) {
 	d.calls = append(d.calls, fmt.Sprintf(format, args...))
@@ -40,6 +43,29 @@ func (d *fakeDelivery) Forward(_ context.Context, shard int, packet []byte) {
 }
 func (d *fakeDelivery) Refuse(err error) { d.call("refuse %v", err) }
 
+// summary returns what became of one command.
+func summary(c *Counts) string {
+	var words []string
+	for _, st := range c.Status() {
+		if st.Received == 0 {
+			continue
+		}
+		words = append(words, st.Source)
+		counts := map[string]int64{"given": st.Given, "sent": st.Sent, "forwarded": st.Forwarded, "requeued": st.Requeued, "waiting": st.Waiting}
+		maps.Copy(counts, st.Refused)
+		for _, word := range slices.Sorted(maps.Keys(counts)) {
+			switch counts[word] {
+			case 0:
+			case 1:
+				words = append(words, word)
+			default:
+				words = append(words, fmt.Sprint(counts[word], " ", word))
+			}
+		}
+	}
+	return strings.Join(words, " ")
+}
+
 // One thing becomes of each command, and what was counted for its shard is released.
 func TestRoute(t *testing.T) {
 	const packet = `{"op":3}`
@@ -53,20 +79,24 @@ func TestRoute(t *testing.T) {
 		full              bool
 		err               error
 		want              []string
+		counts            string
 	}{
-		{"taken", "SEND", guild, t.Context(), false, nil, []string{"hold 5", "sent 5"}},
-		{"taken, by its shard's name", "3", packet, t.Context(), false, nil, []string{"hold 3", "sent 3"}},
-		{"none", "SEND", "nonsense", t.Context(), false, nil, []string{"refuse something follows the MessagePack value"}},
-		{"the shard holds enough", "SEND", guild, t.Context(), true, nil, []string{"hold 5", "later 5 " + packet}},
-		{"the shard's queue is full", "SEND", guild, t.Context(), false, fmt.Errorf("shard 5: %w", sinks.ErrQueueFull), []string{"hold 5", "release 5", "later 5 " + packet}},
-		{"of another process", "SEND", guild, t.Context(), false, fmt.Errorf("no: %w", &sinks.NotLocalError{Shard: 5}), []string{"hold 5", "release 5", "forward 5 " + packet}},
-		{"refused", "SEND", guild, t.Context(), false, refusal, []string{"hold 5", "release 5", "refuse no such thing"}},
-		{"the engine has stopped", "SEND", guild, t.Context(), false, fmt.Errorf("no: %w", sinks.ErrStopped), []string{"hold 5", "release 5"}},
-		{"the reader stops", "SEND", guild, ended, false, context.Canceled, []string{"hold 5", "release 5"}},
+		{"taken", "SEND", guild, t.Context(), false, nil, []string{"hold 5", "sent 5"}, "SEND given sent"},
+		{"taken, by its shard's name", "3", packet, t.Context(), false, nil, []string{"hold 3", "sent 3"}, "shard given sent"},
+		{"none", "SEND", "nonsense", t.Context(), false, nil, []string{"refuse something follows the MessagePack value"}, "SEND malformed"},
+		{"the shard holds enough", "SEND", guild, t.Context(), true, nil, []string{"hold 5", "later 5 " + packet}, "SEND waiting"},
+		{"the shard's queue is full", "SEND", guild, t.Context(), false, fmt.Errorf("shard 5: %w", sinks.ErrQueueFull), []string{"hold 5", "release 5", "later 5 " + packet}, "SEND waiting"},
+		{"of another process", "SEND", guild, t.Context(), false, fmt.Errorf("no: %w", &sinks.NotLocalError{Shard: 5}), []string{"hold 5", "release 5", "forward 5 " + packet}, "SEND waiting"}, // until it is forwarded
+		{"refused", "SEND", guild, t.Context(), false, refusal, []string{"hold 5", "release 5", "refuse no such thing"}, "SEND malformed"},
+		{"the engine has stopped", "SEND", guild, t.Context(), false, fmt.Errorf("no: %w", sinks.ErrStopped), []string{"hold 5", "release 5"}, "SEND stopped"},
+		{"the reader stops", "SEND", guild, ended, false, context.Canceled, []string{"hold 5", "release 5"}, "SEND stopped"},
 	} {
 		d := &fakeDelivery{full: tt.full}
 		sent := 0
-		r := Router{Total: 16, Send: func(ctx context.Context, c sinks.Command) error {
+		counts := NewCounts()
+		counts.Reads(Send, Shard)
+		counts.Received(tt.name)
+		r := Router{Total: 16, Counts: counts, Send: func(ctx context.Context, c sinks.Command) error {
 			sent++
 			if string(c.Packet) != packet {
 				t.Errorf("%s: the packet is %s", tt.what, c.Packet)
@@ -79,6 +109,9 @@ func TestRoute(t *testing.T) {
 		r.Route(tt.ctx, tt.name, []byte(tt.value), d)
 		if !slices.Equal(d.calls, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.what, d.calls, tt.want)
+		}
+		if got := summary(counts); got != tt.counts {
+			t.Errorf("%s: counted as %s, want %s", tt.what, got, tt.counts)
 		}
 		if taken := !tt.full && tt.what != "none"; taken != (sent == 1) {
 			t.Errorf("%s: sent %d times", tt.what, sent)

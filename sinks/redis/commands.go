@@ -19,7 +19,7 @@ import (
 )
 
 // CommandOptions are the settings of ReadCommands. All are required but Total,
-// Discordjs and Settled.
+// Discordjs, Settled and Counts.
 type CommandOptions struct {
 	Client rueidis.ClientOption
 	// Group is the consumer group, and Consumer this process's name in it: another
@@ -43,7 +43,9 @@ type CommandOptions struct {
 	// Settled is closed once no command can be sent any more, after the end of reading: until
 	// then, those that are sent are acknowledged. nil: none is sent any more when reading ends.
 	Settled <-chan struct{}
-	Log     *slog.Logger
+	// Counts, if it is not nil, counts what becomes of the commands.
+	Counts *commands.Counts
+	Log    *slog.Logger
 }
 
 const (
@@ -117,6 +119,7 @@ type commandReader struct {
 	// The newest entry that each stream's group has given out, and the rounds in a row that came
 	// back at once with nothing new.
 	last   map[string]string
+	seen   map[string]string // the newest entry of each that was counted as received
 	idle   int
 	unread limit // the lines about what XPENDING refuses
 
@@ -144,13 +147,14 @@ const noShard = -1
 // does not hold up those of others.
 func ReadCommands(ctx context.Context, o CommandOptions) {
 	r := &commandReader{CommandOptions: o, outage: broker.Outage{Log: o.Log, Broker: "Redis", Commands: true},
-		count: readCount / 4, last: make(map[string]string), left: make(map[int]int),
-		router: commands.Router{Total: max(o.Total, len(o.Shards), 1), Send: o.Send},
+		count: readCount / 4, last: make(map[string]string), seen: make(map[string]string), left: make(map[int]int),
+		router: commands.Router{Total: max(o.Total, len(o.Shards), 1), Send: o.Send, Counts: o.Counts},
 		quota:  commands.Quota{PerShard: shardHeld(len(o.Shards))}, held: make(map[entryID]int), acked: make(map[entryID]struct{})}
 	r.streams = []string{commands.Send}
 	if o.Discordjs {
 		r.streams = append(r.streams, commands.Discordjs)
 	}
+	o.Counts.Reads(append(r.streams, commands.Shard)...)
 	for _, id := range o.Shards {
 		r.streams = append(r.streams, strconv.Itoa(id))
 	}
@@ -259,11 +263,12 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 	}
 	r.outage.Over()
 	n, size, fresh := 0, 0, false
-	newest := strconv.FormatInt(began.Add(24*time.Hour).UnixMilli(), 10) + "-0" // beyond, an id is none that Redis has made
+	newest := idLimit(began)
 	for _, s := range r.streams {
 		size += sizeOf(got[s])
 		for _, e := range got[s] {
 			n++
+			r.received(entryID{s, e.ID}, newest, r.undone == nil)
 			switch {
 			case r.undone == nil && laterID(e.ID, r.last[s]) && !laterID(e.ID, newest):
 				r.last[s] = e.ID
@@ -309,6 +314,23 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 		pause(ctx, leastRound)
 	}
 	return nil
+}
+
+// idLimit returns an id beyond which none is one that Redis has made.
+func idLimit(now time.Time) string {
+	return strconv.FormatInt(now.Add(24*time.Hour).UnixMilli(), 10) + "-0"
+}
+
+// received counts an entry, if it was not before: the group gives out new ones once, and what is pending
+// with this consumer was counted then, unless the reply was lost or another process has read it.
+func (r *commandReader) received(at entryID, newest string, fresh bool) {
+	later := laterID(at.id, r.seen[at.stream])
+	if fresh || later {
+		r.Counts.Received(at.stream)
+	}
+	if later && !laterID(at.id, newest) {
+		r.seen[at.stream] = at.id
+	}
 }
 
 // laterID reports whether an entry's id, milliseconds-number, is valid and later than another,
@@ -387,7 +409,7 @@ func (r *commandReader) claim(ctx context.Context) error {
 		cmds = append(cmds, r.client.B().Xautoclaim().Key(s).Group(r.Group).Consumer(r.Consumer).
 			MinIdleTime(strconv.FormatInt(r.timeout().Milliseconds(), 10)).Start("0").Count(prefetch).Justid().Build())
 	}
-	for _, a := range r.client.DoMulti(ctx, cmds...) {
+	for i, a := range r.client.DoMulti(ctx, cmds...) {
 		answer, err := a.ToArray()
 		if err != nil {
 			return fmt.Errorf("XAUTOCLAIM: %w", err)
@@ -395,8 +417,14 @@ func (r *commandReader) claim(ctx context.Context) error {
 		if len(answer) < 2 {
 			return fmt.Errorf("XAUTOCLAIM: an answer of %d parts, not of 2 or 3", len(answer))
 		}
-		if ids, _ := answer[1].AsStrSlice(); len(ids) > 0 {
+		ids, _ := answer[1].AsStrSlice()
+		if len(ids) > 0 {
 			r.pass()
+		}
+		for _, id := range ids { // the others are counted when they are read
+			if at := (entryID{r.streams[i], id}); !laterID(id, r.seen[at.stream]) && !r.holding(at) {
+				r.Counts.Received(at.stream)
+			}
 		}
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"sluice/sinks"
+	"sluice/sinks/commands"
 	"sluice/sinks/msgpack"
 	"sluice/sinks/sinktest/redistest"
 )
@@ -76,6 +77,7 @@ type commandWorld struct {
 	address string // as read reaches it
 	bot     rueidis.Client
 	log     syncBuffer
+	counts  *commands.Counts // of the readers; nil: nothing is counted
 }
 
 func newCommandWorld(t *testing.T) *commandWorld {
@@ -105,7 +107,7 @@ func (w *commandWorld) readUntil(f *fakeEngine, consumer string, timeout time.Du
 	go func() {
 		defer close(done)
 		ReadCommands(ctx, CommandOptions{Client: option, Group: "gateway", Consumer: consumer, Shards: []int{0, 1, 2, 3}, Total: 8, Discordjs: true,
-			Timeout: timeout, Send: f.send, Settled: settled, Log: logTo(&w.log)})
+			Timeout: timeout, Send: f.send, Settled: settled, Counts: w.counts, Log: logTo(&w.log)})
 	}()
 	stop = func() { cancel(); <-done }
 	w.t.Cleanup(stop)

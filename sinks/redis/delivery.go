@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
 	"github.com/redis/rueidis"
 
+	"sluice/sinks/commands"
 	"sluice/sinks/msgpack"
 )
 
@@ -23,11 +25,13 @@ type delivery struct {
 // handle routes the command in the entry's fields.
 func (d delivery) handle(ctx context.Context, fields map[string]string) {
 	if fields == nil {
+		d.r.Counts.Refused(d.at.stream, commands.Expired)
 		d.settle() // it has been trimmed
 		return
 	}
 	value, ok := fields["data"]
 	if !ok {
+		d.r.Counts.Refused(d.at.stream, commands.Malformed)
 		d.Refuse(errors.New("the entry has no field data"))
 		return
 	}
@@ -38,6 +42,16 @@ func (d delivery) handle(ctx context.Context, fields map[string]string) {
 func (d delivery) settle() {
 	d.r.note(d.at, noShard)
 	d.r.done(d.at)
+}
+
+// At returns when Redis was given the entry, as its id says. A bot may have chosen another id.
+func (d delivery) At() time.Time {
+	now := time.Now()
+	ms, _, ok := parseID(d.at.id)
+	if at := time.UnixMilli(int64(ms)); ok && ms < math.MaxInt64 && at.Before(now) {
+		return at
+	}
+	return now
 }
 
 func (d delivery) Hold(shard int) bool {
@@ -56,6 +70,7 @@ func (d delivery) Sent(int)    { d.r.done(d.at) }
 func (d delivery) Later(_ context.Context, shard int, _ []byte) {
 	r := d.r
 	if r.leftCount >= maxLeft && r.undone == nil {
+		r.Counts.Refused(d.at.stream, commands.QueueFull)
 		d.Refuse(fmt.Errorf("%d commands wait for shards that take no more; this one for shard %d", r.leftCount, shard))
 		return
 	}
@@ -72,6 +87,7 @@ func (d delivery) Forward(ctx context.Context, shard int, packet []byte) {
 	err := r.client.Do(ctx, r.client.B().Xadd().Key(stream).Minid().Almost().Threshold(since).Id("*").
 		FieldValue().FieldValue("data", rueidis.BinaryString(msgpack.AppendRaw(nil, packet))).Build()).Error()
 	if err == nil {
+		r.Counts.Forwarded(d.at.stream)
 		d.settle()
 		return
 	}

@@ -96,7 +96,7 @@ func TestStalledShardsAreLookedAt(t *testing.T) {
 	r := &commandReader{CommandOptions: CommandOptions{Group: "gateway", Consumer: "sluice-0", Timeout: time.Minute,
 		Log: slog.New(slog.NewTextHandler(&w.log, nil))},
 		router: commands.Router{Total: 8, Send: (&fakeEngine{stuck: map[int]bool{1: true}}).send}, quota: commands.Quota{PerShard: 1},
-		client: w.bot, streams: []string{"SEND"}, count: readCount, last: make(map[string]string), left: make(map[int]int),
+		client: w.bot, streams: []string{"SEND"}, count: readCount, last: make(map[string]string), seen: make(map[string]string), left: make(map[int]int),
 		held: make(map[entryID]int), acked: make(map[entryID]struct{}), claimed: time.Now(),
 		stalled: map[int]time.Time{1: time.Now().Add(-time.Hour)}}
 	r.outage.Log = r.Log

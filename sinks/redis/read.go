@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/redis/rueidis"
+
+	"sluice/sinks/commands"
 )
 
 // asks returns the streams that are read next: all that may be, or one, in turn. SEND always may
@@ -97,7 +100,8 @@ func (r *commandReader) tooLarge(ctx context.Context, asked []string, err error)
 		return err // it is not the entry: the server gives large replies to everything
 	default:
 		r.undone[stream] = id
-		if !r.holding(at) {
+		if r.received(at, idLimit(time.Now()), false); !r.holding(at) {
+			r.Counts.Refused(stream, commands.TooLarge)
 			delivery{r, at}.Refuse(fmt.Errorf("not read: %w", err))
 		}
 	}

@@ -531,7 +531,7 @@ func unavailable(t *testing.T, b Broker) {
 	b.Back()
 	<-published
 	tr.settle()
-	tr.until("the broker to be available again", func(now sinks.Status) bool {
+	tr.until("the broker to count as available again", func(now sinks.Status) bool {
 		return now.Available && now.Error == "" && now.Since.After(st.Since) && now.Unavailable >= st.Unavailable
 	})
 	ended := tr.status().Unavailable

@@ -133,9 +133,11 @@ type trial struct {
 
 func try(t *testing.T, o Options) *trial { return tryDisk(t, o, newDisk()) }
 
-func tryDisk(t *testing.T, o Options, d testDisk) *trial {
+func tryDisk(t *testing.T, o Options, d testDisk) *trial { return tryBefore(t, o, d, &broker{up: true}) }
+
+func tryBefore(t *testing.T, o Options, d testDisk, inner *broker) *trial {
 	t.Helper()
-	tr := &trial{t: t, disk: d, inner: &broker{up: true}, log: new(logbook)}
+	tr := &trial{t: t, disk: d, inner: inner, log: new(logbook)}
 	o.Log = slog.New(slog.NewTextHandler(tr.log, nil))
 	o.Full = tr.full.Load
 	var err error

@@ -134,10 +134,9 @@ func TestStatusOfLeft(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Hour)
-		next := try(t, Options{Directory: dir})
+		next := tryBefore(t, Options{Directory: dir}, newDisk(), new(broker))
 		next.sent = tr.sent
 		next.acked.Store(tr.sent)
-		next.inner.set(false)
 		next.publish(20)
 		time.Sleep(time.Minute)
 		synctest.Wait()

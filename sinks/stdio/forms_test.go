@@ -29,7 +29,7 @@ func item(input string) (c sinks.Command, err error) {
 		got.Packet = append([]byte(nil), got.Packet...)
 		c = got
 		return nil
-	}, slog.New(log))
+	}, nil, slog.New(log))
 	if len(log.lines) > 0 {
 		err = fmt.Errorf("%s", strings.Join(log.lines, "; "))
 	}
@@ -195,12 +195,16 @@ func TestBadLinesHaveOneMessage(t *testing.T) {
 		input.WriteString(bad[i%len(bad)])
 	}
 	sent := 0
+	counts := commands.NewCounts()
 	err := ReadCommands(strings.NewReader(input.String()), func(sinks.Command) error {
 		if sent++; sent%2 == 0 {
 			return sinks.ErrQueueFull
 		}
 		return nil
-	}, log)
+	}, counts, log)
+	if st := counts.Status(); len(st) != 1 || st[0].Received != 300_000 || st[0].Given != 25_000 || st[0].Refused[commands.QueueFull] != 25_000 || st[0].Waiting != 25_000 {
+		t.Errorf("%+v", st)
+	}
 	if err != nil || sent != 50_000 || len(messages) != 1 || messages["command refused"] != 275_000 {
 		t.Errorf("%v; %d sent; messages %v", err, sent, messages)
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"sluice/sinks"
@@ -39,15 +40,18 @@ const (
 // everything is skipped up to the next line feed or the next map that begins
 // with a command's key.
 //
+// counts, if it is not nil, counts what becomes of the commands.
+//
 // ReadCommands returns nil at the end of r, and the error of a failed read
 // otherwise. Nothing else ends it: a read from standard input cannot be called
 // off, so run it on a goroutine of its own, and do not wait for it when the
 // process is to end.
-func ReadCommands(r io.Reader, send func(sinks.Command) error, log *slog.Logger) error {
+func ReadCommands(r io.Reader, send func(sinks.Command) error, counts *commands.Counts, log *slog.Logger) error {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	in := &reader{br: bufio.NewReaderSize(r, 64<<10), send: send, log: log, line: 1}
+	counts.Reads(commands.Stdin)
+	in := &reader{br: bufio.NewReaderSize(r, 64<<10), send: send, counts: counts, log: log, line: 1}
 	err := in.skipMark()
 	for err == nil {
 		err = in.next()
@@ -60,9 +64,10 @@ func ReadCommands(r io.Reader, send func(sinks.Command) error, log *slog.Logger)
 
 // reader is the state of one ReadCommands.
 type reader struct {
-	br   *bufio.Reader
-	send func(sinks.Command) error
-	log  *slog.Logger
+	br     *bufio.Reader
+	send   func(sinks.Command) error
+	counts *commands.Counts
+	log    *slog.Logger
 
 	item  []byte // the item that is being read, at most maxItem bytes of it
 	size  int    // bytes of the item, those not kept in item included
@@ -108,7 +113,7 @@ func (r *reader) next() error {
 			return r.msgPackItem()
 		}
 	}
-	r.refuse("line", r.line, errors.New("a command is a JSON object in one line, or a MessagePack map"), r.arrived())
+	r.malformed("line", r.line, errors.New("a command is a JSON object in one line, or a MessagePack map"), r.arrived())
 	return r.readLine(false)
 }
 
@@ -125,16 +130,29 @@ func (r *reader) jsonLine() error {
 
 // take takes the item for a command.
 func (r *reader) take(unit string, number int) {
+	r.counts.Received(commands.Stdin)
 	err := commands.TooLong(r.size, maxItem)
+	var c sinks.Command
 	if r.size <= maxItem {
-		var c sinks.Command
 		if c, err = commands.ParseItem(r.item); err == nil {
+			came := time.Now()
+			c.Sent = func() { r.counts.Sent(commands.Stdin, came) }
 			err = r.send(c)
 		}
 	}
 	if err != nil {
+		r.counts.Refused(commands.Stdin, commands.Reason(err, c, 0))
 		r.refuse(unit, number, err, r.item)
+		return
 	}
+	r.counts.Given(commands.Stdin)
+}
+
+// malformed refuses what is not even an item.
+func (r *reader) malformed(unit string, number int, why error, item []byte) {
+	r.counts.Received(commands.Stdin)
+	r.counts.Refused(commands.Stdin, commands.Malformed)
+	r.refuse(unit, number, why, item)
 }
 
 // msgPackItem reads a MessagePack map and takes it for a command.
@@ -142,14 +160,14 @@ func (r *reader) msgPackItem() error {
 	r.count++
 	bad, err := r.readMap()
 	if err == io.ErrUnexpectedEOF {
-		r.refuse("item", r.count, errors.New("the input ended within a MessagePack map"), r.item)
+		r.malformed("item", r.count, errors.New("the input ended within a MessagePack map"), r.item)
 		return io.EOF
 	}
 	if err != nil {
 		return err
 	}
 	if bad != nil {
-		r.refuse("item", r.count, bad, r.item)
+		r.malformed("item", r.count, bad, r.item)
 		return r.readLine(false)
 	}
 	r.take("item", r.count)

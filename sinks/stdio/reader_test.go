@@ -55,7 +55,7 @@ func read(t *testing.T, input io.Reader) (commands []string, log *records) {
 	err := ReadCommands(input, func(c sinks.Command) error {
 		commands = append(commands, fmt.Sprintf("%d %d %s", c.Guild, c.Shard, c.Packet))
 		return nil
-	}, slog.New(log))
+	}, nil, slog.New(log))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestSendErrorIsLogged(t *testing.T) {
 	log := &records{}
 	refusal := errors.New("shard 9 is not run by this process")
 	input := ok + "\n" + okItem + ok
-	err := ReadCommands(strings.NewReader(input), func(sinks.Command) error { return refusal }, slog.New(log))
+	err := ReadCommands(strings.NewReader(input), func(sinks.Command) error { return refusal }, nil, slog.New(log))
 	want := []string{"line 1: " + refusal.Error(), "item 1: " + refusal.Error(), "line 2: " + refusal.Error()}
 	if err != nil || !slices.Equal(log.lines, want) {
 		t.Errorf("ReadCommands = %v, log %q, want %q", err, log.lines, want)
@@ -266,12 +266,12 @@ func TestReadError(t *testing.T) {
 	for _, before := range []string{"", ok + "\n", ok, okItem, okItem[:4], "garbage", "\x81\xa4data\xa9abc"} {
 		log := &records{}
 		err := ReadCommands(io.MultiReader(strings.NewReader(before), iotest.ErrReader(errBroken)),
-			func(sinks.Command) error { return nil }, slog.New(log))
+			func(sinks.Command) error { return nil }, nil, slog.New(log))
 		if !errors.Is(err, errBroken) {
 			t.Errorf("after %q: %v, want the error of the read", before, err)
 		}
 	}
-	if err := ReadCommands(strings.NewReader("x\n"), nil, nil); err != nil {
+	if err := ReadCommands(strings.NewReader("x\n"), nil, nil, nil); err != nil {
 		t.Errorf("without a log: %v", err)
 	}
 }
@@ -284,7 +284,7 @@ func TestCommandLeavesAtOnce(t *testing.T) {
 		sent := make(chan sinks.Command)
 		done := make(chan error)
 		go func() {
-			done <- ReadCommands(r, func(c sinks.Command) error { sent <- c; return nil }, nil)
+			done <- ReadCommands(r, func(c sinks.Command) error { sent <- c; return nil }, nil, nil)
 		}()
 		for range 3 {
 			if _, err := io.WriteString(w, item); err != nil {

@@ -14,15 +14,16 @@ import (
 	"sluice/sinks"
 	"sluice/sinks/amqp"
 	"sluice/sinks/broker"
+	"sluice/sinks/commands"
 )
 
 func amqpBroker() Broker {
 	return Broker{
 		Name: config.BrokerAMQP, Title: "RabbitMQ",
 		sink: newAMQP,
-		commands: func(ctx context.Context, _ *config.Config, sink sinks.Opener, e *engine.Engine, _ *slog.Logger) {
+		commands: func(ctx context.Context, _ *config.Config, sink sinks.Opener, e *engine.Engine, counts *commands.Counts, _ *slog.Logger) {
 			if total, shards, err := e.Shards(ctx); err == nil {
-				sink.(*amqp.Sink).Relay(ctx, e.Done(), shards, total, e.Send)
+				sink.(*amqp.Sink).Relay(ctx, e.Done(), shards, total, counts, e.Send)
 			}
 		},
 		format: func(cfg *config.Config) string { return cfg.Broker.Encoding.String() },

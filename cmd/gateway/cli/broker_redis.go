@@ -18,6 +18,7 @@ import (
 	"sluice/resume"
 	"sluice/sinks"
 	"sluice/sinks/broker"
+	"sluice/sinks/commands"
 	"sluice/sinks/redis"
 )
 
@@ -90,7 +91,7 @@ func newRedis(cfg *config.Config, log *slog.Logger) (sinks.Opener, error) {
 	})
 }
 
-func readRedis(ctx context.Context, cfg *config.Config, _ sinks.Opener, e *engine.Engine, log *slog.Logger) {
+func readRedis(ctx context.Context, cfg *config.Config, _ sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
 	total, shards, err := e.Shards(ctx)
 	if err != nil {
 		return // the gateway stops before it has begun
@@ -111,6 +112,7 @@ func readRedis(ctx context.Context, cfg *config.Config, _ sinks.Opener, e *engin
 		TimeoutNow: func() time.Duration { return cfg.Current().Broker.MessageTimeout },
 		Send:       e.Send,
 		Settled:    e.Done(),
+		Counts:     counts,
 		Log:        log,
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/commands"
 	"sluice/sinks/stdio"
 )
 
@@ -23,8 +24,8 @@ func stdioBroker() Broker {
 			}
 			return eventOutput(os.Stdout, stdio.JSON), nil
 		},
-		commands: func(ctx context.Context, _ *config.Config, _ sinks.Opener, e *engine.Engine, log *slog.Logger) {
-			go readCommands(ctx, os.Stdin, e, log) // a read cannot be called off
+		commands: func(ctx context.Context, _ *config.Config, _ sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
+			go readCommands(ctx, os.Stdin, e, counts, log) // a read cannot be called off
 		},
 		format: func(cfg *config.Config) string { return cfg.Stdio.Format },
 	}
@@ -32,9 +33,9 @@ func stdioBroker() Broker {
 
 // readCommands gives the commands on r to the engine. It returns at the end of r,
 // or not before the process ends.
-func readCommands(ctx context.Context, r io.Reader, e *engine.Engine, log *slog.Logger) {
+func readCommands(ctx context.Context, r io.Reader, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
 	send := func(c sinks.Command) error { return e.Send(ctx, c) }
-	if err := stdio.ReadCommands(r, send, log); err != nil {
+	if err := stdio.ReadCommands(r, send, counts, log); err != nil {
 		log.Warn("commands are no longer read from standard input", "error", err)
 	}
 }

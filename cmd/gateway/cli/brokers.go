@@ -16,6 +16,7 @@ import (
 	"sluice/engine"
 	"sluice/sinks"
 	"sluice/sinks/broker"
+	"sluice/sinks/commands"
 	"sluice/sinks/spool"
 )
 
@@ -31,8 +32,8 @@ type Broker struct {
 
 	// sink returns its sink by the settings. It does not connect: an error is a mistake in them.
 	sink func(cfg *config.Config, log *slog.Logger) (sinks.Opener, error)
-	// commands gives what bots send to the engine until ctx is done.
-	commands func(ctx context.Context, cfg *config.Config, sink sinks.Opener, e *engine.Engine, log *slog.Logger)
+	// commands gives what bots send to the engine until ctx is done, and counts it.
+	commands func(ctx context.Context, cfg *config.Config, sink sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger)
 	// format names what an event is there.
 	format func(cfg *config.Config) string
 	// server is how it is reached. One without is never unavailable, so that there is neither a

@@ -19,6 +19,7 @@ import (
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/commands"
 )
 
 // memory is a sink that keeps the names of events.
@@ -69,7 +70,7 @@ func TestAddBroker(t *testing.T) {
 	all := append(Brokers(), Broker{
 		Name: "memory", Title: "this process",
 		sink: func(*config.Config, *slog.Logger) (sinks.Opener, error) { return m, nil },
-		commands: func(ctx context.Context, _ *config.Config, _ sinks.Opener, e *engine.Engine, _ *slog.Logger) {
+		commands: func(ctx context.Context, _ *config.Config, _ sinks.Opener, e *engine.Engine, _ *commands.Counts, _ *slog.Logger) {
 			if err := e.Send(ctx, sinks.Command{Packet: []byte(`{"op":3,"d":{"since":null,"activities":[],"status":"online","afk":false}}`), Sent: func() { close(sent) }}); err != nil {
 				t.Error(err)
 			}

@@ -24,7 +24,7 @@ func TestBadCommandsAreCounted(t *testing.T) {
 	log := newLogger(config.LogConfig{Level: slog.LevelInfo}, nil, &out)
 	bad := strings.Repeat(`{"shard":0,"packet":{"op":99,"d":{}}}`+"\n{]\n", commands/2)
 	refuse := func(sinks.Command) error { return errors.New("refused") }
-	if err := stdio.ReadCommands(strings.NewReader(bad), refuse, log); err != nil {
+	if err := stdio.ReadCommands(strings.NewReader(bad), refuse, nil, log); err != nil {
 		t.Fatal(err)
 	}
 	exitCode(errors.New("the end"), log)

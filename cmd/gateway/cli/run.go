@@ -16,6 +16,7 @@ import (
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/commands"
 	"sluice/sinks/stdio"
 )
 
@@ -126,7 +127,8 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	limitMemory(log)
 	go trimMemory(ctx, e)
 	var reading sync.WaitGroup
-	reading.Go(func() { broker.commands(ctx, cfg, out, e, log) })
+	counts := commands.NewCounts()
+	reading.Go(func() { broker.commands(ctx, cfg, out, e, counts, log) })
 	running = true
 	go func() {
 		soon, stop := context.WithTimeout(ctx, startTimeout)

@@ -57,8 +57,8 @@ func TestDefaults(t *testing.T) {
 			Type: "stdio", Group: "gateway", MessageTimeout: 2 * time.Minute, Buffer: 64 << 20,
 			Gaps: true, Linger: time.Millisecond, DeadLetters: "dead-letters.jsonl", DeadLettersSize: 64 << 20,
 		},
-		Stdio:      StdioConfig{Format: "json"},
-		Shards:     ShardsConfig{IdentifyReserve: 100},
+		Stdio:  StdioConfig{Format: "json"},
+		Shards: ShardsConfig{IdentifyReserve: 100},
 
 		PresenceFollow: true,
 
