@@ -104,6 +104,8 @@ func TestHealth(t *testing.T) {
 			"[-] shards: 7 of 7 not ready (1, 2, 3, 4, 5, …): waits in the identify queue, the last of them about 32 s (6 of them)\n", ""},
 		{"no broker", state{engine.Status{Shards: 1}, []engine.ShardStatus{ready}, sinks.Status{Since: now.Add(-61 * time.Minute), Error: "EOF\nagain"}}, nil, false,
 			"[-] broker: Redis unavailable for 1 h 1 min; buffering events: EOF again\n", ""},
+		{"not asked", state{engine.Status{Shards: 1}, []engine.ShardStatus{ready}, sinks.Status{}}, nil, false,
+			"[-] broker: Redis not reached yet; buffering events\n", ""},
 		{"blocked", state{engine.Status{Shards: 1}, []engine.ShardStatus{ready}, sinks.Status{Since: now.Add(-5 * time.Second), Blocked: true}}, nil, false,
 			"[-] broker: Redis blocked for 5 s: it has an alarm for memory or disk; buffering events\n", ""},
 		{"stuck", state{engine.Status{Shards: 1}, []engine.ShardStatus{ready}, up}, errors.New("reader 1 is stuck"), false, "[-] engine: reader 1 is stuck\n",

@@ -16,6 +16,7 @@ import (
 
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
+	"sluice/resume"
 	"sluice/sinks"
 )
 
@@ -158,7 +159,7 @@ func levelName(level slog.Level) string {
 func (s *Source) events(now time.Time, e engine.Status, sink sinks.Status) Events {
 	ev := Events{
 		Received: e.Counts.Events, Rate: s.samples.rate(now, e.Counts.Events), Filtered: e.Counts.Filtered, Repeated: e.Counts.Repeated,
-		Lost: sink.Lost, Gaps: e.Counts.Gaps, Lag: s.samples.lag(now, e.Lag), ByName: make([]Named, 0, len(e.Names)),
+		Lost: lost(sink), Gaps: e.Counts.Gaps, Lag: s.samples.lag(now, e.Lag), ByName: make([]Named, 0, len(e.Names)),
 	}
 	for _, n := range e.Names {
 		ev.ByName = append(ev.ByName, Named(n))
@@ -212,10 +213,28 @@ func (s *Source) broker(now time.Time, sink sinks.Status) Broker {
 		Type: s.Config.Broker.Type, Address: s.redact(s.Address), Available: sink.Available, Blocked: sink.Blocked, Since: since(now, changed),
 		Unavailable: seconds(sink.Unavailable), Error: s.redact(sink.Error), Published: sink.Published, Repeated: sink.Repeated, Retried: sink.Retried,
 	}
-	for _, n := range sink.DeadLettered {
-		b.DeadLettered += n
-	}
+	b.DeadLettered = deadLettered(sink)
 	return b
+}
+
+// lost returns how many events are known lost: with no dead letter, or lost by a broker that had
+// confirmed them.
+func lost(sink sinks.Status) int64 { return sink.Lost + sink.Undone }
+
+// deadLettered returns how many events are among the dead letters.
+func deadLettered(sink sinks.Status) (n int64) {
+	for _, of := range sink.DeadLettered {
+		n += of
+	}
+	return n - sink.Lost
+}
+
+// StoreOf returns a Source's Store for a keeper. A store that was not asked yet counts as available.
+func StoreOf(k *resume.Keeper) func() Store {
+	return func() Store {
+		from := k.Status()
+		return Store{Available: from.Available || from.Failing.IsZero(), Checkpoint: since(time.Now(), from.Current), Error: from.Error}
+	}
 }
 
 func (s *Source) store() Store {
