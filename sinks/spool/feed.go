@@ -43,6 +43,7 @@ func (s *Sink) feed(ctx context.Context) {
 func (s *Sink) nextBatch() (*batch, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.note()
 	if s.given < len(s.queue) {
 		s.given++
 		return s.queue[s.given-1], nil
@@ -57,7 +58,7 @@ func (s *Sink) nextBatch() (*batch, error) {
 		s.settle()
 		return nil, err
 	}
-	b.left, b.end = len(b.events), s.cursor.at
+	b.left, b.end, b.old = len(b.events), s.cursor.at, s.log.isLeft(s.cursor.at.segment)
 	s.queue = append(s.queue, b)
 	s.memory += cap(b.text)
 	s.given++
@@ -68,6 +69,7 @@ func (s *Sink) nextBatch() (*batch, error) {
 func (s *Sink) delivered(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.note()
 	s.progress = time.Now()
 	var at position
 	for n > 0 {
@@ -76,7 +78,13 @@ func (s *Sink) delivered(n int) {
 		n -= done
 		b.left -= done
 		if b.acked != nil {
+			s.inMemory -= done
 			b.acked(done)
+		} else {
+			s.passed += int64(done)
+			if !b.old {
+				s.ages.remove(done)
+			}
 		}
 		if b.left > 0 {
 			break
@@ -105,6 +113,6 @@ func (s *Sink) settle() {
 		return
 	}
 	s.log.delivered(s.log.end())
-	s.spooling = false
-	s.o.Log.Info("the broker has all events of the spool")
+	s.spooling, s.ages = false, ages{} // also what could not be read
+	s.o.Log.Info("the broker has all events of the spool", "events", s.passed, "after", time.Since(s.spoolFrom).Round(time.Millisecond))
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"sluice/internal/failpoint"
 	"sluice/internal/record"
@@ -36,9 +37,11 @@ type position struct {
 
 // segment is a file.
 type segment struct {
-	number uint64
-	size   int64 // of its head and whole records, which are on the disk
-	torn   bool  // more may be in its file
+	number  uint64
+	size    int64     // of its head and whole records, which are on the disk
+	torn    bool      // more may be in its file
+	left    bool      // by an earlier process,
+	written time.Time // which wrote to it last then
 }
 
 // segments is the log. Its methods are called by one goroutine at a time, but for read.
@@ -78,7 +81,7 @@ func openSegments(d disk, limit int64, log *slog.Logger) (l *segments, at positi
 		if err != nil {
 			return nil, at, err
 		}
-		l.list = append(l.list, segment{number: number, size: info.Size()})
+		l.list = append(l.list, segment{number: number, size: info.Size(), left: true, written: info.ModTime()})
 		l.next = max(l.next, number+1)
 	}
 	slices.SortFunc(l.list, func(a, b segment) int {
@@ -204,6 +207,11 @@ func (l *segments) delivered(at position) {
 	}
 }
 
+// isLeft reports whether an earlier process has left a segment.
+func (l *segments) isLeft(number uint64) bool {
+	return slices.ContainsFunc(l.list, func(s segment) bool { return s.number == number && s.left })
+}
+
 // begun returns where what is not delivered begins.
 func (l *segments) begun() position {
 	if first := l.list[0].number; l.at.segment < first {
@@ -309,6 +317,8 @@ type cursor struct {
 	at     position
 	opened file   // the segment at
 	number uint64 // of opened
+
+	damaged int64 // segments
 }
 
 // read reads records into b until there are max of them, or chunk bytes of them. from is
@@ -400,6 +410,7 @@ func (c *cursor) fill(b *batch, s segment, max int) (bool, error) {
 
 // setAside keeps what is left of a damaged segment, and goes on behind it.
 func (c *cursor) setAside(s segment, err error) {
+	c.damaged++
 	name := segmentName(s.number)
 	c.l.log.Error("a segment of the spool is damaged: what follows in it is lost to the consumers; it is kept",
 		"segment", name, "offset", c.at.offset, "bytes", s.size-c.at.offset, "kept_as", name+".bad", "error", err)

@@ -59,13 +59,6 @@ const (
 	logEvery   = time.Minute
 )
 
-// Stats are figures of a Sink.
-type Stats struct {
-	Spooling bool  // whether events go to the disk
-	Bytes    int64 // of the segments
-	Spooled  int64 // events that were written to the disk
-}
-
 // Sink is an sinks.Sink before another.
 type Sink struct {
 	o     Options
@@ -81,6 +74,7 @@ type Sink struct {
 	queue    []*batch // oldest first: those that the inner sink has, and those that it will get
 	given    int      // of queue: to the inner sink
 	memory   int      // bytes of queue
+	inMemory int      // events of queue that are not on the disk
 	free     []*batch
 	spooling bool // new events go to the disk
 	log      *segments
@@ -88,9 +82,17 @@ type Sink struct {
 	progress time.Time // when the inner sink last acknowledged something
 	err      error     // of the inner sink; final
 
-	failing time.Time // since when the disk takes nothing; zero: it does
-	tried   time.Time // when it was last asked to
-	logged  time.Time
+	ages      ages  // of what is on the disk, but for what an earlier process has left there
+	passed    int64 // events of the disk that the inner sink has acknowledged since the spooling began
+	spoolFrom time.Time
+
+	failing  time.Time // since when the disk takes nothing; zero: it does
+	tried    time.Time // when it was last asked to
+	logged   time.Time
+	failures int64
+	failure  string // the last
+
+	seen seen
 
 	// of the goroutine of feed
 	cursor cursor
@@ -99,10 +101,12 @@ type Sink struct {
 // batch is events with memory of their own.
 type batch struct {
 	events []sinks.Event
-	text   []byte // holds their names and data
-	left   int    // events that the inner sink has not acknowledged
-	acked  func(int)
-	end    position // where it ends on the disk; the zero value: it is not there
+	text   []byte    // holds their names and data
+	at     time.Time // when they came
+	left   int       // events that the inner sink has not acknowledged
+	acked  func(int) // nil: they are acknowledged, as they are on the disk
+	end    position  // where it ends on the disk; the zero value: it is not there
+	old    bool      // an earlier process has left it there
 }
 
 // InUseError is of a directory that another process uses.
@@ -158,10 +162,12 @@ func open(o Options, d disk, inner sinks.Sink) (*Sink, error) {
 		freed: make(chan struct{}, 1), work: make(chan struct{}, 1),
 	}
 	if s.spooling = at != log.end() && len(log.list) > 0; s.spooling {
+		s.spoolFrom = time.Now()
 		o.Log.Info("events of an earlier process are in the spool; they are delivered first", "bytes", log.total)
 	} else {
 		log.delivered(at)
 	}
+	s.note()
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.fed.Go(func() { s.feed(ctx) })
@@ -192,6 +198,7 @@ func (s *Sink) Publish(ctx context.Context, events []sinks.Event, acked func(n i
 func (s *Sink) take(events []sinks.Event, acked func(int)) (done bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.note()
 	switch {
 	case s.err != nil:
 		return false, s.err
@@ -213,6 +220,7 @@ func (s *Sink) take(events []sinks.Event, acked func(int)) (done bool, err error
 	}
 	s.diskWorks()
 	s.spooled += int64(len(events))
+	s.ages.add(time.Now(), len(events))
 	acked(len(events))
 	signal(s.work)
 	return true, nil
@@ -237,6 +245,7 @@ func (s *Sink) watch(ctx context.Context) {
 				s.diskWorks()
 				signal(s.freed)
 			}
+			s.note()
 		}
 		s.mu.Unlock()
 	}
@@ -273,9 +282,10 @@ func (s *Sink) add(events []sinks.Event, acked func(int)) {
 			Shard: ev.Shard, Session: ev.Session, Seq: ev.Seq, Began: ev.Began, Gap: ev.Gap, Type: b.text[start:name:name], Data: b.text[name:len(b.text):len(b.text)],
 		})
 	}
-	b.left, b.acked = len(events), acked
+	b.at, b.left, b.acked = time.Now(), len(events), acked
+	s.inMemory += len(events)
 	if len(s.queue) == 0 {
-		s.progress = time.Now() // nobody has waited until now
+		s.progress = b.at // nobody has waited until now
 	}
 	s.queue = append(s.queue, b)
 	s.memory += cap(b.text)
@@ -322,13 +332,15 @@ func (s *Sink) begin() error {
 		}
 		b.end = s.log.end()
 	}
-	s.spooling = true
+	s.spooling, s.spoolFrom, s.passed = true, time.Now(), 0
 	s.o.Log.Warn("broker unavailable; spooling events", "directory", s.o.Directory)
 	for _, b := range s.queue {
 		s.spooled += int64(b.left)
+		s.ages.add(b.at, b.left)
 		b.acked(b.left)
 		b.acked = nil
 	}
+	s.inMemory = 0
 	// The reader of the log begins behind what the inner sink has.
 	s.cursor.at = s.log.begun()
 	if s.given > 0 {
@@ -352,6 +364,7 @@ func (e *DiskError) Unwrap() error { return e.Err }
 func (s *Sink) diskFailed(err error) {
 	now := time.Now()
 	s.tried = now
+	s.fails(err)
 	if s.failing.IsZero() {
 		s.failing, s.logged = now, time.Time{}
 	}
@@ -364,16 +377,9 @@ func (s *Sink) diskFailed(err error) {
 
 func (s *Sink) diskWorks() {
 	if !s.failing.IsZero() {
-		s.o.Log.Info("spool available again", "after", time.Since(s.failing).Round(time.Millisecond))
+		s.o.Log.Info("spool available again", "after", time.Since(s.failing).Round(time.Millisecond), "waiting", s.inMemory+int(s.ages.events))
 		s.failing = time.Time{}
 	}
-}
-
-// Stats returns the figures as they stand. Any goroutine may call it.
-func (s *Sink) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return Stats{s.spooling, s.log.total, s.spooled}
 }
 
 // Close ends the inner sink. What it has not acknowledged stays on the disk, if it is there.

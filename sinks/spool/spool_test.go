@@ -187,11 +187,11 @@ func (tr *trial) drained() []int64 {
 		tr.inner.mu.Lock()
 		n := len(tr.inner.got)
 		tr.inner.mu.Unlock()
-		if int64(n) >= tr.sent && tr.acked.Load() == tr.sent && !tr.sink.Stats().Spooling {
+		if int64(n) >= tr.sent && tr.acked.Load() == tr.sent && !tr.sink.Spool().Spooling {
 			return tr.inner.got
 		}
 	}
-	tr.t.Fatalf("%d of %d have arrived, %d acknowledged; %+v\n%s", len(tr.inner.got), tr.sent, tr.acked.Load(), tr.sink.Stats(), tr.log)
+	tr.t.Fatalf("%d of %d have arrived, %d acknowledged; %+v\n%s", len(tr.inner.got), tr.sent, tr.acked.Load(), tr.sink.Spool(), tr.log)
 	return nil
 }
 
@@ -222,7 +222,7 @@ func TestPassesThrough(t *testing.T) {
 		tr := try(t, Options{})
 		tr.publish(5_000)
 		tr.settled()
-		if s := tr.sink.Stats(); s.Spooled > 0 || len(tr.files()) > 0 {
+		if s := tr.sink.Spool(); s.Spooled > 0 || len(tr.files()) > 0 {
 			t.Errorf("something is on the disk: %+v, %v", s, tr.files())
 		}
 	})
@@ -247,8 +247,8 @@ func TestOutages(t *testing.T) {
 			tr.publish(rand.IntN(1_000)) // while it is read
 			if rand.IntN(2) == 0 {
 				tr.settled()
-				if len(tr.files()) > 0 || tr.sink.Stats().Bytes != 0 {
-					t.Errorf("left: %v, %+v", tr.files(), tr.sink.Stats())
+				if len(tr.files()) > 0 || tr.sink.Spool().Bytes != 0 {
+					t.Errorf("left: %v, %+v", tr.files(), tr.sink.Spool())
 				}
 			}
 		}
@@ -298,7 +298,7 @@ func TestFullByItself(t *testing.T) {
 		tr.inner.set(false)
 		began := time.Now()
 		tr.publish(2_000)
-		if !tr.sink.Stats().Spooling {
+		if !tr.sink.Spool().Spooling {
 			t.Error("nothing goes to the disk")
 		}
 		if d := time.Since(began); d < fullAfter || d > fullAfter+2*fullPoll {
@@ -362,8 +362,8 @@ func TestBound(t *testing.T) {
 			text, _ := tr.disk.Read(name)
 			size += int64(len(text))
 		}
-		if size > bound || size < bound*3/4 || size != tr.sink.Stats().Bytes || isOver(published) {
-			t.Errorf("%d bytes on the disk, %+v; all is taken: %v", size, tr.sink.Stats(), isOver(published))
+		if size > bound || size < bound*3/4 || size != tr.sink.Spool().Bytes || isOver(published) {
+			t.Errorf("%d bytes on the disk, %+v; all is taken: %v", size, tr.sink.Spool(), isOver(published))
 		}
 		if n := strings.Count(tr.log.String(), "its bound"); n != 1 {
 			t.Errorf("logged %d times in 10 s:\n%s", n, tr.log)
