@@ -18,6 +18,7 @@ import (
 	values "sluice/sinks/broker"
 	"sluice/sinks/redis"
 	"sluice/sinks/sinktest/redistest"
+	"sluice/sinks/spool"
 	"sluice/wire"
 )
 
@@ -39,20 +40,24 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	disk, err := spool.Open(spool.Options{Directory: t.TempDir(), Log: slog.New(slog.DiscardHandler)}, sink)
+	if err != nil {
+		t.Fatal(err)
+	}
 	store, err := file.Open(cfg.ShardStore.Directory, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	keeper := &resume.Keeper{Store: store, Bot: 1, Intents: wire.AllIntents, Log: slog.New(slog.DiscardHandler)}
 	e, err := engine.New(engine.Options{
-		Token: "sim-token", Intents: wire.AllIntents, Sink: sink, Checkpoints: keeper, CheckpointEvery: 100 * time.Millisecond,
+		Token: "sim-token", Intents: wire.AllIntents, Sink: disk, Checkpoints: keeper, CheckpointEvery: 100 * time.Millisecond,
 		API: &wire.API{Base: srv.APIURL(), Token: "sim-token", Client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &Source{
-		Engine: e, Live: func() error { return e.Live(time.Now()) }, Sink: sink, Title: "Redis", Address: cfg.Redis.URLs[0].String(),
+		Engine: e, Live: func() error { return e.Live(time.Now()) }, Sink: disk, Spool: SpoolOf(disk), Title: "Redis", Address: cfg.Redis.URLs[0].String(),
 		Store: StoreOf(keeper), Config: cfg, Version: "v1.2.3", Started: time.Now(),
 	}
 	if d := s.Status(); d.Shards.Count != 0 || d.Health.Ready || !d.Health.Live || d.Broker.Available {
@@ -109,14 +114,14 @@ func TestRun(t *testing.T) {
 		t.Errorf("%+v, %+v", d.Health, d.Broker)
 	}
 	srv.Cut(1, true)
-	d = until("a resumed shard and events that wait", func(d *Status) bool {
-		return d.Shards.List[1].Reconnects == 1 && d.Shards.Ready == shards && d.Queue.Events > 100
+	d = until("a resumed shard and events on the disk", func(d *Status) bool {
+		return d.Shards.List[1].Reconnects == 1 && d.Shards.Ready == shards && d.Spool.Active && d.Spool.Bytes > 10_000
 	})
 	if x := d.Shards; len(x.Ended) != 1 || x.Ended[0].Cause != "connection lost" || x.Ended[0].Count != 1 || x.List[1].Cause != "connection lost" {
 		t.Errorf("%+v", x)
 	}
-	if d.Queue.Oldest == 0 || d.Queue.Bytes == 0 || d.Broker.Unavailable == 0 {
-		t.Errorf("%+v, %+v", d.Queue, d.Broker)
+	if d.Spool.Oldest == 0 || d.Spool.MaxBytes != 10<<30 || d.Broker.Unavailable == 0 {
+		t.Errorf("%+v, %+v", d.Spool, d.Broker)
 	}
 	server.Restart()
 	until("an available broker", func(d *Status) bool { return d.Broker.Available && d.Health.Ready })
@@ -128,7 +133,7 @@ func TestRun(t *testing.T) {
 		for id := range shards {
 			sent += srv.Seq(id)
 		}
-		return d.Broker.Published == sent && d.Queue.Events == 0
+		return d.Broker.Published == sent && d.Queue.Events == 0 && !d.Spool.Active
 	})
 	d = s.Status()
 	if d.Events.Received != sent || d.Events.Lost != 0 {

@@ -18,6 +18,7 @@ import (
 	"sluice/engine"
 	"sluice/resume"
 	"sluice/sinks"
+	"sluice/sinks/spool"
 )
 
 // Engine is what an engine.Engine says of itself.
@@ -119,8 +120,8 @@ func (s *Source) collect(whole bool) *Status {
 		Settings: []Setting{},
 	}
 	if s.Spool != nil {
-		spool := s.Spool()
-		d.Spool = &spool
+		onDisk := s.Spool()
+		d.Spool = &onDisk
 	}
 	if whole {
 		d.Shards.List = s.list(now, e, shards)
@@ -227,6 +228,14 @@ func deadLettered(sink sinks.Status) (n int64) {
 		n += of
 	}
 	return n - sink.Lost
+}
+
+// SpoolOf returns a Source's Spool for a spool, whose Status is that of the broker's sink: it is the Sink, too.
+func SpoolOf(sink *spool.Sink) func() Spool {
+	return func() Spool {
+		from := sink.Spool()
+		return Spool{Active: from.Spooling, Bytes: from.Bytes, MaxBytes: from.MaxBytes, Oldest: seconds(from.Oldest)}
+	}
 }
 
 // StoreOf returns a Source's Store for a keeper. A store that was not asked yet counts as available.
