@@ -67,5 +67,11 @@ var marks = []mark{
 	{doc: "docs/simulator.md", has: "gateway-bench sim -listen", until: `(?m)^ca \S+`, stays: true},
 	{doc: "docs/simulator.md", has: "export DISCORD_TOKEN=sim-token DISCORD_API_PROTOCOL", anew: true, until: `"event":"MESSAGE_CREATE"`},
 
+	{doc: "docs/status.md", has: "bin/gateway >bin/events.jsonl", discord: true, until: `"msg":"(ready|resumed)"`, stays: true},
+	{doc: "docs/status.md", has: "readyz?verbose", says: `shards: \d of 2 `},
+	{doc: "docs/status.md", has: "jq '{ready", says: `"lost": 0`},
+	{doc: "docs/status.md", has: "jq -r '.shards"},
+	{doc: "docs/status.md", has: "bin/gateway status", says: `lost      0 known lost`},
+
 	{doc: "docs/stdio.md", has: "bin/gateway | jq", discord: true, until: `\S+ writes in \d+`},
 }

@@ -138,6 +138,8 @@ func (s *Source) brokerCheck(now time.Time, sink sinks.Status) Check {
 	switch {
 	case sink.Available:
 		c.Text = fmt.Sprintf("%s available for %s", title, lasted)
+	case sink.Since.IsZero() && sink.Error == "":
+		c.Text = title + " not reached yet; buffering events"
 	case sink.Blocked:
 		c.Text = fmt.Sprintf("%s blocked for %s: it has an alarm for memory or disk; buffering events", title, lasted)
 	default:
@@ -167,9 +169,5 @@ func (s *Source) storeCheck() Check {
 
 // lostCheck never fails either: no restart brings an event back.
 func lostCheck(e engine.Status, sink sinks.Status) Check {
-	dead := int64(0)
-	for _, n := range sink.DeadLettered {
-		dead += n
-	}
-	return Check{Name: "events", OK: true, Text: fmt.Sprintf("%d known lost, %d dead-lettered, %d gaps", sink.Lost, dead, e.Counts.Gaps)}
+	return Check{Name: "events", OK: true, Text: fmt.Sprintf("%d known lost, %d dead-lettered, %d gaps", lost(sink), deadLettered(sink), e.Counts.Gaps)}
 }

@@ -16,7 +16,9 @@ import (
 
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
+	"sluice/resume"
 	"sluice/sinks"
+	"sluice/sinks/spool"
 )
 
 // Engine is what an engine.Engine says of itself.
@@ -118,8 +120,8 @@ func (s *Source) collect(whole bool) *Status {
 		Settings: []Setting{},
 	}
 	if s.Spool != nil {
-		spool := s.Spool()
-		d.Spool = &spool
+		onDisk := s.Spool()
+		d.Spool = &onDisk
 	}
 	if whole {
 		d.Shards.List = s.list(now, e, shards)
@@ -158,7 +160,7 @@ func levelName(level slog.Level) string {
 func (s *Source) events(now time.Time, e engine.Status, sink sinks.Status) Events {
 	ev := Events{
 		Received: e.Counts.Events, Rate: s.samples.rate(now, e.Counts.Events), Filtered: e.Counts.Filtered, Repeated: e.Counts.Repeated,
-		Lost: sink.Lost, Gaps: e.Counts.Gaps, Lag: s.samples.lag(now, e.Lag), ByName: make([]Named, 0, len(e.Names)),
+		Lost: lost(sink), Gaps: e.Counts.Gaps, Lag: s.samples.lag(now, e.Lag), ByName: make([]Named, 0, len(e.Names)),
 	}
 	for _, n := range e.Names {
 		ev.ByName = append(ev.ByName, Named(n))
@@ -212,10 +214,36 @@ func (s *Source) broker(now time.Time, sink sinks.Status) Broker {
 		Type: s.Config.Broker.Type, Address: s.redact(s.Address), Available: sink.Available, Blocked: sink.Blocked, Since: since(now, changed),
 		Unavailable: seconds(sink.Unavailable), Error: s.redact(sink.Error), Published: sink.Published, Repeated: sink.Repeated, Retried: sink.Retried,
 	}
-	for _, n := range sink.DeadLettered {
-		b.DeadLettered += n
-	}
+	b.DeadLettered = deadLettered(sink)
 	return b
+}
+
+// lost returns how many events are known lost: with no dead letter, or lost by a broker that had
+// confirmed them.
+func lost(sink sinks.Status) int64 { return sink.Lost + sink.Undone }
+
+// deadLettered returns how many events are among the dead letters.
+func deadLettered(sink sinks.Status) (n int64) {
+	for _, of := range sink.DeadLettered {
+		n += of
+	}
+	return n - sink.Lost
+}
+
+// SpoolOf returns a Source's Spool for a spool, whose Status is that of the broker's sink: it is the Sink, too.
+func SpoolOf(sink *spool.Sink) func() Spool {
+	return func() Spool {
+		from := sink.Spool()
+		return Spool{Active: from.Spooling, Bytes: from.Bytes, MaxBytes: from.MaxBytes, Oldest: seconds(from.Oldest)}
+	}
+}
+
+// StoreOf returns a Source's Store for a keeper. A store that was not asked yet counts as available.
+func StoreOf(k *resume.Keeper) func() Store {
+	return func() Store {
+		from := k.Status()
+		return Store{Available: from.Available || from.Failing.IsZero(), Checkpoint: since(time.Now(), from.Current), Error: from.Error}
+	}
 }
 
 func (s *Source) store() Store {

@@ -209,7 +209,7 @@ func TestStatus(t *testing.T) {
 		},
 		sink: sinks.Status{
 			Since: now.Add(-90 * time.Second), Unavailable: 2 * time.Minute, Error: "connection\nrefused", Published: 950, Repeated: 1, Retried: 9,
-			DeadLettered: map[string]int64{"too large": 2, "refused": 1}, Lost: 4,
+			DeadLettered: map[string]int64{"too large": 4, "refused": 1}, Lost: 2, Undone: 2,
 		},
 	}
 	s := newSource(t, e, "BROKER_TYPE=redis", "REDIS_URL=localhost", "DISCORD_SHARD_COUNT=16")
