@@ -21,13 +21,20 @@ type command struct {
 	flags  map[string]string // flags that are settings, by name without the dash
 	online bool              // check -online
 	yes    bool              // sessions clear -yes
+
+	// Of a command to a running process: which one, if not that of the settings' state directory,
+	// and the file with its http.token.
+	address, tokenFile string
 }
 
 // subcommands are the names that may stand on the command line.
-var subcommands = []string{"run", "check", "config", "demo", "help", "sessions", "upgrade", "version"}
+var subcommands = []string{"run", "check", "config", "demo", "help", "loglevel", "reload", "sessions", "shard", "upgrade", "version"}
+
+// controls are the commands to a running process.
+var controls = []string{"shard", "loglevel", "reload"}
 
 // flagNames are the flags of all subcommands.
-var flagNames = []string{"config", "loglevel", "online", "reader", "help", "require-broker", "version", "yes"}
+var flagNames = []string{"address", "config", "loglevel", "online", "reader", "help", "require-broker", "token-file", "version", "yes"}
 
 // parseCommand reads the arguments: flags, a subcommand, more flags.
 func parseCommand(args []string) (command, error) {
@@ -53,6 +60,8 @@ func parseCommand(args []string) (command, error) {
 		case cmd.name == "help":
 			cmd.args = []string{name}
 			return cmd, nil
+		case slices.Contains(controls, cmd.name):
+			return cmd, cmd.parseControl(rest)
 		case cmd.name == "sessions" && len(rest) > 0 && rest[0] == "clear":
 			cmd.args = rest[:1]
 			if rest, err = cmd.parseFlags(rest[1:]); err != nil || len(rest) == 0 {
@@ -74,8 +83,28 @@ func parseCommand(args []string) (command, error) {
 		return cmd, errors.New("-online belongs to check")
 	case cmd.yes && len(cmd.args) == 0:
 		return cmd, errors.New("-yes belongs to sessions clear")
+	case cmd.address != "" || cmd.tokenFile != "":
+		return cmd, errors.New("-address and -token-file belong to commands to a running process, such as gateway reload")
 	}
 	return cmd, err
+}
+
+// parseControl reads the arguments of a command to a running process, with flags among them.
+func (cmd *command) parseControl(rest []string) (err error) {
+	name := cmd.name
+	for len(rest) > 0 {
+		cmd.args = append(cmd.args, rest[0])
+		if rest, err = cmd.parseFlags(rest[1:]); err != nil {
+			return err
+		}
+		if cmd.name == "help" {
+			cmd.args = []string{name}
+		}
+		if cmd.name != name {
+			return nil
+		}
+	}
+	return checkControl(name, cmd.args)
 }
 
 // settings returns the arguments that lead another program to the same settings.
@@ -103,6 +132,8 @@ func (cmd *command) parseFlags(args []string) ([]string, error) {
 	set.StringVar(&cmd.file, "config", cmd.file, "")
 	set.BoolVar(&cmd.online, "online", cmd.online, "")
 	set.BoolVar(&cmd.yes, "yes", cmd.yes, "")
+	set.StringVar(&cmd.address, "address", cmd.address, "")
+	set.StringVar(&cmd.tokenFile, "token-file", cmd.tokenFile, "")
 	version := set.Bool("version", false, "")
 	for _, s := range config.Settings() {
 		if s.Flag != "" {
@@ -145,7 +176,8 @@ func flagTrouble(err error) error {
 		return err
 	}
 	name = config.RedactArgument(name)
-	if n := config.Nearest(name, flagNames); n != "" {
+	isSetting := func(s config.Setting) bool { return s.Key == name }
+	if n := config.Nearest(name, flagNames); n != "" && !slices.ContainsFunc(config.Settings(), isSetting) {
 		return fmt.Errorf("unknown flag -%.60s; did you mean -%s?", name, n)
 	}
 	for _, s := range config.Settings() {

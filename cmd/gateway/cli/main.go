@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 
 	"sluice/cmd/gateway/config"
 )
@@ -48,6 +49,9 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		return demo(ctx, cmd.args, stdout, stderr)
 	}
 	cfg, problems := config.Load(config.Sources{File: cmd.file, Environ: environ, Flags: cmd.flags})
+	if slices.Contains(controls, cmd.name) {
+		problems = problems.ToReach(cmd.address)
+	}
 	if problems.Failed() {
 		printProblems(stderr, problems, config.Warning)
 		return exitUsage
@@ -69,6 +73,8 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		return check(ctx, cfg, brokers, cmd.online, stdout, stderr)
 	case "upgrade":
 		return upgrade(ctx, cfg, stdout, stderr)
+	case "shard", "loglevel", "reload":
+		return control(ctx, cmd, cfg, stdout, stderr)
 	case "sessions":
 		return sessions(ctx, cfg, len(cmd.args) > 0, cmd.yes, os.Stdin, stdout, stderr)
 	}

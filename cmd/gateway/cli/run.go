@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
 	"sluice/sinks"
@@ -118,6 +119,12 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 			return err
 		}
 	}
+	served, err := serveAdmin(cfg, adminParts(cfg, e), log)
+	if err != nil {
+		return err
+	}
+	defer served.Close() // last: until then it is said how the shutdown goes
+	context.AfterFunc(ctx, served.Drain)
 	limitMemory(log)
 	go trimMemory(ctx, e)
 	var reading sync.WaitGroup
@@ -146,6 +153,9 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	log.Info("stopped", "events", stats.Events, "repeated", stats.Repeated, "resumes", stats.Resumes)
 	return err
 }
+
+// adminParts are what is served of a gateway that runs.
+func adminParts(*config.Config, *engine.Engine) admin.Options { return admin.Options{} }
 
 // errReaderGone is the end of whoever read the events. It is no orderly one: what supervises
 // the two must see it.
