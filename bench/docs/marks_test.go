@@ -54,6 +54,10 @@ var marks = []mark{
 		says:   `gateway.toml:39:1: note: redis.pool_size: has no effect`},
 	{doc: "docs/migrate.md", has: "gateway.toml:4:1: warning", reason: "the output of the block before it, of which cmd/gateway/config has a golden file"},
 
+	{doc: "docs/operate.md", has: "token_file = ", reason: "names a file; cmd/gateway/config TestHTTPToken reads one"},
+	{doc: "docs/operate.md", has: "proxy_pass http://127.0.0.1:8080", reason: "a location of nginx; cmd/gateway/admin TestAccess has what a proxy sends"},
+	{doc: "docs/operate.md", has: "livenessProbe:", reason: "a part of a pod's specification; cmd/gateway/admin TestOtherSites has what a probe sends"},
+
 	{doc: "docs/performance.md", has: "make load", reason: "measures for half an hour; .ci/run runs `make quick`"},
 
 	{doc: "docs/rabbitmq.md", has: "AMQP_URL=amqp://localhost", discord: true, until: `"msg":"ready"`},

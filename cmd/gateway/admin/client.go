@@ -59,7 +59,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("%.60q is not host:port or an address such as https://gateway.example.com", o.Address)
+		return nil, errors.New("the address is not host:port, or one such as https://gateway.example.com, without user and password")
 	}
 	c := &Client{base: strings.TrimSuffix(u.String(), "/"), token: o.Token, where: u.Host}
 	// Without a proxy: what is asked is near, and the token for nobody on the way.

@@ -7,7 +7,9 @@ package admin
 import (
 	"container/list"
 	"context"
+	"errors"
 	"net"
+	"os"
 	"sync"
 )
 
@@ -40,8 +42,15 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b, ok := c.(interface{ SetWriteBuffer(int) error }); ok {
+		b.SetWriteBuffer(writeBuffer)
+	}
 	return l.set.add(c), nil
 }
+
+// writeBuffer bounds what the kernel keeps for a client that does not read: of its own accord it
+// keeps megabytes.
+const writeBuffer = 128 << 10
 
 func (s *connections) add(nc net.Conn) *conn {
 	s.mu.Lock()
@@ -78,6 +87,15 @@ func (c *conn) drop() {
 		tcp.SetLinger(0)
 	}
 	c.Conn.Close()
+}
+
+// Write writes. What a client has not taken in time is not kept for it.
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if tcp, ok := c.Conn.(*net.TCPConn); ok && errors.Is(err, os.ErrDeadlineExceeded) {
+		tcp.SetLinger(0)
+	}
+	return n, err
 }
 
 // Close closes the connection and leaves the set.

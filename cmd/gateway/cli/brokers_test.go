@@ -82,7 +82,7 @@ func TestAddBroker(t *testing.T) {
 	if code := check(t.Context(), cfg, all, true, &stdout, &stderr); code != exitOK || !strings.Contains(stdout.String(), "; broker memory (names)\n") || m.opened != 0 {
 		t.Errorf("check: exit code %d\n%s%s", code, &stdout, &stderr)
 	}
-	if err := tryStart(t.Context(), cfg, all, ""); err != nil {
+	if err := tryStart(t.Context(), cfg, all, nil); err != nil {
 		t.Error(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())

@@ -47,6 +47,9 @@ func check(ctx context.Context, cfg *config.Config, brokers registry, online boo
 		return code
 	}
 	fmt.Fprintln(stdout, "ok: "+summary(cfg, brokers.of(cfg)))
+	for _, line := range cfg.Served() {
+		fmt.Fprintln(stdout, secrets.Redact(line))
+	}
 	if asked := brokers.peers(cfg); !online && len(asked) > 0 {
 		fmt.Fprintln(stdout, "not contacted: "+secrets.Redact(strings.Join(asked, ", "))+"; -online does")
 	}

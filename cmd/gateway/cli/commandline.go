@@ -22,16 +22,22 @@ type command struct {
 	online bool              // check -online
 	yes    bool              // sessions clear -yes
 
-	json    bool   // status -json
-	ready   bool   // health -ready
-	address string // of status and health: -address, or empty
+	json  bool // status -json
+	ready bool // health -ready
+
+	// Of a command to a running process: which one, if not that of the settings' state directory,
+	// and the file with its http.token.
+	address, tokenFile string
 }
 
 // subcommands are the names that may stand on the command line.
-var subcommands = []string{"run", "check", "config", "demo", "health", "help", "sessions", "status", "upgrade", "version"}
+var subcommands = []string{"run", "check", "config", "demo", "health", "help", "loglevel", "reload", "sessions", "shard", "status", "upgrade", "version"}
+
+// controls are the commands to a running process.
+var controls = []string{"status", "health", "shard", "loglevel", "reload"}
 
 // flagNames are the flags of all subcommands.
-var flagNames = []string{"address", "config", "json", "ready", "loglevel", "online", "reader", "help", "require-broker", "version", "yes"}
+var flagNames = []string{"address", "config", "json", "ready", "loglevel", "online", "reader", "help", "require-broker", "token-file", "version", "yes"}
 
 // parseCommand reads the arguments: flags, a subcommand, more flags.
 func parseCommand(args []string) (command, error) {
@@ -57,6 +63,8 @@ func parseCommand(args []string) (command, error) {
 		case cmd.name == "help":
 			cmd.args = []string{name}
 			return cmd, nil
+		case slices.Contains(controls, cmd.name):
+			return cmd, cmd.parseControl(rest)
 		case cmd.name == "sessions" && len(rest) > 0 && rest[0] == "clear":
 			cmd.args = rest[:1]
 			if rest, err = cmd.parseFlags(rest[1:]); err != nil || len(rest) == 0 {
@@ -82,10 +90,28 @@ func parseCommand(args []string) (command, error) {
 		return cmd, errors.New("-json belongs to status")
 	case cmd.ready && cmd.name != "health":
 		return cmd, errors.New("-ready belongs to health")
-	case cmd.address != "" && cmd.name != "status" && cmd.name != "health":
-		return cmd, errors.New("-address belongs to status and health")
+	case (cmd.address != "" || cmd.tokenFile != "") && !slices.Contains(controls, cmd.name):
+		return cmd, errors.New("-address and -token-file belong to commands to a running process, such as gateway reload")
 	}
 	return cmd, err
+}
+
+// parseControl reads the arguments of a command to a running process, with flags among them.
+func (cmd *command) parseControl(rest []string) (err error) {
+	name := cmd.name
+	for len(rest) > 0 {
+		cmd.args = append(cmd.args, rest[0])
+		if rest, err = cmd.parseFlags(rest[1:]); err != nil {
+			return err
+		}
+		if cmd.name == "help" {
+			cmd.args = []string{name}
+		}
+		if cmd.name != name {
+			return nil
+		}
+	}
+	return checkControl(name, cmd.args)
 }
 
 // settings returns the arguments that lead another program to the same settings.
@@ -116,6 +142,7 @@ func (cmd *command) parseFlags(args []string) ([]string, error) {
 	set.BoolVar(&cmd.json, "json", cmd.json, "")
 	set.BoolVar(&cmd.ready, "ready", cmd.ready, "")
 	set.StringVar(&cmd.address, "address", cmd.address, "")
+	set.StringVar(&cmd.tokenFile, "token-file", cmd.tokenFile, "")
 	version := set.Bool("version", false, "")
 	for _, s := range config.Settings() {
 		if s.Flag != "" {
@@ -161,7 +188,8 @@ func flagTrouble(err error) error {
 		return err
 	}
 	name = config.RedactArgument(name)
-	if n := config.Nearest(name, flagNames); n != "" {
+	isSetting := func(s config.Setting) bool { return s.Key == name }
+	if n := config.Nearest(name, flagNames); n != "" && !slices.ContainsFunc(config.Settings(), isSetting) {
 		return fmt.Errorf("unknown flag -%.60s; did you mean -%s?", name, n)
 	}
 	for _, s := range config.Settings() {

@@ -23,6 +23,9 @@ Usage:
   gateway status [-json]     show what the running process does
   gateway health [-ready]    ask the running process if it is live, or ready
   gateway upgrade            have the running process hand over to a new version
+  gateway shard action id    have a shard of it reconnect, resume or identify
+  gateway loglevel level     set its log level
+  gateway reload             have it read the settings again
   gateway help [topic]       this text; topics: settings, intents, events, exit,
                              and the commands' names
   gateway version            print the version
@@ -55,11 +58,12 @@ fits of the data. A file or a pipe gets whole events: gateway | cat.
 
 Checks the settings and starts nothing. Prints ok with a summary and exits with
 0, or a line for each mistake and exits with 2. It tries whether the directories
-and files can be written to, and leaves nothing behind. What it did not contact
-is named. With -online it asks Discord for the recommended shard count and the
-session starts left, and logs in to the broker and to Redis as the store, which
-are left as they are; each has a line. Exit code 4 says that the token is
-refused, 1 that somebody did not answer, 2 that a broker refuses the settings.
+and files can be written to, and leaves nothing behind. What will be served over
+HTTP, and to whom, has a line. What it did not contact is named. With -online it
+asks Discord for the recommended shard count and the session starts left, and
+logs in to the broker and to Redis as the store, which are left as they are;
+each has a line. Exit code 4 says that the token is refused, 1 that somebody did
+not answer, 2 that a broker refuses the settings.
 `,
 	"config": `gateway config [-config file]
 
@@ -82,25 +86,42 @@ lost, and the process id stays. It first has the new program check the settings;
 if that fails it goes on as it is. Waits for the outcome: exit code 0 says that
 the new program runs, 1 with the reason that it does not. Linux alone.
 `,
-	"status": `gateway status [-json] [-address host:port] [-config file]
+	"status": `gateway status [-json] [-address host:port] [-token-file file]
+               [-config file]
 
 Shows what the running process does: whether it is live and ready and why not,
 shards, events, lag, what is lost, broker, queue, spool, session starts,
 commands, why connections ended, and the first shards that are not ready. -json
-prints the document of /status, which docs/status.md describes.
-
-It finds the process by control.sock in shard_store.directory of the settings,
-or at -address, which is http.address of the process. Exit code 0 says that it
-has answered, 1 with one line that none runs or answers.
-`,
-	"health": `gateway health [-ready] [-address host:port] [-config file]
+prints the document of /status, which docs/status.md describes. Exit code 0 says
+that it has answered, 1 with one line that none runs or answers.
+` + reaching,
+	"health": `gateway health [-ready] [-address host:port] [-token-file file]
+               [-config file]
 
 Asks the running process whether it is live: it makes progress, whatever Discord
 and the broker do. With -ready: whether its shards are ready or resuming and the
 broker is available. Prints ok or the checks that fail. Exit code 0, or 1, as it
 is without an answer within 5 s. For probes of images with neither shell nor
 curl.
-`,
+` + reaching,
+	"shard": `gateway shard reconnect|resume|identify id [-address host:port]
+              [-token-file file] [-config file]
+
+Has the running process close the connection of a shard. reconnect: it resumes
+its session, or identifies if it has none. resume: it must have one. identify:
+it gives its session up, which costs a session start, and what Discord would
+have sent again is lost.
+` + reaching,
+	"loglevel": `gateway loglevel debug|info|warn|error|suppress [-address host:port]
+              [-token-file file] [-config file]
+
+Sets the log level of the running process, until it ends or reloads.
+` + reaching,
+	"reload": `gateway reload [-address host:port] [-token-file file] [-config file]
+
+Has the running process read its settings again, as SIGHUP does, and prints what
+has changed. Settings with a mistake change nothing; exit code 1 says why.
+` + reaching,
 	"demo": `gateway demo [-for 60s] [-seed n] [-rate n] [-compression name]
 
 Runs four shards against a simulated Discord in the same process, over TLS. It
@@ -143,8 +164,16 @@ Prints the version, the revision it was built from, and the platform.
 `,
 }
 
+// reaching is how a command finds the running process.
+const reaching = `
+The process is found by control.sock in shard_store.directory, which its own
+user alone can use; the bot's token need not be set. -address asks one elsewhere
+at its http.address, host:port or https://host, and needs its http.token: from
+-token-file, or from HTTP_TOKEN or the settings here.
+`
+
 // topicNames are the topics in the order in which they are listed.
-var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "status", "health", "upgrade", "demo", "help", "version"}
+var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "status", "health", "shard", "loglevel", "reload", "upgrade", "demo", "help", "version"}
 
 // help prints the usage or a topic.
 func help(args []string, stdout, stderr io.Writer) int {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 
 	"sluice/cmd/gateway/config"
 )
@@ -54,17 +55,8 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	}
 	sources := config.Sources{File: cmd.file, Environ: environ, Flags: cmd.flags}
 	cfg, problems := config.Load(sources)
-	switch cmd.name {
-	case "status", "health":
-		if wrong := concerned(problems); cmd.address == "" && len(wrong) > 0 {
-			printProblems(stderr, wrong, config.Error)
-			return exitFailure
-		}
-		if c := newClient(cfg, cmd.address); cmd.name == "health" {
-			return health(ctx, c, cmd.ready, stdout, stderr)
-		} else {
-			return showStatus(ctx, c, cmd.json, stdout, stderr)
-		}
+	if slices.Contains(controls, cmd.name) {
+		problems = problems.ToReach(cmd.address)
 	}
 	if problems.Failed() {
 		printProblems(stderr, problems, config.Warning)
@@ -87,6 +79,10 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		return check(ctx, cfg, brokers, cmd.online, stdout, stderr)
 	case "upgrade":
 		return upgrade(ctx, cfg, stdout, stderr)
+	case "status", "health":
+		return look(ctx, cmd, cfg, stdout, stderr)
+	case "shard", "loglevel", "reload":
+		return control(ctx, cmd, cfg, stdout, stderr)
 	case "sessions":
 		return sessions(ctx, cfg, len(cmd.args) > 0, cmd.yes, os.Stdin, stdout, stderr)
 	}

@@ -11,8 +11,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
+	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/config"
 	"sluice/resume/file"
 	"sluice/sinks/spool"
@@ -144,20 +146,22 @@ func cause(err error) error {
 	return err
 }
 
-// checkListen tries debug.address for a moment. That another process has it may be the one that is
-// to be restarted.
+// checkListen tries the addresses to listen at for a moment. That another process has one may be
+// the one that is to be restarted.
 func checkListen(cfg *config.Config, refuse func(string, error)) (warnings []error) {
-	if cfg.Debug.Address == "" {
-		return nil
-	}
-	l, err := net.Listen("tcp", cfg.Debug.Address)
-	switch {
-	case err == nil:
-		l.Close()
-	case errors.Is(err, syscall.EADDRINUSE):
-		warnings = append(warnings, fmt.Errorf("debug.address: %w", err))
-	default:
-		refuse("debug.address", err)
+	for _, s := range listenAddresses(cfg) {
+		l, err := net.Listen("tcp", s.value)
+		switch {
+		case err == nil:
+			l.Close()
+		case errors.Is(err, syscall.EADDRINUSE):
+			warnings = append(warnings, fmt.Errorf("%s: %w", s.key, err))
+		case s.key == "debug.address":
+			refuse(s.key, err)
+		default:
+			e := &admin.ListenError{Setting: s.key, Err: err}
+			refuse(s.key, errors.New(strings.TrimPrefix(plain(e), s.key+": ")))
+		}
 	}
 	return warnings
 }

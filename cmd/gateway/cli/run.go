@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
 	"sluice/sinks"
@@ -105,6 +106,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		Linger:          unlessZero(cfg.Broker.Linger),
 		Proxy:           cfg.ProxyFunc(),
 		TLS:             tls,
+		PacketCounts:    cfg.Prometheus.Packets != config.PacketsOff,
 		Log:             log,
 	})
 	if err != nil {
@@ -124,10 +126,17 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 			return err
 		}
 	}
+	counts := commands.NewCounts()
+	watched := watch{e: e, sink: sink, out: out, keeper: keeper, broker: broker, counts: counts, r: r}
+	served, err := serveAdmin(cfg, watched.parts(ctx, cfg), log)
+	if err != nil {
+		return err
+	}
+	defer served.Close() // last: until then it is said how the shutdown goes
+	context.AfterFunc(ctx, served.Drain)
 	limitMemory(log)
 	go trimMemory(ctx, e)
 	var reading sync.WaitGroup
-	counts := commands.NewCounts()
 	reading.Go(func() { broker.commands(ctx, cfg, out, e, counts, log) })
 	running = true
 	go func() {

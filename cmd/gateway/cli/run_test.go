@@ -32,6 +32,8 @@ func TestFailedStartCloses(t *testing.T) {
 		environ    []string
 	}{
 		{"debug.address", "debug.address", environ("DEBUG_ADDRESS=" + l.Addr().String())},
+		{"http.address", "http.address", environ("HTTP_ADDRESS=" + l.Addr().String())},
+		{"prometheus.address", "prometheus.address", environ("PROMETHEUS_ADDRESS=" + l.Addr().String())},
 		{"the broker", "broker.required", environ("BROKER_REQUIRED=true")},
 	} {
 		for n := range 2 {

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"sluice/cmd/gateway/config"
 	"sluice/cmd/gateway/status"
 )
 
@@ -64,17 +63,6 @@ func printStatus(w io.Writer, body []byte) error {
 	}
 	_, err := io.WriteString(w, statusTable(&d, columns, color))
 	return err
-}
-
-// concerned returns the problems that keep a command from finding the process: those of the file as a
-// whole, and of a few settings. The others are the process's own.
-func concerned(problems config.Problems) (some config.Problems) {
-	for _, p := range problems {
-		if p.Severity == config.Error && (p.Key == "" || strings.HasPrefix(p.Key, "shard_store.") || strings.HasPrefix(p.Key, "http.")) {
-			some = append(some, p)
-		}
-	}
-	return some
 }
 
 // printableLines returns a text with escapes for what is not printed, but for the ends of lines.

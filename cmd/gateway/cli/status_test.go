@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/status"
 	"sluice/resume/file"
 )
@@ -84,7 +85,7 @@ func running(t *testing.T, h http.Handler) (dir, address string) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	for _, l := range []func() (net.Listener, error){
-		func() (net.Listener, error) { return net.Listen("unix", filepath.Join(dir, controlSocket)) },
+		func() (net.Listener, error) { return net.Listen("unix", filepath.Join(dir, admin.SocketName)) },
 		func() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") },
 	} {
 		l, err := l()
@@ -195,7 +196,7 @@ func TestNoProcess(t *testing.T) {
 	check("-config "+filepath.Join(dir, "gateway.toml"), filepath.Join(dir, "gateway.toml")+":2:12: error: shard_store.interval: ")
 
 	// What a process left that was killed, and one of a version without it.
-	s, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, controlSocket), Net: "unix"})
+	s, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, admin.SocketName), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}

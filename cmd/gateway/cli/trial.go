@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,22 +21,39 @@ import (
 // process before has. A version that does not know the variable checks the settings alone.
 const trialVariable = "SLUICE_UPGRADE_FROM"
 
+// heldVariable has the other addresses that the process before has, with commas between them.
+const heldVariable = "SLUICE_UPGRADE_HELD"
+
 // brokerTrial bounds the login to a broker. One that is unavailable is waited for at the start.
 const brokerTrial = 5 * time.Second
 
-// trialOf returns the debug.address of the process that hands over; ok is false if none asks.
-func trialOf(environ []string) (held string, ok bool) {
+// trialOf returns the addresses of the process that hands over; ok is false if none asks.
+func trialOf(environ []string) (held []string, ok bool) {
 	for _, e := range environ {
-		if name, value, _ := strings.Cut(e, "="); name == trialVariable {
-			held, ok = value, true
+		switch name, value, _ := strings.Cut(e, "="); name {
+		case trialVariable:
+			held, ok = append(held, value), true
+		case heldVariable:
+			held = append(held, strings.Split(value, ",")...)
 		}
 	}
 	return held, ok
 }
 
+// heldAddresses are those of this process for the variables.
+func heldAddresses(cfg *config.Config) []string {
+	var others []string
+	for _, s := range listenAddresses(cfg) {
+		if s.key != "debug.address" {
+			others = append(others, s.value)
+		}
+	}
+	return []string{trialVariable + "=" + cfg.Debug.Address, heldVariable + "=" + strings.Join(others, ",")}
+}
+
 // tryStart opens what a start opens, as far as that can be done while another process has it,
 // and closes it again.
-func tryStart(ctx context.Context, cfg *config.Config, brokers registry, held string) error {
+func tryStart(ctx context.Context, cfg *config.Config, brokers registry, held []string) error {
 	tls, err := cfg.TLS()
 	if err != nil {
 		return err
@@ -58,8 +76,10 @@ func tryStart(ctx context.Context, cfg *config.Config, brokers registry, held st
 			return fmt.Errorf("spool.directory: %w", err)
 		}
 	}
-	if err := tryListen(cfg.Debug.Address, held); err != nil {
-		return fmt.Errorf("debug.address: %w", err)
+	for _, s := range listenAddresses(cfg) {
+		if err := tryListen(s.value, held); err != nil {
+			return fmt.Errorf("%s: %w", s.key, err)
+		}
 	}
 	return brokers.try(ctx, cfg)
 }
@@ -82,8 +102,8 @@ func tryDirectory(dir string, size int) error {
 }
 
 // tryListen listens on the address for a moment, unless the process before has its port.
-func tryListen(address, held string) error {
-	if address == "" || address == held {
+func tryListen(address string, held []string) error {
+	if slices.Contains(held, address) {
 		return nil
 	}
 	l, err := net.Listen("tcp", address)
@@ -91,8 +111,10 @@ func tryListen(address, held string) error {
 		return l.Close()
 	}
 	_, port, _ := net.SplitHostPort(address)
-	if _, p, _ := net.SplitHostPort(held); p != "" && p == port {
-		return nil // as of :6060 and 127.0.0.1:6060
+	for _, h := range held {
+		if _, p, _ := net.SplitHostPort(h); p != "" && p == port {
+			return nil // as of :6060 and 127.0.0.1:6060
+		}
 	}
 	return err
 }

@@ -139,7 +139,7 @@ func checkSuccessor(ctx context.Context, args []string, cfg *config.Config) erro
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, append([]string{"check"}, args...)...)
-	cmd.Env = append(os.Environ(), trialVariable+"="+cfg.Debug.Address)
+	cmd.Env = append(os.Environ(), heldAddresses(cfg)...)
 	cmd.WaitDelay = time.Second // one of its own children may hold its output
 	out, err := cmd.CombinedOutput()
 	switch {

@@ -81,7 +81,17 @@ func (l *loader) readHTTPToken() {
 	if l.httpTokenFile == "" || l.failed[key] {
 		return
 	}
-	content, err := readFile(l.httpTokenFile, maxTokenFile)
+	text, err := readTokenFile(l.httpTokenFile)
+	if err != nil {
+		l.say(Error, key, "%s", err)
+		return
+	}
+	l.HTTP.Token = input{key: key, at: l.origins[key], r: &l.report}.httpToken(text)
+}
+
+// readTokenFile returns what is in a file with a token.
+func readTokenFile(name string) (string, error) {
+	content, err := readFile(name, maxTokenFile)
 	text, trouble := decodeText(content)
 	switch {
 	case err != nil:
@@ -90,10 +100,35 @@ func (l *loader) readHTTPToken() {
 		trouble = "the file is empty"
 	}
 	if trouble != "" {
-		l.say(Error, key, "%s: %s", l.httpTokenFile, trouble)
-		return
+		return "", fmt.Errorf("%s: %s", name, trouble)
 	}
-	l.HTTP.Token = input{key: key, at: l.origins[key], r: &l.report}.httpToken(string(text))
+	return string(text), nil
+}
+
+// ReadHTTPToken returns the http.token in a file. What is wrong with it is said without it.
+func ReadHTTPToken(name string) (Secret, error) {
+	text, err := readTokenFile(name)
+	if err != nil {
+		return "", err
+	}
+	r := &report{failed: map[string]bool{}}
+	token := input{r: r}.httpToken(text)
+	for _, p := range r.sorted() {
+		return "", fmt.Errorf("%s: %s", name, p.Text)
+	}
+	return token, nil
+}
+
+// ToReach returns the problems that count for who only asks a running process: with an address,
+// those with http.token; else what may hide the state directory. The bot's token is not needed.
+func (ps Problems) ToReach(address string) (count Problems) {
+	for _, p := range ps {
+		table, _, _ := strings.Cut(p.Key, ".")
+		if address == "" && p.Key != "token" && p.Key != "token_file" || table == "http" {
+			count = append(count, p)
+		}
+	}
+	return count
 }
 
 // validateHTTP checks what is served, and to whom.
@@ -108,7 +143,7 @@ func (l *loader) validateHTTP() {
 	if l.HTTP.Token != "" && l.HTTP.Token == l.Token {
 		l.say(Error, tokenKey, "it is the bot's token, which nobody else is to have; choose another")
 	}
-	if served && !IsLoopback(l.HTTP.Address) && l.HTTP.Token == "" && !failed {
+	if served && !l.servesHere() && l.HTTP.Token == "" && !failed {
 		l.say(Note, "http.address", "without http.token, %s serves metrics, /livez and /readyz alone", l.HTTP.Address)
 	}
 	for _, key := range []string{tokenKey, "http.hosts"} {
@@ -166,14 +201,18 @@ func IsLoopback(address string) bool {
 	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
+// servesHere reports whether this machine needs no token: all that comes is of this machine, and
+// not of a proxy on it.
+func (c *Config) servesHere() bool { return IsLoopback(c.HTTP.Address) && len(c.HTTP.Hosts) == 0 }
+
 // Served says what is served and to whom, in a line for each listener.
 func (c *Config) Served() (lines []string) {
 	if a := c.HTTP.Address; a != "" {
 		who := "status, page and actions for who has http.token"
 		switch {
-		case IsLoopback(a) && c.HTTP.Token == "":
+		case c.servesHere() && c.HTTP.Token == "":
 			who = "status and page for this machine, no actions without http.token"
-		case IsLoopback(a) && len(c.HTTP.Hosts) == 0:
+		case c.servesHere():
 			who = "status and page for this machine, actions for who has http.token"
 		case c.HTTP.Token == "":
 			who = "nothing else without http.token"

@@ -24,6 +24,7 @@ func TestHTTPAddresses(t *testing.T) {
 		{"HTTP_ADDRESS=:8080", "127.0.0.1:8080", false, "http://127.0.0.1:8080: /metrics, /livez and /readyz for everybody; status and page for this machine, no actions without http.token"},
 		{"HTTP_ADDRESS=:8080 " + secret, "127.0.0.1:8080", false, "status and page for this machine, actions for who has http.token"},
 		{"HTTP_ADDRESS=:8080 HTTP_HOSTS=ops.example.com " + secret, "127.0.0.1:8080", false, "everybody; status, page and actions for who has http.token"},
+		{"HTTP_ADDRESS=:8080 HTTP_HOSTS=ops.example.com", "127.0.0.1:8080", false, "everybody; nothing else without http.token"},
 		{"HTTP_ADDRESS=0.0.0.0:8080", "0.0.0.0:8080", false, "everybody; nothing else without http.token"},
 		{"HTTP_ADDRESS=[::]:8080 " + secret, "[::]:8080", false, "status, page and actions for who has http.token"},
 		{"HTTP_ADDRESS=localhost:8080", "localhost:8080", false, "for this machine"},
@@ -89,6 +90,7 @@ func TestHTTPToken(t *testing.T) {
 func TestHTTPProblems(t *testing.T) {
 	for _, tc := range []struct{ env, want string }{
 		{"HTTP_ADDRESS=0.0.0.0:8080", "note: http.address: without http.token, 0.0.0.0:8080 serves metrics, /livez and /readyz alone"},
+		{"HTTP_ADDRESS=:8080 HTTP_HOSTS=ops.example.com", "note: http.address: without http.token, 127.0.0.1:8080 serves metrics"},
 		{"HTTP_TOKEN=0123456789abcdef", "note: http.token: has no effect without http.address"},
 		{"HTTP_HOSTS=ops.example.com", "note: http.hosts: has no effect without http.address"},
 		{"HTTP_ADDRESS=:8080 HTTP_HOSTS=https://ops.example.com", "error: http.hosts: "},

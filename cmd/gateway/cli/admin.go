@@ -1,0 +1,88 @@
+// This file serves what an operator asks a running gateway for.
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"sluice/cmd/gateway/admin"
+	"sluice/cmd/gateway/config"
+)
+
+// serveAdmin serves the parts at the addresses and the socket of the settings.
+func serveAdmin(cfg *config.Config, parts admin.Options, log *slog.Logger) (*admin.Server, error) {
+	parts.Address, parts.Token, parts.Hosts = cfg.HTTP.Address, cfg.HTTP.Token.Reveal(), cfg.HTTP.Hosts
+	parts.PrometheusAddress, parts.PrometheusEndpoint = cfg.Prometheus.Address, cfg.Prometheus.Endpoint
+	if cfg.OneListener() {
+		parts.PrometheusAddress = parts.Address
+	}
+	parts.Log = log
+	if dir := cfg.ShardStore.Directory; controlDirectory(cfg) {
+		if err := os.MkdirAll(dir, 0o700); err == nil {
+			parts.Socket = filepath.Join(dir, admin.SocketName)
+		} else {
+			log.Info("there is no control socket: gateway status and the like do not reach this process", "setting", "shard_store.directory", "error", err)
+		}
+	}
+	s, err := admin.Listen(parts)
+	if err != nil {
+		return nil, settingError{err}
+	}
+	return s, nil
+}
+
+// controlDirectory reports whether the control socket is in shard_store.directory: that of a store
+// that is no file is none that the settings need, and not made unless it is named.
+func controlDirectory(cfg *config.Config) bool {
+	if cfg.ShardStore.Type == config.StoreFile || cfg.Origin("shard_store.directory").Kind != config.FromDefault {
+		return true
+	}
+	info, err := os.Stat(cfg.ShardStore.Directory)
+	return err == nil && info.IsDir()
+}
+
+// listenAddresses are those of the settings at which a start listens, by their keys.
+func listenAddresses(cfg *config.Config) (list []setting) {
+	for _, s := range []setting{{"debug.address", cfg.Debug.Address}, {"http.address", cfg.HTTP.Address}, {"prometheus.address", cfg.Prometheus.Address}} {
+		if s.value != "" && (s.key != "prometheus.address" || !cfg.OneListener()) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+type setting struct{ key, value string }
+
+// reach returns a client of the process that is meant: at the address, or with the state directory
+// of the settings.
+func (cmd *command) reach(cfg *config.Config) (*admin.Client, error) {
+	o := admin.ClientOptions{Address: cmd.address, Token: cfg.HTTP.Token.Reveal()}
+	if cmd.address == "" {
+		o.Socket = filepath.Join(cfg.ShardStore.Directory, admin.SocketName)
+	}
+	if cmd.tokenFile != "" {
+		token, err := config.ReadHTTPToken(cmd.tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("-token-file: %w", err)
+		}
+		o.Token = token.Reveal()
+	}
+	c, err := admin.NewClient(o)
+	if err != nil {
+		return nil, fmt.Errorf("-address: %w", err)
+	}
+	return c, nil
+}
+
+// unreached adds to the error of a client what somebody can do about it.
+func (cmd *command) unreached(err error) error {
+	if cmd.address == "" && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w; is it running, with this shard_store.directory? -address asks a process elsewhere", err)
+	}
+	return err
+}

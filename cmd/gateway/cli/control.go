@@ -1,0 +1,96 @@
+// This file is `gateway shard`, `gateway loglevel` and `gateway reload`: what a running process is asked to do.
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+
+	"sluice/cmd/gateway/admin"
+	"sluice/cmd/gateway/config"
+)
+
+// controlTimeout bounds how long the process may take to do what it is asked for.
+const controlTimeout = 30 * time.Second
+
+var (
+	shardActions = []string{"reconnect", "resume", "identify"}
+	logLevels    = []string{"debug", "info", "warn", "error", "suppress"}
+)
+
+// checkControl says what is wrong with the arguments of a command to a running process.
+func checkControl(name string, args []string) error {
+	switch {
+	case name == "shard" && len(args) != 2:
+		return fmt.Errorf("shard takes an action and a shard's id, such as gateway shard reconnect 3")
+	case name == "shard" && !slices.Contains(shardActions, args[0]):
+		return fmt.Errorf("shard has no action %.60q%s", config.RedactArgument(args[0]), didYouMean(args[0], shardActions))
+	case name == "shard":
+		if id, err := strconv.Atoi(args[1]); err != nil || id < 0 || id >= config.MaxShards {
+			return fmt.Errorf("%.60q is no shard's id, which is a number from 0 on", config.RedactArgument(args[1]))
+		}
+	case name == "loglevel" && len(args) != 1:
+		return fmt.Errorf("loglevel takes one level: debug, info, warn, error or suppress")
+	case name == "loglevel" && !slices.Contains(logLevels, args[0]):
+		return fmt.Errorf("%.60q is no level%s; there are debug, info, warn, error and suppress", config.RedactArgument(args[0]), didYouMean(args[0], logLevels))
+	case name == "reload" && len(args) > 0:
+		return fmt.Errorf("reload takes no argument %.60q", config.RedactArgument(args[0]))
+	}
+	return nil
+}
+
+// control asks the running process, and says what it answers.
+func control(ctx context.Context, cmd command, cfg *config.Config, stdout, stderr io.Writer) int {
+	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
+	client, err := cmd.reach(cfg)
+	if err == nil {
+		defer client.Close()
+		err = cmd.unreached(ask(ctx, cmd, client, stdout))
+	}
+	if err != nil {
+		printError(stderr, cfg, err)
+		return exitFailure
+	}
+	return exitOK
+}
+
+func printError(w io.Writer, cfg *config.Config, err error) {
+	fmt.Fprintf(w, "error: %s\n", cfg.Secrets().Redact(plain(err)))
+}
+
+func ask(ctx context.Context, cmd command, client *admin.Client, stdout io.Writer) error {
+	switch cmd.name {
+	case "shard":
+		id, _ := strconv.Atoi(cmd.args[1]) // see checkControl
+		if err := client.Reconnect(ctx, id, cmd.args[0]); err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "shard %d: %s\n", id, map[string]string{
+			"reconnect": "its connection is closed, and it connects again",
+			"resume":    "its connection is closed, and it resumes its session",
+			"identify":  "its session is given up, and it identifies in its turn",
+		}[cmd.args[0]])
+	case "loglevel":
+		if err := client.SetLogLevel(ctx, cmd.args[0]); err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "log.level is %s until the process ends or reloads\n", cmd.args[0])
+	case "reload":
+		changes, err := client.Reload(ctx)
+		if err != nil {
+			return err
+		}
+		if len(changes) == 0 {
+			fmt.Fprintln(stdout, "nothing has changed")
+		}
+		for _, c := range changes {
+			fmt.Fprintln(stdout, printableLine(c))
+		}
+	}
+	return nil
+}

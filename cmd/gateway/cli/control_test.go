@@ -1,0 +1,169 @@
+// This file tests what is served of a gateway, and the commands to a running process.
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/cmd/gateway/admin"
+)
+
+// freeAddress is one at which nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// answers are actions that answer with what they were asked for.
+type answers struct{}
+
+func (answers) Reconnect(_ context.Context, shard int, how string) error {
+	if shard > 3 {
+		return fmt.Errorf("shard %d is not run by this process, which has 0-3", shard)
+	}
+	return nil
+}
+func (answers) SetLogLevel(string) error { return nil }
+func (answers) Reload(context.Context) ([]string, error) {
+	return []string{"log.level: info, now debug", "http.token: changed, which needs a restart\x1b[2J"}, nil
+}
+
+// The commands find the process by the state directory or by an address, say what was done, and in
+// a line what was not and why.
+func TestControl(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const secret = "very.secret.http.token"
+	if err := os.WriteFile("token", []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("short", []byte("very.secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address := freeAddress(t)
+	cfg := loadConfig(t, "DISCORD_TOKEN=x.y.z", "HTTP_ADDRESS="+address, "HTTP_TOKEN="+secret)
+	served, err := serveAdmin(cfg, admin.Options{Actions: answers{}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer served.Close()
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
+		if c, err := net.Dial("unix", filepath.Join("state", admin.SocketName)); err == nil {
+			c.Close()
+			break
+		} else if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		args, environ  string
+		code           int
+		stdout, stderr string
+	}{
+		{"shard reconnect 3", "", exitOK, "shard 3: its connection is closed, and it connects again\n", ""},
+		{"shard resume 0", "DISCORD_TOKEN=x.y.z", exitOK, "shard 0: its connection is closed, and it resumes its session\n", ""},
+		{"shard identify 1", "", exitOK, "shard 1: its session is given up, and it identifies in its turn\n", ""},
+		{"shard identify 7", "", exitFailure, "", "error: shard 7 is not run by this process, which has 0-3\n"},
+		{"loglevel debug", "", exitOK, "log.level is debug until the process ends or reloads\n", ""},
+		{"reload", "", exitOK, "log.level: info, now debug\nhttp.token: changed, which needs a restart\\u001b[2J\n", ""},
+		{"reload -address " + address + " -token-file token", "SHARD_STORE_DIRECTORY=/elsewhere", exitOK, "log.level: ", ""},
+		{"reload -address http://" + address, "HTTP_TOKEN=" + secret, exitOK, "log.level: ", ""},
+		{"reload -address " + address, "", exitFailure, "", "error: " + address + " answers 401: http.token is needed"},
+		{"reload -address " + address, "HTTP_TOKEN=wrong-token-of-somebody", exitFailure, "", "error: " + address + " answers 401: the token is not http.token\n"},
+		{"reload -address " + address + " -token-file short", "", exitFailure, "", "error: -token-file: short: it has 11 characters"},
+		{"reload -address " + address + " -token-file none", "", exitFailure, "", "error: -token-file: none: there is no such file\n"},
+		{"reload -address http://user:very.secret@host", "", exitFailure, "", "error: -address: the address is not host:port"},
+		{"reload -address 127.0.0.1:1", "HTTP_TOKEN=short", exitUsage, "", "http.token: it has 5 characters"},
+		{"reload", "SHARD_STORE_DIRECTORY=elsewhere", exitFailure, "", "error: nobody answers at " + filepath.Join("elsewhere", admin.SocketName) + ": "},
+		{"reload", "SHARD_STORE_TYPE=fil", exitUsage, "", "shard_store.type"},
+	} {
+		var environ []string
+		if tc.environ != "" {
+			environ = []string{tc.environ}
+		}
+		o := runCommand(environ, strings.Fields(tc.args)...)
+		noSecret(t, o)
+		if o.code != tc.code || !strings.HasPrefix(o.stdout, tc.stdout) || !strings.Contains(o.stderr, tc.stderr) || (o.stderr == "") != (tc.stderr == "") || tc.stdout == "" && o.stdout != "" {
+			t.Errorf("gateway %s (%s): exit code %d\n%s%s", tc.args, tc.environ, o.code, o.stdout, o.stderr)
+		}
+	}
+}
+
+// The socket is in the directory of a file store; in that of another only if it is there or named.
+func TestControlDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, tc := range []struct {
+		environ []string
+		make    bool
+		want    bool
+	}{
+		{nil, false, true},
+		{[]string{"SHARD_STORE_TYPE=memory"}, false, false},
+		{[]string{"SHARD_STORE_TYPE=memory", "SHARD_STORE_DIRECTORY=state"}, false, true},
+		{[]string{"SHARD_STORE_TYPE=memory"}, true, true},
+	} {
+		if tc.make {
+			if err := os.Mkdir("state", 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := controlDirectory(loadConfig(t, append(tc.environ, "DISCORD_TOKEN=x.y.z")...)); got != tc.want {
+			t.Errorf("%q: %v", tc.environ, got)
+		}
+	}
+}
+
+// An address that cannot be listened at is a mistake in its setting, in one line that says what
+// would be right.
+func TestListenTrouble(t *testing.T) {
+	t.Chdir(t.TempDir())
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, tc := range []struct{ environ, want string }{
+		{"HTTP_ADDRESS=" + l.Addr().String(), "http.address: cannot listen on " + l.Addr().String() + ": address already in use; another process listens there"},
+		{"HTTP_ADDRESS=192.0.2.1:8080", "http.address: cannot listen on 192.0.2.1:8080: cannot assign requested address; it must be an address of this machine"},
+		{"PROMETHEUS_ADDRESS=192.0.2.1:8080", "prometheus.address: cannot listen on 192.0.2.1:8080: "},
+	} {
+		cfg := loadConfig(t, "DISCORD_TOKEN=x.y.z", tc.environ)
+		_, err := serveAdmin(cfg, admin.Options{}, slog.New(slog.DiscardHandler))
+		if err == nil || !errors.As(err, new(settingError)) || !strings.HasPrefix(explain(err), tc.want) || strings.Contains(explain(err), "\n") {
+			t.Errorf("%s: %v", tc.environ, err)
+		}
+		o := runCommand([]string{"DISCORD_TOKEN=x.y.z", tc.environ}, "check")
+		key, _, _ := strings.Cut(tc.want, ":")
+		if inUse := strings.Contains(tc.want, "already"); (o.code == exitOK) != inUse || !strings.Contains(o.stderr, ": "+key+": cannot listen on ") {
+			t.Errorf("check of %s: %+v", tc.environ, o)
+		}
+	}
+}
+
+// check says what will be served, and to whom.
+func TestCheckServed(t *testing.T) {
+	t.Chdir(t.TempDir())
+	address := freeAddress(t)
+	o := runCommand([]string{"DISCORD_TOKEN=x.y.z", "DISCORD_INTENTS=GUILDS", "HTTP_ADDRESS=" + address}, "check")
+	if want := "\nhttp.address: http://" + address + ": /metrics, /livez and /readyz for everybody; status and page for this machine, no actions without http.token\n"; o.code != exitOK || !strings.Contains(o.stdout, want) {
+		t.Errorf("%+v", o)
+	}
+	_, port, _ := net.SplitHostPort(address)
+	o = runCommand([]string{"DISCORD_TOKEN=x.y.z", "DISCORD_INTENTS=GUILDS", "HTTP_ADDRESS=0.0.0.0:" + port}, "check")
+	if o.code != exitOK || !strings.Contains(o.stderr, "note: http.address: without http.token, ") {
+		t.Errorf("%+v", o)
+	}
+}
