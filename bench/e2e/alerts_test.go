@@ -201,8 +201,10 @@ func TestDashboard(t *testing.T) {
 		Title         string
 		SchemaVersion int
 		Panels        []panel
-		Templating    struct{ List []struct{ Name, Type, Query any } }
-		Annotations   struct{ List []struct{ Name, Expr string } }
+		Templating    struct {
+			List []struct{ Name, Type, Query any }
+		}
+		Annotations struct{ List []struct{ Name, Expr string } }
 	}
 	if err := json.Unmarshal(text, &d); err != nil {
 		t.Fatal(err)
