@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/resume"
 	"sluice/sinks"
 )
 
@@ -20,7 +21,7 @@ type Source struct {
 	Engine  Engine
 	Sink    func() sinks.Status // the broker's, also where a spool stands before it
 	Spool   func() SpoolStatus
-	Store   func() StoreStatus
+	Store   func() resume.KeeperStatus
 	Refused func() map[string]int64 // commands by reason, before they were given to the engine
 
 	// PacketsMode is prometheus.packets; PacketsAuto by default.
@@ -53,12 +54,6 @@ type SpoolStatus struct {
 	MaxBytes int64 // that may be on it
 	Oldest   time.Duration
 	Events   int64 // that were written to it, in all
-}
-
-// StoreStatus is what the store of the sessions does.
-type StoreStatus struct {
-	Available  bool
-	Checkpoint time.Duration // since the last one was persisted, or there was nothing to persist
 }
 
 // Handler answers scrapes. Any goroutine may call its methods.
@@ -104,13 +99,13 @@ type snapshot struct {
 	packets []engine.PacketCount
 	sink    sinks.Status
 	spool   SpoolStatus
-	store   StoreStatus
+	store   resume.KeeperStatus
 	refused map[string]int64
 	library lines // of the metrics library: the process and Go's runtime
 }
 
 func (s *snapshot) collect(src *Source) {
-	s.src, s.now = src, time.Now()
+	s.src = src
 	if src.Engine != nil {
 		s.engine = src.Engine.Status()
 		s.shards = src.Engine.AppendShards(s.shards[:0])
@@ -130,6 +125,7 @@ func (s *snapshot) collect(src *Source) {
 	if src.Refused != nil {
 		s.refused = src.Refused()
 	}
+	s.now = time.Now()
 	s.library.collect()
 }
 

@@ -177,7 +177,6 @@ func TestValues(t *testing.T) {
 		`sluice_publish_lag_seconds_sum`:                                         "7.5",
 		`sluice_publish_oldest_seconds`:                                          "0.25",
 		`sluice_dead_letters_total{reason="a \"reason\""}`:                       "1",
-		`sluice_events_dead_lettered_total`:                                      "3",
 		`sluice_commands_refused_total{reason="too large"}`:                      "3",
 		`sluice_commands_refused_total{reason="not JSON"}`:                       "1",
 		`sluice_broker_unavailable_seconds_total`:                                "90",
@@ -191,6 +190,9 @@ func TestValues(t *testing.T) {
 	}
 	if v := values["sluice_reader_busy_seconds"]; !strings.HasPrefix(v, "60.") {
 		t.Errorf("the reader is busy for %s", v)
+	}
+	if v := values["sluice_checkpoint_age_seconds"]; !strings.HasPrefix(v, "60.") {
+		t.Errorf("the checkpoint is %s s old", v)
 	}
 	if v := values["sluice_session_starts_reset_seconds"]; !strings.HasPrefix(v, "3599.") {
 		t.Errorf("%s s to the reset", v)

@@ -33,6 +33,18 @@ var brokerMetrics = []Metric{
 		Help:   "Events sent to the broker again, which consumers may see twice.",
 		Look:   "Rises with each lost connection to RabbitMQ; consumers drop duplicates by shard, session and seq.",
 		values: func(w *writer, s *snapshot) { w.count(s.sink.Resent) }},
+	{Name: "sluice_broker_events_undone_total", Type: Counter, Unit: "events",
+		Help:   "Events that Redis confirmed and has lost since, as a failover may; as far as it is known.",
+		Look:   "Must be 0: these are lost. Set `redis.replicas`, and see docs/redis.md.",
+		values: func(w *writer, s *snapshot) { w.count(s.sink.Undone) }},
+	{Name: "sluice_broker_nacks_total", Type: Counter, Unit: "refusals",
+		Help:   "Refusals by RabbitMQ (basic.nack); their events are sent again.",
+		Look:   "Rises: RabbitMQ has an internal error, or a queue is at its limit; see its log.",
+		values: func(w *writer, s *snapshot) { w.count(s.sink.Nacked) }},
+	{Name: "sluice_broker_unroutable_events_total", Type: Counter, Unit: "events",
+		Help:   "Events that no queue of RabbitMQ took; counted where they are published as mandatory.",
+		Look:   "Rises: no consumer has bound a queue to that event. Leave it out by `events`, or start the consumer.",
+		values: func(w *writer, s *snapshot) { w.count(s.sink.Unroutable) }},
 	{Name: "sluice_broker_batches_total", Type: Counter, Unit: "batches",
 		Help:   "Batches written to the broker, those that were sent again included.",
 		Look:   "Events by batches is the batch size: larger is cheaper, `broker.linger` makes it so.",
@@ -53,19 +65,9 @@ var brokerMetrics = []Metric{
 		Help:   "Time since the oldest of them was given to the sink; 0: there is none.",
 		Look:   "As `sluice_publish_oldest_seconds`; with a spool, this is the one that shows the broker.",
 		values: func(w *writer, s *snapshot) { w.value(s.sink.Oldest.Seconds()) }},
-	{Name: "sluice_events_dead_lettered_total", Type: Counter, Unit: "events",
-		Help: "Events that the broker refuses for good, and that were dead-lettered.",
-		Look: "Look at the dead letters: they hold the event and the reason.",
-		values: func(w *writer, s *snapshot) {
-			total := int64(0)
-			for _, n := range s.sink.DeadLettered {
-				total += n
-			}
-			w.count(total)
-		}},
 	{Name: "sluice_dead_letters_total", Type: Counter, Unit: "events", Labels: labels("reason"),
-		Help:   "The same by reason.",
-		Look:   "The reason says what to change: a size limit of the broker, a permission, a name.",
+		Help:   "Events that the broker refuses for good, by reason; those of sluice_events_lost_total among them.",
+		Look:   "The reason says what to change, such as a size limit of the broker. The dead letters have the events.",
 		values: func(w *writer, s *snapshot) { byReason(w, s.sink.DeadLettered) }},
 	{Name: "sluice_events_lost_total", Type: Counter, Unit: "events",
 		Help:   "Events known lost: refused for good by the broker, and not dead-lettered.",
@@ -102,9 +104,21 @@ var storeMetrics = []Metric{
 		Look:   "0: a crash now would repeat or lose events. Is the disk full, is Redis available? The log has the error.",
 		values: func(w *writer, s *snapshot) { w.flag(s.store.Available) }},
 	{Name: "sluice_checkpoint_age_seconds", Type: Gauge, Unit: "seconds",
-		Help:   "Time since the store last had everything that was to be persisted.",
-		Look:   "Usually `shard_store.interval`. Grows: as `sluice_store_up`.",
-		values: func(w *writer, s *snapshot) { w.value(s.store.Checkpoint.Seconds()) }},
+		Help: "Time since the store last had everything that there was to persist.",
+		Look: "Usually `shard_store.interval`. Grows: as `sluice_store_up`.",
+		values: func(w *writer, s *snapshot) {
+			if !s.store.Current.IsZero() {
+				w.value(max(0, s.now.Sub(s.store.Current).Seconds()))
+			}
+		}},
+	{Name: "sluice_store_failures_total", Type: Counter, Unit: "failures",
+		Help:   "Times that the store could not be read or written.",
+		Look:   "As `sluice_store_up`; it shows also what was over between two scrapes.",
+		values: func(w *writer, s *snapshot) { w.count(s.store.Failures) }},
+	{Name: "sluice_store_pending_sessions", Type: Gauge, Unit: "sessions",
+		Help:   "Sessions that are not persisted as they are now.",
+		Look:   "As `sluice_store_up`.",
+		values: func(w *writer, s *snapshot) { w.count(int64(s.store.Pending)) }},
 }
 
 var commandMetrics = []Metric{

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/resume"
 	"sluice/sinks"
 )
 
@@ -58,10 +59,12 @@ func fullSource(shards int) (Source, *fakeEngine) {
 		Version: "v1.2.3", Revision: "0123abc", Broker: "redis", Engine: e,
 		Sink: func() sinks.Status {
 			return sinks.Status{Available: true, Unavailable: 90 * time.Second, Connections: 2, Published: 11, Repeated: 1, Resent: 4, Batches: 5, Retried: 1,
-				Pending: 4, Oldest: 20 * time.Millisecond, DeadLettered: map[string]int64{"too large": 2, `a "reason"`: 1}, Lost: 1, BatchSizes: h}
+				Pending: 4, Oldest: 20 * time.Millisecond, DeadLettered: map[string]int64{"too large": 2, `a "reason"`: 1}, Lost: 1, BatchSizes: h, Undone: 1, Nacked: 2, Unroutable: 3}
 		},
-		Spool:   func() SpoolStatus { return SpoolStatus{true, 1 << 20, 10 << 30, 3 * time.Second, 77} },
-		Store:   func() StoreStatus { return StoreStatus{true, 100 * time.Millisecond} },
+		Spool: func() SpoolStatus { return SpoolStatus{true, 1 << 20, 10 << 30, 3 * time.Second, 77} },
+		Store: func() resume.KeeperStatus {
+			return resume.KeeperStatus{Available: true, Current: time.Now().Add(-time.Minute), Pending: 2, Failures: 1}
+		},
 		Refused: func() map[string]int64 { return map[string]int64{"too large": 2, "not JSON": 1} },
 	}, e
 }
