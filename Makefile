@@ -38,6 +38,7 @@ servers: # what the tests start for themselves
 	@missing=; command -v redis-server >/dev/null || missing=redis-server; \
 	  ls -d /usr/lib/rabbitmq/lib/rabbitmq_server-* >/dev/null 2>&1 || [ "$$(uname)" != Linux ] || missing="$$missing rabbitmq-server"; \
 	  command -v promtool >/dev/null || [ "$$(uname)" != Linux ] || missing="$$missing prometheus"; \
+	  command -v chromium >/dev/null || [ "$$(uname)" != Linux ] || missing="$$missing chromium"; \
 	  [ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; } || \
 	  { echo "the tests start servers of their own: install $$missing (Debian: apt-get install $$missing)" >&2; exit 1; }

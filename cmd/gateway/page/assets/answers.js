@@ -69,7 +69,8 @@ function ready(s) {
     answer("ready", "bad", "Not live", texts(failed.filter((c) => c.of === "livez")));
   } else if (!s.health.ready) {
     const list = failed.filter((c) => c.of === "readyz");
-    answer("ready", "bad", "Not ready", texts(list) || "no check says why");
+    const few = s.broker.available && s.shards.run && s.shards.ready >= s.shards.run * 0.95;
+    answer("ready", few ? "warn" : "bad", "Not ready", texts(list) || "no check says why");
   } else {
     answer("ready", "ok", "Ready", `${count(s.shards.ready)} of ${plural(s.shards.run, "shard")} ready; live`);
   }

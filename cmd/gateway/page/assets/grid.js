@@ -316,7 +316,7 @@ export class Grid {
     const shown = Object.keys(KINDS).filter((k) => counts[k]);
     if (this.legendOf !== shown.join()) {
       this.legendOf = shown.join();
-      e.replaceChildren(...shown.map((k) => make("li", { title: KINDS[k].means }, icon(k), make("b"), KINDS[k].text)));
+      e.replaceChildren(...shown.map((k) => make("li", { title: KINDS[k].means }, icon(k), make("b"), " " + KINDS[k].text)));
     }
     shown.forEach((k, i) => setText(e.children[i].querySelector("b"), count(counts[k])));
     paintIcons(e, this.colours);
