@@ -95,7 +95,7 @@ func (e *Engine) SetPresence(presence []byte, send bool) error {
 // presenceCommand returns the command with which a presence object is sent.
 func presenceCommand(presence []byte) (packet []byte, err error) {
 	if len(presence) > maxPresence {
-		return nil, fmt.Errorf("the presence has %d bytes; an Identify has room for %d", len(presence), maxPresence)
+		return nil, fmt.Errorf("the presence has %d bytes; an Identify takes %d", len(presence), maxPresence)
 	}
 	packet = fmt.Appendf(nil, `{"op":%d,"d":%s}`, wire.OpPresenceUpdate, presence)
 	if _, err := wire.ParseCommand(packet); err != nil {

@@ -46,6 +46,9 @@ var marks = []mark{
 	{doc: "docs/formats.md", has: "82  a5 65 76 65 6e 74", reason: "bytes; sinks/stdio tests the format"},
 	{doc: "docs/formats.md", has: "XGROUP CREATE MESSAGE_CREATE", way: byRedis},
 
+	{doc: "docs/reload.md", has: "ExecReload=", reason: "a line of a unit of systemd"},
+	{doc: "docs/reload.md", has: "msg=reloaded", reason: "lines of the log; bench/e2e TestReload looks for them"},
+
 	// In a directory of its own: the documents after it have no gateway.toml.
 	{doc: "docs/migrate.md", has: "gateway check -config gateway.toml", discord: true,
 		before: `PATH=$PWD/bin:$PATH; dir=$(dirname "$STATE"); cp testdata/config/accepted/old-readme.toml "$dir/gateway.toml"; cd "$dir"`,

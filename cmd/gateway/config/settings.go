@@ -70,7 +70,7 @@ func (c *Config) settings() []Setting {
 		{Key: "presence", Reload: true, Env: "DISCORD_PRESENCE", Default: "none", value: presenceObject(&c.Presence),
 			Doc: "What the bot shows: `status` (online, dnd, idle, invisible), `afk`, `since` and `[[presence.activities]]` with `name`, `type` (0 to 5, or playing, streaming, listening, watching, custom, competing), `url`, `state`."},
 		{Key: "presence_follow", Env: "DISCORD_PRESENCE_FOLLOW", Default: "true", value: boolean(&c.PresenceFollow),
-			Doc: "Whether the presence that a shard has sent last, as a command of a bot, takes the place of `presence` when it begins another session. A restart begins with `presence`."},
+			Doc: "Whether the presence that a shard has sent last, as a command of a bot, replaces `presence` when it begins another session. A restart begins with `presence`."},
 		{Key: "gateway.url", Env: "DISCORD_GATEWAY_URL", Default: "what the API names", value: text(&c.Gateway.URL, "address", "wss://gateway.discord.gg", gatewayTrouble),
 			Doc: "Address of the gateway, `wss://` or `ws://`. With `shards.count` set too, the API is not asked, unless `api.host` is set: then after failed connections, or when the session starts of the day are used up."},
 		{Key: "gateway.hosts", Env: "DISCORD_GATEWAY_HOSTS", Default: "none", value: list(&c.Gateway.Hosts, "list of hosts", "gateway.example.com", hostTrouble),
