@@ -47,6 +47,8 @@ var marks = []mark{
 	{doc: "docs/formats.md", has: "XGROUP CREATE MESSAGE_CREATE", way: byRedis},
 
 	{doc: "docs/metrics.md", has: "metric_relabel_configs", reason: "a part of Prometheus' configuration; bench/e2e TestPrometheus has Prometheus read it"},
+	{doc: "docs/reload.md", has: "ExecReload=", reason: "a line of a unit of systemd"},
+	{doc: "docs/reload.md", has: "msg=reloaded", reason: "lines of the log; bench/e2e TestReload looks for them"},
 
 	// In a directory of its own: the documents after it have no gateway.toml.
 	{doc: "docs/migrate.md", has: "gateway check -config gateway.toml", discord: true,

@@ -45,7 +45,7 @@ func TestGateway(t *testing.T) {
 		run := func(test string, f func(*testing.T, setup)) {
 			t.Run(reader+"/"+test, func(t *testing.T) {
 				t.Parallel()
-				f(t, setup{name, reader, ""})
+				f(t, setup{name: name, reader: reader})
 			})
 		}
 		for _, compression := range []string{"zstd-stream", "zlib-stream", "zlib-payload", "none"} {

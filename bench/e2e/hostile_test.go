@@ -163,7 +163,7 @@ func TestHostileServer(t *testing.T) {
 
 func attackProgram(t *testing.T, name, reader string, a attack) {
 	h := newHostileServer(t, a)
-	p := startGateway(t, setup{name, reader, a.compression}, h, "SHARD_STORE_TYPE=memory")
+	p := startGateway(t, setup{name: name, reader: reader, compression: a.compression}, h, "SHARD_STORE_TYPE=memory")
 	var good [servedShards]atomic.Int64 // seq of the last event
 	read := make(chan struct{})
 	go func() { // whole lines, those of the good shards in order

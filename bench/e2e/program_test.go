@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,6 +64,9 @@ type setup struct {
 	name        string // the file
 	reader      string // reader.type
 	compression string // empty: the default
+
+	sys   *syscall.SysProcAttr // nil: as the test's own
+	files []*os.File           // from 3 on
 }
 
 // discord is where a program finds the API.
@@ -92,6 +96,7 @@ func startGateway(t *testing.T, g setup, srv discord, env ...string) *program {
 	}
 	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stderr = &p.stderr
+	p.cmd.SysProcAttr, p.cmd.ExtraFiles = g.sys, g.files
 	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

@@ -7,7 +7,6 @@ package e2e
 import (
 	"os"
 	"os/exec"
-	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -147,26 +146,6 @@ func TestUpgradeStopped(t *testing.T) {
 		return true
 	})
 	p.exit(0)
-}
-
-// The terminal goes away: what is received is written, and the sessions are kept.
-func TestHangup(t *testing.T) {
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGHUP) // the tests may be run by nohup, which the gateway would inherit
-	defer signal.Stop(c)
-	srv := startSim(t, sim.Options{TLS: true})
-	p := startGateway(t, setup{name: buildGateway(t)}, srv)
-	waitFor(t, "the shard", func() bool { return srv.Connected() == 1 })
-	for range 2 { // from the terminal, and from the shell
-		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p.read(func(int, line) bool { return true }) // or the drain would wait
-	p.exit(0)
-	if log := p.stderr.String(); !strings.Contains(log, "stopped") {
-		t.Errorf("logged %s", log)
-	}
 }
 
 // What a process does not leave to the next one cannot be handed over.

@@ -45,10 +45,11 @@ variable counts as not set. The least that is needed: DISCORD_TOKEN.
 var topics = map[string]string{
 	"run": `gateway [-config file] [-loglevel level]
 
-Runs until a signal comes (SIGINT, SIGTERM, SIGHUP) or Discord refuses the bot
-for good. Events go to standard output, or to the broker that broker.type names;
-commands come from standard input, or from the broker; logs go to standard
-error. The shutdown keeps the sessions and publishes what was received, within
+Runs until a signal comes (SIGINT, SIGTERM) or Discord refuses the bot for good.
+SIGHUP ends it in a terminal; a service reads its settings again. Events go to
+standard output, or to the broker that broker.type names; commands come from
+standard input, or from the broker; logs go to standard error. The shutdown
+keeps the sessions and publishes what was received, within
 shutdown_timeout; a second signal exits at once.
 
 A terminal shows each event in one row: shard, sequence number, name and what
