@@ -16,7 +16,7 @@ import (
 // command is a command line that has been read.
 type command struct {
 	name   string            // of the subcommand; run if none is named
-	args   []string          // of help, demo and sessions
+	args   []string          // of help, demo, completion and sessions
 	file   string            // -config, or empty
 	flags  map[string]string // flags that are settings, by name without the dash
 	online bool              // check -online
@@ -24,7 +24,7 @@ type command struct {
 }
 
 // subcommands are the names that may stand on the command line.
-var subcommands = []string{"run", "check", "config", "demo", "help", "sessions", "upgrade", "version"}
+var subcommands = []string{"run", "check", "completion", "config", "demo", "help", "man", "sessions", "upgrade", "version"}
 
 // flagNames are the flags of all subcommands.
 var flagNames = []string{"config", "loglevel", "online", "reader", "help", "require-broker", "version", "yes"}
@@ -42,7 +42,7 @@ func parseCommand(args []string) (command, error) {
 			return cmd, fmt.Errorf("unknown command %.60q%s", config.RedactArgument(name), didYouMean(name, subcommands))
 		}
 		cmd.name = name
-		if name == "demo" || name == "help" {
+		if name == "demo" || name == "help" || name == "completion" {
 			cmd.args = rest[1:]
 			return cmd, nil
 		}

@@ -23,6 +23,8 @@ Usage:
   gateway upgrade            have the running process hand over to a new version
   gateway help [topic]       this text; topics: settings, intents, events, exit,
                              and the commands' names
+  gateway completion shell   print what completes this in bash, zsh or fish
+  gateway man                print the page of the manual
   gateway version            print the version
 
 Flags:
@@ -102,6 +104,15 @@ colours, TERM=dumb the status line as well.
 
 Prints the usage, or the text of a topic.
 `,
+	"completion": `gateway completion bash|zsh|fish
+
+Prints a script for the shell, which completes subcommands, flags and their
+values: source <(gateway completion bash). The packages have them installed.
+`,
+	"man": `gateway man
+
+Prints this as a page of the manual: gateway man | man -l -
+`,
 	"version": `gateway version
 
 Prints the version, the revision it was built from, and the platform.
@@ -123,7 +134,7 @@ Prints the version, the revision it was built from, and the platform.
 }
 
 // topicNames are the topics in the order in which they are listed.
-var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "upgrade", "demo", "help", "version"}
+var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "upgrade", "demo", "completion", "man", "help", "version"}
 
 // help prints the usage or a topic.
 func help(args []string, stdout, stderr io.Writer) int {

@@ -44,6 +44,11 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	case "version":
 		fmt.Fprintln(stdout, versionLine())
 		return exitOK
+	case "completion":
+		return completion(cmd.args, stdout, stderr)
+	case "man":
+		io.WriteString(stdout, manPage())
+		return exitOK
 	case "demo":
 		return demo(ctx, cmd.args, stdout, stderr)
 	}
