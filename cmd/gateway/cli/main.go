@@ -82,7 +82,15 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	logProblems(ctx, log, problems)
 	u := newUpgrades(cfg, log)
 	ctx = u.await(ctx, cmd.settings())
-	err = run(ctx, cfg, brokers, log, u.started)
+	context.AfterFunc(ctx, func() {
+		if context.Cause(ctx) != errUpgrade {
+			notify(notifyStopping, log)
+		}
+	})
+	err = run(ctx, cfg, brokers, log, func() {
+		u.started()
+		notify(notifyReady, log)
+	})
 	out.Flush() // so that there is room for the last line
 	if context.Cause(ctx) != errUpgrade {
 		u.failed(err)
