@@ -8,6 +8,7 @@ PLATFORMS    = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 w
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK  = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 GORELEASER   = github.com/goreleaser/goreleaser/v2@v2.15.0
+ACTIONLINT   = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 GREMLINS     = github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 FUZZTIME    ?= 10s
 SEEDS       ?= 1000
@@ -24,7 +25,7 @@ CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
 REVISION    := $(shell git rev-parse HEAD 2>/dev/null)
 CREATED     := $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
 
-.PHONY: help run build servers test test-product test-e2e test-long test-near breaks race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image image-files share release clean
+.PHONY: help run build servers test test-product test-e2e test-long test-near breaks race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image image-files share release reproduce deploy clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -91,7 +92,7 @@ test-foreign: ## clients written by others, in every language that is here, agai
 	cd $(E2E) && $(GO) test -count=1 -v -timeout 60m -tags foreign -run 'TestForeign' ./...
 
 # Beside .ci/run, when nobody waits: each part with its bound, thirteen hours in all. A part that fails does not keep the others from running.
-NIGHTLY = test-long:120m race-all:90m poison:10m docs:15m breaks:90m crash-all:90m seeds:40m test-foreign:30m fuzz:110m load:45m mutation:120m
+NIGHTLY = test-long:120m race-all:90m poison:10m docs:15m breaks:90m crash-all:90m seeds:40m test-foreign:30m fuzz:110m load:45m mutation:120m reproduce:30m
 nightly: ## all that takes long: race detector over everything, kills, fuzzing, seeds, foreign clients, measurements
 	@failed=; for part in $(NIGHTLY); do echo "=== $$part ($$(date +%T))"; \
 	  timeout $${part#*:} $(MAKE) --no-print-directory $${part%:*} SEEDS=20000 FUZZTIME=3m || failed="$$failed $$part"; done; \
@@ -189,6 +190,14 @@ share: # bin/share: completions and the manual, as the packages have them
 # Without a tag on the commit it is a snapshot, which is not published. Its version is VERSION.
 release: ## dist/: archives, deb, rpm, checksums, SBOM; GORELEASER=goreleaser for one that is installed
 	VERSION=$(VERSION) $(GORELEASER_RUN) release --snapshot --clean
+
+reproduce: ## the release twice, in two checkouts: the same in every byte?
+	.ci/reproduce
+
+# A module of its own: Helm's is larger than all else here. Its inputs are outside of it, where Go's test cache does not look.
+deploy: ## test what the gateway is deployed by: Helm chart, compose.yaml, workflows
+	cd bench/deploy && $(GO) vet . && $(GO) test $(TESTFLAGS) -count=1 .
+	$(GO) run $(ACTIONLINT) .github/workflows/*.yaml
 
 clean: ## remove bin and dist
 	rm -rf bin dist
