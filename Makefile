@@ -7,15 +7,25 @@ BUILD        = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 PLATFORMS    = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK  = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+GORELEASER   = github.com/goreleaser/goreleaser/v2@v2.15.0
+ACTIONLINT   = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 GREMLINS     = github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 FUZZTIME    ?= 10s
 SEEDS       ?= 1000
 KILLS       ?= 1000
 RACES       ?= 3
+GORELEASER_RUN = $(if $(findstring @,$(GORELEASER)),$(GO) run $(GORELEASER),$(GORELEASER))
 E2E          = bench/e2e
 PEERS        = bench/peers
 
-.PHONY: help run build servers test test-product test-e2e test-long test-near breaks race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image release clean
+HOSTARCH    := $(shell $(GO) env GOARCH)
+ARCH        ?= $(HOSTARCH)
+ENGINES     ?= docker podman buildah
+CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
+REVISION    := $(shell git rev-parse HEAD 2>/dev/null)
+CREATED     := $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
+
+.PHONY: help run build servers test test-product test-e2e test-long test-near breaks race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image image-files share release reproduce deploy clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -84,7 +94,7 @@ test-foreign: ## clients written by others, in every language that is here, agai
 	cd $(E2E) && $(GO) test -count=1 -v -timeout 60m -tags foreign -run 'TestForeign' ./...
 
 # Beside .ci/run, when nobody waits: each part with its bound, thirteen hours in all. A part that fails does not keep the others from running.
-NIGHTLY = test-long:120m race-all:90m poison:10m docs:15m breaks:90m crash-all:90m seeds:40m test-foreign:30m fuzz:110m load:45m mutation:120m
+NIGHTLY = test-long:120m race-all:90m poison:10m docs:15m breaks:90m crash-all:90m seeds:40m test-foreign:30m fuzz:110m load:45m mutation:120m reproduce:30m
 nightly: ## all that takes long: race detector over everything, kills, fuzzing, seeds, foreign clients, measurements
 	@failed=; for part in $(NIGHTLY); do echo "=== $$part ($$(date +%T))"; \
 	  timeout $${part#*:} $(MAKE) --no-print-directory $${part%:*} SEEDS=20000 FUZZTIME=3m || failed="$$failed $$part"; done; \
@@ -156,17 +166,40 @@ cross: ## build for every supported system
 	@for p in $(PLATFORMS); do echo "$$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o /dev/null ./cmd/gateway || exit 1; done
 	@for os in darwin windows; do echo "vet $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
 
-image: ## a container image, sluice:VERSION
-	docker build --build-arg VERSION=$(VERSION) -t sluice:$(VERSION) -t sluice:latest .
+# What the image consists of, for each architecture; no engine is needed for it.
+image-files: # bin/image
+	@rm -rf bin/image && mkdir -p bin/image/data
+	@cp $(CERTIFICATES) bin/image/ca-certificates.crt
+	@for arch in $(ARCH); do GOOS=linux GOARCH=$$arch $(BUILD) -buildvcs=false -o bin/image/$$arch/gateway ./cmd/gateway || exit 1; done
 
-release: ## dist/: an archive for each system, and their checksums
-	@rm -rf dist && mkdir -p dist
-	@for p in $(PLATFORMS); do \
-	  os=$${p%/*} arch=$${p#*/} ext=; [ $$os = windows ] && ext=.exe; \
-	  dir=dist/sluice-$(VERSION)-$$os-$$arch; mkdir -p $$dir; \
-	  GOOS=$$os GOARCH=$$arch $(BUILD) -o $$dir/gateway$$ext ./cmd/gateway || exit 1; \
-	  cp README.md LICENSE $$dir/; mkdir $$dir/docs; cp docs/*.md $$dir/docs/; tar -C dist -czf $$dir.tar.gz $${dir#dist/}; rm -r $$dir; \
-	done; cd dist && sha256sum *.tar.gz > SHA256SUMS && cat SHA256SUMS
+# Docker's image format, for OCI's has no HEALTHCHECK. An engine without a daemon is told to need no privileges.
+image: image-files ## a container image, sluice:VERSION, by docker, podman or buildah; for another machine ARCH=arm64
+	@set -e; engine=; for e in $(ENGINES); do $$e info >/dev/null 2>&1 && { engine=$$e; break; }; done; \
+	case $$engine in '') echo "none of $(ENGINES) works here" >&2; exit 1;; docker) format=;; *) format='--format docker';; esac; \
+	case $$engine in buildah) export BUILDAH_ISOLATION=chroot;; esac; \
+	for arch in $(ARCH); do tag=$(VERSION); [ $$arch = $(HOSTARCH) ] || tag=$$tag-$$arch; \
+	  $$engine build $$format --platform linux/$$arch --target prebuilt --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg CREATED=$(CREATED) \
+	    --build-arg TARGETARCH=$$arch -t sluice:$$tag . ; echo "$$engine: sluice:$$tag"; done
+
+share: # bin/share: completions and the manual, as the packages have them
+	@rm -rf bin/share && mkdir -p bin/share/completions bin/share/man
+	@$(BUILD) -o bin/ ./cmd/gateway
+	@bin/gateway completion bash >bin/share/completions/gateway.bash
+	@bin/gateway completion zsh >bin/share/completions/_gateway
+	@bin/gateway completion fish >bin/share/completions/gateway.fish
+	@bin/gateway man >bin/share/man/gateway.1
+
+# Without a tag on the commit it is a snapshot, which is not published. Its version is VERSION.
+release: ## dist/: archives, deb, rpm, checksums, SBOM; GORELEASER=goreleaser for one that is installed
+	VERSION=$(VERSION) $(GORELEASER_RUN) release --snapshot --clean
+
+reproduce: ## the release twice, in two checkouts: the same in every byte?
+	.ci/reproduce
+
+# A module of its own: Helm's is larger than all else here. Its inputs are outside of it, where Go's test cache does not look.
+deploy: ## test what the gateway is deployed by: Helm chart, compose.yaml, workflows
+	cd bench/deploy && $(GO) vet . && $(GO) test $(TESTFLAGS) -count=1 .
+	$(GO) run $(ACTIONLINT) .github/workflows/*.yaml
 
 clean: ## remove bin and dist
 	rm -rf bin dist

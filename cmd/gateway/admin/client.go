@@ -90,9 +90,9 @@ func (c *Client) Get(ctx context.Context, path string) (io.ReadCloser, error) {
 	return c.do(ctx, http.MethodGet, path, nil)
 }
 
-// Status asks for the status.
-func (c *Client) Status(ctx context.Context) (*status.Status, error) {
-	body, err := c.Get(ctx, "/status")
+// Status asks for the status, with the shards that q asks for.
+func (c *Client) Status(ctx context.Context, q status.Query) (*status.Status, error) {
+	body, err := c.Get(ctx, "/status?"+q.Values().Encode())
 	if err != nil {
 		return nil, err
 	}

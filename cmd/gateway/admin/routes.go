@@ -153,11 +153,18 @@ func (e *entry) metrics(w http.ResponseWriter, r *http.Request) {
 	e.whole(w, r, e.s.o.Metrics.ServeHTTP)
 }
 
-// status answers with the document.
+// status answers with the document, and the shards that the query asks for.
 func (e *entry) status(w http.ResponseWriter, r *http.Request) {
+	q, err := status.ParseQuery(r.URL.Query())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
 	e.whole(w, r, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		text, err := json.Marshal(e.s.o.Status())
+		d := e.s.o.Status()
+		d.Shards.List, d.Shards.Listed = q.Select(d.Shards.List)
+		text, err := json.Marshal(d)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return

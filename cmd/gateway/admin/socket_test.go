@@ -60,7 +60,7 @@ func TestSocket(t *testing.T) {
 	if info, err := os.Lstat(o.Socket); err != nil || runtime.GOOS != "windows" && info.Mode() != fs.ModeSocket|0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if doc, err := c.Status(t.Context()); err != nil || doc.Version != 1 {
+	if doc, err := c.Status(t.Context(), status.Query{}); err != nil || doc.Version != 1 {
 		t.Errorf("%+v, %v", doc, err)
 	}
 	if err := c.Reconnect(t.Context(), 3, "resume"); err != nil {
@@ -87,7 +87,7 @@ func TestSocket(t *testing.T) {
 	if _, err := os.Lstat(o.Socket); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is left: %v", err)
 	}
-	if _, err := c.Status(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "nobody answers at "+o.Socket) {
+	if _, err := c.Status(t.Context(), status.Query{}); err == nil || !strings.HasPrefix(err.Error(), "nobody answers at "+o.Socket) {
 		t.Errorf("%v", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 { // the lock
@@ -110,7 +110,7 @@ func TestSocketOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := client(t, ClientOptions{Socket: path})
-	if _, err := c.Status(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "nobody answers at ") {
+	if _, err := c.Status(t.Context(), status.Query{}); err == nil || !strings.HasPrefix(err.Error(), "nobody answers at ") {
 		t.Errorf("%v", err)
 	}
 	var out lockedBuffer
@@ -193,7 +193,7 @@ func TestClientTCP(t *testing.T) {
 	_, port, _ := net.SplitHostPort(s.Addr("http.address").String())
 	for _, address := range []string{"127.0.0.1:" + port, "http://127.0.0.1:" + port, "http://localhost:" + port + "/"} {
 		c := client(t, ClientOptions{Address: address, Token: token, Socket: "/nowhere"})
-		if _, err := c.Status(t.Context()); err != nil {
+		if _, err := c.Status(t.Context(), status.Query{}); err != nil {
 			t.Error(err)
 		}
 		if err := c.SetLogLevel(t.Context(), "loud"); err == nil || err.Error() != `"loud" is none of debug` {
@@ -219,7 +219,7 @@ func TestClientTCP(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	<-ctx.Done()
-	if _, err := client(t, ClientOptions{Address: where}).Status(ctx); err == nil || strings.Contains(fmt.Sprint(err), "Get \"") {
+	if _, err := client(t, ClientOptions{Address: where}).Status(ctx, status.Query{}); err == nil || strings.Contains(fmt.Sprint(err), "Get \"") {
 		t.Errorf("%v", err)
 	}
 }

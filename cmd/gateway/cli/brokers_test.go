@@ -91,7 +91,7 @@ func TestAddBroker(t *testing.T) {
 	started := make(chan struct{})
 	log := slog.New(slog.DiscardHandler)
 	r := newReloader(config.Sources{}, cfg, new(slog.LevelVar), log)
-	go func() { ended <- run(ctx, cfg, all, log, r, func() { close(started) }) }()
+	go func() { ended <- run(ctx, cfg, all, log, r, nil, func() { close(started) }) }()
 	for !m.has("READY") {
 		select {
 		case err := <-ended:

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -16,14 +17,15 @@ import (
 // command is a command line that has been read.
 type command struct {
 	name   string            // of the subcommand; run if none is named
-	args   []string          // of help, demo and sessions
+	args   []string          // of help, demo, completion and sessions
 	file   string            // -config, or empty
 	flags  map[string]string // flags that are settings, by name without the dash
 	online bool              // check -online
 	yes    bool              // sessions clear -yes
 
-	json  bool // status -json
-	ready bool // health -ready
+	json  bool       // status -json
+	tap   url.Values // what tap asks for
+	ready bool       // health -ready
 
 	// Of a command to a running process: which one, if not that of the settings' state directory,
 	// and the file with its http.token.
@@ -31,13 +33,16 @@ type command struct {
 }
 
 // subcommands are the names that may stand on the command line.
-var subcommands = []string{"run", "check", "config", "demo", "health", "help", "loglevel", "reload", "sessions", "shard", "status", "upgrade", "version"}
+var subcommands = []string{"run", "check", "completion", "config", "demo", "health", "help", "loglevel", "man", "reload", "sessions", "shard", "status", "tap", "top", "upgrade", "version"}
 
 // controls are the commands to a running process.
-var controls = []string{"status", "health", "shard", "loglevel", "reload"}
+var controls = []string{"status", "health", "top", "tap", "shard", "loglevel", "reload"}
+
+// tapFlags are the flags of tap, which are parameters of /tap.
+var tapFlags = []string{"event", "shard", "guild", "rate", "max"}
 
 // flagNames are the flags of all subcommands.
-var flagNames = []string{"address", "config", "json", "ready", "loglevel", "online", "reader", "help", "require-broker", "token-file", "version", "yes"}
+var flagNames = []string{"address", "config", "event", "guild", "json", "max", "rate", "ready", "shard", "loglevel", "online", "reader", "help", "require-broker", "token-file", "version", "yes"}
 
 // parseCommand reads the arguments: flags, a subcommand, more flags.
 func parseCommand(args []string) (command, error) {
@@ -52,7 +57,7 @@ func parseCommand(args []string) (command, error) {
 			return cmd, fmt.Errorf("unknown command %.60q%s", config.RedactArgument(name), didYouMean(name, subcommands))
 		}
 		cmd.name = name
-		if name == "demo" || name == "help" {
+		if name == "demo" || name == "help" || name == "completion" {
 			cmd.args = rest[1:]
 			return cmd, nil
 		}
@@ -88,6 +93,8 @@ func parseCommand(args []string) (command, error) {
 		return cmd, errors.New("-yes belongs to sessions clear")
 	case cmd.json && cmd.name != "status":
 		return cmd, errors.New("-json belongs to status")
+	case cmd.tap != nil && cmd.name != "tap":
+		return cmd, errors.New("-event, -shard, -guild, -rate and -max belong to tap")
 	case cmd.ready && cmd.name != "health":
 		return cmd, errors.New("-ready belongs to health")
 	case (cmd.address != "" || cmd.tokenFile != "") && !slices.Contains(controls, cmd.name):
@@ -141,6 +148,15 @@ func (cmd *command) parseFlags(args []string) ([]string, error) {
 	set.BoolVar(&cmd.yes, "yes", cmd.yes, "")
 	set.BoolVar(&cmd.json, "json", cmd.json, "")
 	set.BoolVar(&cmd.ready, "ready", cmd.ready, "")
+	for _, name := range tapFlags {
+		set.Func(name, "", func(value string) error {
+			if cmd.tap == nil {
+				cmd.tap = url.Values{}
+			}
+			cmd.tap.Set(name, value)
+			return nil
+		})
+	}
 	set.StringVar(&cmd.address, "address", cmd.address, "")
 	set.StringVar(&cmd.tokenFile, "token-file", cmd.tokenFile, "")
 	version := set.Bool("version", false, "")

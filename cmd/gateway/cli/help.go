@@ -22,12 +22,16 @@ Usage:
   gateway sessions [clear]   list the persisted sessions, or delete them
   gateway status [-json]     show what the running process does
   gateway health [-ready]    ask the running process if it is live, or ready
+  gateway top                show it live in the terminal
+  gateway tap                show events as they pass
   gateway upgrade            have the running process hand over to a new version
   gateway shard action id    have a shard of it reconnect, resume or identify
   gateway loglevel level     set its log level
   gateway reload             have it read the settings again
   gateway help [topic]       this text; topics: settings, intents, events, exit,
                              and the commands' names
+  gateway completion shell   print what completes this in bash, zsh or fish
+  gateway man                print the page of the manual
   gateway version            print the version
 
 Flags:
@@ -96,6 +100,21 @@ commands, why connections ended, and the first shards that are not ready. -json
 prints the document of /status, which docs/status.md describes. Exit code 0 says
 that it has answered, 1 with one line that none runs or answers.
 ` + reaching,
+	"top": `gateway top [-address host:port] [-token-file file] [-config file]
+
+Shows the running process live, each second: events, lag, what is lost, broker,
+queue, session starts, and its shards, which keys sort and select (? lists the
+keys, q quits). Without a terminal it prints a line a second.
+` + reaching,
+	"tap": `gateway tap [-event names] [-shard ids] [-guild id] [-rate n] [-max bytes]
+            [-address host:port] [-token-file file] [-config file]
+
+Prints events of the running process as they pass, a line of JSON for each, and
+holds none of them up: above -rate, 100 a second by default, they are left out,
+and how many that were is printed on standard error. -event MESSAGE_CREATE,
+READY and -shard 0,1 select; -guild finds events with the id of a guild in them.
+An event with more data than -max, 64 KiB by default, is printed without it.
+` + reaching,
 	"health": `gateway health [-ready] [-address host:port] [-token-file file]
                [-config file]
 
@@ -145,6 +164,15 @@ colours, TERM=dumb the status line as well.
 
 Prints the usage, or the text of a topic.
 `,
+	"completion": `gateway completion bash|zsh|fish
+
+Prints a script for the shell, which completes subcommands, flags and their
+values: source <(gateway completion bash). The packages have them installed.
+`,
+	"man": `gateway man
+
+Prints this as a page of the manual: gateway man | man -l -
+`,
 	"version": `gateway version
 
 Prints the version, the revision it was built from, and the platform.
@@ -174,7 +202,7 @@ at its http.address, host:port or https://host, and needs its http.token: from
 `
 
 // topicNames are the topics in the order in which they are listed.
-var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "status", "health", "shard", "loglevel", "reload", "upgrade", "demo", "help", "version"}
+var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "status", "top", "tap", "health", "shard", "loglevel", "reload", "upgrade", "demo", "completion", "man", "help", "version"}
 
 // help prints the usage or a topic.
 func help(args []string, stdout, stderr io.Writer) int {

@@ -21,10 +21,10 @@ const logBuffer = 1 << 20
 
 // openLog returns newLogger's logger, and what it writes to, which does not block when nobody
 // reads w: a full pipe must stop neither the events nor SIGTERM. The last lines are written by
-// its Close.
+// its Close. Each line goes to the copies, too, which must not block.
 //
 // level decides what is logged, and may change.
-func openLog(c config.LogConfig, level slog.Leveler, secrets config.Secrets, w io.Writer) (*slog.Logger, *logwriter.Writer) {
+func openLog(c config.LogConfig, level slog.Leveler, secrets config.Secrets, w io.Writer, copies ...io.Writer) (*slog.Logger, *logwriter.Writer) {
 	if c.Format == config.LogAuto && isTerminal(w) {
 		c.Format = config.LogText
 	}
@@ -33,7 +33,7 @@ func openLog(c config.LogConfig, level slog.Leveler, secrets config.Secrets, w i
 		newLogger(c, secrets, &line).Warn(loglimit.Omitted, "omitted", dropped, "reason", "standard error is not read, or too slowly")
 		return line.Bytes()
 	})
-	return newLeveledLogger(c.Format, level, secrets, out), out
+	return newLeveledLogger(c.Format, level, secrets, io.MultiWriter(append([]io.Writer{out}, copies...)...)), out
 }
 
 // newLogger returns a logger that writes to w: as text if w is a terminal and

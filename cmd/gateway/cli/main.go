@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/page"
 )
 
 // Exit codes. For what Discord refuses for good see codeOf.
@@ -50,6 +51,11 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	case "version":
 		fmt.Fprintln(stdout, versionLine())
 		return exitOK
+	case "completion":
+		return completion(cmd.args, stdout, stderr)
+	case "man":
+		io.WriteString(stdout, manPage())
+		return exitOK
 	case "demo":
 		return demo(ctx, cmd.args, stdout, stderr)
 	}
@@ -81,6 +87,8 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		return upgrade(ctx, cfg, stdout, stderr)
 	case "status", "health":
 		return look(ctx, cmd, cfg, stdout, stderr)
+	case "top", "tap":
+		return follow(ctx, cmd, cfg, os.Stdin, stdout, stderr)
 	case "shard", "loglevel", "reload":
 		return control(ctx, cmd, cfg, stdout, stderr)
 	case "sessions":
@@ -88,14 +96,23 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	}
 	var level slog.LevelVar
 	level.Set(cfg.Log.Level)
-	log, out := openLog(cfg.Log, &level, cfg.Secrets(), stderr)
+	logs := new(page.Logs)
+	log, out := openLog(cfg.Log, &level, cfg.Secrets(), stderr, logs)
 	defer out.Close()
 	logProblems(ctx, log, problems)
 	u := newUpgrades(cfg, log)
 	ctx = u.await(ctx, cmd.settings())
+	context.AfterFunc(ctx, func() {
+		if context.Cause(ctx) != errUpgrade {
+			notify(notifyStopping, log)
+		}
+	})
 	r := newReloader(sources, cfg, &level, log)
 	go r.await(ctx, hangups)
-	err = run(ctx, cfg, brokers, log, r, u.started)
+	err = run(ctx, cfg, brokers, log, r, logs, func() {
+		u.started()
+		notify(notifyReady, log)
+	})
 	out.Flush() // so that there is room for the last line
 	if context.Cause(ctx) != errUpgrade {
 		u.failed(err)

@@ -13,11 +13,13 @@ import (
 	"syscall"
 	"time"
 
-	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/page"
+	"sluice/cmd/gateway/tap"
 	"sluice/engine"
 	"sluice/sinks"
 	"sluice/sinks/commands"
+	"sluice/sinks/spool"
 	"sluice/sinks/stdio"
 )
 
@@ -28,7 +30,8 @@ const startTimeout = 10 * time.Second
 // nobody reads the events any more. It calls started once everything has been opened and
 // the shards are known, or Discord has not said for a while how many there are. From then on r may change
 // settings.
-func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Logger, r *reloader, started func()) error {
+func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Logger, r *reloader, logs *page.Logs, started func()) error {
+	began := time.Now()
 	tls, err := cfg.TLS()
 	if err != nil {
 		return err
@@ -72,6 +75,9 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 			return err
 		}
 	}
+	spooled, _ := sink.(*spool.Sink)
+	tapped := tap.New(sink)
+	sink = tapped
 	reader := engine.ReaderGoroutine
 	if cfg.Reader.Type == config.ReaderEpoll {
 		reader = engine.ReaderEpoll
@@ -127,7 +133,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		}
 	}
 	counts := commands.NewCounts()
-	watched := watch{e: e, sink: sink, out: out, keeper: keeper, broker: broker, counts: counts, r: r}
+	watched := watch{e: e, out: out, spool: spooled, tap: tapped, keeper: keeper, broker: broker, counts: counts, r: r, logs: logs, began: began}
 	served, err := serveAdmin(cfg, watched.parts(ctx, cfg), log)
 	if err != nil {
 		return err
@@ -152,18 +158,18 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	if stdio.IsClosedPipe(err) {
 		return errReaderGone
 	}
-	counts := e.Status().Counts
+	totals := e.Status().Counts
 	if id := (*engine.ShardIDError)(nil); errors.As(err, &id) {
 		return settingError{fmt.Errorf("shards.ids: %w", id)} // nothing was started
 	}
 	if errors.Is(err, engine.ErrDrain) {
 		err = fmt.Errorf("%s did not accept every event within shutdown_timeout (%v): make it available, or raise shutdown_timeout", broker.Title, cfg.ShutdownTimeout)
 	}
-	figures := []any{"received", counts.Events}
+	figures := []any{"received", totals.Events}
 	if broker, ok := out.(sinks.Reporter); ok {
 		figures = append(figures, "delivered", broker.Status().Published)
 	}
-	log.Info("stopped", append(figures, "repeated", counts.Repeated, "resumes", counts.Resumes)...)
+	log.Info("stopped", append(figures, "repeated", totals.Repeated, "resumes", totals.Resumes)...)
 	return err
 }
 

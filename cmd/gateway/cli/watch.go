@@ -38,11 +38,11 @@ type watch struct {
 func (w *watch) parts(ctx context.Context, cfg *config.Config) admin.Options {
 	src := &status.Source{
 		Engine: w.e, Live: func() error { return w.e.Live(time.Now()) },
-		Title: w.broker.Title, Config: cfg, Version: versionText(), Started: w.began,
+		Title: w.broker.Title, Config: cfg, Version: version, Started: w.began,
 		LogLevel: func() slog.Level { return w.r.level.Level() },
 	}
 	figures := metrics.Source{
-		Version: versionText(), Revision: revision(), Broker: cfg.Broker.Type, Engine: w.e, PacketsMode: cfg.Prometheus.Packets,
+		Version: version, Broker: cfg.Broker.Type, Engine: w.e, PacketsMode: cfg.Prometheus.Packets,
 		Refused: w.refused,
 	}
 	if w.broker.server != nil {
@@ -59,11 +59,7 @@ func (w *watch) parts(ctx context.Context, cfg *config.Config) admin.Options {
 		}
 	}
 	if w.keeper != nil {
-		src.Store = status.StoreOf(w.keeper)
-		figures.Store = func() metrics.StoreStatus {
-			s := w.keeper.Status()
-			return metrics.StoreStatus{Available: s.Available || s.Failing.IsZero(), Checkpoint: time.Since(s.Current)}
-		}
+		src.Store, figures.Store = status.StoreOf(w.keeper), w.keeper.Status
 	}
 	p := page.New(page.Options{Summary: src.Summary, Shards: src.Shards, Logs: w.logs})
 	go src.Run(ctx)

@@ -18,6 +18,7 @@ import (
 // value is what a setting holds.
 type value struct {
 	Takes string         // what kind of value, in a word or two
+	Names []string       // the values there are, if they are names
 	read  func(in input) // into the field, or into the report what is wrong
 	show  func() string  // as TOML, "" if there is nothing
 	get   func() any     // what is in the field
@@ -32,7 +33,10 @@ func valueOf[T any](takes string, to *T, show func(T) string, parse func(input) 
 			*to = v
 		}
 	}
-	return value{takes, read, func() string { return show(*to) }, func() any { return *to }, func(v any) { *to = v.(T) }}
+	return value{
+		Takes: takes, read: read, show: func() string { return show(*to) },
+		get: func() any { return *to }, put: func(v any) { *to = v.(T) },
+	}
 }
 
 // then has f follow when a value has been read into the field.
@@ -144,12 +148,14 @@ func duration(to *time.Duration, low, high time.Duration) value {
 // choice is one of the names, each of which stands for the value in its place.
 func choice[T comparable](to *T, names []string, values ...T) value {
 	show := func(v T) string { return quote(names[slices.Index(values, v)]) }
-	return valueOf("name", to, show, func(in input) (v T) {
+	v := valueOf("name", to, show, func(in input) (v T) {
 		if i := in.index(names); i >= 0 {
 			v = values[i]
 		}
 		return v
 	})
+	v.Names = names
+	return v
 }
 
 func oneOf(to *string, names ...string) value { return choice(to, names, names...) }
