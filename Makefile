@@ -47,10 +47,10 @@ test: servers ## every test, those of the nested module included; what takes lon
 
 # bench/crash runs twice: with the tag, the gateway has points to end at.
 test-product:
-	$(GO) test $(TESTFLAGS) ./... && $(GO) test $(TESTFLAGS) -tags failpoints ./bench/crash
+	$(GO) test -timeout 30m $(TESTFLAGS) ./... && $(GO) test $(TESTFLAGS) -tags failpoints ./bench/crash
 
 test-e2e:
-	cd $(E2E) && $(GO) test $(TESTFLAGS) ./...
+	cd $(E2E) && $(GO) test -timeout 30m $(TESTFLAGS) ./...
 
 test-long: servers ## the tests at length: more events, more kills, goroutines left behind
 	$(GO) test $(TESTFLAGS) -count=1 -tags long -timeout 30m ./bench ./sinks/...

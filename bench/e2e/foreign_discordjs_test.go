@@ -1,6 +1,8 @@
 // This file runs @discordjs/ws against the simulated Discord, where node is. At
-// this version it has no zstd, and hands events on out of order when they are
-// compressed one by one: it inflates several at a time.
+// this version it has no zstd, and inflates several messages at a time: it hands events on
+// out of order when they are compressed one by one, and with zlib-stream it ends at an
+// error of JSON.parse when two messages come in one turn of its event loop, as they do on a
+// machine that is busy. So zlib-stream is for make test-foreign alone.
 
 package e2e
 
@@ -13,7 +15,11 @@ import (
 func TestForeignDiscordJS(t *testing.T) {
 	t.Parallel()
 	dir := installNode(t, "discordjs", "bot.mjs")
-	for _, compression := range []string{"zlib-stream", "none"} {
+	compressions := []string{"none"}
+	if foreignAll {
+		compressions = append(compressions, "zlib-stream")
+	}
+	for _, compression := range compressions {
 		t.Run(compression, func(t *testing.T) {
 			t.Parallel()
 			foreignProgram{
