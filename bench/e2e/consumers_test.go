@@ -108,6 +108,12 @@ func TestConsumers(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
+				// The consumer before was killed with messages that it had printed and not acknowledged.
+				for _, event := range sim.EventNames() {
+					if _, err := ch.QueueDelete("gateway:bots:"+event, false, false, false); err != nil {
+						t.Fatal(err)
+					}
+				}
 				c := startConsumer(t, dir, append(tt.amqp, sim.EventNames()...), "AMQP_URL="+url, "COMMAND="+docsCommand)
 				waitFor(t, "the consumer's queues", func() bool { return strings.Contains(c.out.String(), "bound") })
 				runConsumer(t, gateway, c, "BROKER_TYPE=amqp", "AMQP_URL="+url, "AMQP_HEADERS=true")
