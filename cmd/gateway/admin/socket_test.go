@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"sluice/cmd/gateway/status"
 	"strings"
 	"testing"
 	"time"

@@ -23,6 +23,7 @@ import (
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
 	"sluice/sinks"
+	"sluice/sinks/commands"
 	"sluice/sinks/sinktest"
 	"sluice/wire"
 )
@@ -228,12 +229,12 @@ func runReloading(t *testing.T, file string) *runs {
 	all := registry{{
 		Name: "memory", Title: "this process",
 		sink:     func(*config.Config, *slog.Logger) (sinks.Opener, error) { return g.sink, nil },
-		commands: func(context.Context, *config.Config, sinks.Opener, *engine.Engine, *slog.Logger) {},
+		commands: func(context.Context, *config.Config, sinks.Opener, *engine.Engine, *commands.Counts, *slog.Logger) {},
 		format:   func(*config.Config) string { return "names" },
 	}}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, cfg, all, g.log, g.reloader, func() {}) }()
+	go func() { ended <- run(ctx, cfg, all, g.log, g.reloader, nil, func() {}) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {

@@ -43,7 +43,7 @@ func TestFailedStartCloses(t *testing.T) {
 			}
 			log := slog.New(slog.DiscardHandler)
 			r := newReloader(config.Sources{Environ: tt.environ}, cfg, new(slog.LevelVar), log)
-			err := run(t.Context(), cfg, Brokers(), log, r, func() { t.Error("started") })
+			err := run(t.Context(), cfg, Brokers(), log, r, nil, func() { t.Error("started") })
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%s, start %d: %v", tt.name, n, err)
 			}
