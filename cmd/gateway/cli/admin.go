@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/config"
+	"sluice/resume/file"
 )
 
 // serveAdmin serves the parts at the addresses and the socket of the settings.
@@ -79,10 +81,15 @@ func (cmd *command) reach(cfg *config.Config) (*admin.Client, error) {
 	return c, nil
 }
 
-// unreached adds to the error of a client what somebody can do about it.
-func (cmd *command) unreached(err error) error {
-	if cmd.address == "" && errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w; is it running, with this shard_store.directory? -address asks a process elsewhere", err)
+// unreached says what an error of a client means for who asked.
+func (cmd *command) unreached(cfg *config.Config, err error) error {
+	nobody := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR)
+	if cmd.address != "" || !nobody {
+		return err
 	}
-	return err
+	dir := cfg.ShardStore.Directory
+	if pid, err := file.Owner(dir); err == nil {
+		return fmt.Errorf("process %d has shard_store.directory %s, and does not serve %s there: it is of an earlier version, or stops", pid, dir, admin.SocketName)
+	}
+	return fmt.Errorf("no gateway runs with shard_store.directory %s; -config names its settings, -address its http.address", dir)
 }

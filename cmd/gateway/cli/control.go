@@ -50,7 +50,7 @@ func control(ctx context.Context, cmd command, cfg *config.Config, stdout, stder
 	client, err := cmd.reach(cfg)
 	if err == nil {
 		defer client.Close()
-		err = cmd.unreached(ask(ctx, cmd, client, stdout))
+		err = cmd.unreached(cfg, ask(ctx, cmd, client, stdout))
 	}
 	if err != nil {
 		printError(stderr, cfg, err)

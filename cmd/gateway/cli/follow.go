@@ -33,7 +33,7 @@ func follow(ctx context.Context, cmd command, cfg *config.Config, stdin *os.File
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		printError(stderr, cfg, cmd.unreached(err))
+		printError(stderr, cfg, cmd.unreached(cfg, err))
 		return exitFailure
 	}
 	return exitOK

@@ -23,6 +23,7 @@ type client interface {
 // asker is the client of a command.
 type asker struct {
 	cmd    *command
+	cfg    *config.Config
 	client *admin.Client
 }
 
@@ -32,7 +33,7 @@ func (a asker) get(ctx context.Context, path string) ([]byte, int, error) {
 		return []byte(refused.Text + "\n"), refused.Code, nil
 	}
 	if err != nil {
-		return nil, 0, a.cmd.unreached(err)
+		return nil, 0, a.cmd.unreached(a.cfg, err)
 	}
 	defer answer.Close()
 	body, err := io.ReadAll(io.LimitReader(answer, maxAnswer))
@@ -48,7 +49,7 @@ func look(ctx context.Context, cmd command, cfg *config.Config, stdout, stderr i
 	}
 	defer c.Close()
 	if cmd.name == "health" {
-		return health(ctx, asker{&cmd, c}, cmd.ready, stdout, stderr)
+		return health(ctx, asker{&cmd, cfg, c}, cmd.ready, stdout, stderr)
 	}
-	return showStatus(ctx, asker{&cmd, c}, cmd.json, stdout, stderr)
+	return showStatus(ctx, asker{&cmd, cfg, c}, cmd.json, stdout, stderr)
 }

@@ -73,6 +73,7 @@ func TestDefaults(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		want.Reader.Type = "goroutine"
 	}
+	got.inForce = nil
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %#v\nwant %#v", got, want)
 	}
