@@ -69,7 +69,9 @@ func parseCommand(args []string) (command, error) {
 			cmd.args = []string{name}
 			return cmd, nil
 		case slices.Contains(controls, cmd.name):
-			return cmd, cmd.parseControl(rest)
+			if err := cmd.parseControl(rest); err != nil || cmd.name != name {
+				return cmd, err
+			}
 		case cmd.name == "sessions" && len(rest) > 0 && rest[0] == "clear":
 			cmd.args = rest[:1]
 			if rest, err = cmd.parseFlags(rest[1:]); err != nil || len(rest) == 0 {

@@ -61,7 +61,6 @@ func TestParseCommand(t *testing.T) {
 		{"sessions -yes", command{}, "-yes belongs to sessions clear"},
 		{"-json", command{}, "-json belongs to status"},
 		{"status -ready", command{}, "-ready belongs to health"},
-		{"check -address h:1", command{}, "-address belongs to status and health"},
 		{"status -address=", command{}, "-address names no host:port"},
 		{"health now", command{}, `health takes no argument "now"`},
 		{"version 2", command{}, `version takes no argument "2"`},

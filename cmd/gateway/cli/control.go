@@ -37,8 +37,8 @@ func checkControl(name string, args []string) error {
 		return fmt.Errorf("loglevel takes one level: debug, info, warn, error or suppress")
 	case name == "loglevel" && !slices.Contains(logLevels, args[0]):
 		return fmt.Errorf("%.60q is no level%s; there are debug, info, warn, error and suppress", config.RedactArgument(args[0]), didYouMean(args[0], logLevels))
-	case name == "reload" && len(args) > 0:
-		return fmt.Errorf("reload takes no argument %.60q", config.RedactArgument(args[0]))
+	case name != "shard" && name != "loglevel" && len(args) > 0:
+		return fmt.Errorf("%s takes no argument %.60q", name, config.RedactArgument(args[0]))
 	}
 	return nil
 }

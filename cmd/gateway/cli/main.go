@@ -66,6 +66,9 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	}
 	if problems.Failed() {
 		printProblems(stderr, problems, config.Warning)
+		if cmd.name == "health" {
+			return exitFailure // container engines reserve 2
+		}
 		return exitUsage
 	}
 	brokers := registry(Brokers())

@@ -180,17 +180,21 @@ func TestNoProcess(t *testing.T) {
 		t.Helper()
 		for _, name := range []string{"status ", "health ", "health -ready "} {
 			got := runCommand([]string{"SHARD_STORE_DIRECTORY=" + dir}, strings.Fields(name+args)...)
-			if got.code != exitFailure || got.stdout != "" || !strings.HasPrefix(got.stderr, want) || strings.Count(got.stderr, "\n") != 1 {
+			code := exitFailure
+			if name == "status " && !strings.HasPrefix(want, "error: ") {
+				code = exitUsage // of health it is 1: container engines reserve 2
+			}
+			if got.code != code || got.stdout != "" || !strings.HasPrefix(got.stderr, want) || strings.Count(got.stderr, "\n") != 1 {
 				t.Errorf("%s%s: %+v, want %s", name, args, got, want)
 			}
 		}
 	}
 	check("", none)
-	check("-address "+free, "error: no gateway answers at "+free+": connection refused; -address takes http.address of the process\n")
-	check("-address localhost", "error: no gateway answers at localhost: ")
-	check("-address "+"%zz", `error: -address: "%zz" is not host:port`)
+	check("-address "+free, "error: nobody answers at "+free+": ")
+	check("-address localhost", "error: nobody answers at localhost: ")
+	check("-address "+"%zz", "error: -address: the address is not host:port")
 	check("-config no-such.toml", "no-such.toml: error: there is no such file")
-	if err := os.WriteFile(filepath.Join(dir, "gateway.toml"), []byte("[shard_store]\ninterval = \"1\"\n[log]\nlevel = 3\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "gateway.toml"), []byte("[shard_store]\ninterval = \"1\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	check("-config "+filepath.Join(dir, "gateway.toml"), filepath.Join(dir, "gateway.toml")+":2:12: error: shard_store.interval: ")
