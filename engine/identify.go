@@ -16,6 +16,10 @@ import (
 // 5 s, and a quarter of a second because the later one may travel faster.
 const identifyWindow = 5*time.Second + 250*time.Millisecond
 
+// countedAfter is how long Discord may take to count an Identify in what it says remains: the
+// answer to a question may be older than what was sent meanwhile.
+const countedAfter = 10 * time.Second
+
 // IdentifyQueue hands out the turns to Identify, by the ids of the shards. A bucket
 // (shard id % max_concurrency) has one shard at a time that holds a turn, so that the connection of
 // the next is made while the window of the last one passes; no turn is given beyond the daily budget.
@@ -46,7 +50,9 @@ type identifyQueue struct {
 	total     int
 	reserve   int // of remaining, for others than this process
 	resetAt   time.Time
-	counted   bool // Identifies were sent since Discord said what remains
+	unsettled []time.Time // Identifies that Discord may not have counted yet
+	less      bool        // remaining is less than Discord has said, for unsettled
+	counted   bool        // Identifies were sent since Discord said what remains
 	starts    resume.Starts
 	pending   int // turns given out whose Identify has not been sent
 	timer     *time.Timer
@@ -85,7 +91,9 @@ func (q *identifyQueue) setLimit(l wire.SessionStartLimit, now time.Time) {
 	q.mu.Lock()
 	q.limited = true
 	q.total = l.Total
-	q.remaining = l.Remaining
+	q.settle(now)
+	q.remaining = max(0, l.Remaining-len(q.unsettled))
+	q.less = q.remaining < l.Remaining
 	q.resetAt = now.Add(l.ResetAfter)
 	q.counted = false
 	if q.timer != nil {
@@ -96,6 +104,11 @@ func (q *identifyQueue) setLimit(l wire.SessionStartLimit, now time.Time) {
 		q.concurrency = l.MaxConcurrency
 	}
 	q.unlockAndGrant()
+}
+
+// settle forgets the Identifies that Discord has counted by now.
+func (q *identifyQueue) settle(now time.Time) {
+	q.unsettled = slices.DeleteFunc(q.unsettled, func(sent time.Time) bool { return now.Sub(sent) >= countedAfter })
 }
 
 // rebuild divides the shards that wait among as many buckets as there are to be. The window
@@ -196,6 +209,8 @@ func (q *identifyQueue) Spend(shard int, now time.Time) {
 		q.remaining--
 	}
 	q.counted = true
+	q.settle(now)
+	q.unsettled = append(q.unsettled, now)
 	if !now.Before(q.starts.Until) {
 		q.starts = resume.Starts{Until: now.Add(resume.StartsWindow)}
 	}
@@ -239,7 +254,11 @@ func (q *identifyQueue) unlockAndGrant() {
 				}
 				// The budget is asked for again rather than taken as full:
 				// other processes draw on it too.
-				q.timer = time.AfterFunc(max(time.Until(q.resetAt), time.Minute), q.reset)
+				wait := max(time.Until(q.resetAt), time.Minute)
+				if q.less && q.onReset != nil {
+					wait = time.Minute // there may be more by then
+				}
+				q.timer = time.AfterFunc(wait, q.reset)
 			}
 			break
 		}

@@ -265,3 +265,40 @@ func TestIdentifyQueueAsks(t *testing.T) {
 		q.close()
 	})
 }
+
+// Discord's answer may be older than the last Identifies: none is sent for one that it has not counted
+// yet. What it says a minute later counts.
+func TestIdentifyQueueUncounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, granted := recordedQueue(1)
+		asked := 0
+		q.onReset = func() { asked++ }
+		limit := func(remaining int) {
+			q.setLimit(wire.SessionStartLimit{Total: 1000, Remaining: remaining, ResetAfter: 5 * time.Hour}, time.Now())
+		}
+		limit(2)
+		for shard := range 3 {
+			q.join(shard)
+			if shard < 2 {
+				q.Spend(shard, time.Now())
+			}
+		}
+		if asked != 1 {
+			t.Fatalf("asked %d times when the budget was used up", asked)
+		}
+		limit(1) // of before the second Identify
+		if got := granted(); len(got) != 2 {
+			t.Fatalf("granted %v; the budget was 2", got)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if asked != 2 {
+			t.Fatalf("asked %d times a minute later", asked)
+		}
+		limit(1)
+		if got := granted(); len(got) != 3 {
+			t.Errorf("granted %v; one more is left", got)
+		}
+		q.close()
+	})
+}
