@@ -133,7 +133,9 @@ type trial struct {
 
 func try(t *testing.T, o Options) *trial { return tryDisk(t, o, newDisk()) }
 
-func tryDisk(t *testing.T, o Options, d testDisk) *trial { return tryBefore(t, o, d, &broker{up: true}) }
+func tryDisk(t *testing.T, o Options, d testDisk) *trial {
+	return tryBefore(t, o, d, &broker{up: true})
+}
 
 func tryBefore(t *testing.T, o Options, d testDisk, inner *broker) *trial {
 	t.Helper()
