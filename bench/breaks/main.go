@@ -21,11 +21,12 @@ import (
 )
 
 func main() {
-	failed := false
+	failed, tried := false, 0
 	for i, b := range breakages {
 		if len(os.Args) > 1 && !strings.Contains(b.name, strings.Join(os.Args[1:], " ")) {
 			continue
 		}
+		tried++
 		began := time.Now()
 		noticed, err := try(b)
 		if err != nil {
@@ -34,7 +35,10 @@ func main() {
 		}
 		fmt.Printf("%2d  %-46s %7.1f s  %s\n", i+1, b.name, time.Since(began).Seconds(), noticed)
 	}
-	if failed {
+	if tried == 0 {
+		fmt.Fprintf(os.Stderr, "no breakage is named %q: see bench/breaks/list.go\n", strings.Join(os.Args[1:], " "))
+	}
+	if failed || tried == 0 {
 		os.Exit(1)
 	}
 }
