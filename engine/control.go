@@ -138,7 +138,7 @@ func (s *shard) reconnect(now time.Time, how Reconnect) error {
 		state == Backoff && s.plan == nextIdentify && how == ReconnectIdentify:
 		return errors.New("it is about to identify: it waits for its turn, and Discord's limits")
 	case state == Backoff && s.blocked:
-		return fmt.Errorf("Discord has blocked this address (429); it is left alone until %s", clock(s.retryAt))
+		return fmt.Errorf("this address is blocked by Discord (429); it is left alone until %s", clock(s.retryAt))
 	}
 	identifies := how == ReconnectIdentify || s.session == nil
 	if identifies {

@@ -125,10 +125,13 @@ func (w *commandWorld) add(stream, value string) {
 	w.t.Error(err)
 }
 
-// pending returns how many entries are read and not acknowledged.
+// pending returns how many entries are read and not acknowledged; -1 before there is a group.
 func (w *commandWorld) pending(streams ...string) (n int64) {
 	for _, s := range streams {
 		answer, err := w.bot.Do(context.Background(), w.bot.B().Xpending().Key(s).Group("gateway").Build()).ToArray()
+		if err != nil && strings.HasPrefix(err.Error(), "NOGROUP") {
+			return -1
+		}
 		if err != nil {
 			w.t.Fatal(err)
 		}

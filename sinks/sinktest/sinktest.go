@@ -520,7 +520,7 @@ func unavailable(t *testing.T, b Broker) {
 			t.Errorf("Publish: %v", err)
 		}
 	}()
-	tr.until("the outage", func(st sinks.Status) bool { return !st.Available })
+	tr.until("the outage, and what waits for its end", func(st sinks.Status) bool { return !st.Available && st.Pending > 0 })
 	st := tr.status()
 	if st.Pending != 50 || st.Oldest <= 0 || st.Error == "" || st.Unavailable <= 0 || time.Since(st.Since) < 0 || st.Published != before {
 		t.Errorf("while it is unavailable: %+v", st)

@@ -389,7 +389,9 @@ func TestBound(t *testing.T) {
 func TestLargerThanBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := try(t, Options{SegmentBytes: 1 << 10})
+		tr.sink.mu.Lock()
 		tr.sink.o.MaxBytes = 1000
+		tr.sink.mu.Unlock()
 		tr.inner.set(false)
 		tr.full.Store(true)
 		published := tr.publishing(500)
