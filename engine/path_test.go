@@ -128,7 +128,7 @@ func newPath(tb testing.TB, c wire.Compression, stream *recordedStream) *path {
 	}
 	env.turns = env.identify
 	env.commandBytes.Store(commandShare(1))
-	p := &path{s: newShard(0, env, resume.Session{}), sink: new(discard), now: time.Unix(1e9, 0)}
+	p := &path{s: newShard(0, env, resume.Session{}), sink: new(discard), now: time.Now()}
 	p.publisher = newPublisher(p.sink, 0)
 	p.s.queue, p.s.waker = p.publisher.newQueue(64<<20, false), &stubWaker{}
 	p.s.begin()

@@ -11,11 +11,15 @@ type session struct {
 	began     int64 // see Event.Began
 	shard     *shard
 
-	// Written by the reader: an event is queued before seq says that it was received.
-	seq    atomic.Int64 // last dispatch that was queued or filtered out
-	queued atomic.Int64 // last dispatch that was queued
+	// Owned by the reader.
+	last       int64 // dispatch that was queued or filtered out
+	lastQueued int64 // that was queued
+	seen       bool  // something may have been published
 
-	seen      bool        // something may have been published; owned by the reader
+	// last and lastQueued for others than the reader, as of the last show.
+	seq    atomic.Int64
+	queued atomic.Int64
+
 	persisted atomic.Bool // Options.Checkpoints has it, or does not take it
 
 	// Written by the publisher.
@@ -23,16 +27,21 @@ type session struct {
 }
 
 func newSession(id, resumeURL string, seq int64) *session {
-	s := &session{id: id, resumeURL: resumeURL}
-	s.seq.Store(seq)
-	s.queued.Store(seq)
+	s := &session{id: id, resumeURL: resumeURL, last: seq, lastQueued: seq}
+	s.show()
 	s.acked.Store(seq)
 	return s
 }
 
-// checkpoint returns the highest sequence number such that it and all before
-// it were acknowledged or filtered out. Any goroutine may call it: the order of the
-// loads is that of what can only have grown since.
+// show publishes how far the session has come: queued first, see checkpoint.
+func (s *session) show() {
+	show(&s.queued, s.lastQueued)
+	show(&s.seq, s.last)
+}
+
+// checkpoint returns a sequence number such that it and all before it were acknowledged or filtered
+// out: the highest, as of the last show. Any goroutine may call it: what it loads after seq can only have
+// grown since, and what was queued up to seq is not above queued.
 func (s *session) checkpoint() int64 {
 	seq, queued, acked := s.seq.Load(), s.queued.Load(), s.acked.Load()
 	if acked < queued {
