@@ -203,7 +203,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 					subject.Runs = append(subject.Runs, d.run)
 				}
 			}
-			if sc.observed {
+			if sc.observed && len(subjects) > 1 {
 				compare(&out.Subjects[0].Runs[round], &out.Subjects[1].Runs[round])
 			}
 		}
@@ -237,7 +237,9 @@ func (o *Options) subjects(sc scenario) []Subject {
 	if sc.observed {
 		s := all[0]
 		s.Name, s.Observed = "gateway observed", true
-		all = append(all, s)
+		if all = append(all, s); o.InWindow != nil { // this one is what somebody wants to look at
+			all = all[1:]
+		}
 	}
 	if sc.broker != nil && !o.GatewayOnly {
 		all = append(all, sc.broker.baselines(o.Simulator)...)
