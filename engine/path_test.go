@@ -121,7 +121,7 @@ type path struct {
 // newPath returns a path on which READY of the stream has arrived.
 func newPath(tb testing.TB, c wire.Compression, stream *recordedStream) *path {
 	tb.Helper()
-	opts := Options{Token: "t", Compression: c}.withDefaults()
+	opts := Options{Token: "t", Compression: c, PacketCounts: true}.withDefaults()
 	env := &environment{
 		opts: &opts, shards: 1, counts: newEngineCounts(),
 		identify: newIdentifyQueue(1), gateway: &gatewayAddress{main: &url.URL{Scheme: "ws", Host: "resume"}}, fail: func(err error) { tb.Fatal(err) },
