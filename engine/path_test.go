@@ -199,7 +199,7 @@ func TestRepeatedEventsDropped(t *testing.T) {
 	if want := 1 + 4; p.sink.events != want || p.s.counters.repeated.Load() != 4 {
 		t.Errorf("%d events handed on and %d dropped, want %d and 4", p.sink.events, p.s.counters.repeated.Load(), want)
 	}
-	if seq := p.s.session.seq.Load(); seq != 5 {
+	if seq := p.s.session.seq(); seq != 5 {
 		t.Errorf("seq %d, want 5", seq)
 	}
 }

@@ -202,8 +202,11 @@ func (s *shard) payload(now time.Time, e *wire.Envelope) {
 		s.broken(now, fmt.Errorf("%w: d of op %d has %d bytes, %d are allowed", wire.ErrTooBig, e.Op, len(e.Data), wire.MaxControl))
 		return
 	}
+	if e.Op == wire.OpDispatch {
+		s.name = nameIndex(e.Type)
+	}
 	if s.packets != nil {
-		s.packets.receive(e)
+		s.packets.receive(e.Op, s.name)
 	}
 	switch e.Op {
 	case wire.OpDispatch:
@@ -377,7 +380,7 @@ func (s *shard) emit(e *wire.Envelope) {
 		return
 	}
 	s.tally.events++
-	s.queue.count(e.Type)
+	s.queue.count(s.name)
 	if e.HasSeq {
 		s.session.lastQueued = e.Seq
 	}

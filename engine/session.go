@@ -16,8 +16,9 @@ type session struct {
 	lastQueued int64 // that was queued
 	seen       bool  // something may have been published
 
-	// last and lastQueued for others than the reader, as of the last show.
-	seq    atomic.Int64
+	// The same for others, as of the last show: twice last, and one more if behind lastQueued there is what
+	// was filtered out; only then is queued up to date.
+	shown  atomic.Int64
 	queued atomic.Int64
 
 	persisted atomic.Bool // Options.Checkpoints has it, or does not take it
@@ -35,17 +36,28 @@ func newSession(id, resumeURL string, seq int64) *session {
 
 // show publishes how far the session has come: queued first, see checkpoint.
 func (s *session) show() {
-	show(&s.queued, s.lastQueued)
-	show(&s.seq, s.last)
+	shown := s.last << 1
+	if s.last != s.lastQueued {
+		show(&s.queued, s.lastQueued)
+		shown |= 1
+	}
+	show(&s.shown, shown)
 }
 
+// seq returns the last dispatch that was queued or filtered out, as of the last show. Any goroutine may call it.
+func (s *session) seq() int64 { return s.shown.Load() >> 1 }
+
 // checkpoint returns a sequence number such that it and all before it were acknowledged or filtered
-// out: the highest, as of the last show. Any goroutine may call it: what it loads after seq can only have
-// grown since, and what was queued up to seq is not above queued.
+// out: the highest, as of the last show. Any goroutine may call it: what it loads after shown can only have
+// grown since, and what was queued before shown is not above queued.
 func (s *session) checkpoint() int64 {
-	seq, queued, acked := s.seq.Load(), s.queued.Load(), s.acked.Load()
+	shown := s.shown.Load()
+	if shown&1 == 0 {
+		return s.acked.Load()
+	}
+	queued, acked := s.queued.Load(), s.acked.Load()
 	if acked < queued {
 		return acked
 	}
-	return seq
+	return max(acked, shown>>1)
 }
