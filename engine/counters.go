@@ -71,6 +71,9 @@ const (
 // show publishes the tally. What has not changed costs a look.
 func (s *shard) show() {
 	c, t := &s.counters, &s.tally
+	if s.session != nil {
+		s.session.show()
+	}
 	show(&c.events, t.events)
 	show(&c.filtered, t.filtered)
 	show(&c.repeated, t.repeated)

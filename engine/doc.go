@@ -26,9 +26,9 @@
 // I/O: it leaves bytes to be written in out and asks with hangup for the end of
 // the connection, and the reader carries that out.
 //
-// A checkpoint is read by any goroutine (session.checkpoint): the owner notes an event as queued before it
-// notes it as received, and the acknowledgement follows, so that reading in the reverse order finds
-// none that is not acknowledged. A new session's first event is kept back by its owner until it is persisted
+// A checkpoint is read by any goroutine (session.checkpoint). What the owner has queued and received it shows
+// when it has worked through what was read, queued first: reading in the reverse order finds no event as
+// received that is not acknowledged, unless it was filtered out. A new session's first event is kept back by its owner until it is persisted
 // (hold.go). Where a disk spool stands before the broker it is the Sink, and its acknowledgement counts.
 //
 // Commands are added by any goroutine (Engine.Send) and taken by the owner when the shard is ready and the send

@@ -138,10 +138,11 @@ func (s *shard) forget(now time.Time, reason string) {
 	if s.session == nil {
 		return
 	}
+	s.session.show() // for gap.snapshot
 	// Before the session goes: whoever stores either finds it or the gap.
-	s.lose(sinks.Gap{Session: s.session.id, Seq: s.session.seq.Load(), At: now.UnixMilli(), Reason: reason}, s.session)
+	s.lose(sinks.Gap{Session: s.session.id, Seq: s.session.last, At: now.UnixMilli(), Reason: reason}, s.session)
 	s.log.Warn("session lost, with its events that Discord does not send again",
-		"after_seq", s.session.seq.Load(), "reason", reason)
+		"after_seq", s.session.last, "reason", reason)
 	s.counters.lost.Add(1)
 	s.setSession(nil)
 	s.resumeFailures, s.hostFailures, s.doubtful, s.oddSeqs, s.repeats = 0, 0, 0, 0, 0

@@ -53,6 +53,7 @@ func (s *shard) goOn(now time.Time, flags uint32) {
 	s.counters.paused.Store(false)
 	if e := s.held; e != nil {
 		s.held = nil
+		s.name = nameIndex(e.Type)
 		s.dispatch(now, e)
 		s.heldShare.Hold(0)
 	}

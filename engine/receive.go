@@ -202,8 +202,11 @@ func (s *shard) payload(now time.Time, e *wire.Envelope) {
 		s.broken(now, fmt.Errorf("%w: d of op %d has %d bytes, %d are allowed", wire.ErrTooBig, e.Op, len(e.Data), wire.MaxControl))
 		return
 	}
+	if e.Op == wire.OpDispatch {
+		s.name = nameIndex(e.Type)
+	}
 	if s.packets != nil {
-		s.packets.receive(e)
+		s.packets.receive(e.Op, s.name)
 	}
 	switch e.Op {
 	case wire.OpDispatch:
@@ -276,17 +279,17 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	}
 	resumed := state == Resuming && string(e.Type) == "RESUMED" // e is the sink's behind emit
 	switch {
-	case e.HasSeq && e.Seq <= s.session.seq.Load():
+	case e.HasSeq && e.Seq <= s.session.last:
 		s.tally.repeated++
 		if s.repeats++; s.repeats == replayedEvents {
-			s.log.Warn("duplicate events dropped", "seq", e.Seq, "last_seq", s.session.seq.Load())
+			s.log.Warn("duplicate events dropped", "seq", e.Seq, "last_seq", s.session.last)
 		}
 		if s.repeats > maxRepeats {
-			s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("%d events in a row with sequence numbers up to that of the last one, %d", s.repeats, s.session.seq.Load()))
+			s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("%d events in a row with sequence numbers up to that of the last one, %d", s.repeats, s.session.last))
 			return
 		}
-	case e.HasSeq && e.Seq-s.session.seq.Load() > maxSeqJump:
-		s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("the sequence number jumps from %d to %d", s.session.seq.Load(), e.Seq))
+	case e.HasSeq && e.Seq-s.session.last > maxSeqJump:
+		s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("the sequence number jumps from %d to %d", s.session.last, e.Seq))
 		return
 	case s.unpersisted && s.hold(now, e):
 		return
@@ -297,13 +300,13 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 		s.tally.lastEvent = s.readAt
 		s.emit(e)
 		if e.HasSeq {
-			s.session.seq.Store(e.Seq)
+			s.session.last = e.Seq
 			s.resumeFailures, s.doubtful, s.repeats = 0, 0, 0
 		}
 	}
 	if resumed {
 		s.counters.resumes.Add(1)
-		s.log.Info("resumed", "seq", s.session.seq.Load())
+		s.log.Info("resumed", "seq", s.session.last)
 		s.open(now)
 	}
 }
@@ -344,7 +347,7 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 		return fmt.Errorf("engine: READY has the sequence number %d; a session's begin with 1", e.Seq)
 	}
 	if s.session != nil {
-		if s.session.id == r.SessionID && s.session.seq.Load()-e.Seq <= replayedEvents {
+		if s.session.id == r.SessionID && s.session.last-e.Seq <= replayedEvents {
 			return nil
 		}
 		s.forget(now, "another session has begun in its place")
@@ -377,9 +380,9 @@ func (s *shard) emit(e *wire.Envelope) {
 		return
 	}
 	s.tally.events++
-	s.queue.count(e.Type)
+	s.queue.count(s.name)
 	if e.HasSeq {
-		s.session.queued.Store(e.Seq)
+		s.session.lastQueued = e.Seq
 	}
 	s.session.seen = true
 	s.push(sinks.Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began}, s.session, e.Type, e.Data)

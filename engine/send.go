@@ -37,7 +37,7 @@ func (s *shard) sendIdentify(now time.Time) {
 func (s *shard) sendResume(now time.Time) {
 	s.bound(s.env.opts.MaxMessage)
 	s.countSent(wire.OpResume)
-	s.send(now, wire.AppendResume(nil, s.env.opts.Token, s.session.id, s.session.seq.Load()))
+	s.send(now, wire.AppendResume(nil, s.env.opts.Token, s.session.id, s.session.last))
 	s.askedAt, s.warnAt, s.resumeBy = now, now.Add(firstWarning), now.Add(resumeTimeout)
 	s.to(Resuming)
 }

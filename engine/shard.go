@@ -70,6 +70,7 @@ type shard struct {
 
 	// owned by the reader, for the life of the shard
 	tally       tally
+	name        int   // place of the name of the event that is worked on; see nameIndex
 	readAt      int64 // when what is worked through was read from the socket; see publisher.since
 	rand        *rand.Rand
 	session     *session

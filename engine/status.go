@@ -198,7 +198,7 @@ func (s *shard) status(t *ShardStatus) {
 	*t = ShardStatus{ID: s.id, State: s.state(), Since: time.Unix(0, c.since.Load()), Paused: c.paused.Load(), Pending: s.commands.pending()}
 	c.addTo(&t.Counts)
 	if ses := s.current.Load(); ses != nil {
-		t.Session, t.Seq = ses.id, ses.seq.Load()
+		t.Session, t.Seq = ses.id, ses.seq()
 	}
 	if last := c.lastEvent.Load(); last > 0 {
 		t.LastEvent = s.queue.publisher.moment(last)

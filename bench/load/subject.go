@@ -42,6 +42,8 @@ type Subject struct {
 	Baseline bool
 	// Stores says that it keeps its sessions in a file, with checkpoints.
 	Stores bool
+	// Observed says that it serves all that it can, and that observers use it.
+	Observed bool
 }
 
 // Spectacles returns spec-tacles/gateway, whose program is the file, as a subject.
@@ -63,6 +65,8 @@ type process struct {
 	mute   bool   // its output says nothing
 	state  string // directory of a Subject that Stores
 	debug  string // base URL of the gateway's debug address; empty: none
+	served string // host:port of status and page, of a Subject that is Observed
+	scrape string // and of the metrics
 	ended  chan struct{}
 
 	mu      sync.Mutex
@@ -113,6 +117,11 @@ func start(s Subject, at SimState, shards int, ids string) (*process, error) {
 			return nil, err
 		}
 		p.cmd.Env = append(p.cmd.Env, "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+p.state)
+	}
+	if s.Observed {
+		if err := p.serves(); err != nil {
+			return nil, err
+		}
 	}
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -126,7 +126,7 @@ func (s *snapshot) collect(src *Source) {
 		s.refused = src.Refused()
 	}
 	s.now = time.Now()
-	s.library.collect()
+	s.library.collect(s.now)
 }
 
 // packets reports whether there are to be metrics by shard, opcode and event.

@@ -257,3 +257,26 @@ func TestCost(t *testing.T) {
 		t.Errorf("%v allocations with %d shards, %v with 10,000", few, MaxPacketShards+1, many)
 	}
 }
+
+// What the library collects is kept for a few seconds, and not for longer.
+func TestLibraryAge(t *testing.T) {
+	var l lines
+	mallocs := func(at time.Time) string {
+		l.collect(at)
+		for line := range strings.Lines(l.String()) {
+			if strings.HasPrefix(line, "go_memstats_mallocs_total ") {
+				return line
+			}
+		}
+		t.Fatal("not collected")
+		return ""
+	}
+	now := time.Now()
+	first := mallocs(now)
+	if again := mallocs(now.Add(libraryAge - 1)); again != first {
+		t.Errorf("%s and soon after %s", first, again)
+	}
+	if later := mallocs(now.Add(libraryAge)); later == first {
+		t.Errorf("%s for ever", first)
+	}
+}
