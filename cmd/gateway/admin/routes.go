@@ -84,12 +84,16 @@ func (e *entry) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		(&refusal{code: http.StatusMethodNotAllowed, text: "the method is none of " + allow, close: r.ContentLength != 0}).answer(w, r, e.s)
 		return
 	}
-	if refused := e.checkAccess(r, to.needs); refused != nil {
+	token, refused := e.checkAccess(r, to.needs)
+	if refused != nil {
 		refused.close = r.ContentLength != 0
 		refused.answer(w, r, e.s)
 		return
 	}
 	if to.stream {
+		if token != "" {
+			w.ends = func() bool { return e.s.o.Token() != token }
+		}
 		e.stream(w, r, to.serve)
 		return
 	}

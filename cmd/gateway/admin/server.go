@@ -9,7 +9,6 @@ package admin
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net"
@@ -25,9 +24,11 @@ import (
 
 // Options are what a Server serves, and where. What is nil is not there (404).
 type Options struct {
-	Address string   // http.address; empty: off
-	Token   string   // http.token; empty: there is no action over TCP, and nothing but metrics and health for other machines
-	Hosts   []string // http.hosts
+	Address string // http.address; empty: off
+	// Token returns http.token, which may change: each request is held to the one in force. Nil or
+	// empty: there is no action over TCP, and nothing but metrics and health for other machines.
+	Token func() string
+	Hosts []string // http.hosts
 
 	// Metrics alone, to everybody, at a path; an empty one is every path. If the address is
 	// Address, word for word, the path is one of that listener, and an empty one is /metrics.
@@ -81,7 +82,6 @@ var defaultLimits = limits{
 type Server struct {
 	o        Options
 	limits   limits
-	token    [sha256.Size]byte
 	wrong    occasional // log lines about wrong tokens
 	crowded  occasional // log lines about too many connections
 	health   health
@@ -123,10 +123,13 @@ func (e *ListenError) Unwrap() error { return e.Err }
 func Listen(o Options) (*Server, error) { return listen(o, defaultLimits) }
 
 func listen(o Options, limits limits) (*Server, error) {
+	if o.Token == nil {
+		o.Token = func() string { return "" }
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o, limits: limits, token: sha256.Sum256([]byte(o.Token)), addrs: map[string]net.Addr{}}
+	s := &Server{o: o, limits: limits, addrs: map[string]net.Addr{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	shared := o.Address != "" && o.PrometheusAddress == o.Address

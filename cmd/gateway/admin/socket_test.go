@@ -54,7 +54,7 @@ func shortDir(t *testing.T) string {
 func TestSocket(t *testing.T) {
 	a, dir := new(asked), shortDir(t)
 	o := parts(a)
-	o.Token, o.Socket = token, filepath.Join(dir, SocketName)
+	o.Token, o.Socket = always(token), filepath.Join(dir, SocketName)
 	s := start(t, o)
 	c := client(t, ClientOptions{Socket: o.Socket})
 	reached(t, c)
@@ -189,7 +189,7 @@ func TestNoSocket(t *testing.T) {
 func TestClientTCP(t *testing.T) {
 	a := new(asked)
 	o := parts(a)
-	o.Address, o.Token = "0.0.0.0:0", token
+	o.Address, o.Token = "0.0.0.0:0", always(token)
 	s := start(t, o)
 	_, port, _ := net.SplitHostPort(s.Addr("http.address").String())
 	for _, address := range []string{"127.0.0.1:" + port, "http://127.0.0.1:" + port, "http://localhost:" + port + "/"} {
