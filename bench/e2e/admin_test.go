@@ -91,7 +91,7 @@ func TestAdminUnderAttack(t *testing.T) {
 
 	var attack sync.WaitGroup
 	var over atomic.Bool
-	var wrong, alive, reset atomic.Int64
+	var wrong, alive atomic.Int64
 	attack.Go(func() {
 		var conns []net.Conn
 		for n := 0; n < 1000; n++ {
@@ -125,16 +125,10 @@ func TestAdminUnderAttack(t *testing.T) {
 	}
 	attack.Go(func() {
 		for !over.Load() || alive.Load() < 20 {
-			// A burst of connections may close one whose request has not been read yet, as a probe
-			// may find that: it asks again. An answer that is another is none.
-			switch code, body, err := answered(asker(nil), "GET", "http://"+address+"/livez", ""); {
-			case err != nil:
-				reset.Add(1)
-			case code != 200:
-				t.Errorf("/livez: %d %s", code, body)
-			default:
-				alive.Add(1)
+			if code, body, err := answered(asker(nil), "GET", "http://"+address+"/livez", ""); err != nil || code != 200 {
+				t.Errorf("/livez: %d %s, %v", code, body, err)
 			}
+			alive.Add(1)
 		}
 	})
 
@@ -149,7 +143,7 @@ func TestAdminUnderAttack(t *testing.T) {
 	if s := srv.Ledger().Summary(); s.Connects != floodShards {
 		t.Errorf("%v", s)
 	}
-	t.Logf("%d events; %d wrong tokens, /livez answered %d times, %d connections reset; %d MiB before, %d MiB at the end", len(received), wrong.Load(), alive.Load(), reset.Load(), before, after)
+	t.Logf("%d events; %d wrong tokens, /livez answered %d times; %d MiB before, %d MiB at the end", len(received), wrong.Load(), alive.Load(), before, after)
 	if after > before+256 { // events that wait in memory among it
 		t.Errorf("%d MiB, %d before", after, before)
 	}

@@ -59,9 +59,10 @@ type Actions interface {
 
 // limits bound what clients cost. Tests have shorter ones.
 type limits struct {
-	connections int // of each listener
-	streams     int // of each listener, of them
-	answers     int // of metrics and status that are written at the same time, of each listener
+	connections int           // of each listener
+	grace       time.Duration // of a connection, to send its request, before it is closed for another
+	streams     int           // of each listener, of them
+	answers     int           // of metrics and status that are written at the same time, of each listener
 	headerBytes int
 	bodyBytes   int64
 
@@ -73,7 +74,7 @@ type limits struct {
 }
 
 var defaultLimits = limits{
-	connections: 128, streams: 32, answers: 8, headerBytes: 16 << 10, bodyBytes: 4 << 10,
+	connections: 256, grace: 50 * time.Millisecond, streams: 32, answers: 8, headerBytes: 16 << 10, bodyBytes: 4 << 10,
 	readHeader: 5 * time.Second, read: 10 * time.Second, write: 30 * time.Second, idle: 2 * time.Minute,
 	streamWrite: 10 * time.Second, wrongToken: 250 * time.Millisecond, action: 25 * time.Second, checksAge: 100 * time.Millisecond,
 }
@@ -174,7 +175,7 @@ func (s *Server) Addr(setting string) net.Addr { return s.addrs[setting] }
 
 // serve serves a listener until Close, with which the socket ends, if it is one. It is false after Close.
 func (s *Server) serve(l net.Listener, e *entry, sock *socket) bool {
-	set := &connections{max: s.limits.connections, crowded: func() {
+	set := &connections{max: s.limits.connections, grace: s.limits.grace, crowded: func() {
 		if n, ok := s.crowded.now(time.Now()); ok {
 			s.o.Log.Warn("http: too many connections: the oldest that ask for nothing are closed", "closed", n, "max", s.limits.connections)
 		}
@@ -205,7 +206,7 @@ func (s *Server) serve(l net.Listener, e *entry, sock *socket) bool {
 	if sock != nil {
 		s.socket = sock
 	}
-	s.serving.Go(func() { server.Serve(&boundedListener{l, set}) }) // its end is Close's
+	s.serving.Go(func() { server.Serve(newBoundedListener(l, set)) }) // its end is Close's
 	return true
 }
 
