@@ -168,6 +168,7 @@ func (e *entry) status(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		d := e.s.o.Status()
 		d.Shards.List, d.Shards.Listed = q.Select(d.Shards.List)
+		status.Abridge(d.Shards.List)
 		text, err := json.Marshal(d)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)

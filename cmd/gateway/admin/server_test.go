@@ -450,6 +450,29 @@ func TestHealth(t *testing.T) {
 	expect("/livez", 200, "livez: ok\n")
 }
 
+// A long list of shards is abridged, unless a part of it is asked for.
+func TestStatusList(t *testing.T) {
+	o := parts(new(asked))
+	o.Address = "127.0.0.1:0"
+	o.Status = func() *status.Status {
+		d := &status.Status{Version: status.Version}
+		for id := range 1001 {
+			d.Shards.List = append(d.Shards.List, status.Shard{ID: id, State: "ready", LastACK: 5, Cause: "connection lost"})
+		}
+		return d
+	}
+	s := start(t, o)
+	for path, fields := range map[string][2]int{"/status": {1001, 0}, "/status?limit=1000": {1000, 1000}, "/status?sort=-last_ack&offset=900": {101, 101}} {
+		_, body := s.raw(t, "http.address", request("GET "+path))
+		if causes, acks := strings.Count(body, `"cause"`), strings.Count(body, `"last_ack"`); causes != fields[0] || acks != fields[1] || !strings.Contains(body, `"listed":1001`) {
+			t.Errorf("%s: %d shards, %d with last_ack", path, causes, acks)
+		}
+	}
+	if answer, body := s.raw(t, "http.address", request("GET /status?shards=1")); answer.StatusCode != 400 || !strings.Contains(body, "unready") {
+		t.Errorf("%d %s", answer.StatusCode, body)
+	}
+}
+
 // A handler that panics is an answer, or the end of its connection, and a line in the log.
 func TestPanic(t *testing.T) {
 	var out lockedBuffer
