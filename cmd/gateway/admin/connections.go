@@ -184,30 +184,6 @@ func (c *conn) answering(busy bool) {
 	c.elem = c.list().PushBack(c)
 }
 
-// answer adds a connection to a set of those that get a long answer, and closes the oldest if they
-// are too many: a client that does not read its answer is the oldest after a while. done takes it out.
-func (s *connections) answer(c *conn) (done func()) {
-	if c == nil {
-		return func() {}
-	}
-	member := &conn{Conn: c.Conn, set: s, busy: true}
-	s.mu.Lock()
-	old, _ := s.full() // all are busy
-	member.elem = s.busy.PushBack(member)
-	s.mu.Unlock()
-	if old != nil {
-		old.drop()
-	}
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if member.elem != nil {
-			s.busy.Remove(member.elem)
-			member.elem = nil
-		}
-	}
-}
-
 type connKey struct{}
 
 // connOf returns the connection of a request; nil: of none.

@@ -90,77 +90,6 @@ func TestSlowloris(t *testing.T) {
 	}
 }
 
-// A burst of connections leaves one that was accepted just before it the time to ask, and each of its
-// own that asks is answered, however many others do not.
-func TestProbeInBurst(t *testing.T) {
-	o := parts(new(asked))
-	o.Address = "127.0.0.1:0"
-	s := start(t, o, func(l *limits) { l.connections, l.grace = 16, patience })
-	var probes, others []net.Conn
-	for range 8 {
-		probes = append(probes, s.dial(t, "http.address"))
-		for range 16 {
-			others = append(others, s.dial(t, "http.address"))
-		}
-	}
-	for i := len(probes) - 1; i >= 0; i-- { // the last are not accepted yet
-		io.WriteString(probes[i], request("GET /livez"))
-	}
-	for _, c := range others[:len(others)-8] {
-		c.Close()
-	}
-	for i, c := range probes {
-		answer, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err != nil || answer.StatusCode != 200 {
-			t.Errorf("probe %d: %v", i, err)
-		}
-		c.Close()
-	}
-	for _, c := range others {
-		c.Close()
-	}
-}
-
-// Who has to go for another is the oldest that asks for nothing, once it has had its time.
-func TestRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		gone := make(chan int, 10)
-		s := &connections{max: 2, grace: time.Second}
-		closed := make(chan struct{})
-		add := func(n int) *conn { return s.add(&closes{n: n, to: gone}, closed) }
-		begun := time.Now()
-		first := add(1)
-		first.answering(true)
-		time.Sleep(400 * time.Millisecond)
-		second := add(2)
-		add(3)
-		if took := time.Since(begun); took < 1400*time.Millisecond || took > 1400*time.Millisecond+roomEvery || <-gone != 2 {
-			t.Errorf("after %v", took)
-		}
-		second.Close() // is that of its owner, again
-		if n := <-gone; n != 2 {
-			t.Error(n)
-		}
-		first.answering(false)
-		if begun := time.Now(); add(4) == nil || time.Since(begun) != 0 || <-gone != 1 {
-			t.Errorf("after %v", time.Since(begun))
-		}
-		close(closed)
-		if add(5) != nil {
-			t.Error("added after the end")
-		}
-	})
-}
-
-// closes is a connection that says when it is closed.
-type closes struct {
-	net.Conn
-	n  int
-	to chan int
-}
-
-func (c *closes) Close() error { c.to <- c.n; return nil }
-
 // A slow client alone is closed by the deadline.
 func TestSlowHeader(t *testing.T) {
 	o := parts(new(asked))
@@ -302,7 +231,7 @@ func TestAnswersNotRead(t *testing.T) {
 	o := parts(new(asked))
 	o.Address = "127.0.0.1:0"
 	o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(long) })
-	s := start(t, o)
+	s := start(t, o, func(l *limits) { l.answerStill = 20 * time.Millisecond })
 	before := memory()
 	var conns []net.Conn
 	for range 200 {
@@ -510,7 +439,7 @@ func TestWrongTokenIsSlow(t *testing.T) {
 			r.Host = "127.0.0.1"
 			r.Header.Set("Authorization", "Bearer "+token)
 			begun, w := time.Now(), httptest.NewRecorder()
-			e.answers = &connections{max: 1}
+			e.answers = newAnswers(1, time.Second)
 			e.ServeHTTP(w, r)
 			return w.Code, time.Since(begun)
 		}

@@ -38,7 +38,7 @@ func TestPipelined(t *testing.T) {
 	a := new(asked)
 	o := parts(a)
 	o.Address, o.Token = "0.0.0.0:0", always(token)
-	s := start(t, o, func(l *limits) { l.read = 500 * time.Millisecond }) // for a body that does not come
+	s := start(t, o, func(l *limits) { l.read = 100 * time.Millisecond }) // for a body that does not come
 	ask := func(line string, header ...string) string {
 		return line + " HTTP/1.1\r\n" + strings.Join(append(header, "Host: localhost"), "\r\n") + "\r\n\r\n"
 	}

@@ -63,6 +63,7 @@ type limits struct {
 	grace       time.Duration // of a connection, to send its request, before it is closed for another
 	streams     int           // of each listener, of them
 	answers     int           // of metrics and status that are written at the same time, of each listener
+	answerStill time.Duration // of an answer that nothing is read of, before it is given up for another
 	headerBytes int
 	bodyBytes   int64
 
@@ -74,7 +75,7 @@ type limits struct {
 }
 
 var defaultLimits = limits{
-	connections: 256, grace: 50 * time.Millisecond, streams: 32, answers: 8, headerBytes: 16 << 10, bodyBytes: 4 << 10,
+	connections: 256, grace: 50 * time.Millisecond, streams: 32, answers: 8, answerStill: 100 * time.Millisecond, headerBytes: 16 << 10, bodyBytes: 4 << 10,
 	readHeader: 5 * time.Second, read: 10 * time.Second, write: 30 * time.Second, idle: 2 * time.Minute,
 	streamWrite: 10 * time.Second, wrongToken: 250 * time.Millisecond, action: 25 * time.Second, checksAge: 100 * time.Millisecond,
 }
@@ -180,7 +181,7 @@ func (s *Server) serve(l net.Listener, e *entry, sock *socket) bool {
 			s.o.Log.Warn("http: too many connections: the oldest that ask for nothing are closed", "closed", n, "max", s.limits.connections)
 		}
 	}}
-	e.streams, e.answers = make(chan struct{}, s.limits.streams), &connections{max: s.limits.answers}
+	e.streams, e.answers = make(chan struct{}, s.limits.streams), newAnswers(s.limits.answers, s.limits.answerStill)
 	server := &http.Server{
 		Handler:                      e,
 		DisableGeneralOptionsHandler: true,

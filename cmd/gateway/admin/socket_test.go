@@ -151,7 +151,11 @@ func TestNoSocket(t *testing.T) {
 		"long path":    {nil, strings.Repeat("a", 100), "bytes, and a unix socket 103 at most: shorten shard_store.directory"},
 		"no directory": {nil, "none", "no such file"},
 		"a file":       {func(dir string) error { return os.WriteFile(filepath.Join(dir, SocketName), []byte("mine"), 0o600) }, "", "is not a socket"},
-		"lock":         {func(dir string) error { return os.Mkdir(filepath.Join(dir, lockName), 0o700) }, "", "is not a regular file: remove it"},
+		"a link": {func(dir string) error {
+			elsewhere := filepath.Join(dir, "elsewhere")
+			return errors.Join(os.WriteFile(elsewhere, []byte("mine"), 0o600), os.Symlink(elsewhere, filepath.Join(dir, SocketName)))
+		}, "", "is not a socket"},
+		"lock": {func(dir string) error { return os.Mkdir(filepath.Join(dir, lockName), 0o700) }, "", "is not a regular file: remove it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out lockedBuffer
@@ -178,7 +182,7 @@ func TestNoSocket(t *testing.T) {
 				t.Errorf("%d", answer.StatusCode)
 			}
 			s.Close()
-			if text, err := os.ReadFile(filepath.Join(dir, SocketName)); name == "a file" && (err != nil || string(text) != "mine") {
+			if text, err := os.ReadFile(filepath.Join(dir, SocketName)); (name == "a file" || name == "a link") && (err != nil || string(text) != "mine") {
 				t.Errorf("%q, %v", text, err)
 			}
 		})
