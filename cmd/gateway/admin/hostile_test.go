@@ -60,7 +60,7 @@ func TestSlowloris(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := parts(new(asked))
-			o.Address, o.Token = "127.0.0.1:0", token
+			o.Address, o.Token = "127.0.0.1:0", always(token)
 			s := start(t, o)
 			before := memory()
 			var conns []net.Conn
@@ -231,7 +231,7 @@ func TestAnswersNotRead(t *testing.T) {
 	o := parts(new(asked))
 	o.Address = "127.0.0.1:0"
 	o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(long) })
-	s := start(t, o)
+	s := start(t, o, func(l *limits) { l.answerStill = 20 * time.Millisecond })
 	before := memory()
 	var conns []net.Conn
 	for range 200 {
@@ -255,7 +255,7 @@ func TestAnswersNotRead(t *testing.T) {
 func TestShapes(t *testing.T) {
 	a := new(asked)
 	o := parts(a)
-	o.Address, o.Token = "0.0.0.0:0", token // so that the credential alone counts
+	o.Address, o.Token = "0.0.0.0:0", always(token) // so that the credential alone counts
 	s := start(t, o)
 	host := "Host: 127.0.0.1\r\n"
 	auth := host + bearer + "\r\n"
@@ -334,7 +334,7 @@ func TestShapes(t *testing.T) {
 func TestPaths(t *testing.T) {
 	a := new(asked)
 	o := parts(a)
-	o.Address, o.Token = "0.0.0.0:0", token
+	o.Address, o.Token = "0.0.0.0:0", always(token)
 	s := start(t, o)
 	for _, path := range []string{
 		"/page/../status", "/page/..%2fstatus", "/page/%2e%2e/status", "/page%2fapp.js", "/livez/../status", "/%6civez", "/livez/", "/LIVEZ", "/status/",
@@ -358,7 +358,7 @@ func TestPaths(t *testing.T) {
 func TestWrongTokens(t *testing.T) {
 	a := new(asked)
 	o := parts(a)
-	o.Address, o.Token = "0.0.0.0:0", token
+	o.Address, o.Token = "0.0.0.0:0", always(token)
 	s := start(t, o, func(l *limits) { l.wrongToken = 0 })
 	e := &entry{s: s, endpoint: "/metrics"}
 	before, begun := memory(), time.Now()
@@ -427,7 +427,7 @@ func (c *counted) Write(p []byte) (int, error) { return len(p), nil }
 func TestWrongTokenIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := parts(new(asked))
-		o.Token = token
+		o.Token = always(token)
 		s, err := Listen(o)
 		if err != nil {
 			t.Fatal(err)
@@ -439,7 +439,7 @@ func TestWrongTokenIsSlow(t *testing.T) {
 			r.Host = "127.0.0.1"
 			r.Header.Set("Authorization", "Bearer "+token)
 			begun, w := time.Now(), httptest.NewRecorder()
-			e.answers = &connections{max: 1}
+			e.answers = newAnswers(1, time.Second)
 			e.ServeHTTP(w, r)
 			return w.Code, time.Since(begun)
 		}

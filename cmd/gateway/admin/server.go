@@ -9,7 +9,6 @@ package admin
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net"
@@ -25,9 +24,11 @@ import (
 
 // Options are what a Server serves, and where. What is nil is not there (404).
 type Options struct {
-	Address string   // http.address; empty: off
-	Token   string   // http.token; empty: there is no action over TCP, and nothing but metrics and health for other machines
-	Hosts   []string // http.hosts
+	Address string // http.address; empty: off
+	// Token returns http.token, which may change: each request is held to the one in force. Nil or
+	// empty: there is no action over TCP, and nothing but metrics and health for other machines.
+	Token func() string
+	Hosts []string // http.hosts
 
 	// Metrics alone, to everybody, at a path; an empty one is every path. If the address is
 	// Address, word for word, the path is one of that listener, and an empty one is /metrics.
@@ -58,9 +59,11 @@ type Actions interface {
 
 // limits bound what clients cost. Tests have shorter ones.
 type limits struct {
-	connections int // of each listener
-	streams     int // of each listener, of them
-	answers     int // of metrics and status that are written at the same time, of each listener
+	connections int           // of each listener
+	grace       time.Duration // of a connection, to send its request, before it is closed for another
+	streams     int           // of each listener, of them
+	answers     int           // of metrics and status that are written at the same time, of each listener
+	answerStill time.Duration // of an answer that nothing is read of, before it is given up for another
 	headerBytes int
 	bodyBytes   int64
 
@@ -72,7 +75,7 @@ type limits struct {
 }
 
 var defaultLimits = limits{
-	connections: 128, streams: 32, answers: 8, headerBytes: 16 << 10, bodyBytes: 4 << 10,
+	connections: 256, grace: 50 * time.Millisecond, streams: 32, answers: 8, answerStill: 100 * time.Millisecond, headerBytes: 16 << 10, bodyBytes: 4 << 10,
 	readHeader: 5 * time.Second, read: 10 * time.Second, write: 30 * time.Second, idle: 2 * time.Minute,
 	streamWrite: 10 * time.Second, wrongToken: 250 * time.Millisecond, action: 25 * time.Second, checksAge: 100 * time.Millisecond,
 }
@@ -81,7 +84,6 @@ var defaultLimits = limits{
 type Server struct {
 	o        Options
 	limits   limits
-	token    [sha256.Size]byte
 	wrong    occasional // log lines about wrong tokens
 	crowded  occasional // log lines about too many connections
 	health   health
@@ -123,10 +125,13 @@ func (e *ListenError) Unwrap() error { return e.Err }
 func Listen(o Options) (*Server, error) { return listen(o, defaultLimits) }
 
 func listen(o Options, limits limits) (*Server, error) {
+	if o.Token == nil {
+		o.Token = func() string { return "" }
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o, limits: limits, token: sha256.Sum256([]byte(o.Token)), addrs: map[string]net.Addr{}}
+	s := &Server{o: o, limits: limits, addrs: map[string]net.Addr{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	shared := o.Address != "" && o.PrometheusAddress == o.Address
@@ -171,12 +176,12 @@ func (s *Server) Addr(setting string) net.Addr { return s.addrs[setting] }
 
 // serve serves a listener until Close, with which the socket ends, if it is one. It is false after Close.
 func (s *Server) serve(l net.Listener, e *entry, sock *socket) bool {
-	set := &connections{max: s.limits.connections, crowded: func() {
+	set := &connections{max: s.limits.connections, grace: s.limits.grace, crowded: func() {
 		if n, ok := s.crowded.now(time.Now()); ok {
 			s.o.Log.Warn("http: too many connections: the oldest that ask for nothing are closed", "closed", n, "max", s.limits.connections)
 		}
 	}}
-	e.streams, e.answers = make(chan struct{}, s.limits.streams), &connections{max: s.limits.answers}
+	e.streams, e.answers = make(chan struct{}, s.limits.streams), newAnswers(s.limits.answers, s.limits.answerStill)
 	server := &http.Server{
 		Handler:                      e,
 		DisableGeneralOptionsHandler: true,
@@ -202,7 +207,7 @@ func (s *Server) serve(l net.Listener, e *entry, sock *socket) bool {
 	if sock != nil {
 		s.socket = sock
 	}
-	s.serving.Go(func() { server.Serve(&boundedListener{l, set}) }) // its end is Close's
+	s.serving.Go(func() { server.Serve(newBoundedListener(l, set)) }) // its end is Close's
 	return true
 }
 

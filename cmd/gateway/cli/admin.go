@@ -18,7 +18,8 @@ import (
 
 // serveAdmin serves the parts at the addresses and the socket of the settings.
 func serveAdmin(cfg *config.Config, parts admin.Options, log *slog.Logger) (*admin.Server, error) {
-	parts.Address, parts.Token, parts.Hosts = cfg.HTTP.Address, cfg.HTTP.Token.Reveal(), cfg.HTTP.Hosts
+	parts.Address, parts.Hosts = cfg.HTTP.Address, cfg.HTTP.Hosts
+	parts.Token = func() string { return cfg.Current().HTTP.Token.Reveal() }
 	parts.PrometheusAddress, parts.PrometheusEndpoint = cfg.Prometheus.Address, cfg.Prometheus.Endpoint
 	if cfg.OneListener() {
 		parts.PrometheusAddress = parts.Address

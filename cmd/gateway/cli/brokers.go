@@ -175,7 +175,7 @@ func deadLetters(cfg *config.Config, log *slog.Logger) func(ev *sinks.Event, rea
 	letters := new(broker.DeadLetters)
 	return func(ev *sinks.Event, reason error) error {
 		now := cfg.Current()
-		reason = now.Secrets().Error(reason) // a broker's text
+		reason = cfg.KnownSecrets().Error(reason) // a broker's text
 		mu.Lock()
 		defer mu.Unlock()
 		if letters.Path, letters.Max = now.Broker.DeadLetters, int64(now.Broker.DeadLettersSize); letters.Path == "" {

@@ -100,7 +100,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	var level slog.LevelVar
 	level.Set(cfg.Log.Level)
 	logs := new(page.Logs)
-	log, out := openLog(cfg.Log, &level, cfg.Secrets(), stderr, logs)
+	log, out := openLog(cfg.Log, &level, cfg.KnownSecrets, stderr, logs)
 	defer out.Close()
 	logProblems(ctx, log, problems)
 	u := newUpgrades(cfg, log)

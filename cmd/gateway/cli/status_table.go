@@ -253,6 +253,17 @@ func (l *layout) ended(ended []status.Ended) {
 	}
 }
 
+// whole returns why a shard is not ready, with the cause that a long list has left out of it.
+func whole(s status.Shard) string {
+	switch {
+	case s.State != "backoff" && s.State != "connecting" || s.Cause == "" || strings.Contains(s.Why, " after: "):
+		return s.Why
+	case s.Code != 0:
+		return fmt.Sprintf("%s after: %s with %d", s.Why, s.Cause, s.Code)
+	}
+	return s.Why + " after: " + s.Cause
+}
+
 // shards lists those that are not ready.
 func (l *layout) shards(list []status.Shard) {
 	waiting := slices.DeleteFunc(slices.Clone(list), func(s status.Shard) bool { return s.Why == "" })
@@ -262,7 +273,7 @@ func (l *layout) shards(list []status.Shard) {
 	widths := []int{len("SHARD"), len("STATE"), len("FOR")}
 	var rows [][]string
 	for _, s := range waiting[:min(len(waiting), shownShards)] {
-		row := []string{strconv.Itoa(s.ID), s.State, ageText(s.Since), printableLine(s.Why)}
+		row := []string{strconv.Itoa(s.ID), s.State, ageText(s.Since), printableLine(whole(s))}
 		for i := range widths {
 			widths[i] = max(widths[i], len(row[i]))
 		}

@@ -214,3 +214,20 @@ func TestNoProcess(t *testing.T) {
 	defer store.Close()
 	check("", fmt.Sprintf("error: process %d has shard_store.directory %s, and does not serve control.sock there: it is of an earlier version, or stops\n", os.Getpid(), dir))
 }
+
+// The table says what has ended a connection also where the document, for many shards, has it in fields of its own.
+func TestWhole(t *testing.T) {
+	for _, tt := range []struct {
+		shard status.Shard
+		want  string
+	}{
+		{status.Shard{State: "backoff", Why: "connecting again in 3 s", Cause: "closed by Discord", Code: 4000}, "connecting again in 3 s after: closed by Discord with 4000"},
+		{status.Shard{State: "connecting", Why: "is connecting again", Cause: "connection lost"}, "is connecting again after: connection lost"},
+		{status.Shard{State: "backoff", Why: "connecting again in 3 s after: connection lost", Cause: "connection lost"}, "connecting again in 3 s after: connection lost"},
+		{status.Shard{State: "hello", Why: "waits for HELLO", Cause: "connection lost"}, "waits for HELLO"},
+	} {
+		if got := whole(tt.shard); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}

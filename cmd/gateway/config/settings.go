@@ -155,9 +155,9 @@ func (c *Config) settings() []Setting {
 	}, tlsSettings("amqp", "RabbitMQ", &c.AMQP.TLS), []Setting{
 		{Key: "http.address", Env: "HTTP_ADDRESS", Default: "off", value: loopbackAddress(&c.HTTP.Address, ":8080"),
 			Doc: "Where status, page, metrics and health are served over HTTP. Without a host, as in `:8080`, only this machine reaches it; `0.0.0.0:8080` is for all."},
-		{Key: "http.token", Env: "HTTP_TOKEN", Default: "none", value: httpToken(c),
+		{Key: "http.token", Reload: true, Env: "HTTP_TOKEN", Default: "none", value: httpToken(c),
 			Doc: "What a client has to show for status and page, unless it is on this machine, and for actions in any case: 16 characters or more. Metrics and health need none."},
-		{Key: "http.token_file", Env: "HTTP_TOKEN_FILE", Default: "none", value: httpTokenFile(c),
+		{Key: "http.token_file", Reload: true, Env: "HTTP_TOKEN_FILE", Default: "none", value: httpTokenFile(c),
 			Doc: "A file that holds it, instead of `http.token`."},
 		{Key: "http.hosts", Env: "HTTP_HOSTS", Default: "none", value: list(&c.HTTP.Hosts, "list of hosts", "gateway.example.com", hostTrouble),
 			Doc: "Names under which `http.address` is reached, such as that of a reverse proxy, besides localhost, IP addresses and its own host. Requests for other names are refused. With any, this machine needs the token, too."},

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -47,25 +48,34 @@ type Source struct {
 	samples sampler
 	buffers sync.Pool // of *[]engine.ShardStatus
 
-	constant sync.Once // what follows
-	settings []Setting
-	secrets  config.Secrets
+	settings atomic.Pointer[settings]
 }
 
-// setUp makes what stays the same.
-func (s *Source) setUp() {
-	s.constant.Do(func() {
-		s.secrets = s.Config.Secrets()
-		for _, v := range s.Config.Values() {
-			s.settings = append(s.settings, Setting{Key: v.Key, Value: s.secrets.Redact(v.Value), Origin: s.secrets.Redact(v.Origin)})
+// settings are those in force as they are shown.
+type settings struct {
+	of   *config.Config
+	list []Setting
+}
+
+// inForce returns the settings in force.
+func (s *Source) inForce() []Setting {
+	now := s.Config.Current()
+	shown := s.settings.Load()
+	if shown == nil || shown.of != now {
+		shown = &settings{of: now}
+		secrets := s.Config.KnownSecrets()
+		for _, v := range now.Values() {
+			shown.list = append(shown.list, Setting{Key: v.Key, Value: secrets.Redact(v.Value), Origin: secrets.Redact(v.Origin)})
 		}
-	})
+		s.settings.Store(shown)
+	}
+	return shown.list
 }
 
 // Status returns the whole document.
 func (s *Source) Status() *Status {
 	d := s.collect(true)
-	d.Settings = s.settings
+	d.Settings = s.inForce()
 	return d
 }
 
@@ -98,7 +108,6 @@ func (s *Source) shards() (shards []engine.ShardStatus, release func()) {
 }
 
 func (s *Source) collect(whole bool) *Status {
-	s.setUp()
 	now := time.Now()
 	e := s.Engine.Status()
 	shards, release := s.shards()
@@ -272,8 +281,7 @@ const maxText = 500
 
 // redact returns a text of others as one line of bounded length without secrets.
 func (s *Source) redact(text string) string {
-	s.setUp()
-	text = strings.Join(strings.Fields(s.secrets.Redact(text)), " ")
+	text = strings.Join(strings.Fields(s.Config.KnownSecrets().Redact(text)), " ")
 	if len(text) <= maxText {
 		return text
 	}
