@@ -75,7 +75,7 @@ breaks: servers ## break the product in small ways: does a test notice each? BRE
 	@$(GO) run ./bench/breaks $(BREAKS)
 
 poison: servers ## the tests of what uses pooled buffers, with released ones overwritten
-	$(GO) test -tags poison ./engine ./internal/zstd ./pool ./wire ./bench ./bench/sim ./sinks/stdio
+	$(GO) test -timeout 30m -tags poison ./engine ./internal/zstd ./pool ./wire ./bench ./bench/sim ./sinks/stdio
 
 race: servers ## every test, RACES=3 times under the race detector
 	$(GO) test -race -count=$(RACES) -timeout 60m ./...
