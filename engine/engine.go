@@ -124,6 +124,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	if e.opts.Compression != wire.CompressionNone {
 		arriving = compressedBound(arriving)
 	}
+	env.packets = e.opts.PacketCounts && (e.opts.PacketShards == 0 || len(ids) <= e.opts.PacketShards)
 	env.arriving = wire.NewBudget(arriving, len(ids))
 	env.bounds = wire.Bounds{
 		Turns:    wire.NewTurns(max(e.opts.Readers, runtime.GOMAXPROCS(0))),

@@ -121,9 +121,9 @@ type path struct {
 // newPath returns a path on which READY of the stream has arrived.
 func newPath(tb testing.TB, c wire.Compression, stream *recordedStream) *path {
 	tb.Helper()
-	opts := Options{Token: "t", Compression: c, PacketCounts: true}.withDefaults()
+	opts := Options{Token: "t", Compression: c}.withDefaults()
 	env := &environment{
-		opts: &opts, shards: 1, counts: newEngineCounts(),
+		opts: &opts, shards: 1, counts: newEngineCounts(), packets: true,
 		identify: newIdentifyQueue(1), gateway: &gatewayAddress{main: &url.URL{Scheme: "ws", Host: "resume"}}, fail: func(err error) { tb.Fatal(err) },
 	}
 	env.turns = env.identify

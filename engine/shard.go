@@ -38,6 +38,7 @@ type environment struct {
 	gateway  *gatewayAddress
 	saver    *saver // nil: Options.Checkpoints is
 	counts   *engineCounts
+	packets  bool              // are counted
 	fail     func(error)       // ends the engine
 	fatal    func(*FatalError) // decides what follows the end of one shard
 
@@ -59,7 +60,7 @@ type shard struct {
 	waker    waker  // the reader's, set before the shard begins
 	queue    *queue // likewise
 	counters shardCounters
-	packets  *packetCounts           // nil: Options.PacketCounts is not set
+	packets  *packetCounts           // nil: they are not counted
 	current  atomic.Pointer[session] // session, for others than the owner
 	gaps     atomic.Pointer[[]*gap]  // that the sink may not have, oldest first; written by the owner, anew each time
 	leaving  atomic.Bool             // to be removed
@@ -115,7 +116,7 @@ func newShard(id int, env *environment, stored resume.Session) *shard {
 		drained:  make(chan struct{}),
 	}
 	s.commands.limit, s.commands.share, s.commands.replaced = env.opts.CommandQueue, &env.commandBytes, &env.counts.replaced
-	if env.opts.PacketCounts {
+	if env.packets {
 		s.packets = new(packetCounts)
 	}
 	for _, g := range stored.Gaps {

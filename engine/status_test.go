@@ -50,7 +50,7 @@ func ended(s engine.Status, cause string, code wire.CloseCode) int64 {
 func TestStatusCounts(t *testing.T) {
 	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 		w := newWorld(t, reader, sim.Options{Shards: 3, MaxConcurrency: 3, IdentifyTotal: 500},
-			engine.Options{Compression: wire.CompressionZstd, PacketCounts: true, Gaps: true, Events: map[string]struct{}{
+			engine.Options{Compression: wire.CompressionZstd, PacketCounts: true, PacketShards: 3, Gaps: true, Events: map[string]struct{}{
 				"READY": {}, "RESUMED": {}, "GUILD_CREATE": {}, "TYPING_START": {}, "SOMETHING_NEW": {}}})
 		if s := w.engine.Status(); s.Shards != 0 || s.Counts != (engine.Counts{}) || len(s.Lag.Counts) != len(s.Lag.Bounds)+1 {
 			t.Errorf("before the first shard: %+v", s)
@@ -417,6 +417,18 @@ func TestStatusOfIdentifies(t *testing.T) {
 		}
 		if err := w.engine.Live(time.Now()); err != nil {
 			t.Errorf("Live: %v", err)
+		}
+		w.end()
+	})
+}
+
+// With more shards than Options.PacketShards payloads are not counted.
+func TestPacketShards(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{Shards: 3, MaxConcurrency: 3}, engine.Options{PacketCounts: true, PacketShards: 2})
+		w.ready(3)
+		if p := w.engine.AppendPackets(nil); len(p) > 0 {
+			t.Errorf("%+v", p)
 		}
 		w.end()
 	})

@@ -56,7 +56,7 @@ var breakages = []breakage{
 	{name: "no heartbeats", file: "engine/heartbeat.go",
 		old: "	s.send(now, payload.B)\n	bytebufferpool.Put(payload)\n	return true\n", new: "	bytebufferpool.Put(payload)\n	return true\n"},
 	{name: "heartbeats without the seq", file: "engine/heartbeat.go",
-		old: "		payload.B = wire.AppendHeartbeat(payload.B[:0], s.session.seq.Load(), true)\n", new: "		payload.B = wire.AppendHeartbeat(payload.B[:0], 0, false)\n"},
+		old: "		payload.B = wire.AppendHeartbeat(payload.B[:0], s.session.last, true)\n", new: "		payload.B = wire.AppendHeartbeat(payload.B[:0], 0, false)\n"},
 	{name: "Identify instead of Resume", file: "engine/decide.go",
 		old: "	o := outcome{next: nextResume, pause: pauseBackoff}\n", new: "	o := outcome{next: nextIdentify, pause: pauseBackoff}\n"},
 	{name: "the session is closed with 1000", file: "engine/decide.go",

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/metrics"
 	"sluice/cmd/gateway/page"
 	"sluice/cmd/gateway/tap"
 	"sluice/engine"
@@ -113,6 +114,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		Proxy:           cfg.ProxyFunc(),
 		TLS:             tls,
 		PacketCounts:    cfg.Prometheus.Packets != config.PacketsOff,
+		PacketShards:    packetShards(cfg.Prometheus.Packets),
 		Log:             log,
 	})
 	if err != nil {
@@ -183,6 +185,14 @@ func unlessZero(d time.Duration) time.Duration {
 		return -1
 	}
 	return d
+}
+
+// packetShards returns with how many shards payloads are counted, as prometheus.packets says; 0: with any number.
+func packetShards(mode string) int {
+	if mode == config.PacketsAuto {
+		return metrics.MaxPacketShards
+	}
+	return 0
 }
 
 // eventSet returns the names as a set; nil stays nil, which is all events.
