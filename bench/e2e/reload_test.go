@@ -99,9 +99,13 @@ func TestReload(t *testing.T) {
 	install(certificates)
 	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Rate: 500, ReplayLimit: 1 << 20, Seed: 1})
 	address := freeAddress(t)
+	authority := filepath.Join(own, "sim.pem")
+	if err := os.WriteFile(authority, srv.CertPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	service := setup{name: buildGateway(t), sys: &syscall.SysProcAttr{Setsid: true}}
 	p := startGateway(t, service, srv, "BROKER_TYPE=redis", "REDIS_URL=rediss://127.0.0.1:"+port, "BROKER_ENCODING=json", "REDIS_STREAM=events",
-		"REDIS_FIELDS=event,shard,session,seq", "HTTP_ADDRESS="+address, "REDIS_CA_FILE="+filepath.Join(own, "ca.pem"),
+		"REDIS_FIELDS=event,shard,session,seq", "HTTP_ADDRESS="+address, "DISCORD_API_CA_FILE="+authority, "REDIS_CA_FILE="+filepath.Join(own, "ca.pem"),
 		"REDIS_CERT_FILE="+filepath.Join(own, "cert.pem"), "REDIS_KEY_FILE="+filepath.Join(own, "key.pem"))
 	flows := func() {
 		t.Helper()
@@ -181,6 +185,18 @@ func TestReload(t *testing.T) {
 	})
 	install(others)
 	reload(file, "setting=redis.cert_file")
+	text, err := os.ReadFile(others.Authority)
+	if err == nil {
+		err = os.WriteFile(authority, append(srv.CertPEM(), text...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	reload(file, "setting=api.ca_file")
+	connects := srv.Ledger().Summary().Connects
+	srv.Cut(1, false)
+	waitFor(t, "a connection by the new certificates", func() bool { return srv.Ledger().Summary().Connects > connects && srv.Connected() == shards })
+	flows()
 	if !admits(three) {
 		t.Error("http.token is another after settings that were broken")
 	}

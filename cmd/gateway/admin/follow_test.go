@@ -161,11 +161,11 @@ func (w *world) status() *status.Status {
 	return d
 }
 
-// during looks each second, for so long, at both checks: the process is live, and ready or not as it
+// during looks at both checks, each second or 500 times in so long: the process is live, and ready or not as it
 // is to be. A reason for which it is not is in the answer.
 func (w *world) during(what string, d time.Duration, ready bool, reason string) {
 	w.t.Helper()
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Second) {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(max(time.Second, d/500)) {
 		if code, body := w.get("/livez"); code != http.StatusOK {
 			w.t.Fatalf("%s: /livez %d %s", what, code, body)
 		}
