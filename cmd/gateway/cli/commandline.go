@@ -33,7 +33,7 @@ type command struct {
 }
 
 // subcommands are the names that may stand on the command line.
-var subcommands = []string{"run", "check", "completion", "config", "demo", "health", "help", "loglevel", "man", "reload", "sessions", "shard", "status", "tap", "top", "upgrade", "version"}
+var subcommands = []string{"run", "check", "completion", "config", "demo", "health", "help", "loglevel", "man", "reload", "service", "sessions", "shard", "status", "tap", "top", "upgrade", "version"}
 
 // controls are the commands to a running process.
 var controls = []string{"status", "health", "top", "tap", "shard", "loglevel", "reload"}
@@ -68,7 +68,7 @@ func parseCommand(args []string) (command, error) {
 		case cmd.name == "help":
 			cmd.args = []string{name}
 			return cmd, nil
-		case slices.Contains(controls, cmd.name):
+		case slices.Contains(controls, cmd.name), cmd.name == "service":
 			if err := cmd.parseControl(rest); err != nil || cmd.name != name {
 				return cmd, err
 			}

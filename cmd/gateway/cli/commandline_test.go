@@ -44,6 +44,13 @@ func TestParseCommand(t *testing.T) {
 		{"shard resume -h", command{name: "help", args: []string{"shard"}}, ""},
 		{"shard -h", command{name: "help", args: []string{"shard"}}, ""},
 
+		{"service install -config a.toml", command{name: "service", args: []string{"install"}, file: "a.toml"}, ""},
+		{"service remove two", command{name: "service", args: []string{"remove", "two"}}, ""},
+		{"service", command{}, "service takes install or remove, such as gateway service install -config gateway.toml"},
+		{"service start", command{}, "service takes install or remove, such as gateway service install -config gateway.toml"},
+		{`service remove a\b`, command{}, `"a\\b" is no service's name, which is one word of letters, digits, - and _`},
+		{"service remove a b", command{}, `"a b" is no service's name, which is one word of letters, digits, - and _`},
+
 		{"shard", command{}, "shard takes an action and a shard's id, such as gateway shard reconnect 3"},
 		{"shard resume", command{}, "shard takes an action and a shard's id, such as gateway shard reconnect 3"},
 		{"shard resum 3", command{}, `shard has no action "resum"; did you mean resume?`},
