@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
 
 	"sluice/cmd/gateway/status"
@@ -75,6 +74,9 @@ func (c *Client) noRedirects() *Client {
 
 // Close closes connections that are not in use.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// ErrNobody is the error of a request where nobody listens.
+var ErrNobody = errors.New("nobody answers")
 
 // StatusError is an answer that is not 200.
 type StatusError struct {
@@ -171,8 +173,8 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (io.R
 		if errors.As(err, &u) {
 			err = u.Err // which says the same without what was asked
 		}
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, fmt.Errorf("nobody answers at %s: %w", c.where, err)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errRefused) {
+			return nil, fmt.Errorf("%w at %s: %w", ErrNobody, c.where, err)
 		}
 		return nil, fmt.Errorf("%s: %w", c.where, err)
 	}

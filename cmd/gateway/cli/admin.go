@@ -5,7 +5,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -83,7 +82,7 @@ func (cmd *command) reach(cfg *config.Config) (*admin.Client, error) {
 
 // unreached says what an error of a client means for who asked.
 func (cmd *command) unreached(cfg *config.Config, err error) error {
-	nobody := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR)
+	nobody := errors.Is(err, admin.ErrNobody) || errors.Is(err, syscall.ENOTDIR)
 	if cmd.address != "" || !nobody {
 		return err
 	}
