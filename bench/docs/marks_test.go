@@ -46,6 +46,8 @@ var marks = []mark{
 	{doc: "docs/formats.md", has: "82  a5 65 76 65 6e 74", reason: "bytes; sinks/stdio tests the format"},
 	{doc: "docs/formats.md", has: "XGROUP CREATE MESSAGE_CREATE", way: byRedis},
 
+	{doc: "docs/macos.md", has: "launchctl bootstrap", reason: "for macOS; cmd/gateway/cli TestLaunchd reads the plist"},
+
 	{doc: "docs/metrics.md", has: "metric_relabel_configs", reason: "a part of Prometheus' configuration; bench/e2e TestPrometheus has Prometheus read it"},
 	{doc: "docs/reload.md", has: "ExecReload=", reason: "a line of a unit of systemd"},
 	{doc: "docs/reload.md", has: "msg=reloaded", reason: "lines of the log; bench/e2e TestReload looks for them"},
@@ -80,4 +82,6 @@ var marks = []mark{
 	{doc: "docs/status.md", has: "bin/gateway status", says: `lost      0 known lost`},
 
 	{doc: "docs/stdio.md", has: "bin/gateway | jq", discord: true, until: `\S+ writes in \d+`},
+
+	{doc: "docs/windows.md", has: "service install", reason: "for Windows; cmd/gateway/cli TestService has what the service does"},
 }

@@ -48,8 +48,8 @@ func TestParseCommand(t *testing.T) {
 		{"service remove two", command{name: "service", args: []string{"remove", "two"}}, ""},
 		{"service", command{}, "service takes install or remove, such as gateway service install -config gateway.toml"},
 		{"service start", command{}, "service takes install or remove, such as gateway service install -config gateway.toml"},
-		{`service remove a\b`, command{}, `"a\\b" is no service's name, which is one word of letters, digits, - and _`},
-		{"service remove a b", command{}, `"a b" is no service's name, which is one word of letters, digits, - and _`},
+		{`service remove a\b`, command{}, `"a\\b" is no service's name, which is one word such as sluice-2`},
+		{"service remove a b", command{}, `"a b" is no service's name, which is one word such as sluice-2`},
 
 		{"shard", command{}, "shard takes an action and a shard's id, such as gateway shard reconnect 3"},
 		{"shard resume", command{}, "shard takes an action and a shard's id, such as gateway shard reconnect 3"},

@@ -42,7 +42,7 @@ func checkControl(name string, args []string) error {
 	case name == "service" && (len(args) == 0 || args[0] != "install" && args[0] != "remove"):
 		return errors.New("service takes install or remove, such as gateway service install -config gateway.toml")
 	case name == "service" && (len(args) > 2 || len(args) == 2 && !namesService(args[1])):
-		return fmt.Errorf("%.60q is no service's name, which is one word of letters, digits, - and _", config.RedactArgument(strings.Join(args[1:], " ")))
+		return fmt.Errorf("%.60q is no service's name, which is one word such as sluice-2", config.RedactArgument(strings.Join(args[1:], " ")))
 	case name != "service" && name != "shard" && name != "loglevel" && len(args) > 0:
 		return fmt.Errorf("%s takes no argument %.60q", name, config.RedactArgument(args[0]))
 	}
