@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -53,12 +54,18 @@ func NewClient(o ClientOptions) (*Client, error) {
 		return c.noRedirects(), nil
 	}
 	address := o.Address
+	if strings.HasPrefix(address, ":") { // this machine, as http.address has it
+		address = "localhost" + address
+	}
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, errors.New("the address is not host:port, or one such as https://gateway.example.com, without user and password")
+	}
+	if n, err := strconv.Atoi(u.Port()); u.Port() != "" && (err != nil || n < 1 || n > 65535) {
+		return nil, fmt.Errorf("the port %s is not from 1 to 65535", u.Port())
 	}
 	c := &Client{base: strings.TrimSuffix(u.String(), "/"), token: o.Token, where: u.Host}
 	// Without a proxy: what is asked is near, and the token for nobody on the way.

@@ -69,6 +69,8 @@ func tapEvents(ctx context.Context, cmd command, c *admin.Client, stdout, stderr
 			return err
 		case len(line) == 1: // nothing has passed for a while
 			continue
+		case line[0] != '{': // as at prometheus.address, where every path has the metrics
+			return errors.New("the answer is no stream of events: -address must be http.address of a gateway")
 		}
 		if bytes.HasPrefix(line, []byte(`{"skipped":`)) {
 			var left struct{ Skipped int64 }
