@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/tap"
 )
 
 // command is a command line that has been read.
@@ -97,6 +98,12 @@ func parseCommand(args []string) (command, error) {
 		return cmd, errors.New("-json belongs to status")
 	case cmd.tap != nil && cmd.name != "tap":
 		return cmd, errors.New("-event, -shard, -guild, -rate and -max belong to tap")
+	case cmd.tap != nil:
+		if _, err := tap.ParseFilter(cmd.tap); err != nil {
+			return cmd, fmt.Errorf("-%w", err)
+		}
+	}
+	switch {
 	case cmd.ready && cmd.name != "health":
 		return cmd, errors.New("-ready belongs to health")
 	case (cmd.address != "" || cmd.tokenFile != "") && !slices.Contains(controls, cmd.name):
