@@ -34,6 +34,27 @@
 // Commands are added by any goroutine (Engine.Send) and taken by the owner when the shard is ready and the send
 // limits allow it. What was not written when a connection ended goes before the others on the next.
 //
+// # What is counted, and by whom
+//
+// Whoever does a thing counts it, in a field of its own that other goroutines only read; nothing is looked up by
+// name for an event, and nothing is locked. Reading (status.go) stops nobody, and is exact but for what goes on meanwhile.
+//
+//   - The owner counts what its shard receives in plain fields (tally), and shows them to others by atomic
+//     stores once it has worked through a read: for many events that is one store. Bytes and the time of the
+//     last event are shown more seldom (showBytes, showAge).
+//   - The owner alone writes shardCounters, whose values are atomic, and shardNotes, which are behind a
+//     mutex since several belong together: the end of a connection and the acknowledgement of a heartbeat, never an event.
+//   - Events by name are counted by the producer of a queue (names.go): in plain fields if one goroutine has the
+//     queue, else by atomic additions. Payloads by shard and name (packets.go) are counted by the owner, and only if
+//     Options.PacketCounts asks for it.
+//   - published is written by the publisher's goroutine; acked and the histogram lag by acknowledge, on whatever goroutine
+//     the Sink calls it, one at a time; oldest by the former if nothing was in flight, else by the latter.
+//   - engineCounts are those of all shards together: what is seldom, by any goroutine, with atomic additions; ends
+//     of connections by cause behind a mutex.
+//   - The counts of a shard that is removed are added to those of the set (currentShards.past) in the step that
+//     takes it out, so that no sum falls.
+//   - What the Sink counts is the Sink's (sinks.Reporter).
+//
 // # Shards that come and go
 //
 // Engine.Add, Remove and Depose (shards.go) change the set of shards, a sorted slice that is replaced. A shard that stops

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"sluice/cmd/gateway/status"
@@ -108,17 +107,20 @@ type ListenError struct {
 func (e *ListenError) Error() string {
 	hint := ""
 	switch {
-	case errors.Is(e.Err, syscall.EADDRINUSE):
+	case errors.Is(e.Err, errInUse):
 		hint = "; another process listens there, or one of the other addresses of the settings is the same"
-	case errors.Is(e.Err, syscall.EACCES):
+	case errors.Is(e.Err, errForbidden):
 		hint = "; a port below 1024 needs the capability CAP_NET_BIND_SERVICE: choose another"
-	case errors.Is(e.Err, syscall.EADDRNOTAVAIL):
+	case errors.Is(e.Err, errNotHere):
 		hint = "; it must be an address of this machine"
 	}
 	return e.Setting + ": " + e.Err.Error() + hint
 }
 
 func (e *ListenError) Unwrap() error { return e.Err }
+
+// InUse reports whether an error of listening says that somebody else has the address.
+func InUse(err error) bool { return errors.Is(err, errInUse) }
 
 // Listen opens what the options name, and serves it. An address that cannot be listened at is a
 // *ListenError; a socket that cannot be made is logged.

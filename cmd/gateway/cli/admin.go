@@ -5,10 +5,13 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"sluice/cmd/gateway/admin"
@@ -84,13 +87,37 @@ func (cmd *command) reach(cfg *config.Config) (*admin.Client, error) {
 
 // unreached says what an error of a client means for who asked.
 func (cmd *command) unreached(cfg *config.Config, err error) error {
-	nobody := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR)
-	if cmd.address != "" || !nobody {
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case cmd.address != "":
+		return notGateway(err)
 	}
 	dir := cfg.ShardStore.Directory
+	if at, e := filepath.Abs(dir); e == nil {
+		dir = at
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s is for the user of the process alone, and for root: run this as that user, or use -address with its http.address", filepath.Join(dir, admin.SocketName))
+	case !errors.Is(err, admin.ErrNobody) && !errors.Is(err, syscall.ENOTDIR):
+		return err
+	}
 	if pid, err := file.Owner(dir); err == nil {
 		return fmt.Errorf("process %d has shard_store.directory %s, and does not serve %s there: it is of an earlier version, or stops", pid, dir, admin.SocketName)
 	}
 	return fmt.Errorf("no gateway runs with shard_store.directory %s; -config names its settings, -address its http.address", dir)
+}
+
+// notGateway adds to what an address has answered that it is probably none of a gateway.
+func notGateway(err error) error {
+	var said *admin.StatusError
+	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return fmt.Errorf("%w; it does not serve TLS: use http:// in -address", err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "malformed HTTP"),
+		errors.As(err, &said) && (said.Code < 400 || said.Code == 404 || said.Code == 405 || said.Code == 426):
+		return fmt.Errorf("%w; -address must be http.address of a gateway", err)
+	}
+	return err
 }

@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,6 +49,10 @@ func (answers) Reload(context.Context) ([]string, error) {
 // a line what was not and why.
 func TestControl(t *testing.T) {
 	t.Chdir(t.TempDir())
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
 	const secret = "very.secret.http.token"
 	if err := os.WriteFile("token", []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -87,7 +94,7 @@ func TestControl(t *testing.T) {
 		{"reload -address " + address + " -token-file none", "", exitFailure, "", "error: -token-file: none: there is no such file\n"},
 		{"reload -address http://user:very.secret@host", "", exitFailure, "", "error: -address: the address is not host:port"},
 		{"reload -address 127.0.0.1:1", "HTTP_TOKEN=short", exitUsage, "", "http.token: it has 5 characters"},
-		{"reload", "SHARD_STORE_DIRECTORY=elsewhere", exitFailure, "", "error: no gateway runs with shard_store.directory elsewhere; "},
+		{"reload", "SHARD_STORE_DIRECTORY=elsewhere", exitFailure, "", filepath.Join(wd, "elsewhere") + "; -config names its settings"},
 		{"reload", "SHARD_STORE_TYPE=fil", exitUsage, "", "shard_store.type"},
 	} {
 		var environ []string
@@ -98,6 +105,46 @@ func TestControl(t *testing.T) {
 		noSecret(t, o)
 		if o.code != tc.code || !strings.HasPrefix(o.stdout, tc.stdout) || !strings.Contains(o.stderr, tc.stderr) || (o.stderr == "") != (tc.stderr == "") || tc.stdout == "" && o.stdout != "" {
 			t.Errorf("gateway %s (%s): exit code %d\n%s%s", tc.args, tc.environ, o.code, o.stdout, o.stderr)
+		}
+	}
+}
+
+// What answers at an address and is no gateway, or not that listener of it, is named as such in a line.
+func TestNotGateway(t *testing.T) {
+	const hint = "; -address must be http.address of a gateway\n"
+	broken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broken.Close()
+	go func() {
+		for {
+			c, err := broken.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(c, "-ERR unknown command\r\n")
+			c.Close()
+		}
+	}()
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	metrics := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "# TYPE a counter\n") }))
+	defer metrics.Close()
+	for _, tc := range []struct{ commands, address, want string }{
+		{"status, health, top, tap, reload, shard resume 3, loglevel info", broken.Addr().String(), hint},
+		{"top, tap, reload", other.URL, hint},
+		{"status, health", other.URL, "is answered with 404: no gateway, or an earlier version\n"},
+		{"tap", metrics.URL, "the answer is no stream of events: -address must be http.address of a gateway\n"},
+		{"status, health, top, tap, reload", strings.Replace(other.URL, "http", "https", 1), "; it does not serve TLS: use http:// in -address\n"},
+		{"status, health, top", ":1", "nobody answers at localhost:1: "},
+		{"status, health, top", "127.0.0.1:99999", "the port 99999 is not from 1 to 65535\n"},
+	} {
+		for command := range strings.SplitSeq(tc.commands, ", ") {
+			o := runCommand(nil, append(strings.Fields(command), "-address", tc.address)...)
+			if o.code != exitFailure || o.stdout != "" || !strings.Contains(o.stderr, tc.want) || strings.Count(o.stderr, "\n") != 1 || strings.Contains(o.stderr, "dial ") {
+				t.Errorf("%s -address %s: %+v, want %q", command, tc.address, o, tc.want)
+			}
 		}
 	}
 }

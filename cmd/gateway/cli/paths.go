@@ -154,7 +154,7 @@ func checkListen(cfg *config.Config, refuse func(string, error)) (warnings []err
 		switch {
 		case err == nil:
 			l.Close()
-		case errors.Is(err, syscall.EADDRINUSE):
+		case admin.InUse(err):
 			warnings = append(warnings, fmt.Errorf("%s: %w", s.key, err))
 		case s.key == "debug.address":
 			refuse(s.key, err)

@@ -153,7 +153,7 @@ func TestHealthCommand(t *testing.T) {
 		{"health", "/livez", 200, "ok\n", outcome{0, "ok\n", ""}},
 		{"health -ready -address " + address, "/readyz", 200, "ok\n", outcome{0, "ok\n", ""}},
 		{"health -ready", "/readyz", 503, "[-] broker: a\x1b[2Jb\n[-] shards: c\n", outcome{1, "[-] broker: a\\u001b[2Jb\n[-] shards: c\n", ""}},
-		{"health", "/livez", 404, "x", outcome{1, "", "error: /livez is answered with 404\n"}},
+		{"health", "/livez", 404, "x", outcome{1, "", "error: /livez is answered with 404: no gateway, or an earlier version\n"}},
 	} {
 		code, body = tt.code, tt.body
 		if got := runCommand([]string{"SHARD_STORE_DIRECTORY=" + dir}, strings.Fields(tt.args)...); got != tt.want || asked != tt.asked {
