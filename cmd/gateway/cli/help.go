@@ -152,16 +152,22 @@ removes it. It works in the directory of the settings file, and writes its log
 to the event log Application. What is left to do is printed. The name is sluice
 unless another is given. It needs a console that was opened as administrator.
 `,
-	"demo": `gateway demo [-for 60s] [-seed n] [-rate n] [-compression name]
+	"demo": `gateway demo [-for 60s] [-shards n] [-address host:port] [-seed n]
+             [-rate n] [-compression name]
 
-Runs four shards against a simulated Discord in the same process, over TLS. It
+Runs shards against a simulated Discord in the same process, over TLS. It
 cuts, stalls and garbles connections. No token, no network. The last line on
 standard error says how many events came and how many were lost; those that a
-shard without a connection would have been sent again are counted apart.
+shard without a connection would have been sent again are counted apart. The
+gateway's page is served meanwhile; a line on standard error says where.
 
   -for duration      how long to run, such as 60s (default 0s: until Ctrl-C)
+  -shards n          how many shards, up to 20000 (default 4)
+  -address host:port where the page, metrics and health are served; '' for none
+                     (default 127.0.0.1:0: a port that is free)
   -seed n            of the events and faults; 0 for no faults (default 1)
   -rate n            events a second and shard (default 5)
+                     from 101 shards on the default is 500 of all together
   -compression name  zstd-stream, zlib-stream or none (default zstd-stream)
 
 A terminal shows each event in one row, cut to its width, and below them the

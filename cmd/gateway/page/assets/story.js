@@ -121,7 +121,7 @@ export class Story {
       ["round trip", latency(s.round_trip)],
       ["commands pending", count(s.pending)],
       ["reconnects", count(s.reconnects)],
-      ["last end", s.ended ? `${s.cause || "unknown"}, ${age(s.ended)}` : "none"],
+      ["last end", s.cause || s.ended ? [s.cause || "unknown", s.ended && age(s.ended)].filter(Boolean).join(", ") : "none"],
     ];
     if (code) facts.push(["close code", `${s.code} ${code[0]}`], ["what follows", code[1]]);
     const why = s.why || (kind === state ? "" : KINDS[kind].means);
