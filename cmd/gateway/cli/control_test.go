@@ -149,6 +149,34 @@ func TestNotGateway(t *testing.T) {
 	}
 }
 
+// A tap ends with its process, in a line that says so; what came before is whole, and a warning names an event
+// that is probably misspelt.
+func TestTapEnds(t *testing.T) {
+	const event = `{"t":"X","shard":0,"s":1,"bytes":2,"d":{}}` + "\n"
+	gone := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/status" {
+			io.WriteString(w, `{"shards":{"count":4}}`)
+			return
+		}
+		io.WriteString(w, event+"\n"+`{"skipped":3}`+"\n"+event[:9])
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	defer gone.Close()
+	const ends = "error: the process has closed the stream: it stops, or this was read too slowly\n"
+	for _, tc := range []struct{ args, stdout, stderr string }{
+		{"", event, "3 events left out, above -rate\n" + ends},
+		{"-shard 0,3", event, "3 events left out, above -rate\n" + ends},
+		{"-shard 0,4", "", "error: -shard: shard 4 does not exist with a shard count of 4; ids run from 0 to 3\n"},
+		{"-event MESSAGE_CRATE", event, "warning: -event: \"MESSAGE_CRATE\" is not an event that Discord documents; did you mean MESSAGE_CREATE?\n3 events left out, above -rate\n" + ends},
+	} {
+		o := runCommand(nil, append([]string{"tap", "-address", gone.URL}, strings.Fields(tc.args)...)...)
+		if o != (outcome{exitFailure, tc.stdout, tc.stderr}) {
+			t.Errorf("tap %s: %+v", tc.args, o)
+		}
+	}
+}
+
 // The socket is in the directory of a file store; in that of another only if it is there or named.
 func TestControlDirectory(t *testing.T) {
 	t.Chdir(t.TempDir())

@@ -79,7 +79,7 @@ func tapEvents(ctx context.Context, cmd command, c *admin.Client, stdout, stderr
 	for {
 		line, err := lines.ReadBytes('\n')
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return errors.New("the process has closed the stream: it stops, or this was read too slowly")
 		case err != nil:
 			return err
