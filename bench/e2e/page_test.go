@@ -365,6 +365,7 @@ func TestPageLost(t *testing.T) {
 	handler := s.server.Handler
 	p = openTab(t, b, s.url, desktop)
 	p.says("#link", "live")
+	p.says("#legend", "ready")
 	s.server.Close()
 	p.says("#banner", "Connection to the gateway lost")
 	p.says("#banner", "old")
