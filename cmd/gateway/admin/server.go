@@ -62,7 +62,7 @@ type limits struct {
 	grace       time.Duration // of a connection, to send its request, before it is closed for another
 	streams     int           // of each listener, of them
 	answers     int           // of metrics and status that are written at the same time, of each listener
-	answerStill time.Duration // of an answer that nothing is read of, before it is given up for another
+	answerStill time.Duration // of an answer that nothing is read of, before it is given up for another; a lost packet takes 200 ms
 	headerBytes int
 	bodyBytes   int64
 
@@ -74,7 +74,7 @@ type limits struct {
 }
 
 var defaultLimits = limits{
-	connections: 256, grace: 50 * time.Millisecond, streams: 32, answers: 8, answerStill: 100 * time.Millisecond, headerBytes: 16 << 10, bodyBytes: 4 << 10,
+	connections: 256, grace: 50 * time.Millisecond, streams: 32, answers: 8, answerStill: 300 * time.Millisecond, headerBytes: 16 << 10, bodyBytes: 4 << 10,
 	readHeader: 5 * time.Second, read: 10 * time.Second, write: 30 * time.Second, idle: 2 * time.Minute,
 	streamWrite: 10 * time.Second, wrongToken: 250 * time.Millisecond, action: 25 * time.Second, checksAge: 100 * time.Millisecond,
 }
