@@ -115,6 +115,8 @@ func notGateway(err error) error {
 	switch {
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return fmt.Errorf("%w; it does not serve TLS: use http:// in -address", err)
+	case strings.Contains(err.Error(), "readLoopPeekFail"): // of net/http, with no cause
+		return errors.New("it speaks before it is asked, and so is no HTTP server; -address must be http.address of a gateway")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "malformed HTTP"),
 		errors.As(err, &said) && (said.Code < 400 || said.Code == 404 || said.Code == 405 || said.Code == 426):
 		return fmt.Errorf("%w; -address must be http.address of a gateway", err)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"os"
 	"strings"
@@ -34,6 +35,13 @@ func openLog(c config.LogConfig, level slog.Leveler, secrets func() config.Secre
 		return line.Bytes()
 	})
 	return newLeveledLogger(c.Format, level, secrets, io.MultiWriter(append([]io.Writer{out}, copies...)...)), out
+}
+
+// toLog has in the log what libraries print by the standard library's package log: net/http and the
+// one of the metrics do. It is the process's, as standard error is.
+func toLog(log *slog.Logger) {
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(slog.NewLogLogger(log.Handler(), slog.LevelWarn).Writer())
 }
 
 // newLogger returns a logger that writes to w: as text if w is a terminal and

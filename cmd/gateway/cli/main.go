@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"os"
 	"slices"
@@ -38,6 +39,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 
 // start is Main under a service manager, or under none.
 func start(args, environ []string, stdout, stderr io.Writer, m *manager) int {
+	stdlog.SetOutput(io.Discard) // net/http writes there what it returns as errors, too
 	cmd, err := parseCommand(args)
 	if err != nil {
 		fmt.Fprintf(stderr, "gateway: %s\nSee gateway help.\n", config.RedactArgument(err.Error()))
@@ -128,6 +130,8 @@ func start(args, environ []string, stdout, stderr io.Writer, m *manager) int {
 	logs := new(page.Logs)
 	log, out := openLog(cfg.Log, &level, cfg.KnownSecrets, stderr, logs)
 	defer out.Close()
+	toLog(log)
+	defer stdlog.SetOutput(io.Discard)
 	logProblems(ctx, log, problems)
 	u := newUpgrades(cfg, log)
 	ctx = u.await(ctx, cmd.settings())
