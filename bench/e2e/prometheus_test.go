@@ -157,7 +157,7 @@ func TestPrometheus(t *testing.T) {
 
 	p.wait(`sum(sluice_shard_ready{job="sluice"})`, shards)
 	p.wait(`count(gateway_ping_count{job="sluice"} > 0)`, shards) // each has had a heartbeat
-	discord := srv.Ledger().Summary() // a start on a busy machine may need more than one Identify for a shard
+	discord := srv.Ledger().Summary()                             // a start on a busy machine may need more than one Identify for a shard
 	for expr, want := range map[string]float64{
 		`gateway_total_shards{job="sluice"}`:                                   shards,
 		`sum(gateway_shards_alive{job="sluice"})`:                              shards,
