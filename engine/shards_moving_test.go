@@ -66,10 +66,17 @@ func TestRemoveWhileConnecting(t *testing.T) {
 					if took := time.Since(began); took > 12*time.Second {
 						t.Errorf("the next one has waited for %v", took)
 					}
+					identified := 0
 					for _, id := range w.srv.Ledger().Identifies() {
 						if id.Shard == 1 && state != engine.Identifying {
-							t.Error("a removed shard has identified")
+							identified++
 						}
+					}
+					if how == "depose" {
+						identified-- // that of the second may be on its way when it is deposed
+					}
+					if identified > 0 {
+						t.Error("a removed shard has identified")
 					}
 					sound(t, w)
 					w.end()
