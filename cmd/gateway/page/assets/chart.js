@@ -62,10 +62,10 @@ export class Chart {
       this.low = Math.max(this.low, 1e-5);
       for (let v = this.low; v <= this.high * 1.001; v *= 10) rules.push(v);
     } else {
-      const rough = Math.max(most, 1) / 3;
+      const rough = Math.max(most, 2) / 3;
       const unit = 10 ** Math.floor(Math.log10(rough));
-      const step = [1, 2, 5, 10].map((k) => k * unit).find((k) => k >= rough);
-      this.high = Math.ceil(Math.max(most, 1) * 1.02 / step) * step;
+      const step = Math.max(1, [1, 2, 5, 10].map((k) => k * unit).find((k) => k >= rough)); // the labels are whole numbers
+      this.high = Math.ceil(Math.max(most, 2) * 1.02 / step) * step;
       for (let v = 0; v <= this.high * 1.001; v += step) rules.push(v);
     }
     return rules;

@@ -116,7 +116,7 @@ export class Story {
       ["seq", s.seq ? count(s.seq) : "–"],
       ["events", count(s.events)],
       ["events/s", rate(s.rate)],
-      ["last event", s.last_event ? age(s.last_event) : "none yet"],
+      ["last event", s.events ? age(s.last_event || 0) : "none yet"] /* an age of 0 is left out */,
       ["last heartbeat ACK", s.last_ack ? age(s.last_ack) : "none yet"],
       ["round trip", latency(s.round_trip)],
       ["commands pending", count(s.pending)],
