@@ -9,16 +9,19 @@ import (
 	"maps"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
 	"helm.sh/helm/v3/pkg/lint"
 	"helm.sh/helm/v3/pkg/lint/support"
+	"helm.sh/helm/v3/pkg/strvals"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
@@ -83,6 +86,11 @@ func render(t *testing.T, text string) (o objects, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return renderChart(t, chart, values)
+}
+
+func renderChart(t *testing.T, chart *chart.Chart, values chartutil.Values) (o objects, err error) {
+	t.Helper()
 	all, err := chartutil.ToRenderValues(chart, values, chartutil.ReleaseOptions{Name: "bot", Namespace: "discord"}, nil)
 	if err != nil {
 		return o, err
@@ -242,5 +250,32 @@ func TestChartValues(t *testing.T) {
 		if _, err := render(t, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want one with %s", text, err, want)
 		}
+	}
+}
+
+// What docs/install.md says to install by renders, and there the broker's URL is that of the
+// Secret: a variable of settings would win over it.
+func TestChartDocs(t *testing.T) {
+	text, err := os.ReadFile(root + "/docs/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := chartutil.Values{}
+	for _, m := range regexp.MustCompile(`--set (\S+)`).FindAllSubmatch(text, -1) {
+		if err := strvals.ParseInto(string(m[1]), values); err != nil {
+			t.Error(err)
+		}
+	}
+	chart, err := loader.Load(chartDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := renderChart(t, chart, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := o.stateful.Spec.Template.Spec.Containers[0]
+	if c.Image != "registry.example/sluice:1.0.0" || len(c.EnvFrom) != 1 || slices.ContainsFunc(c.Env, func(v core.EnvVar) bool { return v.Name == "REDIS_URL" }) {
+		t.Errorf("%s, %v, %v", c.Image, c.Env, c.EnvFrom)
 	}
 }
