@@ -217,10 +217,15 @@ func TestChartWithEverything(t *testing.T) {
 			found++
 		}
 	}
-	if found != 1 || o.services[0].Labels[o.monitor.Spec.JobLabel] != "sluice" {
+	if found != 1 {
 		t.Errorf("the ServiceMonitor finds %d services: %+v", found, o.monitor.Spec)
 	}
-	// The alerts are those of deploy/prometheus, with their templates untouched.
+	hasAlerts(t, o.rule)
+}
+
+// hasAlerts looks whether the rule is deploy/prometheus/alerts.yaml, with its templates untouched.
+func hasAlerts(t *testing.T, rule *monitoring.PrometheusRule) {
+	t.Helper()
 	text, err := os.ReadFile(root + "/deploy/prometheus/alerts.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -229,10 +234,57 @@ func TestChartWithEverything(t *testing.T) {
 	if err := yaml.UnmarshalStrict(text, &want); err != nil {
 		t.Fatal(err)
 	}
-	got, _ := yaml.Marshal(o.rule.Spec)
+	got, _ := yaml.Marshal(rule.Spec)
 	if all, _ := yaml.Marshal(want); !bytes.Equal(got, all) || len(want.Groups) == 0 {
 		t.Errorf("the PrometheusRule is not deploy/prometheus/alerts.yaml:\n%s", got)
 	}
+}
+
+// Under another name the job is the one that alerts and dashboard go by.
+func TestChartNames(t *testing.T) {
+	for _, name := range []string{"", "nameOverride: gateway\n", "fullnameOverride: gateway\n"} {
+		o, err := render(t, everything+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		job := o.services[0].Name // what the operator sets without a jobLabel
+		if l := o.monitor.Spec.JobLabel; l != "" {
+			job = o.services[0].Labels[l]
+		}
+		for _, c := range o.monitor.Spec.Endpoints[0].RelabelConfigs {
+			if c.TargetLabel == "job" && c.Action == "" && len(c.SourceLabels) == 0 && c.Regex == "" && c.Replacement != nil {
+				job = *c.Replacement
+			}
+		}
+		if job != "sluice" {
+			t.Errorf("%q: the job is %q", name, job)
+		}
+	}
+}
+
+// A chart that helm package has made has the alerts, which are a link in the repository.
+func TestChartPackage(t *testing.T) {
+	source, err := loader.Load(chartDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := chartutil.Save(source, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := loader.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := chartutil.ReadValues([]byte(everything))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := renderChart(t, packed, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hasAlerts(t, o.rule)
 }
 
 // What is wrong is refused before anything is installed.
