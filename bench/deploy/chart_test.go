@@ -1,5 +1,5 @@
-// Package deploy tests what the gateway is deployed by: the Helm chart, compose.yaml and the
-// workflows. A module of its own, since what it needs is much larger than the product.
+// Package deploy tests what the gateway is deployed by: the Helm chart, compose.yaml, Grafana's
+// dashboard and the workflows. A module of its own, since what it needs is much larger than the product.
 package deploy
 
 import (
