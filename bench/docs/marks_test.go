@@ -44,6 +44,14 @@ var marks = []mark{
 	{doc: "docs/formats.md", has: "82  a5 65 76 65 6e 74", reason: "bytes; sinks/stdio tests the format"},
 	{doc: "docs/formats.md", has: "XGROUP CREATE MESSAGE_CREATE", way: byRedis},
 
+	{doc: "docs/install.md", has: "sha256sum -c", reason: ".ci/reproduce makes a release, checks its sums, unpacks it and reads its SBOM"},
+	{doc: "docs/install.md", has: "apt-get install ./dist", reason: "installs a service on this machine; .ci/release unpacks the package and looks at its files"},
+	{doc: "docs/install.md", has: "systemd-sysusers", reason: "installs a service on this machine; .ci/release has systemd read the unit"},
+	{doc: "docs/install.md", has: "ReadWritePaths=", reason: "a drop-in for systemd"},
+	{doc: "docs/install.md", has: "docker run -d", reason: "needs Docker; .ci/image runs the image as this says"},
+	{doc: "docs/install.md", has: "helm install", reason: "needs a cluster; bench/deploy TestChartDocs renders the chart with these values"},
+	{doc: "docs/install.md", has: "make share\n"},
+
 	{doc: "docs/macos.md", has: "launchctl bootstrap", reason: "for macOS; cmd/gateway/cli TestLaunchd reads the plist"},
 
 	{doc: "docs/metrics.md", has: "metric_relabel_configs", reason: "a part of Prometheus' configuration; bench/e2e TestPrometheus has Prometheus read it"},
