@@ -57,6 +57,7 @@ type identifyQueue struct {
 	starts    resume.Starts
 	pending   int // turns given out whose Identify has not been sent
 	timer     *time.Timer
+	renewal   *time.Timer // until the budget's window has ended; nil: there has been none
 	closed    bool
 
 	onEmpty func(until time.Time) // called when turns wait for the budget's reset
@@ -101,10 +102,34 @@ func (q *identifyQueue) setLimit(l wire.SessionStartLimit, now time.Time) {
 		q.timer.Stop()
 		q.timer = nil
 	}
+	q.renewIn(l.ResetAfter)
 	if l.MaxConcurrency > 0 {
 		q.concurrency = l.MaxConcurrency
 	}
 	q.unlockAndGrant()
+}
+
+// renewIn has the budget asked for again when its window has ended, so that it is known what is left
+// though nobody identifies. q.mu is held.
+func (q *identifyQueue) renewIn(d time.Duration) {
+	if d < time.Minute {
+		d = resume.StartsWindow // no window has begun
+	}
+	if q.renewal != nil {
+		q.renewal.Stop()
+	}
+	q.renewal = time.AfterFunc(d, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		switch {
+		case q.closed || q.timer != nil: // reset sees to it
+		case q.onReset != nil:
+			q.onReset()
+		default:
+			q.remaining, q.resetAt = q.total, q.resetAt.Add(resume.StartsWindow)
+			q.renewIn(resume.StartsWindow)
+		}
+	})
 }
 
 // settle forgets the Identifies that Discord has counted by now.
@@ -243,6 +268,9 @@ func (q *identifyQueue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
+	if q.renewal != nil {
+		q.renewal.Stop()
+	}
 	if q.timer != nil {
 		q.timer.Stop()
 		q.timer = nil

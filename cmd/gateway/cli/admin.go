@@ -28,7 +28,7 @@ func serveAdmin(cfg *config.Config, parts admin.Options, log *slog.Logger) (*adm
 		parts.PrometheusAddress = parts.Address
 	}
 	parts.Log = log
-	if dir := cfg.ShardStore.Directory; controlDirectory(cfg) {
+	if dir := cfg.ShardStore.Directory; dir != "" {
 		if err := os.MkdirAll(dir, 0o700); err == nil {
 			parts.Socket = filepath.Join(dir, admin.SocketName)
 		} else {
@@ -40,16 +40,6 @@ func serveAdmin(cfg *config.Config, parts admin.Options, log *slog.Logger) (*adm
 		return nil, settingError{err}
 	}
 	return s, nil
-}
-
-// controlDirectory reports whether the control socket is in shard_store.directory: that of a store
-// that is no file is none that the settings need, and not made unless it is named.
-func controlDirectory(cfg *config.Config) bool {
-	if cfg.ShardStore.Type == config.StoreFile || cfg.Origin("shard_store.directory").Kind != config.FromDefault {
-		return true
-	}
-	info, err := os.Stat(cfg.ShardStore.Directory)
-	return err == nil && info.IsDir()
 }
 
 // listenAddresses are those of the settings at which a start listens, by their keys.

@@ -25,7 +25,8 @@ type Change struct {
 func (c *Config) Changes(next *Config) (changes []Change) {
 	old := c.settings()
 	for i, s := range next.settings() {
-		if !s.Reload && !c.is(s.Key) && !next.is(s.Key) && s.Key != "token" { // of token_file
+		// token is that of token_file; broker.gaps follows events, which can be changed.
+		if !s.Reload && !c.is(s.Key) && !next.is(s.Key) && s.Key != "token" && s.Key != "broker.gaps" {
 			continue // a default, which may follow other settings
 		}
 		if !reflect.DeepEqual(old[i].get(), s.get()) {

@@ -22,7 +22,7 @@ type Source struct {
 	Sink    func() sinks.Status // the broker's, also where a spool stands before it
 	Spool   func() SpoolStatus
 	Store   func() resume.KeeperStatus
-	Refused func() map[string]int64 // commands by reason, before they were given to the engine
+	Refused func() map[string]int64 // commands by reason, those that the engine has refused included; nil: they are all there are
 
 	// PacketsMode is prometheus.packets; PacketsAuto by default.
 	PacketsMode string

@@ -177,7 +177,7 @@ func TestValues(t *testing.T) {
 		`sluice_publish_lag_seconds_sum`:                                         "7.5",
 		`sluice_publish_oldest_seconds`:                                          "0.25",
 		`sluice_dead_letters_total{reason="a \"reason\""}`:                       "1",
-		`sluice_commands_refused_total{reason="too large"}`:                      "3",
+		`sluice_commands_refused_total{reason="too large"}`:                      "2",
 		`sluice_commands_refused_total{reason="not JSON"}`:                       "1",
 		`sluice_broker_unavailable_seconds_total`:                                "90",
 		`sluice_spool_limit_bytes`:                                               "10737418240",

@@ -2,8 +2,6 @@
 
 package metrics
 
-import "maps"
-
 var brokerMetrics = []Metric{
 	{Name: "sluice_broker_up", Type: Gauge, Unit: "1 or 0",
 		Help:   "Whether the broker takes events.",
@@ -138,15 +136,11 @@ var commandMetrics = []Metric{
 		Help: "Commands that were refused, by reason.",
 		Look: "A bot sends what cannot be sent; the log and the answers to the bot have the command.",
 		values: func(w *writer, s *snapshot) {
-			if len(s.refused) == 0 {
+			if s.refused == nil {
 				byReason(w, s.engine.Commands.Refused)
 				return
 			}
-			all := maps.Clone(s.refused)
-			for reason, n := range s.engine.Commands.Refused {
-				all[reason] += n
-			}
-			byReason(w, all)
+			byReason(w, s.refused)
 		}},
 	{Name: "sluice_command_wait_seconds", Type: Histogram, Unit: "seconds",
 		Help:   "Time from the moment a shard was given a command to its write on the connection.",

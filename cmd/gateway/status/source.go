@@ -38,8 +38,9 @@ type Source struct {
 	Sink sinks.Reporter
 	// Title names the broker in sentences, such as Redis; Address is where it is, without credentials.
 	Title, Address string
-	Spool          func() Spool // nil: there is none
-	Store          func() Store // without its Type; nil: it is always available
+	Spool          func() Spool            // nil: there is none
+	Store          func() Store            // without its Type; nil: it is always available
+	Refused        func() map[string]int64 // commands by reason, those that the engine has refused included; nil: they are all there are
 	Config         *config.Config
 	Version        string            // of the program
 	Started        time.Time         // of the process
@@ -125,7 +126,7 @@ func (s *Source) collect(whole bool) *Status {
 		Queue:    Queue{Events: e.Queue.Events, Bytes: e.Queue.Bytes, MaxBytes: e.Queue.MaxBytes, Oldest: seconds(e.Queue.Oldest), Paused: e.Queue.Paused},
 		Store:    s.store(),
 		Identify: identify(e.Identify),
-		Commands: Commands{Sent: e.Commands.Sent, Pending: e.Commands.Pending, Replaced: e.Commands.Replaced, Refused: named(e.Commands.Refused)},
+		Commands: Commands{Sent: e.Commands.Sent, Pending: e.Commands.Pending, Replaced: e.Commands.Replaced, Refused: named(s.refused(e))},
 		Settings: []Setting{},
 	}
 	if s.Spool != nil {
@@ -300,6 +301,14 @@ func maskSession(id string) string {
 		return ""
 	}
 	return id[:min(shown, len(id)/2)] + "…"
+}
+
+// refused returns how many commands were refused, by reason.
+func (s *Source) refused(e engine.Status) map[string]int64 {
+	if s.Refused == nil {
+		return e.Commands.Refused
+	}
+	return s.Refused()
 }
 
 // named returns counts by their names, most frequent first, those left out that are 0.

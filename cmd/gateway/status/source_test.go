@@ -253,6 +253,7 @@ func TestStatus(t *testing.T) {
 	s.Address, s.LogLevel = "redis://localhost", func() slog.Level { return slog.LevelDebug }
 	s.Spool = func() Spool { return Spool{Active: true, Bytes: 5, MaxBytes: 6} }
 	s.Store = func() Store { return Store{Available: true, Checkpoint: 0.1} }
+	s.Refused = func() map[string]int64 { return map[string]int64{"malformed": 3, "not local": 8, "stopped": 0} }
 	d, _ := serve(t, s)
 
 	if p := d.Process; p.Version != "v1.2.3" || p.PID == 0 || p.Memory < 1<<20 || p.CPU <= 0 || p.Goroutines == 0 || p.LogLevel != "debug" || p.Uptime < 3600 {
@@ -275,7 +276,7 @@ func TestStatus(t *testing.T) {
 		"queue":    {d.Queue, Queue{Events: 7, Bytes: 700, MaxBytes: 64 << 20, Oldest: 1.235, Paused: 1}},
 		"spool":    {*d.Spool, Spool{Active: true, Bytes: 5, MaxBytes: 6}},
 		"store":    {d.Store, Store{Type: "file", Available: true, Checkpoint: 0.1}},
-		"commands": {d.Commands, Commands{Sent: 4, Pending: 5, Replaced: 6, Refused: []Named{{"not local", 8}, {"queue full", 2}}}},
+		"commands": {d.Commands, Commands{Sent: 4, Pending: 5, Replaced: 6, Refused: []Named{{"not local", 8}, {"malformed", 3}}}},
 		"identify": {*d.Identify.Reset, reset.UTC().Truncate(time.Second)},
 	} {
 		if !reflect.DeepEqual(tt.got, tt.want) {
