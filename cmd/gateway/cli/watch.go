@@ -56,7 +56,8 @@ func (w *watch) parts(ctx context.Context, cfg *config.Config) admin.Options {
 		src.Sink, src.Spool = w.spool, status.SpoolOf(w.spool)
 		figures.Spool = func() metrics.SpoolStatus {
 			s := w.spool.Spool()
-			return metrics.SpoolStatus{Active: s.Spooling, Bytes: s.Bytes, MaxBytes: s.MaxBytes, Oldest: s.Oldest, Events: s.Spooled}
+			return metrics.SpoolStatus{Active: s.Spooling, Bytes: s.Bytes, MaxBytes: s.MaxBytes, Oldest: s.Oldest, Events: s.Spooled,
+				Failing: !s.Failing.IsZero(), Damaged: s.Damaged}
 		}
 	}
 	if w.keeper != nil {

@@ -54,6 +54,8 @@ type SpoolStatus struct {
 	MaxBytes int64 // that may be on it
 	Oldest   time.Duration
 	Events   int64 // that were written to it, in all
+	Failing  bool  // the disk takes nothing
+	Damaged  int64 // segments of which a part cannot be read
 }
 
 // Handler answers scrapes. Any goroutine may call its methods.

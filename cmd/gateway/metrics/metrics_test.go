@@ -178,6 +178,8 @@ func TestValues(t *testing.T) {
 		`sluice_publish_oldest_seconds`:                                          "0.25",
 		`sluice_dead_letters_total{reason="a \"reason\""}`:                       "1",
 		`sluice_commands_refused_total{reason="too large"}`:                      "2",
+		`sluice_spool_up`:                                                        "0",
+		`sluice_spool_damaged_segments_total`:                                    "2",
 		`sluice_commands_refused_total{reason="not JSON"}`:                       "1",
 		`sluice_broker_unavailable_seconds_total`:                                "90",
 		`sluice_spool_limit_bytes`:                                               "10737418240",

@@ -61,7 +61,7 @@ func fullSource(shards int) (Source, *fakeEngine) {
 			return sinks.Status{Available: true, Unavailable: 90 * time.Second, Connections: 2, Published: 11, Repeated: 1, Resent: 4, Batches: 5, Retried: 1,
 				Pending: 4, Oldest: 20 * time.Millisecond, DeadLettered: map[string]int64{"too large": 2, `a "reason"`: 1}, Lost: 1, BatchSizes: h, Undone: 1, Nacked: 2, Unroutable: 3}
 		},
-		Spool: func() SpoolStatus { return SpoolStatus{true, 1 << 20, 10 << 30, 3 * time.Second, 77} },
+		Spool: func() SpoolStatus { return SpoolStatus{true, 1 << 20, 10 << 30, 3 * time.Second, 77, true, 2} },
 		Store: func() resume.KeeperStatus {
 			return resume.KeeperStatus{Available: true, Current: time.Now().Add(-time.Minute), Pending: 2, Failures: 1}
 		},

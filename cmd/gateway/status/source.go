@@ -131,6 +131,7 @@ func (s *Source) collect(whole bool) *Status {
 	}
 	if s.Spool != nil {
 		onDisk := s.Spool()
+		onDisk.Error = s.redact(onDisk.Error)
 		d.Spool = &onDisk
 	}
 	if whole {
@@ -244,7 +245,7 @@ func deadLettered(sink sinks.Status) (n int64) {
 func SpoolOf(sink *spool.Sink) func() Spool {
 	return func() Spool {
 		from := sink.Spool()
-		return Spool{Active: from.Spooling, Bytes: from.Bytes, MaxBytes: from.MaxBytes, Oldest: seconds(from.Oldest)}
+		return Spool{Active: from.Spooling, Bytes: from.Bytes, MaxBytes: from.MaxBytes, Oldest: seconds(from.Oldest), Damaged: from.Damaged, Error: from.Error}
 	}
 }
 

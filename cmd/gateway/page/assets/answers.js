@@ -32,6 +32,11 @@ function lost(s, history) {
   const { lost, gaps } = s.events;
   const dead = s.broker.dead_lettered;
   const letters = dead ? `${plural(dead, "event")} dead-lettered` : "";
+  const damaged = s.spool?.damaged || 0;
+  if (!lost && !gaps && damaged) {
+    answer("lost", "bad", plural(damaged, "damaged segment"), "of the spool: the events in it are lost; the log names the file");
+    return;
+  }
   if (!lost && !gaps) {
     answer("lost", dead ? "warn" : "ok", "Nothing lost", letters || `${count(s.broker.published)} events published since the start`);
     return;
