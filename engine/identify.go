@@ -122,7 +122,7 @@ func (q *identifyQueue) renewIn(d time.Duration) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		switch {
-		case q.closed || q.timer != nil: // reset sees to it
+		case q.closed || q.timer != nil: // reset asks
 		case q.onReset != nil:
 			q.onReset()
 		default:
@@ -307,6 +307,9 @@ func (q *identifyQueue) unlockAndGrant() {
 					wait = time.Minute // there may be more by then
 				}
 				q.timer = time.AfterFunc(wait, q.reset)
+				if q.renewal != nil {
+					q.renewal.Stop() // or both would ask
+				}
 			}
 			break
 		}
@@ -330,6 +333,7 @@ func (q *identifyQueue) reset() {
 	q.timer = nil
 	if !q.closed && q.onReset == nil {
 		q.remaining, q.resetAt = q.total, q.resetAt.Add(resume.StartsWindow)
+		q.renewIn(resume.StartsWindow)
 		q.unlockAndGrant()
 		return
 	}
