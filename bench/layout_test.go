@@ -32,6 +32,19 @@ func TestTopLevel(t *testing.T) {
 	}
 }
 
+// A test that starts a gateway gives it a state directory, or it leaves one beside the code.
+func TestNoState(t *testing.T) {
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Name() == "control.lock" && filepath.Dir(path) != filepath.Join("..", "state") {
+			t.Errorf("%s was left by a gateway without shard_store.directory", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What is below the first may not import what is below the second, also by way of others.
 var forbidden = [][2]string{
 	{"sinks", "engine"},

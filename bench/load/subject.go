@@ -63,7 +63,7 @@ type process struct {
 	out    *os.File
 	stderr tail
 	mute   bool   // its output says nothing
-	state  string // directory of a Subject that Stores
+	state  string // directory of the gateway's sessions and its control socket
 	debug  string // base URL of the gateway's debug address; empty: none
 	served string // host:port of status and page, of a Subject that is Observed
 	scrape string // and of the metrics
@@ -105,18 +105,17 @@ func start(s Subject, at SimState, shards int, ids string) (*process, error) {
 			return nil, err
 		}
 		p.debug = "http://" + address
-		p.cmd.Env = append(p.cmd.Env, "DEBUG_ADDRESS="+address, "LOG_LEVEL=warn", "BROKER_TYPE=stdio", "SHARD_STORE_TYPE=memory")
+		if p.state, err = os.MkdirTemp("", "gateway-bench-state-"); err != nil {
+			return nil, err
+		}
+		p.cmd.Env = append(p.cmd.Env, "DEBUG_ADDRESS="+address, "LOG_LEVEL=warn", "BROKER_TYPE=stdio", "SHARD_STORE_TYPE=memory", "SHARD_STORE_DIRECTORY="+p.state)
 	} else {
 		p.cmd.Env = append(p.cmd.Env, "DISCORD_INTENTS="+strconv.FormatUint(uint64(wire.UnprivilegedIntents), 10), // what the gateway asks for
 			"BENCH_SAMPLE="+strconv.Itoa(peerSample))
 	}
 	p.cmd.Env = append(p.cmd.Env, s.Env...) // the last word
 	if s.Stores {
-		var err error
-		if p.state, err = os.MkdirTemp("", "gateway-bench-state-"); err != nil {
-			return nil, err
-		}
-		p.cmd.Env = append(p.cmd.Env, "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+p.state)
+		p.cmd.Env = append(p.cmd.Env, "SHARD_STORE_TYPE=file")
 	}
 	if s.Observed {
 		if err := p.serves(); err != nil {

@@ -62,7 +62,7 @@ func newReloading(t *testing.T, environ []string, file string) *reloading {
 	t.Helper()
 	g := &reloading{t: t, file: filepath.Join(t.TempDir(), "gateway.toml"), out: new(lockedLog)}
 	g.write(file)
-	sources := config.Sources{File: g.file, Environ: append(environ, "DISCORD_TOKEN=sim-token", "DISCORD_API_HOST=127.0.0.1:1")}
+	sources := config.Sources{File: g.file, Environ: append(environ, "DISCORD_TOKEN=sim-token", "DISCORD_API_HOST=127.0.0.1:1", "SHARD_STORE_DIRECTORY="+t.TempDir())}
 	cfg, problems := config.Load(sources)
 	if problems.Failed() {
 		t.Fatal(problems)
@@ -235,7 +235,7 @@ func runReloading(t *testing.T, file string) *runs {
 	g := &runs{srv: srv, sink: new(memory), ca: ca}
 	g.reloading = newReloading(t, nil, file+"\n[api]\nca_file = '"+ca+"'")
 	// The others of those that lead there, which no test changes.
-	g.sources.Environ = []string{"DISCORD_TOKEN=sim-token", "DISCORD_API_PROTOCOL=" + protocol, "DISCORD_API_HOST=" + host, "SHARD_STORE_TYPE=memory"}
+	g.sources.Environ = []string{"DISCORD_TOKEN=sim-token", "DISCORD_API_PROTOCOL=" + protocol, "DISCORD_API_HOST=" + host, "SHARD_STORE_TYPE=memory", "SHARD_STORE_DIRECTORY=" + t.TempDir()}
 	cfg, problems := config.Load(g.sources)
 	if problems.Failed() {
 		t.Fatal(problems)
@@ -275,7 +275,7 @@ func testReloadedToken(t *testing.T, setting func(token string) string) {
 	const first, second = "first-0123456789abcdef", "second-0123456789abcdef"
 	http := fmt.Sprintf("[http]\naddress = '127.0.0.1:%d'\n", sinktest.FreePort(t))
 	file := func(token string) string { return http + setting(token) }
-	g := newReloading(t, []string{"SHARD_STORE_DIRECTORY=" + t.TempDir()}, file(first))
+	g := newReloading(t, nil, file(first))
 	cfg := g.cfg
 	src := &status.Source{Engine: noEngine{}, Config: cfg, Address: "refused " + first + " and " + second}
 	served, err := serveAdmin(cfg, admin.Options{Actions: g.reloader, Status: src.Status}, g.log)
