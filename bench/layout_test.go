@@ -4,6 +4,7 @@
 package bench
 
 import (
+	"errors"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -35,6 +36,9 @@ func TestTopLevel(t *testing.T) {
 // A test that starts a gateway gives it a state directory, or it leaves one beside the code.
 func TestNoState(t *testing.T) {
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // what another test has removed meanwhile
+			return nil
+		}
 		if err == nil && d.Name() == "control.lock" && filepath.Dir(path) != filepath.Join("..", "state") {
 			t.Errorf("%s was left by a gateway without shard_store.directory", path)
 		}
