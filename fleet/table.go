@@ -1,0 +1,75 @@
+// This file keeps what a member knows of its fleet from one view to the next.
+
+package fleet
+
+import "time"
+
+// Table is what a member knows when it decides: the views it has got, and the times at which it saw
+// them change, on its own clock.
+type Table struct {
+	Now      time.Time
+	Revision int64 // to look since
+	Plan     Plan
+	Members  []Member             // all, by incarnation
+	Shards   []Shard              // all, by id
+	Changed  time.Time            // when the set of members that are up was last seen to change
+	Deposed  map[string]time.Time // when each incarnation was first seen deposed
+
+	// What the member adds before it decides.
+	Silent    map[string]bool // whom nothing is given to now: Observer.Silent
+	Begun     []Handover      // its own that Shards does not show yet: a shard is drained before it is given
+	Balancing bool            // Decision.Balancing of the decision before
+}
+
+// Update takes a view of what has changed since a revision. 0 stands for the whole table, and what
+// was known of shards before is forgotten; so it is when the plan is of another generation.
+func (t *Table) Update(v View, since int64, now time.Time) {
+	if since == 0 || v.Plan.Generation != t.Plan.Generation || len(t.Shards) != v.Plan.Shards {
+		t.Shards = make([]Shard, v.Plan.Shards)
+		for i := range t.Shards {
+			t.Shards[i].ID = i
+		}
+	}
+	for _, s := range v.Shards {
+		if s.ID >= 0 && s.ID < len(t.Shards) {
+			t.Shards[s.ID] = s
+		}
+	}
+	if t.Changed.IsZero() || !sameUp(t.Members, v.Members) {
+		t.Changed = now
+	}
+	deposed := make(map[string]time.Time)
+	for _, m := range v.Members {
+		if m.State != Deposed {
+			continue
+		}
+		deposed[m.Incarnation] = now
+		if seen, ok := t.Deposed[m.Incarnation]; ok {
+			deposed[m.Incarnation] = seen
+		}
+	}
+	t.Now, t.Revision, t.Plan, t.Members, t.Deposed = now, v.Revision, v.Plan, v.Members, deposed
+}
+
+// sameUp compares which members are up. Both lists are in order of incarnation.
+func sameUp(a, b []Member) bool {
+	i := 0
+	for _, m := range b {
+		if m.State != Up {
+			continue
+		}
+		for i < len(a) && a[i].State != Up {
+			i++
+		}
+		if i == len(a) || a[i].Incarnation != m.Incarnation {
+			return false
+		}
+		i++
+	}
+	for ; i < len(a); i++ {
+		if a[i].State == Up {
+			return false
+		}
+	}
+	return true
+}
