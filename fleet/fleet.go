@@ -51,9 +51,8 @@ type Options struct {
 type Fleet struct {
 	o       Options
 	process string
-	clock   *pulse
-	plan    Plan          // after Join
-	wake    chan struct{} // there is something in dropped, or the table has changed
+	plan    Plan            // after Join
+	wake    chan struct{}   // there is something in dropped, or the table has changed
 	life    context.Context // ends when Run returns
 	end     context.CancelFunc
 
@@ -64,6 +63,7 @@ type Fleet struct {
 	mu          sync.Mutex
 	incarnation string // the current one
 	dropped     []ownedShard
+	pulse       Pulse
 	asked       []question // of Confirm
 	asking      bool
 }
@@ -82,10 +82,11 @@ func New(o Options) *Fleet {
 	o.Drain = cmp.Or(o.Drain, 10*time.Second)
 	o.Member.Weight = max(1, o.Member.Weight)
 	f := &Fleet{
-		o: o, process: rand.Text(), clock: newPulse(o.Death * 2 / 3),
+		o: o, process: rand.Text(),
 		wake: make(chan struct{}, 1), draining: make(chan struct{}), empty: make(chan struct{}),
 		incarnation: rand.Text(),
 	}
+	f.pulse.Suspect = o.Death * 2 / 3
 	f.life, f.end = context.WithCancel(context.Background())
 	return f
 }
@@ -96,7 +97,11 @@ func (f *Fleet) Process() string { return f.process }
 
 // Trusted reports whether the membership was confirmed a short time ago, by this process's own clock:
 // nobody can have deposed it. Where the broker cannot refuse, nothing may be published without it.
-func (f *Fleet) Trusted() bool { return f.clock.trusted() }
+func (f *Fleet) Trusted() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.pulse.Trusted(time.Now())
+}
 
 // Join enters the fleet and returns its plan. Settings that differ from those of the others are a
 // *MisfitError, but not before others that have died are found out.
@@ -169,11 +174,15 @@ func (f *Fleet) bury(ctx context.Context) error {
 // member returns this process's record.
 func (f *Fleet) member(s State, beat int64) Member {
 	m := f.o.Member
-	m.State, m.Beat = s, beat
-	f.mu.Lock()
-	m.Incarnation = f.incarnation
-	f.mu.Unlock()
+	m.Incarnation, m.State, m.Beat = f.current(), s, beat
 	return m
+}
+
+// current returns the current incarnation.
+func (f *Fleet) current() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.incarnation
 }
 
 // Run takes part in the fleet until ctx is done: it runs the engine's shards as the table says. An
@@ -193,11 +202,10 @@ func (f *Fleet) Run(ctx context.Context, e Engine) error {
 			}
 			return err
 		}
-		f.clock.forget()
 		f.o.Log.Warn("fleet: deposed by the others; every shard is dropped, and this process joins again", "incarnation", i.name, "shards", i.owned())
 		i.dropAll()
 		f.mu.Lock()
-		f.incarnation = rand.Text()
+		f.incarnation, f.pulse = rand.Text(), Pulse{Suspect: f.pulse.Suspect}
 		f.mu.Unlock()
 		for {
 			if _, err = f.Join(ctx); err == nil || ctx.Err() != nil || errors.As(err, new(*MisfitError)) {

@@ -5,7 +5,6 @@ package fleet
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 )
 
@@ -22,13 +21,13 @@ type incarnation struct {
 
 	beat     int64
 	table    Table
-	observer *Observer
-	changed  time.Time // when the set of live members last changed
-	live     []string  // that set
-	buried   map[string]time.Time
+	observer Observer
+	logged   time.Time // when it was last logged that the coordinator does not answer
+	cut      time.Time // since when it does not; zero: it does
 
 	local   map[int]*localShard
 	fresh   []int       // shards of the table that are to be looked at
+	later   []int       // with the next beat
 	results chan result // of what works beside the loop
 	working int         // how much does
 }
@@ -37,7 +36,7 @@ func newIncarnation(f *Fleet, e Engine) *incarnation {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return &incarnation{
-		f: f, engine: e, name: f.incarnation, observer: NewObserver(f.o.Death), buried: make(map[string]time.Time),
+		f: f, engine: e, name: f.incarnation, observer: Observer{Death: f.o.Death},
 		local: make(map[int]*localShard), results: make(chan result),
 	}
 }
@@ -84,24 +83,61 @@ func (i *incarnation) look(ctx context.Context, beat bool) error {
 	defer cancel()
 	var v View
 	var err error
-	sent := time.Now()
+	since, sent := i.table.Revision, time.Now()
 	if beat {
+		i.fresh, i.later = append(i.fresh, i.later...), i.later[:0]
 		i.beat++
-		v, err = i.f.o.Coordinator.Beat(call, i.f.member(i.state(), i.beat), i.table.Revision)
+		v, err = i.f.o.Coordinator.Beat(call, i.f.member(i.state(), i.beat), since)
 	} else {
-		v, err = i.f.o.Coordinator.Look(call, i.table.Revision)
+		v, err = i.f.o.Coordinator.Look(call, since)
 	}
-	if errors.Is(err, ErrDeposed) {
+	if err == nil && v.Revision < since { // it has forgotten something, and may have forgotten anything
+		since = 0
+		v, err = i.f.o.Coordinator.Look(call, since)
+	}
+	now := time.Now()
+	switch {
+	case errors.Is(err, ErrDeposed):
 		return err
-	}
-	if err != nil {
+	case err != nil:
+		i.unreached(ctx, now, err)
 		return nil
+	case !i.cut.IsZero():
+		if !i.logged.IsZero() {
+			i.f.o.Log.Info("fleet: the coordinator answers again", "after", now.Sub(i.cut).Round(time.Millisecond))
+		}
+		i.cut, i.logged = time.Time{}, time.Time{}
 	}
 	if beat {
-		i.f.clock.confirmed(sent)
+		i.f.mu.Lock()
+		still := i.f.pulse.Confirm(sent, now, v.Now)
+		i.f.mu.Unlock()
+		if still > 0 {
+			i.f.o.Log.Warn("fleet: this machine was suspended, as its clock says", "for", still.Round(time.Millisecond))
+		}
 	}
-	i.merge(v)
+	i.table.Update(v, since, now)
+	for _, s := range v.Shards {
+		i.fresh = append(i.fresh, s.ID)
+	}
+	if since == 0 {
+		for id := range i.local {
+			i.fresh = append(i.fresh, id)
+		}
+	}
 	return nil
+}
+
+// unreached logs that the coordinator does not answer, once it matters and then each minute.
+func (i *incarnation) unreached(ctx context.Context, now time.Time, err error) {
+	if i.cut.IsZero() {
+		i.cut = now
+	}
+	if ctx.Err() != nil || now.Sub(i.cut) < i.f.o.Beat || now.Sub(i.logged) < time.Minute {
+		return
+	}
+	i.logged = now
+	i.f.o.Log.Warn("fleet: the coordinator does not answer: shards that are connected go on, none connects again or moves", "error", err, "since", i.cut.Format(time.RFC3339))
 }
 
 // state is what this member says of itself.
@@ -114,45 +150,30 @@ func (i *incarnation) state() State {
 	}
 }
 
-// merge takes what has changed into the table.
-func (i *incarnation) merge(v View) {
-	now := time.Now()
-	if v.Revision < i.table.Revision { // it has forgotten some of it: all may be different
-		i.table.Shards = nil
-		for id := range i.local {
-			i.fresh = append(i.fresh, id)
-		}
-	}
-	i.table.merge(v)
-	for _, s := range v.Shards {
-		i.fresh = append(i.fresh, s.ID)
-	}
-	var live []string
-	for _, m := range v.Members {
-		if m.State == Up {
-			live = append(live, m.Incarnation)
-		} else if m.State == Deposed && i.buried[m.Incarnation].IsZero() {
-			i.buried[m.Incarnation] = now
-		}
-	}
-	if !slices.Equal(live, i.live) {
-		i.live, i.changed = live, now
-	}
-}
-
 // decide deposes who is dead, acquires shards, and begins to give some away.
 func (i *incarnation) decide(ctx context.Context) {
-	now := time.Now()
-	for _, m := range i.observer.Dead(i.table, i.name, now) {
+	t := &i.table
+	if !i.cut.IsZero() || t.Revision == 0 {
+		return
+	}
+	for _, d := range i.observer.Observe(i.name, t.Members, t.Shards, t.Coordinator, t.Now) {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
-		err := i.f.o.Coordinator.Depose(call, m.Incarnation, m.Beat)
+		err := i.f.o.Coordinator.Depose(call, d.Incarnation, d.Beat)
 		cancel()
 		if err == nil {
-			i.f.o.Log.Warn("fleet: a member is dead", "member", m.Name, "incarnation", m.Incarnation, "without_a_beat", i.f.o.Death)
-			i.look(ctx, false)
+			i.f.o.Log.Warn("fleet: a member is dead", "member", t.name(d.Incarnation), "incarnation", d.Incarnation, "without_a_beat_for", i.f.o.Death)
+			i.f.stir()
 		}
 	}
-	d := Decide(i.name, i.table, i.f.o.Rules, now.Sub(i.changed), i.buried, now)
+	t.Silent = i.observer.Silent(t.Now)
+	t.Begun = t.Begun[:0]
+	for id, l := range i.local {
+		if l.state == giving {
+			t.Begun = append(t.Begun, Handover{id, l.target})
+		}
+	}
+	d := Decide(i.name, *t, i.f.o.Rules)
+	t.Balancing = d.Balancing
 	i.acquire(ctx, d.Acquire)
 	for _, h := range d.Give {
 		i.give(h)
@@ -172,7 +193,7 @@ func (i *incarnation) acquire(ctx context.Context, want []Want) {
 		return
 	}
 	for _, s := range rows {
-		i.table.set(s)
+		i.table.Shards[s.ID] = s
 		i.fresh = append(i.fresh, s.ID)
 	}
 }

@@ -35,9 +35,11 @@ var localStates = [...][]localState{
 // localShard is a shard that this process has to do with.
 type localShard struct {
 	state localState
-	epoch int64     // of the ownership
-	given Owner     // whom it was given to
-	until time.Time // then it is taken back
+	epoch int64 // of the ownership
+
+	target string    // of giving: an incarnation
+	given  Owner     // its owner then
+	until  time.Time // then it is taken back
 }
 
 func (l *localShard) to(s localState) {
@@ -93,15 +95,14 @@ func (i *incarnation) settle() {
 	}
 	var begin []Shard
 	for _, id := range i.fresh {
-		row := i.table.Shard(id)
+		row := i.row(id)
 		l := i.local[id]
 		if l == nil {
 			l = new(localShard)
 		}
-		mine := row.Owner.Incarnation == i.name
 		switch l.state {
 		case running, giving:
-			if !mine || row.Owner.Epoch != l.epoch {
+			if row.Owner != (Owner{i.name, l.epoch}) {
 				i.engine.Depose(id) // a handover that drains it ends by that
 				if l.state == running {
 					l.to(absent)
@@ -109,8 +110,9 @@ func (i *incarnation) settle() {
 			}
 		case given:
 			i.taken(id, l, row)
+			row = i.row(id)
 		}
-		if mine && l.state == absent {
+		if l.state == absent && row.Owner.Incarnation == i.name && (row.Giver == "" || i.state() == Up) {
 			l.to(starting)
 			l.epoch = row.Owner.Epoch
 			begin = append(begin, row)
@@ -128,6 +130,14 @@ func (i *incarnation) settle() {
 	}
 }
 
+// row returns a shard of the table; of one that the fleet does not have, nobody's.
+func (i *incarnation) row(id int) Shard {
+	if id < len(i.table.Shards) {
+		return i.table.Shards[id]
+	}
+	return Shard{ID: id}
+}
+
 // work does something beside the loop.
 func (i *incarnation) work(f func() result) {
 	i.working++
@@ -139,7 +149,11 @@ func (i *incarnation) ended(r result) {
 	var raise []Want
 	for _, b := range r.begun {
 		l := i.local[b.id]
-		i.fresh = append(i.fresh, b.id)
+		if b.err == nil {
+			i.fresh = append(i.fresh, b.id)
+		} else {
+			i.later = append(i.later, b.id)
+		}
 		switch {
 		case b.err == nil:
 			l.to(running)
@@ -164,7 +178,7 @@ func (i *incarnation) ended(r result) {
 		}
 		l.to(given)
 		l.given, l.until = g.to, time.Now().Add(i.f.o.Taken)
-		i.table.set(Shard{ID: g.id, Owner: g.to, Giver: i.name})
+		i.table.Shards[g.id] = Shard{ID: g.id, Owner: g.to, Giver: i.name}
 	}
 }
 
@@ -221,7 +235,7 @@ func (i *incarnation) begin(rows []Shard) []begun {
 		if out[n].err != nil {
 			continue
 		}
-		c, err := decode(stored[row.ID])
+		c, err := decode(row.ID, stored[row.ID])
 		if err != nil {
 			i.f.o.Log.Warn("fleet: a checkpoint cannot be read: the shard identifies", "shard", row.ID, "error", err)
 		}
@@ -268,6 +282,7 @@ func (i *incarnation) give(h Handover) {
 		return
 	}
 	l.to(giving)
+	l.target = h.To
 	s := ownedShard{h.Shard, l.epoch}
 	i.work(func() result {
 		g := &gave{ownedShard: s}
@@ -299,9 +314,8 @@ func (i *incarnation) taken(id int, l *localShard, row Shard) {
 	switch {
 	case err == nil:
 		i.f.o.Log.Warn("fleet: a shard is taken back: the member that it was given to has not taken it", "shard", id, "after", i.f.o.Taken)
-		i.table.set(Shard{ID: id, Owner: owner})
+		i.table.Shards[id] = Shard{ID: id, Owner: owner}
 		l.to(absent)
-		i.fresh = append(i.fresh, id)
 	case errors.Is(err, ErrChanged):
 		l.to(absent)
 	default:

@@ -7,13 +7,14 @@ import "time"
 // Table is what a member knows when it decides: the views it has got, and the times at which it saw
 // them change, on its own clock.
 type Table struct {
-	Now      time.Time
-	Revision int64 // to look since
-	Plan     Plan
-	Members  []Member             // all, by incarnation
-	Shards   []Shard              // all, by id
-	Changed  time.Time            // when the set of members that are up was last seen to change
-	Deposed  map[string]time.Time // when each incarnation was first seen deposed
+	Now         time.Time // of the last view, on the member's clock
+	Coordinator time.Time // and on that of the coordinator
+	Revision    int64     // to look since
+	Plan        Plan
+	Members     []Member             // all, by incarnation
+	Shards      []Shard              // all, by id
+	Changed     time.Time            // when the set of members that are up was last seen to change
+	Deposed     map[string]time.Time // when each incarnation was first seen deposed
 
 	// What the member adds before it decides.
 	Silent    map[string]bool // whom nothing is given to now: Observer.Silent
@@ -48,7 +49,18 @@ func (t *Table) Update(v View, since int64, now time.Time) {
 			deposed[m.Incarnation] = seen
 		}
 	}
-	t.Now, t.Revision, t.Plan, t.Members, t.Deposed = now, v.Revision, v.Plan, v.Members, deposed
+	t.Now, t.Coordinator = now, v.Now
+	t.Revision, t.Plan, t.Members, t.Deposed = v.Revision, v.Plan, v.Members, deposed
+}
+
+// name returns the name of a member, or nothing.
+func (t *Table) name(incarnation string) string {
+	for _, m := range t.Members {
+		if m.Incarnation == incarnation {
+			return m.Name
+		}
+	}
+	return ""
 }
 
 // sameUp compares which members are up. Both lists are in order of incarnation.

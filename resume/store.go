@@ -71,7 +71,7 @@ func (s *State) Apply(changes State) {
 	}
 	changes = changes.Checked()
 	for shard, c := range changes.Checkpoints {
-		if c.Empty() {
+		if c.Empty() && c.Epoch == 0 { // with one, it is to be known under which there is none
 			delete(s.Checkpoints, shard)
 		} else {
 			s.Checkpoints[shard] = c
