@@ -59,6 +59,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Stdio:  StdioConfig{Format: "json"},
 		Shards: ShardsConfig{IdentifyReserve: 100},
+		Fleet:  FleetConfig{Weight: 1, Moves: 16, Death: 6 * time.Second, Settle: 10 * time.Second},
 
 		PresenceFollow: true,
 
