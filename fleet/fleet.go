@@ -35,7 +35,8 @@ type Options struct {
 	Recommended func(ctx context.Context) (int, error)
 	// Session returns what resumes a shard, of what is stored, which may be nothing.
 	Session func(shard int, c resume.Checkpoint) resume.Session
-	// Sink is claimed before a shard is started; nil: it cannot refuse.
+	// Sink is claimed before a shard is started, as it does under a name of the process, which stays the
+	// same when it joins again: no epoch of a shard is given twice. nil: it cannot refuse.
 	Sink sinks.Claimer
 
 	Beat  time.Duration // between two beats; 1 s by default
@@ -49,12 +50,11 @@ type Options struct {
 // Fleet is this process's part of a fleet. Join comes first, then Run, each once; the other methods
 // are for any goroutine.
 type Fleet struct {
-	o       Options
-	process string
-	plan    Plan            // after Join
-	wake    chan struct{}   // there is something in dropped, or the table has changed
-	life    context.Context // ends when Run returns
-	end     context.CancelFunc
+	o    Options
+	plan Plan            // after Join
+	wake chan struct{}   // there is something in dropped, or the table has changed
+	life context.Context // ends when Run returns
+	end  context.CancelFunc
 
 	draining chan struct{} // closed by Drain
 	drain    sync.Once
@@ -82,7 +82,7 @@ func New(o Options) *Fleet {
 	o.Drain = cmp.Or(o.Drain, 10*time.Second)
 	o.Member.Weight = max(1, o.Member.Weight)
 	f := &Fleet{
-		o: o, process: rand.Text(),
+		o:    o,
 		wake: make(chan struct{}, 1), draining: make(chan struct{}), empty: make(chan struct{}),
 		incarnation: rand.Text(),
 	}
@@ -90,10 +90,6 @@ func New(o Options) *Fleet {
 	f.life, f.end = context.WithCancel(context.Background())
 	return f
 }
-
-// Process returns the name under which this process claims shards at the sink. It stays the same
-// when the process joins again with another incarnation: no epoch of a shard is given twice.
-func (f *Fleet) Process() string { return f.process }
 
 // Trusted reports whether the membership was confirmed a short time ago, by this process's own clock:
 // nobody can have deposed it. Where the broker cannot refuse, nothing may be published without it.

@@ -153,7 +153,7 @@ func (i *incarnation) state() State {
 // decide deposes who is dead, acquires shards, and begins to give some away.
 func (i *incarnation) decide(ctx context.Context) {
 	t := &i.table
-	if !i.cut.IsZero() || t.Revision == 0 {
+	if !i.cut.IsZero() || t.Now.IsZero() {
 		return
 	}
 	for _, d := range i.observer.Observe(i.name, t.Members, t.Shards, t.Coordinator, t.Now) {
@@ -192,7 +192,7 @@ func (i *incarnation) acquire(ctx context.Context, want []Want) {
 		i.f.o.Log.Debug("fleet: shards are not acquired", "error", err)
 		return
 	}
-	for _, s := range rows {
+	for _, s := range rows { // nobody else changes them, but by deposing this incarnation
 		i.table.Shards[s.ID] = s
 		i.fresh = append(i.fresh, s.ID)
 	}

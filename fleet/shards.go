@@ -178,7 +178,9 @@ func (i *incarnation) ended(r result) {
 		}
 		l.to(given)
 		l.given, l.until = g.to, time.Now().Add(i.f.o.Taken)
-		i.table.Shards[g.id] = Shard{ID: g.id, Owner: g.to, Giver: i.name}
+		if i.row(g.id).Owner == (Owner{i.name, g.epoch}) { // else the table is newer: it may have been taken
+			i.table.Shards[g.id] = Shard{ID: g.id, Owner: g.to, Giver: i.name}
+		}
 	}
 }
 

@@ -25,7 +25,8 @@ type Queue struct {
 	mu      sync.Mutex
 	waiting map[int]func()    // what to call when the shard has a turn; nil: it has been called
 	granted map[int]localTurn // of those that have one
-	sent    []int             // Identifies that the coordinator does not know of yet
+	left    bool              // somebody has left, which the coordinator does not know yet
+	sent    []int             // Identifies that it does not know of yet
 	budget  Budget
 	known   bool
 }
@@ -87,14 +88,19 @@ func (q *Queue) ask(ctx context.Context) (time.Duration, error) {
 	for shard := range q.waiting {
 		waiting = append(waiting, shard)
 	}
-	known := q.known
+	idle := len(waiting) == 0 && q.known && !q.left
+	q.left = false
 	q.mu.Unlock()
-	if slices.Sort(waiting); len(waiting) == 0 && known {
+	if idle {
 		return 0, nil
 	}
+	slices.Sort(waiting)
 	asked := time.Now()
 	g, err := q.turns.Ask(ctx, me, waiting)
 	if err != nil {
+		q.mu.Lock()
+		q.left = true
+		q.mu.Unlock()
 		return 0, err
 	}
 	read := time.Now()
@@ -147,6 +153,7 @@ func (q *Queue) Leave(shard int) {
 	_, waits := q.waiting[shard]
 	delete(q.waiting, shard)
 	delete(q.granted, shard)
+	q.left = q.left || waits
 	q.mu.Unlock()
 	if waits {
 		q.stir()
