@@ -64,6 +64,8 @@ type Fleet struct {
 	incarnation string // the current one
 	dropped     []ownedShard
 	pulse       Pulse
+	time        time.Time // of the coordinator, as of read
+	read        time.Time
 	asked       []question // of Confirm
 	asking      bool
 }
@@ -97,6 +99,13 @@ func (f *Fleet) Trusted() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.pulse.Trusted(time.Now())
+}
+
+// Time returns the coordinator's time, or one that is earlier by as much as its answers take.
+func (f *Fleet) Time() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.time.Add(time.Since(f.read))
 }
 
 // Join enters the fleet and returns its plan. Settings that differ from those of the others are a

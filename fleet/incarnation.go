@@ -108,6 +108,9 @@ func (i *incarnation) look(ctx context.Context, beat bool) error {
 		}
 		i.cut, i.logged = time.Time{}, time.Time{}
 	}
+	i.f.mu.Lock()
+	i.f.time, i.f.read = v.Now, now
+	i.f.mu.Unlock()
 	if beat {
 		i.f.mu.Lock()
 		still := i.f.pulse.Confirm(sent, now, v.Now)

@@ -19,7 +19,6 @@ const useWithin = TurnFor - IdentifyPause - 250*time.Millisecond
 type Queue struct {
 	turns       Turns
 	incarnation func() string
-	failed      func(error)
 	wake        chan struct{}
 
 	mu      sync.Mutex
@@ -34,10 +33,10 @@ type Queue struct {
 // localTurn is a turn by this process's clock.
 type localTurn struct{ from, until time.Time }
 
-// Queue returns the identify queue of this process. failed is told why turns cannot be asked for.
-func (f *Fleet) Queue(failed func(error)) *Queue {
+// Queue returns an identify queue of this process.
+func (f *Fleet) Queue() *Queue {
 	return &Queue{
-		turns: f.o.Coordinator, incarnation: f.current, failed: failed, wake: make(chan struct{}, 1),
+		turns: f.o.Coordinator, incarnation: f.current, wake: make(chan struct{}, 1),
 		waiting: make(map[int]func()), granted: make(map[int]localTurn),
 	}
 }
@@ -54,8 +53,7 @@ func (q *Queue) Run(ctx context.Context) {
 			return
 		}
 		after, err := q.ask(ctx)
-		if err != nil && ctx.Err() == nil {
-			q.failed(err)
+		if err != nil { // the beats say what is wrong
 			after = time.Second
 		}
 		if after > 0 {

@@ -18,7 +18,7 @@ import (
 func stdioBroker() Broker {
 	return Broker{
 		Name: config.BrokerStdio, Title: "standard output",
-		sink: func(cfg *config.Config, _ *slog.Logger) (sinks.Opener, error) {
+		sink: func(cfg *config.Config, _ *membership, _ *slog.Logger) (sinks.Opener, error) {
 			if cfg.Stdio.Format == config.FormatMsgpack {
 				return eventOutput(os.Stdout, stdio.MsgPack), nil
 			}

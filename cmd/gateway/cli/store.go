@@ -20,6 +20,9 @@ import (
 
 // newKeeper opens the store of the settings and loads what is in it; nil: nothing is stored.
 func newKeeper(ctx context.Context, cfg *config.Config, log *slog.Logger) (*resume.Keeper, error) {
+	if cfg.Shards.Auto {
+		return nil, nil // a fleet has its own
+	}
 	store, err := openStore(cfg, log)
 	if err != nil || store == nil {
 		return nil, err
