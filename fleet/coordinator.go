@@ -117,7 +117,8 @@ type Coordinator interface {
 	Depose(ctx context.Context, incarnation string, beat int64) error
 
 	// Acquire makes a member the owner of shards, each of which must still be From's, who must be
-	// nobody or deposed. It returns those that are the member's now. The epoch becomes the highest
+	// nobody, deposed, or the member itself, which gets a higher epoch. It returns those that are the
+	// member's now. The epoch becomes the highest
 	// of the one before plus one, the coordinator's time in ms, and Above plus one. ErrDeposed:
 	// the member is deposed, or not known; ErrChanged: it is draining.
 	Acquire(ctx context.Context, incarnation string, want []Want) ([]Shard, error)
