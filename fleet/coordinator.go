@@ -158,9 +158,11 @@ type Turns interface {
 	// Ask says which shards of an incarnation wait for a turn, all of them, and returns the turns
 	// that they have, those of earlier calls included, and when to ask again. A bucket, shard modulo
 	// concurrency, has one turn at a time; it is that of the lowest shard which waits, of whomever
-	// has asked in the last AskFor. A turn is counted against the budget when it is given, and is
-	// void after TurnFor without Sent, or when its shard does not wait any more. No turn is given while no
-	// budget is known, or not more than reserve is left of it.
+	// has asked in the last AskFor. It is given as soon as the one before has ended, so that the
+	// connection is made meanwhile, and may be used from IdentifyPause after that one's Identify on.
+	// A turn is counted against the budget when it is given. It is void, and stays counted, TurnFor
+	// after it may be used, and when its shard does not wait any more. No turn is given while no
+	// budget is known, or not more than Reserve is left of it.
 	Ask(ctx context.Context, incarnation string, waiting []int) (Grants, error)
 	// Sent says that a turn's Identify is written: that of the bucket's next is IdentifyPause later.
 	// ErrChanged: the turn is void.
@@ -178,9 +180,15 @@ const (
 	IdentifyPause = 5*time.Second + 250*time.Millisecond
 )
 
+// Turn is a shard's turn to identify.
+type Turn struct {
+	Shard int
+	In    time.Duration // it may be used so long after the answer
+}
+
 // Grants are the turns of a member.
 type Grants struct {
-	Shards []int         // that have a turn, which may be used at once
+	Turns  []Turn
 	After  time.Duration // ask again
 	Budget Budget        // as it stands
 	Known  bool          // Budget is known

@@ -26,7 +26,7 @@ var joinScript = newScript(`
   local all = call('HGETALL', members)
   for i = 1, #all, 2 do
     local state, n = match(all[i + 1], '^%d+ ([012]) %d+ (%S*) ')
-    if state and state ~= '2' and all[i] ~= incarnation and (not rival or all[i] < rival) then rival, name = all[i], n end
+    if state and state ~= '2' and (not rival or all[i] < rival) then rival, name = all[i], n end
   end
   local has = call('HMGET', plan, 'generation', 'shards', 'intents', 'format')
   local generation = number(has[1])
@@ -96,7 +96,7 @@ var lookScript = newScript(`
     logged()
   end
   local found, values = {}, {}
-  if since ~= rev then
+  if since == 0 or since ~= rev then
     found = call('ZRANGEBYSCORE', changes, '(' .. text(since), '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[6])
     local shards = {}
     for i = 1, #found, 2 do shards[#shards + 1] = found[i] end
@@ -241,7 +241,7 @@ var deposeScript = newScript(`
   local beat, rest = match(s or '', '^(%d+) [012]( .*)$')
   if (beat or '0') ~= ARGV[4] then return {'changed'} end
   if call('ZLEXCOUNT', owned, slot(incarnation)) > 0 then
-    call('HSET', members, incarnation, (beat or '0') .. ' 2' .. (rest or ' 1    '))
+    call('HSET', members, incarnation, (beat or '0') .. ' 2' .. (rest or ' 0    '))
     call('ZADD', deposed, text(now), incarnation)
   else
     call('ZADD', deposed, text(now), incarnation)
@@ -268,7 +268,6 @@ func (c *Coordinator) Depose(ctx context.Context, incarnation string, beat int64
 var leaveScript = newScript(`
   local incarnation, limit = ARGV[3], tonumber(ARGV[4])
   begin()
-  call('HLEN', asked) call('HLEN', waiting)
   local from, to = slot(incarnation)
   local found = call('ZRANGEBYLEX', owned, from, to, 'LIMIT', 0, limit)
   local shards = {}
@@ -284,11 +283,7 @@ var leaveScript = newScript(`
       end
     end
   end
-  if #found < limit then
-    call('HDEL', members, incarnation)
-    call('HDEL', asked, incarnation)
-    call('HDEL', waiting, incarnation)
-  end
+  if #found < limit then call('HDEL', members, incarnation) end
   commit()
   notify()
   return {'ok', #found}`)
@@ -334,7 +329,7 @@ func pack(m fleet.Member) (string, error) {
 	if err := check(m.Incarnation); err != nil {
 		return "", err
 	}
-	if m.Beat < 0 || m.Weight < 1 || m.State > fleet.Draining {
+	if m.Beat < 0 || m.Weight < 0 || m.State > fleet.Draining {
 		return "", fmt.Errorf("fleet: member %s has the beat %d, the weight %d and the state %d", m.Incarnation, m.Beat, m.Weight, m.State)
 	}
 	fields := []string{decimal(m.Beat), strconv.Itoa(int(m.State)), strconv.Itoa(m.Weight)}
@@ -364,7 +359,7 @@ func unpack(incarnation, value string) (fleet.Member, error) {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return bad(err)
 	}
-	if beat < 0 || state > uint64(fleet.Deposed) || weight < 1 {
+	if beat < 0 || state > uint64(fleet.Deposed) || weight < 0 {
 		return bad(errors.New("a number is out of its range"))
 	}
 	for i := 3; i < len(s); i++ {

@@ -4,6 +4,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,8 +12,8 @@ import (
 	"sluice/fleet"
 )
 
-// acquireScript has the arguments incarnation, then shard, incarnation, epoch and lowest of each. A shard
-// that is the member's already was acquired by a call whose answer was lost.
+// acquireScript has the arguments incarnation, then shard, and From's incarnation, its epoch and Above of each. A
+// shard that is the member's already may have been acquired by a call whose answer was lost.
 var acquireScript = newScript(`
   local incarnation = ARGV[3]
   begin()
@@ -33,9 +34,11 @@ var acquireScript = newScript(`
       put(shards[i], was, incarnation, new, '')
       got[#got + 1] = shards[i]
       got[#got + 1] = text(new)
-    elseif was.incarnation == incarnation and was.giver == '' and was.epoch > above then
+      got[#got + 1] = ''
+    elseif was.incarnation == incarnation then
       got[#got + 1] = shards[i]
       got[#got + 1] = text(was.epoch)
+      got[#got + 1] = was.giver
     end
   end
   commit()
@@ -59,7 +62,7 @@ func (c *Coordinator) Acquire(ctx context.Context, incarnation string, want []fl
 			return got, err
 		}
 		s := strs(reply)
-		for i := 0; i+1 < len(s); i += 2 {
+		for i := 0; i+2 < len(s); i += 3 {
 			shard, err := strconv.Atoi(s[i])
 			if err != nil {
 				return got, fmt.Errorf("fleet: redis: acquire: %w", err)
@@ -68,7 +71,7 @@ func (c *Coordinator) Acquire(ctx context.Context, incarnation string, want []fl
 			if err != nil {
 				return got, fmt.Errorf("fleet: redis: acquire: %w", err)
 			}
-			got = append(got, fleet.Shard{ID: shard, Owner: owner})
+			got = append(got, fleet.Shard{ID: shard, Owner: owner, Giver: s[i+2]})
 		}
 	}
 	return got, nil
@@ -86,11 +89,10 @@ func ownerOf(incarnation, epoch string) (fleet.Owner, error) {
 var giveScript = newScript(`
   local from, shard, epoch, to = ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
   begin()
-  if dead(from) then return {'deposed'} end
   local was = read(shard)
   if was.incarnation == to and was.giver == from and was.epoch > epoch then return {'ok', text(was.epoch)} end
-  if was.incarnation ~= from or was.epoch ~= epoch or was.giver ~= '' or from == to then return {'changed'} end
-  if dead(to) or member(to) ~= '0' then return {'changed'} end
+  if was.incarnation ~= from or was.epoch ~= epoch or was.giver ~= '' then return {'changed'} end
+  if member(to) ~= '0' then return {'changed'} end
   local new = later(epoch)
   put(shard, was, to, new, from)
   commit()
@@ -99,10 +101,10 @@ var giveScript = newScript(`
 
 // Give gives a shard to a member.
 func (c *Coordinator) Give(ctx context.Context, shard int, from fleet.Owner, to string) (fleet.Owner, error) {
-	if err := check(from.Incarnation); err != nil {
-		return fleet.Owner{}, err
+	if from.Incarnation == "" || to == "" {
+		return fleet.Owner{}, fleet.ErrChanged
 	}
-	if err := check(to); err != nil {
+	if err := errors.Join(check(from.Incarnation), check(to)); err != nil {
 		return fleet.Owner{}, err
 	}
 	reply, err := c.run(ctx, "give", giveScript, from.Incarnation, strconv.Itoa(shard), decimal(from.Epoch), to)
@@ -116,7 +118,6 @@ func (c *Coordinator) Give(ctx context.Context, shard int, from fleet.Owner, to 
 var takeScript = newScript(`
   local incarnation, shard, epoch = ARGV[3], ARGV[4], tonumber(ARGV[5])
   begin()
-  if dead(incarnation) then return {'deposed'} end
   local was = read(shard)
   if was.incarnation ~= incarnation or was.epoch ~= epoch then return {'changed'} end
   if was.giver ~= '' then
@@ -128,6 +129,9 @@ var takeScript = newScript(`
 
 // Take ends a handover.
 func (c *Coordinator) Take(ctx context.Context, shard int, by fleet.Owner) error {
+	if by.Incarnation == "" {
+		return fleet.ErrChanged
+	}
 	if err := check(by.Incarnation); err != nil {
 		return err
 	}
@@ -151,6 +155,9 @@ var takeBackScript = newScript(`
 
 // TakeBack ends a handover.
 func (c *Coordinator) TakeBack(ctx context.Context, shard int, given fleet.Owner, giver string) (fleet.Owner, error) {
+	if giver == "" {
+		return fleet.Owner{}, fleet.ErrChanged
+	}
 	if err := check(giver); err != nil {
 		return fleet.Owner{}, err
 	}

@@ -19,19 +19,21 @@ import (
 // confirmScript has the arguments incarnation, then shard and epoch of each.
 var confirmScript = newScript(`
   local incarnation = ARGV[3]
-  local gone = dead(incarnation)
   local shards = {}
   for i = 4, #ARGV, 2 do shards[#shards + 1] = ARGV[i] end
   local has = call('HMGET', owners, unpack(shards))
   local out = {'ok'}
   for i = 1, #shards do
     local was = row(has[i])
-    if gone or was.incarnation ~= incarnation or was.epoch ~= tonumber(ARGV[2 * i + 3]) or was.giver ~= '' then out[#out + 1] = shards[i] end
+    if was.incarnation ~= incarnation or was.epoch ~= tonumber(ARGV[2 * i + 3]) or was.giver ~= '' then out[#out + 1] = shards[i] end
   end
   return out`)
 
 // Confirm returns those of the shards that are not owned under these epochs.
 func (c *Coordinator) Confirm(ctx context.Context, incarnation string, epochs map[int]int64) (lost []int, err error) {
+	if incarnation == "" {
+		return slices.Sorted(maps.Keys(epochs)), nil
+	}
 	if err := check(incarnation); err != nil {
 		return nil, err
 	}
@@ -69,7 +71,6 @@ func (c *Coordinator) ids(ctx context.Context, operation string, script *rueidis
 // saveScript has the arguments incarnation, then shard, epoch, number and "1 data", or "0 ", of each.
 var saveScript = newScript(`
   local incarnation = ARGV[3]
-  local gone = dead(incarnation)
   local shards = {}
   for i = 4, #ARGV, 4 do shards[#shards + 1] = ARGV[i] end
   local has, before = call('HMGET', owners, unpack(shards)), call('HMGET', records, unpack(shards))
@@ -77,13 +78,13 @@ var saveScript = newScript(`
   for i = 1, #shards do
     local a = 4 * i
     local was, epoch, n = row(has[i]), ARGV[a + 1], tonumber(ARGV[a + 2])
-    if gone or was.incarnation ~= incarnation or was.epoch ~= tonumber(epoch) then
+    if was.incarnation ~= incarnation or was.epoch ~= tonumber(epoch) then
       out[#out + 1] = shards[i]
     else
-      local e, m = match(string.sub(before[i] or '', 1, 40), '^(%d+) (%d+) [01] ')
-      if e ~= epoch or not number(m) or tonumber(m) < n then
+      local by, m = match(string.sub(before[i] or '', 1, 200), '^%d+ (%w+) (%d+) [01] ')
+      if by ~= incarnation or not number(m) or tonumber(m) <= n then
         set[#set + 1] = shards[i]
-        set[#set + 1] = epoch .. ' ' .. ARGV[a + 2] .. ' ' .. ARGV[a + 3]
+        set[#set + 1] = epoch .. ' ' .. incarnation .. ' ' .. ARGV[a + 2] .. ' ' .. ARGV[a + 3]
       end
     end
   end
@@ -98,6 +99,12 @@ const maxData = 1 << 20
 
 // Save keeps records.
 func (c *Coordinator) Save(ctx context.Context, incarnation string, records []fleet.Record) (refused []int, err error) {
+	if incarnation == "" {
+		for _, r := range records {
+			refused = append(refused, r.Shard)
+		}
+		return refused, nil
+	}
 	if err := check(incarnation); err != nil {
 		return nil, err
 	}
@@ -126,11 +133,11 @@ func (c *Coordinator) Save(ctx context.Context, incarnation string, records []fl
 var loadScript = newScript(`
   local has = call('HMGET', records, unpack(ARGV, 3))
   for i = 1, #has do
-    if has[i] and #has[i] > 1048576 + 100 then has[i] = 'too long' end
+    if has[i] and #has[i] > 1048576 + 200 then has[i] = 'too long' end
   end
   return {'ok', unpack(has)}`)
 
-// Load returns the records of shards.
+// Load returns a record for each of the shards.
 func (c *Coordinator) Load(ctx context.Context, shards []int) ([]fleet.Record, error) {
 	var all []fleet.Record
 	for part := range slices.Chunk(shards, chunk) {
@@ -142,18 +149,15 @@ func (c *Coordinator) Load(ctx context.Context, shards []int) ([]fleet.Record, e
 		if err != nil {
 			return nil, err
 		}
+		if len(reply) != len(part) {
+			return nil, fmt.Errorf("fleet: redis: load: %d of %d checkpoints", len(reply), len(part))
+		}
 		for i, shard := range part {
-			if i >= len(reply) {
-				break // of the reply, after the last that there is
-			}
-			value, err := reply[i].ToString()
-			if err != nil {
-				continue // there is none
-			}
-			r, err := readRecord(value)
-			if err != nil {
-				c.warn("records", args[i], err)
-				continue
+			var r fleet.Record
+			if value, err := reply[i].ToString(); err == nil { // or there is none
+				if r, err = readRecord(value); err != nil {
+					c.warn("records", args[i], err)
+				}
 			}
 			r.Shard = shard
 			all = append(all, r)
@@ -164,11 +168,12 @@ func (c *Coordinator) Load(ctx context.Context, shards []int) ([]fleet.Record, e
 
 func readRecord(value string) (fleet.Record, error) {
 	epoch, rest, _ := strings.Cut(value, " ")
+	by, rest, _ := strings.Cut(rest, " ")
 	number, rest, _ := strings.Cut(rest, " ")
 	has, data, ok := strings.Cut(rest, " ")
 	e, err1 := strconv.ParseInt(epoch, 10, 64)
 	n, err2 := strconv.ParseInt(number, 10, 64)
-	if err := errors.Join(err1, err2); err != nil || !ok || has != "0" && has != "1" {
+	if err := errors.Join(err1, err2); err != nil || !ok || !valid(by) || has != "0" && has != "1" {
 		return fleet.Record{}, fmt.Errorf("%.60q is not a checkpoint", value)
 	}
 	r := fleet.Record{Epoch: e, Number: n}

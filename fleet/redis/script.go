@@ -14,10 +14,10 @@ import "github.com/redis/rueidis"
 //	changes   a sorted set: the shards by the revision of their last change
 //	revision  the last revision; it is above the time in µs, so that a failover repeats none
 //	log       a sorted set: the last revisions, to know those that a failover has forgotten
-//	records   a hash: of each shard "epoch number data", the checkpoint
+//	records   a hash: of each shard "epoch incarnation number 1 data", or 0 without any: the checkpoint
 //	asked     a hash: of each incarnation when it asked for turns, and the first shard of each bucket
 //	waiting   a hash: of each incarnation the shards that wait for a turn
-//	turns     a hash: of each bucket its turn, and when the next may be
+//	turns     a hash: the turns that are out, and those that were sent last
 //	budget    a hash: fleet.Budget
 //	given     a sorted set: the last turns by the time at which they were given
 //

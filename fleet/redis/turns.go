@@ -3,7 +3,9 @@
 package redis
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -14,31 +16,29 @@ import (
 	"sluice/fleet"
 )
 
-// turnsPrelude reads the budget and the turns. The fields of turns are t<shard>, "incarnation time" of a turn that is
-// out; n<bucket>, "time incarnation shard", when its next may be and what was sent last; and n, when the next of
-// any bucket may be. A time that cannot be, as when the clock was set back, is none.
+// turnsPrelude reads the budget and the turns. The fields of turns are t<shard>, "incarnation given usable", of a
+// turn that is out, and s<shard> <incarnation>, "sent given", of one whose Identify was written lately; given is 0
+// if that was not the last turn. A time that cannot be, as when the clock was set back, is none.
 const turnsPrelude = `
   local has = call('HMGET', budget, 'total', 'remaining', 'reserve', 'reset', 'concurrency')
   local total, remaining, reserve, reset, concurrency = number(has[1]), number(has[2]), number(has[3]), number(has[4]), number(has[5])
   local known = total and remaining and reserve and reset and concurrency and concurrency > 0
   call('ZCARD', given)
-  local out, after, sent, stale = {}, {}, {}, {}
-  local function readTurns()
-    local all = call('HGETALL', turns)
-    for i = 1, #all, 2 do
-      local field, value = all[i], string.sub(all[i + 1], 1, 200)
-      local kind, id = match(field, '^([tn])(%d*)$')
-      if kind == 't' and number(id) then
-        local by, at = match(value, '^(%w+) (%d+)$')
-        at = number(at)
-        if at and at <= now and now - at < 10000 then out[id] = {by = by, at = at} else stale[#stale + 1] = field end
-      elseif kind == 'n' then
-        local at, last = match(value, '^(%d+) ?(.*)$')
-        at = number(at)
-        if at and at <= now + 5250 then after[id], sent[id] = at, last else stale[#stale + 1] = field end
-      else
-        stale[#stale + 1] = field
-      end
+  local out, sent, stale = {}, {}, {}
+  local all = call('HGETALL', turns)
+  for i = 1, #all, 2 do
+    local field, value = all[i], string.sub(all[i + 1], 1, 200)
+    local by, since, from = match(value, '^(%w+) (%d+) (%d+)$')
+    local at, before = match(value, '^(%d+) (%d+)$')
+    local turn = match(field, '^t(%d+)$')
+    local last = match(field, '^s(%d+) %w+$')
+    since, from, at, before = number(since), number(from), number(at), number(before)
+    if number(turn) and since and from and since <= now and from <= since + 5250 and now - from < 10000 then
+      out[turn] = {by = by, at = since, from = from}
+    elseif number(last) and at and before and at <= now and now - at < 60000 then
+      sent[field] = {shard = last, at = at, next = at + 5250, of = before}
+    else
+      stale[#stale + 1] = field
     end
   end
   local function bucket(shard) return text(tonumber(shard) % concurrency) end
@@ -49,8 +49,6 @@ const turnsPrelude = `
 // has changed, all.
 var askScript = newScript(turnsPrelude + `
   local incarnation = ARGV[3]
-  if dead(incarnation) then return {'deposed'} end
-  readTurns()
   call('HLEN', waiting)
   local others = call('HGETALL', asked)
   local mine, first, buckets = {}, {}, {}
@@ -62,13 +60,20 @@ var askScript = newScript(turnsPrelude + `
       buckets[#buckets + 1] = b
     end
   end
-  local reply, busy = {}, {}
+  local reply, busy, after = {}, {}, {}
+  for _, turn in pairs(sent) do
+    local b = known and bucket(turn.shard)
+    if b then after[b] = math.max(after[b] or 0, turn.next) end
+  end
   for shard, turn in pairs(out) do
     if turn.by == incarnation and not mine[shard] then
       stale[#stale + 1] = 't' .. shard
     else
       if known then busy[bucket(shard)] = true end
-      if turn.by == incarnation then reply[#reply + 1] = shard end
+      if turn.by == incarnation then
+        reply[#reply + 1] = shard
+        reply[#reply + 1] = math.max(turn.from - now, 0)
+      end
     end
   end
   for _, field in ipairs(stale) do call('HDEL', turns, field) end
@@ -77,7 +82,7 @@ var askScript = newScript(turnsPrelude + `
   for i = 1, #others, 2 do
     local at, of, list = match(others[i + 1], '^(%d+) (%d+)(.*)$')
     at = number(at)
-    if not at or at > now or now - at >= 3000 then
+    if not at or at > now or now - at > 3000 then
       gone[#gone + 1] = others[i]
     elseif known and others[i] ~= incarnation then
       if of ~= has[5] then list = call('HGET', waiting, others[i]) or '' end
@@ -99,27 +104,27 @@ var askScript = newScript(turnsPrelude + `
     call('HSET', waiting, incarnation, ARGV[4])
   end
 
-  local wait = 1000
   for _, b in ipairs(buckets) do
     local shard = first[b]
-    local at = math.max(after[b] or 0, after[''] or 0)
-    if busy[b] or remaining <= reserve then
-      -- what ends it is not known
-    elseif at > now then
-      wait = math.min(wait, at - now)
-    elseif not lowest[b] or tonumber(shard) <= lowest[b] then
+    if not busy[b] and not (lowest[b] and lowest[b] < tonumber(shard)) and remaining > reserve then
+      local from = math.max(after[b] or 0, now)
       remaining = remaining - 1
-      call('HSET', turns, 't' .. shard, incarnation .. ' ' .. text(now))
-      call('HDEL', turns, 'n' .. b)
+      call('HSET', turns, 't' .. shard, incarnation .. ' ' .. text(now) .. ' ' .. text(from))
+      local before = sent['s' .. shard .. ' ' .. incarnation]
+      if before then call('HSET', turns, 's' .. shard .. ' ' .. incarnation, text(before.at) .. ' 0') end
       call('HSET', budget, 'remaining', text(remaining))
       call('ZADD', given, text(now), incarnation .. ' ' .. shard .. ' ' .. text(now))
-      call('ZREMRANGEBYSCORE', given, '-inf', text(now - 3600000))
+      call('ZREMRANGEBYSCORE', given, '-inf', '(' .. text(now - 3600000))
       reply[#reply + 1] = shard
+      reply[#reply + 1] = from - now
     end
   end
   touch()
-  if not known then return {'ok', wait, '', reply} end
-  return {'ok', wait, {has[1], text(remaining), has[3], has[4], has[5]}, reply}`)
+  if not known then return {'ok', '', reply} end
+  return {'ok', {has[1], text(remaining), has[3], has[4], has[5]}, reply}`)
+
+// askAgain is when a member that waits is to ask again: its earlier question is not forgotten by then.
+const askAgain = fleet.AskFor / 3
 
 // Ask says which shards wait, and returns the turns.
 func (c *Coordinator) Ask(ctx context.Context, incarnation string, waiting []int) (fleet.Grants, error) {
@@ -141,15 +146,11 @@ func (c *Coordinator) Ask(ctx context.Context, incarnation string, waiting []int
 	bad := func(what error) (fleet.Grants, error) {
 		return fleet.Grants{}, fmt.Errorf("fleet: redis: ask: %w", what)
 	}
-	if len(reply) != 3 {
+	if len(reply) != 2 {
 		return bad(fmt.Errorf("a reply of %d parts", len(reply)))
 	}
-	after, err := reply[0].AsInt64()
-	if err != nil {
-		return bad(err)
-	}
-	g := fleet.Grants{After: time.Duration(max(after, 1)) * time.Millisecond}
-	if parts, err := reply[1].ToArray(); err == nil {
+	g := fleet.Grants{After: askAgain}
+	if parts, err := reply[0].ToArray(); err == nil {
 		var n [5]int64
 		for i, s := range strs(parts) {
 			if n[min(i, 4)], err = strconv.ParseInt(s, 10, 64); err != nil {
@@ -157,35 +158,38 @@ func (c *Coordinator) Ask(ctx context.Context, incarnation string, waiting []int
 			}
 		}
 		g.Known = true
-		g.Budget = fleet.Budget{Total: int(n[0]), Remaining: int(n[1]), Reserve: int(n[2]), Reset: time.UnixMilli(n[3]), Concurrency: int(n[4])}
+		g.Budget = fleet.Budget{Total: int(n[0]), Remaining: int(n[1]), Reserve: int(n[2]), Concurrency: int(n[4])}
+		if n[3] != 0 {
+			g.Budget.Reset = time.UnixMilli(n[3])
+		}
 	}
-	shards, _ := reply[2].ToArray()
-	for _, s := range strs(shards) {
-		shard, err := strconv.Atoi(s)
-		if err != nil {
+	turns, _ := reply[1].ToArray()
+	for i := 0; i+1 < len(turns); i += 2 {
+		id, err1 := turns[i].ToString()
+		shard, err2 := strconv.Atoi(id)
+		in, err3 := turns[i+1].AsInt64()
+		if err := errors.Join(err1, err2, err3); err != nil {
 			return bad(err)
 		}
-		g.Shards = append(g.Shards, shard)
+		g.Turns = append(g.Turns, fleet.Turn{Shard: shard, In: time.Duration(in) * time.Millisecond})
 	}
-	slices.Sort(g.Shards)
+	slices.SortFunc(g.Turns, func(a, b fleet.Turn) int { return cmp.Compare(a.Shard, b.Shard) })
 	return g, nil
 }
 
-// sentScript has the arguments incarnation and shard. A turn that was sent last in its bucket was told by a call
-// whose answer was lost.
+// sentScript has the arguments incarnation and shard. A turn that was sent already was told by a call whose answer
+// was lost.
 var sentScript = newScript(turnsPrelude + `
   local incarnation, shard = ARGV[3], ARGV[4]
-  readTurns()
-  local field = known and 'n' .. bucket(shard) or 'n'
-  local turn, by = out[shard], incarnation .. ' ' .. shard
-  if not turn or turn.by ~= incarnation then
-    if sent[string.sub(field, 2)] == by then return {'ok'} end
+  local field, turn = 's' .. shard .. ' ' .. incarnation, out[shard]
+  if turn and turn.by == incarnation then
+    call('HSET', turns, field, text(now) .. ' ' .. text(turn.at))
+    call('HDEL', turns, 't' .. shard)
+    call('ZADD', given, text(now), incarnation .. ' ' .. shard .. ' ' .. text(turn.at))
+    touch()
+  elseif not sent[field] or sent[field].of == 0 then
     return {'changed'}
   end
-  call('HSET', turns, field, text(now + 5250) .. ' ' .. by)
-  call('HDEL', turns, 't' .. shard)
-  call('ZADD', given, text(now), by .. ' ' .. text(turn.at))
-  touch()
   return {'ok'}`)
 
 // Sent says that a turn's Identify is written.
@@ -198,34 +202,26 @@ func (c *Coordinator) Sent(ctx context.Context, incarnation string, shard int) e
 }
 
 // budgetScript has the arguments total, remaining, reserve, reset, concurrency, and when they were asked
-// for. Discord's answer may be without the turns that were given or sent since, or are out. With another
-// concurrency the pause after the last Identify is that of all buckets.
+// for. Discord's answer may be without the turns that were given or sent since, or are out.
 var budgetScript = newScript(turnsPrelude + `
-  readTurns()
-  local left, asked = tonumber(ARGV[4]), ARGV[8]
-  left = left - call('ZCOUNT', given, asked, '+inf')
+  local left, asked = tonumber(ARGV[4]), tonumber(ARGV[8])
+  call('ZREMRANGEBYSCORE', given, '-inf', '(' .. text(now - 3600000))
+  left = left - call('ZCOUNT', given, text(asked), '+inf')
   for _, turn in pairs(out) do
-    if turn.at < tonumber(asked) then left = left - 1 end
+    if turn.at < asked then left = left - 1 end
   end
   call('HSET', budget, 'total', ARGV[3], 'remaining', text(math.max(left, 0)), 'reserve', ARGV[5], 'reset', ARGV[6], 'concurrency', ARGV[7])
-  if has[5] ~= ARGV[7] then
-    local last
-    for id, at in pairs(after) do
-      last = math.max(last or 0, at)
-      stale[#stale + 1] = 'n' .. id
-    end
-    for _, field in ipairs(stale) do call('HDEL', turns, field) end
-    if last then call('HSET', turns, 'n', text(last)) end
-  end
   touch()
   return {'ok'}`)
 
 // Budget replaces what is left of the day's Identifies.
 func (c *Coordinator) Budget(ctx context.Context, b fleet.Budget, asked time.Time) error {
-	if b.Total < 0 || b.Remaining < 0 || b.Reserve < 0 || b.Concurrency < 1 || max(b.Total, b.Remaining, b.Reserve, b.Concurrency) > math.MaxInt32 {
-		return fmt.Errorf("fleet: redis: budget: %+v is no budget", b)
+	count := func(n int) string { return strconv.Itoa(min(max(n, 0), math.MaxInt32)) }
+	reset := "0"
+	if !b.Reset.IsZero() {
+		reset = decimal(max(b.Reset.UnixMilli(), 0))
 	}
-	_, err := c.run(ctx, "budget", budgetScript, strconv.Itoa(b.Total), strconv.Itoa(b.Remaining), strconv.Itoa(b.Reserve),
-		decimal(max(b.Reset.UnixMilli(), 0)), strconv.Itoa(b.Concurrency), decimal(max(asked.UnixMilli(), 0)))
+	_, err := c.run(ctx, "budget", budgetScript, count(b.Total), count(b.Remaining), count(b.Reserve), reset, count(max(b.Concurrency, 1)),
+		decimal(max(asked.UnixMilli(), 0)))
 	return err
 }
