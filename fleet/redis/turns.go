@@ -1,0 +1,227 @@
+// This file gives the turns to identify.
+
+package redis
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"sluice/fleet"
+)
+
+// turnsPrelude reads the budget and the turns. The fields of turns are t<shard>, "incarnation given usable", of a
+// turn that is out, and s<shard> <incarnation>, "sent given", of one whose Identify was written lately; given is 0
+// if that was not the last turn. A time that cannot be, as when the clock was set back, is none.
+const turnsPrelude = `
+  local has = call('HMGET', budget, 'total', 'remaining', 'reserve', 'reset', 'concurrency')
+  local total, remaining, reserve, reset, concurrency = number(has[1]), number(has[2]), number(has[3]), number(has[4]), number(has[5])
+  local known = total and remaining and reserve and reset and concurrency and concurrency > 0
+  call('ZCARD', given)
+  local out, sent, stale = {}, {}, {}
+  local all = call('HGETALL', turns)
+  for i = 1, #all, 2 do
+    local field, value = all[i], string.sub(all[i + 1], 1, 200)
+    local by, since, from = match(value, '^(%w+) (%d+) (%d+)$')
+    local at, before = match(value, '^(%d+) (%d+)$')
+    local turn = match(field, '^t(%d+)$')
+    local last = match(field, '^s(%d+) %w+$')
+    since, from, at, before = number(since), number(from), number(at), number(before)
+    if number(turn) and since and from and since <= now and from <= since + 5250 and now - from < 10000 then
+      out[turn] = {by = by, at = since, from = from}
+    elseif number(last) and at and before and at <= now and now - at < 60000 then
+      sent[field] = {shard = last, at = at, next = at + 5250, of = before}
+    else
+      stale[#stale + 1] = field
+    end
+  end
+  local function bucket(shard) return text(tonumber(shard) % concurrency) end
+`
+
+// askScript has the arguments incarnation and the shards that wait, by number. What it keeps of each incarnation
+// is the first shard of each bucket, so that with thousands of shards few are read; if the concurrency
+// has changed, all.
+var askScript = newScript(turnsPrelude + `
+  local incarnation = ARGV[3]
+  call('HLEN', waiting)
+  local others = call('HGETALL', asked)
+  local mine, first, buckets = {}, {}, {}
+  for shard in string.gmatch(ARGV[4], '%d+') do
+    mine[shard] = true
+    local b = known and bucket(shard)
+    if b and not first[b] then
+      first[b] = shard
+      buckets[#buckets + 1] = b
+    end
+  end
+  local reply, busy, after = {}, {}, {}
+  for _, turn in pairs(sent) do
+    local b = known and bucket(turn.shard)
+    if b then after[b] = math.max(after[b] or 0, turn.next) end
+  end
+  for shard, turn in pairs(out) do
+    if turn.by == incarnation and not mine[shard] then
+      stale[#stale + 1] = 't' .. shard
+    else
+      if known then busy[bucket(shard)] = true end
+      if turn.by == incarnation then
+        reply[#reply + 1] = shard
+        reply[#reply + 1] = math.max(turn.from - now, 0)
+      end
+    end
+  end
+  for _, field in ipairs(stale) do call('HDEL', turns, field) end
+
+  local lowest, gone = {}, {}
+  for i = 1, #others, 2 do
+    local at, of, list = match(others[i + 1], '^(%d+) (%d+)(.*)$')
+    at = number(at)
+    if not at or at > now or now - at > 3000 then
+      gone[#gone + 1] = others[i]
+    elseif known and others[i] ~= incarnation then
+      if of ~= has[5] then list = call('HGET', waiting, others[i]) or '' end
+      for shard in string.gmatch(list, '%d+') do
+        local b, n = bucket(shard), tonumber(shard)
+        if not lowest[b] or n < lowest[b] then lowest[b] = n end
+      end
+    end
+  end
+  if ARGV[4] == '' then gone[#gone + 1] = incarnation end
+  for _, other in ipairs(gone) do
+    call('HDEL', asked, other)
+    call('HDEL', waiting, other)
+  end
+  if ARGV[4] ~= '' then
+    local list = {}
+    for i, b in ipairs(buckets) do list[i] = first[b] end
+    call('HSET', asked, incarnation, text(now) .. ' ' .. (known and has[5] or '0') .. ' ' .. table.concat(list, ' '))
+    call('HSET', waiting, incarnation, ARGV[4])
+  end
+
+  for _, b in ipairs(buckets) do
+    local shard = first[b]
+    if not busy[b] and not (lowest[b] and lowest[b] < tonumber(shard)) and remaining > reserve then
+      local from = math.max(after[b] or 0, now)
+      remaining = remaining - 1
+      call('HSET', turns, 't' .. shard, incarnation .. ' ' .. text(now) .. ' ' .. text(from))
+      local before = sent['s' .. shard .. ' ' .. incarnation]
+      if before then call('HSET', turns, 's' .. shard .. ' ' .. incarnation, text(before.at) .. ' 0') end
+      call('HSET', budget, 'remaining', text(remaining))
+      call('ZADD', given, text(now), incarnation .. ' ' .. shard .. ' ' .. text(now))
+      call('ZREMRANGEBYSCORE', given, '-inf', '(' .. text(now - 3600000))
+      reply[#reply + 1] = shard
+      reply[#reply + 1] = from - now
+    end
+  end
+  touch()
+  if not known then return {'ok', '', reply} end
+  return {'ok', {has[1], text(remaining), has[3], has[4], has[5]}, reply}`)
+
+// askAgain is when a member that waits is to ask again: its earlier question is not forgotten by then.
+const askAgain = fleet.AskFor / 3
+
+// Ask says which shards wait, and returns the turns.
+func (c *Coordinator) Ask(ctx context.Context, incarnation string, waiting []int) (fleet.Grants, error) {
+	if err := check(incarnation); err != nil {
+		return fleet.Grants{}, err
+	}
+	sorted := slices.Sorted(slices.Values(waiting))
+	ids := make([]string, len(sorted))
+	for i, shard := range sorted {
+		if shard < 0 {
+			return fleet.Grants{}, fmt.Errorf("fleet: redis: ask: there is no shard %d", shard)
+		}
+		ids[i] = strconv.Itoa(shard)
+	}
+	reply, err := c.run(ctx, "ask", askScript, incarnation, strings.Join(ids, " "))
+	if err != nil {
+		return fleet.Grants{}, err
+	}
+	bad := func(what error) (fleet.Grants, error) {
+		return fleet.Grants{}, fmt.Errorf("fleet: redis: ask: %w", what)
+	}
+	if len(reply) != 2 {
+		return bad(fmt.Errorf("a reply of %d parts", len(reply)))
+	}
+	g := fleet.Grants{After: askAgain}
+	if parts, err := reply[0].ToArray(); err == nil {
+		var n [5]int64
+		for i, s := range strs(parts) {
+			if n[min(i, 4)], err = strconv.ParseInt(s, 10, 64); err != nil {
+				return bad(fmt.Errorf("%s: %w", c.key("budget"), err))
+			}
+		}
+		g.Known = true
+		g.Budget = fleet.Budget{Total: int(n[0]), Remaining: int(n[1]), Reserve: int(n[2]), Concurrency: int(n[4])}
+		if n[3] != 0 {
+			g.Budget.Reset = time.UnixMilli(n[3])
+		}
+	}
+	turns, _ := reply[1].ToArray()
+	for i := 0; i+1 < len(turns); i += 2 {
+		id, err1 := turns[i].ToString()
+		shard, err2 := strconv.Atoi(id)
+		in, err3 := turns[i+1].AsInt64()
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return bad(err)
+		}
+		g.Turns = append(g.Turns, fleet.Turn{Shard: shard, In: time.Duration(in) * time.Millisecond})
+	}
+	slices.SortFunc(g.Turns, func(a, b fleet.Turn) int { return cmp.Compare(a.Shard, b.Shard) })
+	return g, nil
+}
+
+// sentScript has the arguments incarnation and shard. A turn that was sent already was told by a call whose answer
+// was lost.
+var sentScript = newScript(turnsPrelude + `
+  local incarnation, shard = ARGV[3], ARGV[4]
+  local field, turn = 's' .. shard .. ' ' .. incarnation, out[shard]
+  if turn and turn.by == incarnation then
+    call('HSET', turns, field, text(now) .. ' ' .. text(turn.at))
+    call('HDEL', turns, 't' .. shard)
+    call('ZADD', given, text(now), incarnation .. ' ' .. shard .. ' ' .. text(turn.at))
+    touch()
+  elseif not sent[field] or sent[field].of == 0 then
+    return {'changed'}
+  end
+  return {'ok'}`)
+
+// Sent says that a turn's Identify is written.
+func (c *Coordinator) Sent(ctx context.Context, incarnation string, shard int) error {
+	if err := check(incarnation); err != nil {
+		return err
+	}
+	_, err := c.run(ctx, "sent", sentScript, incarnation, strconv.Itoa(shard))
+	return err
+}
+
+// budgetScript has the arguments total, remaining, reserve, reset, concurrency, and when they were asked
+// for. Discord's answer may be without the turns that were given or sent since, or are out.
+var budgetScript = newScript(turnsPrelude + `
+  local left, asked = tonumber(ARGV[4]), tonumber(ARGV[8])
+  call('ZREMRANGEBYSCORE', given, '-inf', '(' .. text(now - 3600000))
+  left = left - call('ZCOUNT', given, text(asked), '+inf')
+  for _, turn in pairs(out) do
+    if turn.at < asked then left = left - 1 end
+  end
+  call('HSET', budget, 'total', ARGV[3], 'remaining', text(math.max(left, 0)), 'reserve', ARGV[5], 'reset', ARGV[6], 'concurrency', ARGV[7])
+  touch()
+  return {'ok'}`)
+
+// Budget replaces what is left of the day's Identifies.
+func (c *Coordinator) Budget(ctx context.Context, b fleet.Budget, asked time.Time) error {
+	count := func(n int) string { return strconv.Itoa(min(max(n, 0), math.MaxInt32)) }
+	reset := "0"
+	if !b.Reset.IsZero() {
+		reset = decimal(max(b.Reset.UnixMilli(), 0))
+	}
+	_, err := c.run(ctx, "budget", budgetScript, count(b.Total), count(b.Remaining), count(b.Reserve), reset, count(max(b.Concurrency, 1)),
+		decimal(max(asked.UnixMilli(), 0)))
+	return err
+}
