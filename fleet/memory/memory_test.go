@@ -38,3 +38,12 @@ func TestConformanceRunning(t *testing.T) {
 		}}
 	})
 }
+
+// What is compared with another coordinator is all that one can see: two in memory do not differ.
+func TestRandom(t *testing.T) {
+	for seed := range uint64(3) {
+		clock := newStopped()
+		now := func() time.Time { return clock.now }
+		fleettest.Random(t, New(now), New(now), clock.advance, 5_000, seed)
+	}
+}
