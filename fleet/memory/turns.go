@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	askAgain   = fleet.AskFor / 3 // the longest that a member is told to wait
-	keepTurns  = time.Hour        // longer than anybody waits for Discord's answer about the budget
-	turnCounts = fleet.TurnFor + fleet.IdentifyPause
+	askAgain   = fleet.AskFor / 3
+	keepTurns  = time.Hour                                                 // longer than anybody waits for Discord's answer about the budget
+	turnCounts = fleet.IdentifyPause + fleet.TurnFor + fleet.IdentifyPause // of its bucket, at most
 )
 
 // turns is what is kept of them.
@@ -36,16 +36,17 @@ type turn struct {
 	incarnation string
 	shard       int
 	at          time.Time // when
+	from        time.Time // it may be used from then on
 	sent        time.Time // zero: the Identify is not written, as far as is known
 	dropped     bool      // the shard did not wait any more
 }
 
 // out reports whether the turn can be used.
 func (t *turn) out(now time.Time) bool {
-	return t.sent.IsZero() && !t.dropped && now.Sub(t.at) < fleet.TurnFor
+	return t.sent.IsZero() && !t.dropped && now.Sub(t.from) < fleet.TurnFor
 }
 
-// recent are the turns given of which buckets can still feel something.
+// recent are the turns that may be out, or make a bucket's next one wait.
 func (u *turns) recent(now time.Time) []turn {
 	i := len(u.given)
 	for i > 0 && now.Sub(u.given[i-1].at) <= turnCounts {
@@ -54,7 +55,7 @@ func (u *turns) recent(now time.Time) []turn {
 	return u.given[i:]
 }
 
-// bucket says whether a turn of the shard's bucket is out, and when the next may be given.
+// bucket says whether a turn of the shard's bucket is out, and when the next may be used.
 func (u *turns) bucket(shard int, now time.Time) (out bool, next time.Time) {
 	for _, t := range u.recent(now) {
 		if !u.same(t.shard, shard) {
@@ -95,20 +96,12 @@ func (c *Coordinator) Ask(ctx context.Context, incarnation string, waiting []int
 	u.asked[incarnation] = ask{now, waiting}
 	maps.DeleteFunc(u.asked, func(_ string, a ask) bool { return now.Sub(a.at) > fleet.AskFor })
 
-	var has []int // turns
 	recent := u.recent(now)
 	for i := range recent {
-		t := &recent[i]
-		if t.incarnation != incarnation || !t.out(now) {
-			continue
-		}
-		if slices.Contains(waiting, t.shard) {
-			has = append(has, t.shard)
-		} else {
+		if t := &recent[i]; t.incarnation == incarnation && !slices.Contains(waiting, t.shard) {
 			t.dropped = true
 		}
 	}
-	after := askAgain
 	for _, shard := range waiting {
 		if !u.known || u.budget.Remaining <= u.budget.Reserve {
 			break
@@ -117,16 +110,20 @@ func (c *Coordinator) Ask(ctx context.Context, incarnation string, waiting []int
 		if out || u.lower(shard) {
 			continue
 		}
-		if next.After(now) {
-			after = min(after, next.Sub(now))
-			continue
+		if next.Before(now) {
+			next = now
 		}
-		u.given = append(u.given, turn{incarnation: incarnation, shard: shard, at: now})
+		u.given = append(u.given, turn{incarnation: incarnation, shard: shard, at: now, from: next})
 		u.budget.Remaining--
-		has = append(has, shard)
 	}
-	slices.Sort(has)
-	return fleet.Grants{Shards: has, After: after, Budget: u.budget, Known: u.known}, nil
+	g := fleet.Grants{After: askAgain, Budget: u.budget, Known: u.known}
+	for _, t := range u.recent(now) {
+		if t.incarnation == incarnation && t.out(now) {
+			g.Turns = append(g.Turns, fleet.Turn{Shard: t.shard, In: max(0, t.from.Sub(now))})
+		}
+	}
+	slices.SortFunc(g.Turns, func(a, b fleet.Turn) int { return a.Shard - b.Shard })
+	return g, nil
 }
 
 // Sent implements fleet.Coordinator.
@@ -144,6 +141,9 @@ func (c *Coordinator) Sent(ctx context.Context, incarnation string, shard int) e
 		}
 		if t.out(now) {
 			t.sent = now
+			a := c.turns.asked[incarnation]
+			a.waiting = slices.DeleteFunc(slices.Clone(a.waiting), func(s int) bool { return s == shard })
+			c.turns.asked[incarnation] = a // it does not wait any more
 		}
 		if !t.sent.IsZero() { // by now, or before
 			return nil
