@@ -163,6 +163,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		var from resume.Session
 		if e.opts.Checkpoints != nil {
 			from = e.opts.Checkpoints.Session(id)
+			from.Epoch = 0 // that is of a fleet, which adds its shards
 		}
 		all = append(all, newShard(id, env, from))
 	}

@@ -49,9 +49,10 @@ type environment struct {
 // a goroutine of the reader, calls its methods, writes out and hangs up.
 type shard struct {
 	// fixed
-	id  int
-	env *environment
-	log *slog.Logger
+	id    int
+	epoch int64 // of the ownership under which it is run; 0: in no fleet
+	env   *environment
+	log   *slog.Logger
 
 	// for any goroutine
 	wakeups  wakeups
@@ -85,6 +86,7 @@ type shard struct {
 	startedAt  time.Time // when the last Identify was sent
 	repeats    int       // events in a row that were repeated
 	sessionAt  time.Time // when the session began; zero: in another process
+	begun      int64     // sessions, under epoch
 	retryAt    time.Time // in Backoff
 	blocked    bool      // in Backoff: the address is, until retryAt
 	askedAgain time.Time // not before this is a connection made because it is asked for
@@ -97,7 +99,7 @@ type shard struct {
 	connection          // the last one that was made
 }
 
-// newShard returns a shard that goes on from what was stored.
+// newShard returns a shard that goes on from what was stored, under the epoch in it.
 func newShard(id int, env *environment, stored resume.Session) *shard {
 	var seed [32]byte
 	if env.opts.Seed == 0 {
@@ -107,10 +109,11 @@ func newShard(id int, env *environment, stored resume.Session) *shard {
 		binary.LittleEndian.PutUint64(seed[8:], uint64(id))
 	}
 	s := &shard{
-		id:   id,
-		env:  env,
-		log:  env.opts.Log.With("shard", id),
-		rand: rand.New(rand.NewChaCha8(seed)),
+		id:    id,
+		epoch: stored.Epoch,
+		env:   env,
+		log:   env.opts.Log.With("shard", id),
+		rand:  rand.New(rand.NewChaCha8(seed)),
 
 		released: make(chan struct{}),
 		drained:  make(chan struct{}),
@@ -127,7 +130,9 @@ func newShard(id int, env *environment, stored resume.Session) *shard {
 	switch {
 	case stored.ID == "":
 	case stored.Shards == env.shards || stored.Shards == 0:
-		s.setSession(newSession(stored.ID, s.resumeURL(stored.ResumeURL), stored.Seq))
+		ses := newSession(stored.ID, s.resumeURL(stored.ResumeURL), stored.Seq)
+		ses.began = stored.Began
+		s.setSession(ses)
 		s.session.persisted.Store(true)
 		s.session.seen = true // by the process before, perhaps
 	default:

@@ -152,8 +152,10 @@ func (f *shardSet) close() {
 	}
 }
 
-// Add starts a shard that this Engine does not run, from what resumes it: the zero Session if
-// nothing does. Its id is below the shard count. Add waits until Run has its shards, and until
+// Add starts a shard that this Engine does not run, from what resumes it: a Session without an ID if
+// nothing does. Its id is below the shard count. from.Epoch is that of the ownership under which the
+// shard is run from now on, whoever began the session: all of its events and snapshots have it. 0: in
+// no fleet. Add waits until Run has its shards, and until
 // a shard of that id that was deposed has let go of its connection, or ctx is done.
 func (e *Engine) Add(ctx context.Context, shard int, from resume.Session) error {
 	f, err := e.wait(ctx)
