@@ -63,6 +63,10 @@ func (s *shard) arrived(now time.Time, n int) {
 // there is no room for another event, or it has been enough for one turn: then more is set, and
 // the reader calls it again.
 func (s *shard) received(now time.Time) {
+	if s.suspect(now) && s.state().connected() {
+		s.end(now, cause{kind: causeUnconfirmed}, nil)
+		return
+	}
 	buf := scratch.Get().(*[]byte)
 	s.wanted = *s.env.opts.live.events.Load()
 	s.more = false

@@ -38,9 +38,11 @@ type environment struct {
 	gateway  *gatewayAddress
 	saver    *saver // nil: Options.Checkpoints is
 	counts   *engineCounts
-	packets  bool              // are counted
-	fail     func(error)       // ends the engine
-	fatal    func(*FatalError) // decides what follows the end of one shard
+	pulse    pulse
+	drop     func(s *shard, why string) // deposes one that is another's
+	packets  bool                       // are counted
+	fail     func(error)                // ends the engine
+	fatal    func(*FatalError)          // decides what follows the end of one shard
 
 	commandBytes atomic.Int64 // that the pending commands of one shard may take
 }
@@ -87,6 +89,7 @@ type shard struct {
 	repeats    int       // events in a row that were repeated
 	sessionAt  time.Time // when the session began; zero: in another process
 	begun      int64     // sessions, under epoch
+	stops      int64     // of the process, as of the last time that epoch was known to hold; see pulse
 	retryAt    time.Time // in Backoff
 	blocked    bool      // in Backoff: the address is, until retryAt
 	askedAgain time.Time // not before this is a connection made because it is asked for
@@ -181,11 +184,14 @@ func (s *shard) step(now time.Time) {
 		return
 	}
 	if flags&wakeAsked != 0 {
-		if s.state() == Connecting {
+		if state := s.state(); state == Connecting || state == Confirming {
 			s.wakeups.bits.Or(wakeAsked) // when that has ended
 		} else {
 			s.answerAsks(now)
 		}
+	}
+	if s.state().connected() && s.suspect(now) {
+		s.end(now, cause{kind: causeUnconfirmed}, nil)
 	}
 	switch s.state() {
 	case Backoff:
@@ -194,8 +200,10 @@ func (s *shard) step(now time.Time) {
 		}
 	case IdentifyQueued:
 		if flags&wakeTurn != 0 {
-			s.connect()
+			s.approach()
 		}
+	case Confirming:
+		s.confirmed(now, flags)
 	case Hello:
 		if !now.Before(s.helloBy) {
 			s.end(now, cause{kind: causeNoHello}, s.incomplete())
@@ -266,6 +274,16 @@ func (s *shard) proceed() {
 	if s.plan == nextIdentify {
 		s.to(IdentifyQueued)
 		s.env.turns.Join(s.id, func() { s.wake(wakeTurn) })
+		return
+	}
+	s.approach()
+}
+
+// approach connects, once it is confirmed that the shard may.
+func (s *shard) approach() {
+	if s.confirms() {
+		s.to(Confirming)
+		s.confirm(time.Now())
 		return
 	}
 	s.connect()

@@ -127,18 +127,17 @@ func (f *shardSet) remove(s *shard) (removed bool) {
 	return true
 }
 
-// depose takes a shard out and drops it.
-func (f *shardSet) depose(id int) {
+// drop takes a shard out and drops it, unless it is out. Any goroutine may call it.
+func (f *shardSet) drop(s *shard, why string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.find(id)
-	if s == nil {
+	if f.find(s.id) != s {
 		return
 	}
 	f.publisher.depose(s)
 	f.remove(s)
-	f.deposed[id] = s
-	s.log.Warn("shard deposed; its events that are not published are dropped")
+	f.deposed[s.id] = s
+	s.log.Warn("shard deposed; its events that are not published are dropped", "reason", why)
 	s.wake(wakeStop)
 }
 
@@ -219,8 +218,9 @@ func (e *Engine) Remove(ctx context.Context, shard int) (resume.Session, error) 
 // on, and what the sink has been given it may still write. Before Run has its shards, and for a shard
 // that this Engine does not run, it does nothing.
 func (e *Engine) Depose(shard int) {
-	if f := e.running.Load(); f != nil {
-		f.depose(shard)
+	f := e.running.Load()
+	if s := f.find(shard); s != nil {
+		f.drop(s, "asked for")
 	}
 }
 
