@@ -24,7 +24,8 @@ type Checkpoints interface {
 	// asked, which has better figures.
 	Starts() resume.Starts
 	// Save persists snapshots, and the count of Identifies. A snapshot replaces what its
-	// shard had; the zero Session: there is nothing to resume. It is called every
+	// shard had; one without an ID and gaps: there is nothing to resume. Each has the Epoch that its
+	// shard was added with. It is called every
 	// Options.CheckpointEvery, and at once when events wait for a new session to be persisted:
 	// when it returns, with whatever error, they are published. After an error it is left alone for
 	// a second, but for that. The snapshots are read as they are iterated over, once or more.
@@ -174,9 +175,11 @@ func (v *saver) close() error {
 // snapshot returns what would resume the shard now: up to the last event that the sink has
 // acknowledged. Any goroutine may call it.
 func (s *shard) snapshot() resume.Session {
-	var now resume.Session
+	now := resume.Session{Epoch: s.epoch}
 	if ses := s.current.Load(); ses != nil {
-		now = resume.Session{ID: ses.id, ResumeURL: ses.resumeURL, Seq: ses.checkpoint(), Shards: s.env.shards}
+		now = resume.Session{
+			ID: ses.id, ResumeURL: ses.resumeURL, Seq: ses.checkpoint(), Shards: s.env.shards, Began: ses.began, Epoch: s.epoch,
+		}
 	}
 	// After the session, in place of which it comes.
 	if gaps := s.gaps.Load(); gaps != nil {

@@ -80,6 +80,8 @@
 //   - No wait is silent or for ever: watch.go, and warn in it, log them.
 //   - No event of a session is published before the session is persisted (hold.go, checkpoints.go),
 //     and the end of one is reported to consumers, and persisted until it is (gap.go).
+//   - A shard with an epoch connects, resumes and identifies only while its ownership is confirmed, and keeps
+//     a connection without that, unless the process was stopped (confirm.go).
 //   - A shard that was removed is not read from. Of one that was deposed no further batch is given to
 //     the Sink and no further snapshot taken: what had begun goes on, and is theirs to refuse.
 package engine

@@ -76,6 +76,18 @@ type Options struct {
 	// Identify hands out the turns to Identify where several processes share them; nil: those of
 	// this Engine alone, which count on what the API says, Starts and StartReserve.
 	Identify IdentifyQueue
+	// Confirm is asked, each time, before a shard that was added with an epoch is connected: whether it is
+	// still owned under that epoch. It must not wait, nor call the Engine: done is called once, by any
+	// goroutine, perhaps within Confirm. Until then the shard waits; if it is not owned, it is deposed
+	// (Engine.Depose). nil: it always is.
+	Confirm func(shard int, epoch int64, done func(owned bool))
+	// Trusted reports whether this process was known a short time ago, by its own clock, to own its
+	// shards. Those with an epoch ask it before they resume or identify, and, before they send or read anything, when
+	// this process was stopped for longer than SuspectAfter. If it does not, the connection is closed with its session kept, and
+	// the next one is confirmed. It must not wait. nil: it does.
+	Trusted func() bool
+	// SuspectAfter is 4 s by default.
+	SuspectAfter time.Duration
 	// QueueBytes bounds the events that wait for the sink; above it no more
 	// is read from Discord. 64 MiB by default. A message that is in flight
 	// when the bound is reached still adds to it, and each reader may have 64 KiB
@@ -164,6 +176,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = 100 * time.Millisecond
+	}
+	if o.SuspectAfter == 0 {
+		o.SuspectAfter = 4 * time.Second
 	}
 	if o.PollInterval == 0 {
 		o.PollInterval = 4 * time.Millisecond

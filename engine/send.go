@@ -13,6 +13,10 @@ import (
 
 // sendIdentify sends the Identify of the shard that holds its bucket's turn.
 func (s *shard) sendIdentify(now time.Time) {
+	if !s.trusted() {
+		s.end(now, cause{kind: causeUnconfirmed}, nil)
+		return
+	}
 	o := s.env.opts
 	s.env.turns.Spend(s.id, now)
 	s.counters.identifies.Add(1)
@@ -35,6 +39,10 @@ func (s *shard) sendIdentify(now time.Time) {
 
 // sendResume sends Resume for the session.
 func (s *shard) sendResume(now time.Time) {
+	if !s.trusted() {
+		s.end(now, cause{kind: causeUnconfirmed}, nil)
+		return
+	}
 	s.bound(s.env.opts.MaxMessage)
 	s.countSent(wire.OpResume)
 	s.send(now, wire.AppendResume(nil, s.env.opts.Token, s.session.id, s.session.last))
