@@ -57,7 +57,11 @@ type Sink struct {
 	figures          *broker.Figures
 	given            given
 	repeated, undone atomic.Int64
-	lastLine         atomic.Int64 // Unix time in nanoseconds, of the last line about events dead-lettered
+	excluded         atomic.Int64 // events of shards that are another's
+
+	claims   sync.Mutex
+	claimer  rueidis.Client // nil: not connected
+	lastLine atomic.Int64   // Unix time in nanoseconds, of the last line about events dead-lettered
 }
 
 // stream is a stream that the sink has written to.
@@ -112,6 +116,8 @@ func New(o Options) (*Sink, error) {
 		return nil, errors.New("redis: no address of Redis is given")
 	case o.Body == nil || o.Log == nil:
 		return nil, errors.New("redis: Options.Body and Options.Log are required")
+	case o.Owner != "" && (o.Bot == "" || !isName(o.Owner)):
+		return nil, errors.New("redis: Options.Owner is of letters and digits, and needs Options.Bot")
 	}
 	var id [8]byte
 	rand.Read(id[:])
@@ -297,6 +303,12 @@ func (s *Sink) deadLetter(ev *sinks.Event, reason string, err error) {
 func (s *Sink) Close() error {
 	s.stop()
 	s.stopped.Wait()
+	s.claims.Lock()
+	defer s.claims.Unlock()
+	if s.claimer != nil {
+		s.claimer.Close()
+		s.claimer = nil
+	}
 	return nil
 }
 
