@@ -62,7 +62,8 @@ type Options struct {
 	Sink sinks.Sink
 	// Checkpoints has what resumes the shards, and persists it behind the events; Run closes it.
 	// A stored session of another shard count is discarded. The events of a new session are
-	// published when it is persisted, after 10 s at the latest. nil: nothing is kept.
+	// published when it is persisted, after 10 s at the latest, but for those of a shard with an epoch,
+	// which wait as long as it takes. nil: nothing is kept.
 	Checkpoints Checkpoints
 	// CheckpointEvery is how often snapshots are persisted; 100 ms by default.
 	CheckpointEvery time.Duration

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 
 	"sluice/sinks"
@@ -49,6 +50,24 @@ type Store interface {
 // ErrLost says that checkpoints which were saved are not there: somebody has emptied the store, or
 // it came back without them. All are to be saved again.
 var ErrLost = errors.New("the store has lost checkpoints")
+
+// RefusedError says that the snapshots of some shards were refused, since others own these by now. Those of the
+// other shards are persisted if Err is nil.
+type RefusedError struct {
+	Shards []int
+	Err    error
+}
+
+func (e *RefusedError) Error() string {
+	text := fmt.Sprintf("%d of the shards are owned by others", len(e.Shards))
+	if e.Err != nil {
+		text += "; the others: " + e.Err.Error()
+	}
+	return text
+}
+
+// Unwrap returns Err.
+func (e *RefusedError) Unwrap() error { return e.Err }
 
 // CheckEvery is how often a store is asked for what it should have, at least.
 const CheckEvery = 5 * time.Second
