@@ -59,6 +59,9 @@ func (s *store) Save(ctx context.Context, changes resume.State) error {
 		return fmt.Errorf("fleet: save: %w", err)
 	}
 	if len(refused) > 0 {
+		for _, shard := range refused {
+			s.f.Dropped(shard, changes.Checkpoints[shard].Epoch)
+		}
 		return &resume.RefusedError{Shards: refused}
 	}
 	return nil

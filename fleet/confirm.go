@@ -66,6 +66,9 @@ func (f *Fleet) confirm() {
 			}
 			for _, q := range now {
 				q.done(!gone[q.id])
+				if gone[q.id] {
+					f.Dropped(q.id, q.epoch)
+				}
 			}
 		}
 		f.mu.Lock()
