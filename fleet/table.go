@@ -12,6 +12,7 @@ type Table struct {
 	Plan     Plan
 	Members  []Member             // all, by incarnation
 	Shards   []Shard              // all, by id
+	Since    []time.Time          // when each shard was seen to come to its owner; may be nil
 	Changed  time.Time            // when the set of members that are up was last seen to change
 	Deposed  map[string]time.Time // when each incarnation was first seen deposed
 
@@ -25,15 +26,19 @@ type Table struct {
 // was known of shards before is forgotten; so it is when the plan is of another generation.
 func (t *Table) Update(v View, since int64, now time.Time) {
 	if since == 0 || v.Plan.Generation != t.Plan.Generation || len(t.Shards) != v.Plan.Shards {
-		t.Shards = make([]Shard, v.Plan.Shards)
+		t.Shards, t.Since = make([]Shard, v.Plan.Shards), make([]time.Time, v.Plan.Shards)
 		for i := range t.Shards {
 			t.Shards[i].ID = i
 		}
 	}
 	for _, s := range v.Shards {
-		if s.ID >= 0 && s.ID < len(t.Shards) {
-			t.Shards[s.ID] = s
+		if s.ID < 0 || s.ID >= len(t.Shards) {
+			continue
 		}
+		if s.Owner.Incarnation != t.Shards[s.ID].Owner.Incarnation {
+			t.Since[s.ID] = now
+		}
+		t.Shards[s.ID] = s
 	}
 	if t.Changed.IsZero() || !sameUp(t.Members, v.Members) {
 		t.Changed = now
