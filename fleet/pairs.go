@@ -52,22 +52,22 @@ func (d *division) deal(first, n int64, width func(*place) int64, opposite func(
 // give begins handovers of this member, which has n shards to give and stands at first, until as many
 // as allowed are begun.
 func (d *division) give(allowed, first, n int64, width func(*place) int64) {
+	wide := n
 	for i := range d.places {
 		allowed -= d.places[i].begun
+		n -= d.places[i].begun
 	}
-	if allowed <= 0 {
+	if allowed <= 0 || n <= 0 {
 		return
 	}
+	shards := d.movable()
+	shards = shards[max(0, int64(len(shards))-n):]
 	type pair struct {
 		to     int
 		shards []int // that go to it
 	}
 	var pairs []pair
-	shards := d.movable()
-	if n < int64(len(shards)) {
-		shards = shards[int64(len(shards))-n:]
-	}
-	d.deal(first, n, width, func(to int, _, n int64) {
+	d.deal(first, wide, width, func(to int, _, n int64) {
 		n -= d.places[to].begun
 		n = max(0, min(n, int64(len(shards))))
 		if d.places[to].open {

@@ -23,9 +23,17 @@ type Table struct {
 }
 
 // Update takes a view of what has changed since a revision. 0 stands for the whole table, and what
-// was known of shards before is forgotten; so it is when the plan is of another generation.
+// was known of shards before is forgotten. So it is when the plan is of another generation; then, and when the
+// coordinator has forgotten revisions, Revision becomes 0: the next look has to be at everything.
 func (t *Table) Update(v View, since int64, now time.Time) {
-	if since == 0 || v.Plan.Generation != t.Plan.Generation || len(t.Shards) != v.Plan.Shards {
+	t.Revision = v.Revision
+	if v.Revision < since {
+		t.Revision = 0
+	}
+	if since > 0 && (v.Plan.Generation != t.Plan.Generation || len(t.Shards) != v.Plan.Shards) {
+		since, t.Revision = 0, 0
+	}
+	if since == 0 {
 		t.Shards, t.Since = make([]Shard, v.Plan.Shards), make([]time.Time, v.Plan.Shards)
 		for i := range t.Shards {
 			t.Shards[i].ID = i
@@ -53,7 +61,7 @@ func (t *Table) Update(v View, since int64, now time.Time) {
 			deposed[m.Incarnation] = seen
 		}
 	}
-	t.Now, t.Revision, t.Plan, t.Members, t.Deposed = now, v.Revision, v.Plan, v.Members, deposed
+	t.Now, t.Plan, t.Members, t.Deposed = now, v.Plan, v.Members, deposed
 }
 
 // sameUp compares which members are up. Both lists are in order of incarnation.
