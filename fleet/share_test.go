@@ -344,6 +344,27 @@ func TestShareReturn(t *testing.T) {
 	}
 }
 
+// TestShareHeld: nothing is balanced while shards are left for a name, since its return changes all shares.
+func TestShareHeld(t *testing.T) {
+	table := Table{Now: time.Unix(1000, 0), Members: []Member{
+		{Incarnation: "a", Weight: 1, Beat: 9}, {Incarnation: "b", Weight: 1, Beat: 9}, {Incarnation: "c", Weight: 1, Beat: 9},
+		{Incarnation: "d", Weight: 1, Beat: 9, State: Deposed, Name: "d"},
+	}}
+	for i, n := range []int{18, 12, 0, 10} {
+		for range n {
+			table.Shards = append(table.Shards, Shard{ID: len(table.Shards), Owner: Owner{table.Members[i].Incarnation, 1}})
+		}
+	}
+	for _, ago := range []time.Duration{9 * time.Second, 10 * time.Second} {
+		table.Deposed = map[string]time.Time{"d": table.Now.Add(-ago)}
+		r := Rules{Return: 10 * time.Second}
+		gives, acquires := len(Decide("a", table, r).Give), len(Decide("c", table, r).Acquire)
+		if held := ago < r.Return; held != (gives == 0) || held != (acquires == 0) {
+			t.Errorf("%v after d was deposed a gives %d shards, and c acquires %d", ago, gives, acquires)
+		}
+	}
+}
+
 // TestShareSlack: a fleet within the slack stays as it is; whatever is outside is balanced to the end.
 func TestShareSlack(t *testing.T) {
 	for _, c := range []struct {

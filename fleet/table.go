@@ -18,7 +18,7 @@ type Table struct {
 
 	// What the member adds before it decides.
 	Silent    map[string]bool // whom nothing is given to now: Observer.Silent
-	Begun     []Handover      // its own that Shards does not show yet: a shard is drained before it is given
+	Begun     []Handover      // its own that Shards does not show yet, and that have not failed: a shard is drained before it is given
 	Balancing bool            // Decision.Balancing of the decision before
 }
 
