@@ -87,6 +87,11 @@ func TestObserverGap(t *testing.T) {
 
 	o = newObserving(t)
 	o.beats(0, 4, 0)
+	o.ahead = -time.Hour
+	o.want("a minute later, by another clock of the coordinator", o.beats(60, 65, 0))
+
+	o = newObserving(t)
+	o.beats(0, 4, 0)
 	o.want("a gap that is too short", o.beats(6, 6, 0), "b")
 
 	o = newObserving(t)
@@ -156,6 +161,12 @@ func TestPulse(t *testing.T) {
 			t.Errorf("the clock stood still for %v, want 0", still)
 		}
 		trusted(&p, sent+2.9, true)
+	}
+
+	p = Pulse{}
+	p.Confirm(at(0), at(2.9), at(0.05))
+	if still := p.Confirm(at(3), at(3.2), at(3.1)); still != 0 {
+		t.Errorf("the clock stood still for %v, want 0: the answer before was slow", still)
 	}
 
 	// Its wall clock shows it as soon as it wakes. No function of package time sets one forward alone.
