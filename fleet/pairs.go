@@ -3,7 +3,6 @@
 package fleet
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
@@ -13,28 +12,9 @@ import (
 // other pairs as they are. So it does not matter in which order handovers end, nor
 // that a member does not see those which others have begun: nobody gets more than it was to get.
 //
-// Receivers stand in order of age, the oldest first, and so do the shards that one member gives when it
-// drains, those first that it has had longest. Members that are restarted one by one give what they have got from another on to one
-// that has restarted, as far as there is room, and the rest to those that have yet to. When members
-// are balanced, what came last goes first: it was given only while somebody restarted.
-// Either way a shard moves twice in such a restart, and not once for each member.
-
-// ages is by how many beats one must be older than the next to stand before it. Those that started together
-// would change places with each beat otherwise.
-const ages = 4
-
-// sort puts the members that are up in order of age.
-func (d *division) sort() {
-	m := d.table.Members
-	slices.SortStableFunc(d.order, func(a, b int) int { return cmp.Compare(m[b].Beat, m[a].Beat) })
-	first := 0
-	for k := range d.order {
-		if next := k + 1; next == len(d.order) || m[d.order[k]].Beat-m[d.order[next]].Beat >= ages {
-			slices.Sort(d.order[first:next])
-			first = next
-		}
-	}
-}
+// Both stand in order of incarnation. Of its shards a member gives those first, to balance, that came last: they
+// were given to it only while somebody restarted, and go on to who has. So a shard moves twice when
+// all members are restarted one by one, and not once for each of them.
 
 // deal calls opposite for each member that stands opposite of part of n places which begin with first, with the
 // first of these, from 0, and their number.

@@ -120,7 +120,7 @@ type division struct {
 
 	index    map[string]int   // of incarnations in Table.Members
 	places   []place          // parallel to Table.Members
-	order    []int            // of the places, in which shards are dealt to them
+	order    []int            // of the places, those that are up
 	zones    map[string]int64 // shards of members that are up
 	weights  int64            // of those that are up, together
 	starting bool             // nobody has beaten Rules.Gather times
@@ -163,7 +163,6 @@ func (d *division) enter(me string) {
 			d.order = append(d.order, i)
 		}
 	}
-	d.sort()
 }
 
 // count counts the shards of those that are up or drain, and collects the others.

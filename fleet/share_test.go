@@ -76,6 +76,7 @@ func TestShareFewest(t *testing.T) {
 		w.run()
 		w.balanced(true)
 		w.log = nil
+		w.drain = time.Duration(seed%4) * time.Second
 		change := [...]string{"join", "drain", "both"}[w.rand.Intn(3)]
 		if change != "drain" || len(w.members) == 1 {
 			for i := range 1 + w.rand.Intn(3) {
