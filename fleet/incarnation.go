@@ -196,7 +196,7 @@ func (i *incarnation) acquire(ctx context.Context, want []Want) {
 		return
 	}
 	for _, s := range rows { // nobody else changes them, but by deposing this incarnation
-		i.table.Shards[s.ID] = s
+		i.table.set(s, time.Now())
 		i.fresh = append(i.fresh, s.ID)
 	}
 }

@@ -179,7 +179,7 @@ func (i *incarnation) ended(r result) {
 		l.to(given)
 		l.given, l.until = g.to, time.Now().Add(i.f.o.Taken)
 		if i.row(g.id).Owner == (Owner{i.name, g.epoch}) { // else the table is newer: it may have been taken
-			i.table.Shards[g.id] = Shard{ID: g.id, Owner: g.to, Giver: i.name}
+			i.table.set(Shard{ID: g.id, Owner: g.to, Giver: i.name}, time.Now())
 		}
 	}
 }
@@ -316,7 +316,7 @@ func (i *incarnation) taken(id int, l *localShard, row Shard) {
 	switch {
 	case err == nil:
 		i.f.o.Log.Warn("fleet: a shard is taken back: the member that it was given to has not taken it", "shard", id, "after", i.f.o.Taken)
-		i.table.Shards[id] = Shard{ID: id, Owner: owner}
+		i.table.set(Shard{ID: id, Owner: owner}, time.Now())
 		l.to(absent)
 	case errors.Is(err, ErrChanged):
 		l.to(absent)

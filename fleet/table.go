@@ -13,28 +13,35 @@ type Table struct {
 	Plan        Plan
 	Members     []Member             // all, by incarnation
 	Shards      []Shard              // all, by id
+	Since       []time.Time          // when each shard was seen to come to its owner; may be nil
 	Changed     time.Time            // when the set of members that are up was last seen to change
 	Deposed     map[string]time.Time // when each incarnation was first seen deposed
 
 	// What the member adds before it decides.
 	Silent    map[string]bool // whom nothing is given to now: Observer.Silent
-	Begun     []Handover      // its own that Shards does not show yet: a shard is drained before it is given
+	Begun     []Handover      // its own that Shards does not show yet, and that have not failed: a shard is drained before it is given
 	Balancing bool            // Decision.Balancing of the decision before
 }
 
 // Update takes a view of what has changed since a revision. 0 stands for the whole table, and what
-// was known of shards before is forgotten; so it is when the plan is of another generation.
+// was known of shards before is forgotten. So it is when the plan is of another generation; then, and when the
+// coordinator has forgotten revisions, Revision becomes 0: the next look has to be at everything.
 func (t *Table) Update(v View, since int64, now time.Time) {
-	if since == 0 || v.Plan.Generation != t.Plan.Generation || len(t.Shards) != v.Plan.Shards {
-		t.Shards = make([]Shard, v.Plan.Shards)
+	t.Revision = v.Revision
+	if v.Revision < since {
+		t.Revision = 0
+	}
+	if since > 0 && (v.Plan.Generation != t.Plan.Generation || len(t.Shards) != v.Plan.Shards) {
+		since, t.Revision = 0, 0
+	}
+	if since == 0 {
+		t.Shards, t.Since = make([]Shard, v.Plan.Shards), make([]time.Time, v.Plan.Shards)
 		for i := range t.Shards {
 			t.Shards[i].ID = i
 		}
 	}
 	for _, s := range v.Shards {
-		if s.ID >= 0 && s.ID < len(t.Shards) {
-			t.Shards[s.ID] = s
-		}
+		t.set(s, now)
 	}
 	if t.Changed.IsZero() || !sameUp(t.Members, v.Members) {
 		t.Changed = now
@@ -50,7 +57,18 @@ func (t *Table) Update(v View, since int64, now time.Time) {
 		}
 	}
 	t.Now, t.Coordinator = now, v.Now
-	t.Revision, t.Plan, t.Members, t.Deposed = v.Revision, v.Plan, v.Members, deposed
+	t.Plan, t.Members, t.Deposed = v.Plan, v.Members, deposed
+}
+
+// set takes a row that is newer.
+func (t *Table) set(s Shard, now time.Time) {
+	if s.ID < 0 || s.ID >= len(t.Shards) {
+		return
+	}
+	if s.Owner.Incarnation != t.Shards[s.ID].Owner.Incarnation {
+		t.Since[s.ID] = now
+	}
+	t.Shards[s.ID] = s
 }
 
 // name returns the name of a member, or nothing.
