@@ -32,7 +32,7 @@ type IdentifyQueue interface {
 	// NotBefore returns when the holder of a turn may send its Identify.
 	NotBefore(shard int) time.Time
 	// Spend counts the holder's Identify, sent now, and ends its turn.
-	Spend(shard int, now time.Time)
+	Spend(shard int, now time.Time) bool
 	// Left returns how many Identifies may still be sent before the budget's reset.
 	Left() int
 }
@@ -244,7 +244,7 @@ func (q *identifyQueue) NotBefore(shard int) time.Time {
 	return q.bucket(shard).next
 }
 
-func (q *identifyQueue) Spend(shard int, now time.Time) {
+func (q *identifyQueue) Spend(shard int, now time.Time) bool {
 	q.mu.Lock()
 	b := q.bucket(shard)
 	b.next = now.Add(identifyWindow)
@@ -261,6 +261,7 @@ func (q *identifyQueue) Spend(shard int, now time.Time) {
 	}
 	q.starts.Count++
 	q.unlockAndGrant()
+	return true
 }
 
 // close ends the queue's timer. No turn is given afterwards.

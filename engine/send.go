@@ -18,7 +18,10 @@ func (s *shard) sendIdentify(now time.Time) {
 		return
 	}
 	o := s.env.opts
-	s.env.turns.Spend(s.id, now)
+	if !s.env.turns.Spend(s.id, now) {
+		s.end(now, cause{kind: causeUnconfirmed}, nil)
+		return
+	}
 	s.counters.identifies.Add(1)
 	s.fruitless++
 	s.startedAt = now

@@ -95,7 +95,7 @@ func newRedis(cfg *config.Config, member *membership, log *slog.Logger) (sinks.O
 	return redis.New(o)
 }
 
-func readRedis(ctx context.Context, cfg *config.Config, _ sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
+func readRedis(ctx context.Context, cfg *config.Config, member *membership, _ sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
 	total, shards, err := e.Shards(ctx)
 	if err != nil {
 		return // the gateway stops before it has begun
@@ -104,12 +104,18 @@ func readRedis(ctx context.Context, cfg *config.Config, _ sinks.Opener, e *engin
 	if err != nil {
 		return // newRedis has returned it
 	}
-	redis.ReadCommands(ctx, redis.CommandOptions{
-		Client: client,
-		Group:  cfg.Broker.Group,
+	consumer := "sluice"
+	if member != nil {
+		consumer += "-" + member.owner
+	} else if len(shards) > 0 {
 		// Of the processes of a bot each runs other shards, and the same ones after a
 		// restart.
-		Consumer:   fmt.Sprintf("sluice-%d", shards[0]),
+		consumer += fmt.Sprintf("-%d", shards[0])
+	}
+	redis.ReadCommands(ctx, redis.CommandOptions{
+		Client:     client,
+		Group:      cfg.Broker.Group,
+		Consumer:   consumer,
 		Shards:     shards,
 		Total:      total,
 		Discordjs:  cfg.Broker.Encoding == broker.Discordjs,

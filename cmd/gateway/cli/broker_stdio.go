@@ -24,7 +24,7 @@ func stdioBroker() Broker {
 			}
 			return eventOutput(os.Stdout, stdio.JSON), nil
 		},
-		commands: func(ctx context.Context, _ *config.Config, _ sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
+		commands: func(ctx context.Context, _ *config.Config, _ *membership, _ sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
 			go readCommands(ctx, os.Stdin, e, counts, log) // a read cannot be called off
 		},
 		format: func(cfg *config.Config) string { return cfg.Stdio.Format },

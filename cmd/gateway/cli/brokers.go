@@ -34,7 +34,7 @@ type Broker struct {
 	// error is a mistake in them.
 	sink func(cfg *config.Config, member *membership, log *slog.Logger) (sinks.Opener, error)
 	// commands gives what bots send to the engine until ctx is done, and counts it.
-	commands func(ctx context.Context, cfg *config.Config, sink sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger)
+	commands func(ctx context.Context, cfg *config.Config, member *membership, sink sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger)
 	// format names what an event is there.
 	format func(cfg *config.Config) string
 	// server is how it is reached. One without is never unavailable, so that there is neither a

@@ -70,7 +70,7 @@ func TestAddBroker(t *testing.T) {
 	all := append(Brokers(), Broker{
 		Name: "memory", Title: "this process",
 		sink: func(*config.Config, *membership, *slog.Logger) (sinks.Opener, error) { return m, nil },
-		commands: func(ctx context.Context, _ *config.Config, _ sinks.Opener, e *engine.Engine, _ *commands.Counts, _ *slog.Logger) {
+		commands: func(ctx context.Context, _ *config.Config, _ *membership, _ sinks.Opener, e *engine.Engine, _ *commands.Counts, _ *slog.Logger) {
 			if err := e.Send(ctx, sinks.Command{Packet: []byte(`{"op":3,"d":{"since":null,"activities":[],"status":"online","afk":false}}`), Sent: func() { close(sent) }}); err != nil {
 				t.Error(err)
 			}

@@ -245,7 +245,7 @@ func runReloading(t *testing.T, file string) *runs {
 	all := registry{{
 		Name: "memory", Title: "this process",
 		sink:     func(*config.Config, *membership, *slog.Logger) (sinks.Opener, error) { return g.sink, nil },
-		commands: func(context.Context, *config.Config, sinks.Opener, *engine.Engine, *commands.Counts, *slog.Logger) {},
+		commands: func(context.Context, *config.Config, *membership, sinks.Opener, *engine.Engine, *commands.Counts, *slog.Logger) {},
 		format:   func(*config.Config) string { return "names" },
 	}}
 	ctx, stop := context.WithCancel(t.Context())

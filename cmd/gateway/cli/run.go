@@ -160,7 +160,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	if member != nil {
 		working = member.run(ctx, e)
 	}
-	reading.Go(func() { broker.commands(working, cfg, out, e, counts, log) })
+	reading.Go(func() { broker.commands(working, cfg, member, out, e, counts, log) })
 	running = true
 	go func() {
 		soon, stop := context.WithTimeout(ctx, startTimeout)
