@@ -26,7 +26,7 @@ func (k *kit) ask(incarnation string, waiting ...int) fleet.Grants {
 	g, err := k.Ask(k.ctx, incarnation, waiting)
 	k.ok(err)
 	if g.After <= 0 || g.After > fleet.AskFor/2 {
-		k.Errorf("a member is told to ask again after %v", g.After)
+		k.Errorf("a member is to ask again after %v", g.After)
 	}
 	for _, t := range g.Turns {
 		if t.In < 0 || t.In > fleet.IdentifyPause {
@@ -55,7 +55,7 @@ func shardsOf(g fleet.Grants) []int {
 // remains holds the budget's rest to the expected one.
 func (k *kit) remains(what string, want int) {
 	k.Helper()
-	g := k.ask("who looks only")
+	g := k.ask("onlooker")
 	if !g.Known || g.Budget.Remaining != want {
 		k.Errorf("after %s there remain %d, not %d", what, g.Budget.Remaining, want)
 	}
