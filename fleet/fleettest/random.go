@@ -30,7 +30,7 @@ func Random(t testing.TB, a, b fleet.Coordinator, advance func(d time.Duration),
 	t.Helper()
 	r := &random{
 		TB: t, ctx: t.Context(), a: a, b: b, advance: advance, Rand: rand.New(rand.NewPCG(seed, 15)), seed: seed,
-		shards: make(map[int]fleet.Shard), kinds: make(map[string]*[2]int), looks: [][2]int64{{0, 0}}, plan: plan, turns: make(map[int]string),
+		shards: make(map[int]fleet.Shard), kinds: make(map[string]*[2]int), looks: [][2]int64{{0, 0}}, plan: plan, turns: make(map[int]string), saves: make(map[string]int64),
 	}
 	r.look(0)
 	for r.n = range steps {
@@ -64,7 +64,7 @@ type random struct {
 	shards  map[int]fleet.Shard // as they were seen last
 	looks   [][2]int64          // revisions of both tables at the same time, the last few
 	old     []call2             // some steps of before, to be taken again
-	saves   int64
+	saves   map[string]int64    // by incarnation
 	now     time.Time
 	turns   map[int]string     // the last ones: who has had them
 	kinds   map[string]*[2]int // steps, and those that succeeded
@@ -456,10 +456,10 @@ func (r *random) confirm() {
 func (r *random) save() {
 	by := r.anybody()
 	var records []fleet.Record
-	r.saves++ // those of all together, which rise for each, too
+	r.saves[by]++
 	for s := range randomShards {
 		if o := r.owner(s); o.Incarnation == by && r.one(50) || r.one(2) {
-			record := fleet.Record{Shard: s, Epoch: o.Epoch, Number: r.saves, Data: fmt.Appendf(nil, "%d", r.saves)}
+			record := fleet.Record{Shard: s, Epoch: o.Epoch, Number: r.saves[by], Data: fmt.Appendf(nil, "%d of %s", r.saves[by], by)}
 			if r.one(10) {
 				record.Data = nil
 			}
