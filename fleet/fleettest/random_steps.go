@@ -246,5 +246,8 @@ func (r *random) budget() {
 	// Not at the time of another step: whether that was since then is nobody's to say.
 	asked := r.now.Add(-time.Duration(r.IntN(2000))*randomTick + 5*time.Millisecond)
 	b := fleet.Budget{Total: 1000, Remaining: r.IntN(40), Reserve: r.IntN(5), Reset: r.now.Add(time.Hour), Concurrency: 4}
+	if r.one(20) {
+		b.Concurrency = 1 + r.IntN(8)
+	}
 	_, _ = r.do("Budget", []any{b, asked}, func(c fleet.Coordinator) (any, error) { return nil, c.Budget(r.ctx, b, asked) })
 }
