@@ -30,7 +30,7 @@ func Random(t testing.TB, a, b fleet.Coordinator, advance func(d time.Duration),
 	t.Helper()
 	r := &random{
 		TB: t, ctx: t.Context(), a: a, b: b, advance: advance, Rand: rand.New(rand.NewPCG(seed, 15)), seed: seed,
-		shards: make(map[int]fleet.Shard), kinds: make(map[string]*[2]int), looks: [][2]int64{{0, 0}}, plan: plan, turns: make(map[int]string),
+		shards: make(map[int]fleet.Shard), kinds: make(map[string]*[2]int), looks: [][2]int64{{0, 0}}, plan: plan, turns: make(map[int]string), saves: make(map[string]int64),
 	}
 	r.look(0)
 	for r.n = range steps {
@@ -64,7 +64,7 @@ type random struct {
 	shards  map[int]fleet.Shard // as they were seen last
 	looks   [][2]int64          // revisions of both tables at the same time, the last few
 	old     []call2             // some steps of before, to be taken again
-	saves   int64
+	saves   map[string]int64    // by incarnation
 	now     time.Time
 	turns   map[int]string     // the last ones: who has had them
 	kinds   map[string]*[2]int // steps, and those that succeeded
@@ -256,7 +256,7 @@ func (r *random) step() {
 	case n < 130:
 		r.beat()
 	case n < 140:
-		r.depose()
+		r.again()
 	case n < 320:
 		r.acquire()
 	case n < 420:
@@ -293,226 +293,4 @@ func (r *random) do(kind string, args []any, f func(c fleet.Coordinator) (any, e
 		r.old = keep(r.old, s, 30)
 	}
 	return r.both(s)
-}
-
-func (r *random) join() {
-	r.named++
-	m := fleet.Member{Incarnation: fmt.Sprint("m", r.named), Name: fmt.Sprint("n", r.IntN(4)), Zone: []string{"", "z"}[r.IntN(2)], Weight: 1 + r.IntN(3), Beat: 10}
-	p := r.plan
-	p.Generation = r.IntN(3)
-	answer, err := r.do("Join", []any{m, p}, func(c fleet.Coordinator) (any, error) { return c.Join(r.ctx, m, p) })
-	if err == nil {
-		if i := len(r.members); i == 0 || r.members[i-1].Incarnation != m.Incarnation {
-			r.members = append(r.members, m)
-		}
-		r.plan = answer.(fleet.Plan)
-	}
-}
-
-func (r *random) misfit() {
-	p := r.plan
-	switch r.IntN(3) {
-	case 0:
-		p.Shards++
-	case 1:
-		p.Intents++
-	case 2:
-		p.Format += " msgpack"
-	}
-	m := fleet.Member{Incarnation: "misfit", Name: "misfit", Weight: 1, Beat: 10}
-	_, _ = r.both(call2{"Misfit", []any{p}, func(c fleet.Coordinator, _ int) (any, error) { return c.Join(r.ctx, m, p) }})
-}
-
-// end has a member leave or be deposed.
-func (r *random) end(i int) {
-	m := r.members[i]
-	r.members = slices.Delete(r.members, i, i+1)
-	r.gone = keep(r.gone, m.Incarnation, 8)
-	if r.one(50) {
-		_, _ = r.do("Leave", []any{m.Incarnation}, func(c fleet.Coordinator) (any, error) { return nil, c.Leave(r.ctx, m.Incarnation) })
-		return
-	}
-	_, _ = r.do("Depose", []any{m.Incarnation, m.Beat}, func(c fleet.Coordinator) (any, error) { return nil, c.Depose(r.ctx, m.Incarnation, m.Beat) })
-}
-
-// depose is in vain as a rule.
-func (r *random) depose() {
-	m := r.members[r.IntN(len(r.members))]
-	beat := m.Beat + 1
-	if r.one(50) {
-		beat = m.Beat - 1
-	}
-	_, _ = r.both(call2{"Depose in vain", []any{m.Incarnation, beat}, func(c fleet.Coordinator, _ int) (any, error) { return nil, c.Depose(r.ctx, m.Incarnation, beat) }})
-}
-
-func (r *random) beat() {
-	m := r.members[r.IntN(len(r.members))]
-	if r.one(2) && len(r.gone) > 0 { // one that has left is there again
-		m = fleet.Member{Incarnation: r.gone[r.IntN(len(r.gone))], Weight: 1, Beat: 10}
-	}
-	m.Beat++
-	m.State = fleet.Up
-	if r.one(5) {
-		m.State = fleet.Draining
-	}
-	r.looking("Beat", []any{m}, r.IntN(len(r.looks)), func(c fleet.Coordinator, since int64) (fleet.View, error) { return c.Beat(r.ctx, m, since) })
-}
-
-func (r *random) acquire() {
-	by := r.anybody()
-	var want []fleet.Want
-	for _, s := range r.Perm(randomShards)[:1+r.IntN(8)] {
-		w := fleet.Want{Shard: s, From: r.owner(s)}
-		if r.one(10) {
-			w.Above = w.From.Epoch + int64(r.IntN(100)) - 10
-		}
-		want = append(want, w)
-	}
-	answer, err := r.do("Acquire", []any{by, want}, func(c fleet.Coordinator) (any, error) {
-		got, err := c.Acquire(r.ctx, by, want)
-		got = slices.Clone(got)
-		slices.SortFunc(got, func(a, b fleet.Shard) int { return cmp.Compare(a.ID, b.ID) })
-		return got, err
-	})
-	if err == nil {
-		for _, s := range answer.([]fleet.Shard) {
-			r.shards[s.ID] = s
-		}
-	}
-}
-
-// shard returns one whose handover has begun, as a rule, or not.
-func (r *random) shard(given bool) int {
-	s := r.IntN(randomShards)
-	for range 10 {
-		if (r.shards[s].Giver != "") == given {
-			break
-		}
-		s = r.IntN(randomShards)
-	}
-	return s
-}
-
-func (r *random) give() {
-	s, to := r.shard(false), r.anybody()
-	from := r.owner(s)
-	answer, err := r.do("Give", []any{s, from, to}, func(c fleet.Coordinator) (any, error) { return c.Give(r.ctx, s, from, to) })
-	if err == nil {
-		r.shards[s] = fleet.Shard{ID: s, Owner: answer.(fleet.Owner), Giver: from.Incarnation}
-	}
-}
-
-func (r *random) take() {
-	s := r.shard(true)
-	by := r.owner(s)
-	_, err := r.do("Take", []any{s, by}, func(c fleet.Coordinator) (any, error) { return nil, c.Take(r.ctx, s, by) })
-	if err == nil {
-		r.shards[s] = fleet.Shard{ID: s, Owner: by}
-	}
-}
-
-func (r *random) takeBack() {
-	s := r.shard(true)
-	given, giver := r.owner(s), r.shards[s].Giver
-	if r.one(5) || giver == "" {
-		giver = r.anybody()
-	}
-	answer, err := r.do("TakeBack", []any{s, given, giver}, func(c fleet.Coordinator) (any, error) { return c.TakeBack(r.ctx, s, given, giver) })
-	if err == nil {
-		r.shards[s] = fleet.Shard{ID: s, Owner: answer.(fleet.Owner)}
-	}
-}
-
-func (r *random) confirm() {
-	by := r.anybody()
-	epochs := make(map[int]int64)
-	for s := range randomShards {
-		if o := r.owner(s); o.Incarnation == by || r.one(3) {
-			epochs[s] = o.Epoch
-		}
-	}
-	_, _ = r.do("Confirm", []any{by, epochs}, func(c fleet.Coordinator) (any, error) {
-		lost, err := c.Confirm(r.ctx, by, epochs)
-		return sorted(lost), err
-	})
-}
-
-func (r *random) save() {
-	by := r.anybody()
-	var records []fleet.Record
-	r.saves++ // those of all together, which rise for each, too
-	for s := range randomShards {
-		if o := r.owner(s); o.Incarnation == by && r.one(50) || r.one(2) {
-			record := fleet.Record{Shard: s, Epoch: o.Epoch, Number: r.saves, Data: fmt.Appendf(nil, "%d", r.saves)}
-			if r.one(10) {
-				record.Data = nil
-			}
-			records = append(records, record)
-		}
-	}
-	if len(records) == 0 {
-		return
-	}
-	_, _ = r.do("Save", []any{by, records}, func(c fleet.Coordinator) (any, error) {
-		refused, err := c.Save(r.ctx, by, records)
-		return sorted(refused), err
-	})
-}
-
-func (r *random) ask() {
-	by := r.anybody()
-	var waiting []int
-	for s, row := range r.shards {
-		if row.Owner.Incarnation == by {
-			waiting = append(waiting, s)
-		}
-	}
-	slices.Sort(waiting)
-	waiting = slices.DeleteFunc(waiting, func(int) bool { return r.one(20) })
-	answer, err := r.do("Ask", []any{by, waiting}, func(c fleet.Coordinator) (any, error) {
-		g, err := c.Ask(r.ctx, by, waiting)
-		slices.SortFunc(g.Turns, func(a, b fleet.Turn) int { return cmp.Compare(a.Shard, b.Shard) })
-		reset := int64(0)
-		if g.Known {
-			reset = g.Budget.Reset.UnixMilli()
-		}
-		g.Budget.Reset = time.Time{}
-		return grantsOf{g.Turns, g.Known, g.Budget, reset}, err
-	})
-	if err == nil {
-		for _, turn := range answer.(grantsOf).Turns {
-			r.turns[turn.Shard] = by
-		}
-	}
-}
-
-// grantsOf is what is compared of them: each may say when to ask again.
-type grantsOf struct {
-	Turns  []fleet.Turn
-	Known  bool
-	Budget fleet.Budget
-	Reset  int64
-}
-
-func (r *random) sent() {
-	s := r.IntN(randomShards)
-	for range 10 {
-		if r.turns[s] != "" {
-			break
-		}
-		s = r.IntN(randomShards)
-	}
-	by := r.turns[s]
-	if by == "" || r.one(3) {
-		by = r.anybody()
-	}
-	_, _ = r.do("Sent", []any{by, s}, func(c fleet.Coordinator) (any, error) { return nil, c.Sent(r.ctx, by, s) })
-	delete(r.turns, s)
-}
-
-func (r *random) budget() {
-	// Not at the time of another step: whether that was since then is nobody's to say.
-	asked := r.now.Add(-time.Duration(r.IntN(2000))*randomTick + 5*time.Millisecond)
-	b := fleet.Budget{Total: 1000, Remaining: r.IntN(40), Reserve: r.IntN(5), Reset: r.now.Add(time.Hour), Concurrency: 4}
-	_, _ = r.do("Budget", []any{b, asked}, func(c fleet.Coordinator) (any, error) { return nil, c.Budget(r.ctx, b, asked) })
 }
