@@ -76,7 +76,8 @@ func misfit(s []string) error {
 // lookScript beats and looks, or only looks if there is no incarnation. It has the arguments incarnation,
 // member, the revision that is known, how many rows to return, and whether this goes on with a page before.
 //
-// A revision that the log has not was forgotten, or is old: all is told. If there are owners without a change,
+// A revision that the log has not was forgotten, or is old: all is told, and also which shards have no row (anew), but for one
+// above the table's, from which the caller sees it. If there are owners without a change,
 // as when that key alone is gone, they are changed now.
 var lookScript = newScript(`
   local incarnation, since = ARGV[3], number(ARGV[5]) or 0
@@ -88,7 +89,10 @@ var lookScript = newScript(`
   end
   rev = number(call('GET', revision)) or 0
   local anew = 0
-  if ARGV[7] == '' and since ~= 0 and since ~= rev and not call('ZSCORE', log, ARGV[5]) then since, anew = 0, 1 end
+  if ARGV[7] == '' and since ~= 0 and since ~= rev and not call('ZSCORE', log, ARGV[5]) then
+    if since < rev then anew = 1 end
+    since = 0
+  end
   if ARGV[7] == '' and since == 0 and call('HLEN', owners) > call('ZCARD', changes) then
     for _, shard in ipairs(call('HKEYS', owners)) do
       if not call('ZSCORE', changes, shard) then call('ZADD', changes, following(), shard) end
@@ -319,7 +323,7 @@ func valid(incarnation string) bool {
 
 func check(incarnation string) error {
 	if !valid(incarnation) {
-		return fmt.Errorf("fleet: %.40q is not an incarnation: up to %d letters and digits", incarnation, maxIncarnation)
+		return fmt.Errorf("fleet: %.40q is not an incarnation: up to %d ASCII letters and digits", incarnation, maxIncarnation)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -31,7 +32,8 @@ type Coordinator struct {
 	Bot     string       // the fingerprint of token and server
 	Log     *slog.Logger // nil: nothing is logged
 
-	skew time.Duration // is added to the time of Redis, for tests
+	// For tests, in ms: what is added to the time of Redis, and what is taken for it if that is not 0.
+	skew, still atomic.Int64
 
 	mu         sync.Mutex
 	client     rueidis.Client // nil: not connected
@@ -69,7 +71,11 @@ func (c *Coordinator) run(ctx context.Context, operation string, script *rueidis
 		for i, name := range names {
 			keys[i] = c.key(name)
 		}
-		args = append([]string{strconv.FormatInt(c.skew.Milliseconds(), 10), c.key("events")}, args...)
+		clock := decimal(c.skew.Load())
+		if still := c.still.Load(); still != 0 {
+			clock = "=" + decimal(still)
+		}
+		args = append([]string{clock, c.key("events")}, args...)
 		if reply, err = script.Exec(ctx, client, keys, args).ToArray(); err == nil && len(reply) == 0 {
 			err = errors.New("an empty reply")
 		}
