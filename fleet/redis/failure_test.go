@@ -24,9 +24,14 @@ import (
 // methods are all, with arguments that they take.
 func methods(ctx context.Context, c *Coordinator) map[string]func() error {
 	return map[string]func() error{
-		"look":      func() error { _, err := c.Look(ctx, 0); return err },
-		"join":      func() error { _, err := c.Join(ctx, member("c"), plan(16)); return err },
-		"beat":      func() error { _, err := c.Beat(ctx, member("a"), 0); return err },
+		"look": func() error { _, err := c.Look(ctx, 0); return err },
+		"join": func() error { _, err := c.Join(ctx, member("c"), plan(16)); return err },
+		"beat": func() error {
+			m := member("a")
+			m.Beat += time.Now().UnixNano()
+			_, err := c.Beat(ctx, m, 0)
+			return err
+		},
 		"depose":    func() error { return c.Depose(ctx, "ghost", 0) },
 		"acquire":   func() error { _, err := c.Acquire(ctx, "a", []fleet.Want{{Shard: 7}}); return err },
 		"give":      func() error { _, err := c.Give(ctx, 2, fleet.Owner{Incarnation: "a"}, "b"); return err },

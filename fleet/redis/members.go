@@ -81,12 +81,7 @@ func misfit(s []string) error {
 // as when that key alone is gone, they are changed now.
 var lookScript = newScript(`
   local incarnation, since = ARGV[3], number(ARGV[5]) or 0
-  if incarnation ~= '' then
-    if dead(incarnation) then return {'deposed'} end
-    call('HSET', members, incarnation, ARGV[4])
-    local ttl = call('TTL', members)
-    if ttl < 604800 - 600 then touch() end
-  end
+  if incarnation ~= '' and dead(incarnation) then return {'deposed'} end
   rev = number(call('GET', revision)) or 0
   local anew = 0
   if ARGV[7] == '' and since ~= 0 and since ~= rev and not call('ZSCORE', log, ARGV[5]) then
@@ -109,11 +104,18 @@ var lookScript = newScript(`
       if values[i] and #values[i] > 300 then values[i] = 'too long' end
     end
   end
-  local all = call('HGETALL', members)
+  local has = call('HMGET', plan, 'generation', 'shards', 'intents', 'format')
+  local all, own = call('HGETALL', members), 0
   for i = 2, #all, 2 do
-    if #all[i] > 4096 then all[i] = 'too long' end
+    if all[i - 1] == incarnation then own = i - 2 elseif #all[i] > 4096 then all[i] = 'too long' end
   end
-  return {'ok', text(now), text(rev), anew, call('HMGET', plan, 'generation', 'shards', 'intents', 'format'), all, found, values}`)
+  if incarnation ~= '' then
+    if own == 0 and all[1] ~= incarnation then own = #all end
+    all[own + 1], all[own + 2] = incarnation, ARGV[4]
+    call('HSET', members, incarnation, ARGV[4])
+    if call('TTL', members) < 604800 - 600 then touch() end
+  end
+  return {'ok', text(now), text(rev), anew, has, all, found, values}`)
 
 // Look returns the table as it has changed since a revision.
 func (c *Coordinator) Look(ctx context.Context, since int64) (fleet.View, error) {

@@ -181,8 +181,10 @@ func (c *Coordinator) Close() error {
 // Watch calls changed after each notice, and whenever it has begun to listen, for what was told before that was not
 // heard. It has a connection of its own.
 func (c *Coordinator) Watch(ctx context.Context, changed func()) {
+	var told atomic.Bool // since it has listened last
 	for ctx.Err() == nil {
-		if err := c.listen(ctx, changed); err != nil && ctx.Err() == nil && c.Log != nil {
+		err := c.listen(ctx, func() { told.Store(false); changed() })
+		if err != nil && ctx.Err() == nil && c.Log != nil && !told.Swap(true) {
 			c.Log.Warn("notices of the fleet are not heard; it is read once a second", "error", fmt.Errorf("fleet: redis: watch: %w", err))
 		}
 		select {
