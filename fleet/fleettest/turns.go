@@ -55,7 +55,7 @@ func shardsOf(g fleet.Grants) []int {
 // remains holds the budget's rest to the expected one.
 func (k *kit) remains(what string, want int) {
 	k.Helper()
-	g := k.ask("who looks only")
+	g := k.ask("onlooker")
 	if !g.Known || g.Budget.Remaining != want {
 		k.Errorf("after %s there remain %d, not %d", what, g.Budget.Remaining, want)
 	}
