@@ -26,7 +26,7 @@ func (k *kit) ask(incarnation string, waiting ...int) fleet.Grants {
 	g, err := k.Ask(k.ctx, incarnation, waiting)
 	k.ok(err)
 	if g.After <= 0 || g.After > fleet.AskFor/2 {
-		k.Errorf("a member is told to ask again after %v", g.After)
+		k.Errorf("a member is to ask again after %v", g.After)
 	}
 	for _, t := range g.Turns {
 		if t.In < 0 || t.In > fleet.IdentifyPause {

@@ -325,7 +325,7 @@ func valid(incarnation string) bool {
 
 func check(incarnation string) error {
 	if !valid(incarnation) {
-		return fmt.Errorf("fleet: %.40q is not an incarnation: up to %d ASCII letters and digits", incarnation, maxIncarnation)
+		return fmt.Errorf("fleet: %.40q is not an incarnation: up to %d of a-z, A-Z and 0-9", incarnation, maxIncarnation)
 	}
 	return nil
 }
