@@ -17,7 +17,6 @@ import (
 var acquireScript = newScript(`
   local incarnation = ARGV[3]
   begin()
-  if dead(incarnation) then return {'deposed'} end
   local state = member(incarnation)
   if state == nil or state == '2' then return {'deposed'} end
   if state ~= '0' then return {'changed'} end
