@@ -204,6 +204,30 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
+// In a Cluster all keys of a fleet are in one slot, and notices come to any node.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t, "--cluster-enabled", "yes")
+	srv.CLI("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+	wait(t, "the cluster", func() bool { return strings.Contains(srv.CLI("CLUSTER", "INFO"), "cluster_state:ok") })
+	o, err := redis.NewClientOption([]string{srv.Addr, srv.Addr}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Coordinator{Bot: "bot", Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, o) }}
+	defer c.Close()
+	heard := make(chan struct{}, 1000)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { c.Watch(ctx, func() { heard <- struct{}{} }); close(done) }()
+	<-heard
+	fill(t, c)
+	<-heard // one is given
+	fine(t, "in a cluster", c)
+	cancel()
+	<-done
+}
+
 // All keys expire together; a beat keeps them all.
 func TestExpiry(t *testing.T) {
 	t.Parallel()
