@@ -37,7 +37,7 @@ func methods(ctx context.Context, c *Coordinator) map[string]func() error {
 		"give":      func() error { _, err := c.Give(ctx, 2, fleet.Owner{Incarnation: "a"}, "b"); return err },
 		"take":      func() error { return c.Take(ctx, 1, fleet.Owner{Incarnation: "b"}) },
 		"take back": func() error { _, err := c.TakeBack(ctx, 1, fleet.Owner{Incarnation: "b"}, "a"); return err },
-		"leave":     func() error { return c.Leave(ctx, "c") },
+		"leave":     func() error { return c.Leave(ctx, "d") },
 		"confirm":   func() error { _, err := c.Confirm(ctx, "a", map[int]int64{2: 1}); return err },
 		"save":      func() error { _, err := c.Save(ctx, "a", []fleet.Record{{Shard: 2, Epoch: 1, Number: 1}}); return err },
 		"load":      func() error { _, err := c.Load(ctx, []int{1, 2, 3}); return err },
@@ -251,7 +251,7 @@ func TestDamage(t *testing.T) {
 		name, shard := fmt.Sprintf("revision %.20q", value), 101+i
 		srv.CLI("SET", c.key("revision"), value)
 		v := must[fleet.View](t)(c.Look(t.Context(), 0))
-		if len(v.Members) != 3 || len(v.Shards) != 6+15 || v.Shards[0].Owner.Incarnation != "a" {
+		if v.Revision != 0 || len(v.Members) != 3 || len(v.Shards) != 6+15 || v.Shards[0].Owner.Incarnation != "a" {
 			t.Errorf("%s: there is %+v", name, v)
 		}
 		got := must[[]fleet.Shard](t)(c.Acquire(t.Context(), "a", []fleet.Want{{Shard: shard}, {Shard: 110, From: fleet.Owner{Incarnation: "x"}}}))
@@ -259,6 +259,7 @@ func TestDamage(t *testing.T) {
 			t.Errorf("%s: acquired %v", name, got)
 		}
 	}
+	acquire(t, c, "a", 106, 107) // whose epochs are too high
 	if records := must[[]fleet.Record](t)(c.Load(t.Context(), []int{2, 100, 101, 106, 107, 4})); len(records) != 6 || string(records[5].Data) != "data" || records[1].Data != nil {
 		t.Errorf("loaded %v", records)
 	}

@@ -18,21 +18,22 @@ import (
 
 // turnsPrelude reads the budget and the turns. The fields of turns are t<shard>, "incarnation given usable id", of a
 // turn that is out, and s<shard> <incarnation>, "sent given last", of one whose Identify was written lately; last is 0
-// if there was a later turn. A time that cannot be, as when the clock was set back, is none.
+// if there was a later turn. A time of long after now, as when the clock was set
+// back by as much, is none.
 const turnsPrelude = `
   local has = call('HMGET', budget, 'total', 'remaining', 'reserve', 'reset', 'concurrency')
   local total, remaining, reserve, reset, concurrency = number(has[1]), number(has[2]), number(has[3]), number(has[4]), number(has[5])
   local known = total and remaining and reserve and reset and concurrency and concurrency > 0
   call('ZCARD', given)
-  local out, sent, stale = {}, {}, {}
+  local out, sent, stale, soon = {}, {}, {}, now + 60000
   local all = call('HGETALL', turns)
   for i = 1, #all, 2 do
     local field, a, b, c, id = all[i], match(string.sub(all[i + 1], 1, 200), '^(%w+) (%d+) (%d+) ?(%d*)$')
     local turn, last = match(field, '^t(%d+)$'), match(field, '^s(%d+) %w+$')
     local at, from = number(b), number(c)
-    if number(turn) and at and from and at <= now and from <= at + 5250 and now - from < 10000 then
+    if number(turn) and at and from and at <= soon and from <= at + 5250 and now - from < 10000 then
       out[turn] = {by = a, at = at, from = from, id = a .. ' ' .. turn .. ' ' .. b .. ' ' .. id}
-    elseif number(last) and number(a) and at and number(a) <= now and now - at <= 20500 then
+    elseif number(last) and number(a) and at and number(a) <= soon and now - at <= 20500 then
       sent[field] = {shard = last, at = number(a), value = a .. ' ' .. b, last = c == '1'}
     else
       stale[#stale + 1] = field
@@ -94,7 +95,7 @@ var askScript = newScript(turnsPrelude + `
   for i = 1, #others, 2 do
     local at, of, list = match(others[i + 1], '^(%d+) (%d+)(.*)$')
     at = number(at)
-    if not at or at > now or now - at > 3000 then
+    if not at or at > soon or now - at > 3000 then
       gone[#gone + 1] = others[i]
     elseif known and others[i] ~= incarnation then
       if of ~= has[5] then list = call('HGET', waiting, others[i]) or '' end
