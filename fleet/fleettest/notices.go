@@ -29,7 +29,7 @@ func (k *kit) noticed(what string, told <-chan struct{}, prepare, step func()) {
 		case <-time.After(time.Second):
 		}
 	}
-	k.Errorf("nobody has heard of %s", what)
+	k.Errorf("nobody is notified of %s", what)
 }
 
 var noticeTests = []test{

@@ -298,6 +298,9 @@ func (r *random) do(kind string, args []any, f func(c fleet.Coordinator) (any, e
 func (r *random) join() {
 	r.named++
 	m := fleet.Member{Incarnation: fmt.Sprint("m", r.named), Name: fmt.Sprint("n", r.IntN(4)), Zone: []string{"", "z"}[r.IntN(2)], Weight: 1 + r.IntN(3), Beat: 10}
+	if r.one(10) {
+		m.State = fleet.Draining // which is not kept
+	}
 	p := r.plan
 	p.Generation = r.IntN(3)
 	answer, err := r.do("Join", []any{m, p}, func(c fleet.Coordinator) (any, error) { return c.Join(r.ctx, m, p) })
