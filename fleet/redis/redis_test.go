@@ -17,6 +17,7 @@ import (
 
 	"sluice/fleet"
 	"sluice/sinks/redis"
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -220,7 +221,7 @@ func TestForgotten(t *testing.T) {
 // In a Cluster all keys of a fleet are in one slot, and notices come to any node.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	srv := redistest.Start(t, "--cluster-enabled", "yes")
+	srv := redistest.Start(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(sinktest.FreePort(t)))
 	srv.CLI("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
 	wait(t, "the cluster", func() bool { return strings.Contains(srv.CLI("CLUSTER", "INFO"), "cluster_state:ok") })
 	o, err := redis.NewClientOption([]string{srv.Addr, srv.Addr}, nil)
