@@ -256,7 +256,7 @@ func (r *random) step() {
 	case n < 130:
 		r.beat()
 	case n < 140:
-		r.depose()
+		r.again()
 	case n < 320:
 		r.acquire()
 	case n < 420:
@@ -298,6 +298,9 @@ func (r *random) do(kind string, args []any, f func(c fleet.Coordinator) (any, e
 func (r *random) join() {
 	r.named++
 	m := fleet.Member{Incarnation: fmt.Sprint("m", r.named), Name: fmt.Sprint("n", r.IntN(4)), Zone: []string{"", "z"}[r.IntN(2)], Weight: 1 + r.IntN(3), Beat: 10}
+	if r.one(5) && len(r.gone) > 0 {
+		m.Incarnation = r.gone[r.IntN(len(r.gone))]
+	}
 	if r.one(10) {
 		m.State = fleet.Draining // which is not kept
 	}
@@ -338,14 +341,21 @@ func (r *random) end(i int) {
 	_, _ = r.do("Depose", []any{m.Incarnation, m.Beat}, func(c fleet.Coordinator) (any, error) { return nil, c.Depose(r.ctx, m.Incarnation, m.Beat) })
 }
 
-// depose is in vain as a rule.
-func (r *random) depose() {
+// again deposes in vain, or ends one that is gone already.
+func (r *random) again() {
 	m := r.members[r.IntN(len(r.members))]
 	beat := m.Beat + 1
 	if r.one(50) {
 		beat = m.Beat - 1
 	}
-	_, _ = r.both(call2{"Depose in vain", []any{m.Incarnation, beat}, func(c fleet.Coordinator, _ int) (any, error) { return nil, c.Depose(r.ctx, m.Incarnation, beat) }})
+	if r.one(50) && len(r.gone) > 0 {
+		m.Incarnation = r.gone[r.IntN(len(r.gone))]
+	}
+	if r.one(20) && slices.Contains(r.gone, m.Incarnation) {
+		_, _ = r.both(call2{"Leave again", []any{m.Incarnation}, func(c fleet.Coordinator, _ int) (any, error) { return nil, c.Leave(r.ctx, m.Incarnation) }})
+		return
+	}
+	_, _ = r.both(call2{"Depose again", []any{m.Incarnation, beat}, func(c fleet.Coordinator, _ int) (any, error) { return nil, c.Depose(r.ctx, m.Incarnation, beat) }})
 }
 
 func (r *random) beat() {
@@ -397,8 +407,11 @@ func (r *random) shard(given bool) int {
 }
 
 func (r *random) give() {
-	s, to := r.shard(false), r.anybody()
+	s, to := r.shard(r.one(15)), r.anybody()
 	from := r.owner(s)
+	if giver := r.shards[s].Giver; giver != "" && r.one(50) { // once more, to another
+		from = fleet.Owner{Incarnation: giver, Epoch: r.shards[s].Owner.Epoch - 1}
+	}
 	answer, err := r.do("Give", []any{s, from, to}, func(c fleet.Coordinator) (any, error) { return c.Give(r.ctx, s, from, to) })
 	if err == nil {
 		r.shards[s] = fleet.Shard{ID: s, Owner: answer.(fleet.Owner), Giver: from.Incarnation}
