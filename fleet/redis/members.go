@@ -55,7 +55,7 @@ func (c *Coordinator) Join(ctx context.Context, m fleet.Member, p fleet.Plan) (f
 	if err != nil {
 		return fleet.Plan{}, err
 	}
-	if p.Generation, err = strconv.Atoi(strs(reply)[0]); err != nil {
+	if p.Generation, err = strconv.Atoi(first(reply)); err != nil {
 		return fleet.Plan{}, fmt.Errorf("fleet: redis: join: %s: %w", c.key("plan"), err)
 	}
 	return p, nil
@@ -76,9 +76,9 @@ func misfit(s []string) error {
 // lookScript beats and looks, or only looks if there is no incarnation. It has the arguments incarnation,
 // member, the revision that is known, how many rows to return, and whether this goes on with a page before.
 //
-// A revision that the log has not was forgotten, or is old: all is told, and also which shards have no row (anew), but for one
-// above the table's, from which the caller sees it. If there are owners without a change,
-// as when that key alone is gone, they are changed now.
+// A revision that the log has not was forgotten, or is old: all is returned, and also which shards have no row
+// (anew), but for one above the table's, from which the caller sees it. If there are owners without a change, as when
+// that key alone is gone, they are changed now.
 var lookScript = newScript(`
   local incarnation, since = ARGV[3], number(ARGV[5]) or 0
   if incarnation ~= '' and dead(incarnation) then return {'deposed'} end
@@ -292,7 +292,7 @@ var leaveScript = newScript(`
   if #found < limit then call('HDEL', members, incarnation) end
   commit()
   notify()
-  return {'ok', #found}`)
+  return {'ok', text(#found)}`)
 
 // Leave removes an incarnation.
 func (c *Coordinator) Leave(ctx context.Context, incarnation string) error {
@@ -304,7 +304,7 @@ func (c *Coordinator) Leave(ctx context.Context, incarnation string) error {
 		if err != nil {
 			return err
 		}
-		if n, err := reply[0].AsInt64(); err != nil || n < chunk {
+		if n, err := strconv.Atoi(first(reply)); err != nil || n < chunk {
 			return err
 		}
 	}

@@ -110,7 +110,7 @@ func (c *Coordinator) Give(ctx context.Context, shard int, from fleet.Owner, to 
 	if err != nil {
 		return fleet.Owner{}, err
 	}
-	return ownerOf(to, strs(reply)[0])
+	return ownerOf(to, first(reply))
 }
 
 // takeScript has the arguments incarnation, shard and epoch.
@@ -164,5 +164,5 @@ func (c *Coordinator) TakeBack(ctx context.Context, shard int, given fleet.Owner
 	if err != nil {
 		return fleet.Owner{}, err
 	}
-	return ownerOf(giver, strs(reply)[0])
+	return ownerOf(giver, first(reply))
 }

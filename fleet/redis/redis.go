@@ -240,3 +240,12 @@ func strs(reply []rueidis.RedisMessage) []string {
 	}
 	return all
 }
+
+// first is the first string of a reply.
+func first(reply []rueidis.RedisMessage) string {
+	if len(reply) == 0 {
+		return ""
+	}
+	s, _ := reply[0].ToString()
+	return s
+}

@@ -28,8 +28,8 @@ var names = []string{
 }
 
 // newScript returns the script that begins as all do, and goes on with body. It has the arguments
-// clock, 0 ms that are added to the time but for tests, and the channel of the notices; body's follow. A script reads each key that
-// it writes before it writes the first: one of a wrong type changes nothing.
+// clock, 0 ms that are added to the time but for tests, and the channel of the notices; body's follow. A script
+// reads each key that it writes before it writes the first: one of a wrong type changes nothing.
 func newScript(body string) *rueidis.Lua {
 	return rueidis.NewLuaScript(prelude + "local function main()\n" + body + "\nend\n" + epilogue)
 }

@@ -18,8 +18,7 @@ import (
 
 // turnsPrelude reads the budget and the turns. The fields of turns are t<shard>, "incarnation given usable id", of a
 // turn that is out, and s<shard> <incarnation>, "sent given last", of one whose Identify was written lately; last is 0
-// if there was a later turn. A time of long after now, as when the clock was set
-// back by as much, is none.
+// if there was a later turn. A time long after now, as when the clock was set back by as much, is none.
 const turnsPrelude = `
   local has = call('HMGET', budget, 'total', 'remaining', 'reserve', 'reset', 'concurrency')
   local total, remaining, reserve, reset, concurrency = number(has[1]), number(has[2]), number(has[3]), number(has[4]), number(has[5])
