@@ -91,6 +91,11 @@ func TestAway(t *testing.T) {
 	if _, err := c.Beat(t.Context(), member("a"), 0); err == nil || !strings.Contains(err.Error(), "fleet: redis: beat: READONLY "+c.key("members")) {
 		t.Errorf("to a replica: %v", err)
 	}
+	c.mu.Lock()
+	if c.client != nil {
+		t.Error("the connection to what is no master is kept")
+	}
+	c.mu.Unlock()
 	srv.CLI("REPLICAOF", "NO", "ONE")
 	fine(t, "of a master again", c)
 	// It is away, is loading, and is back.

@@ -335,3 +335,30 @@ func TestClockSetBack(t *testing.T) {
 	c.still.Add(-time.Hour.Milliseconds())
 	ask("c", 2, 1, 0)
 }
+
+// With another concurrency the shards that wait are in other buckets.
+func TestConcurrencyChanges(t *testing.T) {
+	t.Parallel()
+	c := open(t, redistest.Start(t).Addr, "bot")
+	now := time.Now()
+	c.still.Store(now.UnixMilli())
+	for _, step := range []struct {
+		concurrency, remaining int
+		incarnation            string
+		waiting                []int
+		turns                  int
+	}{
+		{1, 0, "a", []int{0, 1, 2}, 0},
+		{2, 9, "b", []int{3}, 0}, // 1 is lower
+		{2, 9, "b", []int{4}, 0}, // 0 is
+		{4, 9, "b", []int{3, 4}, 1},
+		{4, 9, "a", []int{0, 1, 2}, 3},
+	} {
+		if err := c.Budget(t.Context(), fleet.Budget{Total: 9, Remaining: step.remaining, Concurrency: step.concurrency, Reset: now}, now); err != nil {
+			t.Fatal(err)
+		}
+		if g := must[fleet.Grants](t)(c.Ask(t.Context(), step.incarnation, step.waiting)); len(g.Turns) != step.turns {
+			t.Errorf("%+v: granted %+v", step, g)
+		}
+	}
+}
