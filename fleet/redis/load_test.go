@@ -72,3 +72,31 @@ func cpu(b *testing.B, srv *redistest.Server) (sum time.Duration) {
 	}
 	return sum
 }
+
+// BenchmarkAsk has 50 members ask for turns, 10,000 shards waiting: as a beat, each does so once a second.
+func BenchmarkAsk(b *testing.B) {
+	const members, shards = 50, 10_000
+	srv := redistest.Start(b)
+	c := open(b, srv.Addr, "bot")
+	if err := c.Budget(b.Context(), fleet.Budget{Total: shards, Remaining: shards, Concurrency: 16, Reset: time.Now()}, time.Now()); err != nil {
+		b.Fatal(err)
+	}
+	var waiting [members][]int
+	for shard := range shards {
+		waiting[shard*members/shards] = append(waiting[shard*members/shards], shard)
+	}
+	ask := func(i int) {
+		must[fleet.Grants](b)(c.Ask(b.Context(), fmt.Sprintf("ABCDEFGHIJKLMNOPQRSTUVW%02d", i), waiting[i]))
+	}
+	for i := range members {
+		ask(i)
+	}
+	before, n := cpu(b, srv), 0
+	for b.Loop() {
+		ask(n % members)
+		n++
+	}
+	whole := (cpu(b, srv) - before).Seconds() / float64(n)
+	b.ReportMetric(whole*1e6, "redis-µs/ask")
+	b.ReportMetric(whole*members*100, "%core")
+}

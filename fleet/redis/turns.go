@@ -38,7 +38,7 @@ const turnsPrelude = `
       stale[#stale + 1] = field
     end
   end
-  local function bucket(shard) return text(tonumber(shard) % concurrency) end
+  local function bucket(shard) return tonumber(shard) % concurrency end
 
   -- firsts returns the first shard of each bucket.
   local function firsts(list)
@@ -48,6 +48,7 @@ const turnsPrelude = `
       if not first[b] then
         first[b] = shard
         buckets[#buckets + 1] = b
+        if #buckets == concurrency then break end
       end
     end
     return first, buckets
@@ -67,10 +68,8 @@ const turnsPrelude = `
 // has changed, all.
 var askScript = newScript(turnsPrelude + `
   local incarnation = ARGV[3]
-  call('HLEN', waiting)
-  local others = call('HGETALL', asked)
-  local mine, first, buckets = {}, {}, {}
-  for shard in string.gmatch(ARGV[4], '%d+') do mine[shard] = true end
+  call('HLEN', waiting) call('HLEN', asked)
+  local mine, first, buckets = ' ' .. ARGV[4] .. ' ', {}, {}
   if known then first, buckets = firsts(ARGV[4]) end
   local reply, busy, after = {}, {}, {}
   for _, turn in pairs(sent) do
@@ -78,7 +77,7 @@ var askScript = newScript(turnsPrelude + `
     if b then after[b] = math.max(after[b] or 0, turn.at + 5250) end
   end
   for shard, turn in pairs(out) do
-    if turn.by == incarnation and not mine[shard] then
+    if turn.by == incarnation and not string.find(mine, ' ' .. shard .. ' ', 1, true) then
       stale[#stale + 1] = 't' .. shard
     else
       if known then busy[bucket(shard)] = true end
@@ -90,13 +89,20 @@ var askScript = newScript(turnsPrelude + `
   end
   for _, field in ipairs(stale) do call('HDEL', turns, field) end
 
-  local lowest, gone = {}, {}
+  -- Whoever else waits matters only where there is a turn to be given, which is seldom: they are given ahead.
+  local lowest, others, gone = {}, {}, {}
+  for _, b in ipairs(buckets) do
+    if not busy[b] and remaining > reserve then
+      others = call('HGETALL', asked)
+      break
+    end
+  end
   for i = 1, #others, 2 do
     local at, of, list = match(others[i + 1], '^(%d+) (%d+)(.*)$')
     at = number(at)
     if not at or at > soon or now - at > 3000 then
       gone[#gone + 1] = others[i]
-    elseif known and others[i] ~= incarnation then
+    elseif others[i] ~= incarnation then
       if of ~= has[5] then list = call('HGET', waiting, others[i]) or '' end
       for shard in string.gmatch(list, '%d+') do
         local b, n = bucket(shard), tonumber(shard)
