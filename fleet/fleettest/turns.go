@@ -40,7 +40,9 @@ func (k *kit) ask(incarnation string, waiting ...int) fleet.Grants {
 func (k *kit) turns(what, incarnation string, waiting []int, want ...int) []fleet.Turn {
 	k.Helper()
 	g := k.ask(incarnation, waiting...)
-	k.same("turns "+what, shardsOf(g), want)
+	if got := shardsOf(g); !slices.Equal(got, want) {
+		k.Fatalf("turns %s: %v, not %v", what, got, want)
+	}
 	return g.Turns
 }
 
@@ -159,6 +161,13 @@ var turnTests = []test{
 		k.ok(k.Sent(k.ctx, "a", 1))
 		k.turns("again of a shard that has sent", "a", []int{0}, 0)
 		k.remains("four turns", 96)
+	}},
+	{"SentOfAnotherBucket", func(k *kit) {
+		k.budget(100, 0, 2)
+		k.turns("of a bucket", "a", []int{0}, 0)
+		k.ok(k.Sent(k.ctx, "a", 0))
+		turns := k.turns("of another bucket", "b", []int{1}, 1)
+		k.same("it may be used", turns[0].In, time.Duration(0))
 	}},
 	{"SentWithoutTurn", func(k *kit) {
 		k.budget(100, 0, 1)
@@ -279,21 +288,21 @@ var turnTests = []test{
 		}
 		k.turns("that are out", "a", []int{0, 1, 2, 3, 4}, 0, 1, 2, 3)
 	}},
-	{"BudgetOfFewerBuckets", func(k *kit) {
+	{"BudgetOfOtherBuckets", func(k *kit) {
 		k.budget(100, 0, 4)
-		k.turns("of four buckets", "a", []int{0, 1, 2, 3}, 0, 1, 2, 3)
-		k.ok(k.Sent(k.ctx, "a", 3))
+		k.turns("of two buckets of four", "a", []int{2, 3}, 2, 3)
 		k.budget(100, 0, 2)
-		k.turns("of a bucket whose turn is out", "b", []int{4, 5})
+		k.turns("of two buckets whose turns are out", "b", []int{4, 5})
 		start := k.now()
-		k.ok(k.Sent(k.ctx, "a", 0))
-		k.ok(k.Sent(k.ctx, "a", 1))
 		k.ok(k.Sent(k.ctx, "a", 2))
+		k.ok(k.Sent(k.ctx, "a", 3))
 		for _, t := range k.turns("of two buckets", "b", []int{4, 5}, 4, 5) {
 			if t.In < fleet.IdentifyPause-time.Second && k.within(time.Second, start) {
 				k.Errorf("the turn of shard %d may be used in %v", t.Shard, t.In)
 			}
 		}
+		k.budget(100, 0, 8)
+		k.turns("of eight buckets", "c", []int{0, 1, 4, 5, 8}, 0, 1)
 	}},
 	{"TurnsOfAll", func(k *kit) { // 24 shards of three members, in two buckets, who do as they are told
 		k.budget(1000, 0, 2)
