@@ -228,6 +228,31 @@ func TestWrongTypes(t *testing.T) {
 	}
 }
 
+// A server that is full refuses a step as a whole.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	c := open(t, srv.Addr, "bot")
+	fill(t, c)
+	srv.CLI("CONFIG", "SET", "maxmemory", "1")
+	refused := 0
+	for method, call := range methods(t.Context(), c) {
+		before := digest(srv)
+		err := call()
+		if err == nil || errors.Is(err, fleet.ErrChanged) {
+			continue
+		}
+		if refused++; !strings.HasPrefix(err.Error(), "fleet: redis: "+method+": OOM {sluice:bot}:") || digest(srv) != before {
+			t.Errorf("%s, and may have changed something: %v", method, err)
+		}
+	}
+	if refused < 5 {
+		t.Errorf("%d are refused", refused)
+	}
+	srv.CLI("CONFIG", "SET", "maxmemory", "0")
+	fine(t, "with room again", c)
+}
+
 // What is in the keys and is nobody's costs its own row, is logged once, and the rest goes on.
 func TestDamage(t *testing.T) {
 	t.Parallel()
