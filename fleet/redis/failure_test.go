@@ -24,15 +24,20 @@ import (
 // methods are all, with arguments that they take.
 func methods(ctx context.Context, c *Coordinator) map[string]func() error {
 	return map[string]func() error{
-		"look":      func() error { _, err := c.Look(ctx, 0); return err },
-		"join":      func() error { _, err := c.Join(ctx, member("c"), plan(16)); return err },
-		"beat":      func() error { _, err := c.Beat(ctx, member("a"), 0); return err },
+		"look": func() error { _, err := c.Look(ctx, 0); return err },
+		"join": func() error { _, err := c.Join(ctx, member("c"), plan(16)); return err },
+		"beat": func() error {
+			m := member("a")
+			m.Beat += time.Now().UnixNano()
+			_, err := c.Beat(ctx, m, 0)
+			return err
+		},
 		"depose":    func() error { return c.Depose(ctx, "ghost", 0) },
 		"acquire":   func() error { _, err := c.Acquire(ctx, "a", []fleet.Want{{Shard: 7}}); return err },
 		"give":      func() error { _, err := c.Give(ctx, 2, fleet.Owner{Incarnation: "a"}, "b"); return err },
 		"take":      func() error { return c.Take(ctx, 1, fleet.Owner{Incarnation: "b"}) },
 		"take back": func() error { _, err := c.TakeBack(ctx, 1, fleet.Owner{Incarnation: "b"}, "a"); return err },
-		"leave":     func() error { return c.Leave(ctx, "c") },
+		"leave":     func() error { return c.Leave(ctx, "d") },
 		"confirm":   func() error { _, err := c.Confirm(ctx, "a", map[int]int64{2: 1}); return err },
 		"save":      func() error { _, err := c.Save(ctx, "a", []fleet.Record{{Shard: 2, Epoch: 1, Number: 1}}); return err },
 		"load":      func() error { _, err := c.Load(ctx, []int{1, 2, 3}); return err },
@@ -86,6 +91,11 @@ func TestAway(t *testing.T) {
 	if _, err := c.Beat(t.Context(), member("a"), 0); err == nil || !strings.Contains(err.Error(), "fleet: redis: beat: READONLY "+c.key("members")) {
 		t.Errorf("to a replica: %v", err)
 	}
+	c.mu.Lock()
+	if c.client != nil {
+		t.Error("the connection to what is no master is kept")
+	}
+	c.mu.Unlock()
 	srv.CLI("REPLICAOF", "NO", "ONE")
 	fine(t, "of a master again", c)
 	// It is away, is loading, and is back.
@@ -218,6 +228,31 @@ func TestWrongTypes(t *testing.T) {
 	}
 }
 
+// A server that is full refuses a step as a whole.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	c := open(t, srv.Addr, "bot")
+	fill(t, c)
+	srv.CLI("CONFIG", "SET", "maxmemory", "1")
+	refused := 0
+	for method, call := range methods(t.Context(), c) {
+		before := digest(srv)
+		err := call()
+		if err == nil || errors.Is(err, fleet.ErrChanged) {
+			continue
+		}
+		if refused++; !strings.HasPrefix(err.Error(), "fleet: redis: "+method+": OOM {sluice:bot}:") || digest(srv) != before {
+			t.Errorf("%s, and may have changed something: %v", method, err)
+		}
+	}
+	if refused < 5 {
+		t.Errorf("%d are refused", refused)
+	}
+	srv.CLI("CONFIG", "SET", "maxmemory", "0")
+	fine(t, "with room again", c)
+}
+
 // What is in the keys and is nobody's costs its own row, is logged once, and the rest goes on.
 func TestDamage(t *testing.T) {
 	t.Parallel()
@@ -246,7 +281,7 @@ func TestDamage(t *testing.T) {
 		name, shard := fmt.Sprintf("revision %.20q", value), 101+i
 		srv.CLI("SET", c.key("revision"), value)
 		v := must[fleet.View](t)(c.Look(t.Context(), 0))
-		if len(v.Members) != 3 || len(v.Shards) != 6+15 || v.Shards[0].Owner.Incarnation != "a" {
+		if v.Revision != 0 || len(v.Members) != 3 || len(v.Shards) != 6+15 || v.Shards[0].Owner.Incarnation != "a" {
 			t.Errorf("%s: there is %+v", name, v)
 		}
 		got := must[[]fleet.Shard](t)(c.Acquire(t.Context(), "a", []fleet.Want{{Shard: shard}, {Shard: 110, From: fleet.Owner{Incarnation: "x"}}}))
@@ -254,6 +289,7 @@ func TestDamage(t *testing.T) {
 			t.Errorf("%s: acquired %v", name, got)
 		}
 	}
+	acquire(t, c, "a", 106, 107) // whose epochs are too high
 	if records := must[[]fleet.Record](t)(c.Load(t.Context(), []int{2, 100, 101, 106, 107, 4})); len(records) != 6 || string(records[5].Data) != "data" || records[1].Data != nil {
 		t.Errorf("loaded %v", records)
 	}

@@ -15,15 +15,21 @@ import (
 	"sluice/sinks/sinktest/redistest"
 )
 
-// BenchmarkBeat has 50 members beat in a fleet of 10,000 shards, of which ten change in each second. It reports
-// the CPU of Redis for a beat, and what part of a core 50 a second take.
+// BenchmarkBeat has 50 members beat in a fleet of 10,000 shards, of which none, or ten in each second of beats,
+// are handed over. It reports the CPU of Redis for a beat, and what part of a core that is with all beats of a second.
 func BenchmarkBeat(b *testing.B) {
-	const members, shards, moves = 50, 10_000, 10
+	for name, every := range map[string]int{"steady": 0, "moving": 5} {
+		b.Run(name, func(b *testing.B) { beats(b, every) })
+	}
+}
+
+// beats hands a shard over with each beat of that number.
+func beats(b *testing.B, every int) {
+	const members, shards = 50, 10_000
 	srv := redistest.Start(b)
 	c := open(b, srv.Addr, "bot")
 	var all []fleet.Member
-	owned := make([]fleet.Shard, 0, shards)
-	since := make([]int64, members)
+	var owned []fleet.Shard
 	for i := range members {
 		m := member(fmt.Sprintf("ABCDEFGHIJKLMNOPQRSTUVW%02d", i))
 		all = append(all, m)
@@ -34,34 +40,28 @@ func BenchmarkBeat(b *testing.B) {
 		}
 		owned = append(owned, acquire(b, c, m.Incarnation, ids...)...)
 	}
+	since := make([]int64, members)
 	for i := range all {
 		since[i] = must[fleet.View](b)(c.Beat(b.Context(), all[i], 0)).Revision
 	}
-	srv.CLI("CONFIG", "RESETSTAT")
-	before, began := cpu(b, srv), time.Now()
-	beats, moved := 0, 0
+	before, n := cpu(b, srv), 0
 	for b.Loop() {
-		i := beats % members
-		if i%(members/moves) == 0 {
-			s := owned[moved*997%shards]
-			to := all[i].Incarnation
-			if s.Owner.Incarnation != to {
-				o := must[fleet.Owner](b)(c.Give(b.Context(), s.ID, s.Owner, to))
-				if err := c.Take(b.Context(), s.ID, o); err != nil {
-					b.Fatal(err)
-				}
-				owned[moved*997%shards].Owner = o
-			}
-			moved++
-		}
+		i := n % members
 		all[i].Beat++
 		since[i] = must[fleet.View](b)(c.Beat(b.Context(), all[i], since[i])).Revision
-		beats++
+		if n++; every > 0 && n%every == 0 {
+			s := &owned[n*997%shards]
+			if to := all[(i+1)%members].Incarnation; s.Owner.Incarnation != to {
+				s.Owner = must[fleet.Owner](b)(c.Give(b.Context(), s.ID, s.Owner, to))
+				if err := c.Take(b.Context(), s.ID, s.Owner); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
 	}
-	whole := cpu(b, srv) - before
-	b.ReportMetric(whole.Seconds()/float64(beats)*1e6, "redis-µs/beat")
-	b.ReportMetric(whole.Seconds()/float64(beats)*members*100, "%core")
-	b.ReportMetric(float64(moved)/time.Since(began).Seconds(), "moves/s")
+	whole := (cpu(b, srv) - before).Seconds() / float64(n)
+	b.ReportMetric(whole*1e6, "redis-µs/beat")
+	b.ReportMetric(whole*members*100, "%core")
 }
 
 // cpu returns what the server has used.
@@ -71,4 +71,32 @@ func cpu(b *testing.B, srv *redistest.Server) (sum time.Duration) {
 		sum += time.Duration(s * 1e9)
 	}
 	return sum
+}
+
+// BenchmarkAsk has 50 members ask for turns, 10,000 shards waiting: as a beat, each does so once a second.
+func BenchmarkAsk(b *testing.B) {
+	const members, shards = 50, 10_000
+	srv := redistest.Start(b)
+	c := open(b, srv.Addr, "bot")
+	if err := c.Budget(b.Context(), fleet.Budget{Total: shards, Remaining: shards, Concurrency: 16, Reset: time.Now()}, time.Now()); err != nil {
+		b.Fatal(err)
+	}
+	var waiting [members][]int
+	for shard := range shards {
+		waiting[shard*members/shards] = append(waiting[shard*members/shards], shard)
+	}
+	ask := func(i int) {
+		must[fleet.Grants](b)(c.Ask(b.Context(), fmt.Sprintf("ABCDEFGHIJKLMNOPQRSTUVW%02d", i), waiting[i]))
+	}
+	for i := range members {
+		ask(i)
+	}
+	before, n := cpu(b, srv), 0
+	for b.Loop() {
+		ask(n % members)
+		n++
+	}
+	whole := (cpu(b, srv) - before).Seconds() / float64(n)
+	b.ReportMetric(whole*1e6, "redis-µs/ask")
+	b.ReportMetric(whole*members*100, "%core")
 }

@@ -55,7 +55,7 @@ func (c *Coordinator) Join(ctx context.Context, m fleet.Member, p fleet.Plan) (f
 	if err != nil {
 		return fleet.Plan{}, err
 	}
-	if p.Generation, err = strconv.Atoi(strs(reply)[0]); err != nil {
+	if p.Generation, err = strconv.Atoi(first(reply)); err != nil {
 		return fleet.Plan{}, fmt.Errorf("fleet: redis: join: %s: %w", c.key("plan"), err)
 	}
 	return p, nil
@@ -76,19 +76,18 @@ func misfit(s []string) error {
 // lookScript beats and looks, or only looks if there is no incarnation. It has the arguments incarnation,
 // member, the revision that is known, how many rows to return, and whether this goes on with a page before.
 //
-// A revision that the log has not was forgotten, or is old: all is told. If there are owners without a change,
-// as when that key alone is gone, they are changed now.
+// A revision that the log has not was forgotten, or is old: all is returned, and also which shards have no row
+// (anew), but for one above the table's, from which the caller sees it. If there are owners without a change, as when
+// that key alone is gone, they are changed now.
 var lookScript = newScript(`
   local incarnation, since = ARGV[3], number(ARGV[5]) or 0
-  if incarnation ~= '' then
-    if dead(incarnation) then return {'deposed'} end
-    call('HSET', members, incarnation, ARGV[4])
-    local ttl = call('TTL', members)
-    if ttl < 604800 - 600 then touch() end
-  end
+  if incarnation ~= '' and dead(incarnation) then return {'deposed'} end
   rev = number(call('GET', revision)) or 0
   local anew = 0
-  if ARGV[7] == '' and since ~= 0 and since ~= rev and not call('ZSCORE', log, ARGV[5]) then since, anew = 0, 1 end
+  if ARGV[7] == '' and since ~= 0 and since ~= rev and not call('ZSCORE', log, ARGV[5]) then
+    if since < rev then anew = 1 end
+    since = 0
+  end
   if ARGV[7] == '' and since == 0 and call('HLEN', owners) > call('ZCARD', changes) then
     for _, shard in ipairs(call('HKEYS', owners)) do
       if not call('ZSCORE', changes, shard) then call('ZADD', changes, following(), shard) end
@@ -105,11 +104,18 @@ var lookScript = newScript(`
       if values[i] and #values[i] > 300 then values[i] = 'too long' end
     end
   end
-  local all = call('HGETALL', members)
+  local has = call('HMGET', plan, 'generation', 'shards', 'intents', 'format')
+  local all, own = call('HGETALL', members), 0
   for i = 2, #all, 2 do
-    if #all[i] > 4096 then all[i] = 'too long' end
+    if all[i - 1] == incarnation then own = i - 2 elseif #all[i] > 4096 then all[i] = 'too long' end
   end
-  return {'ok', text(now), text(rev), anew, call('HMGET', plan, 'generation', 'shards', 'intents', 'format'), all, found, values}`)
+  if incarnation ~= '' then
+    if own == 0 and all[1] ~= incarnation then own = #all end
+    all[own + 1], all[own + 2] = incarnation, ARGV[4]
+    call('HSET', members, incarnation, ARGV[4])
+    if call('TTL', members) < 604800 - 600 then touch() end
+  end
+  return {'ok', text(now), text(rev), anew, has, all, found, values}`)
 
 // Look returns the table as it has changed since a revision.
 func (c *Coordinator) Look(ctx context.Context, since int64) (fleet.View, error) {
@@ -286,7 +292,7 @@ var leaveScript = newScript(`
   if #found < limit then call('HDEL', members, incarnation) end
   commit()
   notify()
-  return {'ok', #found}`)
+  return {'ok', text(#found)}`)
 
 // Leave removes an incarnation.
 func (c *Coordinator) Leave(ctx context.Context, incarnation string) error {
@@ -298,7 +304,7 @@ func (c *Coordinator) Leave(ctx context.Context, incarnation string) error {
 		if err != nil {
 			return err
 		}
-		if n, err := reply[0].AsInt64(); err != nil || n < chunk {
+		if n, err := strconv.Atoi(first(reply)); err != nil || n < chunk {
 			return err
 		}
 	}
@@ -319,7 +325,7 @@ func valid(incarnation string) bool {
 
 func check(incarnation string) error {
 	if !valid(incarnation) {
-		return fmt.Errorf("fleet: %.40q is not an incarnation: up to %d letters and digits", incarnation, maxIncarnation)
+		return fmt.Errorf("fleet: %.40q is not an incarnation: up to %d of a-z, A-Z and 0-9", incarnation, maxIncarnation)
 	}
 	return nil
 }

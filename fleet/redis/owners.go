@@ -17,7 +17,6 @@ import (
 var acquireScript = newScript(`
   local incarnation = ARGV[3]
   begin()
-  if dead(incarnation) then return {'deposed'} end
   local state = member(incarnation)
   if state == nil or state == '2' then return {'deposed'} end
   if state ~= '0' then return {'changed'} end
@@ -111,7 +110,7 @@ func (c *Coordinator) Give(ctx context.Context, shard int, from fleet.Owner, to 
 	if err != nil {
 		return fleet.Owner{}, err
 	}
-	return ownerOf(to, strs(reply)[0])
+	return ownerOf(to, first(reply))
 }
 
 // takeScript has the arguments incarnation, shard and epoch.
@@ -165,5 +164,5 @@ func (c *Coordinator) TakeBack(ctx context.Context, shard int, given fleet.Owner
 	if err != nil {
 		return fleet.Owner{}, err
 	}
-	return ownerOf(giver, strs(reply)[0])
+	return ownerOf(giver, first(reply))
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -31,7 +32,8 @@ type Coordinator struct {
 	Bot     string       // the fingerprint of token and server
 	Log     *slog.Logger // nil: nothing is logged
 
-	skew time.Duration // is added to the time of Redis, for tests
+	// For tests, in ms: what is added to the time of Redis, and what is taken for it if that is not 0.
+	skew, still atomic.Int64
 
 	mu         sync.Mutex
 	client     rueidis.Client // nil: not connected
@@ -69,7 +71,11 @@ func (c *Coordinator) run(ctx context.Context, operation string, script *rueidis
 		for i, name := range names {
 			keys[i] = c.key(name)
 		}
-		args = append([]string{strconv.FormatInt(c.skew.Milliseconds(), 10), c.key("events")}, args...)
+		clock := decimal(c.skew.Load())
+		if still := c.still.Load(); still != 0 {
+			clock = "=" + decimal(still)
+		}
+		args = append([]string{clock, c.key("events")}, args...)
 		if reply, err = script.Exec(ctx, client, keys, args).ToArray(); err == nil && len(reply) == 0 {
 			err = errors.New("an empty reply")
 		}
@@ -175,8 +181,10 @@ func (c *Coordinator) Close() error {
 // Watch calls changed after each notice, and whenever it has begun to listen, for what was told before that was not
 // heard. It has a connection of its own.
 func (c *Coordinator) Watch(ctx context.Context, changed func()) {
+	var told atomic.Bool // since it has listened last
 	for ctx.Err() == nil {
-		if err := c.listen(ctx, changed); err != nil && ctx.Err() == nil && c.Log != nil {
+		err := c.listen(ctx, func() { told.Store(false); changed() })
+		if err != nil && ctx.Err() == nil && c.Log != nil && !told.Swap(true) {
 			c.Log.Warn("notices of the fleet are not heard; it is read once a second", "error", fmt.Errorf("fleet: redis: watch: %w", err))
 		}
 		select {
@@ -231,4 +239,13 @@ func strs(reply []rueidis.RedisMessage) []string {
 		all[i], _ = reply[i].ToString()
 	}
 	return all
+}
+
+// first is the first string of a reply.
+func first(reply []rueidis.RedisMessage) string {
+	if len(reply) == 0 {
+		return ""
+	}
+	s, _ := reply[0].ToString()
+	return s
 }

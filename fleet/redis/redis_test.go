@@ -17,6 +17,7 @@ import (
 
 	"sluice/fleet"
 	"sluice/sinks/redis"
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -144,6 +145,19 @@ func TestMany(t *testing.T) {
 	if got := must[[]fleet.Record](t)(c.Load(t.Context(), ids)); len(got) != shards || got[shards-1].Data[0] != records[shards-1].Data[0] {
 		t.Errorf("%d are loaded", len(got))
 	}
+	// An old revision is none that is known: all is returned.
+	last := view.Shards[0]
+	for range 1010 {
+		last = must[[]fleet.Shard](t)(c.Acquire(t.Context(), "a", []fleet.Want{{From: last.Owner}}))[0]
+	}
+	epochs[0] = last.Owner.Epoch
+	if n := strings.TrimSpace(srv.CLI("ZCARD", c.key("log"))); n != "1000" {
+		t.Errorf("%s revisions are kept", n)
+	}
+	if all := must[fleet.View](t)(c.Look(t.Context(), view.Revision)); len(all.Shards) != shards {
+		t.Errorf("%d have changed since a revision of long ago", len(all.Shards))
+	}
+	view = must[fleet.View](t)(c.Look(t.Context(), 0))
 	if lost := must[[]int](t)(c.Confirm(t.Context(), "a", epochs)); len(lost) > 0 {
 		t.Errorf("%d are lost", len(lost))
 	}
@@ -204,12 +218,37 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
+// In a Cluster all keys of a fleet are in one slot, and notices come to any node.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(sinktest.FreePort(t)))
+	srv.CLI("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+	wait(t, "the cluster", func() bool { return strings.Contains(srv.CLI("CLUSTER", "INFO"), "cluster_state:ok") })
+	o, err := redis.NewClientOption([]string{srv.Addr, srv.Addr}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Coordinator{Bot: "bot", Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, o) }}
+	defer c.Close()
+	heard := make(chan struct{}, 1000)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { c.Watch(ctx, func() { heard <- struct{}{} }); close(done) }()
+	<-heard
+	fill(t, c)
+	<-heard // one is given
+	fine(t, "in a cluster", c)
+	cancel()
+	<-done
+}
+
 // All keys expire together; a beat keeps them all.
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	c := open(t, srv.Addr, "bot")
 	fill(t, c)
+	own := must[fleet.View](t)(c.Look(t.Context(), 0)).Shards[2]
 	keys := strings.Fields(srv.CLI("KEYS", "*"))
 	if len(keys) != len(names) {
 		t.Errorf("the keys are %q", keys)
@@ -223,7 +262,11 @@ func TestExpiry(t *testing.T) {
 		"nothing": func() error { return nil },
 		"beat":    func() error { _, err := c.Beat(t.Context(), member("a"), 0); return err },
 		"acquire": func() error { _, err := c.Acquire(t.Context(), "a", []fleet.Want{{Shard: 9}}); return err },
-		"ask":     func() error { _, err := c.Ask(t.Context(), "a", []int{1}); return err },
+		"save": func() error {
+			_, err := c.Save(t.Context(), "a", []fleet.Record{{Shard: own.ID, Epoch: own.Owner.Epoch, Number: 2}})
+			return err
+		},
+		"ask": func() error { _, err := c.Ask(t.Context(), "a", []int{1}); return err },
 	} {
 		if name != "nothing" {
 			expire("1000")
@@ -262,5 +305,60 @@ func fill(t testing.TB, c *Coordinator) {
 	}
 	if g := must[fleet.Grants](t)(c.Ask(ctx, "a", []int{2, 3, 4})); len(g.Turns) != 2 {
 		t.Fatalf("granted %+v", g)
+	}
+}
+
+// A clock that is set back a little leaves the turns as they are; by much, it does not stop them.
+func TestClockSetBack(t *testing.T) {
+	t.Parallel()
+	c := open(t, redistest.Start(t).Addr, "bot")
+	ctx, now := t.Context(), time.Now()
+	c.still.Store(now.UnixMilli())
+	if err := c.Budget(ctx, fleet.Budget{Total: 1000, Remaining: 900, Concurrency: 1, Reset: now.Add(time.Hour)}, now); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(incarnation string, shard, want int, in time.Duration) {
+		t.Helper()
+		g := must[fleet.Grants](t)(c.Ask(ctx, incarnation, []int{shard}))
+		if len(g.Turns) != want || want > 0 && (g.Turns[0].Shard != shard || g.Turns[0].In != in) {
+			t.Errorf("%s: granted %+v", incarnation, g.Turns)
+		}
+	}
+	ask("a", 1, 1, 0)
+	c.still.Add(-100)
+	ask("b", 0, 0, 0)
+	if err := c.Sent(ctx, "a", 1); err != nil {
+		t.Fatal(err)
+	}
+	c.still.Add(-100)
+	ask("b", 0, 1, fleet.IdentifyPause+100*time.Millisecond)
+	c.still.Add(-time.Hour.Milliseconds())
+	ask("c", 2, 1, 0)
+}
+
+// With another concurrency the shards that wait are in other buckets.
+func TestConcurrencyChanges(t *testing.T) {
+	t.Parallel()
+	c := open(t, redistest.Start(t).Addr, "bot")
+	now := time.Now()
+	c.still.Store(now.UnixMilli())
+	for _, step := range []struct {
+		concurrency, remaining int
+		incarnation            string
+		waiting                []int
+		turns                  int
+	}{
+		{1, 0, "a", []int{0, 1, 2}, 0},
+		{2, 9, "b", []int{3}, 0}, // 1 is lower
+		{2, 9, "b", []int{4}, 0}, // 0 is
+		{4, 9, "b", []int{3, 4}, 1},
+		{4, 9, "a", []int{0, 1, 2}, 3},
+	} {
+		if err := c.Budget(t.Context(), fleet.Budget{Total: 9, Remaining: step.remaining, Concurrency: step.concurrency, Reset: now}, now); err != nil {
+			t.Fatal(err)
+		}
+		if g := must[fleet.Grants](t)(c.Ask(t.Context(), step.incarnation, step.waiting)); len(g.Turns) != step.turns {
+			t.Errorf("%+v: granted %+v", step, g)
+		}
 	}
 }

@@ -28,8 +28,8 @@ var names = []string{
 }
 
 // newScript returns the script that begins as all do, and goes on with body. It has the arguments
-// skew, which is added to the time, and the channel of the notices; body's follow. A script reads each key that
-// it writes before it writes the first: one of a wrong type changes nothing.
+// clock, 0 ms that are added to the time but for tests, and the channel of the notices; body's follow. A script
+// reads each key that it writes before it writes the first: one of a wrong type changes nothing.
 func newScript(body string) *rueidis.Lua {
 	return rueidis.NewLuaScript(prelude + "local function main()\n" + body + "\nend\n" + epilogue)
 }
@@ -38,7 +38,7 @@ const prelude = `
 local members, deposed, plan, owners, owned, changes, revision, log, records, asked, waiting, turns, budget, given = unpack(KEYS)
 local match, format = string.match, string.format
 local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[1])
+local now = tonumber(match(ARGV[1], '^=(%d+)$')) or tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[1])
 
 -- call's error names the key.
 local function call(command, key, ...)

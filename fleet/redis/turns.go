@@ -16,32 +16,51 @@ import (
 	"sluice/fleet"
 )
 
-// turnsPrelude reads the budget and the turns. The fields of turns are t<shard>, "incarnation given usable", of a
-// turn that is out, and s<shard> <incarnation>, "sent given", of one whose Identify was written lately; given is 0
-// if that was not the last turn. A time that cannot be, as when the clock was set back, is none.
+// turnsPrelude reads the budget and the turns. The fields of turns are t<shard>, "incarnation given usable id", of a
+// turn that is out, and s<shard> <incarnation>, "sent given last", of one whose Identify was written lately; last is 0
+// if there was a later turn. A time long after now, as when the clock was set back by as much, is none.
 const turnsPrelude = `
   local has = call('HMGET', budget, 'total', 'remaining', 'reserve', 'reset', 'concurrency')
   local total, remaining, reserve, reset, concurrency = number(has[1]), number(has[2]), number(has[3]), number(has[4]), number(has[5])
   local known = total and remaining and reserve and reset and concurrency and concurrency > 0
   call('ZCARD', given)
-  local out, sent, stale = {}, {}, {}
+  local out, sent, stale, soon = {}, {}, {}, now + 60000
   local all = call('HGETALL', turns)
   for i = 1, #all, 2 do
-    local field, value = all[i], string.sub(all[i + 1], 1, 200)
-    local by, since, from = match(value, '^(%w+) (%d+) (%d+)$')
-    local at, before = match(value, '^(%d+) (%d+)$')
-    local turn = match(field, '^t(%d+)$')
-    local last = match(field, '^s(%d+) %w+$')
-    since, from, at, before = number(since), number(from), number(at), number(before)
-    if number(turn) and since and from and since <= now and from <= since + 5250 and now - from < 10000 then
-      out[turn] = {by = by, at = since, from = from}
-    elseif number(last) and at and before and at <= now and now - at < 60000 then
-      sent[field] = {shard = last, at = at, next = at + 5250, of = before}
+    local field, a, b, c, id = all[i], match(string.sub(all[i + 1], 1, 200), '^(%w+) (%d+) (%d+) ?(%d*)$')
+    local turn, last = match(field, '^t(%d+)$'), match(field, '^s(%d+) %w+$')
+    local at, from = number(b), number(c)
+    if number(turn) and at and from and at <= soon and from <= at + 5250 and now - from < 10000 then
+      out[turn] = {by = a, at = at, from = from, id = a .. ' ' .. turn .. ' ' .. b .. ' ' .. id}
+    elseif number(last) and number(a) and at and number(a) <= soon and now - at <= 20500 then
+      sent[field] = {shard = last, at = number(a), value = a .. ' ' .. b, last = c == '1'}
     else
       stale[#stale + 1] = field
     end
   end
-  local function bucket(shard) return text(tonumber(shard) % concurrency) end
+  local function bucket(shard) return tonumber(shard) % concurrency end
+
+  -- firsts returns the first shard of each bucket.
+  local function firsts(list)
+    local first, buckets = {}, {}
+    for shard in string.gmatch(list, '%d+') do
+      local b = bucket(shard)
+      if not first[b] then
+        first[b] = shard
+        buckets[#buckets + 1] = b
+        if #buckets == concurrency then break end
+      end
+    end
+    return first, buckets
+  end
+
+  -- wait keeps what an incarnation waits for, since a time.
+  local function wait(incarnation, at, list, first, buckets)
+    local s = {}
+    for i, b in ipairs(buckets) do s[i] = first[b] end
+    call('HSET', asked, incarnation, text(at) .. ' ' .. (known and has[5] or '0') .. ' ' .. table.concat(s, ' '))
+    call('HSET', waiting, incarnation, list)
+  end
 `
 
 // askScript has the arguments incarnation and the shards that wait, by number. What it keeps of each incarnation
@@ -49,24 +68,16 @@ const turnsPrelude = `
 // has changed, all.
 var askScript = newScript(turnsPrelude + `
   local incarnation = ARGV[3]
-  call('HLEN', waiting)
-  local others = call('HGETALL', asked)
-  local mine, first, buckets = {}, {}, {}
-  for shard in string.gmatch(ARGV[4], '%d+') do
-    mine[shard] = true
-    local b = known and bucket(shard)
-    if b and not first[b] then
-      first[b] = shard
-      buckets[#buckets + 1] = b
-    end
-  end
+  call('HLEN', waiting) call('HLEN', asked)
+  local mine, first, buckets = ' ' .. ARGV[4] .. ' ', {}, {}
+  if known then first, buckets = firsts(ARGV[4]) end
   local reply, busy, after = {}, {}, {}
   for _, turn in pairs(sent) do
     local b = known and bucket(turn.shard)
-    if b then after[b] = math.max(after[b] or 0, turn.next) end
+    if b then after[b] = math.max(after[b] or 0, turn.at + 5250) end
   end
   for shard, turn in pairs(out) do
-    if turn.by == incarnation and not mine[shard] then
+    if turn.by == incarnation and not string.find(mine, ' ' .. shard .. ' ', 1, true) then
       stale[#stale + 1] = 't' .. shard
     else
       if known then busy[bucket(shard)] = true end
@@ -78,13 +89,20 @@ var askScript = newScript(turnsPrelude + `
   end
   for _, field in ipairs(stale) do call('HDEL', turns, field) end
 
-  local lowest, gone = {}, {}
+  -- Whoever else waits matters only where there is a turn to be given, which is seldom: they are given ahead.
+  local lowest, others, gone = {}, {}, {}
+  for _, b in ipairs(buckets) do
+    if not busy[b] and remaining > reserve then
+      others = call('HGETALL', asked)
+      break
+    end
+  end
   for i = 1, #others, 2 do
     local at, of, list = match(others[i + 1], '^(%d+) (%d+)(.*)$')
     at = number(at)
-    if not at or at > now or now - at > 3000 then
+    if not at or at > soon or now - at > 3000 then
       gone[#gone + 1] = others[i]
-    elseif known and others[i] ~= incarnation then
+    elseif others[i] ~= incarnation then
       if of ~= has[5] then list = call('HGET', waiting, others[i]) or '' end
       for shard in string.gmatch(list, '%d+') do
         local b, n = bucket(shard), tonumber(shard)
@@ -97,24 +115,20 @@ var askScript = newScript(turnsPrelude + `
     call('HDEL', asked, other)
     call('HDEL', waiting, other)
   end
-  if ARGV[4] ~= '' then
-    local list = {}
-    for i, b in ipairs(buckets) do list[i] = first[b] end
-    call('HSET', asked, incarnation, text(now) .. ' ' .. (known and has[5] or '0') .. ' ' .. table.concat(list, ' '))
-    call('HSET', waiting, incarnation, ARGV[4])
-  end
+  if ARGV[4] ~= '' then wait(incarnation, now, ARGV[4], first, buckets) end
 
   for _, b in ipairs(buckets) do
     local shard = first[b]
     if not busy[b] and not (lowest[b] and lowest[b] < tonumber(shard)) and remaining > reserve then
       local from = math.max(after[b] or 0, now)
       remaining = remaining - 1
-      call('HSET', turns, 't' .. shard, incarnation .. ' ' .. text(now) .. ' ' .. text(from))
-      local before = sent['s' .. shard .. ' ' .. incarnation]
-      if before then call('HSET', turns, 's' .. shard .. ' ' .. incarnation, text(before.at) .. ' 0') end
-      call('HSET', budget, 'remaining', text(remaining))
-      call('ZADD', given, text(now), incarnation .. ' ' .. shard .. ' ' .. text(now))
       call('ZREMRANGEBYSCORE', given, '-inf', '(' .. text(now - 3600000))
+      local id = call('ZCARD', given) -- differs from that of another turn of the same ms
+      call('HSET', turns, 't' .. shard, incarnation .. ' ' .. text(now) .. ' ' .. text(from) .. ' ' .. id)
+      local field = 's' .. shard .. ' ' .. incarnation
+      if sent[field] then call('HSET', turns, field, sent[field].value .. ' 0') end
+      call('HSET', budget, 'remaining', text(remaining))
+      call('ZADD', given, text(now), incarnation .. ' ' .. shard .. ' ' .. text(now) .. ' ' .. id)
       reply[#reply + 1] = shard
       reply[#reply + 1] = from - now
     end
@@ -182,14 +196,16 @@ func (c *Coordinator) Ask(ctx context.Context, incarnation string, waiting []int
 var sentScript = newScript(turnsPrelude + `
   local incarnation, shard = ARGV[3], ARGV[4]
   local field, turn = 's' .. shard .. ' ' .. incarnation, out[shard]
-  if turn and turn.by == incarnation then
-    call('HSET', turns, field, text(now) .. ' ' .. text(turn.at))
-    call('HDEL', turns, 't' .. shard)
-    call('ZADD', given, text(now), incarnation .. ' ' .. shard .. ' ' .. text(turn.at))
-    touch()
-  elseif not sent[field] or sent[field].of == 0 then
-    return {'changed'}
+  if not turn or turn.by ~= incarnation then return {sent[field] and sent[field].last and 'ok' or 'changed'} end
+  local list, at = call('HGET', waiting, incarnation) or '', match(call('HGET', asked, incarnation) or '', '^(%d+) ')
+  call('HSET', turns, field, text(now) .. ' ' .. text(turn.at) .. ' 1')
+  call('HDEL', turns, 't' .. shard)
+  call('ZADD', given, text(now), turn.id)
+  if known and number(at) then -- the shard does not wait any more
+    list = string.sub(string.gsub(' ' .. list .. ' ', ' ' .. shard .. ' ', ' ', 1), 2, -2)
+    wait(incarnation, number(at), list, firsts(list))
   end
+  touch()
   return {'ok'}`)
 
 // Sent says that a turn's Identify is written.
