@@ -53,6 +53,8 @@ func (i *incarnation) run(ctx context.Context) error {
 	}()
 	next := time.NewTicker(i.f.o.Beat)
 	defer next.Stop()
+	death := time.NewTimer(i.f.o.Death)
+	defer death.Stop()
 	beat := true
 	for {
 		if err := i.look(ctx, beat); err != nil {
@@ -61,9 +63,14 @@ func (i *incarnation) run(ctx context.Context) error {
 		i.decide(ctx)
 		i.settle()
 		i.sayEmpty()
+		if at := i.observer.Next(); !at.IsZero() { // and not up to a beat later
+			death.Reset(max(time.Until(at), i.f.o.Beat/10))
+		}
 		select {
 		case <-next.C:
 			beat = true
+		case <-death.C:
+			beat = false
 		case <-i.f.wake:
 			beat = false
 		case r := <-i.results:

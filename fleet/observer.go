@@ -82,6 +82,16 @@ func (o *Observer) Observe(me string, members []Member, shards []Shard, coordina
 	return dead
 }
 
+// Next returns when the next of those that it watches would be dead, if no beat came; zero: it watches nobody.
+func (o *Observer) Next() (at time.Time) {
+	for _, b := range o.seen {
+		if t := b.since.Add(o.death()); at.IsZero() || t.Before(at) {
+			at = t
+		}
+	}
+	return at
+}
+
 // Silent returns those that have not beaten for half the time of death. They may be alive, and keep
 // their shards, but whoever gave them one now might wait for the rest of it.
 func (o *Observer) Silent(now time.Time) map[string]bool {
