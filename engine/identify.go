@@ -174,8 +174,8 @@ func (b *identifyBucket) add(w identifyWaiter) {
 // what is known to be used: nobody has been asked. For the figures see "Sessions Start
 // Limit" in its documentation: 1,000, and for the largest bots 5 for each 1,000 guilds.
 func (q *identifyQueue) assume(shards int, now time.Time) {
-	total := max(1000, 5*shards)
-	limit := wire.SessionStartLimit{Total: total, Remaining: total, ResetAfter: resume.StartsWindow}
+	limit := wire.AssumedStartLimit(shards)
+	total := limit.Total
 	if now.Before(q.starts.Until) {
 		limit.Remaining, limit.ResetAfter = max(0, total-q.starts.Count), q.starts.Until.Sub(now)
 	}

@@ -192,7 +192,8 @@ func (f *Fleet) current() string {
 
 // Run takes part in the fleet until ctx is done: it runs the engine's shards as the table says. An
 // incarnation that is deposed drops its shards, and another joins. When ctx is done, the shards that
-// are left are made free: they must be drained by then, or be given up. An error is final.
+// are left are free for others, or, with Rules.Return, for the next process of this name at first: the engine must
+// have stopped by then. An error is final.
 func (f *Fleet) Run(ctx context.Context, e Engine) error {
 	defer f.end()
 	go f.o.Coordinator.Watch(ctx, f.stir)
@@ -200,11 +201,7 @@ func (f *Fleet) Run(ctx context.Context, e Engine) error {
 		i := newIncarnation(f, e)
 		err := i.run(ctx)
 		if !errors.Is(err, ErrDeposed) {
-			leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.o.Death/2)
-			defer cancel()
-			if e := f.o.Coordinator.Leave(leave, i.name); e != nil {
-				f.o.Log.Warn("fleet: this member could not leave; the others find out that it is gone", "error", e, "after", f.o.Death)
-			}
+			f.leave(ctx, i)
 			return err
 		}
 		f.o.Log.Warn("fleet: deposed by the others; every shard is dropped, and this process joins again", "incarnation", i.name, "shards", i.owned())
@@ -222,6 +219,22 @@ func (f *Fleet) Run(ctx context.Context, e Engine) error {
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
+	}
+}
+
+// leave ends the membership of an incarnation whose shards are stopped, and saved. With Rules.Return it leaves what it
+// has to the next process of its name, unless it was told to give it to others.
+func (f *Fleet) leave(ctx context.Context, i *incarnation) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.o.Death/2)
+	defer cancel()
+	var err error
+	if f.o.Rules.Return > 0 && i.state() == Up {
+		err = f.o.Coordinator.Depose(ctx, i.name, i.beat)
+	} else {
+		err = f.o.Coordinator.Leave(ctx, i.name)
+	}
+	if err != nil {
+		f.o.Log.Warn("fleet: this member could not leave; the others find out that it is gone", "error", err, "after", f.o.Death)
 	}
 }
 

@@ -122,6 +122,7 @@ func (w *way) Leave(ctx context.Context, incarnation string) error {
 type party struct {
 	t       *testing.T
 	c       *memory.Coordinator
+	rules   fleet.Rules
 	members []*member
 }
 
@@ -131,7 +132,7 @@ func (p *party) options(name string, c fleet.Coordinator) fleet.Options {
 	return fleet.Options{
 		Coordinator: c, Member: fleet.Member{Name: name}, Plan: fleet.Plan{Shards: shards, Intents: 1, Format: "redis"},
 		Session: func(_ int, c resume.Checkpoint) resume.Session { return c.Session },
-		Rules:   fleet.Rules{}, Log: slog.New(slog.NewTextHandler(p.t.Output(), nil)).With("member", name),
+		Rules:   p.rules, Log: slog.New(slog.NewTextHandler(p.t.Output(), nil)).With("member", name),
 	}
 }
 
@@ -320,5 +321,37 @@ func TestMisfits(t *testing.T) {
 		if _, err := x.Join(context.Background()); err != nil {
 			t.Errorf("after the death of the other: %v", err)
 		}
+	})
+}
+
+// With Rules.Return a member's shards wait for the next process of its name, and then for nobody.
+func TestReturns(t *testing.T) {
+	run(t, func(p *party) {
+		p.rules.Return = 10 * time.Second
+		a, b := p.add("a"), p.add("b")
+		time.Sleep(20 * time.Second)
+		b.stop()
+		if err := <-b.ended; err != nil {
+			t.Error(err)
+		}
+		had := b.engine.runs
+		time.Sleep(5 * time.Second)
+		if n := a.engine.count(); n != 32 {
+			t.Errorf("the other has %d shards while they wait", n)
+		}
+		p.members = []*member{a}
+		back := p.add("b")
+		time.Sleep(2 * time.Second)
+		p.check("back", a, back)
+		for s := range had {
+			if back.engine.runs[s] == 0 {
+				t.Errorf("shard %d did not wait", s)
+			}
+		}
+		back.stop()
+		<-back.ended
+		p.members = []*member{a}
+		time.Sleep(12 * time.Second)
+		p.check("gone for good", a)
 	})
 }

@@ -11,6 +11,10 @@ import (
 // callTimeout bounds a call of the coordinator, which is made again.
 const callTimeout = 2 * time.Second
 
+// wholeEvery is after how many beats the whole table is read: a failover may have forgotten rows, and counted
+// on from there.
+const wholeEvery = 60
+
 // incarnation is one membership of this process. Its fields belong to the goroutine of run; what
 // works beside it (shards.go) has what it needs handed in, and hands results back in results.
 type incarnation struct {
@@ -91,6 +95,9 @@ func (i *incarnation) look(ctx context.Context, beat bool) error {
 	var v View
 	var err error
 	since, sent := i.table.Revision, time.Now()
+	if beat && i.beat%wholeEvery == 0 {
+		since = 0
+	}
 	if beat {
 		i.fresh, i.later = append(i.fresh, i.later...), i.later[:0]
 		i.beat++

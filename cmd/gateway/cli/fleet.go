@@ -31,6 +31,7 @@ type membership struct {
 	fleet  *fleet.Fleet
 	queue  *fleet.Queue
 	turns  fleet.Turns
+	shards int    // of the fleet
 	owner  string // under which shards are claimed at the sink
 	keeper *resume.Keeper
 	cfg    *config.Config
@@ -84,6 +85,7 @@ func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (
 		plan, err := m.fleet.Join(ctx)
 		switch {
 		case err == nil:
+			m.shards = plan.Shards
 			return plan.Shards, nil
 		case errors.As(err, new(*fleet.MisfitError)):
 			return 0, settingError{err}
@@ -132,6 +134,10 @@ func (m *membership) run(ctx context.Context, e *engine.Engine) context.Context 
 	m.done.Go(func() { m.queue.Run(member) })
 	m.done.Go(func() { m.watchBudget(member) })
 	context.AfterFunc(ctx, func() {
+		if m.cfg.Fleet.Return > 0 { // the next process of this name resumes them
+			stop(ctx.Err())
+			return
+		}
 		soon, cancel := context.WithTimeout(working, m.cfg.ShutdownTimeout)
 		defer cancel()
 		m.fleet.Drain(soon)
@@ -164,19 +170,24 @@ func (m *membership) watchBudget(ctx context.Context) {
 		now := time.Now()
 		over := known && !b.Reset.After(now)
 		spent := known && waiting > 0 && b.Remaining <= b.Reserve
-		if m.api == nil || now.Sub(asked) < askAgain || known && !over && !spent {
+		if now.Sub(asked) < askAgain || known && !over && !spent {
 			continue
 		}
 		at := m.fleet.Time()
 		asked = now
-		bot, err := m.api.GatewayBot(ctx)
-		if err != nil {
-			m.log.Warn("fleet: Discord does not say how many session starts are left", "error", err)
+		l := wire.AssumedStartLimit(m.shards)
+		if m.api != nil {
+			bot, err := m.api.GatewayBot(ctx)
+			if err != nil {
+				m.log.Warn("fleet: Discord does not say how many session starts are left", "error", err)
+				continue
+			}
+			l = bot.Limit
+		} else if spent && !over {
 			continue
 		}
-		l := bot.Limit
 		reserve := min(m.cfg.Shards.IdentifyReserve, l.Total/10)
-		err = m.turns.Budget(ctx, fleet.Budget{Total: l.Total, Remaining: l.Remaining, Reserve: reserve, Reset: now.Add(l.ResetAfter), Concurrency: max(1, l.MaxConcurrency)}, at)
+		err := m.turns.Budget(ctx, fleet.Budget{Total: l.Total, Remaining: l.Remaining, Reserve: reserve, Reset: now.Add(l.ResetAfter), Concurrency: max(1, l.MaxConcurrency)}, at)
 		if err != nil {
 			asked = time.Time{}
 		}
