@@ -186,8 +186,9 @@ func (s *partSink) acknowledge(epoch int64) (n int) {
 	for n < len(s.epoch) && s.epoch[n] == epoch {
 		n++
 	}
-	s.epoch = s.epoch[n:]
-	s.ack(n)
+	if s.epoch = s.epoch[n:]; n > 0 {
+		s.ack(n)
+	}
 	return n
 }
 
