@@ -66,7 +66,7 @@ func (s *shard) count(now time.Time, state State, c cause) {
 	if c.kind == causeAsked {
 		return // it says nothing
 	}
-	if c.kind == causeUnconfirmed {
+	if c.kind == causeUnconfirmed || c.kind == causeTurnLost {
 		if state != Ready {
 			s.failures++
 		}

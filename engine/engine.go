@@ -294,7 +294,7 @@ func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 	if err := checkRoute(parsed, id, f.env.shards); err != nil {
 		return e.refuse(refusedGuild, err)
 	}
-	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...), c.Sent); err != nil {
+	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...), fate{c.Sent, c.Dropped}); err != nil {
 		return e.refuse(refusedByQueue(err), fmt.Errorf("shard %d: %w", id, err))
 	}
 	s.wake(wakeCommands)

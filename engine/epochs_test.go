@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice/bench/sim"
@@ -157,5 +158,99 @@ func TestEpochs(t *testing.T) {
 		check(0, 0)
 		w.srv.Silence()
 		w.end()
+	})
+}
+
+// partSink takes events and acknowledges as many as a test wants.
+type partSink struct {
+	orders
+	ackMu sync.Mutex
+	ack   func(int)
+	epoch []int64 // of those that are not acknowledged
+}
+
+func (s *partSink) Publish(ctx context.Context, batch []sinks.Event, acked func(int)) error {
+	s.ackMu.Lock()
+	s.ack = acked
+	for _, ev := range batch {
+		s.epoch = append(s.epoch, ev.Epoch)
+	}
+	s.ackMu.Unlock()
+	return s.orders.Publish(ctx, batch, func(int) {})
+}
+
+// acknowledge acknowledges the events of an epoch, which are before all others.
+func (s *partSink) acknowledge(epoch int64) (n int) {
+	s.ackMu.Lock()
+	defer s.ackMu.Unlock()
+	for n < len(s.epoch) && s.epoch[n] == epoch {
+		n++
+	}
+	if s.epoch = s.epoch[n:]; n > 0 {
+		s.ack(n)
+	}
+	return n
+}
+
+// A shard that is deposed in the middle of everything and added again at once, under a higher epoch, from the same
+// session: what the sink has of the old one moves the old session alone, no event of it is given behind one of
+// the new, and no Save that begins has a snapshot of it.
+func TestDeposeAndAdd(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		sink, c := &partSink{orders: orders{recorder: new(recorder)}}, new(snapshots)
+		w := newWorld(t, reader, sim.Options{Rate: 50, ReplayLimit: 10_000}, engine.Options{Sink: sink, Checkpoints: c, IDs: none})
+		w.add(0, resume.Session{Epoch: 1})
+		w.wait("events", func() bool { return sink.last(0) > 50 })
+		sink.acknowledge(1)
+		session := w.sessions()[0]
+		for epoch := int64(2); epoch < 6; epoch++ {
+			was := sink.last(0)
+			w.wait("events in flight", func() bool { return sink.last(0) > was+50 })
+			gate := make(chan struct{})
+			sink.hold(gate) // those that come now are not given
+			time.Sleep(3 * time.Second)
+			persist := c.stall()
+			w.wait("a save", c.saving)
+			w.engine.Depose(0)
+			c.taken()
+			session.Epoch = epoch
+			w.add(0, session)
+			w.ready(1)
+			persist()
+			sink.hold(nil)
+			close(gate)
+			w.wait("its events", func() bool { return sink.last(0) > was+300 })
+			if s := w.sessions()[0]; s != session {
+				t.Errorf("%+v before an event is acknowledged, want %+v", s, session)
+			}
+			if n := sink.acknowledge(epoch - 1); n < 50 {
+				t.Errorf("%d events of the old one were in flight", n)
+			}
+			synctest.Wait()
+			time.Sleep(time.Second)
+			if s := w.sessions()[0]; s != session {
+				t.Errorf("%+v when those of the old one are acknowledged, want %+v", s, session)
+			}
+			for _, s := range c.taken() {
+				if s.Epoch != epoch {
+					t.Fatalf("saved %+v", s)
+				}
+			}
+			highest := int64(0)
+			for _, ev := range sink.taken() {
+				if ev.Epoch < highest {
+					t.Fatalf("seq %d of epoch %d is given behind epoch %d", ev.Seq, ev.Epoch, highest)
+				}
+				highest = max(highest, ev.Epoch)
+			}
+			sink.acknowledge(epoch)
+			w.wait("the checkpoint", func() bool { return w.sessions()[0].Seq > session.Seq+50 })
+			session = w.sessions()[0]
+		}
+		w.srv.Silence()
+		time.Sleep(10 * time.Second)
+		w.stop()
+		sink.acknowledge(5)
+		<-w.ended
 	})
 }

@@ -75,7 +75,8 @@ type Options struct {
 	// that fails again and again can't use them up then.
 	StartReserve int
 	// Identify hands out the turns to Identify where several processes share them; nil: those of
-	// this Engine alone, which count on what the API says, Starts and StartReserve.
+	// this Engine alone, which count on what the API says, Starts and StartReserve. Identifies are
+	// counted in the Starts that Checkpoints are given whoever gave the turn.
 	Identify IdentifyQueue
 	// Confirm is asked, each time, before a shard that was added with an epoch is connected: whether it is
 	// still owned under that epoch. It must not wait, nor call the Engine: done is called once, by any

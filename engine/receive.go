@@ -254,10 +254,7 @@ func (s *shard) hello(now time.Time, e *wire.Envelope) {
 		return
 	}
 	s.to(IdentifyWait)
-	s.identifyAt = s.env.turns.NotBefore(s.id)
-	if !now.Before(s.identifyAt) {
-		s.sendIdentify(now)
-	}
+	s.sendIdentify(now)
 }
 
 // dispatch handles an event.

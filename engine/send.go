@@ -11,17 +11,23 @@ import (
 	"sluice/wire"
 )
 
-// sendIdentify sends the Identify of the shard that holds its bucket's turn.
+// sendIdentify sends the Identify of the shard that holds its bucket's turn, when it may.
 func (s *shard) sendIdentify(now time.Time) {
+	if s.identifyAt = s.env.turns.NotBefore(s.id); now.Before(s.identifyAt) {
+		return
+	}
 	if !s.trusted() {
 		s.end(now, cause{kind: causeUnconfirmed}, nil)
 		return
 	}
-	o := s.env.opts
 	if !s.env.turns.Spend(s.id, now) {
-		s.end(now, cause{kind: causeUnconfirmed}, nil)
+		s.end(now, cause{kind: causeTurnLost}, nil)
 		return
 	}
+	if s.env.opts.Identify != nil {
+		s.env.identify.sent(now)
+	}
+	o := s.env.opts
 	s.counters.identifies.Add(1)
 	s.fruitless++
 	s.startedAt = now

@@ -360,7 +360,13 @@ func (s *shard) stop() {
 	}
 	s.leave()
 	if s.leaving.Load() || s.deposed.Load() {
-		s.commands.close(&sinks.NotLocalError{Shard: s.id})
+		for _, w := range s.commands.close(&sinks.NotLocalError{Shard: s.id}) {
+			for _, f := range w.sent {
+				if f.dropped != nil {
+					f.dropped()
+				}
+			}
+		}
 	} else {
 		s.commands.close(sinks.ErrStopped)
 	}

@@ -171,7 +171,7 @@ func (e *Engine) Add(ctx context.Context, shard int, from resume.Session) error 
 // is closed, which keeps its session, and Remove waits until the sink has acknowledged all of its
 // events and Options.Checkpoints has persisted what resumes the shard then, which it returns. A
 // shard whose last snapshot is not persisted is removed with an error. Commands for it are refused from the
-// beginning. Those that wait are dropped: as when Run ends, nobody calls their Command.Sent.
+// beginning. Those that wait are not sent: their Command.Dropped is called, in their order, before Remove returns.
 //
 // If ctx is done before, the shard stays as it is, stopped: Remove may be called again, or Depose.
 // A shard that this Engine does not run is a *sinks.NotLocalError.
