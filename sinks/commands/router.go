@@ -42,6 +42,9 @@ type Delivery interface {
 	// Sent is called once the command that is held can be acknowledged, as
 	// sinks.Command.Sent is: by any goroutine, perhaps within Route. It must not wait.
 	Sent(shard int)
+	// Dropped is called instead of Sent if the shard goes before, as sinks.Command.Dropped is: by
+	// any goroutine. It must not wait.
+	Dropped(shard int)
 	// Later leaves a command with the broker until its shard takes it.
 	Later(ctx context.Context, shard int, packet []byte)
 	// Forward hands a command to the process that runs its shard.
@@ -73,6 +76,7 @@ func (r *Router) Route(ctx context.Context, name string, value []byte, d Deliver
 		r.Counts.Sent(name, at)
 		d.Sent(shard)
 	}
+	c.Dropped = func() { d.Dropped(shard) }
 	err = r.Send(ctx, c)
 	if err == nil {
 		r.Counts.Given(name)

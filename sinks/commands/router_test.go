@@ -35,6 +35,7 @@ func (d *fakeDelivery) Hold(shard int) bool {
 }
 func (d *fakeDelivery) Release(shard int) { d.call("release %d", shard) }
 func (d *fakeDelivery) Sent(shard int)    { d.call("sent %d", shard) }
+func (d *fakeDelivery) Dropped(shard int) { d.call("dropped %d", shard) }
 func (d *fakeDelivery) Later(_ context.Context, shard int, packet []byte) {
 	d.call("later %d %s", shard, packet)
 }
