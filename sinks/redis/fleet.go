@@ -149,7 +149,6 @@ func (r *commandReader) move(ctx context.Context) error {
 		delete(r.moves.recent, s)
 		delete(r.undone, s)
 		delete(r.last, s)
-		delete(r.seen, s)
 	}
 	r.Consumer, r.streams = consumer, streams
 	r.quota.PerShard = shardHeld(len(ids))
@@ -345,6 +344,7 @@ func (r *commandReader) letGo(ctx context.Context, busy map[string]struct{}) err
 			for range ids {
 				r.Counts.Forwarded(at.stream)
 			}
+			delete(r.seen, at.stream) // what comes back is counted again
 			from = "(" + ids[len(ids)-1]
 		}
 		if err := r.removeConsumer(ctx, at); err != nil {

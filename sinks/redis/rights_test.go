@@ -30,6 +30,7 @@ const (
 	commandRights
 	storeRights
 	fleetRights
+	fleetCommandRights
 )
 
 // user gives a user of that name the rights of some of the documentation's lines, and returns the
@@ -46,8 +47,8 @@ func user(t *testing.T, srv *redistest.Server, name string, more string, lines .
 			all = append(all, rest)
 		}
 	}
-	if len(all) != fleetRights+1 {
-		t.Fatalf("docs/redis.md has %d lines of rights, want %d", len(all), fleetRights+1)
+	if len(all) != fleetCommandRights+1 {
+		t.Fatalf("docs/redis.md has %d lines of rights, want %d", len(all), fleetCommandRights+1)
 	}
 	for _, n := range lines {
 		if out := srv.CLI(append([]string{"ACL", "SETUSER", name}, strings.Fields(all[n]+" "+more)...)...); !strings.HasPrefix(out, "OK") {
