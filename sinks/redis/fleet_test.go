@@ -52,9 +52,10 @@ func (w *fleetWorld) written() (n int) {
 // written from time to time.
 type member struct {
 	w      *fleetWorld
-	name   string
+	user   string
 	end    func() // ends reading, and then nothing is sent any more
 	mu     sync.Mutex
+	name   string // of its consumer
 	runs   map[int]bool
 	queues map[int][]sinks.Command
 	alive  bool // it writes
@@ -65,7 +66,7 @@ type member struct {
 // join starts a member with shards.
 func (w *fleetWorld) join(name string, shards ...int) *member {
 	w.t.Helper()
-	m := &member{w: w, name: name, runs: make(map[int]bool), queues: make(map[int][]sinks.Command), alive: true, stuck: make(map[int]bool), counts: commands.NewCounts()}
+	m := &member{w: w, user: name, name: name, runs: make(map[int]bool), queues: make(map[int][]sinks.Command), alive: true, stuck: make(map[int]bool), counts: commands.NewCounts()}
 	for _, s := range shards {
 		m.runs[s] = true
 	}
@@ -79,7 +80,7 @@ func (w *fleetWorld) join(name string, shards ...int) *member {
 		defer close(done)
 		ReadCommands(ctx, CommandOptions{Client: option, Group: "gateway", Total: fleetShards, Discordjs: true, Counts: m.counts,
 			TimeoutNow: func() time.Duration { return time.Duration(w.timeout.Load()) },
-			Fleet:      &CommandFleet{Consumer: func() string { return name }, Shards: m.shards, Gone: w.isGone},
+			Fleet:      &CommandFleet{Consumer: m.consumer, Shards: m.shards, Gone: w.isGone},
 			Send:       m.send, Settled: settled, Log: logTo(&w.log)})
 	}()
 	go func() {
@@ -103,6 +104,12 @@ func (w *fleetWorld) isGone(name string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.gone[name]
+}
+
+func (m *member) consumer() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.name
 }
 
 func (m *member) shards() (ids []int) {
@@ -177,11 +184,15 @@ func (m *member) kill() {
 	m.mu.Lock()
 	m.alive = false
 	m.mu.Unlock()
-	m.w.srv.CLI("ACL", "SETUSER", m.name, "-xclaim")
+	m.w.srv.CLI("ACL", "SETUSER", m.user, "-xclaim")
 	m.end() // what it has written is acknowledged
-	m.w.mu.Lock()
-	m.w.gone[m.name] = true
-	m.w.mu.Unlock()
+	m.w.isGoneNow(m.name)
+}
+
+func (w *fleetWorld) isGoneNow(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gone[name] = true
 }
 
 // consumers returns the names of a stream's consumers.
@@ -224,6 +235,7 @@ func TestCommandsWhileShardsMove(t *testing.T) {
 			time.Sleep(time.Duration(rand.Int64N(int64(4 * time.Millisecond))))
 		}
 	}()
+	var former []string
 	for step := 0; ; step++ {
 		select {
 		case <-added:
@@ -238,6 +250,23 @@ func TestCommandsWhileShardsMove(t *testing.T) {
 				members = append(slices.DeleteFunc(members, func(m *member) bool { return m == dies }), w.join(fmt.Sprint("d", step)))
 				for s := range owner {
 					if owner[s] == dies {
+						owner[s] = members[rand.IntN(len(members))]
+						owner[s].add(s)
+					}
+				}
+			}
+			if m := owner[s]; step%50 == 40 { // it was deposed, and joins again
+				for s := range owner {
+					if owner[s] == m {
+						m.remove(s)
+					}
+				}
+				m.mu.Lock()
+				former = append(former, m.name)
+				m.name += "again"
+				m.mu.Unlock()
+				for s := range owner {
+					if owner[s] == m {
 						owner[s] = members[rand.IntN(len(members))]
 						owner[s].add(s)
 					}
@@ -271,6 +300,9 @@ func TestCommandsWhileShardsMove(t *testing.T) {
 			t.Errorf("shard %d: %+v came, want %+v", s, next, want[s])
 		}
 	}
+	for _, name := range former {
+		w.isGoneNow(name)
+	}
 	w.timeout.Store(int64(time.Second)) // others' consumers are looked for three times in that
 	w.wait("removal of consumers", func() bool {
 		return !slices.ContainsFunc(fleetStreams, func(s string) bool {
@@ -291,5 +323,75 @@ func TestCommandsWhileShardsMove(t *testing.T) {
 	}
 	if len(w.gone) == 0 {
 		t.Error("nobody has died")
+	}
+}
+
+// looks returns how often readers have looked for what they might claim.
+func (w *fleetWorld) looks() (n int) {
+	for line := range strings.Lines(w.srv.CLI("INFO", "commandstats")) {
+		fmt.Sscanf(line, "cmdstat_xautoclaim:calls=%d,", &n)
+	}
+	return n
+}
+
+// What is on its way to Discord when its shard goes is its former owner's until it is sent, and what follows waits.
+func TestCommandOnItsWayWhenItsShardGoes(t *testing.T) {
+	t.Parallel()
+	w := newFleetWorld(t)
+	a, b := w.join("a", 0, 1), w.join("b", 2)
+	a.mu.Lock()
+	a.stuck[1] = true
+	a.mu.Unlock()
+	w.add("1", rawString(packet(0)))
+	held := func() (n int) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.queues[1])
+	}
+	w.wait("a command", func() bool { return held() == 1 })
+	a.mu.Lock()
+	delete(a.runs, 1)
+	a.mu.Unlock()
+	b.add(1)
+	w.add("1", rawString(packet(1)))
+	begin := w.looks()
+	w.wait("looks", func() bool { return w.looks() > begin+20 })
+	if w.written() != 0 {
+		t.Fatalf("written: %v", w.sent)
+	}
+	a.mu.Lock()
+	a.stuck[1] = false
+	a.mu.Unlock()
+	w.wait("both", func() bool { return w.written() >= 2 && w.pending("SEND", "0", "1", "2") == 0 })
+	if !slices.Equal(w.sent[1], []int{0, 1}) {
+		t.Errorf("written: %v", w.sent[1])
+	}
+}
+
+// A member that ends lets go of what it has not sent, and what a shard that nobody runs is sent waits for its next owner.
+func TestCommandsOfAMemberThatEnds(t *testing.T) {
+	t.Parallel()
+	w := newFleetWorld(t)
+	a, b := w.join("a", 0, 1), w.join("b", 2)
+	a.mu.Lock()
+	a.stuck[1] = true
+	a.mu.Unlock()
+	for i := range 40 {
+		w.add("SEND", shardCommand(1, i))
+	}
+	w.wait("commands", func() bool { return w.pending("1") == 40 })
+	a.end()
+	w.add("SEND", shardCommand(1, 40))
+	b.add(0)
+	w.wait("a command to be forwarded", func() bool { return strings.Contains(w.srv.CLI("XRANGE", "1", "-", "+"), packet(40)) })
+	b.add(1)
+	w.wait("commands", func() bool { return w.written() >= 41 && w.pending("SEND", "0", "1", "2") == 0 })
+	for i, n := range w.sent[1] {
+		if i != n {
+			t.Fatalf("command %d is %d", i, n)
+		}
+	}
+	if got := w.consumers("1"); strings.Contains(got, "\na\n") && !strings.Contains(got, "\nb\n") {
+		t.Errorf("consumers: %s", got)
 	}
 }
