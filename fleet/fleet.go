@@ -66,6 +66,7 @@ type Fleet struct {
 	pulse       Pulse
 	time        time.Time // of the coordinator, as of read
 	read        time.Time
+	gone        gone
 	asked       []question // of Confirm
 	asking      bool
 }
@@ -221,6 +222,9 @@ func (f *Fleet) Run(ctx context.Context, e Engine) error {
 		}
 	}
 }
+
+// Incarnation returns the current incarnation of this process, or the one that joins next.
+func (f *Fleet) Incarnation() string { return f.current() }
 
 // leave ends the membership of an incarnation whose shards are stopped, and saved. With Rules.Return it leaves what it
 // has to the next process of its name, unless it was told to give it to others.

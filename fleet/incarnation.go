@@ -124,6 +124,7 @@ func (i *incarnation) look(ctx context.Context, beat bool) error {
 	}
 	i.f.mu.Lock()
 	i.f.time, i.f.read = v.Now, now
+	i.f.gone.update(v.Members, now)
 	i.f.mu.Unlock()
 	if beat {
 		i.f.mu.Lock()

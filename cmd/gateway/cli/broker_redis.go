@@ -4,11 +4,13 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -105,9 +107,7 @@ func readRedis(ctx context.Context, cfg *config.Config, member *membership, _ si
 		return // newRedis has returned it
 	}
 	consumer := "sluice"
-	if member != nil {
-		consumer += "-" + member.owner
-	} else if len(shards) > 0 {
+	if len(shards) > 0 {
 		// Of the processes of a bot each runs other shards, and the same ones after a
 		// restart.
 		consumer += fmt.Sprintf("-%d", shards[0])
@@ -118,6 +118,7 @@ func readRedis(ctx context.Context, cfg *config.Config, member *membership, _ si
 		Consumer:   consumer,
 		Shards:     shards,
 		Total:      total,
+		Fleet:      commandFleet(ctx, member, e),
 		Discordjs:  cfg.Broker.Encoding == broker.Discordjs,
 		TimeoutNow: func() time.Duration { return cfg.Current().Broker.MessageTimeout },
 		Send:       e.Send,
@@ -125,6 +126,28 @@ func readRedis(ctx context.Context, cfg *config.Config, member *membership, _ si
 		Counts:     counts,
 		Log:        log,
 	})
+}
+
+// fleetConsumer is what the name of a member's consumer begins with. Its incarnation follows.
+const fleetConsumer = "sluice-"
+
+// commandFleet returns who reads which commands in a fleet; nil: the process is in none.
+func commandFleet(ctx context.Context, member *membership, e *engine.Engine) *redis.CommandFleet {
+	if member == nil {
+		return nil
+	}
+	return &redis.CommandFleet{
+		Consumer: func() string { return fleetConsumer + member.fleet.Incarnation() },
+		Shards: func() []int {
+			_, ids, _ := e.Shards(ctx) // none once the engine has stopped
+			return ids
+		},
+		Gone: func(consumer string) bool {
+			incarnation, ok := strings.CutPrefix(consumer, fleetConsumer)
+			// Of a process in no fleet it is a shard's number.
+			return ok && len(incarnation) == len(rand.Text()) && member.fleet.Gone(incarnation)
+		},
+	}
 }
 
 // notRedis returns what is wrong with redis.urls if something else answers there.
