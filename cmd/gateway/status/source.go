@@ -188,7 +188,11 @@ func summarize(e engine.Status, shards []engine.ShardStatus) Shards {
 	}
 	d.Ready = d.States[engine.Ready.String()]
 	for _, end := range e.Ended {
-		d.Ended = append(d.Ended, Ended{Cause: end.Cause, Code: int(end.Code), Count: end.Count})
+		to := Ended{Cause: end.Cause, Code: int(end.Code), Other: end.Code == engine.OtherCode, Count: end.Count}
+		if to.Other {
+			to.Code = 0
+		}
+		d.Ended = append(d.Ended, to)
 	}
 	slices.SortFunc(d.Ended, func(a, b Ended) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Cause, b.Cause), cmp.Compare(a.Code, b.Code))
