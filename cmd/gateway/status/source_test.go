@@ -235,7 +235,7 @@ func TestStatus(t *testing.T) {
 			Shards:   16,
 			Counts:   engine.Counts{Events: 1000, Filtered: 20, Repeated: 3, Gaps: 2},
 			Names:    []engine.NameCount{{Name: "GUILD_CREATE", Count: 10}, {Name: "MESSAGE_CREATE", Count: 990}},
-			Ended:    []engine.EndCount{{Cause: "connection lost", Count: 1}, {Cause: "closed by Discord", Code: engine.OtherCode, Count: 2}, {Cause: "closed by Discord", Code: 4000, Count: 5}},
+			Ended:    []engine.EndCount{{Cause: "connection lost", Count: 1}, {Cause: "closed by Discord", Code: engine.OtherCode, Count: 2}, {Cause: "closed by Discord", Code: 4000, Count: 5}, {Cause: "closed by Discord", Code: 4009}},
 			Queue:    engine.QueueStatus{Events: 7, Bytes: 700, MaxBytes: 64 << 20, Oldest: 1234567 * time.Microsecond, Paused: 1},
 			Identify: engine.IdentifyStatus{MaxConcurrency: 1, Waiting: 1, Known: true, Total: 1000, Left: 900, Reserve: 100, Reset: reset},
 			Commands: engine.CommandStatus{Sent: 4, Pending: 5, Replaced: 6, Refused: map[string]int64{"queue full": 2, "not local": 8, "stopped": 0}},
