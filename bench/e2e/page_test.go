@@ -224,6 +224,7 @@ func TestPage(t *testing.T) {
 			p.says("#a-behind .big", "None")
 			p.says("#legend", fmt.Sprintf("%s ready", withCommas(shards)))
 			p.says("#a-lost .big", "Nothing lost")
+			p.says("#ended", "closed by Discord other 1")
 			p.shoot("ready")
 			s.Cut(3, "closed by Discord", 4000)
 			p.says("#a-behind .big", "Shard 3")

@@ -242,7 +242,10 @@ func (l *layout) ended(ended []status.Ended) {
 	label := "ended"
 	for _, e := range ended[:min(len(ended), shown)] {
 		text := fmt.Sprintf("%s × %s", count(e.Count), e.Cause)
-		if e.Code != 0 {
+		switch {
+		case e.Other:
+			text += ", other"
+		case e.Code != 0:
 			text += fmt.Sprintf(", %d (%s)", e.Code, wire.CloseCode(e.Code))
 		}
 		l.row(label, "%s", text)

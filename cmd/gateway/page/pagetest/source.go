@@ -76,6 +76,7 @@ func New(shards int, seed uint64, at time.Time, log slog.Handler) *Source {
 	s.ended[status.Ended{Cause: "reconnect asked for"}] = s.reconnects*7/10 + 1
 	s.ended[status.Ended{Cause: "connection lost", Code: 1006}] = s.reconnects/5 + 1
 	s.ended[status.Ended{Cause: "closed by Discord", Code: 4000}] = s.reconnects/10 + 1
+	s.ended[status.Ended{Cause: "closed by Discord", Other: true}] = 1
 	s.ended[status.Ended{Cause: "zombie connection"}] = 2
 	return s
 }
@@ -301,7 +302,7 @@ func (s *Source) Summary() *status.Status {
 	}
 	t.Shards.Ready = t.Shards.States["ready"]
 	for e, count := range s.ended {
-		t.Shards.Ended = append(t.Shards.Ended, status.Ended{Cause: e.Cause, Code: e.Code, Count: count})
+		t.Shards.Ended = append(t.Shards.Ended, status.Ended{Cause: e.Cause, Code: e.Code, Other: e.Other, Count: count})
 	}
 	slices.SortFunc(t.Shards.Ended, func(a, b status.Ended) int { return int(b.Count - a.Count) })
 	t.Events = status.Events{Received: s.total, Rate: rate, Filtered: s.total / 40, Repeated: s.reconnects * 12, Lost: s.lost, Gaps: s.gaps,
