@@ -408,7 +408,7 @@ func TestPageAnswers(t *testing.T) {
 	start.Starting(1200)
 	p = openTab(t, b, start.url, desktop)
 	p.says("#a-behind .small", "wait for their turn to identify")
-	p.says("#a-ready .small", "1200 of 10000")
+	p.says("#a-ready .small", "1,200 of 10,000")
 	p.shoot("starting")
 	p.quiet()
 }
