@@ -373,9 +373,9 @@ func TestPageLost(t *testing.T) {
 	p.shoot("lost")
 	address := strings.TrimSuffix(strings.TrimPrefix(s.url, "http://"), "/of/gateway/")
 	s.listen(t, address, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "100 viewers have this page open", http.StatusServiceUnavailable)
+		http.Error(w, "32 streams are open", http.StatusServiceUnavailable)
 	}))
-	p.says("#banner", "503: 100 viewers have this page open")
+	p.says("#banner", "503: 32 streams are open")
 	s.server.Close()
 	s.listen(t, address, http.StripPrefix("", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.URL.Path = "/of/gateway" + r.URL.Path
