@@ -4,13 +4,17 @@ package e2e
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"sluice/cmd/gateway/page"
+	"sluice/cmd/gateway/page/pagetest"
 	"sluice/cmd/gateway/status"
 )
 
@@ -130,4 +134,32 @@ func TestPageLongList(t *testing.T) {
 		t.Errorf("the list makes the grid's panel %d pixels high", height)
 	}
 	p.shoot("list")
+}
+
+// While no event is acknowledged there is no lag, and no line of it.
+func TestPageNoLag(t *testing.T) {
+	t.Parallel()
+	var quiet atomic.Bool
+	quiet.Store(true)
+	source := pagetest.New(4, 1, time.Now(), slog.DiscardHandler)
+	s := &shown{Source: source}
+	s.serve(t, page.Options{Shards: source.Shards, Period: 20 * time.Millisecond, Summary: func() *status.Status {
+		source.Step(time.Second)
+		d := source.Summary()
+		if quiet.Load() {
+			d.Events.Lag = status.Lag{}
+		}
+		return d
+	}})
+	p := openTab(t, browser(t), s.url, desktop)
+	points := func(chart string) string {
+		return fmt.Sprintf("(document.querySelector('#%s path.p50')?.getAttribute('d') ?? '').split(/[ML]/).length - 1", chart)
+	}
+	p.until(points("chart-rate") + " > 2")
+	if n := value[int](p, points("chart-lag")); n > 0 {
+		t.Errorf("the line of the lag has %d points", n)
+	}
+	quiet.Store(false)
+	p.until(points("chart-lag") + " > 2")
+	p.quiet()
 }
