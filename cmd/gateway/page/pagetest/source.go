@@ -140,7 +140,7 @@ func (s *Source) Starting(ready int) {
 		default:
 			s.enter(n, "identify queued", 0)
 			n.since = s.started
-			n.Why = fmt.Sprintf("waits in the identify queue: %d shards are before it", i-ready)
+			n.Why = fmt.Sprintf("waits in the identify queue: %s shards are before it", status.Count(i-ready))
 		}
 		if i >= ready {
 			n.Session, n.Seq, n.Events, n.Rate, n.base, n.RoundTrip = "", 0, 0, 0, 0, 0
@@ -342,12 +342,12 @@ func (s *Source) Summary() *status.Status {
 	check("publisher", "livez", "it makes progress", "")
 	bad := ""
 	if first != "" {
-		bad = fmt.Sprintf("%d of %d shards are ready; %s", t.Shards.Ready, t.Shards.Run, first)
+		bad = fmt.Sprintf("%s of %s shards are ready; %s", status.Count(t.Shards.Ready), status.Count(t.Shards.Run), first)
 		if waiting > 0 {
-			bad = fmt.Sprintf("%d of %d shards are ready; %d wait in the identify queue", t.Shards.Ready, t.Shards.Run, waiting)
+			bad = fmt.Sprintf("%s of %s shards are ready; %s wait in the identify queue", status.Count(t.Shards.Ready), status.Count(t.Shards.Run), status.Count(waiting))
 		}
 	}
-	check("shards", "readyz", fmt.Sprintf("%d of %d are ready", t.Shards.Ready, t.Shards.Run), bad)
+	check("shards", "readyz", fmt.Sprintf("%s of %s are ready", status.Count(t.Shards.Ready), status.Count(t.Shards.Run)), bad)
 	bad = ""
 	if s.brokerError != "" {
 		bad = fmt.Sprintf("redis has been unavailable for %.0f s: %s", t.Broker.Since, s.brokerError)
