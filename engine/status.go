@@ -22,7 +22,7 @@ type Status struct {
 	Readers  []ReaderStatus
 
 	Names     []NameCount     // events of Counts.Events by their name, in the order of the names
-	Ended     []EndCount      // connections that ended, or could not be made
+	Ended     []EndCount      // connections that ended, or could not be made; also where Count is 0
 	Lag       sinks.Histogram // seconds from the read of an event's socket to its acknowledgement; a gap's is that of the event behind it
 	RoundTrip sinks.Histogram // seconds from a heartbeat to its acknowledgement
 	Lateness  sinks.Histogram // seconds between the moment a heartbeat was due and that it was sent

@@ -38,6 +38,9 @@ type Options struct {
 	// Sink is claimed before a shard is started, as it does under a name of the process, which stays the
 	// same when it joins again: no epoch of a shard is given twice. nil: it cannot refuse.
 	Sink sinks.Claimer
+	// Delivers reports whether the sink takes events now: no handover begins while it does not, since it could not be
+	// drained. nil: it does.
+	Delivers func() bool
 
 	Beat  time.Duration // between two beats; 1 s by default
 	Death time.Duration // without a beat, before others depose; 6 s by default

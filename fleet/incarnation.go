@@ -193,8 +193,10 @@ func (i *incarnation) decide(ctx context.Context) {
 	d := Decide(i.name, *t, i.f.o.Rules)
 	t.Balancing = d.Balancing
 	i.acquire(ctx, d.Acquire)
-	for _, h := range d.Give {
-		i.give(h)
+	if i.f.o.Delivers == nil || i.f.o.Delivers() {
+		for _, h := range d.Give {
+			i.give(h)
+		}
 	}
 }
 

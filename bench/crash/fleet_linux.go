@@ -119,6 +119,7 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 	}
 	for range r.o.Rolls {
 		for n, g := range r.members {
+			r.outlet.look(func(a *arrivals) { a.pause = 0 })
 			began := time.Now()
 			g.cmd.Process.Signal(syscall.SIGTERM)
 			if _, err := g.finished(true); err != nil {
@@ -133,7 +134,7 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 				return err
 			}
 			r.outlet.look(func(a *arrivals) {
-				r.say("member %d restarted in %v: %d events, %d repeated, longest pause of a shard so far %v", n, took.Round(time.Millisecond), len(a.events), a.again, a.pause.Round(time.Millisecond))
+				r.say("member %d restarted in %v: %d events, %d repeated, longest pause of a shard %v", n, took.Round(time.Millisecond), len(a.events), a.again, a.pause.Round(time.Millisecond))
 			})
 			time.Sleep(4 * time.Second)
 		}

@@ -65,11 +65,15 @@ type fault struct {
 	alerts []string
 }
 
-// fire has each fault make its alerts fire, and its end resolve them.
+// fire has each fault make its alerts fire, which do not before, and its end resolve them.
 func (p *prometheus) fire(faults []fault) {
 	t := p.t
 	t.Helper()
+	p.silent("silence before the faults")
 	for _, f := range faults {
+		for _, name := range f.alerts { // a fault before may have an alert fire, too, for seconds
+			waitFor(t, "silence of "+name+" before: "+f.what, func() bool { return !p.firing()[name] })
+		}
 		f.begin()
 		for _, name := range f.alerts {
 			waitFor(t, name+": "+f.what, func() bool {
@@ -88,8 +92,43 @@ func (p *prometheus) fire(faults []fault) {
 			waitFor(t, "end of "+name, func() bool { return !p.firing()[name] })
 		}
 	}
-	var left map[string]bool
-	waitFor(t, "end of all alerts", func() bool { left = p.firing(); return len(left) == 0 })
+	p.silent("end of all alerts")
+}
+
+// silent waits until no alert fires, or is about to, for three evaluations of the rules in a row: while the target is not
+// scraped, alerts that should resolve have nothing to fire by.
+func (p *prometheus) silent(what string) {
+	p.t.Helper()
+	var last string
+	var found []string
+	evaluations := 0
+	defer func() {
+		if p.t.Failed() {
+			p.t.Logf("alerts are %v", found)
+		}
+	}()
+	waitFor(p.t, what, func() bool {
+		var data struct {
+			Groups []struct {
+				LastEvaluation string
+				Rules          []struct{ Name, State string }
+			}
+		}
+		p.get("/api/v1/rules", url.Values{}, &data)
+		if len(data.Groups) != 1 || data.Groups[0].LastEvaluation == last {
+			return false
+		}
+		found, last = nil, data.Groups[0].LastEvaluation
+		for _, r := range data.Groups[0].Rules {
+			if r.State != "inactive" {
+				found = append(found, r.Name+" "+r.State)
+			}
+		}
+		if evaluations++; len(found) > 0 {
+			evaluations = 0
+		}
+		return evaluations == 3
+	})
 }
 
 // Faults make the alerts fire that are about them, and their ends resolve them.

@@ -68,7 +68,7 @@ func (s *Sink) Claim(ctx context.Context, epochs map[int]int64) (map[int]sinks.P
 
 // claim claims a few shards. What somebody else writes meanwhile is read again.
 func (s *Sink) claim(ctx context.Context, client rueidis.Client, shards []int, epochs map[int]int64, at map[int]sinks.Position, refused map[int]int64) error {
-	key := ownKey("seen", s.o.Bot, "")
+	key := positionsKey(s.o.Bot, "")
 	has := make([]string, len(shards))
 	for try := 0; len(shards) > 0; try++ {
 		if try == claimTries {

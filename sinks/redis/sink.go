@@ -117,7 +117,7 @@ func New(o Options) (*Sink, error) {
 	case o.Body == nil || o.Log == nil:
 		return nil, errors.New("redis: Options.Body and Options.Log are required")
 	case o.Owner != "" && (o.Bot == "" || !isName(o.Owner)):
-		return nil, errors.New("redis: Options.Owner is of letters and digits, and needs Options.Bot")
+		return nil, errors.New("redis: Options.Owner is not alphanumeric, or Options.Bot is not set")
 	}
 	var id [8]byte
 	rand.Read(id[:])
@@ -252,7 +252,7 @@ func (s *Sink) streamOf(ev *sinks.Event) *stream {
 			tag = hashTag(st.name)
 		}
 		if s.offsets[tag] == nil {
-			s.offsets[tag] = &offset{key: ownKey("fence", s.id, tag), positionsKey: ownKey("seen", s.o.Bot, tag), positions: make(map[int]*shardPositions)}
+			s.offsets[tag] = &offset{key: ownKey("fence", s.id, tag), positionsKey: positionsKey(s.o.Bot, tag), positions: make(map[int]*shardPositions)}
 		}
 		st.offset = s.offsets[tag]
 		s.streams[st.name] = st
@@ -263,6 +263,9 @@ func (s *Sink) streamOf(ev *sinks.Event) *stream {
 // maxStreams bounds the streams that are remembered, for when they were trimmed. Discord has some
 // hundred events.
 const maxStreams = 4096
+
+// positionsKey returns the name of the hash of a bot's positions.
+func positionsKey(bot, tag string) string { return ownKey("seen", bot, tag) }
 
 // ownKey returns the name of a key of the sink's own, in the slot of the streams with that
 // hash tag.

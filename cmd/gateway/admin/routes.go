@@ -108,7 +108,7 @@ func (e *entry) stream(w *writer, r *http.Request, serve http.HandlerFunc) {
 		defer func() { <-e.streams }()
 	default:
 		w.Header().Set("Retry-After", "10")
-		(&refusal{code: http.StatusServiceUnavailable, text: fmt.Sprintf("%d streams are open, which is the most", cap(e.streams))}).answer(w, r, e.s)
+		(&refusal{code: http.StatusServiceUnavailable, text: fmt.Sprintf("%d streams are open (pages and gateway tap), which is the most; close one", cap(e.streams))}).answer(w, r, e.s)
 		return
 	}
 	w.patient(e.s.limits.streamWrite)

@@ -106,8 +106,13 @@ func demoOptions(shards int, seed uint64, rate float64) sim.Options {
 		Seed:              seed,
 		TLS:               true,
 	}
-	if shards > 100 { // their handshakes and heartbeats share the machine with the demo's Discord
-		o.HeartbeatInterval, o.HeartbeatGrace = 40*time.Second, 40*time.Second
+	// The handshakes and heartbeats of many share the machine with the demo's Discord. A shard that a fault stalls is
+	// noticed after both.
+	switch {
+	case shards > 1000:
+		o.HeartbeatInterval, o.HeartbeatGrace = 20*time.Second, 20*time.Second
+	case shards > 100:
+		o.HeartbeatInterval, o.HeartbeatGrace = 10*time.Second, 10*time.Second
 	}
 	if seed != 0 {
 		period := time.Duration(max(20, shards)) * time.Second

@@ -78,3 +78,12 @@ func TestDemoPage(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 }
+
+// A shard of the demo that a fault stalls is soon noticed, however many there are.
+func TestDemoStalled(t *testing.T) {
+	for _, shards := range []int{1, demoShards, 100, 101, 1000, 10_000, maxDemoShards} {
+		if o := demoOptions(shards, 1, 1); o.HeartbeatInterval+o.HeartbeatGrace > 40*time.Second {
+			t.Errorf("%d shards: noticed after %v", shards, o.HeartbeatInterval+o.HeartbeatGrace)
+		}
+	}
+}

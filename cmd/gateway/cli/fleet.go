@@ -74,6 +74,7 @@ func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (
 		Recommended: m.recommended,
 		Session:     func(shard int, c resume.Checkpoint) resume.Session { return m.keeper.Resumes(shard, c) },
 		Sink:        claimer,
+		Delivers:    delivers(sink),
 		Death:       f.Death,
 		Rules:       fleet.Rules{Moves: f.Moves, Settle: f.Settle, Return: f.Return},
 		Log:         m.log,
@@ -101,6 +102,15 @@ func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (
 		case <-ctx.Done():
 		}
 	}
+}
+
+// delivers returns what reports whether a sink takes events.
+func delivers(sink sinks.Sink) func() bool {
+	r, ok := sink.(sinks.Reporter)
+	if !ok {
+		return nil
+	}
+	return func() bool { st := r.Status(); return st.Available || st.Since.IsZero() }
 }
 
 // recommended asks Discord how many shards the bot should have.

@@ -70,6 +70,7 @@ func TestStatusTableOfOthers(t *testing.T) {
 	d.Broker.Blocked, d.Identify.Exhausted, d.Spool.Active, d.Spool.Bytes = true, true, false, 0
 	d.Broker.Error = "evil\x1b[2Jerror"
 	d.Store = status.Store{Type: "redis", Error: "EOF"}
+	d.Shards.Ended = append(d.Shards.Ended, status.Ended{Cause: "closed by Discord", Other: true, Count: 2})
 	for range 6 {
 		d.Shards.Ended = append(d.Shards.Ended, status.Ended{Cause: "x", Count: 1})
 	}

@@ -76,7 +76,7 @@ func (c *Config) settings() []Setting {
 		{Key: "fleet.death", Env: "FLEET_DEATH", Default: `"6s"`, value: duration(&c.Fleet.Death, 3*time.Second, time.Minute),
 			Doc: "How long the others see no beat of a process, each of which comes after a second, until they take its shards over. The same for all members."},
 		{Key: "fleet.moves", Env: "FLEET_MOVES", Default: "16", value: number(&c.Fleet.Moves, 1, 1000),
-			Doc: "How many shards are on their way from one member to another at a time, in the whole fleet, when it is balanced."},
+			Doc: "How many shards are handed over at a time, in the whole fleet, when it is balanced."},
 		{Key: "fleet.settle", Env: "FLEET_SETTLE", Default: `"10s"`, value: duration(&c.Fleet.Settle, 0, 10*time.Minute),
 			Doc: "How long no member has joined or left until shards are moved to balance the fleet."},
 		{Key: "fleet.return", Env: "FLEET_RETURN", Default: `"0s"`, value: duration(&c.Fleet.Return, 0, 10*time.Minute),

@@ -182,13 +182,20 @@ func (s *Source) events(now time.Time, e engine.Status, sink sinks.Status) Event
 
 // summarize returns Shards without List, which is empty.
 func summarize(e engine.Status, shards []engine.ShardStatus) Shards {
-	d := Shards{Count: e.Shards, Run: len(shards), States: make(map[string]int), Ended: make([]Ended, 0, len(e.Ended)), List: []Shard{}}
+	d := Shards{Count: e.Shards, Run: len(shards), States: make(map[string]int), Ended: []Ended{}, List: []Shard{}}
 	for i := range shards {
 		d.States[shards[i].State.String()]++
 	}
 	d.Ready = d.States[engine.Ready.String()]
 	for _, end := range e.Ended {
-		d.Ended = append(d.Ended, Ended{Cause: end.Cause, Code: int(end.Code), Count: end.Count})
+		if end.Count == 0 {
+			continue
+		}
+		to := Ended{Cause: end.Cause, Code: int(end.Code), Other: end.Code == engine.OtherCode, Count: end.Count}
+		if to.Other {
+			to.Code = 0
+		}
+		d.Ended = append(d.Ended, to)
 	}
 	slices.SortFunc(d.Ended, func(a, b Ended) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Cause, b.Cause), cmp.Compare(a.Code, b.Code))

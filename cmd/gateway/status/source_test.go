@@ -235,7 +235,7 @@ func TestStatus(t *testing.T) {
 			Shards:   16,
 			Counts:   engine.Counts{Events: 1000, Filtered: 20, Repeated: 3, Gaps: 2},
 			Names:    []engine.NameCount{{Name: "GUILD_CREATE", Count: 10}, {Name: "MESSAGE_CREATE", Count: 990}},
-			Ended:    []engine.EndCount{{Cause: "connection lost", Count: 1}, {Cause: "closed by Discord", Code: 4000, Count: 5}},
+			Ended:    []engine.EndCount{{Cause: "connection lost", Count: 1}, {Cause: "closed by Discord", Code: engine.OtherCode, Count: 2}, {Cause: "closed by Discord", Code: 4000, Count: 5}, {Cause: "closed by Discord", Code: 4009}},
 			Queue:    engine.QueueStatus{Events: 7, Bytes: 700, MaxBytes: 64 << 20, Oldest: 1234567 * time.Microsecond, Paused: 1},
 			Identify: engine.IdentifyStatus{MaxConcurrency: 1, Waiting: 1, Known: true, Total: 1000, Left: 900, Reserve: 100, Reset: reset},
 			Commands: engine.CommandStatus{Sent: 4, Pending: 5, Replaced: 6, Refused: map[string]int64{"queue full": 2, "not local": 8, "stopped": 0}},
@@ -265,7 +265,7 @@ func TestStatus(t *testing.T) {
 		"events": {d.Events, Events{Received: 1000, Filtered: 20, Repeated: 3, Lost: 4, Gaps: 2,
 			ByName: []Named{{"MESSAGE_CREATE", 990}, {"GUILD_CREATE", 10}}}},
 		"shards": {d.Shards, Shards{Count: 16, Run: 2, Ready: 1, States: map[string]int{"ready": 1, "backoff": 1},
-			Ended: []Ended{{"closed by Discord", 4000, 5}, {"connection lost", 0, 1}},
+			Ended: []Ended{{"closed by Discord", 4000, false, 5}, {"closed by Discord", 0, true, 2}, {"connection lost", 0, false, 1}},
 			List: []Shard{
 				{ID: 3, State: "ready", Since: 60, Session: "abcd…", Seq: 700, Events: 600, Reconnects: 2, Paused: true, Pending: 2},
 				{ID: 5, State: "backoff", Since: 0.1, Why: "connecting again in 3 s after: closed by Discord with 4004 (Authentication failed)",

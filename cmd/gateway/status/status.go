@@ -98,6 +98,7 @@ type Shards struct {
 type Ended struct {
 	Cause string `json:"cause"`
 	Code  int    `json:"code,omitempty"`
+	Other bool   `json:"other,omitempty"` // the code is none that is documented; those are counted together, without Code
 	Count int64  `json:"count"`
 }
 

@@ -50,7 +50,7 @@ func (w *waits) why(s *engine.ShardStatus) string {
 		case n == 1:
 			return "waits in the identify queue behind 1 shard"
 		}
-		return fmt.Sprintf("waits in the identify queue behind %d shards, about %s", n, span(time.Duration(n)*identifyWindow))
+		return fmt.Sprintf("waits in the identify queue behind %s shards, about %s", Count(n), span(time.Duration(n)*identifyWindow))
 	case engine.Backoff, engine.Connecting:
 		return w.connecting(s)
 	}

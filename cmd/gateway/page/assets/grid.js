@@ -149,7 +149,7 @@ export class Grid {
   resize() {
     const n = this.model.order.length;
     const room = this.box.clientWidth;
-    $("nothing").hidden = n > 0;
+    $("nothing").hidden = n > 0 || !this.model.release; // without a message it is not known
     this.canvas.hidden = n === 0;
     this.layout = n && room ? this.arrange(n, room) : null;
     if (!this.layout) {
