@@ -108,11 +108,10 @@ func (d delivery) Forward(ctx context.Context, shard int, packet []byte) {
 		r.leftCount++
 		return
 	}
-	stream, once := strconv.Itoa(shard), r.Fleet != nil && r.client.Mode() != rueidis.ClientModeCluster
-	since := strconv.FormatInt(time.Now().Add(-forwardedFor).UnixMilli(), 10)
+	stream, since := strconv.Itoa(shard), strconv.FormatInt(time.Now().Add(-forwardedFor).UnixMilli(), 10)
 	value := rueidis.BinaryString(msgpack.AppendRaw(nil, packet))
 	var err error
-	if once {
+	if r.Fleet != nil {
 		err = forwardScript.Exec(ctx, r.client, []string{d.at.stream, stream}, []string{r.Group, r.Consumer, d.at.id, since, value}).Error()
 	} else {
 		err = r.client.Do(ctx, r.client.B().Xadd().Key(stream).Minid().Almost().Threshold(since).Id("*").
@@ -120,7 +119,7 @@ func (d delivery) Forward(ctx context.Context, shard int, packet []byte) {
 	}
 	if err == nil {
 		r.Counts.Forwarded(d.at.stream)
-		if !once { // else it is acknowledged, or another's
+		if r.Fleet == nil { // else the script has acknowledged it, or it is another's
 			d.settle()
 		}
 		return
