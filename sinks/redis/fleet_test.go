@@ -395,3 +395,42 @@ func TestCommandsOfAMemberThatEnds(t *testing.T) {
 		t.Errorf("consumers: %s", got)
 	}
 }
+
+// A command is forwarded once, though the answer was lost or another consumer has claimed it, and not lost if its
+// shard's stream refuses it.
+func TestForwardedOnce(t *testing.T) {
+	t.Parallel()
+	w := newFleetWorld(t)
+	w.add("SEND", shardCommand(3, 0))
+	w.add("SEND", shardCommand(4, 1))
+	w.srv.CLI("XGROUP", "CREATE", "SEND", "gateway", "0")
+	w.srv.CLI("XREADGROUP", "GROUP", "gateway", "a", "STREAMS", "SEND", ">")
+	entries, err := w.bot.Do(t.Context(), w.bot.B().Xrange().Key("SEND").Start("-").End("+").Build()).AsXRange()
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward := func(n int, to, by string) (int64, error) {
+		return forwardScript.Exec(t.Context(), w.bot, []string{"SEND", to}, []string{"gateway", by, entries[n].ID, "0", "value"}).AsInt64()
+	}
+	for i, want := range []int64{1, 0} {
+		if n, err := forward(0, "3", "a"); n != want || err != nil {
+			t.Errorf("time %d: %d, %v", i, n, err)
+		}
+	}
+	if n, err := forward(1, "4", "b"); n != 0 || err != nil {
+		t.Errorf("another's: %d, %v", n, err)
+	}
+	w.srv.CLI("SET", "no stream", "x")
+	if _, err := forward(1, "no stream", "a"); err == nil {
+		t.Error("a key that is no stream has taken it")
+	}
+	if n := strings.TrimSpace(w.srv.CLI("XLEN", "3")); n != "1" {
+		t.Errorf("forwarded %s times", n)
+	}
+	if out := w.srv.CLI("EXISTS", "4"); strings.TrimSpace(out) != "0" {
+		t.Error("another's was forwarded")
+	}
+	if n := w.pending("SEND"); n != 1 {
+		t.Errorf("%d are pending, want the one that was refused", n)
+	}
+}
