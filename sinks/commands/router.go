@@ -5,6 +5,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"sluice/sinks"
@@ -20,7 +21,8 @@ type Router struct {
 	// Total is the shard count of the bot.
 	Total int
 	// Send is the engine's: it does not wait for the shard. An error means that it refuses the
-	// command for good, unless it is sinks.ErrQueueFull, which passes.
+	// command for good, unless it is sinks.ErrQueueFull, which passes. nil: each command for a shard that the bot
+	// has is forwarded.
 	Send func(ctx context.Context, c sinks.Command) error
 	// Counts, if it is not nil, counts what Route does, but for Delivery's Later and Forward, and what the
 	// reader refuses by itself: they count when it is done.
@@ -69,6 +71,16 @@ func (r *Router) Route(ctx context.Context, name string, value []byte, d Deliver
 	}
 	if !d.Hold(shard) {
 		d.Later(ctx, shard, c.Packet)
+		return
+	}
+	if r.Send == nil {
+		d.Release(shard)
+		if shard < r.Total {
+			d.Forward(ctx, shard, c.Packet)
+			return
+		}
+		r.Counts.Refused(name, WrongShard)
+		d.Refuse(fmt.Errorf("shard %d does not exist with %d shards", shard, r.Total))
 		return
 	}
 	at := d.At()

@@ -22,9 +22,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"sluice/sinks"
 	"sluice/sinks/commands"
-	"sluice/wire"
 )
 
 // CommandFleet says who reads what in a fleet. All are required, and called by the goroutine of ReadCommands.
@@ -79,17 +77,7 @@ type moves struct {
 type seat struct{ stream, consumer string }
 
 func newMoves(r *commandReader) moves {
-	total := r.router.Total
-	elsewhere := func(_ context.Context, c sinks.Command) error {
-		if c.Guild != 0 {
-			c.Shard = wire.ShardOf(c.Guild, total)
-		}
-		if c.Shard >= total {
-			return fmt.Errorf("shard %d does not exist with %d shards", c.Shard, total)
-		}
-		return &sinks.NotLocalError{Shard: c.Shard}
-	}
-	return moves{router: commands.Router{Total: total, Send: elsewhere, Counts: r.Counts}, watched: make(map[string]struct{}),
+	return moves{router: commands.Router{Total: r.router.Total, Counts: r.Counts}, watched: make(map[string]struct{}),
 		recent: make(map[string]time.Time), leaving: make(map[seat]struct{}), unforwarded: make(map[int]struct{})}
 }
 
