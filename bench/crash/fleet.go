@@ -25,12 +25,16 @@ type FleetOptions struct {
 // FleetResult is what came of it.
 type FleetResult struct {
 	Result
+	Sink string          // as in FleetOptions
 	Back []time.Duration // from each kill until all shards had delivered again, ascending
 }
 
-// String returns the result in two lines.
+// String returns the result in two or three lines.
 func (r *FleetResult) String() string {
 	text := r.Result.String()
+	if !deduplicates(r.Sink) {
+		text += fmt.Sprintf("\nthe consumer has dropped %d events of former owners, and then %d that were repeated", r.Former, r.Repeated)
+	}
 	if n := len(r.Back); n > 0 {
 		text += fmt.Sprintf("\nall shards delivered again after a kill: median %v, worst %v", r.Back[n/2].Round(time.Millisecond), r.Back[n-1].Round(time.Millisecond))
 	}

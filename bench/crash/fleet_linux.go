@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"sluice/sinks/sinktest/redistest"
 )
 
 // fleetRun is a run with several gateways.
@@ -52,7 +54,14 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 			g.cmd.Process.Kill()
 		}
 	}()
-	var res FleetResult
+	if o.Sink != "redis" {
+		stop, err := r.keep()
+		if err != nil {
+			return FleetResult{}, fmt.Errorf("fleet: %w", err)
+		}
+		defer stop()
+	}
+	res := FleetResult{Sink: o.Sink}
 	if err = r.all(ctx, &res); err == nil {
 		res.Result, err = r.rest(ctx)
 	}
@@ -62,6 +71,24 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 		return res, fmt.Errorf("fleet: seed %d: %w", o.Seed, err)
 	}
 	return res, nil
+}
+
+// keep starts a Redis for what the members have together, where the events go elsewhere.
+func (r *fleetRun) keep() (stop func(), err error) {
+	dir := filepath.Join(r.dir, "redis")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	server, err := redistest.Launch(dir, port, "--appendonly", "yes", "--appendfsync", "always")
+	if err != nil {
+		return nil, err
+	}
+	r.env = append(r.env, "REDIS_URL="+server.Addr)
+	return server.Kill, nil
 }
 
 // member starts the n-th member.
@@ -102,7 +129,7 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 			return err
 		}
 		res.Back = append(res.Back, back)
-		r.say("kill %d: member %d, all shards again after %v", k, n, back.Round(time.Millisecond))
+		r.say("kill %d: member %d, all shards again after %v; %s", k, n, back.Round(time.Millisecond), r.twice())
 		time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
 	}
 	for k := range r.o.Stops {
@@ -115,7 +142,7 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 		if err != nil {
 			return err
 		}
-		r.say("stop %d: member %d for %v, all shards again %v later", k, n, stopped.Round(time.Millisecond), back.Round(time.Millisecond))
+		r.say("stop %d: member %d for %v, all shards again %v later; %s", k, n, stopped.Round(time.Millisecond), back.Round(time.Millisecond), r.twice())
 	}
 	for range r.o.Rolls {
 		for n, g := range r.members {
@@ -139,6 +166,14 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 		}
 	}
 	return nil
+}
+
+// twice says what the consumer has dropped.
+func (r *fleetRun) twice() (text string) {
+	r.outlet.look(func(a *arrivals) {
+		text = fmt.Sprintf("so far %d events of former owners and %d repeated ones", a.former, a.again)
+	})
+	return text
 }
 
 func (r *fleetRun) say(format string, args ...any) {
