@@ -17,10 +17,16 @@ type FleetOptions struct {
 	Rate    float64
 	Kills   int // SIGKILL, and another in its place a while later
 	Stops   int // SIGSTOP for 5 to 20 s, then SIGCONT
+	Cuts    int // without a way to Redis for 5 to 20 s
 	Rolls   int // each member once with SIGTERM, and another in its place
-	Seed    uint64
-	Log     io.Writer // takes a line for each
+	// Old is what Discord does with the open connection of a session that is resumed: one of Olds; empty: it ends.
+	Old  string
+	Seed uint64
+	Log  io.Writer // takes a line for each
 }
+
+// Olds returns the names that FleetOptions.Old takes.
+func Olds() []string { return []string{"closed", "starved", "invalid", "kept"} }
 
 // FleetResult is what came of it.
 type FleetResult struct {

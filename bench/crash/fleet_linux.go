@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
+	"sluice/bench/sim"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -22,6 +24,8 @@ type fleetRun struct {
 	*run
 	o       FleetOptions
 	members []*gateway
+	redis   string   // the address of what they have together
+	ways    []*relay // of each member to it
 }
 
 // RunFleet kills and stops members, and returns what came of it.
@@ -54,12 +58,29 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 			g.cmd.Process.Kill()
 		}
 	}()
-	if o.Sink != "redis" {
+	if own, ok := r.outlet.(*redisOutlet); ok {
+		r.redis = own.server.Addr
+	} else {
 		stop, err := r.keep()
 		if err != nil {
 			return FleetResult{}, fmt.Errorf("fleet: %w", err)
 		}
 		defer stop()
+	}
+	if o.Old != "" {
+		rules, err := sim.ParseScript(strings.NewReader("when=resume-live times=-1 delay=30s do=old-" + o.Old))
+		if err != nil {
+			return FleetResult{}, fmt.Errorf("fleet: %w", err)
+		}
+		r.srv.AddRules(rules...)
+	}
+	for range o.Members {
+		way, err := newRelay(r.redis)
+		if err != nil {
+			return FleetResult{}, fmt.Errorf("fleet: %w", err)
+		}
+		defer way.l.Close()
+		r.ways = append(r.ways, way)
 	}
 	res := FleetResult{Sink: o.Sink}
 	if err = r.all(ctx, &res); err == nil {
@@ -87,7 +108,7 @@ func (r *fleetRun) keep() (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	r.env = append(r.env, "REDIS_URL="+server.Addr)
+	r.redis = server.Addr
 	return server.Kill, nil
 }
 
@@ -96,7 +117,7 @@ func (r *fleetRun) member(n int) (*gateway, error) {
 	name := "m" + strconv.Itoa(n)
 	env := r.env
 	defer func() { r.env = env }()
-	r.env = append(slices.Clip(env), "DISCORD_SHARD_IDS=auto", "FLEET_MEMBER="+name, "FLEET_SETTLE=2s", "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+filepath.Join(r.dir, name))
+	r.env = append(slices.Clip(env), "REDIS_URL="+r.ways[n].addr(), "DISCORD_SHARD_IDS=auto", "FLEET_MEMBER="+name, "FLEET_SETTLE=2s", "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+filepath.Join(r.dir, name))
 	return r.launch("")
 }
 
@@ -143,6 +164,19 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 			return err
 		}
 		r.say("stop %d: member %d for %v, all shards again %v later; %s", k, n, stopped.Round(time.Millisecond), back.Round(time.Millisecond), r.twice())
+	}
+	for k := range r.o.Cuts {
+		n := rng.IntN(len(r.members))
+		cut := 5*time.Second + time.Duration(rng.Int64N(int64(15*time.Second)))
+		r.ways[n].cut()
+		time.Sleep(cut)
+		r.ways[n].mend()
+		back, err := r.deliver(ctx, time.Now())
+		if err != nil {
+			return err
+		}
+		r.say("cut %d: member %d without Redis for %v, all shards again %v later; %s", k, n, cut.Round(time.Millisecond), back.Round(time.Millisecond), r.twice())
+		time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
 	}
 	for range r.o.Rolls {
 		for n, g := range r.members {
