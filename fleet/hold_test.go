@@ -107,6 +107,28 @@ func TestHoldAcknowledges(t *testing.T) {
 	}
 }
 
+// On the way of an event nothing is allocated.
+func TestHoldAllocates(t *testing.T) {
+	inner := new(late)
+	s := fleet.Hold(inner, func() bool { return true }, func(int, int64) bool { return true }, slog.New(slog.DiscardHandler))
+	batch := make([]sinks.Event, 1000)
+	for i := range batch {
+		batch[i].Shard = i % 7
+	}
+	acked := func(int) {}
+	inner.got = make([]sinks.Event, 0, len(batch))
+	n := testing.AllocsPerRun(100, func() {
+		inner.got = inner.got[:0]
+		if err := s.Publish(context.Background(), batch, acked); err != nil {
+			t.Fatal(err)
+		}
+		inner.acked(len(batch))
+	})
+	if n > 0 {
+		t.Errorf("%v allocations for %d events", n, len(batch))
+	}
+}
+
 // A batch waits until the member is trusted, or until nobody waits for it.
 func TestHoldWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
