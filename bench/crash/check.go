@@ -40,16 +40,16 @@ type gap struct {
 }
 
 // follow notes an event of a fleet, under its owner's epoch, unless it is of a former owner. All shards' events
-// come in one queue.
-func (a *arrivals) follow(epoch int64, shard int, session string, seq int64, name string, data []byte) {
-	if epoch < a.epochs[shard] {
+// come in one queue, in which what is redelivered was before.
+func (a *arrivals) follow(epoch int64, redelivered bool, shard int, session string, seq int64, name string, data []byte) {
+	if epoch < a.epochs[shard] && !redelivered {
 		a.former++
 		return
 	}
 	if a.epochs == nil {
 		a.epochs = make(map[int]int64)
 	}
-	a.epochs[shard] = epoch
+	a.epochs[shard] = max(epoch, a.epochs[shard])
 	a.add(shard, session, seq, name, data)
 }
 

@@ -18,6 +18,7 @@ type FleetOptions struct {
 	Kills   int // SIGKILL, and another in its place a while later
 	Stops   int // SIGSTOP for 5 to 20 s, then SIGCONT
 	Cuts    int // without a way to Redis for 5 to 20 s
+	Outages int // without a way to Redis, while the broker is gone and comes back
 	Rolls   int // each member once with SIGTERM, and another in its place
 	// Old is what Discord does with the open connection of a session that is resumed: one of Olds; empty: it ends.
 	Old  string

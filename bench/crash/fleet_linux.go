@@ -178,6 +178,26 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 		r.say("cut %d: member %d without Redis for %v, all shards again %v later; %s", k, n, cut.Round(time.Millisecond), back.Round(time.Millisecond), r.twice())
 		time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
 	}
+	for k := range r.o.Outages {
+		// What the one that is cut off has in flight goes out when the broker is back, and others have its shards.
+		n := rng.IntN(len(r.members))
+		back, err := r.outlet.away()
+		if err != nil {
+			return err
+		}
+		r.ways[n].cut()
+		time.Sleep(8 * time.Second)
+		err = back()
+		time.Sleep(time.Duration(rng.Int64N(int64(4 * time.Second))))
+		r.ways[n].mend()
+		if err != nil {
+			return err
+		}
+		if _, err := r.deliver(ctx, time.Now()); err != nil {
+			return err
+		}
+		r.say("outage %d: member %d without Redis, and all without the broker; %s", k, n, r.twice())
+	}
 	for range r.o.Rolls {
 		for n, g := range r.members {
 			began := time.Now()

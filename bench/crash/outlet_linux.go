@@ -235,7 +235,7 @@ func (o *amqpOutlet) read(ctx context.Context) {
 		session, _ := m.Headers["session"].(string)
 		epoch, _ := m.Headers["epoch"].(int64) // 0: of no fleet
 		o.mu.Lock()
-		o.arrivals.follow(epoch, int(shard), session, seq, m.RoutingKey, m.Body)
+		o.arrivals.follow(epoch, m.Redelivered, int(shard), session, seq, m.RoutingKey, m.Body)
 		o.mu.Unlock()
 		m.Ack(false)
 	}
