@@ -107,6 +107,8 @@ func (i *incarnation) settle() {
 				if l.state == running {
 					l.to(absent)
 				}
+			} else if row.Giver != "" {
+				i.takeAgain(row)
 			}
 		case given:
 			i.taken(id, l, row)
@@ -150,6 +152,9 @@ func (i *incarnation) ended(r result) {
 	for _, b := range r.begun {
 		l := i.local[b.id]
 		if b.err == nil {
+			if owner := (Owner{i.name, b.epoch}); i.row(b.id).Owner == owner { // and it is taken
+				i.table.set(Shard{ID: b.id, Owner: owner}, time.Now())
+			}
 			i.fresh = append(i.fresh, b.id)
 		} else {
 			i.later = append(i.later, b.id)
@@ -322,6 +327,18 @@ func (i *incarnation) taken(id int, l *localShard, row Shard) {
 		l.to(absent)
 	default:
 		l.until = time.Now().Add(i.f.o.Beat)
+	}
+}
+
+// takeAgain takes a shard that runs here, and was taken: the coordinator has forgotten that.
+func (i *incarnation) takeAgain(row Shard) {
+	ctx, cancel := context.WithTimeout(i.ctx, callTimeout)
+	defer cancel()
+	switch err := i.f.o.Coordinator.Take(ctx, row.ID, row.Owner); {
+	case err == nil:
+		i.table.set(Shard{ID: row.ID, Owner: row.Owner}, time.Now())
+	case !errors.Is(err, ErrChanged):
+		i.later = append(i.later, row.ID)
 	}
 }
 
