@@ -3,6 +3,7 @@
 package fleet_test
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -38,6 +39,62 @@ func TestTakeForgotten(t *testing.T) {
 		}
 		if n := a.engine.dropped + b.engine.dropped; n > 0 {
 			t.Errorf("%d shards were dropped", n)
+		}
+	})
+}
+
+// stale does not show how a shard has changed, unless it is asked for everything.
+type stale struct {
+	fleet.Coordinator
+	shard int
+}
+
+func (s *stale) hide(v fleet.View, since int64) fleet.View {
+	if since > 0 {
+		v.Shards = slices.DeleteFunc(v.Shards, func(row fleet.Shard) bool { return row.ID == s.shard })
+	}
+	return v
+}
+
+func (s *stale) Look(ctx context.Context, since int64) (fleet.View, error) {
+	v, err := s.Coordinator.Look(ctx, since)
+	return s.hide(v, since), err
+}
+
+func (s *stale) Beat(ctx context.Context, m fleet.Member, since int64) (fleet.View, error) {
+	v, err := s.Coordinator.Beat(ctx, m, since)
+	return s.hide(v, since), err
+}
+
+// A member whose table says that a shard is its own, and whose broker or store says that it is not, looks at the whole table.
+func TestDroppedUnseen(t *testing.T) {
+	run(t, func(p *party) {
+		a := p.add("a")
+		time.Sleep(5 * time.Second)
+		b := p.add("b")
+		time.Sleep(20 * time.Second)
+		p.check("two", a, b)
+		v, err := p.c.Look(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.engine.mu.Lock()
+		first := slices.IndexFunc(v.Shards, func(s fleet.Shard) bool { _, runs := b.engine.runs[s.ID]; return !runs })
+		b.engine.mu.Unlock()
+		row := v.Shards[first]
+		other := slices.IndexFunc(v.Members, func(m fleet.Member) bool { return m.Incarnation != row.Owner.Incarnation })
+		a.way.mu.Lock()
+		a.way.Coordinator = &stale{p.c, row.ID}
+		a.way.mu.Unlock()
+		if _, err := p.c.Give(t.Context(), row.ID, row.Owner, v.Members[other].Incarnation); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		a.Dropped(row.ID, row.Owner.Epoch)
+		time.Sleep(2 * time.Second)
+		p.check("afterwards", a, b)
+		if n := a.engine.dropped; n > 2 {
+			t.Errorf("%d times dropped", n)
 		}
 	})
 }

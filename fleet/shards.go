@@ -85,7 +85,13 @@ func (i *incarnation) settle() {
 		if l := i.local[d.id]; l != nil && l.state == running && l.epoch == d.epoch {
 			l.to(absent) // it may be that nobody else has it: then it is started again
 			i.engine.Depose(d.id)
-			i.fresh = append(i.fresh, d.id)
+			if i.row(d.id).Owner == (Owner{i.name, d.epoch}) { // so the table is wrong
+				i.table.Revision = 0
+				i.later = append(i.later, d.id)
+				delete(i.local, d.id)
+			} else {
+				i.fresh = append(i.fresh, d.id)
+			}
 		}
 	}
 	for id, l := range i.local {
@@ -266,7 +272,8 @@ func (i *incarnation) claim(epochs map[int]int64) (at map[int]sinks.Position, er
 }
 
 // after returns a checkpoint in view of where the sink stands. A session that began after the
-// checkpoint's has ended for us: it was never saved, and there is no going back to an older one.
+// checkpoint's, if that has one, has ended for us: it was never saved, or that is forgotten, and there is no
+// going back to an older one.
 func after(c resume.Checkpoint, p sinks.Position) resume.Checkpoint {
 	switch {
 	case p.Session == "":
@@ -274,7 +281,7 @@ func after(c resume.Checkpoint, p sinks.Position) resume.Checkpoint {
 		c.Session = resume.Session{Began: p.Began}
 	case p.Session != c.ID && p.Began > c.Began:
 		gaps := resume.Session{Gaps: c.Gaps, Began: p.Began}
-		if c.ID != "" && !p.Ended {
+		if !p.Ended && c.Gaps[0].Session != p.Session && c.Gaps[1].Session != p.Session {
 			gaps.AddGap(sinks.Gap{Session: p.Session, Seq: p.Seq, At: time.Now().UnixMilli(), Reason: "the session was not saved by its former owner"})
 		}
 		c.Session = gaps

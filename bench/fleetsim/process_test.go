@@ -239,8 +239,10 @@ func (p *process) onCall(method string) fleettest.Fault {
 		return fleettest.Fault{Lose: !p.pass() || p.isCut(toCoordinator) || p.chance(p.w.weather().lose*3)}
 	}
 	f := p.fault(toCoordinator)
-	if method == "Ask" {
-		f.Late = 0 // one that is late takes away the turns of shards that did not wait then
+	if method == "Ask" || method == "Sent" {
+		// An Ask that is late takes away the turns of shards that did not wait then, a Sent counts for the shard's
+		// next turn: two Identifies may be too close then.
+		f.Late = 0
 	}
 	return f
 }
