@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/fleet"
+	"sluice/resume"
 )
 
 // A handover whose end is forgotten, after its giver has seen it, ends again: the target runs the shard.
@@ -21,7 +22,7 @@ func TestTakeForgotten(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		p.check("two", a, b)
 		given := func() bool {
-			v, err := p.c.Look(t.Context(), 0)
+			v, err := p.c.Look(context.Background(), 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,7 +75,7 @@ func TestDroppedUnseen(t *testing.T) {
 		b := p.add("b")
 		time.Sleep(20 * time.Second)
 		p.check("two", a, b)
-		v, err := p.c.Look(t.Context(), 0)
+		v, err := p.c.Look(context.Background(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +87,7 @@ func TestDroppedUnseen(t *testing.T) {
 		a.way.mu.Lock()
 		a.way.Coordinator = &stale{p.c, row.ID}
 		a.way.mu.Unlock()
-		if _, err := p.c.Give(t.Context(), row.ID, row.Owner, v.Members[other].Incarnation); err != nil {
+		if _, err := p.c.Give(context.Background(), row.ID, row.Owner, v.Members[other].Incarnation); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second)
@@ -95,6 +96,44 @@ func TestDroppedUnseen(t *testing.T) {
 		p.check("afterwards", a, b)
 		if n := a.engine.dropped; n > 2 {
 			t.Errorf("%d times dropped", n)
+		}
+	})
+}
+
+// hasty drops shards as soon as they are added, some times.
+type hasty struct {
+	*engine
+	fleet *fleet.Fleet
+	times int
+}
+
+func (h *hasty) Add(ctx context.Context, shard int, from resume.Session) error {
+	if h.times--; h.times >= 0 {
+		h.fleet.Dropped(shard, from.Epoch)
+		time.Sleep(10 * time.Millisecond) // it is heard before Add returns
+		return nil
+	}
+	return h.engine.Add(ctx, shard, from)
+}
+
+// A shard that is dropped while it is started runs in the end, if it is this member's still.
+func TestDroppedWhileStarting(t *testing.T) {
+	run(t, func(p *party) {
+		f := fleet.New(p.options("a", p.c))
+		h := &hasty{&engine{runs: make(map[int]int64)}, f, 5}
+		ctx, stop := context.WithCancel(context.Background())
+		if _, err := f.Join(ctx); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error)
+		go func() { ended <- f.Run(ctx, h) }()
+		time.Sleep(10 * time.Second)
+		if n := h.count(); n != shards || h.times >= 0 {
+			t.Errorf("%d shards run; %d are left to be dropped", n, h.times)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -82,7 +82,13 @@ func (i *incarnation) settle() {
 	i.f.dropped = nil
 	i.f.mu.Unlock()
 	for _, d := range dropped {
-		if l := i.local[d.id]; l != nil && l.state == running && l.epoch == d.epoch {
+		switch l := i.local[d.id]; {
+		case l == nil || l.epoch != d.epoch:
+		case l.state == starting: // it has been added, and is dropped already
+			i.f.mu.Lock()
+			i.f.dropped = append(i.f.dropped, d)
+			i.f.mu.Unlock()
+		case l.state == running:
 			l.to(absent) // it may be that nobody else has it: then it is started again
 			i.engine.Depose(d.id)
 			if i.row(d.id).Owner == (Owner{i.name, d.epoch}) { // so the table is wrong

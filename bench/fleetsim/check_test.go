@@ -118,7 +118,7 @@ func (w *world) verdict() {
 			w.wrong("shard %d: session %.8s was closed with a code that ends it", s.Shard, s.ID)
 		case s.End == sim.EndBadSeq || s.End == sim.EndBadCommand || s.End == sim.EndToken:
 			w.wrong("shard %d: session %.8s was ended: %s", s.Shard, s.ID, s.End)
-		case s.Abandoned > 0 && !over:
+		case s.Abandoned > 0 && !over && !(w.forget && t != nil && t.gaps > 0): // its checkpoint was forgotten, and that is told
 			w.wrong("shard %d: session %.8s was left with %d events: %s", s.Shard, s.ID, s.Abandoned, describe(s.SessionInfo, w.began))
 		case s.Lost > 0 && (!over || t != nil && t.seq > 0 && t.after == t.epoch):
 			// Of a session that is over, what a process had received it may have had with it when it ended.
