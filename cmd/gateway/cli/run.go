@@ -124,7 +124,9 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	}
 	if member != nil {
 		shards, err := member.join(ctx, broker, out)
-		if err != nil {
+		if ctx.Err() != nil {
+			return nil // it is stopped before it has joined
+		} else if err != nil {
 			return err
 		}
 		member.options(&o, shards)

@@ -179,7 +179,7 @@ func shardList(to *[]int) value {
 		case text == "":
 			in.errorf("names no shard; remove it to run all")
 		case err != nil:
-			in.errorf("%s", err)
+			in.errorf("%s%s", err, didYouMean(text, []string{autoIDs}))
 		}
 		return ids
 	})

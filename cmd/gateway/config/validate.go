@@ -85,11 +85,11 @@ func (l *loader) validate() {
 	for _, b := range brokers {
 		switch {
 		case l.Broker.Type == b.name:
-			l.validateAddress(b, "broker.type")
+			l.validateAddress(b, "broker.type", b.name)
 		case l.ShardStore.Type == b.name:
-			l.validateAddress(b, "shard_store.type")
+			l.validateAddress(b, "shard_store.type", b.name)
 		case l.Shards.Auto && b.name == BrokerRedis:
-			l.validateAddress(b, "shards.ids")
+			l.validateAddress(b, "shards.ids", autoIDs)
 		}
 	}
 	if toRedis || l.ShardStore.Type == StoreRedis || l.Shards.Auto {
