@@ -19,7 +19,7 @@ import (
 )
 
 // topLevel are the folders that the repository has.
-var topLevel = []string{"bench", "cmd", "deploy", "docs", "engine", "internal", "pool", "resume", "sinks", "testdata", "wire"}
+var topLevel = []string{"bench", "cmd", "deploy", "docs", "engine", "fleet", "internal", "pool", "resume", "sinks", "testdata", "wire"}
 
 func TestTopLevel(t *testing.T) {
 	entries, err := os.ReadDir("..")
@@ -58,6 +58,7 @@ var forbidden = [][2]string{
 	{"engine", "cmd"},
 	{"engine", "sinks/"}, // the contract alone
 	{"engine", "resume/"},
+	{"fleet", "engine"},
 }
 
 func TestImports(t *testing.T) {

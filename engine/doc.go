@@ -32,7 +32,8 @@
 // (hold.go). Where a disk spool stands before the broker it is the Sink, and its acknowledgement counts.
 //
 // Commands are added by any goroutine (Engine.Send) and taken by the owner when the shard is ready and the send
-// limits allow it. What was not written when a connection ended goes before the others on the next.
+// limits allow it. What was not written when a connection ended goes before the others on the next. What a
+// shard that is removed or deposed has not written is given back (sinks.Command.Dropped).
 //
 // # What is counted, and by whom
 //
@@ -78,8 +79,11 @@
 //     64 KiB; what has not arrived whole counts against one budget for all shards, large messages
 //     are inflated in turns (wire.Bounds), and a reader looks at the clock between messages.
 //   - No wait is silent or for ever: watch.go, and warn in it, log them.
-//   - No event of a session is published before the session is persisted (hold.go, checkpoints.go),
+//   - No event of a session is published before the session is persisted (hold.go, checkpoints.go), without an
+//     epoch for 10 s at the most,
 //     and the end of one is reported to consumers, and persisted until it is (gap.go).
+//   - A shard with an epoch connects, resumes and identifies only while its ownership is confirmed, and keeps
+//     a connection without that, unless the process was stopped (confirm.go).
 //   - A shard that was removed is not read from. Of one that was deposed no further batch is given to
 //     the Sink and no further snapshot taken: what had begun goes on, and is theirs to refuse.
 package engine

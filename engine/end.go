@@ -66,6 +66,12 @@ func (s *shard) count(now time.Time, state State, c cause) {
 	if c.kind == causeAsked {
 		return // it says nothing
 	}
+	if c.kind == causeUnconfirmed || c.kind == causeTurnLost {
+		if state != Ready {
+			s.failures++
+		}
+		return // it says nothing about Discord
+	}
 	if c.kind == causeClosed && c.code.Action() == wire.ActionResumeOnce {
 		s.doubtful++
 	}

@@ -63,6 +63,10 @@ func (s *shard) arrived(now time.Time, n int) {
 // there is no room for another event, or it has been enough for one turn: then more is set, and
 // the reader calls it again.
 func (s *shard) received(now time.Time) {
+	if s.suspect(now) && s.state().connected() {
+		s.end(now, cause{kind: causeUnconfirmed}, nil)
+		return
+	}
 	buf := scratch.Get().(*[]byte)
 	s.wanted = *s.env.opts.live.events.Load()
 	s.more = false
@@ -250,10 +254,7 @@ func (s *shard) hello(now time.Time, e *wire.Envelope) {
 		return
 	}
 	s.to(IdentifyWait)
-	s.identifyAt = s.env.turns.NotBefore(s.id)
-	if !now.Before(s.identifyAt) {
-		s.sendIdentify(now)
-	}
+	s.sendIdentify(now)
 }
 
 // dispatch handles an event.
@@ -353,7 +354,7 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 		s.forget(now, "another session has begun in its place")
 	}
 	ses := newSession(r.SessionID, s.resumeURL(r.ResumeURL), e.Seq-1)
-	ses.began = now.UnixNano()
+	ses.began = s.begins(now)
 	s.setSession(ses)
 	s.hostFailures, s.resumeFailures, s.doubtful, s.repeats = 0, 0, 0, 0
 	s.sessionAt = now
@@ -365,6 +366,15 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 		s.open(now)
 	}
 	return nil
+}
+
+// begins returns what orders the session that begins now behind those before it: see sinks.Event.Began.
+func (s *shard) begins(now time.Time) int64 {
+	if s.epoch == 0 {
+		return now.UnixNano()
+	}
+	s.begun++
+	return s.epoch*1_000_000 + s.begun
 }
 
 // open opens the shard for commands.
@@ -385,7 +395,7 @@ func (s *shard) emit(e *wire.Envelope) {
 		s.session.lastQueued = e.Seq
 	}
 	s.session.seen = true
-	s.push(sinks.Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began}, s.session, e.Type, e.Data)
+	s.push(sinks.Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began, Epoch: s.epoch}, s.session, e.Type, e.Data)
 }
 
 // push leaves an event with copies of its name and data in the queue. One that fills a large

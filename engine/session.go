@@ -8,7 +8,7 @@ import "sync/atomic"
 type session struct {
 	id        string
 	resumeURL string
-	began     int64 // see Event.Began
+	began     int64 // see sinks.Event.Began
 	shard     *shard
 
 	// Owned by the reader.

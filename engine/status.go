@@ -148,8 +148,12 @@ func (e *Engine) Status() Status {
 	t.Queue = f.publisher.status(time.Now())
 	t.Queue.MaxBytes = int64(e.opts.QueueBytes)
 	t.Identify = f.env.identify.status()
-	if e.opts.Identify != nil { // the other hands out no turns
-		t.Identify.Waiting, t.Identify.Left = queued, e.opts.Identify.Left()
+	switch q := e.opts.Identify.(type) {
+	case nil:
+	case IdentifyReporter:
+		t.Identify = q.Status()
+	default: // the other hands out no turns
+		t.Identify.Waiting, t.Identify.Left = queued, q.Left()
 	}
 	t.Readers = f.reader.status(nil, now.all)
 	t.Names = f.publisher.names()

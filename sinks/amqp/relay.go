@@ -143,6 +143,9 @@ func (d delivery) Sent(shard int) {
 	d.c.done(nil)
 }
 
+// Dropped leaves the command unacknowledged: the broker hands it out again when the connection that brought it ends.
+func (d delivery) Dropped(shard int) { d.Release(shard) }
+
 // Later has a command wait in the queue of its shard.
 func (d delivery) Later(ctx context.Context, shard int, packet []byte) {
 	r := d.r

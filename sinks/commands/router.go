@@ -5,6 +5,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"sluice/sinks"
@@ -20,7 +21,8 @@ type Router struct {
 	// Total is the shard count of the bot.
 	Total int
 	// Send is the engine's: it does not wait for the shard. An error means that it refuses the
-	// command for good, unless it is sinks.ErrQueueFull, which passes.
+	// command for good, unless it is sinks.ErrQueueFull, which passes. nil: each command for a shard that the bot
+	// has is forwarded.
 	Send func(ctx context.Context, c sinks.Command) error
 	// Counts, if it is not nil, counts what Route does, but for Delivery's Later and Forward, and what the
 	// reader refuses by itself: they count when it is done.
@@ -42,6 +44,9 @@ type Delivery interface {
 	// Sent is called once the command that is held can be acknowledged, as
 	// sinks.Command.Sent is: by any goroutine, perhaps within Route. It must not wait.
 	Sent(shard int)
+	// Dropped is called instead of Sent if the shard goes before, as sinks.Command.Dropped is: by
+	// any goroutine. It must not wait.
+	Dropped(shard int)
 	// Later leaves a command with the broker until its shard takes it.
 	Later(ctx context.Context, shard int, packet []byte)
 	// Forward hands a command to the process that runs its shard.
@@ -68,11 +73,22 @@ func (r *Router) Route(ctx context.Context, name string, value []byte, d Deliver
 		d.Later(ctx, shard, c.Packet)
 		return
 	}
+	if r.Send == nil {
+		d.Release(shard)
+		if shard < r.Total {
+			d.Forward(ctx, shard, c.Packet)
+			return
+		}
+		r.Counts.Refused(name, WrongShard)
+		d.Refuse(fmt.Errorf("shard %d does not exist with %d shards", shard, r.Total))
+		return
+	}
 	at := d.At()
 	c.Sent = func() {
 		r.Counts.Sent(name, at)
 		d.Sent(shard)
 	}
+	c.Dropped = func() { d.Dropped(shard) }
 	err = r.Send(ctx, c)
 	if err == nil {
 		r.Counts.Given(name)

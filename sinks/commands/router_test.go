@@ -35,6 +35,7 @@ func (d *fakeDelivery) Hold(shard int) bool {
 }
 func (d *fakeDelivery) Release(shard int) { d.call("release %d", shard) }
 func (d *fakeDelivery) Sent(shard int)    { d.call("sent %d", shard) }
+func (d *fakeDelivery) Dropped(shard int) { d.call("dropped %d", shard) }
 func (d *fakeDelivery) Later(_ context.Context, shard int, packet []byte) {
 	d.call("later %d %s", shard, packet)
 }
@@ -116,6 +117,36 @@ func TestRoute(t *testing.T) {
 		if taken := !tt.full && tt.what != "none"; taken != (sent == 1) {
 			t.Errorf("%s: sent %d times", tt.what, sent)
 		}
+	}
+}
+
+// Without an engine each command is forwarded, and one for no shard refused.
+func TestRouteForwards(t *testing.T) {
+	for value, want := range map[string][]string{
+		`{"shard":15,"packet":{"op":3}}`:                           {"hold 15", "release 15", `forward 15 {"op":3}`},
+		`{"shard":16,"packet":{"op":3}}`:                           {"hold 16", "release 16", "refuse shard 16 does not exist with 16 shards"},
+		fmt.Sprintf(`{"guild_id":"%d","packet":{"op":3}}`, 21<<22): {"hold 5", "release 5", `forward 5 {"op":3}`},
+	} {
+		d := &fakeDelivery{}
+		r := Router{Total: 16}
+		if r.Route(t.Context(), Send, []byte(value), d); !slices.Equal(d.calls, want) {
+			t.Errorf("%s: %q, want %q", value, d.calls, want)
+		}
+	}
+}
+
+// What the engine drops is told, and counts as waiting until it is read again.
+func TestRouteDropped(t *testing.T) {
+	d, counts := &fakeDelivery{}, NewCounts()
+	counts.Reads(Send)
+	counts.Received(Send)
+	r := Router{Total: 16, Counts: counts, Send: func(_ context.Context, c sinks.Command) error { c.Dropped(); return nil }}
+	r.Route(t.Context(), Send, []byte(`{"shard":5,"packet":{"op":3}}`), d)
+	if want := []string{"hold 5", "dropped 5"}; !slices.Equal(d.calls, want) {
+		t.Errorf("%q, want %q", d.calls, want)
+	}
+	if got := summary(counts); got != "SEND given waiting" {
+		t.Errorf("counted as %s", got)
 	}
 }
 

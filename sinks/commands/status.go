@@ -52,7 +52,7 @@ type Status struct {
 	Forwarded int64  // to the process that runs the shard
 	Requeued  int64  // with RabbitMQ, in the queue of their shard, which has no room: received again from there
 	Refused   map[string]int64
-	Waiting   int64           // with the engine, or for room there; of a shard that was removed they wait for ever
+	Waiting   int64           // with the engine, or for room there
 	Waited    sinks.Histogram // seconds from the broker's time, as in the id of an entry of Redis, or from the arrival here, until they were sent
 }
 

@@ -19,7 +19,7 @@ import (
 )
 
 // CommandOptions are the settings of ReadCommands. All are required but Total,
-// Discordjs, Settled and Counts.
+// Discordjs, Fleet, Settled and Counts.
 type CommandOptions struct {
 	Client rueidis.ClientOption
 	// Group is the consumer group, and Consumer this process's name in it: another
@@ -30,6 +30,8 @@ type CommandOptions struct {
 	// many). The streams are SEND and these numbers.
 	Shards []int
 	Total  int
+	// Fleet, if set, stands in place of Consumer and Shards, which change then.
+	Fleet *CommandFleet
 	// Discordjs reads the stream gateway_send, too.
 	Discordjs bool
 	// Timeout is how long a command may lie with another consumer before it is
@@ -125,12 +127,14 @@ type commandReader struct {
 
 	router commands.Router
 	quota  commands.Quota // until the acknowledgement
+	moves  moves          // of CommandOptions.Fleet
 
 	mu   sync.Mutex
 	held map[entryID]int // the shard of what is read and not yet acknowledged, or noShard
 	acks []entryID
 	// What was acknowledged since the last read began, which may still give it.
-	acked map[entryID]struct{}
+	acked   map[entryID]struct{}
+	dropped map[int]int // by shard: commands that it has dropped since they were last noted as left
 }
 
 // entryID is an entry of a stream.
@@ -144,19 +148,20 @@ const noShard = -1
 // command is acknowledged when it is in flight to Discord, or at once when it is
 // none: what is wrong with it is logged. One for a shard that another process runs is
 // forwarded in the stream of the shard's number. A shard that takes no more commands
-// does not hold up those of others.
+// does not hold up those of others. In a fleet fleet.go says what else there is.
 func ReadCommands(ctx context.Context, o CommandOptions) {
 	r := &commandReader{CommandOptions: o, outage: broker.Outage{Log: o.Log, Broker: "Redis", Commands: true},
 		count: readCount / 4, last: make(map[string]string), seen: make(map[string]string), left: make(map[int]int),
 		router: commands.Router{Total: max(o.Total, len(o.Shards), 1), Send: o.Send, Counts: o.Counts},
 		quota:  commands.Quota{PerShard: shardHeld(len(o.Shards))}, held: make(map[entryID]int), acked: make(map[entryID]struct{})}
-	r.streams = []string{commands.Send}
-	if o.Discordjs {
-		r.streams = append(r.streams, commands.Discordjs)
-	}
-	o.Counts.Reads(append(r.streams, commands.Shard)...)
-	for _, id := range o.Shards {
-		r.streams = append(r.streams, strconv.Itoa(id))
+	o.Counts.Reads(append(r.shared(), commands.Shard)...)
+	if r.Fleet != nil {
+		r.moves = newMoves(r)
+	} else {
+		r.streams = r.shared()
+		for _, id := range o.Shards {
+			r.streams = append(r.streams, strconv.Itoa(id))
+		}
 	}
 	r.pass()
 	acking, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -167,6 +172,9 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 		}
 		stop()
 		acker.Wait()
+		if r.Fleet != nil && r.client != nil {
+			r.leave(context.WithoutCancel(ctx))
+		}
 		r.disconnect()
 	}()
 	acker.Go(func() { r.acknowledge(acking) })
@@ -181,7 +189,7 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 			r.client = client
 			r.mu.Unlock()
 		}
-		err := r.join(ctx)
+		err := r.join(ctx, r.streams)
 		for err == nil && ctx.Err() == nil {
 			if err = r.readOnce(ctx); err == nil {
 				failed = 0
@@ -198,6 +206,14 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 	}
 }
 
+// shared returns the streams of commands that say themselves where they go.
+func (r *commandReader) shared() []string {
+	if r.Discordjs {
+		return []string{commands.Send, commands.Discordjs}
+	}
+	return []string{commands.Send}
+}
+
 // disconnect gives up the client.
 func (r *commandReader) disconnect() {
 	r.mu.Lock()
@@ -209,16 +225,19 @@ func (r *commandReader) disconnect() {
 	}
 }
 
-// join makes the groups, where they are missing. One that was destroyed begins where it stood:
+// join makes the groups of streams, where they are missing. One that was destroyed begins where it stood:
 // what it has given out before is not carried out again. That of a stream which is gone, too,
 // begins anew.
-func (r *commandReader) join(ctx context.Context) error {
+func (r *commandReader) join(ctx context.Context, streams []string) error {
 	var cmds []rueidis.Completed
-	for _, s := range r.streams {
+	for _, s := range streams {
 		if last := r.last[s]; last != "" {
 			cmds = append(cmds, r.client.B().XgroupCreate().Key(s).Group(r.Group).Id(last).Build())
 		}
 		cmds = append(cmds, r.client.B().XgroupCreate().Key(s).Group(r.Group).Id("0").Mkstream().Build())
+	}
+	if len(cmds) == 0 {
+		return nil
 	}
 	for _, a := range r.client.DoMulti(ctx, cmds...) {
 		err := a.Error()
@@ -237,6 +256,12 @@ func shardHeld(shards int) int {
 
 // readOnce reads what there is, or waits shortly for it, and routes it.
 func (r *commandReader) readOnce(ctx context.Context) error {
+	if r.Fleet != nil {
+		if err := r.move(ctx); err != nil {
+			return err
+		}
+	}
+	r.noteDropped()
 	if now := time.Now(); (r.undone == nil || r.claims) && now.Sub(r.claimed) >= r.timeout()/3 {
 		r.claims = true
 		if err := r.claim(ctx); err != nil {
@@ -257,11 +282,23 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 	began := time.Now()
 	asked := r.asks()
 	count := r.countOf(len(asked))
-	got, err := r.read(ctx, asked, count)
+	var got map[string][]rueidis.XRangeEntry
+	var err error
+	switch {
+	case len(asked) > 0:
+		got, err = r.read(ctx, asked, count)
+	case r.undone == nil:
+		pause(ctx, r.block())
+	}
 	if err != nil {
 		return r.tooLarge(ctx, asked, err)
 	}
 	r.outage.Over()
+	if r.Fleet != nil {
+		if err := r.watchOlder(ctx, got); err != nil {
+			return err
+		}
+	}
 	n, size, fresh := 0, 0, false
 	newest := idLimit(began)
 	for _, s := range r.streams {
@@ -277,7 +314,7 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 				r.undone[s] = e.ID
 				fresh = true
 			}
-			if at := (entryID{s, e.ID}); !r.holding(at) {
+			if at := (entryID{s, e.ID}); !r.watching(s) && !r.holding(at) {
 				delivery{r, at}.handle(ctx, e.FieldValues)
 			}
 		}
@@ -355,9 +392,12 @@ func parseID(id string) (ms, n uint64, ok bool) {
 func (r *commandReader) pass() {
 	r.undone = make(map[string]string, len(r.streams))
 	for _, s := range r.streams {
-		r.undone[s] = "0"
+		if !r.watching(s) {
+			r.undone[s] = "0"
+		}
 	}
 	clear(r.left)
+	clear(r.moves.unforwarded)
 	r.leftCount = 0
 	r.passed = time.Now()
 }
@@ -365,8 +405,11 @@ func (r *commandReader) pass() {
 // hasHeadroom reports whether a shard for which commands were left can hold a good deal of
 // them, and it is time to look.
 func (r *commandReader) hasHeadroom() bool {
-	if len(r.left) == 0 || time.Now().Before(r.repass) {
+	if time.Now().Before(r.repass) {
 		return false
+	}
+	if len(r.moves.unforwarded) > 0 {
+		return true
 	}
 	for shard, most := range r.left {
 		if r.quota.Held(shard) <= most {
@@ -379,10 +422,14 @@ func (r *commandReader) hasHeadroom() bool {
 // from returns the id from which a stream is read; "": it is not, for now, since it is through or
 // its shard holds as much as it may.
 func (r *commandReader) from(stream string) string {
-	if r.undone != nil {
+	switch {
+	case r.watching(stream):
+		return ""
+	case r.undone != nil:
 		return r.undone[stream]
 	}
-	if shard, err := strconv.Atoi(stream); err == nil && (r.isLeft(shard) || r.quota.Held(shard) >= r.quota.PerShard) {
+	shard, err := strconv.Atoi(stream)
+	if err == nil && (r.isLeft(shard) || r.quota.Held(shard) >= r.quota.PerShard) || err != nil && r.forwardsLess() {
 		return ""
 	}
 	return ">"
@@ -390,8 +437,23 @@ func (r *commandReader) from(stream string) string {
 
 // isLeft reports whether commands for a shard were left with Redis.
 func (r *commandReader) isLeft(shard int) bool {
-	_, left := r.left[shard]
-	return left
+	if _, left := r.left[shard]; left {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dropped[shard] > 0
+}
+
+// noteDropped notes that what shards have dropped is left with Redis, to be read again soon.
+func (r *commandReader) noteDropped() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for shard, n := range r.dropped {
+		r.left[shard] = maxHeld // whatever it holds
+		r.leftCount += n
+	}
+	clear(r.dropped)
 }
 
 func (o *CommandOptions) timeout() time.Duration {
@@ -404,8 +466,21 @@ func (o *CommandOptions) timeout() time.Duration {
 // claim takes over what lies with consumers that do nothing any more. It is read with
 // what was this consumer's own.
 func (r *commandReader) claim(ctx context.Context) error {
+	if r.Fleet != nil {
+		if err := r.removeGone(ctx); err != nil {
+			return err
+		}
+	}
+	return r.claimIdle(ctx, r.streams)
+}
+
+// claimIdle is claim, of some streams.
+func (r *commandReader) claimIdle(ctx context.Context, streams []string) error {
+	if len(streams) == 0 {
+		return nil
+	}
 	var cmds []rueidis.Completed
-	for _, s := range r.streams {
+	for _, s := range streams {
 		cmds = append(cmds, r.client.B().Xautoclaim().Key(s).Group(r.Group).Consumer(r.Consumer).
 			MinIdleTime(strconv.FormatInt(r.timeout().Milliseconds(), 10)).Start("0").Count(prefetch).Justid().Build())
 	}
@@ -418,14 +493,19 @@ func (r *commandReader) claim(ctx context.Context) error {
 			return fmt.Errorf("XAUTOCLAIM: an answer of %d parts, not of 2 or 3", len(answer))
 		}
 		ids, _ := answer[1].AsStrSlice()
-		if len(ids) > 0 {
+		if len(ids) > 0 && !r.watching(streams[i]) {
 			r.pass()
 		}
-		for _, id := range ids { // the others are counted when they are read
-			if at := (entryID{r.streams[i], id}); !laterID(id, r.seen[at.stream]) && !r.holding(at) {
-				r.Counts.Received(at.stream)
-			}
-		}
+		r.countClaimed(streams[i], ids)
 	}
 	return nil
+}
+
+// countClaimed counts entries that another consumer had as received.
+func (r *commandReader) countClaimed(stream string, ids []string) {
+	for _, id := range ids { // the others are counted when they are read
+		if at := (entryID{stream, id}); !laterID(id, r.seen[stream]) && !r.holding(at) {
+			r.Counts.Received(stream)
+		}
+	}
 }

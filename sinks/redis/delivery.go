@@ -35,6 +35,10 @@ func (d delivery) handle(ctx context.Context, fields map[string]string) {
 		d.Refuse(errors.New("the entry has no field data"))
 		return
 	}
+	if d.fromShared() {
+		d.r.moves.router.Route(ctx, d.at.stream, []byte(value), d)
+		return
+	}
 	d.r.router.Route(ctx, d.at.stream, []byte(value), d)
 }
 
@@ -55,6 +59,10 @@ func (d delivery) At() time.Time {
 }
 
 func (d delivery) Hold(shard int) bool {
+	if d.fromShared() {
+		_, left := d.r.moves.unforwarded[shard]
+		return !left
+	}
 	if d.r.isLeft(shard) || !d.r.quota.Hold(shard) {
 		return false
 	}
@@ -64,6 +72,17 @@ func (d delivery) Hold(shard int) bool {
 
 func (d delivery) Release(int) { d.r.release(d.at) }
 func (d delivery) Sent(int)    { d.r.done(d.at) }
+
+// Dropped leaves a command that the shard has held with Redis, and with it all that follow.
+func (d delivery) Dropped(shard int) {
+	d.r.mu.Lock()
+	if d.r.dropped == nil {
+		d.r.dropped = make(map[int]int)
+	}
+	d.r.dropped[shard]++
+	d.r.mu.Unlock()
+	d.r.release(d.at)
+}
 
 // Later leaves a command with Redis until its shard has headroom, and refuses it when too
 // many lie there.
@@ -80,22 +99,41 @@ func (d delivery) Later(_ context.Context, shard int, _ []byte) {
 	r.leftCount++
 }
 
-// Forward puts a packet into the stream of a shard that another process runs.
+// Forward puts a packet into the stream of a shard that another process runs. In a fleet what comes from there
+// is in the right place: whoever runs the shard next claims it.
 func (d delivery) Forward(ctx context.Context, shard int, packet []byte) {
-	r, stream := d.r, strconv.Itoa(shard)
-	since := strconv.FormatInt(time.Now().Add(-forwardedFor).UnixMilli(), 10)
-	err := r.client.Do(ctx, r.client.B().Xadd().Key(stream).Minid().Almost().Threshold(since).Id("*").
-		FieldValue().FieldValue("data", rueidis.BinaryString(msgpack.AppendRaw(nil, packet))).Build()).Error()
+	r := d.r
+	if r.Fleet != nil && !d.fromShared() {
+		r.left[shard] = maxHeld // until the stream is not read any more, or the shard is back
+		r.leftCount++
+		return
+	}
+	stream, since := strconv.Itoa(shard), strconv.FormatInt(time.Now().Add(-forwardedFor).UnixMilli(), 10)
+	value := rueidis.BinaryString(msgpack.AppendRaw(nil, packet))
+	var err error
+	if r.Fleet != nil {
+		err = forwardScript.Exec(ctx, r.client, []string{d.at.stream, stream}, []string{r.Group, r.Consumer, d.at.id, since, value}).Error()
+	} else {
+		err = r.client.Do(ctx, r.client.B().Xadd().Key(stream).Minid().Almost().Threshold(since).Id("*").
+			FieldValue().FieldValue("data", value).Build()).Error()
+	}
 	if err == nil {
 		r.Counts.Forwarded(d.at.stream)
-		d.settle()
+		if r.Fleet == nil { // else the script has acknowledged it, or it is another's
+			d.settle()
+		}
 		return
 	}
 	// It stays with this consumer, and is read again.
 	if _, refused := rueidis.IsRedisErr(err); refused {
 		// Perhaps it is this stream alone, and no reason to hold up the others.
 		r.Log.Warn("command not forwarded; retrying", "stream", stream, "entry", d.at.id, "error", err)
-		d.Later(ctx, shard, packet)
+		if r.Fleet != nil {
+			r.moves.unforwarded[shard] = struct{}{}
+			r.leftCount++
+		} else {
+			d.Later(ctx, shard, packet)
+		}
 		r.repass = time.Now().Add(retryPause)
 		return
 	}

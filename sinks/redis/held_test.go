@@ -103,7 +103,7 @@ func TestStalledShardsAreLookedAt(t *testing.T) {
 	for i := range 3 {
 		w.add("SEND", shardCommand(1, i))
 	}
-	if err := r.join(t.Context()); err != nil {
+	if err := r.join(t.Context(), r.streams); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.readOnce(t.Context()); err != nil {

@@ -128,7 +128,11 @@ func (r *commandReader) read(ctx context.Context, streams []string, count int64)
 		ids[i] = r.from(s)
 	}
 	if r.client.Mode() != rueidis.ClientModeCluster && !r.alone {
-		got, err := r.client.Do(ctx, r.client.B().Xreadgroup().Group(r.Group, r.Consumer).Count(count).Block(readBlock.Milliseconds()).
+		if r.Fleet != nil {
+			// A reply that nobody waits for any more would give out commands which are not let go of at the end.
+			ctx = context.WithoutCancel(ctx)
+		}
+		got, err := r.client.Do(ctx, r.client.B().Xreadgroup().Group(r.Group, r.Consumer).Count(count).Block(r.block().Milliseconds()).
 			Streams().Key(streams...).Id(ids...).Build()).AsXRead()
 		if rueidis.IsRedisNil(err) {
 			return nil, nil
@@ -170,7 +174,7 @@ func (r *commandReader) read(ctx context.Context, streams []string, count int64)
 		}
 	}
 	if len(all) == 0 && r.undone == nil && !r.alone {
-		pause(ctx, readBlock/5)
+		pause(ctx, min(readBlock/5, r.block()))
 	}
 	return all, nil
 }

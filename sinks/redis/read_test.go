@@ -164,7 +164,7 @@ func TestLargeCommandsInCluster(t *testing.T) {
 	w.addMany(streams[:8], 15, 5<<20) // as many streams as are asked for at once
 	r := &commandReader{CommandOptions: CommandOptions{Group: "other", Consumer: "sluice-0"}, client: w.bot, streams: streams,
 		last: make(map[string]string), seen: make(map[string]string), quota: commands.Quota{PerShard: maxShardHeld}}
-	if err := r.join(t.Context()); err != nil {
+	if err := r.join(t.Context(), streams); err != nil {
 		t.Fatal(err)
 	}
 	var bad *ReplyError

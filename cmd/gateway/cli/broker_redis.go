@@ -4,11 +4,13 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -68,7 +70,7 @@ func redisClient(cfg *config.Config) (rueidis.ClientOption, error) {
 	return client, nil
 }
 
-func newRedis(cfg *config.Config, log *slog.Logger) (sinks.Opener, error) {
+func newRedis(cfg *config.Config, member *membership, log *slog.Logger) (sinks.Opener, error) {
 	client, err := redisClient(cfg)
 	if err != nil {
 		return nil, err
@@ -77,7 +79,7 @@ func newRedis(cfg *config.Config, log *slog.Logger) (sinks.Opener, error) {
 	if cfg.Redis.Stream.String() == "{event}" {
 		stream = nil
 	}
-	return redis.New(redis.Options{
+	o := redis.Options{
 		Client:     client,
 		Bot:        strconv.FormatUint(resume.Fingerprint(cfg.Token.Reveal()), 16),
 		Stream:     stream,
@@ -88,10 +90,14 @@ func newRedis(cfg *config.Config, log *slog.Logger) (sinks.Opener, error) {
 		Replicas:   cfg.Redis.Replicas,
 		DeadLetter: deadLetters(cfg, log),
 		Log:        log,
-	})
+	}
+	if member != nil {
+		o.Owner, o.Deposed = member.owner, func(shard int, epoch int64) { member.fleet.Dropped(shard, epoch) }
+	}
+	return redis.New(o)
 }
 
-func readRedis(ctx context.Context, cfg *config.Config, _ sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
+func readRedis(ctx context.Context, cfg *config.Config, member *membership, _ sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
 	total, shards, err := e.Shards(ctx)
 	if err != nil {
 		return // the gateway stops before it has begun
@@ -100,14 +106,19 @@ func readRedis(ctx context.Context, cfg *config.Config, _ sinks.Opener, e *engin
 	if err != nil {
 		return // newRedis has returned it
 	}
-	redis.ReadCommands(ctx, redis.CommandOptions{
-		Client: client,
-		Group:  cfg.Broker.Group,
+	consumer := "sluice"
+	if len(shards) > 0 {
 		// Of the processes of a bot each runs other shards, and the same ones after a
 		// restart.
-		Consumer:   fmt.Sprintf("sluice-%d", shards[0]),
+		consumer += fmt.Sprintf("-%d", shards[0])
+	}
+	redis.ReadCommands(ctx, redis.CommandOptions{
+		Client:     client,
+		Group:      cfg.Broker.Group,
+		Consumer:   consumer,
 		Shards:     shards,
 		Total:      total,
+		Fleet:      commandFleet(ctx, member, e),
 		Discordjs:  cfg.Broker.Encoding == broker.Discordjs,
 		TimeoutNow: func() time.Duration { return cfg.Current().Broker.MessageTimeout },
 		Send:       e.Send,
@@ -115,6 +126,28 @@ func readRedis(ctx context.Context, cfg *config.Config, _ sinks.Opener, e *engin
 		Counts:     counts,
 		Log:        log,
 	})
+}
+
+// fleetConsumer is what the name of a member's consumer begins with. Its incarnation follows.
+const fleetConsumer = "sluice-"
+
+// commandFleet returns who reads which commands in a fleet; nil: the process is in none.
+func commandFleet(ctx context.Context, member *membership, e *engine.Engine) *redis.CommandFleet {
+	if member == nil {
+		return nil
+	}
+	return &redis.CommandFleet{
+		Consumer: func() string { return fleetConsumer + member.fleet.Incarnation() },
+		Shards: func() []int {
+			_, ids, _ := e.Shards(ctx) // none once the engine has stopped
+			return ids
+		},
+		Gone: func(consumer string) bool {
+			incarnation, ok := strings.CutPrefix(consumer, fleetConsumer)
+			// Of a process in no fleet it is a shard's number.
+			return ok && len(incarnation) == len(rand.Text()) && member.fleet.Gone(incarnation)
+		},
+	}
 }
 
 // notRedis returns what is wrong with redis.urls if something else answers there.

@@ -66,7 +66,7 @@ func checkPaths(cfg *config.Config, brokers registry) (mistakes, warnings []erro
 			refuse("broker.dead_letters", err)
 		}
 	}
-	if sink, err := b.sink(cfg, slog.New(slog.DiscardHandler)); err != nil {
+	if sink, err := b.sink(cfg, nil, slog.New(slog.DiscardHandler)); err != nil {
 		mistakes = append(mistakes, err)
 	} else {
 		sink.Close()

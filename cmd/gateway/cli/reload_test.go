@@ -244,9 +244,10 @@ func runReloading(t *testing.T, file string) *runs {
 	cfg.Broker.Type = "memory" // which package config does not know
 	all := registry{{
 		Name: "memory", Title: "this process",
-		sink:     func(*config.Config, *slog.Logger) (sinks.Opener, error) { return g.sink, nil },
-		commands: func(context.Context, *config.Config, sinks.Opener, *engine.Engine, *commands.Counts, *slog.Logger) {},
-		format:   func(*config.Config) string { return "names" },
+		sink: func(*config.Config, *membership, *slog.Logger) (sinks.Opener, error) { return g.sink, nil },
+		commands: func(context.Context, *config.Config, *membership, sinks.Opener, *engine.Engine, *commands.Counts, *slog.Logger) {
+		},
+		format: func(*config.Config) string { return "names" },
 	}}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

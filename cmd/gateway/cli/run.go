@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	if api != nil {
 		defer api.Client.CloseIdleConnections()
 	}
+	member := newMembership(cfg, api, log)
 	keeper, err := newKeeper(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -66,7 +68,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		}
 	}()
 	broker := brokers.of(cfg)
-	out, err := broker.open(ctx, cfg, log)
+	out, err := broker.open(ctx, cfg, member, log)
 	if err != nil {
 		return err
 	}
@@ -77,13 +79,16 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		}
 	}
 	spooled, _ := sink.(*spool.Sink)
+	if member != nil {
+		sink = member.hold(sink)
+	}
 	tapped := tap.New(sink)
 	sink = tapped
 	reader := engine.ReaderGoroutine
 	if cfg.Reader.Type == config.ReaderEpoll {
 		reader = engine.ReaderEpoll
 	}
-	e, err := engine.New(engine.Options{
+	o := engine.Options{
 		Token:           cfg.Token.Reveal(),
 		API:             api,
 		GatewayURL:      cfg.Gateway.URL,
@@ -116,7 +121,18 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		PacketCounts:    cfg.Prometheus.Packets != config.PacketsOff,
 		PacketShards:    packetShards(cfg.Prometheus.Packets),
 		Log:             log,
-	})
+	}
+	if member != nil {
+		shards, err := member.join(ctx, broker, out)
+		if ctx.Err() != nil {
+			return nil // it is stopped before it has joined
+		} else if err != nil {
+			return err
+		}
+		member.options(&o, shards)
+		keeper = member.keeper
+	}
+	e, err := engine.New(o)
 	if err != nil {
 		return err
 	}
@@ -145,7 +161,11 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	limitMemory(log)
 	go trimMemory(ctx, e)
 	var reading sync.WaitGroup
-	reading.Go(func() { broker.commands(ctx, cfg, out, e, counts, log) })
+	working := ctx
+	if member != nil {
+		working = member.run(ctx, e)
+	}
+	reading.Go(func() { broker.commands(working, cfg, member, out, e, counts, log) })
 	running = true
 	go func() {
 		soon, stop := context.WithTimeout(ctx, startTimeout)
@@ -154,7 +174,10 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 			started()
 		}
 	}()
-	err = e.Run(ctx)
+	err = e.Run(working)
+	if member != nil {
+		err = cmp.Or(member.end(working), err)
+	}
 	stopReading()
 	reading.Wait() // what has been sent is acknowledged
 	if stdio.IsClosedPipe(err) {

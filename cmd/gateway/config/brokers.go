@@ -55,10 +55,10 @@ func brokerTrouble(s string) string {
 }
 
 // validateAddress checks that a broker has an address, for a setting that needs one.
-func (l *loader) validateAddress(b brokerRow, setting string) {
+func (l *loader) validateAddress(b brokerRow, setting, value string) {
 	if b.urls == nil || len(b.urls(l.Config)) > 0 || l.failed[b.key] {
 		return
 	}
 	i := slices.IndexFunc(l.table, func(s Setting) bool { return s.Key == b.key })
-	l.add(Error, l.origins[setting], b.key, "missing, and %s is %s; set %s, or %s in the file, such as %s", setting, b.name, l.table[i].Env, b.key, b.example)
+	l.add(Error, l.origins[setting], b.key, "missing, and %s is %s; set %s, or %s in the file, such as %s", setting, value, l.table[i].Env, b.key, b.example)
 }

@@ -59,6 +59,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Stdio:  StdioConfig{Format: "json"},
 		Shards: ShardsConfig{IdentifyReserve: 100},
+		Fleet:  FleetConfig{Weight: 1, Moves: 16, Death: 6 * time.Second, Settle: 10 * time.Second},
 
 		PresenceFollow: true,
 
@@ -371,6 +372,29 @@ func TestGapsDefault(t *testing.T) {
 			if strings.Contains(p.String(), "GATEWAY_GAP") {
 				t.Errorf("%s: %v", tt.env, p)
 			}
+		}
+	}
+}
+
+// A fleet needs a Redis, and has no spool; what is misspelt is named.
+func TestFleetSettings(t *testing.T) {
+	for _, tt := range []struct {
+		environ []string
+		want    string // part of an error; empty: none
+	}{
+		{[]string{"DISCORD_SHARD_IDS=auto", "REDIS_URL=localhost"}, ""},
+		{[]string{"DISCORD_SHARD_IDS=Auto", "REDIS_URL=localhost"}, ""},
+		{[]string{"DISCORD_SHARD_IDS=auto"}, "redis.urls: missing, and shards.ids is auto"},
+		{[]string{"DISCORD_SHARD_IDS=auto", "REDIS_URL=localhost", "SPOOL_DIRECTORY=spool"}, "spool.directory: has no place in a fleet"},
+		{[]string{"DISCORD_SHARD_IDS=auot", "REDIS_URL=localhost"}, "did you mean auto?"},
+		{[]string{"DISCORD_SHARD_IDS=auto", "REDIS_URL=localhost", "FLEET_WEIGHT=0"}, "fleet.weight"},
+	} {
+		cfg, problems := Load(Sources{Environ: append(tt.environ, "DISCORD_TOKEN=x.y.z")})
+		switch {
+		case tt.want == "" && (problems.Failed() || !cfg.Shards.Auto || cfg.Shards.IDs != nil):
+			t.Errorf("%q: %v", tt.environ, problems)
+		case tt.want != "" && (!problems.Failed() || !strings.Contains(fmt.Sprint(problems), tt.want)):
+			t.Errorf("%q: %v, want %s", tt.environ, problems, tt.want)
 		}
 	}
 }

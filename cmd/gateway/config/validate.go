@@ -62,9 +62,13 @@ func (l *loader) validate() {
 		{toAMQP && l.AMQP.External && l.AMQP.TLS.CertFile == "", Error, "amqp.sasl", "external logs in with a certificate: set amqp.cert_file and amqp.key_file"},
 		{toAMQP && !l.AMQP.RoutingKey.NamesEvent() && !l.Broker.Envelope, Warning, "amqp.routing_key",
 			"consumers cannot distinguish events: put {event} into the key, or set broker.envelope"},
+		{toAMQP && l.Shards.Auto && !l.AMQP.Headers, Warning, "amqp.headers",
+			"in a fleet (shards.ids = \"auto\") consumers need the epoch, to drop what a former owner of a shard sends"},
 		{l.unused("shard_store.directory", l.ShardStore.Type == StoreFile), Note, "shard_store.directory", `holds the control socket alone without shard_store.type = "file"`},
-		{l.unused("shard_store.prefix", l.ShardStore.Type == StoreRedis), Note, "shard_store.prefix", `has no effect without shard_store.type = "redis"`},
+		{l.unused("shard_store.prefix", l.ShardStore.Type == StoreRedis || l.Shards.Auto), Note, "shard_store.prefix", `has no effect without shard_store.type = "redis"`},
 		{l.unused("shard_store.compat", l.ShardStore.Type == StoreRedis), Note, "shard_store.compat", `has no effect without shard_store.type = "redis"`},
+		{l.Shards.Auto && l.Spool.Directory != "", Error, "spool.directory", "has no place in a fleet (shards.ids = \"auto\"): no other process reaches what is in it; remove one of the two"},
+		{l.Shards.Auto && l.is("shard_store.type"), Note, "shard_store.type", "has no effect in a fleet: sessions are in the Redis of redis.urls"},
 		{l.unused("spool.size", l.Spool.Directory != ""), Note, "spool.size", "has no effect without spool.directory"},
 	} {
 		if rule.broken {
@@ -81,12 +85,14 @@ func (l *loader) validate() {
 	for _, b := range brokers {
 		switch {
 		case l.Broker.Type == b.name:
-			l.validateAddress(b, "broker.type")
+			l.validateAddress(b, "broker.type", b.name)
 		case l.ShardStore.Type == b.name:
-			l.validateAddress(b, "shard_store.type")
+			l.validateAddress(b, "shard_store.type", b.name)
+		case l.Shards.Auto && b.name == BrokerRedis:
+			l.validateAddress(b, "shards.ids", autoIDs)
 		}
 	}
-	if toRedis || l.ShardStore.Type == StoreRedis {
+	if toRedis || l.ShardStore.Type == StoreRedis || l.Shards.Auto {
 		l.validateRedis()
 	}
 	if toAMQP {
@@ -154,7 +160,7 @@ func (l *loader) validateUse() {
 			used = l.Broker.Type != BrokerStdio
 		case table == "broker":
 			used = l.Broker.Type != BrokerStdio || slices.Contains([]string{"type", "buffer", "linger", "gaps"}, name)
-		case table == BrokerRedis && l.ShardStore.Type == StoreRedis && slices.Contains([]string{"urls", "ca_file", "cert_file", "key_file", "server_name"}, name):
+		case table == BrokerRedis && (l.ShardStore.Type == StoreRedis || l.Shards.Auto) && slices.Contains([]string{"urls", "ca_file", "cert_file", "key_file", "server_name"}, name):
 		case isBroker(table):
 			used = table == l.Broker.Type
 		}

@@ -58,7 +58,7 @@ func resuming(now time.Time, s *engine.ShardStatus) bool {
 	switch s.State {
 	case engine.Resuming:
 		return true
-	case engine.Backoff, engine.Connecting, engine.Hello:
+	case engine.Backoff, engine.Confirming, engine.Connecting, engine.Hello:
 		heard := s.LastEvent
 		if s.LastACK.After(heard) {
 			heard = s.LastACK

@@ -23,7 +23,7 @@ func newWaits(now time.Time, identify engine.IdentifyStatus, shards []engine.Sha
 	w := &waits{now: now, identify: identify, ahead: make([]int, max(1, identify.MaxConcurrency))}
 	for i := range shards {
 		switch s := &shards[i]; s.State {
-		case engine.Connecting, engine.Hello, engine.IdentifyWait:
+		case engine.Confirming, engine.Connecting, engine.Hello, engine.IdentifyWait:
 			if s.Session == "" { // it has the turn to identify
 				*w.before(s.ID)++
 			}
@@ -61,6 +61,7 @@ func (w *waits) why(s *engine.ShardStatus) string {
 var stateReasons = map[engine.State]string{
 	engine.Idle:           "is not started yet",
 	engine.IdentifyQueued: "waits in the identify queue",
+	engine.Confirming:     "waits for the fleet",
 	engine.Hello:          "waits for HELLO",
 	engine.IdentifyWait:   "waits until Discord allows the next identify",
 	engine.Identifying:    "waits for READY",
