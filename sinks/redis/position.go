@@ -278,6 +278,9 @@ func (w *writer) addShards(g *group, n, from int) (count int, fresh bool) {
 			}
 		}
 		at := &w.listed[from+s.index]
+		if at.after.tag.epoch < ev.Epoch { // what is before it in this command may be refused
+			return i, true
+		}
 		if at.before.covers(ev) || at.before.tag.excludes(ev, w.s.o.Owner) {
 			return 0, false
 		}
