@@ -352,8 +352,8 @@ func TestClaimOfOwnEvents(t *testing.T) {
 			// And without another's claim in between, where the old ones are written.
 			a.mustClaim(map[int]int64{0: 40})
 			a.batches([]sinks.Event{event(0, "s", 5, 100, 30)}, []sinks.Event{event(0, "s", 5, 100, 40), event(0, "s", 6, 100, 40)})
-			a.batches([]sinks.Event{event(0, "s", 7, 100, 40), event(0, "s", 6, 100, 50), event(0, "s", 8, 100, 50)})
-			want := []string{"0/s/1", "0/s/2", "0/s/3", "0/s/4", "0/s/5", "0/s/6", "0/s/7", "0/s/8"}
+			a.batches([]sinks.Event{event(0, "s", 7, 100, 40)}, []sinks.Event{event(0, "s", 8, 100, 40), event(0, "s", 7, 100, 50), event(0, "s", 8, 100, 50), event(0, "s", 9, 100, 50)})
+			want := []string{"0/s/1", "0/s/2", "0/s/3", "0/s/4", "0/s/5", "0/s/6", "0/s/7", "0/s/8", "0/s/9"}
 			if got := entries(t, server.Addr, "E"); !slices.Equal(got, want) {
 				t.Errorf("written %q\nwant    %q", got, want)
 			}
