@@ -112,17 +112,19 @@ func (w *world) verdict() {
 	told := w.told()
 	for _, s := range report.Sessions {
 		t := w.stream.sessions[s.ID]
-		over := s.End != sim.EndNone && s.End != sim.EndShutdown && s.End != sim.EndExpired || s.SessionInfo.Refused || told(s.SessionInfo, time.Now())
+		// Of a session whose checkpoint was forgotten, its end is told.
+		forgotten := w.forget && t != nil && t.gaps > 0
+		over := forgotten || s.End != sim.EndNone && s.End != sim.EndShutdown && s.End != sim.EndExpired || s.SessionInfo.Refused || told(s.SessionInfo, time.Now())
 		switch {
 		case s.End == sim.EndClient:
 			w.wrong("shard %d: session %.8s was closed with a code that ends it", s.Shard, s.ID)
 		case s.End == sim.EndBadSeq || s.End == sim.EndBadCommand || s.End == sim.EndToken:
 			w.wrong("shard %d: session %.8s was ended: %s", s.Shard, s.ID, s.End)
-		case s.Abandoned > 0 && !over && !(w.forget && t != nil && t.gaps > 0): // its checkpoint was forgotten, and that is told
+		case s.Abandoned > 0 && !over:
 			w.wrong("shard %d: session %.8s was left with %d events: %s", s.Shard, s.ID, s.Abandoned, describe(s.SessionInfo, w.began))
 		case s.Lost > 0 && (!over || t != nil && t.seq > 0 && t.after == t.epoch):
 			// Of a session that is over, what a process had received it may have had with it when it ended.
-			w.wrong("shard %d: of session %.8s %d events are lost: %s, in the stream %+v", s.Shard, s.ID, s.Lost, describe(s.SessionInfo, w.began), *t)
+			w.wrong("shard %d: of session %.8s %d events are lost: %s, in the stream %+v", s.Shard, s.ID, s.Lost, describe(s.SessionInfo, w.began), t)
 		}
 	}
 	w.identified(report.Sessions, told)
