@@ -25,7 +25,7 @@ CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
 REVISION    := $(shell git rev-parse HEAD 2>/dev/null)
 CREATED     := $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
 
-.PHONY: help run build servers test test-product test-e2e test-long test-near breaks race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image image-files share release reproduce deploy vet-deploy clean
+.PHONY: help run build servers test test-product test-e2e test-long test-near breaks race poison docs seeds fleetseeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image image-files share release reproduce deploy vet-deploy clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ docs: servers ## run the code blocks of README.md and docs, as somebody would wh
 
 seeds: ## SEEDS=1000 seeds of faults; one again: make seeds SEED=17
 	$(GO) test ./engine -run 'TestFaultSeeds' -count=1 -timeout 60m -seeds $(SEEDS) $(if $(SEED),-seed $(SEED))
+
+fleetseeds: ## SEEDS=1000 seeds of faults for a fleet of five processes; one again: make fleetseeds SEED=17
+	$(GO) test ./bench/fleetsim -run TestFleetSeeds -count=1 -timeout 60m -seeds $(SEEDS) $(if $(SEED),-seed $(SEED) -whole)
 
 crash: ## kill the gateway KILLS=1000 times: CRASH='-sink redis -store redis', with -faults whatever else can go wrong
 	$(GO) run ./cmd/gateway-bench crash -kills $(KILLS) $(CRASH)

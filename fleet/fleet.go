@@ -62,6 +62,7 @@ type Fleet struct {
 	draining chan struct{} // closed by Drain
 	drain    sync.Once
 	empty    chan struct{} // closed when Drain has nothing to wait for any more
+	runs     runs
 
 	mu          sync.Mutex
 	incarnation string // the current one
@@ -93,6 +94,7 @@ func New(o Options) *Fleet {
 		incarnation: rand.Text(),
 	}
 	f.pulse.Suspect = o.Death * 2 / 3
+	f.runs.epochs = make(map[int]int64)
 	f.life, f.end = context.WithCancel(context.Background())
 	return f
 }
@@ -200,6 +202,7 @@ func (f *Fleet) current() string {
 // have stopped by then. An error is final.
 func (f *Fleet) Run(ctx context.Context, e Engine) error {
 	defer f.end()
+	e = noted{e, &f.runs}
 	go f.o.Coordinator.Watch(ctx, f.stir)
 	for {
 		i := newIncarnation(f, e)

@@ -136,10 +136,15 @@ func (p *party) options(name string, c fleet.Coordinator) fleet.Options {
 	}
 }
 
-func (p *party) add(name string) *member {
+// add starts a member, whose way is as each of through makes it.
+func (p *party) add(name string, through ...func(*way) fleet.Coordinator) *member {
 	p.t.Helper()
 	m := &member{engine: &engine{runs: make(map[int]int64)}, way: &way{Coordinator: p.c}, ended: make(chan error, 1)}
-	m.Fleet = fleet.New(p.options(name, m.way))
+	c := fleet.Coordinator(m.way)
+	for _, f := range through {
+		c = f(m.way)
+	}
+	m.Fleet = fleet.New(p.options(name, c))
 	var ctx context.Context
 	ctx, m.stop = context.WithCancel(context.Background())
 	if _, err := m.Join(ctx); err != nil {

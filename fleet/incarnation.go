@@ -122,6 +122,7 @@ func (i *incarnation) look(ctx context.Context, beat bool) error {
 		}
 		i.cut, i.logged = time.Time{}, time.Time{}
 	}
+	i.f.runs.see(i.name, v.Shards, since == 0) // before it is trusted again
 	i.f.mu.Lock()
 	i.f.time, i.f.read = v.Now, now
 	i.f.gone.update(v.Members, now)

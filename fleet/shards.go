@@ -82,10 +82,22 @@ func (i *incarnation) settle() {
 	i.f.dropped = nil
 	i.f.mu.Unlock()
 	for _, d := range dropped {
-		if l := i.local[d.id]; l != nil && l.state == running && l.epoch == d.epoch {
+		switch l := i.local[d.id]; {
+		case l == nil || l.epoch != d.epoch:
+		case l.state == starting: // it has been added, and is dropped already
+			i.f.mu.Lock()
+			i.f.dropped = append(i.f.dropped, d)
+			i.f.mu.Unlock()
+		case l.state == running:
 			l.to(absent) // it may be that nobody else has it: then it is started again
 			i.engine.Depose(d.id)
-			i.fresh = append(i.fresh, d.id)
+			if i.row(d.id).Owner == (Owner{i.name, d.epoch}) { // so the table is wrong
+				i.table.Revision = 0
+				i.later = append(i.later, d.id)
+				delete(i.local, d.id)
+			} else {
+				i.fresh = append(i.fresh, d.id)
+			}
 		}
 	}
 	for id, l := range i.local {
@@ -107,6 +119,8 @@ func (i *incarnation) settle() {
 				if l.state == running {
 					l.to(absent)
 				}
+			} else if row.Giver != "" {
+				i.takeAgain(row)
 			}
 		case given:
 			i.taken(id, l, row)
@@ -150,6 +164,9 @@ func (i *incarnation) ended(r result) {
 	for _, b := range r.begun {
 		l := i.local[b.id]
 		if b.err == nil {
+			if owner := (Owner{i.name, b.epoch}); i.row(b.id).Owner == owner { // and it is taken
+				i.table.set(Shard{ID: b.id, Owner: owner}, time.Now())
+			}
 			i.fresh = append(i.fresh, b.id)
 		} else {
 			i.later = append(i.later, b.id)
@@ -261,7 +278,8 @@ func (i *incarnation) claim(epochs map[int]int64) (at map[int]sinks.Position, er
 }
 
 // after returns a checkpoint in view of where the sink stands. A session that began after the
-// checkpoint's has ended for us: it was never saved, and there is no going back to an older one.
+// checkpoint's, if that has one, has ended for us: it was never saved, or that is forgotten, and there is no
+// going back to an older one.
 func after(c resume.Checkpoint, p sinks.Position) resume.Checkpoint {
 	switch {
 	case p.Session == "":
@@ -269,7 +287,7 @@ func after(c resume.Checkpoint, p sinks.Position) resume.Checkpoint {
 		c.Session = resume.Session{Began: p.Began}
 	case p.Session != c.ID && p.Began > c.Began:
 		gaps := resume.Session{Gaps: c.Gaps, Began: p.Began}
-		if c.ID != "" && !p.Ended {
+		if !p.Ended && c.Gaps[0].Session != p.Session && c.Gaps[1].Session != p.Session {
 			gaps.AddGap(sinks.Gap{Session: p.Session, Seq: p.Seq, At: time.Now().UnixMilli(), Reason: "the session was not saved by its former owner"})
 		}
 		c.Session = gaps
@@ -322,6 +340,18 @@ func (i *incarnation) taken(id int, l *localShard, row Shard) {
 		l.to(absent)
 	default:
 		l.until = time.Now().Add(i.f.o.Beat)
+	}
+}
+
+// takeAgain takes a shard that runs here, and was taken: the coordinator has forgotten that.
+func (i *incarnation) takeAgain(row Shard) {
+	ctx, cancel := context.WithTimeout(i.ctx, callTimeout)
+	defer cancel()
+	switch err := i.f.o.Coordinator.Take(ctx, row.ID, row.Owner); {
+	case err == nil:
+		i.table.set(Shard{ID: row.ID, Owner: row.Owner}, time.Now())
+	case !errors.Is(err, ErrChanged):
+		i.later = append(i.later, row.ID)
 	}
 }
 

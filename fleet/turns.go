@@ -5,6 +5,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -22,12 +23,17 @@ type Queue struct {
 	wake        chan struct{}
 
 	mu      sync.Mutex
-	waiting map[int]func()    // what to call when the shard has a turn; nil: it has been called
+	waiting map[int]*waiter   // the shards that wait, or have a turn
 	granted map[int]localTurn // of those that have one
 	left    bool              // somebody has left, which the coordinator does not know yet
 	sent    []int             // Identifies that it does not know of yet
 	budget  Budget
 	known   bool
+}
+
+// waiter is a shard that has joined: another one if it does so again.
+type waiter struct {
+	granted func() // nil: it has been called
 }
 
 // localTurn is a turn by this process's clock.
@@ -37,7 +43,7 @@ type localTurn struct{ from, until time.Time }
 func (f *Fleet) Queue() *Queue {
 	return &Queue{
 		turns: f.o.Coordinator, incarnation: f.current, wake: make(chan struct{}, 1),
-		waiting: make(map[int]func()), granted: make(map[int]localTurn),
+		waiting: make(map[int]*waiter), granted: make(map[int]localTurn),
 	}
 }
 
@@ -86,6 +92,7 @@ func (q *Queue) ask(ctx context.Context) (time.Duration, error) {
 	for shard := range q.waiting {
 		waiting = append(waiting, shard)
 	}
+	waiters := maps.Clone(q.waiting)
 	idle := len(waiting) == 0 && q.known && !q.left
 	q.left = false
 	q.mu.Unlock()
@@ -106,16 +113,16 @@ func (q *Queue) ask(ctx context.Context) (time.Duration, error) {
 	q.mu.Lock()
 	q.budget, q.known = g.Budget, g.Known
 	for _, t := range g.Turns {
-		call, waits := q.waiting[t.Shard]
-		if !waits {
+		w := q.waiting[t.Shard]
+		if w == nil || w != waiters[t.Shard] { // it may have used the turn meanwhile, and waits for another
 			continue
 		}
 		if _, has := q.granted[t.Shard]; !has {
 			q.granted[t.Shard] = localTurn{from: read.Add(t.In), until: asked.Add(t.In + useWithin)}
 		}
-		if call != nil {
-			q.waiting[t.Shard] = nil
-			granted = append(granted, call)
+		if w.granted != nil {
+			granted = append(granted, w.granted)
+			w.granted = nil
 		}
 	}
 	q.mu.Unlock()
@@ -139,7 +146,7 @@ func (q *Queue) stir() {
 func (q *Queue) Join(shard int, granted func()) {
 	q.mu.Lock()
 	if _, waits := q.waiting[shard]; !waits {
-		q.waiting[shard] = granted
+		q.waiting[shard] = &waiter{granted}
 	}
 	q.mu.Unlock()
 	q.stir()

@@ -14,11 +14,17 @@ import (
 type arrivals struct {
 	events []sim.Received // each for the first time
 	again  int
+	former int // of former owners, dropped as a consumer in a fleet does
+	older  int // of events: of a session that had ended, since a newer one's had come
 	gaps   []gap
 	torn   int
 	seen   map[eventID]bool
 	last   map[int]time.Time // when the last event of each shard came
 	pause  time.Duration     // longest between two of them
+
+	epochs  map[int]int64 // the highest of each shard
+	session map[int]string
+	ended   map[string]bool // sessions
 }
 
 type eventID struct {
@@ -31,6 +37,20 @@ type gap struct {
 	Session string
 	Seq     int64
 	Reason  string
+}
+
+// follow notes an event of a fleet, under its owner's epoch, unless it is of a former owner. All shards' events
+// come in one queue, in which what is redelivered was before.
+func (a *arrivals) follow(epoch int64, redelivered bool, shard int, session string, seq int64, name string, data []byte) {
+	if epoch < a.epochs[shard] && !redelivered {
+		a.former++
+		return
+	}
+	if a.epochs == nil {
+		a.epochs = make(map[int]int64)
+	}
+	a.epochs[shard] = max(epoch, a.epochs[shard])
+	a.add(shard, session, seq, name, data)
 }
 
 // add notes an event.
@@ -52,6 +72,15 @@ func (a *arrivals) add(shard int, session string, seq int64, name string, data [
 		return
 	}
 	a.seen[id] = true
+	if a.session == nil {
+		a.session, a.ended = make(map[int]string), make(map[string]bool)
+	}
+	if a.ended[session] {
+		a.older++
+	} else if last := a.session[shard]; last != session {
+		a.ended[last] = last != ""
+		a.session[shard] = session
+	}
 	now := time.Now()
 	if last, ok := a.last[shard]; ok {
 		a.pause = max(a.pause, now.Sub(last))
@@ -67,7 +96,7 @@ func compare(l *sim.Ledger, a *arrivals, once bool) Result {
 	report, summary := l.Check(a.events), l.Summary()
 	r := Result{
 		Events: len(a.events), Lost: report.Lost, Repeated: a.again, OutOfOrder: report.OutOfOrder,
-		Unknown: report.Unknown, Gaps: len(a.gaps), Sessions: summary.Sessions, Identifies: summary.Identifies, Torn: a.torn,
+		Former: a.former, Unknown: report.Unknown, Gaps: len(a.gaps), Sessions: summary.Sessions, Identifies: summary.Identifies, Torn: a.torn,
 	}
 	told := make(map[string][]gap)
 	for _, g := range a.gaps {
@@ -121,6 +150,9 @@ func compare(l *sim.Ledger, a *arrivals, once bool) Result {
 		}
 		r.Told += s.Refused
 		r.Lost += s.Abandoned
+	}
+	if a.older > 0 {
+		wrong("%d events are of sessions that had ended", a.older)
 	}
 	for session, gaps := range told {
 		if !known[session] {

@@ -81,6 +81,7 @@ type Result struct {
 	Events     int // that arrived, each once
 	Lost       int // that Discord would have sent again, and of which no gap has told
 	Repeated   int
+	Former     int // of former owners in a fleet, which its consumer dropped
 	OutOfOrder int
 	Unknown    int
 	Told       int // lost with a session that Discord refused, and told of by a gap

@@ -17,20 +17,31 @@ type FleetOptions struct {
 	Rate    float64
 	Kills   int // SIGKILL, and another in its place a while later
 	Stops   int // SIGSTOP for 5 to 20 s, then SIGCONT
+	Cuts    int // without a way to Redis for 5 to 20 s
+	Outages int // without a way to Redis, while the broker is gone and comes back
 	Rolls   int // each member once with SIGTERM, and another in its place
-	Seed    uint64
-	Log     io.Writer // takes a line for each
+	// Old is what Discord does with the open connection of a session that is resumed: one of Olds; empty: it ends.
+	Old  string
+	Seed uint64
+	Log  io.Writer // takes a line for each
 }
+
+// Olds returns the names that FleetOptions.Old takes.
+func Olds() []string { return []string{"closed", "starved", "invalid", "kept"} }
 
 // FleetResult is what came of it.
 type FleetResult struct {
 	Result
+	Sink string          // as in FleetOptions
 	Back []time.Duration // from each kill until all shards had delivered again, ascending
 }
 
-// String returns the result in two lines.
+// String returns the result in two or three lines.
 func (r *FleetResult) String() string {
 	text := r.Result.String()
+	if !deduplicates(r.Sink) {
+		text += fmt.Sprintf("\nthe consumer has dropped %d events of former owners, and then %d that were repeated", r.Former, r.Repeated)
+	}
 	if n := len(r.Back); n > 0 {
 		text += fmt.Sprintf("\nall shards delivered again after a kill: median %v, worst %v", r.Back[n/2].Round(time.Millisecond), r.Back[n-1].Round(time.Millisecond))
 	}

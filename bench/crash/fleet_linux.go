@@ -11,8 +11,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
+
+	"sluice/bench/sim"
+	"sluice/sinks/sinktest/redistest"
 )
 
 // fleetRun is a run with several gateways.
@@ -20,6 +24,8 @@ type fleetRun struct {
 	*run
 	o       FleetOptions
 	members []*gateway
+	redis   string   // the address of what they have together
+	ways    []*relay // of each member to it
 }
 
 // RunFleet kills and stops members, and returns what came of it.
@@ -52,7 +58,31 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 			g.cmd.Process.Kill()
 		}
 	}()
-	var res FleetResult
+	if own, ok := r.outlet.(*redisOutlet); ok {
+		r.redis = own.server.Addr
+	} else {
+		stop, err := r.keep()
+		if err != nil {
+			return FleetResult{}, fmt.Errorf("fleet: %w", err)
+		}
+		defer stop()
+	}
+	if o.Old != "" {
+		rules, err := sim.ParseScript(strings.NewReader("when=resume-live times=-1 delay=30s do=old-" + o.Old))
+		if err != nil {
+			return FleetResult{}, fmt.Errorf("fleet: %w", err)
+		}
+		r.srv.AddRules(rules...)
+	}
+	for range o.Members {
+		way, err := newRelay(r.redis)
+		if err != nil {
+			return FleetResult{}, fmt.Errorf("fleet: %w", err)
+		}
+		defer way.l.Close()
+		r.ways = append(r.ways, way)
+	}
+	res := FleetResult{Sink: o.Sink}
 	if err = r.all(ctx, &res); err == nil {
 		res.Result, err = r.rest(ctx)
 	}
@@ -64,12 +94,30 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 	return res, nil
 }
 
+// keep starts a Redis for what the members have together, where the events go elsewhere.
+func (r *fleetRun) keep() (stop func(), err error) {
+	dir := filepath.Join(r.dir, "redis")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	server, err := redistest.Launch(dir, port, "--appendonly", "yes", "--appendfsync", "always")
+	if err != nil {
+		return nil, err
+	}
+	r.redis = server.Addr
+	return server.Kill, nil
+}
+
 // member starts the n-th member.
 func (r *fleetRun) member(n int) (*gateway, error) {
 	name := "m" + strconv.Itoa(n)
 	env := r.env
 	defer func() { r.env = env }()
-	r.env = append(slices.Clip(env), "DISCORD_SHARD_IDS=auto", "FLEET_MEMBER="+name, "FLEET_SETTLE=2s", "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+filepath.Join(r.dir, name))
+	r.env = append(slices.Clip(env), "REDIS_URL="+r.ways[n].addr(), "DISCORD_SHARD_IDS=auto", "FLEET_MEMBER="+name, "FLEET_SETTLE=2s", "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+filepath.Join(r.dir, name))
 	return r.launch("")
 }
 
@@ -102,7 +150,7 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 			return err
 		}
 		res.Back = append(res.Back, back)
-		r.say("kill %d: member %d, all shards again after %v", k, n, back.Round(time.Millisecond))
+		r.say("kill %d: member %d, all shards again after %v; %s", k, n, back.Round(time.Millisecond), r.twice())
 		time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
 	}
 	for k := range r.o.Stops {
@@ -115,7 +163,40 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 		if err != nil {
 			return err
 		}
-		r.say("stop %d: member %d for %v, all shards again %v later", k, n, stopped.Round(time.Millisecond), back.Round(time.Millisecond))
+		r.say("stop %d: member %d for %v, all shards again %v later; %s", k, n, stopped.Round(time.Millisecond), back.Round(time.Millisecond), r.twice())
+	}
+	for k := range r.o.Cuts {
+		n := rng.IntN(len(r.members))
+		cut := 5*time.Second + time.Duration(rng.Int64N(int64(15*time.Second)))
+		r.ways[n].cut()
+		time.Sleep(cut)
+		r.ways[n].mend()
+		back, err := r.deliver(ctx, time.Now())
+		if err != nil {
+			return err
+		}
+		r.say("cut %d: member %d without Redis for %v, all shards again %v later; %s", k, n, cut.Round(time.Millisecond), back.Round(time.Millisecond), r.twice())
+		time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
+	}
+	for k := range r.o.Outages {
+		// What the one that is cut off has in flight goes out when the broker is back, and others have its shards.
+		n := rng.IntN(len(r.members))
+		back, err := r.outlet.away()
+		if err != nil {
+			return err
+		}
+		r.ways[n].cut()
+		time.Sleep(8 * time.Second)
+		err = back()
+		time.Sleep(time.Duration(rng.Int64N(int64(4 * time.Second))))
+		r.ways[n].mend()
+		if err != nil {
+			return err
+		}
+		if _, err := r.deliver(ctx, time.Now()); err != nil {
+			return err
+		}
+		r.say("outage %d: member %d without Redis, and all without the broker; %s", k, n, r.twice())
 	}
 	for range r.o.Rolls {
 		for n, g := range r.members {
@@ -140,6 +221,14 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 		}
 	}
 	return nil
+}
+
+// twice says what the consumer has dropped.
+func (r *fleetRun) twice() (text string) {
+	r.outlet.look(func(a *arrivals) {
+		text = fmt.Sprintf("so far %d events of former owners and %d repeated ones", a.former, a.again)
+	})
+	return text
 }
 
 func (r *fleetRun) say(format string, args ...any) {

@@ -233,8 +233,9 @@ func (o *amqpOutlet) read(ctx context.Context) {
 		shard, _ := m.Headers["shard"].(int64)
 		seq, _ := m.Headers["seq"].(int64)
 		session, _ := m.Headers["session"].(string)
+		epoch, _ := m.Headers["epoch"].(int64) // 0: of no fleet
 		o.mu.Lock()
-		o.arrivals.add(int(shard), session, seq, m.RoutingKey, m.Body)
+		o.arrivals.follow(epoch, m.Redelivered, int(shard), session, seq, m.RoutingKey, m.Body)
 		o.mu.Unlock()
 		m.Ack(false)
 	}

@@ -8,6 +8,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -99,6 +100,70 @@ func TestConsumersAMQPRestart(t *testing.T) {
 	for i, c := range consumers {
 		if printed(c, event(3)) != 1 || printed(c, event(2)) != 0 {
 			t.Errorf("%s has processed repeats:\n%s", languages[i].name, c.out.String())
+		}
+		c.kill()
+	}
+}
+
+// A member of a fleet that has lost a shard, and does not know it yet, publishes events of it: the consumers drop them,
+// after their own restart, too. What the successor repeats is processed once.
+func TestConsumersAMQPFormerOwner(t *testing.T) {
+	t.Parallel()
+	node := rabbitmq.Start(t, "")
+	ch := amqpChannel(t, node)
+	languages := consumerLanguages(t)
+	journals := t.TempDir()
+	start := func(l consumerLanguage) *consumer {
+		c := startConsumer(t, l.prepare(t), append(l.amqp[:len(l.amqp):len(l.amqp)], "A", "B"), "AMQP_URL="+node.URL(),
+			"QUEUE=bots-"+l.name, "JOURNAL="+filepath.Join(journals, l.name))
+		waitFor(t, "the queue", func() bool { return strings.Contains(c.out.String(), "bound") })
+		return c
+	}
+	consumers := make([]*consumer, len(languages))
+	for i, l := range languages {
+		consumers[i] = start(l)
+	}
+	event := func(epoch int64, session string, seq int) string {
+		return fmt.Sprintf(`{"epoch":%d,"event":"%s/%d"}`, epoch, session, seq)
+	}
+	publish := func(key string, epoch int64, session string, seq int) {
+		t.Helper()
+		err := ch.PublishWithContext(context.Background(), "gateway", key, false, false, amqp091.Publishing{Body: []byte(event(epoch, session, seq)),
+			Headers: amqp091.Table{"shard": int64(3), "session": session, "seq": int64(seq), "epoch": epoch, "owner": "someone"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// each waits until every consumer has printed the event, once.
+	each := func(text string) {
+		t.Helper()
+		for i, c := range consumers {
+			waitFor(t, text+" in "+languages[i].name, func() bool { return printed(c, text) == 1 })
+		}
+	}
+	const former, owner = 1_764_000_000_000, 1_764_000_007_000
+	publish("A", former, "s", 1)
+	publish("A", owner, "s", 1) // the successor resumes from before it
+	publish("B", owner, "s", 2)
+	publish("A", former, "s", 3) // late
+	publish("A", former, "t", 1) // late, of a session that the successor does not know
+	publish("A", owner, "s", 3)
+	each(event(owner, "s", 3))
+	for i, c := range consumers {
+		c.kill()
+		consumers[i] = start(languages[i])
+		for text, want := range map[string]int{event(former, "s", 1): 1, event(owner, "s", 1): 0, event(owner, "s", 2): 1, event(former, "s", 3): 0, event(former, "t", 1): 0} {
+			if n := printed(c, text); n != want {
+				t.Errorf("%s has processed %s %d times, want %d", languages[i].name, text, n, want)
+			}
+		}
+	}
+	publish("B", former, "t", 2)
+	publish("B", owner, "s", 4)
+	each(event(owner, "s", 4))
+	for i, c := range consumers {
+		if printed(c, event(former, "t", 2)) > 0 {
+			t.Errorf("%s has processed an event of a former owner after its restart", languages[i].name)
 		}
 		c.kill()
 	}

@@ -38,8 +38,8 @@ func consumerLanguages(t *testing.T) []consumerLanguage {
 	}
 	return []consumerLanguage{
 		{"javascript", func(t *testing.T) string {
-			return installNode(t, filepath.Join(docs, "javascript"), "event.js", "seen.js", "redis.js", "amqp.js")
-		}, []string{"node", "redis.js"}, []string{"node", "amqp.js"}, []string{"node", "--test", "seen.test.js"}},
+			return installNode(t, filepath.Join(docs, "javascript"), "event.js", "journal.js", "epochs.js", "seen.js", "redis.js", "amqp.js")
+		}, []string{"node", "redis.js"}, []string{"node", "amqp.js"}, []string{"node", "--test", "seen.test.js", "epochs.test.js"}},
 		{"python", func(t *testing.T) string {
 			needs(t, "python3")
 			from := filepath.Join(docs, "python")

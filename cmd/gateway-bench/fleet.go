@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"sluice/bench/crash"
 )
@@ -28,7 +29,10 @@ func runFleet(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	fs.Float64Var(&o.Rate, "rate", 0, "events a second of each shard (default: 5000 of all)")
 	fs.IntVar(&o.Kills, "kills", 20, "how often one is killed")
 	fs.IntVar(&o.Stops, "stops", 0, "how often one is stopped for 5 to 20 s")
+	fs.IntVar(&o.Cuts, "cuts", 0, "how often one is cut off from Redis for 5 to 20 s")
+	fs.IntVar(&o.Outages, "outages", 0, "how often one is cut off from Redis while RabbitMQ is gone, and until it is back")
 	fs.IntVar(&o.Rolls, "rolls", 0, "how often all are restarted with SIGTERM, one after the other")
+	fs.StringVar(&o.Old, "old", "", "what becomes of the open connection of a session that is resumed: "+strings.Join(crash.Olds(), ", ")+" (default: it ends)")
 	fs.Uint64Var(&o.Seed, "seed", 1, "of what happens when")
 	if err := parse(fs, args); err != nil {
 		return err
@@ -38,8 +42,12 @@ func runFleet(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return usageError{fmt.Errorf("unexpected %q", fs.Arg(0))}
 	case !slices.Contains([]string{"redis", "amqp"}, o.Sink):
 		return usageError{fmt.Errorf("-sink %q is none of redis, amqp", o.Sink)}
-	case o.Members < 1 || o.Shards < 1 || o.Rate < 0 || o.Kills < 0 || o.Stops < 0 || o.Rolls < 0:
-		return usageError{errors.New("-members, -shards, -rate, -kills, -stops and -rolls are not negative")}
+	case o.Old != "" && !slices.Contains(crash.Olds(), o.Old):
+		return usageError{fmt.Errorf("-old %q is none of %s", o.Old, strings.Join(crash.Olds(), ", "))}
+	case o.Outages > 0 && o.Sink == "redis":
+		return usageError{errors.New("-outages needs a broker that is not the fleet's own Redis: -sink amqp")}
+	case o.Members < 1 || o.Shards < 1 || o.Rate < 0 || o.Kills < 0 || o.Stops < 0 || o.Cuts < 0 || o.Outages < 0 || o.Rolls < 0:
+		return usageError{errors.New("-members, -shards, -rate, -kills, -stops, -cuts, -outages and -rolls are not negative")}
 	}
 	file, remove, err := builtGateway(ctx, o.Gateway)
 	if err != nil {

@@ -5,6 +5,7 @@ package fleettest
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"sluice/fleet"
@@ -104,6 +105,10 @@ func (f *Faulty) Confirm(ctx context.Context, incarnation string, epochs map[int
 }
 
 func (f *Faulty) Save(ctx context.Context, incarnation string, records []fleet.Record) ([]int, error) {
+	records = slices.Clone(records) // a step that is late must not see what the caller makes of them
+	for i := range records {
+		records[i].Data = slices.Clone(records[i].Data)
+	}
 	return call(ctx, f, "Save", func(ctx context.Context) ([]int, error) { return f.Coordinator.Save(ctx, incarnation, records) })
 }
 
@@ -118,6 +123,7 @@ func (f *Faulty) Watch(ctx context.Context, changed func()) {
 }
 
 func (f *Faulty) Ask(ctx context.Context, incarnation string, waiting []int) (fleet.Grants, error) {
+	waiting = slices.Clone(waiting)
 	return call(ctx, f, "Ask", func(ctx context.Context) (fleet.Grants, error) { return f.Coordinator.Ask(ctx, incarnation, waiting) })
 }
 

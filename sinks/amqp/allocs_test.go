@@ -14,7 +14,7 @@ import (
 )
 
 func TestPublishAllocates(t *testing.T) {
-	s, err := New(Options{URLs: []string{fakeBroker(t)}, Headers: true, Expiration: 1})
+	s, err := New(Options{URLs: []string{fakeBroker(t)}, Headers: true, Owner: "XYZ", Expiration: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestPublishAllocates(t *testing.T) {
 	}
 	batch := make([]sinks.Event, 1000)
 	for i := range batch {
-		batch[i] = sinks.Event{Session: "s", Type: []byte("MESSAGE_CREATE"), Data: make([]byte, 700)}
+		batch[i] = sinks.Event{Session: "s", Epoch: int64(i % 2), Type: []byte("MESSAGE_CREATE"), Data: make([]byte, 700)}
 	}
 	left := make(chan int, len(batch))
 	patient, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

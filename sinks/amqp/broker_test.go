@@ -144,6 +144,12 @@ func testBytes(t *testing.T, node *rabbitmq.Node) {
 				Headers: amqp091.Table{"shard": int64(7), "session": "abc", "seq": int64(1 << 40)}},
 		},
 		{
+			"in a fleet", Options{Headers: true, Owner: "XYZ"},
+			sinks.Event{Type: []byte("A"), Shard: 7, Session: "abc", Seq: 9, Epoch: 1_764_000_000_000},
+			amqp091.Delivery{RoutingKey: "A", Body: []byte("\xa4null"),
+				Headers: amqp091.Table{"shard": int64(7), "session": "abc", "seq": int64(9), "epoch": int64(1_764_000_000_000), "owner": "XYZ"}},
+		},
+		{
 			"empty", Options{Body: func(dst []byte, ev *sinks.Event) ([]byte, error) { return dst, nil }},
 			sinks.Event{Type: []byte("A"), Data: []byte(`1`)},
 			amqp091.Delivery{RoutingKey: "A"},

@@ -73,6 +73,7 @@ type encoder struct {
 	mandatory byte
 	header    []byte // the header frame up to the properties
 	headers   bool
+	owner     []byte // the header of that name
 	tail      []byte // the properties after the headers
 	flags     int    // where those of the properties are in header
 	expires   time.Duration
@@ -91,6 +92,7 @@ func newEncoder(o *Options, channel uint16, frameMax int) *encoder {
 	e.header = append(e.header, 0, classBasic, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 	e.flags = len(e.header)
 	e.header = append(e.header, 0, 0)
+	e.owner = appendText(append(e.owner, "\x05owner"...), o.Owner)
 	e.expires = -1 // not encoded
 	e.refresh(o)
 	return e
@@ -159,7 +161,7 @@ func (e *encoder) append(dst []byte, ev *sinks.Event) ([]byte, error) {
 	header := len(dst)
 	dst = append(dst, e.header...)
 	if e.headers {
-		dst = appendHeaders(dst, ev)
+		dst = e.appendHeaders(dst, ev)
 	}
 	dst = endFrame(append(dst, e.tail...), header)
 	if n := len(dst) - header; e.frameMax > 0 && n > e.frameMax {
@@ -226,20 +228,30 @@ func appendRaw(dst, json []byte) []byte {
 	return msgpack.AppendRaw(dst, json)
 }
 
-// appendHeaders appends the table of headers: shard, session and seq.
-func appendHeaders(dst []byte, ev *sinks.Event) []byte {
+// appendHeaders appends the table of headers: shard, session and seq, and in a fleet epoch and owner.
+func (e *encoder) appendHeaders(dst []byte, ev *sinks.Event) []byte {
 	session, seq := ev.Identity()
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
 	dst = append(dst, "\x05shardl"...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(ev.Shard))
-	dst = append(dst, "\x07sessionS"...)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(session)))
-	dst = append(dst, session...)
+	dst = appendText(append(dst, "\x07session"...), session)
 	dst = append(dst, "\x03seql"...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(seq))
+	if ev.Epoch > 0 {
+		dst = append(dst, "\x05epochl"...)
+		dst = binary.BigEndian.AppendUint64(dst, uint64(ev.Epoch))
+		dst = append(dst, e.owner...)
+	}
 	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
 	return dst
+}
+
+// appendText appends a long string as the value of a header.
+func appendText(dst []byte, text string) []byte {
+	dst = append(dst, 'S')
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(text)))
+	return append(dst, text...)
 }
 
 // errShort is returned for a method that ends before its fields do.

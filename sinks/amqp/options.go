@@ -59,8 +59,10 @@ type Options struct {
 	Persistent bool
 	// Mandatory counts the events that no queue takes (sinks.Status.Unroutable).
 	Mandatory bool
-	// Headers adds the headers shard, session and seq.
+	// Headers adds the headers shard, session and seq; to events with an Epoch also epoch and owner.
 	Headers bool
+	// Owner is this process's name in a fleet.
+	Owner string
 
 	// Window is how many events may be unacknowledged before Publish waits; 4096 by
 	// default.

@@ -77,9 +77,10 @@ const (
 	FieldShard                // "shard": the id of the shard, in decimal
 	FieldSession              // "session": Discord's session id
 	FieldSeq                  // "seq": the sequence number in the session, in decimal
+	FieldEpoch                // "epoch": that of the shard's owner in a fleet, in decimal; 0 in none
 )
 
-var fieldNames = [...]string{"event", "shard", "session", "seq"}
+var fieldNames = [...]string{"event", "shard", "session", "seq", "epoch"}
 
 // String returns the field's name in an entry.
 func (f Field) String() string { return fieldNames[f] }

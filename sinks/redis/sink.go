@@ -225,6 +225,8 @@ func (s *Sink) add(b *batch, i int32) {
 			b.text = append(b.text, session...)
 		case FieldSeq:
 			b.text = strconv.AppendInt(b.text, seq, 10)
+		case FieldEpoch:
+			b.text = strconv.AppendInt(b.text, ev.Epoch, 10)
 		}
 		g.args = append(g.args, rueidis.BinaryString(b.text[start:]))
 	}

@@ -215,10 +215,10 @@ func whole(t *testing.T, address string, n int, streams ...string) {
 func TestEntries(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
-	h := start(t, Options{Fields: []Field{FieldEvent, FieldShard, FieldSession, FieldSeq}, Stream: func(dst []byte, ev *sinks.Event) []byte {
+	h := start(t, Options{Fields: []Field{FieldEvent, FieldShard, FieldSession, FieldSeq, FieldEpoch}, Stream: func(dst []byte, ev *sinks.Event) []byte {
 		return fmt.Appendf(dst, "gateway:%s:%d", ev.Type, ev.Shard%2)
 	}}, srv.Addr)
-	batch := []sinks.Event{{Shard: 5, Session: "abc", Seq: 7, Type: []byte("A"), Data: []byte("1")}, {Shard: 4, Session: "x", Seq: 8, Type: []byte("B"), Data: []byte("unwritable")}}
+	batch := []sinks.Event{{Shard: 5, Session: "abc", Seq: 7, Epoch: 1_764_000_000_000, Type: []byte("A"), Data: []byte("1")}, {Shard: 4, Session: "x", Seq: 8, Type: []byte("B"), Data: []byte("unwritable")}}
 	if err := h.sink.Publish(t.Context(), batch, h.ack); err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,9 @@ func TestEntries(t *testing.T) {
       7) "session"
       8) "abc"
       9) "seq"
-     10) "7"`
+     10) "7"
+     11) "epoch"
+     12) "1764000000000"`
 	if strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(want), " ") {
 		t.Errorf("the entry is\n%s\nwant\n%s", got, want)
 	}

@@ -12,12 +12,18 @@ import (
 )
 
 // headroom is more than appendHead and appendTail add to an event with a plain
-// name and session besides these.
-const headroom = 96
+// name and session besides these; fleetroom what they add in a fleet besides, and its owner.
+const (
+	headroom  = 96
+	fleetroom = 64
+)
 
 // appendHead appends what stands before the event's data, which is size bytes
-// long.
-func (f Format) appendHead(dst []byte, ev *sinks.Event, size int) []byte {
+// long. owner is Sink.Owner.
+func (f Format) appendHead(dst []byte, ev *sinks.Event, owner string, size int) []byte {
+	if f == MsgPack && ev.Epoch > 0 {
+		return appendFleetMap(dst, ev, owner, size)
+	}
 	if f == MsgPack {
 		dst = append(dst, "\x82\xa5event"...)
 		dst = msgpack.AppendRaw(dst, ev.Type)
@@ -33,7 +39,33 @@ func (f Format) appendHead(dst []byte, ev *sinks.Event, size int) []byte {
 	dst = strconv.AppendInt(dst, seq, 10)
 	dst = append(dst, `,"session":`...)
 	dst = broker.AppendName(dst, session)
+	if ev.Epoch > 0 {
+		dst = append(dst, `,"epoch":`...)
+		dst = strconv.AppendInt(dst, ev.Epoch, 10)
+		dst = append(dst, `,"owner":`...)
+		dst = broker.AppendName(dst, owner)
+	}
 	return append(dst, `,"data":`...)
+}
+
+// appendFleetMap is appendHead for MsgPack in a fleet: who follows epochs needs the event's shard and
+// identity, too.
+func appendFleetMap(dst []byte, ev *sinks.Event, owner string, size int) []byte {
+	session, seq := ev.Identity()
+	dst = append(dst, "\x87\xa5event"...)
+	dst = msgpack.AppendRaw(dst, ev.Type)
+	dst = append(dst, "\xa5shard"...)
+	dst = msgpack.AppendUint(dst, uint64(ev.Shard))
+	dst = append(dst, "\xa3seq"...)
+	dst = msgpack.AppendUint(dst, uint64(seq))
+	dst = append(dst, "\xa7session"...)
+	dst = append(msgpack.AppendRawHeader(dst, len(session)), session...)
+	dst = append(dst, "\xa5epoch"...)
+	dst = msgpack.AppendUint(dst, uint64(ev.Epoch))
+	dst = append(dst, "\xa5owner"...)
+	dst = append(msgpack.AppendRawHeader(dst, len(owner)), owner...)
+	dst = append(dst, "\xa4data"...)
+	return msgpack.AppendRawHeader(dst, size)
 }
 
 // appendTail appends what stands behind the event's data.

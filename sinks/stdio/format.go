@@ -23,6 +23,9 @@
 // All four are raw strings of the old MessagePack specification (a0–bf, da,
 // db), which every decoder takes for strings.
 //
+// In a fleet a line also has the keys epoch and owner, before data, and the map is one of seven:
+// event, shard, seq, session, epoch, owner and data.
+//
 // # Input
 //
 // ReadCommands takes JSON lines and MessagePack maps in any order (package commands):

@@ -16,7 +16,7 @@ import (
 func TestLongestLine(t *testing.T) {
 	for _, c := range []byte(`s"\<&`) {
 		ev := sinks.Event{
-			Shard: 65_535, Seq: math.MaxInt64, Type: []byte(strings.Repeat("X", 64)),
+			Shard: 65_535, Seq: math.MaxInt64, Epoch: math.MaxInt64, Type: []byte(strings.Repeat("X", 64)),
 			Session: `"` + strings.Repeat(string(c), wire.MaxSessionID-1), Data: []byte(`{"a":1}`),
 		}
 		if !wire.ValidSessionID(ev.Session) {

@@ -30,6 +30,9 @@ const (
 // Publish must not be called by two goroutines at the same time; Close may be
 // called at any time.
 type Sink struct {
+	// Owner is this process's name in a fleet, which events with an Epoch have. It is set before Publish is called.
+	Owner string
+
 	w      io.Writer
 	format Format
 	buf    []byte // what is not yet written, empty between calls
@@ -90,13 +93,16 @@ func (s *Sink) add(ev *sinks.Event) {
 		data = []byte("null")
 	}
 	copied := headroom + len(ev.Type) + len(ev.Session)
+	if ev.Epoch > 0 {
+		copied += fleetroom + len(s.Owner)
+	}
 	if len(data) < direct {
 		copied += len(data)
 	}
 	if len(s.buf) > 0 && len(s.buf)+copied > chunk {
 		s.flush()
 	}
-	s.buf = s.format.appendHead(s.buf, ev, len(data))
+	s.buf = s.format.appendHead(s.buf, ev, s.Owner, len(data))
 	if len(data) < direct {
 		start := len(s.buf)
 		s.buf = append(s.buf, data...)

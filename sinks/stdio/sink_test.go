@@ -308,9 +308,10 @@ func usualBatch() []sinks.Event {
 }
 
 func TestPublishAllocatesNothing(t *testing.T) {
-	batch := append(usualBatch(), event(1, "GUILD_CREATE", strings.Repeat("1", 2*direct)), event(2, "X", "[\n]"))
+	batch := append(usualBatch(), sinks.Event{Session: "s", Epoch: 1_764_000_000_000, Type: []byte("A"), Data: []byte("{}")}, event(1, "GUILD_CREATE", strings.Repeat("1", 2*direct)), event(2, "X", "[\n]"))
 	for _, format := range []Format{JSON, MsgPack} {
 		s := NewSink(io.Discard, format)
+		s.Owner = "XYZ"
 		publish := func() {
 			if _, err := offer(t.Context(), s, batch); err != nil {
 				t.Fatal(err)

@@ -76,10 +76,13 @@ func amqpOptions(cfg *config.Config, log *slog.Logger) (amqp.Options, error) {
 	return o, err
 }
 
-func newAMQP(cfg *config.Config, _ *membership, log *slog.Logger) (sinks.Opener, error) {
+func newAMQP(cfg *config.Config, member *membership, log *slog.Logger) (sinks.Opener, error) {
 	o, err := amqpOptions(cfg, log)
 	if err != nil {
 		return nil, err
+	}
+	if member != nil {
+		o.Owner = member.owner
 	}
 	sink, err := amqp.New(o)
 	if err != nil {

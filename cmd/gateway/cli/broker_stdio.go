@@ -18,11 +18,16 @@ import (
 func stdioBroker() Broker {
 	return Broker{
 		Name: config.BrokerStdio, Title: "standard output",
-		sink: func(cfg *config.Config, _ *membership, _ *slog.Logger) (sinks.Opener, error) {
+		sink: func(cfg *config.Config, member *membership, _ *slog.Logger) (sinks.Opener, error) {
+			format := stdio.JSON
 			if cfg.Stdio.Format == config.FormatMsgpack {
-				return eventOutput(os.Stdout, stdio.MsgPack), nil
+				format = stdio.MsgPack
 			}
-			return eventOutput(os.Stdout, stdio.JSON), nil
+			sink := eventOutput(os.Stdout, format)
+			if s, ok := sink.(*stdio.Sink); ok && member != nil {
+				s.Owner = member.owner
+			}
+			return sink, nil
 		},
 		commands: func(ctx context.Context, _ *config.Config, _ *membership, _ sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
 			go readCommands(ctx, os.Stdin, e, counts, log) // a read cannot be called off

@@ -113,6 +113,17 @@ func delivers(sink sinks.Sink) func() bool {
 	return func() bool { st := r.Status(); return st.Available || st.Since.IsZero() }
 }
 
+// hold returns a sink before the broker's, if that cannot refuse what this process still has of shards that it
+// has lost. Nothing is published before join.
+func (m *membership) hold(sink sinks.Sink) sinks.Sink {
+	if _, refuses := sink.(sinks.Claimer); refuses {
+		return sink
+	}
+	trusted := func() bool { return m.fleet.Trusted() }
+	owned := func(shard int, epoch int64) bool { return m.fleet.Owns(shard, epoch) }
+	return fleet.Hold(sink, trusted, owned, m.log)
+}
+
 // recommended asks Discord how many shards the bot should have.
 func (m *membership) recommended(ctx context.Context) (int, error) {
 	if m.api == nil {

@@ -79,6 +79,9 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		}
 	}
 	spooled, _ := sink.(*spool.Sink)
+	if member != nil {
+		sink = member.hold(sink)
+	}
 	tapped := tap.New(sink)
 	sink = tapped
 	reader := engine.ReaderGoroutine

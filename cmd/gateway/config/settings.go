@@ -140,7 +140,7 @@ func (c *Config) settings() []Setting {
 		{Key: "redis.stream", Env: "REDIS_STREAM", Default: `"{event}"`, value: template(&c.Redis.Stream),
 			Doc: "Name of the stream that an event goes to, with `{event}`, `{shard}` and `{shard%16}` (or another number) in it."},
 		{Key: "redis.fields", Env: "REDIS_FIELDS", Default: "none", value: fields(&c.Redis.Fields),
-			Doc: "Fields of an entry after `data`: `event`, `shard`, `session`, `seq`."},
+			Doc: "Fields of an entry after `data`: `event`, `shard`, `session`, `seq`, `epoch`."},
 		{Key: "redis.retention", Env: "REDIS_RETENTION", Default: `"1h"`, value: duration(&c.Redis.Retention, 0, 8760*time.Hour),
 			Doc: "Age, 0s (no bound) to 8760h, at which entries leave the streams."},
 		{Key: "redis.max_length", Env: "REDIS_MAX_LENGTH", Default: "none", value: number(&c.Redis.MaxLength, 1, math.MaxInt),

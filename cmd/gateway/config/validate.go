@@ -62,6 +62,8 @@ func (l *loader) validate() {
 		{toAMQP && l.AMQP.External && l.AMQP.TLS.CertFile == "", Error, "amqp.sasl", "external logs in with a certificate: set amqp.cert_file and amqp.key_file"},
 		{toAMQP && !l.AMQP.RoutingKey.NamesEvent() && !l.Broker.Envelope, Warning, "amqp.routing_key",
 			"consumers cannot distinguish events: put {event} into the key, or set broker.envelope"},
+		{toAMQP && l.Shards.Auto && !l.AMQP.Headers, Warning, "amqp.headers",
+			"in a fleet (shards.ids = \"auto\") consumers need the epoch, to drop what a former owner of a shard sends"},
 		{l.unused("shard_store.directory", l.ShardStore.Type == StoreFile), Note, "shard_store.directory", `holds the control socket alone without shard_store.type = "file"`},
 		{l.unused("shard_store.prefix", l.ShardStore.Type == StoreRedis || l.Shards.Auto), Note, "shard_store.prefix", `has no effect without shard_store.type = "redis"`},
 		{l.unused("shard_store.compat", l.ShardStore.Type == StoreRedis), Note, "shard_store.compat", `has no effect without shard_store.type = "redis"`},
@@ -158,7 +160,7 @@ func (l *loader) validateUse() {
 			used = l.Broker.Type != BrokerStdio
 		case table == "broker":
 			used = l.Broker.Type != BrokerStdio || slices.Contains([]string{"type", "buffer", "linger", "gaps"}, name)
-		case table == BrokerRedis && l.ShardStore.Type == StoreRedis && slices.Contains([]string{"urls", "ca_file", "cert_file", "key_file", "server_name"}, name):
+		case table == BrokerRedis && (l.ShardStore.Type == StoreRedis || l.Shards.Auto) && slices.Contains([]string{"urls", "ca_file", "cert_file", "key_file", "server_name"}, name):
 		case isBroker(table):
 			used = table == l.Broker.Type
 		}

@@ -21,6 +21,11 @@ type Event struct {
 	Shard   int
 	Session string // empty without redis.fields or amqp.headers: repeats of it are not known
 	Seq     int64
+
+	// Of RabbitMQ: see Epochs.
+	Queue       string
+	Epoch       int64
+	Redelivered bool
 }
 
 // Named returns the event with its name: shard, session and seq as text.

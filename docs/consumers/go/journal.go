@@ -12,22 +12,24 @@ import (
 )
 
 // Journal is a file with a line for each transaction: what has come of the events, here no more than
-// which they were, and the Seen of their shards. A line that a crash has cut off does not count. A bot
+// which they were, the Seen of their shards, and Epochs that have changed. A line that a crash has cut off does not count. A bot
 // with a database has a transaction of that instead.
 type Journal struct {
-	file *os.File // nil: nothing is kept
-	seen map[int]*Seen
+	file   *os.File // nil: nothing is kept
+	seen   map[int]*Seen
+	epochs Epochs
 }
 
 // record is a line.
 type record struct {
-	Done [][4]any       `json:"done"` // name, shard, session, seq
-	Seen map[int]string `json:"seen"`
+	Done   [][4]any       `json:"done"` // name, shard, session, seq
+	Seen   map[int]string `json:"seen"`
+	Epochs Epochs         `json:"epochs,omitempty"`
 }
 
 // OpenJournal opens the file, or makes it. With an empty name nothing is kept.
 func OpenJournal(name string) (*Journal, error) {
-	j := &Journal{seen: make(map[int]*Seen)}
+	j := &Journal{seen: make(map[int]*Seen), epochs: Epochs{}}
 	if name == "" {
 		return j, nil
 	}
@@ -50,6 +52,11 @@ func OpenJournal(name string) (*Journal, error) {
 				j.seen[shard], err = ParseSeen(text)
 			}
 		}
+		for queue, shards := range r.Epochs {
+			for shard, epoch := range shards {
+				j.epochs.Note(queue, shard, epoch)
+			}
+		}
 	}
 	if err != nil {
 		f.Close()
@@ -62,9 +69,15 @@ func OpenJournal(name string) (*Journal, error) {
 // Process works on those of the events that it has not processed, and notes them in one transaction.
 // After an error the journal is opened anew.
 func (j *Journal) Process(events []Event) error {
-	r := record{Done: [][4]any{}, Seen: map[int]string{}}
+	r := record{Done: [][4]any{}, Seen: map[int]string{}, Epochs: Epochs{}}
 	for i := range events {
 		e := &events[i]
+		if j.epochs.Former(e.Queue, e.Shard, e.Epoch, e.Redelivered) {
+			continue
+		}
+		if j.epochs.Note(e.Queue, e.Shard, e.Epoch) {
+			r.Epochs.Note(e.Queue, e.Shard, e.Epoch)
+		}
 		s := j.seen[e.Shard]
 		if s == nil {
 			s = new(Seen)
@@ -78,7 +91,7 @@ func (j *Journal) Process(events []Event) error {
 		r.Done = append(r.Done, [4]any{e.Name, e.Shard, e.Session, e.Seq})
 		r.Seen[e.Shard] = ""
 	}
-	if j.file == nil || len(r.Done) == 0 {
+	if j.file == nil || len(r.Done) == 0 && len(r.Epochs) == 0 {
 		return nil
 	}
 	for shard := range r.Seen {

@@ -29,7 +29,7 @@ const (
 // time. The zero value has seen nothing.
 //
 // Who owns the shard, which its epoch says once several gateways share a bot, makes no
-// difference: a session's events keep their names whoever passes them on.
+// difference: a session's events keep their names whoever passes them on. Epochs is what tells owners apart.
 type Seen struct {
 	Limit int // of ranges; 0: DefaultLimit
 

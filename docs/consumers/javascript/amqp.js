@@ -5,7 +5,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import amqp from 'amqplib';
-import { Event, Journal, names } from './event.js';
+import { Event, names } from './event.js';
+import { Journal } from './journal.js';
 
 const exchange = 'gateway'; // broker.group
 const prefetch = 100;
@@ -41,7 +42,7 @@ async function serve() {
 		const flush = () => {
 			const taken = batch;
 			batch = [];
-			journal.process(taken.map(({ fields, content, properties }) => new Event(fields.routingKey, content, properties.headers ?? {})));
+			journal.process(taken.map(({ fields, content, properties }) => new Event(fields.routingKey, content, properties.headers ?? {}, fields.consumerTag, fields.redelivered)));
 			try {
 				for (const message of taken) channel.ack(message); // after the work: what was not acknowledged is not lost
 			} catch {
@@ -57,7 +58,7 @@ async function serve() {
 			await channel.bindQueue(queue, exchange, event);
 			queues.add(queue);
 		}
-		for (const queue of queues) await channel.consume(queue, receive);
+		for (const queue of queues) await channel.consume(queue, receive, { consumerTag: queue });
 		console.error('bound');
 		await closed;
 	} finally {

@@ -16,7 +16,7 @@ const named = (session, seq) => Boolean(session) && Number.isSafeInteger(seq) &&
 // Its text, toString(), belongs into the transaction that has the event's effect.
 //
 // Who owns the shard, which is told by its epoch once several gateways share a bot, makes no
-// difference: a session's events keep their names whoever passes them on.
+// difference: a session's events keep their names whoever passes them on. Epochs is what tells owners apart.
 export class Seen {
 	#limit;
 	// Two generations: by session, the ranges of its seqs, [first, last], in ascending order, none

@@ -38,7 +38,8 @@ def serve(events, journal, commands):
             queues.add(queue)
             channel.queue_bind(queue, exchange, event)
         for queue in queues:
-            channel.basic_consume(queue, lambda _, method, properties, body: batch.append((method, properties.headers or {}, body)))
+            channel.basic_consume(
+                queue, lambda _, method, properties, body: batch.append((method, properties.headers or {}, body)), consumer_tag=queue)
         print("bound", file=sys.stderr, flush=True)
         while True:
             connection.process_data_events(time_limit=1)
@@ -48,7 +49,8 @@ def serve(events, journal, commands):
             if not taken:
                 continue
             journal.process([
-                Event(method.routing_key, body, headers.get("shard"), headers.get("session"), headers.get("seq"))
+                Event(method.routing_key, body, headers.get("shard"), headers.get("session"), headers.get("seq"),
+                      method.consumer_tag, headers.get("epoch"), method.redelivered)
                 for method, headers, body in taken
             ])
             for method, _, _ in taken:  # after the work: what was not acknowledged is not lost

@@ -25,7 +25,8 @@ class Seen:
     Its text, str(seen), belongs into the transaction that has the event's effect.
 
     Who owns the shard, which is told by its epoch once several gateways share a bot, makes no
-    difference: a session's events keep their names whoever passes them on."""
+    difference: a session's events keep their names whoever passes them on. Epochs is what tells
+    owners apart."""
 
     def __init__(self, text="", limit=DEFAULT_LIMIT):
         """Reads what str() has written, in each of the languages; the empty text is that of a

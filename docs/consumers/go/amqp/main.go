@@ -75,7 +75,7 @@ func serve(events []string, journal *consumers.Journal, command *string) error {
 		}
 	}
 	for queue := range queues {
-		from, err := ch.Consume(queue, "", false, false, false, false, nil)
+		from, err := ch.Consume(queue, queue, false, false, false, false, nil)
 		if err != nil {
 			return err
 		}
@@ -105,6 +105,8 @@ func serve(events []string, journal *consumers.Journal, command *string) error {
 		all := make([]consumers.Event, len(batch))
 		for i, m := range batch {
 			all[i] = consumers.Named(m.RoutingKey, m.Body, text(m, "shard"), text(m, "session"), text(m, "seq"))
+			all[i].Queue, all[i].Redelivered = m.ConsumerTag, m.Redelivered
+			all[i].Epoch, _ = m.Headers["epoch"].(int64) // of a gateway in a fleet
 		}
 		if err := journal.Process(all); err != nil {
 			log.Fatal(err) // the broker delivers them to the next process
