@@ -317,7 +317,15 @@ func (r *commandReader) readOnce(ctx context.Context) error {
 			if at := (entryID{s, e.ID}); !r.watching(s) && !r.holding(at) {
 				delivery{r, at}.handle(ctx, e.FieldValues)
 			}
+			if r.moves.size >= forwardBytes {
+				if err := r.forward(ctx); err != nil {
+					return err
+				}
+			}
 		}
+	}
+	if err := r.forward(ctx); err != nil {
+		return err
 	}
 	switch {
 	case size > readBytes:
