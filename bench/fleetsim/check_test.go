@@ -5,6 +5,7 @@ package fleetsim
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -79,6 +80,18 @@ func (w *world) ready() bool {
 	return ready == shards && running == shards
 }
 
+// balanced reports whether each process runs as many shards as the others, but for what moves nothing.
+func (w *world) balanced() bool {
+	up := w.up()
+	share := shards / float64(len(up))
+	for _, p := range up {
+		if has := float64(p.engine.Status().Running); math.Abs(has-share) >= max(2, 1+share/10) {
+			return false
+		}
+	}
+	return true
+}
+
 // settle ends the faults and waits for what must follow.
 func (w *world) settle() {
 	w.fault("the faults are over")
@@ -96,6 +109,7 @@ func (w *world) settle() {
 			}
 		}
 	}
+	w.wait("each has its share", 3*time.Minute, w.balanced)
 	w.srv.Silence()
 	w.wait("everything has arrived, and all shards are connected", 10*time.Minute, func() bool {
 		return w.ready() && w.srv.Connected() >= shards && w.srv.Ledger().Check(w.stream.received()).Pending == 0
@@ -112,8 +126,8 @@ func (w *world) verdict() {
 	told := w.told()
 	for _, s := range report.Sessions {
 		t := w.stream.sessions[s.ID]
-		// Of a session whose checkpoint was forgotten, its end is told.
-		forgotten := w.forget && t != nil && t.gaps > 0
+		// Of a session whose checkpoint was forgotten, its end is told, if the stream has anything of it.
+		forgotten := w.forget && (t == nil || t.gaps > 0)
 		over := forgotten || s.End != sim.EndNone && s.End != sim.EndShutdown && s.End != sim.EndExpired || s.SessionInfo.Refused || told(s.SessionInfo, time.Now())
 		switch {
 		case s.End == sim.EndClient:
