@@ -25,6 +25,9 @@ type engine struct {
 	runs    map[int]int64
 	removed int // by Remove
 	dropped int // by Depose
+
+	stuck  bool // what it runs cannot be drained
+	failed int  // Removes that failed for it
 }
 
 func (e *engine) Add(_ context.Context, shard int, from resume.Session) error {
@@ -37,7 +40,17 @@ func (e *engine) Add(_ context.Context, shard int, from resume.Session) error {
 	return nil
 }
 
-func (e *engine) Remove(_ context.Context, shard int) (resume.Session, error) {
+func (e *engine) Remove(ctx context.Context, shard int) (resume.Session, error) {
+	e.mu.Lock()
+	stuck := e.stuck
+	e.mu.Unlock()
+	if stuck {
+		<-ctx.Done()
+		e.mu.Lock()
+		e.failed++
+		e.mu.Unlock()
+		return resume.Session{}, ctx.Err()
+	}
 	time.Sleep(20 * time.Millisecond) // to drain it
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -358,5 +371,29 @@ func TestReturns(t *testing.T) {
 		p.members = []*member{a}
 		time.Sleep(12 * time.Second)
 		p.check("gone for good", a)
+	})
+}
+
+// A member that cannot drain its shards does not try so all the time.
+func TestRests(t *testing.T) {
+	run(t, func(p *party) {
+		a := p.add("a")
+		a.engine.stuck = true
+		time.Sleep(10 * time.Second)
+		b := p.add("b")
+		time.Sleep(80 * time.Second) // settled, the first attempts, and a rest
+		p.check("stuck", a, b)
+		a.engine.mu.Lock()
+		failed := a.engine.failed
+		a.engine.stuck = false
+		a.engine.mu.Unlock()
+		if failed == 0 || failed > 16 {
+			t.Errorf("%d handovers have failed in a minute, want those that were begun together", failed)
+		}
+		time.Sleep(80 * time.Second)
+		p.check("free", a, b)
+		if got := p.counts(a, b); !slices.Equal(got, []int{32, 32}) {
+			t.Errorf("they have %v", got)
+		}
 	})
 }

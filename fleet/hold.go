@@ -71,7 +71,7 @@ func (h *held) Publish(ctx context.Context, batch []sinks.Event, acked func(n in
 		default:
 			if since.IsZero() {
 				since = time.Now()
-				h.log.Warn("fleet: the coordinator has not confirmed this member for a while, so that others may have deposed it; nothing is published until it does")
+				h.log.Warn("fleet: the coordinator has not confirmed this member for a while, so that others may have deposed it; nothing is published until it does", "in_flight", h.inFlight())
 			}
 			if sleep(ctx, holdPoll) != nil {
 				return fmt.Errorf("fleet: this member is not confirmed: %w", context.Cause(ctx))
@@ -85,6 +85,13 @@ func (h *held) Publish(ctx context.Context, batch []sinks.Event, acked func(n in
 		h.log.Warn("fleet: events of shards that this member has lost are not published; their owners publish them", "events", drops)
 	}
 	return nil
+}
+
+// inFlight returns how many events inner was given and has not acknowledged.
+func (h *held) inFlight() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.unacked
 }
 
 // resumed logs the end of a wait that has begun then; zero: there was none.

@@ -32,6 +32,7 @@ type incarnation struct {
 	local   map[int]*localShard
 	fresh   []int       // shards of the table that are to be looked at
 	later   []int       // with the next beat
+	rest    time.Time   // until then nothing is given to balance the fleet
 	results chan result // of what works beside the loop
 	working int         // how much does
 }
@@ -194,7 +195,8 @@ func (i *incarnation) decide(ctx context.Context) {
 	d := Decide(i.name, *t, i.f.o.Rules)
 	t.Balancing = d.Balancing
 	i.acquire(ctx, d.Acquire)
-	if i.f.o.Delivers == nil || i.f.o.Delivers() {
+	rests := i.state() == Up && time.Now().Before(i.rest)
+	if !rests && (i.f.o.Delivers == nil || i.f.o.Delivers()) {
 		for _, h := range d.Give {
 			i.give(h)
 		}

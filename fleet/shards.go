@@ -72,6 +72,10 @@ type gave struct {
 	err error
 }
 
+// restAfter is for how long a member gives nothing to balance the fleet after a handover has failed: its sink is
+// slower than its events, and each attempt costs it what it has read.
+const restAfter = time.Minute
+
 // maxBegun is how many shards are started together.
 const maxBegun = 256
 
@@ -189,6 +193,7 @@ func (i *incarnation) ended(r result) {
 		i.fresh = append(i.fresh, g.id)
 		if g.to == (Owner{}) {
 			i.f.o.Log.Warn("fleet: a shard could not be given away", "shard", g.id, "error", g.err)
+			i.rest = time.Now().Add(restAfter)
 			i.engine.Depose(g.id)
 			l.to(absent)
 			return

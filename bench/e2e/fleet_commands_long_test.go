@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 )
 
 // Commands reach Discord once and in order per shard while members of a fleet come and go, and while one
-// is dead whose shards have not been taken over.
+// is dead, or stopped for a while, that had some to send.
 func TestFleetCommands(t *testing.T) {
 	t.Parallel()
 	const shards, each = 12, 10
@@ -77,21 +78,32 @@ func TestFleetCommands(t *testing.T) {
 	a = member("a")
 	publish(each, 500*time.Millisecond)
 	all()
-	publish(100, 0) // more than a shard may send in a minute
-	sent, looks := 0, 0
-	waitFor(t, "shards that wait", func() bool {
-		if n := len(arrived()); n != sent {
-			sent, looks = n, 0
+	flood := func() {
+		t.Helper()
+		publish(100, 0) // more than a shard may send in a minute
+		sent, looks := 0, 0
+		waitFor(t, "shards that wait", func() bool {
+			if n := len(arrived()); n != sent {
+				sent, looks = n, 0
+			}
+			looks++
+			return looks == 50 && sent > 0
+		})
+		if sent == shards*added {
+			t.Error("nothing waits")
 		}
-		looks++
-		return looks == 50 && sent > 0
-	})
-	if sent == shards*added {
-		t.Error("nothing waits")
 	}
+	flood()
 	b.cmd.Process.Kill()
 	b.cmd.Wait()
 	publish(each, 200*time.Millisecond)
+	all()
+	flood()
+	c.cmd.Process.Signal(syscall.SIGSTOP)
+	all()
+	c.cmd.Process.Signal(syscall.SIGCONT) // with commands that others have sent
+	waitFor(t, "word that it was deposed", func() bool { return strings.Contains(c.stderr.String(), "deposed by the others") })
+	publish(each, 500*time.Millisecond)
 	all()
 	c.terminate()
 	a.terminate()

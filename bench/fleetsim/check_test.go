@@ -5,6 +5,7 @@ package fleetsim
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -79,6 +80,18 @@ func (w *world) ready() bool {
 	return ready == shards && running == shards
 }
 
+// balanced reports whether each process runs as many shards as the others, but for what moves nothing.
+func (w *world) balanced() bool {
+	up := w.up()
+	share := shards / float64(len(up))
+	for _, p := range up {
+		if has := float64(p.engine.Status().Running); math.Abs(has-share) >= max(2, 1+share/10) {
+			return false
+		}
+	}
+	return true
+}
+
 // settle ends the faults and waits for what must follow.
 func (w *world) settle() {
 	w.fault("the faults are over")
@@ -96,6 +109,7 @@ func (w *world) settle() {
 			}
 		}
 	}
+	w.wait("each has its share", 3*time.Minute, w.balanced)
 	w.srv.Silence()
 	w.wait("everything has arrived, and all shards are connected", 10*time.Minute, func() bool {
 		return w.ready() && w.srv.Connected() >= shards && w.srv.Ledger().Check(w.stream.received()).Pending == 0
@@ -112,17 +126,19 @@ func (w *world) verdict() {
 	told := w.told()
 	for _, s := range report.Sessions {
 		t := w.stream.sessions[s.ID]
-		over := s.End != sim.EndNone && s.End != sim.EndShutdown && s.End != sim.EndExpired || s.SessionInfo.Refused || told(s.SessionInfo, time.Now())
+		// Of a session whose checkpoint was forgotten, its end is told, if the stream has anything of it.
+		forgotten := w.forget && (t == nil || t.gaps > 0)
+		over := forgotten || s.End != sim.EndNone && s.End != sim.EndShutdown && s.End != sim.EndExpired || s.SessionInfo.Refused || told(s.SessionInfo, time.Now())
 		switch {
 		case s.End == sim.EndClient:
 			w.wrong("shard %d: session %.8s was closed with a code that ends it", s.Shard, s.ID)
 		case s.End == sim.EndBadSeq || s.End == sim.EndBadCommand || s.End == sim.EndToken:
 			w.wrong("shard %d: session %.8s was ended: %s", s.Shard, s.ID, s.End)
-		case s.Abandoned > 0 && !over && !(w.forget && t != nil && t.gaps > 0): // its checkpoint was forgotten, and that is told
+		case s.Abandoned > 0 && !over:
 			w.wrong("shard %d: session %.8s was left with %d events: %s", s.Shard, s.ID, s.Abandoned, describe(s.SessionInfo, w.began))
 		case s.Lost > 0 && (!over || t != nil && t.seq > 0 && t.after == t.epoch):
 			// Of a session that is over, what a process had received it may have had with it when it ended.
-			w.wrong("shard %d: of session %.8s %d events are lost: %s, in the stream %+v", s.Shard, s.ID, s.Lost, describe(s.SessionInfo, w.began), *t)
+			w.wrong("shard %d: of session %.8s %d events are lost: %s, in the stream %+v", s.Shard, s.ID, s.Lost, describe(s.SessionInfo, w.began), t)
 		}
 	}
 	w.identified(report.Sessions, told)

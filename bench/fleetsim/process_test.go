@@ -10,6 +10,7 @@ import (
 	"io"
 	mrand "math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -80,7 +81,7 @@ func (w *world) start(name string) *process {
 		Token: "sim-token", GatewayURL: w.srv.GatewayURL(), GatewayHosts: []string{"gateway", "resume"}, DialContext: p.dial,
 		Intents: intents, Shards: shards, IDs: []int{}, Sink: p.outlet, Checkpoints: keeper, Gaps: true,
 		Identify: gatedQueue{queue, p}, Confirm: p.fleet.Confirm, Trusted: func() bool { return p.pass() && p.fleet.Trusted() },
-		Seed: w.seed<<8 + uint64(len(w.all)), Log: log,
+		Seed: w.seed<<8 + uint64(len(w.all)), Log: log, OnState: p.onState,
 	})
 	if err != nil {
 		panic(err)
@@ -289,6 +290,22 @@ func (p *process) chance(part float64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.rand.Float64() < part
+}
+
+// onState demands that nobody resumes or identifies whose shard is another's.
+func (p *process) onState(shard int, _, to engine.State) {
+	if to != engine.Resuming && to != engine.Identifying || p.isDead() || p.w.forget {
+		return
+	}
+	v, err := p.w.table.Look(context.Background(), 0)
+	if err != nil {
+		return
+	}
+	row := v.Shards[slices.IndexFunc(v.Shards, func(s fleet.Shard) bool { return s.ID == shard })]
+	owner := slices.IndexFunc(v.Members, func(m fleet.Member) bool { return m.Incarnation == row.Owner.Incarnation })
+	if owner < 0 || v.Members[owner].Name != p.name || row.Giver != "" {
+		p.w.wrong("%s: shard %d is %v, and owned by another: %+v", p.name, shard, to, row)
+	}
 }
 
 // dial connects to Discord.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/cryptotest"
 	"testing/synctest"
@@ -16,7 +17,7 @@ import (
 )
 
 var (
-	seedCount = flag.Int("seeds", 20, "seeds of faults to run; make fleetseeds runs 1000")
+	seedCount = flag.Int("seeds", 20, "seeds of faults to run; make fleetseeds: 1000")
 	firstSeed = flag.Uint64("from", 1, "the first seed")
 	oneSeed   = flag.Uint64("seed", 0, "the one seed of faults to run")
 	logWhole  = flag.Bool("whole", false, "log everything")
@@ -108,12 +109,16 @@ func run(t *testing.T, seed uint64, forget bool) {
 	time.Sleep(time.Minute) // for what comes late
 	synctest.Wait()
 	w.verdict()
+	lines := 60
 	if *logWhole {
-		w.lines.keep(true)
-		t.Logf("%s\n%s", w.lines.first, w.tell())
+		lines = 1 << 30
+	}
+	if w.failed() || *logWhole {
+		w.lines.keep()
+		t.Logf("the log until something was wrong:\n%s\n%s", w.lines.tail(lines), w.tell())
 	}
 	if w.failed() {
-		t.Errorf("%s\nagain: make fleetseeds SEED=%d", w.tell(), seed)
+		t.Errorf("again: go test ./bench/fleetsim -run '^%s$' -seed %d -whole", strings.SplitN(t.Name(), "/", 2)[0], seed)
 	}
 }
 

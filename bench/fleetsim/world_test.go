@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -73,7 +74,7 @@ func (w *world) wrong(format string, args ...any) {
 	defer w.mu.Unlock()
 	if len(w.wrongs) < 20 {
 		w.wrongs = append(w.wrongs, fmt.Sprintf("%v: ", time.Since(w.began).Round(time.Millisecond))+fmt.Sprintf(format, args...))
-		w.lines.keep(len(w.wrongs) == 1)
+		w.lines.keep()
 	}
 }
 
@@ -152,8 +153,8 @@ func (t *table) wasSaved(session string) bool {
 type ring struct {
 	mu    sync.Mutex
 	lines [][]byte
-	next  int    // the oldest
-	first []byte // lines as of the first wrong
+	next  int      // the oldest
+	first [][]byte // lines as of the first wrong
 }
 
 func (r *ring) Write(p []byte) (int, error) {
@@ -168,11 +169,18 @@ func (r *ring) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// keep keeps the lines as they are now.
-func (r *ring) keep(first bool) {
+// keep keeps the lines as they are now, as those of the first wrong.
+func (r *ring) keep() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if first {
-		r.first = append(bytes.Join(r.lines[r.next:], nil), bytes.Join(r.lines[:r.next], nil)...)
+	if r.first == nil {
+		r.first = slices.Concat(r.lines[r.next:], r.lines[:r.next])
 	}
+}
+
+// tail returns the last of the lines that were kept.
+func (r *ring) tail(n int) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return string(bytes.Join(r.first[max(0, len(r.first)-n):], nil))
 }

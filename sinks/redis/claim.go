@@ -47,6 +47,9 @@ func (s *Sink) Claim(ctx context.Context, epochs map[int]int64) (map[int]sinks.P
 	if s.o.Owner == "" {
 		return nil, errors.New("redis: claim: Options.Owner is not set")
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)() // Close waits for nobody's claim
 	client, err := s.claimClient(ctx)
 	if err != nil {
 		return nil, err
@@ -80,10 +83,7 @@ func (s *Sink) claim(ctx context.Context, client rueidis.Client, shards []int, e
 		}
 		args = append(args, has...)
 		for i, shard := range shards {
-			m := parsePosition(has[i])
-			m.raw = "" // it covers nothing, and is replaced
-			m.tag = tag{epochs[shard], s.o.Owner}
-			args = append(args, string(m.append(nil)))
+			args = append(args, string(parsePosition(has[i]).tagged(epochs[shard], s.o.Owner).append(nil)))
 		}
 		answers, err := s.evalClaim(ctx, client, key, args)
 		if err != nil {

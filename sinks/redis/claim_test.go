@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -210,5 +211,152 @@ func TestClaimsAtRandom(t *testing.T) {
 	}
 	if len(last) != shards {
 		t.Errorf("written of %d shards", len(last))
+	}
+}
+
+// What is excluded is acknowledged when Deposed has returned, and not before; an event without a seq is
+// its owner's to write, too.
+func TestDeposedBeforeAcknowledged(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	a, b := newOwner(t, server.Addr, "A"), newOwner(t, server.Addr, "B")
+	var mu sync.Mutex
+	var said []string
+	say := func(what string) { mu.Lock(); said = append(said, what); mu.Unlock() }
+	a.o.Deposed = func(shard int, epoch int64) { say(fmt.Sprintf("deposed %d@%d", shard, epoch)) }
+	a.mustClaim(map[int]int64{0: 10, 1: 10})
+	a.write(event(0, "", 0, 0, 10), event(0, "s", 1, 100, 10), event(0, "s", 0, 100, 10), event(1, "r", 1, 100, 10))
+	b.mustClaim(map[int]int64{0: 20})
+	done := make(chan struct{})
+	left := 2
+	err := a.Publish(t.Context(), []sinks.Event{event(0, "s", 0, 100, 10), event(1, "r", 2, 100, 10)}, func(n int) {
+		say("acknowledged")
+		if left -= n; left == 0 {
+			close(done)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("not acknowledged")
+	}
+	if want := []string{"deposed 0@10", "acknowledged"}; !slices.Equal(said, want) {
+		t.Errorf("%q, want %q", said, want)
+	}
+	b.write(event(0, "s", 2, 100, 20))
+	want := []string{"0//0", "0/s/1", "0/s/0", "1/r/1", "1/r/2", "0/s/2"}
+	if got := entries(t, server.Addr, "E"); !slices.Equal(got, want) {
+		t.Errorf("written %q\nwant    %q", got, want)
+	}
+}
+
+// A server that is emptied has forgotten the claims. The owner goes on, and what a former one writes after it is refused.
+func TestClaimsForgotten(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	a, b := newOwner(t, server.Addr, "A"), newOwner(t, server.Addr, "B")
+	a.mustClaim(map[int]int64{0: 10})
+	a.write(event(0, "s", 1, 100, 10))
+	b.mustClaim(map[int]int64{0: 20})
+	b.write(event(0, "s", 2, 100, 20))
+	server.CLI("FLUSHALL")
+	b.write(event(0, "s", 3, 100, 20))
+	a.write(event(0, "s", 2, 100, 10), event(0, "s", 4, 100, 10))
+	b.write(event(0, "s", 4, 100, 20))
+	if got, want := entries(t, server.Addr, "E"), []string{"0/s/3", "0/s/4"}; !slices.Equal(got, want) {
+		t.Errorf("written %q, want %q", got, want)
+	}
+	if got := a.told(); !slices.Equal(got, []string{"0@10"}) {
+		t.Errorf("told %q", got)
+	}
+}
+
+// A process in no fleet goes on from what one has written, and the reverse.
+func TestFleetAndNone(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	a, none := newOwner(t, server.Addr, "A"), newOwner(t, server.Addr, "")
+	a.mustClaim(map[int]int64{0: 10})
+	a.write(event(0, "s", 1, 100, 10))
+	none.write(event(0, "s", 1, 0, 0), event(0, "s", 2, 0, 0))
+	if got := strings.TrimSpace(server.CLI("HGET", "sluice:seen:claims", "0")); got != "s:2::2s" {
+		t.Errorf("the position is %q", got)
+	}
+	a.write(event(0, "s", 2, 100, 10), event(0, "s", 3, 100, 10))
+	if got, want := entries(t, server.Addr, "E"), []string{"0/s/1", "0/s/2", "0/s/3"}; !slices.Equal(got, want) {
+		t.Errorf("written %q, want %q", got, want)
+	}
+}
+
+// stepped is an owner whose writer works when it is told to, so that several batches are sent together.
+type stepped struct{ *owner }
+
+func newStepped(t *testing.T, address, name string) stepped {
+	t.Helper()
+	w := newOwner(t, address, name)
+	w.Sink.start.Do(func() {}) // it does not run by itself
+	if err := w.writer.connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.writer.disconnect)
+	return stepped{w}
+}
+
+// batches publishes some, and has the writer send them until all are acknowledged.
+func (w stepped) batches(batches ...[]sinks.Event) {
+	w.t.Helper()
+	left := 0
+	for _, b := range batches {
+		left += len(b)
+		if err := w.Publish(w.t.Context(), b, func(n int) { left -= n }); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for try := 0; left > 0; try++ {
+		if try == 20 {
+			w.t.Fatalf("%d are not acknowledged", left)
+		}
+		if len(w.writer.pending) == 0 {
+			w.writer.collect(w.t.Context())
+		} else {
+			for len(w.filled) > 0 {
+				w.writer.pending = append(w.writer.pending, <-w.filled)
+			}
+		}
+		w.writer.send(w.t.Context())
+	}
+}
+
+// An owner has lost a shard and got it back while what it had read before was not sent yet: that is refused, so
+// it does not cover the same events under the new claim, wherever they lie.
+func TestClaimOfOwnEvents(t *testing.T) {
+	t.Parallel()
+	for name, split := range map[string]bool{"two batches": true, "one batch": false} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			a, b := newStepped(t, server.Addr, "A"), newOwner(t, server.Addr, "B")
+			a.mustClaim(map[int]int64{0: 10})
+			a.batches([]sinks.Event{event(0, "s", 1, 100, 10)})
+			b.mustClaim(map[int]int64{0: 20})
+			a.mustClaim(map[int]int64{0: 30})
+			old := []sinks.Event{event(0, "s", 2, 100, 10), event(0, "s", 3, 100, 10)}
+			next := []sinks.Event{event(0, "s", 2, 100, 30), event(0, "s", 3, 100, 30), event(0, "s", 4, 100, 30)}
+			if split {
+				a.batches(old, next)
+			} else {
+				a.batches(append(old, next...))
+			}
+			// And without another's claim in between, where the old ones are written.
+			a.mustClaim(map[int]int64{0: 40})
+			a.batches([]sinks.Event{event(0, "s", 5, 100, 30)}, []sinks.Event{event(0, "s", 5, 100, 40), event(0, "s", 6, 100, 40)})
+			a.batches([]sinks.Event{event(0, "s", 7, 100, 40)}, []sinks.Event{event(0, "s", 8, 100, 40), event(0, "s", 7, 100, 50), event(0, "s", 8, 100, 50), event(0, "s", 9, 100, 50)})
+			want := []string{"0/s/1", "0/s/2", "0/s/3", "0/s/4", "0/s/5", "0/s/6", "0/s/7", "0/s/8", "0/s/9"}
+			if got := entries(t, server.Addr, "E"); !slices.Equal(got, want) {
+				t.Errorf("written %q\nwant    %q", got, want)
+			}
+		})
 	}
 }

@@ -99,46 +99,35 @@ func (d delivery) Later(_ context.Context, shard int, _ []byte) {
 	r.leftCount++
 }
 
-// Forward puts a packet into the stream of a shard that another process runs. In a fleet what comes from there
-// is in the right place: whoever runs the shard next claims it.
+// Forward puts a packet into the stream of a shard that another process runs.
 func (d delivery) Forward(ctx context.Context, shard int, packet []byte) {
-	r := d.r
-	if r.Fleet != nil && !d.fromShared() {
-		r.left[shard] = maxHeld // until the stream is not read any more, or the shard is back
-		r.leftCount++
+	r, stream, value := d.r, strconv.Itoa(shard), rueidis.BinaryString(msgpack.AppendRaw(nil, packet))
+	if r.Fleet != nil {
+		d.forwardInFleet(shard, value)
 		return
 	}
-	stream, since := strconv.Itoa(shard), strconv.FormatInt(time.Now().Add(-forwardedFor).UnixMilli(), 10)
-	value := rueidis.BinaryString(msgpack.AppendRaw(nil, packet))
-	var err error
-	if r.Fleet != nil {
-		err = forwardScript.Exec(ctx, r.client, []string{d.at.stream, stream}, []string{r.Group, r.Consumer, d.at.id, since, value}).Error()
-	} else {
-		err = r.client.Do(ctx, r.client.B().Xadd().Key(stream).Minid().Almost().Threshold(since).Id("*").
-			FieldValue().FieldValue("data", value).Build()).Error()
-	}
+	err := r.client.Do(ctx, r.client.B().Xadd().Key(stream).Minid().Almost().Threshold(forwardedSince()).Id("*").
+		FieldValue().FieldValue("data", value).Build()).Error()
 	if err == nil {
 		r.Counts.Forwarded(d.at.stream)
-		if r.Fleet == nil { // else the script has acknowledged it, or it is another's
-			d.settle()
-		}
+		d.settle()
 		return
 	}
 	// It stays with this consumer, and is read again.
 	if _, refused := rueidis.IsRedisErr(err); refused {
 		// Perhaps it is this stream alone, and no reason to hold up the others.
 		r.Log.Warn("command not forwarded; retrying", "stream", stream, "entry", d.at.id, "error", err)
-		if r.Fleet != nil {
-			r.moves.unforwarded[shard] = struct{}{}
-			r.leftCount++
-		} else {
-			d.Later(ctx, shard, packet)
-		}
+		d.Later(ctx, shard, packet)
 		r.repass = time.Now().Add(retryPause)
 		return
 	}
 	r.pass()
 	pause(ctx, r.outage.Failed(explain(err)))
+}
+
+// forwardedSince returns the id before which a stream is trimmed into which commands are forwarded.
+func forwardedSince() string {
+	return strconv.FormatInt(time.Now().Add(-forwardedFor).UnixMilli(), 10)
 }
 
 // Refuse logs why an entry is no command, and is done with it.

@@ -46,15 +46,6 @@ const (
 	releasedIdle = 30 * 24 * 60 * 60 * 1000
 )
 
-// forwardScript moves an entry of KEYS[1] that a consumer has to KEYS[2], once: if the answer is lost, it
-// is there, and not pending.
-var forwardScript = rueidis.NewLuaScript(`
-local group, consumer, id, since, value = unpack(ARGV)
-if #redis.call('XPENDING', KEYS[1], group, id, id, 1, consumer) == 0 then return 0 end
-redis.call('XADD', KEYS[2], 'MINID', '~', since, '*', 'data', value)
-return redis.call('XACK', KEYS[1], group, id)
-`)
-
 // removeScript removes a consumer that has nothing.
 var removeScript = rueidis.NewLuaScript(`
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end
@@ -69,7 +60,10 @@ type moves struct {
 	leaving map[seat]struct{}    // what is to be let go of
 	looked  time.Time            // at watched, and at recent
 	glanced time.Time
-	// Shards to whose streams a command of SEND could not be forwarded, and what follows for them must wait.
+	// What is to be forwarded, and the bytes of it; and the shards to whose streams something could not be, for which
+	// what follows must wait.
+	forwards    []forwarding
+	size        int
 	unforwarded map[int]struct{}
 }
 
@@ -79,11 +73,6 @@ type seat struct{ stream, consumer string }
 func newMoves(r *commandReader) moves {
 	return moves{router: commands.Router{Total: r.router.Total, Counts: r.Counts}, watched: make(map[string]struct{}),
 		recent: make(map[string]time.Time), leaving: make(map[seat]struct{}), unforwarded: make(map[int]struct{})}
-}
-
-// fromShared reports whether an entry is of a stream from which a fleet forwards.
-func (d delivery) fromShared() bool {
-	return d.r.Fleet != nil && slices.Contains(d.r.shared(), d.at.stream)
 }
 
 // watching reports whether nothing is read of a stream, since others may have something in it.
@@ -96,11 +85,6 @@ func (r *commandReader) watching(stream string) bool {
 func (r *commandReader) watch(stream string) {
 	r.moves.watched[stream] = struct{}{}
 	delete(r.undone, stream)
-}
-
-// forwardsLess reports whether no more is read of SEND, since too much of it cannot be forwarded.
-func (r *commandReader) forwardsLess() bool {
-	return len(r.moves.unforwarded) > 0 && r.leftCount >= maxLeft
 }
 
 // block returns how long a read may wait.

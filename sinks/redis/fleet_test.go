@@ -355,7 +355,7 @@ func TestCommandOnItsWayWhenItsShardGoes(t *testing.T) {
 	b.add(1)
 	w.add("1", rawString(packet(1)))
 	begin := w.looks()
-	w.wait("looks", func() bool { return w.looks() > begin+20 })
+	w.wait("looks", func() bool { return w.looks() > begin+20 || w.written() > 0 })
 	if w.written() != 0 {
 		t.Fatalf("written: %v", w.sent)
 	}
@@ -403,26 +403,38 @@ func TestForwardedOnce(t *testing.T) {
 	w := newFleetWorld(t)
 	w.add("SEND", shardCommand(3, 0))
 	w.add("SEND", shardCommand(4, 1))
+	w.add("SEND", shardCommand(4, 2))
 	w.srv.CLI("XGROUP", "CREATE", "SEND", "gateway", "0")
 	w.srv.CLI("XREADGROUP", "GROUP", "gateway", "a", "STREAMS", "SEND", ">")
 	entries, err := w.bot.Do(t.Context(), w.bot.B().Xrange().Key("SEND").Start("-").End("+").Build()).AsXRange()
 	if err != nil {
 		t.Fatal(err)
 	}
-	forward := func(n int, to, by string) (int64, error) {
-		return forwardScript.Exec(t.Context(), w.bot, []string{"SEND", to}, []string{"gateway", by, entries[n].ID, "0", "value"}).AsInt64()
+	w.srv.CLI("SET", "no stream", "x")
+	forward := func(by string, to ...string) []string {
+		var keys []string
+		args := []string{"gateway", by, "0"}
+		for i, s := range to {
+			keys = append(keys, "SEND", s)
+			args = append(args, entries[i].ID, "value")
+		}
+		said, err := forwardScript.Exec(t.Context(), w.bot, keys, args).AsStrSlice()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return said
 	}
-	for i, want := range []int64{1, 0} {
-		if n, err := forward(0, "3", "a"); n != want || err != nil {
-			t.Errorf("time %d: %d, %v", i, n, err)
+	for range 2 {
+		if said := forward("a", "3"); !slices.Equal(said, []string{""}) {
+			t.Errorf("said %q", said)
 		}
 	}
-	if n, err := forward(1, "4", "b"); n != 0 || err != nil {
-		t.Errorf("another's: %d, %v", n, err)
+	if said := forward("b", "3", "4", "4"); !slices.Equal(said, []string{"", "", ""}) {
+		t.Errorf("of another's it said %q", said)
 	}
-	w.srv.CLI("SET", "no stream", "x")
-	if _, err := forward(1, "no stream", "a"); err == nil {
-		t.Error("a key that is no stream has taken it")
+	// What follows for the same stream waits.
+	if said := forward("a", "3", "no stream", "no stream"); said[0] != "" || !strings.HasPrefix(said[1], "WRONGTYPE") || said[2] != said[1] {
+		t.Errorf("of a key that is no stream it said %q", said)
 	}
 	if n := strings.TrimSpace(w.srv.CLI("XLEN", "3")); n != "1" {
 		t.Errorf("forwarded %s times", n)
@@ -430,7 +442,36 @@ func TestForwardedOnce(t *testing.T) {
 	if out := w.srv.CLI("EXISTS", "4"); strings.TrimSpace(out) != "0" {
 		t.Error("another's was forwarded")
 	}
-	if n := w.pending("SEND"); n != 1 {
-		t.Errorf("%d are pending, want the one that was refused", n)
+	if n := w.pending("SEND"); n != 2 {
+		t.Errorf("%d are pending, want the two that were refused", n)
+	}
+}
+
+// A shard's stream in which nothing can be put holds up no other shard, and loses nothing and no order.
+func TestForwardRefusedInFleet(t *testing.T) {
+	t.Parallel()
+	w := newFleetWorld(t)
+	w.srv.CLI("SET", "5", "no stream")
+	for i := range 100 {
+		w.add("SEND", shardCommand(5, i))
+		w.add("SEND", shardCommand(2, i))
+	}
+	a := w.join("a", 0, 2)
+	w.wait("commands of another shard", func() bool { return w.written() == 100 })
+	w.wait("a word", func() bool { return strings.Contains(w.log.String(), "command not forwarded") })
+	for i := range 10 {
+		w.add("SEND", shardCommand(5, 100+i))
+	}
+	w.srv.CLI("DEL", "5")
+	w.wait("forwarding", func() bool { return strings.TrimSpace(w.srv.CLI("XLEN", "5")) == "110" })
+	a.add(5)
+	w.wait("commands", func() bool { return w.written() == 210 })
+	for i, n := range w.sent[5] {
+		if i != n {
+			t.Fatalf("command %d is %d", i, n)
+		}
+	}
+	if n := strings.Count(w.log.String(), "command not forwarded"); n > 20 {
+		t.Errorf("logged %d times", n)
 	}
 }

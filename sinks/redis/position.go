@@ -79,6 +79,12 @@ func (m position) next(ev *sinks.Event, seq int64, owner string) position {
 	return n
 }
 
+// tagged returns the position with another tag.
+func (m position) tagged(epoch int64, owner string) position {
+	m.tag, m.raw = tag{epoch, owner}, "" // which covers nothing, and is replaced
+	return m
+}
+
 // same reports whether an event is of the position's session. A server may give the same id to
 // two, which began at different times then.
 func (m position) same(ev *sinks.Event) bool {
@@ -197,6 +203,12 @@ type shardPositions struct {
 	command, index int
 }
 
+// unsure reports whether an event must wait for the answer to those before it in this round: they are of a
+// former ownership, so that they may be refused, and then do not cover this one.
+func (s *shardPositions) unsure(ev *sinks.Event) bool {
+	return s.ahead != s.stored && s.ahead.tag.epoch < ev.Epoch
+}
+
 // listed is a shard in a command's list.
 type listed struct {
 	shard         int
@@ -240,7 +252,7 @@ func (w *writer) addShards(g *group, n, from int) (count int, fresh bool) {
 	for i := range n {
 		ev := &g.batch.events[g.entries[i]]
 		seq, ok := positionSeq(ev)
-		if !ok {
+		if !ok && ev.Epoch == 0 {
 			w.order = append(w.order, make([]byte, orderSize)...)
 			continue
 		}
@@ -254,16 +266,30 @@ func (w *writer) addShards(g *group, n, from int) (count int, fresh bool) {
 				s.round, s.ahead, s.command = w.round, s.stored, -1
 			}
 			if s.command != command {
+				if s.unsure(ev) {
+					return i, true
+				}
 				s.command, s.index = command, len(w.listed)-from
-				w.listed = append(w.listed, listed{ev.Shard, s, s.ahead, s.ahead.next(ev, seq, w.s.o.Owner)})
+				after := s.ahead.next(ev, seq, w.s.o.Owner)
+				if !ok {
+					after = s.ahead.tagged(ev.Epoch, w.s.o.Owner)
+				}
+				w.listed = append(w.listed, listed{ev.Shard, s, s.ahead, after})
 			}
 		}
 		at := &w.listed[from+s.index]
+		if at.after.tag.epoch < ev.Epoch { // what is before it in this command may be refused
+			return i, true
+		}
 		if at.before.covers(ev) || at.before.tag.excludes(ev, w.s.o.Owner) {
 			return 0, false
 		}
-		if !at.after.same(ev) || at.after.tag.epoch != ev.Epoch {
+		if ok && !at.after.same(ev) || at.after.tag.epoch != ev.Epoch {
 			return i, true
+		}
+		if !ok { // it leaves no position, but is its owner's to write
+			w.order = append(w.order, make([]byte, orderSize)...)
+			continue
 		}
 		at.after.seq = seq
 		if seq == endOfSession {
@@ -365,7 +391,7 @@ func (w *writer) leaveOut(g *group) {
 			}
 			return false
 		}
-		return !at.covers(ev)
+		return s.round == w.round && s.unsure(ev) || !at.covers(ev)
 	})
 	if n == 0 {
 		return

@@ -207,8 +207,13 @@ func (w *writer) send(ctx context.Context) {
 	waits := w.s.o.Replicas > 0 && !w.s.cluster
 	if waits {
 		if len(w.sent) > 0 {
-			// WAIT is for what this connection has written, which may be nothing if all was written over another.
-			w.commands = append(w.commands, w.client.B().Expire().Key(w.sent[0].g.offset.key).Seconds(86400).Build())
+			// WAIT is for what this connection has written, which may be nothing if all was written over another,
+			// by this process or, as the positions tell, by the one before it.
+			f := w.sent[0].g.offset
+			w.commands = append(w.commands, w.client.B().Expire().Key(f.key).Seconds(86400).Build())
+			if w.s.o.Bot != "" {
+				w.commands = append(w.commands, w.client.B().Expire().Key(f.positionsKey).Seconds(604800).Build())
+			}
 		}
 		w.commands = append(w.commands, w.client.B().Arbitrary("WAIT", strconv.Itoa(w.s.o.Replicas), strconv.FormatInt(replicaTimeout.Milliseconds(), 10)).Build())
 	}
@@ -283,8 +288,10 @@ func (w *writer) build() {
 			from, order := len(w.listed), len(w.order)
 			if w.s.o.Bot != "" {
 				n, from = w.list(g, n)
-				if all = min(all, len(g.keys)); n == 0 {
+				if all = min(all, len(g.keys)); all == 0 {
 					continue
+				} else if n == 0 {
+					return // it waits for the answer to what is before it
 				}
 			}
 			start := g.offset.written + g.offset.ahead

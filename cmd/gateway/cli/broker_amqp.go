@@ -21,7 +21,11 @@ func amqpBroker() Broker {
 	return Broker{
 		Name: config.BrokerAMQP, Title: "RabbitMQ",
 		sink: newAMQP,
-		commands: func(ctx context.Context, _ *config.Config, _ *membership, sink sinks.Opener, e *engine.Engine, counts *commands.Counts, _ *slog.Logger) {
+		commands: func(ctx context.Context, _ *config.Config, member *membership, sink sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
+			if member != nil { // the queues that Relay reads are those of shards which stay
+				log.Warn("fleet: no commands are read from RabbitMQ; they stay in its queues")
+				return
+			}
 			if total, shards, err := e.Shards(ctx); err == nil {
 				sink.(*amqp.Sink).Relay(ctx, e.Done(), shards, total, counts, e.Send)
 			}
