@@ -25,7 +25,7 @@ CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
 REVISION    := $(shell git rev-parse HEAD 2>/dev/null)
 CREATED     := $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
 
-.PHONY: help run build servers test test-product test-e2e test-long test-near breaks race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image image-files share release reproduce deploy clean
+.PHONY: help run build servers test test-product test-e2e test-long test-near breaks race poison docs seeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image image-files share release reproduce deploy vet-deploy clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -75,7 +75,7 @@ breaks: servers ## break the product in small ways: does a test notice each? BRE
 	@$(GO) run ./bench/breaks $(BREAKS)
 
 poison: servers ## the tests of what uses pooled buffers, with released ones overwritten
-	$(GO) test -tags poison ./engine ./internal/zstd ./pool ./wire ./bench ./bench/sim ./sinks/stdio
+	$(GO) test -timeout 30m -tags poison ./engine ./internal/zstd ./pool ./wire ./bench ./bench/sim ./sinks/stdio
 
 race: servers ## every test, RACES=3 times under the race detector
 	$(GO) test -race -count=$(RACES) -timeout 60m ./...
@@ -94,7 +94,7 @@ test-foreign: ## clients written by others, in every language that is here, agai
 	cd $(E2E) && $(GO) test -count=1 -v -timeout 60m -tags foreign -run 'TestForeign' ./...
 
 # Beside .ci/run, when nobody waits: each part with its bound, thirteen hours in all. A part that fails does not keep the others from running.
-NIGHTLY = test-long:120m race-all:90m poison:10m docs:15m breaks:90m crash-all:90m seeds:40m test-foreign:30m fuzz:110m load:45m mutation:120m reproduce:30m
+NIGHTLY = test-long:120m race-all:90m poison:10m docs:15m breaks:90m crash-all:90m seeds:40m test-foreign:30m fuzz:110m load:45m mutation:120m reproduce:30m vet-deploy:15m
 nightly: ## all that takes long: race detector over everything, kills, fuzzing, seeds, foreign clients, measurements
 	@failed=; for part in $(NIGHTLY); do echo "=== $$part ($$(date +%T))"; \
 	  timeout $${part#*:} $(MAKE) --no-print-directory $${part%:*} SEEDS=20000 FUZZTIME=3m || failed="$$failed $$part"; done; \
@@ -197,9 +197,13 @@ reproduce: ## the release twice, in two checkouts: the same in every byte?
 	.ci/reproduce
 
 # A module of its own: Helm's is larger than all else here. Its inputs are outside of it, where Go's test cache does not look.
-deploy: ## test what the gateway is deployed by: Helm chart, compose.yaml, workflows
-	cd bench/deploy && $(GO) vet . && $(GO) test $(TESTFLAGS) -count=1 .
+# Without go vet, which takes longer to compile than all the rest: nightly has it.
+deploy: ## test what the gateway is deployed by: Helm chart, compose.yaml, dashboard, workflows
+	cd bench/deploy && $(GO) test $(TESTFLAGS) -vet=off -count=1 .
 	$(GO) run $(ACTIONLINT) .github/workflows/*.yaml
+
+vet-deploy: # all of go vet, of which go test runs a part
+	cd bench/deploy && $(GO) vet .
 
 clean: ## remove bin and dist
 	rm -rf bin dist

@@ -144,10 +144,11 @@ func TestCheckpointAllocs(t *testing.T) {
 // path is an engine with one shard, whose Discord the test is.
 type path struct {
 	*server
-	t     *testing.T
-	stop  func()
-	ended chan error
-	next  int
+	t      *testing.T
+	engine *engine.Engine
+	stop   func()
+	ended  chan error
+	next   int
 }
 
 // startPath starts an engine and takes its connection as far as the session's beginning. Its
@@ -174,14 +175,14 @@ func startPath(t *testing.T, reader engine.ReaderKind, secure bool, c wire.Compr
 	}
 	e, err := engine.New(engine.Options{
 		Checkpoints: checkpoints, CheckpointEvery: 5 * time.Millisecond, Token: "t", GatewayURL: scheme + "://" + l.Addr().String(), Shards: 1, Compression: c, TLS: config,
-		Sink: sink, Reader: reader, QueueBytes: 1 << 20,
+		Sink: sink, Reader: reader, QueueBytes: 1 << 20, PacketCounts: true,
 		PollInterval: time.Millisecond, // each event waits for it
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	p := &path{t: t, stop: stop, ended: make(chan error, 1)}
+	p := &path{t: t, engine: e, stop: stop, ended: make(chan error, 1)}
 	go func() { p.ended <- e.Run(ctx) }()
 	conn, err := l.Accept()
 	if err != nil {

@@ -4,6 +4,7 @@
 package bench
 
 import (
+	"errors"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -18,7 +19,7 @@ import (
 )
 
 // topLevel are the folders that the repository has.
-var topLevel = []string{"bench", "cmd", "deploy", "docs", "engine", "internal", "pool", "resume", "sinks", "testdata", "wire"}
+var topLevel = []string{"bench", "cmd", "deploy", "docs", "engine", "fleet", "internal", "pool", "resume", "sinks", "testdata", "wire"}
 
 func TestTopLevel(t *testing.T) {
 	entries, err := os.ReadDir("..")
@@ -32,6 +33,22 @@ func TestTopLevel(t *testing.T) {
 	}
 }
 
+// A test that starts a gateway gives it a state directory, or it leaves one beside the code.
+func TestNoState(t *testing.T) {
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // what another test has removed meanwhile
+			return nil
+		}
+		if err == nil && d.Name() == "control.lock" && filepath.Dir(path) != filepath.Join("..", "state") {
+			t.Errorf("%s was left by a gateway without shard_store.directory", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What is below the first may not import what is below the second, also by way of others.
 var forbidden = [][2]string{
 	{"sinks", "engine"},
@@ -41,6 +58,7 @@ var forbidden = [][2]string{
 	{"engine", "cmd"},
 	{"engine", "sinks/"}, // the contract alone
 	{"engine", "resume/"},
+	{"fleet", "engine"},
 }
 
 func TestImports(t *testing.T) {

@@ -4,8 +4,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"sluice/resume"
@@ -24,10 +26,13 @@ type Checkpoints interface {
 	// asked, which has better figures.
 	Starts() resume.Starts
 	// Save persists snapshots, and the count of Identifies. A snapshot replaces what its
-	// shard had; the zero Session: there is nothing to resume. It is called every
+	// shard had; one without an ID and gaps: there is nothing to resume. Each has the Epoch that its
+	// shard was added with. It is called every
 	// Options.CheckpointEvery, and at once when events wait for a new session to be persisted:
-	// when it returns, with whatever error, they are published. After an error it is left alone for
-	// a second, but for that. The snapshots are read as they are iterated over, once or more.
+	// when it returns, with whatever error, they are published, but for those of a shard with an
+	// Epoch, which wait until their session is persisted. The shards of a *resume.RefusedError are
+	// deposed (Engine.Depose), which is no failure. After one it is left alone for
+	// a second, but for events that wait. The snapshots are read as they are iterated over, once or more.
 	Save(ctx context.Context, snapshots iter.Seq2[int, resume.Session], starts resume.Starts) error
 	// Close does so for the last time, when the sink has taken what it takes, and lets go of the
 	// store.
@@ -52,6 +57,7 @@ type saver struct {
 
 	saving  chan struct{} // holds one while to is called
 	waiting []*session    // not persisted before, of the snapshots that were read
+	given   []*shard      // of which they were
 	closed  bool          // to is, or about to be; with saving
 }
 
@@ -95,8 +101,9 @@ func (v *saver) run(shards *shardSet, every time.Duration) {
 	}()
 }
 
-// save gives the snapshots to f. Then what waits for them goes on, also after a failure: a store
-// must not stop events. Once Checkpoints are closed it is sinks.ErrStopped.
+// save gives the snapshots to f. Then what waits for them goes on, in no fleet also after a failure: a store
+// must not stop events. Shards that are refused are dropped, and count for no failure. Once Checkpoints
+// are closed it is sinks.ErrStopped.
 func (v *saver) save(ctx context.Context, f func(context.Context, iter.Seq2[int, resume.Session], resume.Starts) error, snapshots iter.Seq2[int, resume.Session]) error {
 	select {
 	case v.saving <- struct{}{}:
@@ -112,18 +119,30 @@ func (v *saver) save(ctx context.Context, f func(context.Context, iter.Seq2[int,
 		starts = v.shards.env.identify.used()
 	}
 	err := f(ctx, snapshots, starts)
+	var refused *resume.RefusedError
+	if errors.As(err, &refused) {
+		err = refused.Err
+		for _, s := range v.given { // an id may be another's by now
+			if slices.Contains(refused.Shards, s.id) {
+				v.shards.drop(s, "the store has another owner")
+			}
+		}
+	}
 	for _, ses := range v.waiting {
-		ses.markPersisted()
+		if ses.shard.epoch == 0 || err == nil && !ses.shard.deposed.Load() {
+			ses.markPersisted()
+		}
 	}
 	clear(v.waiting)
-	v.waiting = v.waiting[:0]
+	v.waiting, v.given = v.waiting[:0], nil
 	return err
 }
 
 // snapshots yields the shards and what would resume each of them now, and notes which sessions
 // wait to be persisted.
 func (v *saver) snapshots(yield func(int, resume.Session) bool) {
-	for _, s := range v.shards.list() {
+	v.given = v.shards.list()
+	for _, s := range v.given {
 		if s.deposed.Load() {
 			continue
 		}
@@ -144,9 +163,17 @@ func (v *saver) last(ctx context.Context, s *shard) (removed bool, err error) {
 			return nil
 		}
 		err := v.to.Save(ctx, snapshots, starts)
-		removed = v.shards.take(s)
+		var refused *resume.RefusedError
+		if !errors.As(err, &refused) { // else it is dropped
+			removed = v.shards.take(s)
+		}
 		return err
-	}, func(yield func(int, resume.Session) bool) { yield(s.id, s.snapshot()) })
+	}, func(yield func(int, resume.Session) bool) {
+		v.given = []*shard{s}
+		if !s.deposed.Load() {
+			yield(s.id, s.snapshot())
+		}
+	})
 	return removed, err
 }
 
@@ -174,9 +201,11 @@ func (v *saver) close() error {
 // snapshot returns what would resume the shard now: up to the last event that the sink has
 // acknowledged. Any goroutine may call it.
 func (s *shard) snapshot() resume.Session {
-	var now resume.Session
+	now := resume.Session{Epoch: s.epoch}
 	if ses := s.current.Load(); ses != nil {
-		now = resume.Session{ID: ses.id, ResumeURL: ses.resumeURL, Seq: ses.checkpoint(), Shards: s.env.shards}
+		now = resume.Session{
+			ID: ses.id, ResumeURL: ses.resumeURL, Seq: ses.checkpoint(), Shards: s.env.shards, Began: ses.began, Epoch: s.epoch,
+		}
 	}
 	// After the session, in place of which it comes.
 	if gaps := s.gaps.Load(); gaps != nil {

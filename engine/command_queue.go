@@ -41,14 +41,22 @@ func commandShare(shards int) int64 {
 type waitingCommand struct {
 	wire.Command
 	added  time.Time
-	packet []byte   // owned by the queue, then by the caller of next
-	sent   []func() // Command.Sent of it and of those that were equal to it
+	packet []byte // owned by the queue, then by the caller of next
+	sent   []fate // of it and of those that were equal to it
 }
 
-// done calls what waits for the command.
+// fate is who wants to know what becomes of a command: its Sent and Dropped, of which one at least is set.
+type fate struct{ sent, dropped func() }
+
+// known reports whether anybody does.
+func (f fate) known() bool { return f.sent != nil || f.dropped != nil }
+
+// done says that the command is sent, or obsolete.
 func (w *waitingCommand) done() {
 	for _, f := range w.sent {
-		f()
+		if f.sent != nil {
+			f.sent()
+		}
 	}
 }
 
@@ -83,15 +91,15 @@ type commandQueue struct {
 //     once with it; a voice state only to the last one of its guild.
 //
 // It keeps packet.
-func (q *commandQueue) add(c wire.Command, packet []byte, sent func()) error {
+func (q *commandQueue) add(c wire.Command, packet []byte, sent fate) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed != nil {
 		return q.closed
 	}
 	w := waitingCommand{Command: c, added: time.Now(), packet: packet}
-	if sent != nil {
-		w.sent = []func(){sent}
+	if sent.known() {
+		w.sent = []fate{sent}
 	}
 	replaced := -1
 	switch c.Op {
@@ -158,11 +166,13 @@ func (q *commandQueue) pending() int {
 	return len(q.waiting)
 }
 
-// close has every command refused that is added from now on, and drops those that wait.
-func (q *commandQueue) close(reason error) {
+// close has every command refused that is added from now on, and returns those that wait, which it drops.
+func (q *commandQueue) close(reason error) (dropped []waitingCommand) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	dropped = q.waiting
 	q.closed, q.waiting, q.merged, q.bytes = reason, nil, 0, 0
+	return dropped
 }
 
 // lastVoice returns the last voice state of a guild among the first n, or -1.
@@ -176,8 +186,8 @@ func (q *commandQueue) lastVoice(guild uint64, n int) int {
 }
 
 // merge has sent called with what the command at i has.
-func (q *commandQueue) merge(i int, sent func()) error {
-	if sent == nil {
+func (q *commandQueue) merge(i int, sent fate) error {
+	if !sent.known() {
 		q.countReplaced()
 		return nil
 	}

@@ -25,7 +25,7 @@ func TestCommandQueue(t *testing.T) {
 
 	add := func(t *testing.T, q *commandQueue, c wire.Command, packet string) {
 		t.Helper()
-		if err := q.add(c, []byte(packet), nil); err != nil {
+		if err := q.add(c, []byte(packet), fate{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -45,7 +45,7 @@ func TestCommandQueue(t *testing.T) {
 		add(t, &q, sounds, "a")
 		add(t, &q, voice(1), "b")
 		add(t, &q, sounds, "c")
-		if err := q.add(sounds, []byte("d"), nil); !errors.Is(err, sinks.ErrQueueFull) {
+		if err := q.add(sounds, []byte("d"), fate{}); !errors.Is(err, sinks.ErrQueueFull) {
 			t.Errorf("the fourth command: %v", err)
 		}
 		if got, again := drain(&q, now); got != "abc" || !again.IsZero() {
@@ -125,7 +125,7 @@ func TestCommandQueue(t *testing.T) {
 			for _, r := range c.add {
 				cmd := voice(1)
 				cmd.Leave = r < 'a'
-				if err := q.add(cmd, []byte(string(r)), func() { acked++ }); err != nil {
+				if err := q.add(cmd, []byte(string(r)), fate{sent: func() { acked++ }}); err != nil {
 					t.Fatal(err)
 				}
 				add(t, &q, voice(2), "") // another guild's
@@ -145,7 +145,7 @@ func TestCommandQueue(t *testing.T) {
 		q := commandQueue{limit: 1000}
 		acked := 0
 		for range 300 {
-			if err := q.add(members(1), []byte("a"), func() { acked++ }); err != nil {
+			if err := q.add(members(1), []byte("a"), fate{sent: func() { acked++ }}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -164,7 +164,7 @@ func TestCommandQueue(t *testing.T) {
 	t.Run("what was merged counts", func(t *testing.T) {
 		q := commandQueue{limit: 3}
 		for i := range 5 {
-			err := q.add(sounds, []byte("a"), func() {})
+			err := q.add(sounds, []byte("a"), fate{sent: func() {}})
 			if errors.Is(err, sinks.ErrQueueFull) != (i >= 3) {
 				t.Errorf("command %d: %v", i, err)
 			}
@@ -178,12 +178,12 @@ func TestCommandQueue(t *testing.T) {
 		packet := bytes.Repeat([]byte("x"), 1000)
 		for i := range 20 {
 			packet[0] = byte(i)
-			err := q.add(sounds, bytes.Clone(packet), nil)
+			err := q.add(sounds, bytes.Clone(packet), fate{})
 			if errors.Is(err, sinks.ErrQueueFull) != (i >= 10) || q.bytes > int(share.Load()) {
 				t.Errorf("command %d: %v; %d bytes", i, err, q.bytes)
 			}
 		}
-		if err := q.add(sounds, bytes.Clone(packet[:1]), nil); !errors.Is(err, sinks.ErrQueueFull) {
+		if err := q.add(sounds, bytes.Clone(packet[:1]), fate{}); !errors.Is(err, sinks.ErrQueueFull) {
 			t.Errorf("another: %v", err)
 		}
 		drain(&q, now)
@@ -210,12 +210,12 @@ func TestCommandQueue(t *testing.T) {
 // A queue that is closed says why, and takes none: nobody would send it.
 func TestClosedCommandQueue(t *testing.T) {
 	q := commandQueue{limit: 10}
-	if err := q.add(wire.Command{Op: wire.OpPresenceUpdate}, []byte("{}"), nil); err != nil {
+	if err := q.add(wire.Command{Op: wire.OpPresenceUpdate}, []byte("{}"), fate{}); err != nil {
 		t.Fatal(err)
 	}
 	q.close(sinks.ErrStopped)
 	for range 2 { // one that would be merged, too
-		if err := q.add(wire.Command{Op: wire.OpPresenceUpdate}, []byte("{}"), nil); !errors.Is(err, sinks.ErrStopped) {
+		if err := q.add(wire.Command{Op: wire.OpPresenceUpdate}, []byte("{}"), fate{}); !errors.Is(err, sinks.ErrStopped) {
 			t.Errorf("add: %v", err)
 		}
 	}

@@ -22,7 +22,7 @@ type connection struct {
 	paused    bool           // nothing is read: there is no room for events, or one is held
 	held      *wire.Envelope // not published yet; a copy
 	heldShare wire.Share     // for held
-	holdBy    time.Time      // with held: it is published, persisted or not
+	holdBy    time.Time      // with held: it is published, persisted or not; zero: it is not
 
 	// What is to be sent.
 	out       []byte // to be written by the reader

@@ -71,6 +71,9 @@ const (
 // show publishes the tally. What has not changed costs a look.
 func (s *shard) show() {
 	c, t := &s.counters, &s.tally
+	if s.session != nil {
+		s.session.show()
+	}
 	show(&c.events, t.events)
 	show(&c.filtered, t.filtered)
 	show(&c.repeated, t.repeated)
@@ -162,10 +165,24 @@ type engineCounts struct {
 }
 
 func newEngineCounts() *engineCounts {
-	return &engineCounts{
+	e := &engineCounts{
 		roundTrip: newHistogram(roundTripBounds), lateness: newHistogram(latenessBounds), waited: newHistogram(waitedBounds),
 		ends: make(map[cause]int64),
 	}
+	// All that there can be begin at 0: who sees a counter for the first time with 1 does not see it rise.
+	for kind := range causeKind(len(causeNames)) {
+		codes := []wire.CloseCode{0}
+		switch kind {
+		case causeClosed:
+			codes = append(wire.CloseCodes(), OtherCode)
+		case causeBroken:
+			codes = []wire.CloseCode{wire.CloseProtocolError, wire.CloseInvalidPayload, wire.CloseTooBig}
+		}
+		for _, code := range codes {
+			e.ends[cause{kind, code}] = 0
+		}
+	}
+	return e
 }
 
 // OtherCode stands for the close codes that neither Discord nor RFC 6455 documents, where ends are counted by

@@ -28,13 +28,15 @@ const (
 	causeNoReady                         // Identify sent, and no READY in time
 	causeOddSeq                          // sequence numbers that cannot be Discord's
 	causeAsked                           // Engine.Reconnect
+	causeUnconfirmed                     // Options.Trusted says no
+	causeTurnLost                        // IdentifyQueue.Spend does
 )
 
 var causeNames = [...]string{
 	"reconnect asked for", "invalid session (resumable)", "invalid session", "zombie connection",
 	"connection lost", "closed by Discord", "protocol broken", "connect failed", "connect refused (429)",
 	"no hello", "no answer to resume", "no READY", "odd sequence numbers",
-	"asked for by the operator",
+	"asked for by the operator", "ownership not confirmed", "identify turn lost",
 }
 
 func (k causeKind) String() string { return causeNames[k] }
@@ -115,7 +117,7 @@ type outcome struct {
 func decide(c cause, h history) outcome {
 	o := outcome{next: nextResume, pause: pauseBackoff}
 	switch c.kind {
-	case causeReconnect, causeZombie, causeNoHello, causeSilentResume, causeNoReady:
+	case causeReconnect, causeZombie, causeNoHello, causeSilentResume, causeNoReady, causeUnconfirmed, causeTurnLost:
 		o.closeWith = wire.CloseKeepSession
 	case causeInvalidKeep:
 		o.closeWith = wire.CloseKeepSession

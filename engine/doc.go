@@ -26,13 +26,35 @@
 // I/O: it leaves bytes to be written in out and asks with hangup for the end of
 // the connection, and the reader carries that out.
 //
-// A checkpoint is read by any goroutine (session.checkpoint): the owner notes an event as queued before it
-// notes it as received, and the acknowledgement follows, so that reading in the reverse order finds
-// none that is not acknowledged. A new session's first event is kept back by its owner until it is persisted
+// A checkpoint is read by any goroutine (session.checkpoint). What the owner has queued and received it shows
+// when it has worked through what was read, queued first: reading in the reverse order finds no event as
+// received that is not acknowledged, unless it was filtered out. A new session's first event is kept back by its owner until it is persisted
 // (hold.go). Where a disk spool stands before the broker it is the Sink, and its acknowledgement counts.
 //
 // Commands are added by any goroutine (Engine.Send) and taken by the owner when the shard is ready and the send
-// limits allow it. What was not written when a connection ended goes before the others on the next.
+// limits allow it. What was not written when a connection ended goes before the others on the next. What a
+// shard that is removed or deposed has not written is given back (sinks.Command.Dropped).
+//
+// # What is counted, and by whom
+//
+// Whoever does a thing counts it, in a field of its own that other goroutines only read; nothing is looked up by
+// name for an event, and nothing is locked. Reading (status.go) stops nobody, and is exact but for what goes on meanwhile.
+//
+//   - The owner counts what its shard receives in plain fields (tally), and shows them to others by atomic
+//     stores once it has worked through a read: for many events that is one store. Bytes and the time of the
+//     last event are shown more seldom (showBytes, showAge).
+//   - The owner alone writes shardCounters, whose values are atomic, and shardNotes, which are behind a
+//     mutex since several belong together: the end of a connection and the acknowledgement of a heartbeat, never an event.
+//   - Events by name are counted by the producer of a queue (names.go): in plain fields if one goroutine has the
+//     queue, else by atomic additions. Payloads by shard and name (packets.go) are counted by the owner, and only if
+//     Options.PacketCounts asks for it.
+//   - published is written by the publisher's goroutine; acked and the histogram lag by acknowledge, on whatever goroutine
+//     the Sink calls it, one at a time; oldest by the former if nothing was in flight, else by the latter.
+//   - engineCounts are those of all shards together: what is seldom, by any goroutine, with atomic additions; ends
+//     of connections by cause behind a mutex.
+//   - The counts of a shard that is removed are added to those of the set (currentShards.past) in the step that
+//     takes it out, so that no sum falls.
+//   - What the Sink counts is the Sink's (sinks.Reporter).
 //
 // # Shards that come and go
 //
@@ -57,8 +79,11 @@
 //     64 KiB; what has not arrived whole counts against one budget for all shards, large messages
 //     are inflated in turns (wire.Bounds), and a reader looks at the clock between messages.
 //   - No wait is silent or for ever: watch.go, and warn in it, log them.
-//   - No event of a session is published before the session is persisted (hold.go, checkpoints.go),
+//   - No event of a session is published before the session is persisted (hold.go, checkpoints.go), without an
+//     epoch for 10 s at the most,
 //     and the end of one is reported to consumers, and persisted until it is (gap.go).
+//   - A shard with an epoch connects, resumes and identifies only while its ownership is confirmed, and keeps
+//     a connection without that, unless the process was stopped (confirm.go).
 //   - A shard that was removed is not read from. Of one that was deposed no further batch is given to
 //     the Sink and no further snapshot taken: what had begun goes on, and is theirs to refuse.
 package engine

@@ -66,6 +66,12 @@ func (s *shard) count(now time.Time, state State, c cause) {
 	if c.kind == causeAsked {
 		return // it says nothing
 	}
+	if c.kind == causeUnconfirmed || c.kind == causeTurnLost {
+		if state != Ready {
+			s.failures++
+		}
+		return // it says nothing about Discord
+	}
 	if c.kind == causeClosed && c.code.Action() == wire.ActionResumeOnce {
 		s.doubtful++
 	}
@@ -138,10 +144,11 @@ func (s *shard) forget(now time.Time, reason string) {
 	if s.session == nil {
 		return
 	}
+	s.session.show() // for gap.snapshot
 	// Before the session goes: whoever stores either finds it or the gap.
-	s.lose(sinks.Gap{Session: s.session.id, Seq: s.session.seq.Load(), At: now.UnixMilli(), Reason: reason}, s.session)
+	s.lose(sinks.Gap{Session: s.session.id, Seq: s.session.last, At: now.UnixMilli(), Reason: reason}, s.session)
 	s.log.Warn("session lost, with its events that Discord does not send again",
-		"after_seq", s.session.seq.Load(), "reason", reason)
+		"after_seq", s.session.last, "reason", reason)
 	s.counters.lost.Add(1)
 	s.setSession(nil)
 	s.resumeFailures, s.hostFailures, s.doubtful, s.oddSeqs, s.repeats = 0, 0, 0, 0, 0

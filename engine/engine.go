@@ -124,6 +124,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	if e.opts.Compression != wire.CompressionNone {
 		arriving = compressedBound(arriving)
 	}
+	env.packets = e.opts.PacketCounts && (e.opts.PacketShards == 0 || len(ids) <= e.opts.PacketShards)
 	env.arriving = wire.NewBudget(arriving, len(ids))
 	env.bounds = wire.Bounds{
 		Turns:    wire.NewTurns(max(e.opts.Readers, runtime.GOMAXPROCS(0))),
@@ -162,12 +163,18 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 		var from resume.Session
 		if e.opts.Checkpoints != nil {
 			from = e.opts.Checkpoints.Session(id)
+			from.Epoch = 0 // that is of a fleet, which adds its shards
 		}
 		all = append(all, newShard(id, env, from))
 	}
 	publisher := newPublisher(e.opts.Sink, max(e.opts.Linger, 0))
 	reader.start(publisher)
 	f := &shardSet{env: env, publisher: publisher, reader: reader, deposed: make(map[int]*shard)}
+	env.drop = f.drop
+	env.pulse.after, env.pulse.began = e.opts.SuspectAfter, time.Now()
+	if e.opts.Confirm != nil || e.opts.Trusted != nil {
+		asking.Go(func() { env.pulse.run(dialing) })
+	}
 	f.start(all)
 	publishing, stopPublishing := context.WithCancel(context.Background())
 	defer stopPublishing()
@@ -287,7 +294,7 @@ func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 	if err := checkRoute(parsed, id, f.env.shards); err != nil {
 		return e.refuse(refusedGuild, err)
 	}
-	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...), c.Sent); err != nil {
+	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...), fate{c.Sent, c.Dropped}); err != nil {
 		return e.refuse(refusedByQueue(err), fmt.Errorf("shard %d: %w", id, err))
 	}
 	s.wake(wakeCommands)

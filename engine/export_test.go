@@ -12,3 +12,6 @@ import (
 func (e *Engine) Snapshots() iter.Seq2[int, resume.Session] {
 	return (&saver{shards: e.running.Load()}).snapshots
 }
+
+// Stopped has the engine find that its process was stopped.
+func (e *Engine) Stopped() { e.running.Load().env.pulse.stops.Add(1) }

@@ -78,7 +78,7 @@ func (s *shard) reportGap(g *gap) {
 		At      string `json:"at"`
 		Reason  string `json:"reason"`
 	}{s.id, s.env.shards, g.Session, g.Seq, time.UnixMilli(g.At).UTC().Format("2006-01-02T15:04:05.000Z"), g.Reason})
-	ev := sinks.Event{Shard: s.id, Session: g.Session, Seq: g.Seq, Gap: true}
+	ev := sinks.Event{Shard: s.id, Session: g.Session, Seq: g.Seq, Epoch: s.epoch, Gap: true}
 	if g.of != nil {
 		ev.Began = g.of.began
 	}

@@ -74,7 +74,7 @@ func (s *shard) sendHeartbeat(now time.Time) bool {
 	}
 	payload := bytebufferpool.Get()
 	if s.session != nil {
-		payload.B = wire.AppendHeartbeat(payload.B[:0], s.session.seq.Load(), true)
+		payload.B = wire.AppendHeartbeat(payload.B[:0], s.session.last, true)
 	} else {
 		payload.B = wire.AppendHeartbeat(payload.B[:0], 0, false)
 	}

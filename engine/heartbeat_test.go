@@ -200,7 +200,7 @@ func TestCommandsLeaveRoomForHeartbeats(t *testing.T) {
 	p.s.commands.limit = 5000
 	for i := range 2000 {
 		packet := fmt.Appendf(nil, `{"op":8,"d":{"guild_id":"1","query":"a","limit":1,"nonce":"%d"}}`, i)
-		if err := p.s.commands.add(wire.Command{Op: wire.OpRequestGuildMembers, Guild: 1}, packet, nil); err != nil {
+		if err := p.s.commands.add(wire.Command{Op: wire.OpRequestGuildMembers, Guild: 1}, packet, fate{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,7 +10,8 @@ import (
 	"sluice/wire"
 )
 
-// holdTimeout bounds how long Options.Checkpoints may keep events back.
+// holdTimeout bounds how long Options.Checkpoints may keep events back, but for those of a shard with an epoch: of a
+// session that the store does not know its next owner would know nothing.
 const holdTimeout = 10 * time.Second
 
 // hold keeps an event back, the first of a session that is not persisted yet, and pauses the
@@ -28,7 +29,9 @@ func (s *shard) hold(now time.Time, e *wire.Envelope) bool {
 	}
 	held := *e
 	held.Type, held.Data = bytes.Clone(e.Type), bytes.Clone(e.Data)
-	s.held, s.holdBy = &held, now.Add(holdTimeout)
+	if s.held = &held; s.epoch == 0 {
+		s.holdBy = now.Add(holdTimeout)
+	}
 	s.paused, s.beat.excused = true, true
 	s.counters.paused.Store(true)
 	s.env.saver.want()
@@ -40,7 +43,7 @@ func (s *shard) hold(now time.Time, e *wire.Envelope) bool {
 func (s *shard) goOn(now time.Time, flags uint32) {
 	room := flags&wakeRoom != 0
 	if s.unpersisted && s.held != nil {
-		if !s.session.persisted.Load() && now.Before(s.holdBy) {
+		if !s.session.persisted.Load() && (s.holdBy.IsZero() || now.Before(s.holdBy)) {
 			return
 		}
 		s.unpersisted, s.holdBy = false, time.Time{}
@@ -53,6 +56,7 @@ func (s *shard) goOn(now time.Time, flags uint32) {
 	s.counters.paused.Store(false)
 	if e := s.held; e != nil {
 		s.held = nil
+		s.name = nameIndex(e.Type)
 		s.dispatch(now, e)
 		s.heldShare.Hold(0)
 	}

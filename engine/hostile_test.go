@@ -314,8 +314,8 @@ func TestReadyAgain(t *testing.T) {
 		for seq := int64(2); seq <= 20; seq++ {
 			p.event(seq)
 		}
-		if p.drain(); p.s.state() != Ready || p.s.session.id != id || p.s.session.seq.Load() != 20 || p.sink.events != 2+1+20 {
-			t.Errorf("%s: the shard is %v, %d events, seq %d: %s", id, p.s.state(), p.sink.events, p.s.session.seq.Load(), log)
+		if p.drain(); p.s.state() != Ready || p.s.session.id != id || p.s.session.seq() != 20 || p.sink.events != 2+1+20 {
+			t.Errorf("%s: the shard is %v, %d events, seq %d: %s", id, p.s.state(), p.sink.events, p.s.session.seq(), log)
 		}
 		if p.s.counters.gaps.Load() != 1 || !strings.Contains(log.String(), "session lost") {
 			t.Errorf("%s: %d gaps: %s", id, p.s.counters.gaps.Load(), log)
@@ -327,7 +327,7 @@ func TestReadyAgain(t *testing.T) {
 	p.event(3)
 	p.text(`{"t":"READY","s":1,"op":0,"d":{"session_id":"abc","guilds":[]}}`)
 	p.event(4)
-	if p.drain(); p.s.counters.lost.Load() != 0 || p.s.session.seq.Load() != 4 || p.sink.events != 4 {
+	if p.drain(); p.s.counters.lost.Load() != 0 || p.s.session.seq() != 4 || p.sink.events != 4 {
 		t.Errorf("%d events, %s", p.sink.events, log)
 	}
 }
@@ -357,15 +357,15 @@ func TestTurnWork(t *testing.T) {
 		n := copy(p.socket[:], frames)
 		p.s.feed(p.now, p.socket[:n])
 		turns := 1
-		for before := p.s.session.seq.Load(); p.s.more; turns++ {
-			if after := p.s.session.seq.Load(); (after-before)*200<<10 > turnWork+400<<10 {
+		for before := p.s.session.seq(); p.s.more; turns++ {
+			if after := p.s.session.seq(); (after-before)*200<<10 > turnWork+400<<10 {
 				t.Fatalf("%v: %d events in a turn", c, after-before)
 			}
-			before = p.s.session.seq.Load()
+			before = p.s.session.seq()
 			clear(p.socket[:]) // what was borrowed is not used any more
 			p.s.received(p.now)
 		}
-		whole := p.s.session.seq.Load()
+		whole := p.s.session.seq()
 		if p.s.state() != Ready || turns < 20 || whole < 100 {
 			t.Errorf("%v: %d turns, seq %d, the shard is %v", c, turns, whole, p.s.state())
 		}

@@ -27,14 +27,23 @@ const countedAfter = 10 * time.Second
 type IdentifyQueue interface {
 	// Join asks for a turn; granted is called once, when it has come.
 	Join(shard int, granted func())
-	// Leave gives up the shard's turn or place, if it has one.
+	// Leave gives up the shard's turn or place, if it has one. It is called at the end of every connection,
+	// also of one that resumed.
 	Leave(shard int)
-	// NotBefore returns when the holder of a turn may send its Identify.
+	// NotBefore returns when the holder of a turn may send its Identify. It is asked when the shard
+	// is connected, and again when that time has come.
 	NotBefore(shard int) time.Time
-	// Spend counts the holder's Identify, sent now, and ends its turn.
-	Spend(shard int, now time.Time)
+	// Spend counts the holder's Identify, which is sent now if it returns true, and ends its turn. False: the turn
+	// is not the shard's any more, or nothing is left of the budget. The shard then closes its connection, and joins again.
+	Spend(shard int, now time.Time) bool
 	// Left returns how many Identifies may still be sent before the budget's reset.
 	Left() int
+}
+
+// IdentifyReporter is an IdentifyQueue that can be looked into: Engine.Status has what it says.
+type IdentifyReporter interface {
+	// Status may be called by any goroutine.
+	Status() IdentifyStatus
 }
 
 // identifyQueue is the IdentifyQueue of one process.
@@ -57,6 +66,7 @@ type identifyQueue struct {
 	starts    resume.Starts
 	pending   int // turns given out whose Identify has not been sent
 	timer     *time.Timer
+	renewal   *time.Timer // until the budget's window has ended; nil: there has been none
 	closed    bool
 
 	onEmpty func(until time.Time) // called when turns wait for the budget's reset
@@ -101,10 +111,34 @@ func (q *identifyQueue) setLimit(l wire.SessionStartLimit, now time.Time) {
 		q.timer.Stop()
 		q.timer = nil
 	}
+	q.renewIn(l.ResetAfter)
 	if l.MaxConcurrency > 0 {
 		q.concurrency = l.MaxConcurrency
 	}
 	q.unlockAndGrant()
+}
+
+// renewIn has the budget asked for again when its window has ended, so that it is known what is left
+// though nobody identifies. q.mu is held.
+func (q *identifyQueue) renewIn(d time.Duration) {
+	if d < time.Minute {
+		d = resume.StartsWindow // no window has begun
+	}
+	if q.renewal != nil {
+		q.renewal.Stop()
+	}
+	q.renewal = time.AfterFunc(d, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		switch {
+		case q.closed || q.timer != nil: // reset asks
+		case q.onReset != nil:
+			q.onReset()
+		default:
+			q.remaining, q.resetAt = q.total, q.resetAt.Add(resume.StartsWindow)
+			q.renewIn(resume.StartsWindow)
+		}
+	})
 }
 
 // settle forgets the Identifies that Discord has counted by now.
@@ -149,8 +183,8 @@ func (b *identifyBucket) add(w identifyWaiter) {
 // what is known to be used: nobody has been asked. For the figures see "Sessions Start
 // Limit" in its documentation: 1,000, and for the largest bots 5 for each 1,000 guilds.
 func (q *identifyQueue) assume(shards int, now time.Time) {
-	total := max(1000, 5*shards)
-	limit := wire.SessionStartLimit{Total: total, Remaining: total, ResetAfter: resume.StartsWindow}
+	limit := wire.AssumedStartLimit(shards)
+	total := limit.Total
 	if now.Before(q.starts.Until) {
 		limit.Remaining, limit.ResetAfter = max(0, total-q.starts.Count), q.starts.Until.Sub(now)
 	}
@@ -219,12 +253,26 @@ func (q *identifyQueue) NotBefore(shard int) time.Time {
 	return q.bucket(shard).next
 }
 
-func (q *identifyQueue) Spend(shard int, now time.Time) {
+func (q *identifyQueue) Spend(shard int, now time.Time) bool {
 	q.mu.Lock()
 	b := q.bucket(shard)
 	b.next = now.Add(identifyWindow)
 	b.holder = nobody
 	q.pending--
+	q.count(now)
+	q.unlockAndGrant()
+	return true
+}
+
+// sent counts an Identify whose turn was another queue's.
+func (q *identifyQueue) sent(now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.count(now)
+}
+
+// count counts an Identify. q.mu is held.
+func (q *identifyQueue) count(now time.Time) {
 	if q.limited {
 		q.remaining--
 	}
@@ -235,7 +283,6 @@ func (q *identifyQueue) Spend(shard int, now time.Time) {
 		q.starts = resume.Starts{Until: now.Add(resume.StartsWindow)}
 	}
 	q.starts.Count++
-	q.unlockAndGrant()
 }
 
 // close ends the queue's timer. No turn is given afterwards.
@@ -243,6 +290,9 @@ func (q *identifyQueue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
+	if q.renewal != nil {
+		q.renewal.Stop()
+	}
 	if q.timer != nil {
 		q.timer.Stop()
 		q.timer = nil
@@ -279,6 +329,9 @@ func (q *identifyQueue) unlockAndGrant() {
 					wait = time.Minute // there may be more by then
 				}
 				q.timer = time.AfterFunc(wait, q.reset)
+				if q.renewal != nil {
+					q.renewal.Stop() // or both would ask
+				}
 			}
 			break
 		}
@@ -302,6 +355,7 @@ func (q *identifyQueue) reset() {
 	q.timer = nil
 	if !q.closed && q.onReset == nil {
 		q.remaining, q.resetAt = q.total, q.resetAt.Add(resume.StartsWindow)
+		q.renewIn(resume.StartsWindow)
 		q.unlockAndGrant()
 		return
 	}

@@ -10,6 +10,7 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
+	"sluice/wire"
 )
 
 // grants is an IdentifyQueue that gives the turns that the test gives.
@@ -17,7 +18,9 @@ type grants struct {
 	mu      sync.Mutex
 	waiting map[int]func()
 	spent   []int
-	left    int // calls of Leave
+	refuse  bool
+	before  map[int]time.Time // NotBefore
+	left    int               // calls of Leave
 }
 
 func (g *grants) Join(shard int, granted func()) {
@@ -33,17 +36,24 @@ func (g *grants) Leave(shard int) {
 	delete(g.waiting, shard)
 }
 
-func (g *grants) NotBefore(int) time.Time { return time.Time{} }
-
-func (g *grants) Spend(shard int, _ time.Time) {
+func (g *grants) NotBefore(shard int) time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.spent = append(g.spent, shard)
+	return g.before[shard]
+}
+
+func (g *grants) Spend(shard int, _ time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.refuse {
+		g.spent = append(g.spent, shard)
+	}
+	return !g.refuse
 }
 
 func (g *grants) Left() int { return 1000 }
 
-// waits reports whether the shard waits for a turn.
+// grant gives the shard its turn, if it waits for one.
 func (g *grants) grant(shard int) bool {
 	g.mu.Lock()
 	granted := g.waiting[shard]
@@ -80,4 +90,81 @@ func TestIdentifyQueueOfOthers(t *testing.T) {
 		}
 		w.end()
 	})
+}
+
+// A turn may be lost before the Identify is sent, which then is not: the shard joins again. When it may be
+// sent is asked for again when that time has come. Each Identify is counted whoever gave its turn.
+func TestTurnLost(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		g, c := &grants{waiting: make(map[int]func()), before: make(map[int]time.Time)}, new(checkpoints)
+		w := newWorld(t, reader, sim.Options{}, engine.Options{Identify: g, Checkpoints: c})
+		w.wait("the shard", func() bool { return g.waits(0) })
+		g.refuse = true
+		for i := range 3 {
+			left := g.count()
+			g.grant(0)
+			w.wait("the next turn", func() bool { return g.waits(0) && g.count() > left })
+			if n := w.srv.Ledger().Summary(); n.Identifies > 0 || n.Connects != i+1 {
+				t.Errorf("%v", n)
+			}
+		}
+		if n := ended(w.engine.Status(), "identify turn lost", 0); n != 3 {
+			t.Errorf("%d connections counted", n)
+		}
+		for _, c := range w.srv.Ledger().Closes() {
+			if !c.FromClient || c.Code != wire.CloseKeepSession {
+				t.Errorf("closed with %v, by the client %v", c.Code, c.FromClient)
+			}
+		}
+		g.mu.Lock()
+		g.refuse = false
+		g.before[0] = time.Now().Add(30 * time.Second)
+		g.mu.Unlock()
+		g.grant(0)
+		time.Sleep(10 * time.Second)
+		g.mu.Lock()
+		g.before[0] = g.before[0].Add(10 * time.Second) // another has identified in the bucket
+		g.mu.Unlock()
+		time.Sleep(25 * time.Second)
+		if n := w.srv.Ledger().Summary(); n.Identifies > 0 || w.shard(0).State != engine.IdentifyWait {
+			t.Errorf("%v; %v", n, w.shard(0).State)
+		}
+		w.ready(1)
+		w.end()
+		if c.count.Count != 1 {
+			t.Errorf("%d Identifies counted", c.count.Count)
+		}
+	})
+}
+
+// reported are grants that can be looked into.
+type reported struct{ grants }
+
+func (*reported) Status() engine.IdentifyStatus {
+	return engine.IdentifyStatus{MaxConcurrency: 16, Waiting: 7, Known: true, Total: 1000, Left: 12}
+}
+
+// The figures of a queue that can be looked into are the status'.
+func TestIdentifyReporter(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		g := &reported{grants{waiting: make(map[int]func())}}
+		w := newWorld(t, reader, sim.Options{}, engine.Options{Identify: g})
+		w.wait("the shard", func() bool { return g.waits(0) })
+		w.wait("the status", func() bool { return w.engine.Status().Identify == g.Status() })
+		w.end()
+	})
+}
+
+// waits reports whether a shard waits for a turn.
+func (g *grants) waits(shard int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.waiting[shard] != nil
+}
+
+// count returns how often Leave was called.
+func (g *grants) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.left
 }

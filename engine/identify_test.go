@@ -245,6 +245,42 @@ func TestIdentifyQueueBudget(t *testing.T) {
 	})
 }
 
+// When the window of the budget ends, it is asked for again though nobody identifies; where nobody can be asked
+// it is full.
+func TestIdentifyQueueRenews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, _ := recordedQueue(1)
+		asked := 0
+		q.onReset = func() { asked++ }
+		q.setLimit(wire.SessionStartLimit{Total: 1000, Remaining: 190, ResetAfter: time.Hour}, time.Now())
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if asked != 1 {
+			t.Errorf("asked %d times", asked)
+		}
+		q.setLimit(wire.SessionStartLimit{Total: 1000, Remaining: 1000}, time.Now()) // no window has begun
+		time.Sleep(23 * time.Hour)
+		synctest.Wait()
+		if asked != 1 {
+			t.Errorf("asked %d times without a window", asked)
+		}
+		q.close()
+
+		q, _ = recordedQueue(1)
+		q.onReset = nil
+		q.starts = resume.Starts{Count: 7, Until: time.Now().Add(time.Hour)}
+		q.assume(1, time.Now())
+		for range 3 {
+			time.Sleep(24 * time.Hour)
+			synctest.Wait()
+			if left, reset := q.Left(), q.status().Reset; left != 1000 || !reset.After(time.Now()) {
+				t.Errorf("%d left until %v", left, reset)
+			}
+		}
+		q.close()
+	})
+}
+
 // When the own count is used up, Discord says what is left: it may be more.
 func TestIdentifyQueueAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -62,7 +62,8 @@ type Options struct {
 	Sink sinks.Sink
 	// Checkpoints has what resumes the shards, and persists it behind the events; Run closes it.
 	// A stored session of another shard count is discarded. The events of a new session are
-	// published when it is persisted, after 10 s at the latest. nil: nothing is kept.
+	// published when it is persisted, after 10 s at the latest, but for those of a shard with an epoch,
+	// which wait as long as it takes. nil: nothing is kept.
 	Checkpoints Checkpoints
 	// CheckpointEvery is how often snapshots are persisted; 100 ms by default.
 	CheckpointEvery time.Duration
@@ -74,8 +75,21 @@ type Options struct {
 	// that fails again and again can't use them up then.
 	StartReserve int
 	// Identify hands out the turns to Identify where several processes share them; nil: those of
-	// this Engine alone, which count on what the API says, Starts and StartReserve.
+	// this Engine alone, which count on what the API says, Starts and StartReserve. Identifies are
+	// counted in the Starts that Checkpoints are given whoever gave the turn.
 	Identify IdentifyQueue
+	// Confirm is asked, each time, before a shard that was added with an epoch is connected: whether it is
+	// still owned under that epoch. It must not wait, nor call the Engine: done is called once, by any
+	// goroutine, perhaps within Confirm. Until then the shard waits; if it is not owned, it is deposed
+	// (Engine.Depose). nil: it always is.
+	Confirm func(shard int, epoch int64, done func(owned bool))
+	// Trusted reports whether this process was known a short time ago, by its own clock, to own its
+	// shards. Those with an epoch ask it before they resume or identify, and, before they send or read anything, when
+	// this process was stopped for longer than SuspectAfter. If it does not, the connection is closed with its session kept, and
+	// the next one is confirmed. It must not wait. nil: it does.
+	Trusted func() bool
+	// SuspectAfter is 4 s by default.
+	SuspectAfter time.Duration
 	// QueueBytes bounds the events that wait for the sink; above it no more
 	// is read from Discord. 64 MiB by default. A message that is in flight
 	// when the bound is reached still adds to it, and each reader may have 64 KiB
@@ -127,6 +141,9 @@ type Options struct {
 
 	// PacketCounts has Engine.AppendPackets count payloads by shard, opcode and event.
 	PacketCounts bool
+	// PacketShards is with how many shards at the start they are still counted; 0: with any number. It costs
+	// a shard 0.9 KiB, a tenth of what it has.
+	PacketShards int
 
 	newPoller func() (poller, error) // of the system by default; a test has its own
 	live      *live
@@ -161,6 +178,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = 100 * time.Millisecond
+	}
+	if o.SuspectAfter == 0 {
+		o.SuspectAfter = 4 * time.Second
 	}
 	if o.PollInterval == 0 {
 		o.PollInterval = 4 * time.Millisecond

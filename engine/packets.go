@@ -39,12 +39,13 @@ func opIndex(op wire.Opcode) int {
 	return len(packetOps)
 }
 
-func (p *packetCounts) receive(e *wire.Envelope) {
-	if e.Op == wire.OpDispatch {
-		p.names[nameIndex(e.Type)].Add(1)
+// receive counts a payload; a dispatch by the place of its name.
+func (p *packetCounts) receive(op wire.Opcode, name int) {
+	if op == wire.OpDispatch {
+		p.names[name].Add(1)
 		return
 	}
-	p.received[opIndex(e.Op)].Add(1)
+	p.received[opIndex(op)].Add(1)
 }
 
 func (p *packetCounts) send(op wire.Opcode) { p.sent[opIndex(op)].Add(1) }

@@ -6,11 +6,14 @@
 package engine
 
 import (
+	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"sluice/wire"
 )
 
+// All that is counted is, and another goroutine looks at it meanwhile, which allocates nothing either.
 func TestPathAllocs(t *testing.T) {
 	for _, c := range pathCompressions {
 		t.Run(c.String(), func(t *testing.T) {
@@ -29,8 +32,12 @@ func TestPathAllocs(t *testing.T) {
 				for range warm {
 					event() // the window, the tables and the pools come first
 				}
+				stop := p.look()
 				if n := testing.AllocsPerRun(runs, event); n != 0 {
 					t.Fatalf("%v allocations for an event", n)
+				}
+				if seen := stop(); seen.Events < warm || seen.Seq < warm {
+					t.Errorf("who looked meanwhile has seen %+v", seen)
 				}
 				if p.sink.events != 1+len(stream.events) {
 					t.Errorf("%d events arrived of %d", p.sink.events, 1+len(stream.events))
@@ -38,6 +45,31 @@ func TestPathAllocs(t *testing.T) {
 				p.close()
 			}
 		})
+	}
+}
+
+// look has a goroutine look at the path's counts again and again. stop ends it, and returns what it
+// has seen last of the shard.
+func (p *path) look() (stop func() ShardStatus) {
+	var end atomic.Bool
+	last := make(chan ShardStatus)
+	go func() {
+		var of ShardStatus
+		packets := make([]PacketCount, 0, 16)
+		for {
+			p.s.status(&of)
+			packets = p.s.packets.appendTo(packets[:0], 0)
+			p.publisher.status(p.now)
+			if end.Load() {
+				last <- of
+				return
+			}
+			runtime.Gosched()
+		}
+	}()
+	return func() ShardStatus {
+		end.Store(true)
+		return <-last
 	}
 }
 

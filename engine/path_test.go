@@ -123,12 +123,12 @@ func newPath(tb testing.TB, c wire.Compression, stream *recordedStream) *path {
 	tb.Helper()
 	opts := Options{Token: "t", Compression: c}.withDefaults()
 	env := &environment{
-		opts: &opts, shards: 1, counts: newEngineCounts(),
+		opts: &opts, shards: 1, counts: newEngineCounts(), packets: true,
 		identify: newIdentifyQueue(1), gateway: &gatewayAddress{main: &url.URL{Scheme: "ws", Host: "resume"}}, fail: func(err error) { tb.Fatal(err) },
 	}
 	env.turns = env.identify
 	env.commandBytes.Store(commandShare(1))
-	p := &path{s: newShard(0, env, resume.Session{}), sink: new(discard), now: time.Unix(1e9, 0)}
+	p := &path{s: newShard(0, env, resume.Session{}), sink: new(discard), now: time.Now()}
 	p.publisher = newPublisher(p.sink, 0)
 	p.s.queue, p.s.waker = p.publisher.newQueue(64<<20, false), &stubWaker{}
 	p.s.begin()
@@ -199,7 +199,7 @@ func TestRepeatedEventsDropped(t *testing.T) {
 	if want := 1 + 4; p.sink.events != want || p.s.counters.repeated.Load() != 4 {
 		t.Errorf("%d events handed on and %d dropped, want %d and 4", p.sink.events, p.s.counters.repeated.Load(), want)
 	}
-	if seq := p.s.session.seq.Load(); seq != 5 {
+	if seq := p.s.session.seq(); seq != 5 {
 		t.Errorf("seq %d, want 5", seq)
 	}
 }

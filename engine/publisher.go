@@ -241,6 +241,8 @@ func (p *publisher) acknowledge(n int) {
 	run, read := 0, tick(0) // events that were read at one moment, and when
 	for at := p.acked.Load() - p.base; n > 0; {
 		q, bytes, same := p.held[at%maxFlight].queue, 0, 0
+		var origin *session // whose acked is to be seq
+		var seq int64
 		for ; same < n; same++ {
 			ev, h := &p.flight[at%maxFlight], &p.held[at%maxFlight]
 			if h.queue != q {
@@ -248,7 +250,13 @@ func (p *publisher) acknowledge(n int) {
 			}
 			at++
 			if ev.Seq > 0 || ev.Gap {
-				h.origin.acked.Store(ev.Seq)
+				if h.origin != origin {
+					if origin != nil {
+						origin.acked.Store(seq)
+					}
+					origin = h.origin
+				}
+				seq = ev.Seq
 			}
 			if h.read != read {
 				p.lag.observe(tickOf(now).after(read), run)
@@ -258,6 +266,9 @@ func (p *publisher) acknowledge(n int) {
 			bytes += int(h.size)
 			p.buffers.Put(h.buf)
 			clearEvent(ev, h)
+		}
+		if origin != nil {
+			origin.acked.Store(seq) // before barriers are passed
 		}
 		p.acked.Add(uint64(same))
 		q.ring.Release(int64(bytes))

@@ -23,8 +23,8 @@ func (w *stubWaker) wakeOwner() { w.woken++ }
 func pushEvent(o *queue, s *session, seq int64, n int) {
 	buf := o.publisher.buffers.Get(20)
 	buf.B = strconv.AppendInt(buf.B, seq, 10)
-	s.queued.Store(seq)
-	s.seq.Store(seq)
+	s.last, s.lastQueued = seq, seq
+	s.show()
 	o.push(entry{sinks.Event{Session: s.id, Seq: seq, Data: buf.B}, held{s, o, buf, uint32(n), 0}})
 }
 
@@ -225,7 +225,8 @@ func TestCheckpointStaysBehindTheSink(t *testing.T) {
 		pushEvent(o, ses, seq, 100)
 	}
 	o.publish()
-	ses.seq.Store(7) // two more were filtered out
+	ses.last = 7 // two more were filtered out
+	ses.show()
 	if got := ses.checkpoint(); got != 0 {
 		t.Errorf("checkpoint %d before any acknowledgement", got)
 	}
@@ -346,7 +347,7 @@ func TestQueueLosesNoWakeUp(t *testing.T) {
 				pauses++
 				continue
 			}
-			pushEvent(o, sessions[i], sessions[i].seq.Load()+1, 1024)
+			pushEvent(o, sessions[i], sessions[i].seq()+1, 1024)
 			pushed++
 		}
 		if !idle {

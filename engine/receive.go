@@ -63,6 +63,10 @@ func (s *shard) arrived(now time.Time, n int) {
 // there is no room for another event, or it has been enough for one turn: then more is set, and
 // the reader calls it again.
 func (s *shard) received(now time.Time) {
+	if s.suspect(now) && s.state().connected() {
+		s.end(now, cause{kind: causeUnconfirmed}, nil)
+		return
+	}
 	buf := scratch.Get().(*[]byte)
 	s.wanted = *s.env.opts.live.events.Load()
 	s.more = false
@@ -202,8 +206,11 @@ func (s *shard) payload(now time.Time, e *wire.Envelope) {
 		s.broken(now, fmt.Errorf("%w: d of op %d has %d bytes, %d are allowed", wire.ErrTooBig, e.Op, len(e.Data), wire.MaxControl))
 		return
 	}
+	if e.Op == wire.OpDispatch {
+		s.name = nameIndex(e.Type)
+	}
 	if s.packets != nil {
-		s.packets.receive(e)
+		s.packets.receive(e.Op, s.name)
 	}
 	switch e.Op {
 	case wire.OpDispatch:
@@ -247,10 +254,7 @@ func (s *shard) hello(now time.Time, e *wire.Envelope) {
 		return
 	}
 	s.to(IdentifyWait)
-	s.identifyAt = s.env.turns.NotBefore(s.id)
-	if !now.Before(s.identifyAt) {
-		s.sendIdentify(now)
-	}
+	s.sendIdentify(now)
 }
 
 // dispatch handles an event.
@@ -276,17 +280,17 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 	}
 	resumed := state == Resuming && string(e.Type) == "RESUMED" // e is the sink's behind emit
 	switch {
-	case e.HasSeq && e.Seq <= s.session.seq.Load():
+	case e.HasSeq && e.Seq <= s.session.last:
 		s.tally.repeated++
 		if s.repeats++; s.repeats == replayedEvents {
-			s.log.Warn("duplicate events dropped", "seq", e.Seq, "last_seq", s.session.seq.Load())
+			s.log.Warn("duplicate events dropped", "seq", e.Seq, "last_seq", s.session.last)
 		}
 		if s.repeats > maxRepeats {
-			s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("%d events in a row with sequence numbers up to that of the last one, %d", s.repeats, s.session.seq.Load()))
+			s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("%d events in a row with sequence numbers up to that of the last one, %d", s.repeats, s.session.last))
 			return
 		}
-	case e.HasSeq && e.Seq-s.session.seq.Load() > maxSeqJump:
-		s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("the sequence number jumps from %d to %d", s.session.seq.Load(), e.Seq))
+	case e.HasSeq && e.Seq-s.session.last > maxSeqJump:
+		s.end(now, cause{kind: causeOddSeq}, fmt.Errorf("the sequence number jumps from %d to %d", s.session.last, e.Seq))
 		return
 	case s.unpersisted && s.hold(now, e):
 		return
@@ -297,13 +301,13 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 		s.tally.lastEvent = s.readAt
 		s.emit(e)
 		if e.HasSeq {
-			s.session.seq.Store(e.Seq)
+			s.session.last = e.Seq
 			s.resumeFailures, s.doubtful, s.repeats = 0, 0, 0
 		}
 	}
 	if resumed {
 		s.counters.resumes.Add(1)
-		s.log.Info("resumed", "seq", s.session.seq.Load())
+		s.log.Info("resumed", "seq", s.session.last)
 		s.open(now)
 	}
 }
@@ -344,13 +348,13 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 		return fmt.Errorf("engine: READY has the sequence number %d; a session's begin with 1", e.Seq)
 	}
 	if s.session != nil {
-		if s.session.id == r.SessionID && s.session.seq.Load()-e.Seq <= replayedEvents {
+		if s.session.id == r.SessionID && s.session.last-e.Seq <= replayedEvents {
 			return nil
 		}
 		s.forget(now, "another session has begun in its place")
 	}
 	ses := newSession(r.SessionID, s.resumeURL(r.ResumeURL), e.Seq-1)
-	ses.began = now.UnixNano()
+	ses.began = s.begins(now)
 	s.setSession(ses)
 	s.hostFailures, s.resumeFailures, s.doubtful, s.repeats = 0, 0, 0, 0
 	s.sessionAt = now
@@ -362,6 +366,15 @@ func (s *shard) ready(now time.Time, e *wire.Envelope) error {
 		s.open(now)
 	}
 	return nil
+}
+
+// begins returns what orders the session that begins now behind those before it: see sinks.Event.Began.
+func (s *shard) begins(now time.Time) int64 {
+	if s.epoch == 0 {
+		return now.UnixNano()
+	}
+	s.begun++
+	return s.epoch*1_000_000 + s.begun
 }
 
 // open opens the shard for commands.
@@ -377,12 +390,12 @@ func (s *shard) emit(e *wire.Envelope) {
 		return
 	}
 	s.tally.events++
-	s.queue.count(e.Type)
+	s.queue.count(s.name)
 	if e.HasSeq {
-		s.session.queued.Store(e.Seq)
+		s.session.lastQueued = e.Seq
 	}
 	s.session.seen = true
-	s.push(sinks.Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began}, s.session, e.Type, e.Data)
+	s.push(sinks.Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began, Epoch: s.epoch}, s.session, e.Type, e.Data)
 }
 
 // push leaves an event with copies of its name and data in the queue. One that fills a large

@@ -84,7 +84,7 @@ func (e *Engine) SetPresence(presence []byte, send bool) error {
 	var all []error
 	for _, s := range f.list() {
 		// Shards that leave or stop refuse it, and need none.
-		if err := s.commands.add(wire.Command{Op: wire.OpPresenceUpdate}, packet, nil); errors.Is(err, sinks.ErrQueueFull) {
+		if err := s.commands.add(wire.Command{Op: wire.OpPresenceUpdate}, packet, fate{}); errors.Is(err, sinks.ErrQueueFull) {
 			all = append(all, fmt.Errorf("shard %d: %w", s.id, err))
 		}
 		s.wake(wakeCommands)

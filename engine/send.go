@@ -11,10 +11,23 @@ import (
 	"sluice/wire"
 )
 
-// sendIdentify sends the Identify of the shard that holds its bucket's turn.
+// sendIdentify sends the Identify of the shard that holds its bucket's turn, when it may.
 func (s *shard) sendIdentify(now time.Time) {
+	if s.identifyAt = s.env.turns.NotBefore(s.id); now.Before(s.identifyAt) {
+		return
+	}
+	if !s.trusted() {
+		s.end(now, cause{kind: causeUnconfirmed}, nil)
+		return
+	}
+	if !s.env.turns.Spend(s.id, now) {
+		s.end(now, cause{kind: causeTurnLost}, nil)
+		return
+	}
+	if s.env.opts.Identify != nil {
+		s.env.identify.sent(now)
+	}
 	o := s.env.opts
-	s.env.turns.Spend(s.id, now)
 	s.counters.identifies.Add(1)
 	s.fruitless++
 	s.startedAt = now
@@ -35,9 +48,13 @@ func (s *shard) sendIdentify(now time.Time) {
 
 // sendResume sends Resume for the session.
 func (s *shard) sendResume(now time.Time) {
+	if !s.trusted() {
+		s.end(now, cause{kind: causeUnconfirmed}, nil)
+		return
+	}
 	s.bound(s.env.opts.MaxMessage)
 	s.countSent(wire.OpResume)
-	s.send(now, wire.AppendResume(nil, s.env.opts.Token, s.session.id, s.session.seq.Load()))
+	s.send(now, wire.AppendResume(nil, s.env.opts.Token, s.session.id, s.session.last))
 	s.askedAt, s.warnAt, s.resumeBy = now, now.Add(firstWarning), now.Add(resumeTimeout)
 	s.to(Resuming)
 }

@@ -8,14 +8,19 @@ import "sync/atomic"
 type session struct {
 	id        string
 	resumeURL string
-	began     int64 // see Event.Began
+	began     int64 // see sinks.Event.Began
 	shard     *shard
 
-	// Written by the reader: an event is queued before seq says that it was received.
-	seq    atomic.Int64 // last dispatch that was queued or filtered out
-	queued atomic.Int64 // last dispatch that was queued
+	// Owned by the reader.
+	last       int64 // dispatch that was queued or filtered out
+	lastQueued int64 // that was queued
+	seen       bool  // something may have been published
 
-	seen      bool        // something may have been published; owned by the reader
+	// The same for others, as of the last show: twice last, and one more if behind lastQueued there is what
+	// was filtered out; only then is queued up to date.
+	shown  atomic.Int64
+	queued atomic.Int64
+
 	persisted atomic.Bool // Options.Checkpoints has it, or does not take it
 
 	// Written by the publisher.
@@ -23,20 +28,36 @@ type session struct {
 }
 
 func newSession(id, resumeURL string, seq int64) *session {
-	s := &session{id: id, resumeURL: resumeURL}
-	s.seq.Store(seq)
-	s.queued.Store(seq)
+	s := &session{id: id, resumeURL: resumeURL, last: seq, lastQueued: seq}
+	s.show()
 	s.acked.Store(seq)
 	return s
 }
 
-// checkpoint returns the highest sequence number such that it and all before
-// it were acknowledged or filtered out. Any goroutine may call it: the order of the
-// loads is that of what can only have grown since.
+// show publishes how far the session has come: queued first, see checkpoint.
+func (s *session) show() {
+	shown := s.last << 1
+	if s.last != s.lastQueued {
+		show(&s.queued, s.lastQueued)
+		shown |= 1
+	}
+	show(&s.shown, shown)
+}
+
+// seq returns the last dispatch that was queued or filtered out, as of the last show. Any goroutine may call it.
+func (s *session) seq() int64 { return s.shown.Load() >> 1 }
+
+// checkpoint returns a sequence number such that it and all before it were acknowledged or filtered
+// out: the highest, as of the last show. Any goroutine may call it: what it loads after shown can only have
+// grown since, and what was queued before shown is not above queued.
 func (s *session) checkpoint() int64 {
-	seq, queued, acked := s.seq.Load(), s.queued.Load(), s.acked.Load()
+	shown := s.shown.Load()
+	if shown&1 == 0 {
+		return s.acked.Load()
+	}
+	queued, acked := s.queued.Load(), s.acked.Load()
 	if acked < queued {
 		return acked
 	}
-	return seq
+	return max(acked, shown>>1)
 }

@@ -38,8 +38,11 @@ type environment struct {
 	gateway  *gatewayAddress
 	saver    *saver // nil: Options.Checkpoints is
 	counts   *engineCounts
-	fail     func(error)       // ends the engine
-	fatal    func(*FatalError) // decides what follows the end of one shard
+	pulse    pulse
+	drop     func(s *shard, why string) // deposes one that is another's
+	packets  bool                       // are counted
+	fail     func(error)                // ends the engine
+	fatal    func(*FatalError)          // decides what follows the end of one shard
 
 	commandBytes atomic.Int64 // that the pending commands of one shard may take
 }
@@ -48,9 +51,10 @@ type environment struct {
 // a goroutine of the reader, calls its methods, writes out and hangs up.
 type shard struct {
 	// fixed
-	id  int
-	env *environment
-	log *slog.Logger
+	id    int
+	epoch int64 // of the ownership under which it is run; 0: in no fleet
+	env   *environment
+	log   *slog.Logger
 
 	// for any goroutine
 	wakeups  wakeups
@@ -59,7 +63,7 @@ type shard struct {
 	waker    waker  // the reader's, set before the shard begins
 	queue    *queue // likewise
 	counters shardCounters
-	packets  *packetCounts           // nil: Options.PacketCounts is not set
+	packets  *packetCounts           // nil: they are not counted
 	current  atomic.Pointer[session] // session, for others than the owner
 	gaps     atomic.Pointer[[]*gap]  // that the sink may not have, oldest first; written by the owner, anew each time
 	leaving  atomic.Bool             // to be removed
@@ -70,6 +74,7 @@ type shard struct {
 
 	// owned by the reader, for the life of the shard
 	tally       tally
+	name        int   // place of the name of the event that is worked on; see nameIndex
 	readAt      int64 // when what is worked through was read from the socket; see publisher.since
 	rand        *rand.Rand
 	session     *session
@@ -83,6 +88,8 @@ type shard struct {
 	startedAt  time.Time // when the last Identify was sent
 	repeats    int       // events in a row that were repeated
 	sessionAt  time.Time // when the session began; zero: in another process
+	begun      int64     // sessions, under epoch
+	stops      int64     // of the process, as of the last time that epoch was known to hold; see pulse
 	retryAt    time.Time // in Backoff
 	blocked    bool      // in Backoff: the address is, until retryAt
 	askedAgain time.Time // not before this is a connection made because it is asked for
@@ -95,7 +102,7 @@ type shard struct {
 	connection          // the last one that was made
 }
 
-// newShard returns a shard that goes on from what was stored.
+// newShard returns a shard that goes on from what was stored, under the epoch in it.
 func newShard(id int, env *environment, stored resume.Session) *shard {
 	var seed [32]byte
 	if env.opts.Seed == 0 {
@@ -105,16 +112,17 @@ func newShard(id int, env *environment, stored resume.Session) *shard {
 		binary.LittleEndian.PutUint64(seed[8:], uint64(id))
 	}
 	s := &shard{
-		id:   id,
-		env:  env,
-		log:  env.opts.Log.With("shard", id),
-		rand: rand.New(rand.NewChaCha8(seed)),
+		id:    id,
+		epoch: stored.Epoch,
+		env:   env,
+		log:   env.opts.Log.With("shard", id),
+		rand:  rand.New(rand.NewChaCha8(seed)),
 
 		released: make(chan struct{}),
 		drained:  make(chan struct{}),
 	}
 	s.commands.limit, s.commands.share, s.commands.replaced = env.opts.CommandQueue, &env.commandBytes, &env.counts.replaced
-	if env.opts.PacketCounts {
+	if env.packets {
 		s.packets = new(packetCounts)
 	}
 	for _, g := range stored.Gaps {
@@ -125,7 +133,9 @@ func newShard(id int, env *environment, stored resume.Session) *shard {
 	switch {
 	case stored.ID == "":
 	case stored.Shards == env.shards || stored.Shards == 0:
-		s.setSession(newSession(stored.ID, s.resumeURL(stored.ResumeURL), stored.Seq))
+		ses := newSession(stored.ID, s.resumeURL(stored.ResumeURL), stored.Seq)
+		ses.began = stored.Began
+		s.setSession(ses)
 		s.session.persisted.Store(true)
 		s.session.seen = true // by the process before, perhaps
 	default:
@@ -174,11 +184,14 @@ func (s *shard) step(now time.Time) {
 		return
 	}
 	if flags&wakeAsked != 0 {
-		if s.state() == Connecting {
+		if state := s.state(); state == Connecting || state == Confirming {
 			s.wakeups.bits.Or(wakeAsked) // when that has ended
 		} else {
 			s.answerAsks(now)
 		}
+	}
+	if s.state().connected() && s.suspect(now) {
+		s.end(now, cause{kind: causeUnconfirmed}, nil)
 	}
 	switch s.state() {
 	case Backoff:
@@ -187,8 +200,10 @@ func (s *shard) step(now time.Time) {
 		}
 	case IdentifyQueued:
 		if flags&wakeTurn != 0 {
-			s.connect()
+			s.approach()
 		}
+	case Confirming:
+		s.confirmed(now, flags)
 	case Hello:
 		if !now.Before(s.helloBy) {
 			s.end(now, cause{kind: causeNoHello}, s.incomplete())
@@ -259,6 +274,16 @@ func (s *shard) proceed() {
 	if s.plan == nextIdentify {
 		s.to(IdentifyQueued)
 		s.env.turns.Join(s.id, func() { s.wake(wakeTurn) })
+		return
+	}
+	s.approach()
+}
+
+// approach connects, once it is confirmed that the shard may.
+func (s *shard) approach() {
+	if s.confirms() {
+		s.to(Confirming)
+		s.confirm(time.Now())
 		return
 	}
 	s.connect()
@@ -335,7 +360,13 @@ func (s *shard) stop() {
 	}
 	s.leave()
 	if s.leaving.Load() || s.deposed.Load() {
-		s.commands.close(&sinks.NotLocalError{Shard: s.id})
+		for _, w := range s.commands.close(&sinks.NotLocalError{Shard: s.id}) {
+			for _, f := range w.sent {
+				if f.dropped != nil {
+					f.dropped()
+				}
+			}
+		}
 	} else {
 		s.commands.close(sinks.ErrStopped)
 	}

@@ -127,18 +127,17 @@ func (f *shardSet) remove(s *shard) (removed bool) {
 	return true
 }
 
-// depose takes a shard out and drops it.
-func (f *shardSet) depose(id int) {
+// drop takes a shard out and drops it, unless it is out. Any goroutine may call it.
+func (f *shardSet) drop(s *shard, why string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.find(id)
-	if s == nil {
+	if f.find(s.id) != s {
 		return
 	}
 	f.publisher.depose(s)
 	f.remove(s)
-	f.deposed[id] = s
-	s.log.Warn("shard deposed; its events that are not published are dropped")
+	f.deposed[s.id] = s
+	s.log.Warn("shard deposed; its events that are not published are dropped", "reason", why)
 	s.wake(wakeStop)
 }
 
@@ -152,8 +151,10 @@ func (f *shardSet) close() {
 	}
 }
 
-// Add starts a shard that this Engine does not run, from what resumes it: the zero Session if
-// nothing does. Its id is below the shard count. Add waits until Run has its shards, and until
+// Add starts a shard that this Engine does not run, from what resumes it: a Session without an ID if
+// nothing does. Its id is below the shard count. from.Epoch is that of the ownership under which the
+// shard is run from now on, whoever began the session: all of its events and snapshots have it. 0: in
+// no fleet. Add waits until Run has its shards, and until
 // a shard of that id that was deposed has let go of its connection, or ctx is done.
 func (e *Engine) Add(ctx context.Context, shard int, from resume.Session) error {
 	f, err := e.wait(ctx)
@@ -170,7 +171,7 @@ func (e *Engine) Add(ctx context.Context, shard int, from resume.Session) error 
 // is closed, which keeps its session, and Remove waits until the sink has acknowledged all of its
 // events and Options.Checkpoints has persisted what resumes the shard then, which it returns. A
 // shard whose last snapshot is not persisted is removed with an error. Commands for it are refused from the
-// beginning. Those that wait are dropped: as when Run ends, nobody calls their Command.Sent.
+// beginning. Those that wait are not sent: their Command.Dropped is called, in their order, before Remove returns.
 //
 // If ctx is done before, the shard stays as it is, stopped: Remove may be called again, or Depose.
 // A shard that this Engine does not run is a *sinks.NotLocalError.
@@ -217,8 +218,9 @@ func (e *Engine) Remove(ctx context.Context, shard int) (resume.Session, error) 
 // on, and what the sink has been given it may still write. Before Run has its shards, and for a shard
 // that this Engine does not run, it does nothing.
 func (e *Engine) Depose(shard int) {
-	if f := e.running.Load(); f != nil {
-		f.depose(shard)
+	f := e.running.Load()
+	if s := f.find(shard); s != nil {
+		f.drop(s, "asked for")
 	}
 }
 

@@ -10,12 +10,15 @@ package engine
 //	                                │
 //	Backoff ────────────────────────┘  every state with a connection ends in Backoff,
 //	   └────► IdentifyQueued           and every state can end in Stopped
+//
+// Where the ownership of a shard is confirmed, Confirming stands before Connecting.
 type State uint8
 
 const (
 	Idle           State = iota // not started
 	Backoff                     // waits before the next connection
 	IdentifyQueued              // waits for its identify bucket to let it connect
+	Confirming                  // waits for Options.Confirm to say that it may connect
 	Connecting                  // dial, TLS and WebSocket handshake are in flight
 	Hello                       // connected; Hello has not arrived
 	IdentifyWait                // Hello has arrived; the identify bucket's window has not passed
@@ -27,7 +30,7 @@ const (
 )
 
 var stateNames = [numStates]string{
-	"idle", "backoff", "identify queued", "connecting", "hello", "identify wait", "identifying", "resuming", "ready", "stopped",
+	"idle", "backoff", "identify queued", "confirming", "connecting", "hello", "identify wait", "identifying", "resuming", "ready", "stopped",
 }
 
 // String returns the state's name in lower case.
@@ -43,9 +46,10 @@ func (s State) connected() bool { return s >= Hello && s <= Ready }
 
 // transitions lists for each state those that may follow it.
 var transitions = [numStates][]State{
-	Idle:           {IdentifyQueued, Connecting, Stopped},
-	Backoff:        {IdentifyQueued, Connecting, Stopped},
-	IdentifyQueued: {Connecting, Stopped},
+	Idle:           {IdentifyQueued, Confirming, Connecting, Stopped},
+	Backoff:        {IdentifyQueued, Confirming, Connecting, Stopped},
+	IdentifyQueued: {Confirming, Connecting, Stopped},
+	Confirming:     {Connecting, Stopped},
 	Connecting:     {Hello, Backoff, Stopped},
 	Hello:          {IdentifyWait, Resuming, Backoff, Stopped},
 	IdentifyWait:   {Identifying, Backoff, Stopped},

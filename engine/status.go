@@ -22,7 +22,7 @@ type Status struct {
 	Readers  []ReaderStatus
 
 	Names     []NameCount     // events of Counts.Events by their name, in the order of the names
-	Ended     []EndCount      // connections that ended, or could not be made
+	Ended     []EndCount      // connections that ended, or could not be made; also where Count is 0
 	Lag       sinks.Histogram // seconds from the read of an event's socket to its acknowledgement; a gap's is that of the event behind it
 	RoundTrip sinks.Histogram // seconds from a heartbeat to its acknowledgement
 	Lateness  sinks.Histogram // seconds between the moment a heartbeat was due and that it was sent
@@ -148,8 +148,12 @@ func (e *Engine) Status() Status {
 	t.Queue = f.publisher.status(time.Now())
 	t.Queue.MaxBytes = int64(e.opts.QueueBytes)
 	t.Identify = f.env.identify.status()
-	if e.opts.Identify != nil { // the other hands out no turns
-		t.Identify.Waiting, t.Identify.Left = queued, e.opts.Identify.Left()
+	switch q := e.opts.Identify.(type) {
+	case nil:
+	case IdentifyReporter:
+		t.Identify = q.Status()
+	default: // the other hands out no turns
+		t.Identify.Waiting, t.Identify.Left = queued, q.Left()
 	}
 	t.Readers = f.reader.status(nil, now.all)
 	t.Names = f.publisher.names()
@@ -198,7 +202,7 @@ func (s *shard) status(t *ShardStatus) {
 	*t = ShardStatus{ID: s.id, State: s.state(), Since: time.Unix(0, c.since.Load()), Paused: c.paused.Load(), Pending: s.commands.pending()}
 	c.addTo(&t.Counts)
 	if ses := s.current.Load(); ses != nil {
-		t.Session, t.Seq = ses.id, ses.seq.Load()
+		t.Session, t.Seq = ses.id, ses.seq()
 	}
 	if last := c.lastEvent.Load(); last > 0 {
 		t.LastEvent = s.queue.publisher.moment(last)

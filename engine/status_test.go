@@ -50,8 +50,9 @@ func ended(s engine.Status, cause string, code wire.CloseCode) int64 {
 func TestStatusCounts(t *testing.T) {
 	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 		w := newWorld(t, reader, sim.Options{Shards: 3, MaxConcurrency: 3, IdentifyTotal: 500},
-			engine.Options{Compression: wire.CompressionZstd, PacketCounts: true, Gaps: true, Events: map[string]struct{}{
+			engine.Options{Compression: wire.CompressionZstd, PacketCounts: true, PacketShards: 3, Gaps: true, Events: map[string]struct{}{
 				"READY": {}, "RESUMED": {}, "GUILD_CREATE": {}, "TYPING_START": {}, "SOMETHING_NEW": {}}})
+		begun := w.engine.Status().Ended // with what there can be, at 0
 		if s := w.engine.Status(); s.Shards != 0 || s.Counts != (engine.Counts{}) || len(s.Lag.Counts) != len(s.Lag.Bounds)+1 {
 			t.Errorf("before the first shard: %+v", s)
 		}
@@ -121,8 +122,9 @@ func TestStatusCounts(t *testing.T) {
 				t.Errorf("%d ends of %s %d, want %d: %v", n, e.cause, e.code, e.n, s.Ended)
 			}
 		}
-		if len(s.Ended) != 4 {
-			t.Errorf("ended: %v", s.Ended)
+		kinds := slices.DeleteFunc(slices.Clone(s.Ended), func(e engine.EndCount) bool { return e.Count == 0 })
+		if len(kinds) != 4 || len(begun) != len(s.Ended) {
+			t.Errorf("ended: %v, began with %v", s.Ended, begun)
 		}
 		if beats := books.Heartbeats; observed(s.Lateness) != beats || beats < 9 || s.Lateness.Sum > 1 {
 			t.Errorf("%d heartbeats; lateness %v", beats, s.Lateness)
@@ -417,6 +419,18 @@ func TestStatusOfIdentifies(t *testing.T) {
 		}
 		if err := w.engine.Live(time.Now()); err != nil {
 			t.Errorf("Live: %v", err)
+		}
+		w.end()
+	})
+}
+
+// With more shards than Options.PacketShards payloads are not counted.
+func TestPacketShards(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := newWorld(t, reader, sim.Options{Shards: 3, MaxConcurrency: 3}, engine.Options{PacketCounts: true, PacketShards: 2})
+		w.ready(3)
+		if p := w.engine.AppendPackets(nil); len(p) > 0 {
+			t.Errorf("%+v", p)
 		}
 		w.end()
 	})

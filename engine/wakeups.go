@@ -12,6 +12,8 @@ const (
 	wakeCommands                     // the command queue has grown
 	wakePersisted                    // the session is persisted
 	wakeAsked                        // asks has grown
+	wakeOwned                        // Options.Confirm says that the shard is owned
+	wakeLost                         // that it is not
 )
 
 // waker makes a shard's owner call step soon. Any goroutine may call it, also after the shard has

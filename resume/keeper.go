@@ -109,8 +109,7 @@ func (k *Keeper) load(ctx context.Context) error {
 			continue
 		case "":
 		default:
-			c.AddGap(sinks.Gap{Session: c.ID, Seq: c.Seq, At: time.Now().UnixMilli(), Reason: "the persisted session was discarded: " + reason})
-			c.Session = Session{Gaps: c.Gaps}
+			c = discarded(c, reason)
 		}
 		k.sessions[shard] = c.Session
 	}
@@ -142,6 +141,27 @@ func (k *Keeper) maxAge() time.Duration { return cmp.Or(k.MaxAge, time.Hour) }
 
 // Session returns what was loaded of a shard.
 func (k *Keeper) Session(shard int) Session { return k.sessions[shard] }
+
+// Resumes returns what resumes a shard of a checkpoint that was loaded by itself, as Load does of all.
+// Any goroutine may call it.
+func (k *Keeper) Resumes(shard int, c Checkpoint) Session {
+	reason := k.discards(c)
+	if reason == "" {
+		return c.Session
+	}
+	k.Log.Warn("a persisted session is discarded: the shard identifies", "shard", shard, "reason", reason)
+	if reason == otherBot {
+		return Session{Began: c.Began}
+	}
+	return discarded(c, reason).Session
+}
+
+// discarded returns a checkpoint whose session is not resumed.
+func discarded(c Checkpoint, reason string) Checkpoint {
+	c.AddGap(sinks.Gap{Session: c.ID, Seq: c.Seq, At: time.Now().UnixMilli(), Reason: "the persisted session was discarded: " + reason})
+	c.Session = Session{Gaps: c.Gaps, Began: c.Began}
+	return c
+}
 
 // Starts returns the count of Identifies that was loaded.
 func (k *Keeper) Starts() Starts { return k.starts }
@@ -197,6 +217,15 @@ func (k *Keeper) save(ctx context.Context, snapshots iter.Seq2[int, Session], st
 		k.Log.Warn("persisted sessions are missing in the store; all are persisted again", "error", err)
 		clear(k.saved.Checkpoints) // those that are not among snapshots, with the next Save
 		return k.save(ctx, snapshots, starts, true)
+	}
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		k.saved.Apply(changes)
+		for _, shard := range refused.Shards {
+			delete(k.saved.Checkpoints, shard)
+		}
+		k.watched.done(now, true)
+		return err
 	}
 	if err != nil {
 		if ctx.Err() == nil { // or it was cancelled, and is tried again

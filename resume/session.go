@@ -18,6 +18,8 @@ type Session struct {
 	ResumeURL string // resume_gateway_url; empty: the main URL
 	Seq       int64  // every event up to this one is acknowledged or filtered out
 	Shards    int    // shard count that the session belongs to; 0: not known
+	Began     int64  // orders the sessions of a shard: see sinks.Event.Began; 0: not known
+	Epoch     int64  // of the ownership under which the shard is run (package fleet); 0: in no fleet
 	// Gaps are to be reported before the session's next event, oldest first; there may be some
 	// without a session.
 	Gaps [2]sinks.Gap

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 
 	"sluice/sinks"
@@ -50,6 +51,24 @@ type Store interface {
 // it came back without them. All are to be saved again.
 var ErrLost = errors.New("the store has lost checkpoints")
 
+// RefusedError says that the snapshots of some shards were refused, since others own these by now. Those of the
+// other shards are persisted if Err is nil.
+type RefusedError struct {
+	Shards []int
+	Err    error
+}
+
+func (e *RefusedError) Error() string {
+	text := fmt.Sprintf("%d of the shards are owned by others", len(e.Shards))
+	if e.Err != nil {
+		text += "; the others: " + e.Err.Error()
+	}
+	return text
+}
+
+// Unwrap returns Err.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
 // CheckEvery is how often a store is asked for what it should have, at least.
 const CheckEvery = 5 * time.Second
 
@@ -71,7 +90,7 @@ func (s *State) Apply(changes State) {
 	}
 	changes = changes.Checked()
 	for shard, c := range changes.Checkpoints {
-		if c.Empty() {
+		if c.Empty() && c.Epoch == 0 { // with one, it is to be known under which there is none
 			delete(s.Checkpoints, shard)
 		} else {
 			s.Checkpoints[shard] = c

@@ -54,8 +54,9 @@ func Check(shard int, c Checkpoint) (Checkpoint, error) {
 	if ms := c.At.UnixMilli(); !c.At.IsZero() && (ms <= 0 || ms > math.MaxInt64/2) {
 		c.At = time.Time{}
 	}
+	none := Session{Gaps: gaps, Began: c.Began, Epoch: c.Epoch}
 	if c.ID == "" {
-		c.Session = Session{Gaps: gaps}
+		c.Session = none
 		return c, nil
 	}
 	var err error
@@ -70,7 +71,7 @@ func Check(shard int, c Checkpoint) (Checkpoint, error) {
 		err = fmt.Errorf("shard %d of %d", shard, c.Shards)
 	}
 	if err != nil {
-		c.Session = Session{Gaps: gaps}
+		c.Session = none
 	}
 	return c, err
 }

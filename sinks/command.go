@@ -22,6 +22,11 @@ type Command struct {
 	// acknowledge it then. It is not called for one that is refused, nor
 	// when the engine, or the shard, stops before. It must not wait; any goroutine may call it.
 	Sent func()
+	// Dropped, if set, is called once instead of Sent if the shard is removed, or deposed, before: the
+	// command is left to whoever runs the shard next. One that was being written to a peer which does not
+	// read may have arrived all the same. When the engine stops neither is called. It must not wait; any goroutine
+	// may call it.
+	Dropped func()
 }
 
 // ErrQueueFull is the refusal of a command to a shard whose command queue is full: it may be

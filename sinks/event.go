@@ -17,7 +17,8 @@ type Event struct {
 	Seq     int64  // Discord's sequence number within the session
 	Type    []byte // the dispatch's name, such as MESSAGE_CREATE
 	Data    []byte // the payload's d, byte for byte as Discord sent it
-	Began   int64  // when this process began the session by an Identify, in nanoseconds of Unix time; 0: an earlier process has
+	Began   int64  // orders the sessions of a shard: when this one was begun by an Identify, in nanoseconds of Unix time; in a fleet the Epoch of then, times a million, plus a count; 0: not known, as an earlier process has begun it
+	Epoch   int64  // of the ownership under which the shard is run (package fleet); 0: in no fleet
 	Gap     bool   // a GapEvent: Session and Seq are those of the session that has ended
 }
 

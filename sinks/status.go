@@ -14,6 +14,7 @@ type Status struct {
 	Connections int64         // made
 	Published   int64         // events that the broker has confirmed; none of Repeated and DeadLettered
 	Repeated    int64         // events that the broker had already, and that were not written twice
+	Excluded    int64         // events that were not written since their shards were another process's by then
 	Resent      int64         // events sent again, which may be duplicates where the broker does not drop them
 	Batches     int64         // written, those that were sent again included
 	Retried     int64         // of them

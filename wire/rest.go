@@ -43,6 +43,13 @@ type SessionStartLimit struct {
 	MaxConcurrency int // Identifies in each 5 s, one for each shard id modulo this
 }
 
+// AssumedStartLimit is what Discord gives a bot of so many shards at least. For the figures see
+// "Sessions Start Limit" in its documentation: 1,000 a day, and for the largest bots 5 for each 1,000 guilds.
+func AssumedStartLimit(shards int) SessionStartLimit {
+	total := max(1000, 5*shards)
+	return SessionStartLimit{Total: total, Remaining: total, ResetAfter: 24 * time.Hour}
+}
+
 // APIError is an answer other than 200.
 type APIError struct {
 	Status     int

@@ -41,6 +41,23 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// Members of a fleet are killed and restarted, and nothing is lost or comes twice.
+func TestFleet(t *testing.T) {
+	t.Parallel()
+	o := FleetOptions{Gateway: reexec.Link(t, "gateway"), Members: 3, Shards: 8, Rate: 50, Kills: 1, Rolls: 1, Seed: 1, Log: t.Output()}
+	r, err := RunFleet(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(&r)
+	if err := r.Check("redis"); err != nil {
+		t.Error(err)
+	}
+	if r.Events < 1000 || r.Identifies != 8 {
+		t.Errorf("%d events, %d identifies", r.Events, r.Identifies)
+	}
+}
+
 // A gateway that forgets its sessions loses events, and the run says so.
 func TestRunFindsLoss(t *testing.T) {
 	t.Parallel()

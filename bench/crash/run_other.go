@@ -13,3 +13,8 @@ import (
 func Run(context.Context, Options) (Result, error) {
 	return Result{}, errors.New("crash: it runs on Linux alone")
 }
+
+// RunFleet is for Linux alone.
+func RunFleet(context.Context, FleetOptions) (FleetResult, error) {
+	return FleetResult{}, errors.New("fleet: it runs on Linux alone")
+}

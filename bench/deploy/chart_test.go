@@ -1,5 +1,5 @@
-// Package deploy tests what the gateway is deployed by: the Helm chart, compose.yaml and the
-// workflows. A module of its own, since what it needs is much larger than the product.
+// Package deploy tests what the gateway is deployed by: the Helm chart, compose.yaml, Grafana's
+// dashboard and the workflows. A module of its own, since what it needs is much larger than the product.
 package deploy
 
 import (
@@ -9,16 +9,19 @@ import (
 	"maps"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
 	"helm.sh/helm/v3/pkg/lint"
 	"helm.sh/helm/v3/pkg/lint/support"
+	"helm.sh/helm/v3/pkg/strvals"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
@@ -83,6 +86,11 @@ func render(t *testing.T, text string) (o objects, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return renderChart(t, chart, values)
+}
+
+func renderChart(t *testing.T, chart *chart.Chart, values chartutil.Values) (o objects, err error) {
+	t.Helper()
 	all, err := chartutil.ToRenderValues(chart, values, chartutil.ReleaseOptions{Name: "bot", Namespace: "discord"}, nil)
 	if err != nil {
 		return o, err
@@ -209,10 +217,15 @@ func TestChartWithEverything(t *testing.T) {
 			found++
 		}
 	}
-	if found != 1 || o.services[0].Labels[o.monitor.Spec.JobLabel] != "sluice" {
+	if found != 1 {
 		t.Errorf("the ServiceMonitor finds %d services: %+v", found, o.monitor.Spec)
 	}
-	// The alerts are those of deploy/prometheus, with their templates untouched.
+	hasAlerts(t, o.rule)
+}
+
+// hasAlerts looks whether the rule is deploy/prometheus/alerts.yaml, with its templates untouched.
+func hasAlerts(t *testing.T, rule *monitoring.PrometheusRule) {
+	t.Helper()
 	text, err := os.ReadFile(root + "/deploy/prometheus/alerts.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -221,10 +234,57 @@ func TestChartWithEverything(t *testing.T) {
 	if err := yaml.UnmarshalStrict(text, &want); err != nil {
 		t.Fatal(err)
 	}
-	got, _ := yaml.Marshal(o.rule.Spec)
+	got, _ := yaml.Marshal(rule.Spec)
 	if all, _ := yaml.Marshal(want); !bytes.Equal(got, all) || len(want.Groups) == 0 {
 		t.Errorf("the PrometheusRule is not deploy/prometheus/alerts.yaml:\n%s", got)
 	}
+}
+
+// Under another name the job is the one that alerts and dashboard go by.
+func TestChartNames(t *testing.T) {
+	for _, name := range []string{"", "nameOverride: gateway\n", "fullnameOverride: gateway\n"} {
+		o, err := render(t, everything+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		job := o.services[0].Name // what the operator sets without a jobLabel
+		if l := o.monitor.Spec.JobLabel; l != "" {
+			job = o.services[0].Labels[l]
+		}
+		for _, c := range o.monitor.Spec.Endpoints[0].RelabelConfigs {
+			if c.TargetLabel == "job" && c.Action == "" && len(c.SourceLabels) == 0 && c.Regex == "" && c.Replacement != nil {
+				job = *c.Replacement
+			}
+		}
+		if job != "sluice" {
+			t.Errorf("%q: the job is %q", name, job)
+		}
+	}
+}
+
+// A chart that helm package has made has the alerts, which are a link in the repository.
+func TestChartPackage(t *testing.T) {
+	source, err := loader.Load(chartDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := chartutil.Save(source, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := loader.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := chartutil.ReadValues([]byte(everything))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := renderChart(t, packed, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hasAlerts(t, o.rule)
 }
 
 // What is wrong is refused before anything is installed.
@@ -242,5 +302,32 @@ func TestChartValues(t *testing.T) {
 		if _, err := render(t, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want one with %s", text, err, want)
 		}
+	}
+}
+
+// What docs/install.md says to install by renders, and there the broker's URL is that of the
+// Secret: a variable of settings would win over it.
+func TestChartDocs(t *testing.T) {
+	text, err := os.ReadFile(root + "/docs/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := chartutil.Values{}
+	for _, m := range regexp.MustCompile(`--set (\S+)`).FindAllSubmatch(text, -1) {
+		if err := strvals.ParseInto(string(m[1]), values); err != nil {
+			t.Error(err)
+		}
+	}
+	chart, err := loader.Load(chartDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := renderChart(t, chart, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := o.stateful.Spec.Template.Spec.Containers[0]
+	if c.Image != "registry.example/sluice:1.0.0" || len(c.EnvFrom) != 1 || slices.ContainsFunc(c.Env, func(v core.EnvVar) bool { return v.Name == "REDIS_URL" }) {
+		t.Errorf("%s, %v, %v", c.Image, c.Env, c.EnvFrom)
 	}
 }

@@ -6,20 +6,14 @@ import (
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/types"
 )
 
 // compose.yaml is one, with and without the profile that brings Prometheus and Grafana, which
 // write to no file of the repository.
 func TestCompose(t *testing.T) {
 	for _, profiles := range [][]string{nil, {"monitoring"}} {
-		o, err := cli.NewProjectOptions([]string{root + "/compose.yaml"}, cli.WithProfiles(profiles), cli.WithEnv([]string{"DISCORD_TOKEN=not.a.token"}), cli.WithName("sluice"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		project, err := o.LoadProject(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		project := compose(t, profiles...)
 		want := []string{"bot", "gateway", "redis"}
 		if profiles != nil {
 			want = append(want, "grafana", "prometheus")
@@ -46,4 +40,18 @@ func TestCompose(t *testing.T) {
 			t.Error("the gateway has no token")
 		}
 	}
+}
+
+// compose loads compose.yaml.
+func compose(t *testing.T, profiles ...string) *types.Project {
+	t.Helper()
+	o, err := cli.NewProjectOptions([]string{root + "/compose.yaml"}, cli.WithProfiles(profiles), cli.WithEnv([]string{"DISCORD_TOKEN=not.a.token"}), cli.WithName("sluice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	project, err := o.LoadProject(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return project
 }

@@ -40,11 +40,19 @@ var marks = []mark{
 	{doc: "docs/commands.md", has: `{"event":"SEND"`, way: asCommands},
 	{doc: "docs/commands.md", has: "cat >bin/bot.py", discord: true, until: `\d+ members in \d+`},
 
-	{doc: "docs/delivery.md", has: "# /etc/systemd/system/gateway.service", reason: "a unit of systemd, which a container does not run"},
-
 	{doc: "docs/formats.md", has: `{"event":"TYPING_START"`, reason: "a line with a sign for its end; cmd/gateway/config and sinks/stdio test the format"},
 	{doc: "docs/formats.md", has: "82  a5 65 76 65 6e 74", reason: "bytes; sinks/stdio tests the format"},
 	{doc: "docs/formats.md", has: "XGROUP CREATE MESSAGE_CREATE", way: byRedis},
+
+	{doc: "docs/install.md", has: "sha256sum -c", reason: ".ci/reproduce makes a release, checks its sums, unpacks it and reads its SBOM"},
+	{doc: "docs/install.md", has: "apt-get install ./dist", reason: "installs a service on this machine; .ci/release unpacks the package and looks at its files"},
+	{doc: "docs/install.md", has: "systemd-sysusers", reason: "installs a service on this machine; .ci/release has systemd read the unit"},
+	{doc: "docs/install.md", has: "ReadWritePaths=", reason: "a drop-in for systemd"},
+	{doc: "docs/install.md", has: "docker run -d", reason: "needs Docker; .ci/image runs the image as this says"},
+	{doc: "docs/install.md", has: "helm install", reason: "needs a cluster; bench/deploy TestChartDocs renders the chart with these values"},
+	{doc: "docs/install.md", has: "make share\n"},
+
+	{doc: "docs/macos.md", has: "launchctl bootstrap", reason: "for macOS; cmd/gateway/cli TestLaunchd reads the plist"},
 
 	{doc: "docs/metrics.md", has: "metric_relabel_configs", reason: "a part of Prometheus' configuration; bench/e2e TestPrometheus has Prometheus read it"},
 	{doc: "docs/reload.md", has: "ExecReload=", reason: "a line of a unit of systemd"},
@@ -56,6 +64,10 @@ var marks = []mark{
 		says:   `gateway.toml:39:1: note: redis.pool_size: has no effect`},
 	{doc: "docs/migrate.md", has: "gateway.toml:4:1: warning", reason: "the output of the block before it, of which cmd/gateway/config has a golden file"},
 
+	{doc: "docs/operate.md", has: "up 4.0 s", reason: "the output of gateway status, as TestStatusTable in cmd/gateway/cli has it"},
+	{doc: "docs/operate.md", has: "q quit", reason: "a screen, as those of cmd/gateway/top TestScreens"},
+	{doc: "docs/operate.md", has: "shards_ready=4", reason: "a line of cmd/gateway/top TestPrint"},
+	{doc: "docs/operate.md", has: "livez: ok", reason: "lines of cmd/gateway/cli TestControl"},
 	{doc: "docs/operate.md", has: "token_file = ", reason: "names a file; cmd/gateway/config TestHTTPToken reads one"},
 	{doc: "docs/operate.md", has: "proxy_pass http://127.0.0.1:8080", reason: "a location of nginx; cmd/gateway/admin TestAccess has what a proxy sends"},
 	{doc: "docs/operate.md", has: "livenessProbe:", reason: "a part of a pod's specification; cmd/gateway/admin TestOtherSites has what a probe sends"},
@@ -80,4 +92,6 @@ var marks = []mark{
 	{doc: "docs/status.md", has: "bin/gateway status", says: `lost      0 known lost`},
 
 	{doc: "docs/stdio.md", has: "bin/gateway | jq", discord: true, until: `\S+ writes in \d+`},
+
+	{doc: "docs/windows.md", has: "service install", reason: "for Windows; cmd/gateway/cli TestService has what the service does"},
 }

@@ -77,8 +77,9 @@ func resident(pid int) int {
 	return kib >> 10
 }
 
-// While 1,000 slow clients hold connections and others try tokens, each event arrives once, in order,
-// health is answered, no action is taken, and memory is bounded.
+// While 1,000 slow clients hold connections, 200 have streams open and do not read, and others try tokens,
+// send requests of another site and for another host, and 1 MB of header, each event arrives once, in
+// order, health is answered, no action is taken, and memory is bounded.
 func TestAdminUnderAttack(t *testing.T) {
 	srv := flood(t, "zstd-stream")
 	address := freeAddress(t)
@@ -91,7 +92,7 @@ func TestAdminUnderAttack(t *testing.T) {
 
 	var attack sync.WaitGroup
 	var over atomic.Bool
-	var wrong, alive, reset atomic.Int64
+	var wrong, refused, alive atomic.Int64
 	attack.Go(func() {
 		var conns []net.Conn
 		for n := 0; n < 1000; n++ {
@@ -123,18 +124,52 @@ func TestAdminUnderAttack(t *testing.T) {
 			}
 		})
 	}
+	attack.Go(func() { // streams, which need no token on this machine
+		var conns []net.Conn
+		for n := 0; n < 200 && !over.Load(); n++ {
+			c, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Error(err)
+				break
+			}
+			conns = append(conns, c)
+			fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", []string{"/tap", "/page/stream"}[n%2])
+		}
+		for !over.Load() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		for _, c := range conns {
+			c.Close()
+		}
+	})
+	attack.Go(func() {
+		header := strings.Repeat("X: "+strings.Repeat("x", 1000)+"\r\n", 1000)
+		for n := 0; !over.Load(); n++ {
+			c, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Error(err)
+				break
+			}
+			c.SetDeadline(time.Now().Add(patience))
+			const right = "Connection: close\r\nAuthorization: Bearer 0123456789abcdef\r\n"
+			io.WriteString(c, []string{
+				"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + header + "\r\n",
+				"POST /reload HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\nSec-Fetch-Site: cross-site\r\n" + right + "\r\n",
+				"POST /reload HTTP/1.1\r\nHost: evil.example\r\n" + right + "\r\n",
+			}[n%3])
+			if answer, _ := io.ReadAll(c); strings.Contains(string(answer), " 200 OK") {
+				t.Errorf("let in: %s", answer)
+			}
+			c.Close()
+			refused.Add(1)
+		}
+	})
 	attack.Go(func() {
 		for !over.Load() || alive.Load() < 20 {
-			// A burst of connections may close one whose request has not been read yet, as a probe
-			// may find that: it asks again. An answer that is another is none.
-			switch code, body, err := answered(asker(nil), "GET", "http://"+address+"/livez", ""); {
-			case err != nil:
-				reset.Add(1)
-			case code != 200:
-				t.Errorf("/livez: %d %s", code, body)
-			default:
-				alive.Add(1)
+			if code, body, err := answered(asker(nil), "GET", "http://"+address+"/livez", ""); err != nil || code != 200 {
+				t.Errorf("/livez: %d %s, %v", code, body, err)
 			}
+			alive.Add(1)
 		}
 	})
 
@@ -149,9 +184,12 @@ func TestAdminUnderAttack(t *testing.T) {
 	if s := srv.Ledger().Summary(); s.Connects != floodShards {
 		t.Errorf("%v", s)
 	}
-	t.Logf("%d events; %d wrong tokens, /livez answered %d times, %d connections reset; %d MiB before, %d MiB at the end", len(received), wrong.Load(), alive.Load(), reset.Load(), before, after)
+	t.Logf("%d events; %d wrong tokens, %d requests that are none, /livez answered %d times; %d MiB before, %d MiB at the end", len(received), wrong.Load(), refused.Load(), alive.Load(), before, after)
 	if after > before+256 { // events that wait in memory among it
 		t.Errorf("%d MiB, %d before", after, before)
+	}
+	if log := p.stderr.String(); strings.Contains(log, "msg=reloaded") || strings.Contains(log, "http: action") {
+		t.Errorf("an action is taken: %s", log)
 	}
 	p.terminate()
 	p.exit(0)

@@ -32,6 +32,7 @@ func TestAMQP(t *testing.T) {
 		{"blocked", testAMQPBlocked},
 		{"restarts", testAMQPRestarts},
 		{"late", testAMQPLate},
+		{"reload", testAMQPReload},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, node, name) })
 	}

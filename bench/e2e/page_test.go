@@ -224,6 +224,7 @@ func TestPage(t *testing.T) {
 			p.says("#a-behind .big", "None")
 			p.says("#legend", fmt.Sprintf("%s ready", withCommas(shards)))
 			p.says("#a-lost .big", "Nothing lost")
+			p.says("#ended", "closed by Discord other 1")
 			p.shoot("ready")
 			s.Cut(3, "closed by Discord", 4000)
 			p.says("#a-behind .big", "Shard 3")
@@ -365,6 +366,7 @@ func TestPageLost(t *testing.T) {
 	handler := s.server.Handler
 	p = openTab(t, b, s.url, desktop)
 	p.says("#link", "live")
+	p.says("#legend", "ready")
 	s.server.Close()
 	p.says("#banner", "Connection to the gateway lost")
 	p.says("#banner", "old")
@@ -372,9 +374,9 @@ func TestPageLost(t *testing.T) {
 	p.shoot("lost")
 	address := strings.TrimSuffix(strings.TrimPrefix(s.url, "http://"), "/of/gateway/")
 	s.listen(t, address, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "100 viewers have this page open", http.StatusServiceUnavailable)
+		http.Error(w, "32 streams are open", http.StatusServiceUnavailable)
 	}))
-	p.says("#banner", "503: 100 viewers have this page open")
+	p.says("#banner", "503: 32 streams are open")
 	s.server.Close()
 	s.listen(t, address, http.StripPrefix("", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.URL.Path = "/of/gateway" + r.URL.Path
@@ -407,7 +409,7 @@ func TestPageAnswers(t *testing.T) {
 	start.Starting(1200)
 	p = openTab(t, b, start.url, desktop)
 	p.says("#a-behind .small", "wait for their turn to identify")
-	p.says("#a-ready .small", "1200 of 10000")
+	p.says("#a-ready .small", "1,200 of 10,000")
 	p.shoot("starting")
 	p.quiet()
 }

@@ -98,9 +98,14 @@ func TestReload(t *testing.T) {
 	}
 	install(certificates)
 	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Rate: 500, ReplayLimit: 1 << 20, Seed: 1})
+	address := freeAddress(t)
+	authority := filepath.Join(own, "sim.pem")
+	if err := os.WriteFile(authority, srv.CertPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	service := setup{name: buildGateway(t), sys: &syscall.SysProcAttr{Setsid: true}}
 	p := startGateway(t, service, srv, "BROKER_TYPE=redis", "REDIS_URL=rediss://127.0.0.1:"+port, "BROKER_ENCODING=json", "REDIS_STREAM=events",
-		"REDIS_FIELDS=event,shard,session,seq", "REDIS_CA_FILE="+filepath.Join(own, "ca.pem"),
+		"REDIS_FIELDS=event,shard,session,seq", "HTTP_ADDRESS="+address, "DISCORD_API_CA_FILE="+authority, "REDIS_CA_FILE="+filepath.Join(own, "ca.pem"),
 		"REDIS_CERT_FILE="+filepath.Join(own, "cert.pem"), "REDIS_KEY_FILE="+filepath.Join(own, "key.pem"))
 	flows := func() {
 		t.Helper()
@@ -142,15 +147,59 @@ func TestReload(t *testing.T) {
 	waitFor(t, "the log of a state", func() bool { return strings.Contains(p.stderr.String(), "level=DEBUG") })
 	file += "[broker]\nmessage_timeout = \"3m\"\ndead_letters = \"others.jsonl\"\ndead_letters_size = \"2MiB\"\n"
 	reload(file, `msg=reloaded changed=3 need_restart=0`)
+	admits := func(token string) bool {
+		code, _, err := answered(asker(nil), "POST", "http://"+address+"/shards/9999/resume", token)
+		return err == nil && code == 409 // there is no such shard
+	}
+	tokenFile := filepath.Join(own, "token")
+	setToken := func(token, file, says string) {
+		t.Helper()
+		if err := os.WriteFile(tokenFile, []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		reload(file, says)
+	}
+	const one, two, three = "one-0123456789abcdef", "two-0123456789abcdef", "three-0123456789abcdef"
+	reload(file+"[http]\ntoken = \""+one+"\"\n", "setting=http.token")
+	if !admits(one) || admits(two) {
+		t.Error("http.token is not that of the settings")
+	}
+	file += "[http]\ntoken_file = \"" + tokenFile + "\"\n"
+	setToken(two, file, "setting=http.token_file")
+	if !admits(two) || admits(one) {
+		t.Error("http.token is not that of http.token_file")
+	}
+	setToken(three, file, "msg=reloaded changed=1 need_restart=0")
+	if !admits(three) || admits(two) {
+		t.Error("http.token is not what http.token_file has now")
+	}
 	reload("[broker", "reload: nothing is changed")
 	reload("large_threshold = 1\n"+strings.Replace(file, "debug", "error", 1), "large_threshold")
 	reload(file, "msg=reloaded changed=0 need_restart=0") // nothing of those
 
 	redis.CLI("CONFIG", "SET", "tls-cert-file", others.Server, "tls-key-file", others.ServerKey, "tls-ca-cert-file", others.Authority)
 	redis.CLI("CLIENT", "KILL", "TYPE", "normal")
-	waitFor(t, "the refusal of the new certificate", func() bool { return strings.Contains(p.stderr.String(), "unknown authority") })
+	waitFor(t, "the refusal of the new certificate", func() bool { // the log may have another error, and the next in a minute
+		_, body, _ := answered(asker(nil), "GET", "http://"+address+"/readyz", "")
+		return strings.Contains(body, "unknown authority")
+	})
 	install(others)
 	reload(file, "setting=redis.cert_file")
+	text, err := os.ReadFile(others.Authority)
+	if err == nil {
+		err = os.WriteFile(authority, append(srv.CertPEM(), text...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	reload(file, "setting=api.ca_file")
+	connects := srv.Ledger().Summary().Connects
+	srv.Cut(1, false)
+	waitFor(t, "a connection by the new certificates", func() bool { return srv.Ledger().Summary().Connects > connects && srv.Connected() == shards })
+	flows()
+	if !admits(three) {
+		t.Error("http.token is another after settings that were broken")
+	}
 	reload("[shards]\ncount = 64\n", "reload: the setting needs a restart; it is left unchanged\" setting=shards.count")
 
 	want := silence(srv)
@@ -164,6 +213,9 @@ func TestReload(t *testing.T) {
 		t.Errorf("%v", s)
 	}
 	t.Logf("%v", r)
+	if strings.Contains(p.stderr.String(), "0123456789abcdef") {
+		t.Error("a token is logged")
+	}
 	p.terminate()
 	p.exit(0)
 }

@@ -257,7 +257,7 @@ func TestRun(t *testing.T) {
 	all := scenarios[i].shards
 	scenarios[i].shards = 50 // of 1,000
 	t.Cleanup(func() { scenarios[i].shards = all })
-	for _, name := range []string{"rate-64", "flood-1", "reconnect"} {
+	for _, name := range []string{"rate-64", "flood-1", "reconnect", "observed"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			testRun(t, name)
@@ -302,6 +302,20 @@ func testRun(t *testing.T, scenario string) {
 		}
 		if scenario == "rate-64" && (run.Latency.Count == 0 || run.Latency.P50 <= 0) {
 			t.Errorf("%s: %+v", s.Name, run.Latency)
+		}
+	}
+	if scenario == "observed" {
+		if len(sc.Subjects) != 2 {
+			t.Fatalf("%d subjects, want the gateway unobserved and observed", len(sc.Subjects))
+		}
+		alone, observed := sc.Subjects[0].Runs[0].Figures, sc.Subjects[1].Runs[0].Figures
+		for _, name := range append([]string{"percent_more_cpu"}, observerFigures[:]...) {
+			if _, ok := alone[name]; ok {
+				t.Errorf("%s of the gateway that is not observed", name)
+			}
+			if _, ok := observed[name]; !ok {
+				t.Errorf("no %s: %v", name, observed)
+			}
 		}
 	}
 	if scenario == "rate-64" && (sc.Rate != 20_000 || sc.Shards != 64) {

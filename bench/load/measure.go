@@ -22,8 +22,10 @@ type measurement struct {
 	sim    *simulator
 	broker broker // nil: the scenario has none
 	p      *process
-	began  time.Time // of the window
-	hello  struct{ Peer, Compression string }
+	// observers are those of a Subject that is Observed.
+	observers *observers
+	began     time.Time // of the window
+	hello     struct{ Peer, Compression string }
 
 	mu      sync.Mutex
 	samples []sampleAt
@@ -91,6 +93,14 @@ func (m *measurement) run(ctx context.Context) (out report.Run, err error) {
 	m.hello = m.p.hello
 	m.p.mu.Unlock()
 
+	if m.subject.Observed {
+		o, err := m.p.observe(sampling)
+		if err != nil {
+			return out, err
+		}
+		defer o.stop()
+		m.observers = o
+	}
 	switch m.sc.kind {
 	case kindLoad:
 		err = m.load(ctx, &out)
@@ -233,6 +243,10 @@ func (m *measurement) window(out *report.Run, f func() error) error {
 	m.mu.Lock()
 	m.began = time.Now()
 	m.mu.Unlock()
+	var seen [numObservers]int64
+	if m.observers != nil {
+		seen = m.observers.counts()
+	}
 	if err := f(); err != nil {
 		return err
 	}
@@ -251,6 +265,11 @@ func (m *measurement) window(out *report.Run, f func() error) error {
 		return err
 	}
 	out.Events = events - arrived
+	if m.observers != nil {
+		if err := m.observers.seen(out, seen); err != nil {
+			return err
+		}
+	}
 	if m.broker != nil {
 		if err := m.brokerUsage(out, m.broker, broker); err != nil {
 			return err

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"sluice/bench/report"
 )
 
@@ -24,6 +26,9 @@ type usage struct {
 // ticks are in a second of /proc's CPU times: USER_HZ, the same on every Linux
 // that Go runs on.
 const ticks = 100
+
+// cpuClock is CPUCLOCK_SCHED of the kernel, with which clock_getcpuclockid makes the clock of a process.
+const cpuClock = 2
 
 // readUsage reads what the process has used.
 func readUsage(pid int) (u usage, err error) {
@@ -41,6 +46,15 @@ func readUsage(pid int) (u usage, err error) {
 		return n
 	}
 	u.user, u.system, u.threads = count(11)/ticks, count(12)/ticks, int(count(17))
+	// The process's clock has their sum to the nanosecond.
+	var clock unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|cpuClock), &clock); err != nil {
+		return u, fmt.Errorf("load: CPU time of process %d: %w", pid, err)
+	}
+	if sum := u.user + u.system; sum > 0 {
+		exact := float64(clock.Nano()) / 1e9
+		u.user, u.system = u.user*exact/sum, u.system*exact/sum
+	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return u, err
@@ -67,6 +81,33 @@ func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true
 // signalGroup sends a signal to a process with a group of its own and to what it
 // started. There may be none of them left.
 func signalGroup(pid int, s syscall.Signal) { syscall.Kill(-pid, s) }
+
+// openTerminal returns the two ends of a terminal with so many columns and rows: of who sits before it, and
+// of a program.
+func openTerminal(columns, rows uint16) (person, program *os.File, err error) {
+	if person, err = os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0); err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			person.Close()
+		}
+	}()
+	// Fd makes the file blocking: who sits before it reads until the program's end is closed.
+	fd := int(person.Fd())
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		return nil, nil, err
+	}
+	if err = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}); err != nil {
+		return nil, nil, err
+	}
+	program, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	return person, program, err
+}
 
 // thisMachine says where the measurement takes place.
 func thisMachine() report.Machine {

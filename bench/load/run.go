@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"sluice/bench/report"
@@ -161,31 +162,49 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 		for _, s := range subjects {
 			out.Subjects = append(out.Subjects, report.Subject{Name: s.Name, Gateway: s.Gateway, Compression: s.Compression})
 		}
+		at := 0 // of out.Subjects: the next that is measured
 		for round := range o.Repeat {
-			for j, s := range subjects {
+			for together := range slices.Chunk(subjects, sc.together()) {
 				if ctx.Err() != nil {
 					r.Scenarios = append(r.Scenarios, out)
 					r.Seconds = time.Since(began).Seconds()
 					return r, ctx.Err()
 				}
-				fmt.Fprintf(o.Progress, "[%s] scenario %d of %d: %s, %s %s, round %d of %d\n",
-					time.Since(began).Round(time.Second), i+1, len(chosen), sc.name, s.Name, s.Compression, round+1, o.Repeat)
-				m := &measurement{o: &o, sc: sc, subject: s}
-				run, err := m.run(ctx)
+				for _, s := range together {
+					fmt.Fprintf(o.Progress, "[%s] scenario %d of %d: %s, %s %s, round %d of %d\n",
+						time.Since(began).Round(time.Second), i+1, len(chosen), sc.name, s.Name, s.Compression, round+1, o.Repeat)
+				}
+				done := make([]outcome, len(together))
+				var wait sync.WaitGroup
+				for j, s := range together {
+					wait.Go(func() {
+						m := &measurement{o: &o, sc: sc, subject: s}
+						done[j].run, done[j].err = m.run(ctx)
+						done[j].peer, done[j].compression = m.hello.Peer, m.hello.Compression
+					})
+				}
+				wait.Wait()
 				if ctx.Err() != nil {
 					continue // and to the end: half a run counts for nothing
 				}
-				if err != nil {
-					run.Failure = err.Error()
-					fmt.Fprintf(o.Progress, "    failed: %v\n", err)
+				for _, d := range done {
+					if d.err != nil {
+						d.run.Failure = d.err.Error()
+						fmt.Fprintf(o.Progress, "    failed: %v\n", d.err)
+					}
+					subject := &out.Subjects[at]
+					at = (at + 1) % len(subjects)
+					if d.peer != "" {
+						subject.Name = d.peer
+					}
+					if d.compression != "" {
+						subject.Compression = d.compression
+					}
+					subject.Runs = append(subject.Runs, d.run)
 				}
-				if m.hello.Peer != "" {
-					out.Subjects[j].Name = m.hello.Peer
-				}
-				if m.hello.Compression != "" {
-					out.Subjects[j].Compression = m.hello.Compression
-				}
-				out.Subjects[j].Runs = append(out.Subjects[j].Runs, run)
+			}
+			if sc.observed && len(subjects) > 1 {
+				compare(&out.Subjects[0].Runs[round], &out.Subjects[1].Runs[round])
 			}
 		}
 		r.Scenarios = append(r.Scenarios, out)
@@ -215,6 +234,13 @@ func (o *Options) subjects(sc scenario) []Subject {
 		s.Name, s.Stores = "gateway with checkpoints", true
 		all = append(all, s)
 	}
+	if sc.observed {
+		s := all[0]
+		s.Name, s.Observed = "gateway observed", true
+		if all = append(all, s); o.InWindow != nil { // this one is what somebody wants to look at
+			all = all[1:]
+		}
+	}
 	if sc.broker != nil && !o.GatewayOnly {
 		all = append(all, sc.broker.baselines(o.Simulator)...)
 	}
@@ -227,4 +253,28 @@ func (o *Options) subjects(sc scenario) []Subject {
 		}
 	}
 	return all
+}
+
+// outcome is what came of a measurement.
+type outcome struct {
+	run               report.Run
+	err               error
+	peer, compression string
+}
+
+// together returns how many subjects are measured at the same time.
+func (s *scenario) together() int {
+	if s.observed {
+		return 2
+	}
+	return 1
+}
+
+// compare notes by how many percent an event took more CPU than in the run beside it.
+func compare(alone, observed *report.Run) {
+	if alone.Failure != "" || observed.Failure != "" {
+		return
+	}
+	cost := func(r *report.Run) float64 { return (r.User + r.System) / float64(r.Events) }
+	observed.Figures["percent_more_cpu"] = 100 * (cost(observed)/cost(alone) - 1)
 }

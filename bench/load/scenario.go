@@ -26,6 +26,7 @@ type scenario struct {
 	compressions []string    // the gateway is measured with each, peers with the first
 	goroutine    bool        // the other reader is measured, too
 	stores       bool        // so is the gateway with its sessions in a file
+	observed     bool        // so is the gateway with all that observes it
 	peers        bool        // so are the other programs
 	env          []string    // of the gateway
 	broker       *brokerKind // events go to one of the run's own; nil: to the program's output
@@ -75,6 +76,10 @@ var scenarios = []scenario{
 		shards: 1000, rate: 5, tls: true, compressions: []string{zstd}, goroutine: true},
 	{name: "checkpoints", about: "20,000 events a second over 64 shards, without TLS and compression: with checkpoints in a file every 100 ms, and without.",
 		shards: 64, rate: 312.5, compressions: []string{none}, stores: true},
+	{name: "observed", about: "20,000 events a second over 64 shards, without TLS and compression: unobserved, and with metrics scraped each second, the page open and gateway top running.",
+		shards: 64, rate: 312.5, compressions: []string{none}, observed: true},
+	{name: "observed-1000", about: "20 events a second on each of 1,000 shards, without TLS and compression: unobserved, and with metrics scraped each second, the page open and gateway top running.",
+		shards: 1000, rate: 20, compressions: []string{none}, observed: true},
 	{name: "redis-flood", about: "One shard over TLS gets events as fast as Redis takes them; beside it, what writes as many entries without a gateway.",
 		shards: 1, rate: -1, tls: true, compressions: []string{zstd}, broker: redisKind},
 	{name: "redis-rate", about: "20,000 events a second over 64 shards, into one stream of Redis, from which a consumer reads.",

@@ -42,6 +42,8 @@ type Subject struct {
 	Baseline bool
 	// Stores says that it keeps its sessions in a file, with checkpoints.
 	Stores bool
+	// Observed says that it serves all that it can, and that observers use it.
+	Observed bool
 }
 
 // Spectacles returns spec-tacles/gateway, whose program is the file, as a subject.
@@ -61,8 +63,10 @@ type process struct {
 	out    *os.File
 	stderr tail
 	mute   bool   // its output says nothing
-	state  string // directory of a Subject that Stores
+	state  string // directory of the gateway's sessions and its control socket
 	debug  string // base URL of the gateway's debug address; empty: none
+	served string // host:port of status and page, of a Subject that is Observed
+	scrape string // and of the metrics
 	ended  chan struct{}
 
 	mu      sync.Mutex
@@ -101,18 +105,22 @@ func start(s Subject, at SimState, shards int, ids string) (*process, error) {
 			return nil, err
 		}
 		p.debug = "http://" + address
-		p.cmd.Env = append(p.cmd.Env, "DEBUG_ADDRESS="+address, "LOG_LEVEL=warn", "BROKER_TYPE=stdio", "SHARD_STORE_TYPE=memory")
+		if p.state, err = os.MkdirTemp("", "gateway-bench-state-"); err != nil {
+			return nil, err
+		}
+		p.cmd.Env = append(p.cmd.Env, "DEBUG_ADDRESS="+address, "LOG_LEVEL=warn", "BROKER_TYPE=stdio", "SHARD_STORE_TYPE=memory", "SHARD_STORE_DIRECTORY="+p.state)
 	} else {
 		p.cmd.Env = append(p.cmd.Env, "DISCORD_INTENTS="+strconv.FormatUint(uint64(wire.UnprivilegedIntents), 10), // what the gateway asks for
 			"BENCH_SAMPLE="+strconv.Itoa(peerSample))
 	}
 	p.cmd.Env = append(p.cmd.Env, s.Env...) // the last word
 	if s.Stores {
-		var err error
-		if p.state, err = os.MkdirTemp("", "gateway-bench-state-"); err != nil {
+		p.cmd.Env = append(p.cmd.Env, "SHARD_STORE_TYPE=file")
+	}
+	if s.Observed {
+		if err := p.serves(); err != nil {
 			return nil, err
 		}
-		p.cmd.Env = append(p.cmd.Env, "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+p.state)
 	}
 	r, w, err := os.Pipe()
 	if err != nil {

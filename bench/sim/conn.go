@@ -141,9 +141,7 @@ func (c *conn) later(d time.Duration, f func()) {
 }
 
 // soon runs f on a goroutine of its own, for callers that hold locks f takes.
-func (c *conn) soon(f func()) {
-	c.timers = append(c.timers, time.AfterFunc(0, f))
-}
+func (c *conn) soon(f func()) { go f() }
 
 func (c *conn) isOver() bool {
 	c.mu.Lock()

@@ -53,19 +53,12 @@ func runCrash(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	case o.Kills < 0 || o.Restarts < 0 || o.Restarts > 0 && o.Kills > 0 || o.Shards < 1 || o.Rate <= 0 || seeds < 1:
 		return usageError{errors.New("-kills, -restarts, -shards, -rate and -seeds are positive, and -restarts goes with -kills 0")}
 	}
-	if o.Gateway == "" {
-		dir, err := os.MkdirTemp("", "gateway-bench-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		o.Gateway = filepath.Join(dir, "gateway")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "failpoints", "-o", o.Gateway, "sluice/cmd/gateway").CombinedOutput(); err != nil {
-			return fmt.Errorf("build the gateway: %w; run it inside the repository, or name a file with -gateway\n%s", err, out)
-		}
-	} else if file, err := filepath.Abs(o.Gateway); err == nil {
-		o.Gateway = file
+	file, remove, err := builtGateway(ctx, o.Gateway)
+	if err != nil {
+		return err
 	}
+	defer remove()
+	o.Gateway = file
 	if quiet {
 		o.Log = nil
 	}
@@ -81,4 +74,23 @@ func runCrash(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		o.Seed++
 	}
 	return nil
+}
+
+// builtGateway returns the file of the gateway that was named, or of one that it builds, with the points to
+// end at. remove is to be called in the end.
+func builtGateway(ctx context.Context, named string) (file string, remove func(), err error) {
+	if named != "" {
+		file, err = filepath.Abs(named)
+		return file, func() {}, err
+	}
+	dir, err := os.MkdirTemp("", "gateway-bench-")
+	if err != nil {
+		return "", nil, err
+	}
+	file = filepath.Join(dir, "gateway")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "failpoints", "-o", file, "sluice/cmd/gateway").CombinedOutput(); err != nil {
+		os.RemoveAll(dir)
+		return "", nil, fmt.Errorf("build the gateway: %w; run it inside the repository, or name a file with -gateway\n%s", err, out)
+	}
+	return file, func() { os.RemoveAll(dir) }, nil
 }

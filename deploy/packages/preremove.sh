@@ -3,5 +3,5 @@
 set -e
 case $1 in remove | 0) ;; *) exit 0 ;; esac
 if [ -d /run/systemd/system ]; then
-  systemctl --quiet disable --now sluice.service
+  systemctl --quiet disable --now sluice.service || :
 fi

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,9 @@ type Store struct {
 	// Compat has the other gateway's keys written as well, and believed when they
 	// name another session.
 	Compat bool
+	// Shared, if set, is told of shards whose checkpoints another process has written since this one did: both run
+	// them, and resume each other's sessions in turns.
+	Shared func(shards []int)
 
 	client rueidis.Client // nil: not connected
 	// other has, by shard, the session that the other gateway's keys may name: the one that
@@ -74,15 +78,19 @@ const (
 
 // saveScript stores a checkpoint, unless there is one of the same session with a higher seq:
 // that of a process which has taken over. Its keys are the hash and the set, its
-// arguments the shard, the expiry in seconds, the mode, and the fields: session and seq first. In
+// arguments the shard, the expiry in seconds, the mode, this process if it has written the shard's before, and the
+// fields: session and seq first. In
 // mode 1 it is stored in any case, and in mode 2 not over another session: this process has
-// written it before. What is there and is no checkpoint is replaced.
+// written it before. What is there and is no checkpoint is replaced. It returns 2 if another process has
+// written it since this one did.
 var saveScript = rueidis.NewLuaScript(`
-local has = redis.pcall('HMGET', KEYS[1], 'session', 'seq')
-if not has.err and ARGV[3] == '2' and has[1] and has[1] ~= '' and has[1] ~= ARGV[5] then return 0 end
-if not has.err and ARGV[3] ~= '1' and has[1] == ARGV[5] and has[1] ~= '' and string.match(has[2] or '', '^%d+$') and tonumber(has[2]) > tonumber(ARGV[7]) and tonumber(has[2]) <= 2^53 then return 0 end
+local has = redis.pcall('HMGET', KEYS[1], 'session', 'seq', 'process')
+local shared = 1
+if not has.err and ARGV[4] ~= '' and has[3] and has[3] ~= ARGV[4] then shared = 2 end
+if not has.err and ARGV[3] == '2' and has[1] and has[1] ~= '' and has[1] ~= ARGV[6] then return shared end
+if not has.err and ARGV[3] ~= '1' and has[1] == ARGV[6] and has[1] ~= '' and string.match(has[2] or '', '^%d+$') and tonumber(has[2]) > tonumber(ARGV[8]) and tonumber(has[2]) <= 2^53 then return shared end
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+redis.call('HSET', KEYS[1], unpack(ARGV, 5))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 local added = redis.pcall('SADD', KEYS[2], ARGV[1])
 if type(added) == 'table' and added.err and string.find(added.err, 'WRONGTYPE', 1, true) then
@@ -91,7 +99,7 @@ if type(added) == 'table' and added.err and string.find(added.err, 'WRONGTYPE', 
 end
 if type(added) == 'table' then return added end
 redis.call('EXPIRE', KEYS[2], ARGV[2])
-return 1`)
+return shared`)
 
 // compatScript does what the other gateway does: seq is only ever raised, which is why the
 // new session of a shard must begin with DEL. What is no seq is replaced. Its keys are session
@@ -343,6 +351,8 @@ func (r *Store) Save(ctx context.Context, changes resume.State) error {
 	return r.do(ctx, func(ctx context.Context) error {
 		seconds := strconv.Itoa(int(expiry.Seconds()))
 		var saves, others []rueidis.LuaExec
+		var saved []int // the shards of saves
+		r.name()
 		var stale, removals rueidis.Commands // of the other gateway's keys, and of ours
 		b := r.client.B
 		for shard, c := range changes.Checkpoints {
@@ -361,14 +371,19 @@ func (r *Store) Save(ctx context.Context, changes resume.State) error {
 			if c.Empty() {
 				removals = append(removals, b().Del().Key(key).Build(), b().Srem().Key(r.key("shards")).Member(id).Build())
 			} else {
+				before := ""
+				if _, has := r.written[shard]; has {
+					before = r.process
+				}
 				args := []string{
-					id, seconds, mode, "session", c.ID, "seq", decimal(c.Seq), "url", c.ResumeURL, "shards", strconv.Itoa(c.Shards),
-					"intents", strconv.FormatUint(uint64(c.Intents), 10), "bot", strconv.FormatUint(c.Bot, 10), "at", strconv.FormatUint(resume.Millis(c.At), 10),
+					id, seconds, mode, before, "session", c.ID, "seq", decimal(c.Seq), "url", c.ResumeURL, "shards", strconv.Itoa(c.Shards),
+					"intents", strconv.FormatUint(uint64(c.Intents), 10), "bot", strconv.FormatUint(c.Bot, 10), "at", strconv.FormatUint(resume.Millis(c.At), 10), "process", r.process,
 				}
 				for i, prefix := range [...]string{"gap_", "gap2_"} {
 					g := c.Gaps[i]
 					args = append(args, prefix+"session", g.Session, prefix+"seq", decimal(g.Seq), prefix+"at", decimal(g.At), prefix+"reason", g.Reason)
 				}
+				saved = append(saved, shard)
 				saves = append(saves, rueidis.LuaExec{Keys: []string{key, r.key("shards")}, Args: args})
 			}
 			switch {
@@ -388,7 +403,8 @@ func (r *Store) Save(ctx context.Context, changes resume.State) error {
 			}
 		}
 		answers = append(answers, compatScript.ExecMulti(ctx, r.client, others...)...)
-		answers = append(answers, saveScript.ExecMulti(ctx, r.client, saves...)...)
+		stored := saveScript.ExecMulti(ctx, r.client, saves...)
+		answers = append(answers, stored...)
 		if len(removals) > 0 {
 			answers = append(answers, r.client.DoMulti(ctx, removals...)...)
 		}
@@ -399,6 +415,16 @@ func (r *Store) Save(ctx context.Context, changes resume.State) error {
 			if err := a.Error(); err != nil {
 				return err // the others say the same, and there may be thousands
 			}
+		}
+		var shared []int
+		for i, a := range stored {
+			if n, _ := a.AsInt64(); n == 2 {
+				shared = append(shared, saved[i])
+			}
+		}
+		if len(shared) > 0 && r.Shared != nil {
+			slices.Sort(shared)
+			r.Shared(shared)
 		}
 		if r.saved == nil {
 			r.saved = make(map[int]position)
@@ -426,11 +452,15 @@ func (r *Store) startsArgs(seconds string, s resume.Starts, now time.Time) []str
 	if s.Until.UnixMilli() == r.loaded.Until.UnixMilli() {
 		own -= r.loaded.Count
 	}
+	until := strconv.FormatUint(resume.Millis(s.Until), 10)
+	return []string{seconds, decimal(now.UnixMilli()), decimal(now.Add(resume.MaxStartsWindow).UnixMilli()), r.process + " " + until, strconv.Itoa(own), until}
+}
+
+// name gives this process its name.
+func (r *Store) name() {
 	if r.process == "" {
 		r.process = rand.Text()
 	}
-	until := strconv.FormatUint(resume.Millis(s.Until), 10)
-	return []string{seconds, decimal(now.UnixMilli()), decimal(now.Add(resume.MaxStartsWindow).UnixMilli()), r.process + " " + until, strconv.Itoa(own), until}
 }
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }

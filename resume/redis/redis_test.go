@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -391,5 +392,36 @@ func TestRedisRights(t *testing.T) {
 			t.Errorf("loaded %+v, want %+v", got, want)
 		}
 		srv.CLI("FLUSHALL")
+	}
+}
+
+// Two processes that run the same shard are found out; one that follows another is none.
+func TestShared(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	var told []string
+	open := func(name string) *Store {
+		r := openRedis(t, s, "", false)
+		r.Shared = func(shards []int) { told = append(told, fmt.Sprint(name, shards)) }
+		return r
+	}
+	save := func(r *Store, seq int64) {
+		t.Helper()
+		if err := r.Save(t.Context(), resume.State{Checkpoints: map[int]resume.Checkpoint{
+			3: {Session: resume.Session{ID: "a", Seq: seq}}, 7: {Session: resume.Session{ID: "b", Seq: seq}}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := open("a"), open("b")
+	save(a, 1)
+	save(a, 2)
+	save(b, 3) // the next process
+	save(b, 4)
+	if len(told) > 0 {
+		t.Errorf("told %q of a process that follows another", told)
+	}
+	save(a, 5)
+	if want := []string{"a[3 7]"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }

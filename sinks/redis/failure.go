@@ -74,6 +74,7 @@ const (
 	NoScripts                        // the server's answer is not the script's
 	ScriptUnknown                    // the server does not know the script that it was given
 	KeysChanged                      // somebody else writes to the sink's own keys
+	NoFleet                          // the server is part of a Cluster, to which a fleet does not write
 )
 
 // Error is a failure with a problem that is known.

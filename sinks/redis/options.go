@@ -47,6 +47,12 @@ type Options struct {
 	// written, in this process or another, are not written again, as Shard, Session
 	// and Seq identify. Empty: they are.
 	Bot string
+	// Owner is this process's name in a fleet, of letters and digits, which no other process ever has: events with
+	// an Epoch are written while the shard is claimed by nobody above it (Sink.Claim). Bot is required then.
+	Owner string
+	// Deposed, if set, is told of an event that is not written since its shard is another's by now, before
+	// the event is acknowledged. It must not wait; it may be told more than once.
+	Deposed func(shard int, epoch int64)
 	// Retention bounds the age of entries (MINID), MaxLen their number; both
 	// roughly, as Redis trims whole nodes. 0: not bounded.
 	Retention time.Duration

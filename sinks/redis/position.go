@@ -23,7 +23,22 @@ type position struct {
 	seq     int64  // endOfSession: nothing of the session follows
 	before  string // the last sessions whose gap was reported before this one, with commas; all of them is written
 	began   int64  // Event.Began of the session, or of the last one before it that has one
+	tag     tag    // who may write what follows; zero: a process that is in no fleet
 	raw     string // what is stored, if it is no position: it covers nothing, and is replaced
+}
+
+// tag is whose a shard is, in a fleet: an event is written under its own tag alone. Since the script demands that
+// the position before is what it was thought to be, that costs it nothing.
+type tag struct {
+	epoch int64  // Event.Epoch
+	owner string // Options.Owner
+}
+
+// excludes reports whether an event of an owner may not be written any more: the shard is another's by
+// now. A lower tag excludes nobody: nobody above it has claimed the shard, or Redis has forgotten that, as a
+// failover may, and the event's owner was claimed above it.
+func (t tag) excludes(ev *sinks.Event, owner string) bool {
+	return t.epoch > ev.Epoch && ev.Epoch > 0 || t.epoch == ev.Epoch && t.epoch > 0 && t.owner != owner
 }
 
 // keptBefore is how many: a process that was killed may have had as many gaps in flight.
@@ -46,9 +61,12 @@ func positionSeq(ev *sinks.Event) (seq int64, ok bool) {
 	return ev.Seq, ev.Seq > 0 && ev.Seq <= maxSeq
 }
 
-// next returns the position after an event with that seq.
-func (m position) next(ev *sinks.Event, seq int64) position {
+// next returns the position after an event with that seq, of an owner.
+func (m position) next(ev *sinks.Event, seq int64, owner string) position {
 	n := position{session: ev.Session, seq: seq, before: m.before, began: cmp.Or(ev.Began, m.began)}
+	if ev.Epoch > 0 {
+		n.tag = tag{ev.Epoch, owner}
+	}
 	if m.seq == endOfSession && !m.same(ev) {
 		n.before = escape(m.session)
 		if m.before != "" {
@@ -74,6 +92,8 @@ func (m position) covers(ev *sinks.Event) bool {
 	switch {
 	case !ok || ev.Began > m.began:
 		return false
+	case ev.Epoch > 0 && ev.Began > 0 && ev.Began < m.began: // of an older session: it would come behind a newer one's
+		return true
 	case ev.Session != m.session:
 		return m.before != "" && contains(m.before, escape(ev.Session))
 	case seq <= m.seq || !m.same(ev):
@@ -109,7 +129,8 @@ func escape(session string) string {
 }
 
 // append appends the position as it is stored: the session, a colon, the seq or "gap", and, if
-// there are some, a colon and the sessions before, a colon and when the session began.
+// there are some, a colon and the sessions before, a colon and when the session began, a colon and the
+// tag. A shard that was claimed before anything of it was written has a tag alone, and 0 for the seq.
 func (m position) append(dst []byte) []byte {
 	if m == (position{raw: m.raw}) {
 		return append(dst, m.raw...)
@@ -120,26 +141,48 @@ func (m position) append(dst []byte) []byte {
 	} else {
 		dst = strconv.AppendInt(dst, m.seq, 10)
 	}
-	if m.before != "" || m.began != 0 {
+	tagged := m.tag != tag{}
+	if m.before != "" || m.began != 0 || tagged {
 		dst = append(append(dst, ':'), m.before...)
 	}
-	if m.began != 0 {
+	if m.began != 0 || tagged {
 		dst = strconv.AppendInt(append(dst, ':'), m.began, 36)
 	}
+	if tagged {
+		dst = m.tag.append(append(dst, ':'))
+	}
 	return dst
+}
+
+// append appends the tag as it is stored: the epoch, a dot, the owner.
+func (t tag) append(dst []byte) []byte {
+	return append(append(strconv.AppendInt(dst, t.epoch, 10), '.'), t.owner...)
+}
+
+func parseTag(text string) (t tag) {
+	epoch, owner, _ := strings.Cut(text, ".")
+	t.epoch, _ = strconv.ParseInt(epoch, 10, 64)
+	t.owner = owner
+	return t
 }
 
 // parsePosition returns what is stored. What no position would be stored as is raw.
 func parsePosition(text string) (m position) {
 	session, rest, _ := strings.Cut(text, ":")
 	seq, rest, _ := strings.Cut(rest, ":")
-	before, began, _ := strings.Cut(rest, ":")
+	before, rest, _ := strings.Cut(rest, ":")
+	began, tagged, _ := strings.Cut(rest, ":")
 	m = position{session: unescaper.Replace(session), before: before, seq: endOfSession}
 	if seq != "gap" {
 		m.seq, _ = strconv.ParseInt(seq, 10, 64)
 	}
 	m.began, _ = strconv.ParseInt(cmp.Or(began, "0"), 36, 64)
-	if m.seq < 1 || m.seq > maxSeq && m.seq != endOfSession || m.began < 0 || string(m.append(nil)) != text {
+	m.tag = parseTag(tagged)
+	least := int64(1)
+	if m.session == "" && m.tag.epoch > 0 {
+		least = 0
+	}
+	if m.seq < least || m.seq > maxSeq && m.seq != endOfSession || m.began < 0 || m.tag.epoch < 1 && m.tag != (tag{}) || m.tag.epoch > maxSeq || string(m.append(nil)) != text {
 		return position{raw: text}
 	}
 	return m
@@ -212,14 +255,14 @@ func (w *writer) addShards(g *group, n, from int) (count int, fresh bool) {
 			}
 			if s.command != command {
 				s.command, s.index = command, len(w.listed)-from
-				w.listed = append(w.listed, listed{ev.Shard, s, s.ahead, s.ahead.next(ev, seq)})
+				w.listed = append(w.listed, listed{ev.Shard, s, s.ahead, s.ahead.next(ev, seq, w.s.o.Owner)})
 			}
 		}
 		at := &w.listed[from+s.index]
-		if at.before.covers(ev) {
+		if at.before.covers(ev) || at.before.tag.excludes(ev, w.s.o.Owner) {
 			return 0, false
 		}
-		if !at.after.same(ev) {
+		if !at.after.same(ev) || at.after.tag.epoch != ev.Epoch {
 			return i, true
 		}
 		at.after.seq = seq
@@ -276,7 +319,7 @@ func (w *writer) done(sent sentGroup, n int) {
 		ev := &sent.g.batch.events[sent.g.entries[i]]
 		if seq, ok := positionSeq(ev); ok {
 			s := sent.g.offset.positions[ev.Shard]
-			s.stored = s.stored.next(ev, seq)
+			s.stored = s.stored.next(ev, seq, w.s.o.Owner)
 		}
 	}
 }
@@ -302,24 +345,40 @@ func (w *writer) adopt(f *offset, shards []listed, has []rueidis.RedisMessage) {
 	}
 }
 
-// leaveOut takes the entries out of a group that are written already.
+// leaveOut takes the entries out of a group that are written already, and those of shards that are another
+// owner's by now.
 func (w *writer) leaveOut(g *group) {
+	excluded := 0
 	n := w.filter(g, func(ev *sinks.Event, _ string) bool {
 		s := g.offset.positions[ev.Shard]
 		if s == nil {
 			return true
 		}
-		if s.round != w.round {
-			return !s.stored.covers(ev)
+		at := &s.stored
+		if s.round == w.round {
+			at = &s.ahead
 		}
-		return !s.ahead.covers(ev)
+		if at.tag.excludes(ev, w.s.o.Owner) {
+			excluded++
+			if w.s.o.Deposed != nil {
+				w.s.o.Deposed(ev.Shard, ev.Epoch)
+			}
+			return false
+		}
+		return !at.covers(ev)
 	})
 	if n == 0 {
 		return
 	}
 	w.progress()
 	w.alone = max(w.alone-n, 0)
-	if all := w.s.repeated.Add(int64(n)); w.duplicates.allow() {
+	if all := w.s.excluded.Add(int64(excluded)); excluded > 0 && w.excluded.allow() {
+		w.s.o.Log.Warn("events are not written: their shards are another process's by now", "so_far", all)
+	}
+	if n == excluded {
+		return
+	}
+	if all := w.s.repeated.Add(int64(n - excluded)); w.duplicates.allow() {
 		w.s.o.Log.Info("duplicate events are left out: Redis has them already", "so_far", all)
 	}
 }

@@ -20,8 +20,9 @@ import (
 // A dedup position comes back as it was written; one that cannot be read is no reason to drop an
 // event.
 func TestPosition(t *testing.T) {
-	for _, m := range []position{{}, {"a", 1, "", 0, ""}, {"a", maxSeq, "b", 0, ""}, {"a", endOfSession, "", 0, ""}, {"a", endOfSession, "b", 0, ""},
-		{"a:b,c%3A", 7, "", 0, ""}, {"", 7, "", 1, ""}, {"a", 7, "b,c", 1_764_000_000_000_000_000, ""}, {raw: "garbage"}, {raw: "a:0"}, {raw: "a:1:"}, {raw: "a:b:1"}, {raw: "a:9000000000000000000"}} {
+	for _, m := range []position{{}, {session: "a", seq: 1}, {session: "a", seq: maxSeq, before: "b"}, {session: "a", seq: endOfSession}, {session: "a", seq: endOfSession, before: "b"},
+		{session: "a:b,c%3A", seq: 7}, {seq: 7, began: 1}, {session: "a", seq: 7, before: "b,c", began: 1_764_000_000_000_000_000},
+		{session: "a", seq: 1, tag: tag{5, "A"}}, {tag: tag{1_764_000_000_000, "A7"}}, {session: "a", seq: endOfSession, before: "b", began: 9, tag: tag{7, "B"}}, {raw: "a:1::0:5"}, {raw: "a:1::0:0.A"}, {raw: "::::5.A"}, {raw: "garbage"}, {raw: "a:0"}, {raw: "a:1:"}, {raw: "a:b:1"}, {raw: "a:9000000000000000000"}} {
 		if got := parsePosition(string(m.append(nil))); got != m {
 			t.Errorf("%+v comes back as %+v", m, got)
 		}
@@ -57,6 +58,8 @@ func TestPosition(t *testing.T) {
 		{"b:5:a:2s", sinks.Event{Session: "a", Seq: 1, Began: 101}, false},
 		{"a:5:a:2s", sinks.Event{Session: "a", Seq: 6}, false},
 		{"a:5:a:2s", sinks.Event{Session: "a", Seq: 9, Gap: true}, true},
+		{"b:5::2s:7.A", sinks.Event{Session: "a", Seq: 9, Began: 99, Epoch: 7}, true}, // of an older session
+		{"b:5::2s:7.A", sinks.Event{Session: "a", Seq: 9, Epoch: 7}, false},
 	} {
 		if got := parsePosition(tt.text).covers(&tt.ev); got != tt.want {
 			t.Errorf("%q covers %+v: %v, want %v", tt.text, tt.ev, got, tt.want)
@@ -74,7 +77,7 @@ func TestPositionNext(t *testing.T) {
 		{"a", 1, "a:1"}, {"a", 2, "a:2"}, {"a", endOfSession, "a:gap"}, {"b", 1, "b:1:a"}, {"b", endOfSession, "b:gap:a"},
 		{"c", endOfSession, "c:gap:a,b"}, {"d", endOfSession, "d:gap:a,b,c"}, {"e", 1, "e:1:b,c,d"}, {"f", 1, "f:1:b,c,d"},
 	} {
-		if m = m.next(&sinks.Event{Session: step.session}, step.seq); string(m.append(nil)) != step.want {
+		if m = m.next(&sinks.Event{Session: step.session}, step.seq, ""); string(m.append(nil)) != step.want {
 			t.Errorf("after %s %d: %s, want %s", step.session, step.seq, m.append(nil), step.want)
 		}
 	}
@@ -233,7 +236,7 @@ func TestPositions(t *testing.T) {
 
 // Whatever is stored as a position reads back as it was written, and what is no position covers nothing.
 func FuzzPosition(f *testing.F) {
-	for _, text := range []string{"", "a:5", "a:gap:b,c", "a:5::2s", "a%3Ab:1:x:1", "garbage", "a:9000000000000000000", ":::"} {
+	for _, text := range []string{"", "a:5", "a:gap:b,c", "a:5::2s", "a%3Ab:1:x:1", "a:5::2s:1764000000000.A7", ":0::0:5.A", "garbage", "a:9000000000000000000", ":::"} {
 		f.Add(text, "a", int64(5), int64(100))
 	}
 	f.Fuzz(func(t *testing.T, text, session string, seq, began int64) {
@@ -249,7 +252,7 @@ func FuzzPosition(f *testing.F) {
 		if !ok || m.covers(ev) {
 			return
 		}
-		next := m.next(ev, seq)
+		next := m.next(ev, seq, "A")
 		if got := parsePosition(string(next.append(nil))); got != next {
 			t.Errorf("%+v comes back as %+v", next, got)
 		}

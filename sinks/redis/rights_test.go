@@ -16,6 +16,8 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"sluice/fleet"
+	coordinator "sluice/fleet/redis"
 	"sluice/resume"
 	store "sluice/resume/redis"
 	"sluice/sinks/sinktest/redistest"
@@ -27,6 +29,7 @@ const (
 	eventRights
 	commandRights
 	storeRights
+	fleetRights
 )
 
 // user gives a user of that name the rights of some of the documentation's lines, and returns the
@@ -43,8 +46,8 @@ func user(t *testing.T, srv *redistest.Server, name string, more string, lines .
 			all = append(all, rest)
 		}
 	}
-	if len(all) != storeRights+1 {
-		t.Fatalf("docs/redis.md has %d lines of rights, want %d", len(all), storeRights+1)
+	if len(all) != fleetRights+1 {
+		t.Fatalf("docs/redis.md has %d lines of rights, want %d", len(all), fleetRights+1)
 	}
 	for _, n := range lines {
 		if out := srv.CLI(append([]string{"ACL", "SETUSER", name}, strings.Fields(all[n]+" "+more)...)...); !strings.HasPrefix(out, "OK") {
@@ -158,6 +161,89 @@ func TestRightsOfStore(t *testing.T) {
 			t.Errorf("after all is given up: %+v", got)
 		}
 		s.Close()
+	}
+}
+
+// The rights in docs/redis.md suffice for a fleet, and each of them is needed.
+func TestRightsOfFleet(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	o, err := NewClientOption([]string{user(t, srv, "fleet", "", baseRights, fleetRights)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &coordinator.Coordinator{Bot: "bot", Connect: func(ctx context.Context) (rueidis.Client, error) { return Connect(ctx, o) }}
+	defer c.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	heard, done := make(chan struct{}, 1000), make(chan struct{})
+	go func() {
+		defer close(done)
+		c.Watch(ctx, func() { heard <- struct{}{} })
+	}()
+	<-heard // it has begun to listen
+	key := func(name string) string { return "{sluice:bot}:" + name }
+	check := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	own := func(incarnation string, want ...fleet.Want) []fleet.Shard {
+		t.Helper()
+		_, err := c.Join(ctx, fleet.Member{Incarnation: incarnation, Weight: 1, Beat: 1}, fleet.Plan{Shards: 4})
+		check("join", err)
+		got, err := c.Acquire(ctx, incarnation, want)
+		check("acquire", err)
+		if len(got) != len(want) {
+			t.Fatalf("acquired %v", got)
+		}
+		return got
+	}
+	srv.CLI("ZADD", key("deposed"), "1", "old") // of long ago
+	shards := own("a", fleet.Want{Shard: 0}, fleet.Want{Shard: 1})
+	own("b", fleet.Want{Shard: 2})
+	given, err := c.Give(ctx, 0, shards[0].Owner, "b")
+	check("give", err)
+	<-heard // with the right to publish
+	_, err = c.TakeBack(ctx, 0, given, "a")
+	check("take back", err)
+	check("take", c.Take(ctx, 3, own("b", fleet.Want{Shard: 3})[0].Owner))
+	_, err = c.Save(ctx, "a", []fleet.Record{{Shard: 1, Epoch: shards[1].Owner.Epoch, Number: 1, Data: []byte("data")}})
+	check("save", err)
+	_, err = c.Load(ctx, []int{1})
+	check("load", err)
+	_, err = c.Confirm(ctx, "a", map[int]int64{1: 1})
+	check("confirm", err)
+	check("budget", c.Budget(ctx, fleet.Budget{Total: 9, Remaining: 9, Concurrency: 1}, time.Now()))
+	_, err = c.Ask(ctx, "a", []int{0})
+	check("ask", err)
+	check("sent", c.Sent(ctx, "a", 0))
+	_, err = c.Ask(ctx, "a", nil)
+	check("ask", err)
+	check("depose", c.Depose(ctx, "a", 1))
+	srv.CLI("DEL", key("changes"))
+	view, err := c.Beat(ctx, fleet.Member{Incarnation: "b", Weight: 1, Beat: 2}, 0)
+	check("beat", err)
+	if len(view.Shards) != 4 {
+		t.Errorf("there is %+v", view)
+	}
+	check("leave", c.Leave(ctx, "b"))
+	cancel()
+	<-done
+	text, err := os.ReadFile("../../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, _ := strings.Cut(string(text), "~{sluice:*}:*")
+	line, _, _ = strings.Cut(line, "\n")
+	used := srv.CLI("INFO", "commandstats")
+	for _, right := range strings.Fields(line) {
+		if command, ok := strings.CutPrefix(right, "+"); ok && !strings.Contains(used, "cmdstat_"+command+":") {
+			t.Errorf("%s is never used", command)
+		}
+	}
+	if out := srv.CLI("ACL", "LOG"); strings.Contains(out, "eval") || strings.Contains(out, "key") || strings.Contains(out, "lua") {
+		t.Errorf("refused: %s", out)
 	}
 }
 

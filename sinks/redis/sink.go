@@ -57,7 +57,11 @@ type Sink struct {
 	figures          *broker.Figures
 	given            given
 	repeated, undone atomic.Int64
-	lastLine         atomic.Int64 // Unix time in nanoseconds, of the last line about events dead-lettered
+	excluded         atomic.Int64 // events of shards that are another's
+
+	claims   sync.Mutex
+	claimer  rueidis.Client // nil: not connected
+	lastLine atomic.Int64   // Unix time in nanoseconds, of the last line about events dead-lettered
 }
 
 // stream is a stream that the sink has written to.
@@ -112,6 +116,8 @@ func New(o Options) (*Sink, error) {
 		return nil, errors.New("redis: no address of Redis is given")
 	case o.Body == nil || o.Log == nil:
 		return nil, errors.New("redis: Options.Body and Options.Log are required")
+	case o.Owner != "" && (o.Bot == "" || !isName(o.Owner)):
+		return nil, errors.New("redis: Options.Owner is not alphanumeric, or Options.Bot is not set")
 	}
 	var id [8]byte
 	rand.Read(id[:])
@@ -246,7 +252,7 @@ func (s *Sink) streamOf(ev *sinks.Event) *stream {
 			tag = hashTag(st.name)
 		}
 		if s.offsets[tag] == nil {
-			s.offsets[tag] = &offset{key: ownKey("fence", s.id, tag), positionsKey: ownKey("seen", s.o.Bot, tag), positions: make(map[int]*shardPositions)}
+			s.offsets[tag] = &offset{key: ownKey("fence", s.id, tag), positionsKey: positionsKey(s.o.Bot, tag), positions: make(map[int]*shardPositions)}
 		}
 		st.offset = s.offsets[tag]
 		s.streams[st.name] = st
@@ -257,6 +263,9 @@ func (s *Sink) streamOf(ev *sinks.Event) *stream {
 // maxStreams bounds the streams that are remembered, for when they were trimmed. Discord has some
 // hundred events.
 const maxStreams = 4096
+
+// positionsKey returns the name of the hash of a bot's positions.
+func positionsKey(bot, tag string) string { return ownKey("seen", bot, tag) }
 
 // ownKey returns the name of a key of the sink's own, in the slot of the streams with that
 // hash tag.
@@ -297,6 +306,12 @@ func (s *Sink) deadLetter(ev *sinks.Event, reason string, err error) {
 func (s *Sink) Close() error {
 	s.stop()
 	s.stopped.Wait()
+	s.claims.Lock()
+	defer s.claims.Unlock()
+	if s.claimer != nil {
+		s.claimer.Close()
+		s.claimer = nil
+	}
 	return nil
 }
 

@@ -84,7 +84,7 @@ func reasonOfEntry(text string) string {
 // Status returns what the sink does. It implements sinks.Reporter.
 func (s *Sink) Status() sinks.Status {
 	st := s.figures.Status()
-	st.Repeated, st.Undone = s.repeated.Load(), s.undone.Load()
+	st.Repeated, st.Undone, st.Excluded = s.repeated.Load(), s.undone.Load(), s.excluded.Load()
 	var since time.Time
 	if st.Pending, since = s.given.pending(); st.Pending > 0 {
 		st.Oldest = time.Since(since)

@@ -59,7 +59,7 @@ type writer struct {
 
 	wrong map[string]time.Time // streams of which an entry was dead-lettered, and when
 
-	repairs, forgotten, duplicates, suspects, untrimmed limit
+	repairs, forgotten, duplicates, excluded, suspects, untrimmed limit
 }
 
 // sentGroup is what a command was made of.
@@ -122,6 +122,10 @@ func (w *writer) connect(ctx context.Context) error {
 		return err
 	}
 	cluster := client.Mode() == rueidis.ClientModeCluster
+	if cluster && w.s.o.Owner != "" {
+		w.disconnect()
+		return errClusterFleet
+	}
 	w.s.begin.Do(func() {
 		w.s.cluster = cluster
 		close(w.s.begun)
@@ -136,6 +140,8 @@ func (w *writer) connect(ctx context.Context) error {
 	}
 	return nil
 }
+
+var errClusterFleet = &ConfigError{NoFleet, errors.New("the server is part of a Redis Cluster, to which a fleet does not write")}
 
 func (w *writer) disconnect() {
 	if w.client != nil {
@@ -200,6 +206,10 @@ func (w *writer) send(ctx context.Context) {
 	}
 	waits := w.s.o.Replicas > 0 && !w.s.cluster
 	if waits {
+		if len(w.sent) > 0 {
+			// WAIT is for what this connection has written, which may be nothing if all was written over another.
+			w.commands = append(w.commands, w.client.B().Expire().Key(w.sent[0].g.offset.key).Seconds(86400).Build())
+		}
 		w.commands = append(w.commands, w.client.B().Arbitrary("WAIT", strconv.Itoa(w.s.o.Replicas), strconv.FormatInt(replicaTimeout.Milliseconds(), 10)).Build())
 	}
 	answers := w.client.DoMulti(ctx, w.commands...)
@@ -210,7 +220,7 @@ func (w *writer) send(ctx context.Context) {
 	}
 	if waits {
 		n, err := answers[len(answers)-1].AsInt64()
-		answers = answers[:len(answers)-1]
+		answers = answers[:len(w.sent)]
 		if err == nil && n < int64(w.s.o.Replicas) {
 			err = fmt.Errorf("WAIT: %d of %d replicas have the last events", n, w.s.o.Replicas)
 			note(refused, err)

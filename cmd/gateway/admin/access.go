@@ -116,31 +116,34 @@ func (e *entry) isLocal(r *http.Request) bool {
 	return err == nil && peer.Unmap().IsLoopback()
 }
 
-// checkAccess refuses who may not ask for what needs the level.
-func (e *entry) checkAccess(r *http.Request, needs level) *refusal {
+// checkAccess refuses who may not ask for what needs the level. Who may because of a token may as
+// long as that is in force; token is empty for the others.
+func (e *entry) checkAccess(r *http.Request, needs level) (token string, refused *refusal) {
 	s := e.s
 	if needs == open || e.socket || needs == view && e.isLocal(r) {
-		return nil
+		return "", nil
 	}
-	if s.o.Token == "" {
+	token = s.o.Token()
+	if token == "" {
 		text := "only metrics and health are served to other machines: http.token is not set"
 		if needs == act {
 			text = "no action is taken over TCP: http.token is not set"
 		}
-		return &refusal{code: http.StatusForbidden, text: text}
+		return "", &refusal{code: http.StatusForbidden, text: text}
 	}
 	shown, ok := credential(r)
 	if !ok {
-		return &refusal{code: http.StatusUnauthorized, text: "http.token is needed, as a Bearer token or as the password of Basic"}
+		return "", &refusal{code: http.StatusUnauthorized, text: "http.token is needed, as a Bearer token or as the password of Basic"}
 	}
 	// Sums have one length, so that the time of the comparison says nothing.
-	if sum := sha256.Sum256([]byte(shown)); subtle.ConstantTimeCompare(sum[:], s.token[:]) == 1 {
-		return nil
+	is, want := sha256.Sum256([]byte(shown)), sha256.Sum256([]byte(token))
+	if subtle.ConstantTimeCompare(is[:], want[:]) == 1 {
+		return token, nil
 	}
 	if n, ok := s.wrong.now(time.Now()); ok {
 		s.o.Log.Warn("http: a wrong token is refused", "times", n, "peer", r.RemoteAddr)
 	}
-	return &refusal{code: http.StatusUnauthorized, text: "the token is not http.token", slow: true}
+	return "", &refusal{code: http.StatusUnauthorized, text: "the token is not http.token", slow: true}
 }
 
 // credential returns the token that a request shows.

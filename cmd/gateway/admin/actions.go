@@ -60,6 +60,9 @@ func (s *Server) setLogLevel(w http.ResponseWriter, r *http.Request) {
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	s.action(w, r, nil, func(ctx context.Context) (result, error) {
 		changes, err := s.o.Actions.Reload(ctx)
+		if err != nil && len(changes) > 0 { // what is wrong
+			err = fmt.Errorf("%w: %s", err, strings.Join(changes, "; "))
+		}
 		return result{Changes: changes}, err
 	})
 }

@@ -14,8 +14,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"sluice/cmd/gateway/status"
@@ -54,12 +54,18 @@ func NewClient(o ClientOptions) (*Client, error) {
 		return c.noRedirects(), nil
 	}
 	address := o.Address
+	if strings.HasPrefix(address, ":") { // this machine, as http.address has it
+		address = "localhost" + address
+	}
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, errors.New("the address is not host:port, or one such as https://gateway.example.com, without user and password")
+	}
+	if n, err := strconv.Atoi(u.Port()); u.Port() != "" && (err != nil || n < 1 || n > 65535) {
+		return nil, fmt.Errorf("the port %s is not from 1 to 65535", u.Port())
 	}
 	c := &Client{base: strings.TrimSuffix(u.String(), "/"), token: o.Token, where: u.Host}
 	// Without a proxy: what is asked is near, and the token for nobody on the way.
@@ -75,6 +81,9 @@ func (c *Client) noRedirects() *Client {
 
 // Close closes connections that are not in use.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// ErrNobody is the error of a request where nobody listens.
+var ErrNobody = errors.New("nobody answers")
 
 // StatusError is an answer that is not 200.
 type StatusError struct {
@@ -171,8 +180,8 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (io.R
 		if errors.As(err, &u) {
 			err = u.Err // which says the same without what was asked
 		}
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, fmt.Errorf("nobody answers at %s: %w", c.where, err)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errRefused) {
+			return nil, fmt.Errorf("%w at %s: %w", ErrNobody, c.where, err)
 		}
 		return nil, fmt.Errorf("%s: %w", c.where, err)
 	}

@@ -1,6 +1,7 @@
 // This file bounds connections. A listener that is full makes room by closing the oldest
 // connection on which no request is being answered: who sends its header byte by byte, or nothing,
-// goes before whoever asks.
+// goes before whoever asks. One that was just accepted has a moment to send its request: until then
+// others wait, so that a burst of connections does not reset that of a probe.
 
 package admin
 
@@ -11,12 +12,14 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 )
 
 // connections are a set of at most max.
 type connections struct {
 	max     int
-	crowded func() // is called when one had to go; may be nil
+	grace   time.Duration // how long after it was accepted one does not have to go for another
+	crowded func()        // is called when one had to go; may be nil
 
 	mu         sync.Mutex
 	idle, busy list.List // of *conn, the oldest first
@@ -27,6 +30,8 @@ type conn struct {
 	net.Conn
 	set *connections
 
+	accepted time.Time
+
 	elem *list.Element // in set.idle or set.busy; nil: in neither
 	busy bool
 }
@@ -35,6 +40,19 @@ type conn struct {
 type boundedListener struct {
 	net.Listener
 	set *connections
+
+	closing sync.Once
+	closed  chan struct{}
+}
+
+func newBoundedListener(l net.Listener, set *connections) *boundedListener {
+	return &boundedListener{Listener: l, set: set, closed: make(chan struct{})}
+}
+
+// Close ends Accept, which may wait.
+func (l *boundedListener) Close() error {
+	l.closing.Do(func() { close(l.closed) })
+	return l.Listener.Close()
 }
 
 func (l *boundedListener) Accept() (net.Conn, error) {
@@ -45,40 +63,73 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	if b, ok := c.(interface{ SetWriteBuffer(int) error }); ok {
 		b.SetWriteBuffer(writeBuffer)
 	}
-	return l.set.add(c), nil
+	added := l.set.add(c, l.closed)
+	if added == nil {
+		c.Close()
+		return nil, net.ErrClosed
+	}
+	return added, nil
 }
 
 // writeBuffer bounds what the kernel keeps for a client that does not read: of its own accord it
 // keeps megabytes.
 const writeBuffer = 128 << 10
 
-func (s *connections) add(nc net.Conn) *conn {
-	s.mu.Lock()
+// add adds a connection once there is room; nil: it has waited for that until closed.
+func (s *connections) add(nc net.Conn, closed <-chan struct{}) *conn {
 	c := &conn{Conn: nc, set: s}
-	old := s.full()
-	c.elem = s.idle.PushBack(c)
-	s.mu.Unlock()
-	if old != nil {
-		old.drop()
-		if s.crowded != nil {
-			s.crowded()
+	for {
+		s.mu.Lock()
+		old, wait := s.full()
+		if wait > 0 {
+			s.mu.Unlock()
+			select {
+			case <-time.After(min(wait, roomEvery)):
+				continue
+			case <-closed:
+				return nil
+			}
 		}
+		c.accepted, c.elem = time.Now(), s.idle.PushBack(c)
+		s.mu.Unlock()
+		if old != nil {
+			old.drop()
+			if s.crowded != nil {
+				s.crowded()
+			}
+		}
+		return c
 	}
-	return c
 }
 
+// roomEvery is how often a connection that waits looks for room: others may have been closed meanwhile.
+const roomEvery = 5 * time.Millisecond
+
 // full returns the connection that has to go for another, already out of the set; nil: none has to.
-func (s *connections) full() *conn {
+// wait is how long it takes until one may have to go.
+func (s *connections) full() (old *conn, wait time.Duration) {
 	if s.idle.Len()+s.busy.Len() < s.max {
-		return nil
+		return nil, 0
 	}
-	from := &s.idle
-	if from.Len() == 0 {
-		from = &s.busy
+	from, elem := &s.idle, s.idle.Front()
+	for now := time.Now(); elem != nil; elem = elem.Next() {
+		left := s.grace - now.Sub(elem.Value.(*conn).accepted)
+		if left <= 0 {
+			break
+		}
+		if wait == 0 || left < wait {
+			wait = left
+		}
 	}
-	old := from.Remove(from.Front()).(*conn)
+	switch {
+	case elem == nil && wait > 0:
+		return nil, wait
+	case elem == nil:
+		from, elem = &s.busy, s.busy.Front()
+	}
+	old = from.Remove(elem).(*conn)
 	old.elem = nil
-	return old
+	return old, 0
 }
 
 // drop closes a connection at once: what it has not read is not kept for it.
@@ -131,30 +182,6 @@ func (c *conn) answering(busy bool) {
 	c.list().Remove(c.elem)
 	c.busy = busy
 	c.elem = c.list().PushBack(c)
-}
-
-// answer adds a connection to a set of those that get a long answer, and closes the oldest if they
-// are too many: a client that does not read its answer is the oldest after a while. done takes it out.
-func (s *connections) answer(c *conn) (done func()) {
-	if c == nil {
-		return func() {}
-	}
-	member := &conn{Conn: c.Conn, set: s, busy: true}
-	s.mu.Lock()
-	old := s.full()
-	member.elem = s.busy.PushBack(member)
-	s.mu.Unlock()
-	if old != nil {
-		old.drop()
-	}
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if member.elem != nil {
-			s.busy.Remove(member.elem)
-			member.elem = nil
-		}
-	}
 }
 
 type connKey struct{}

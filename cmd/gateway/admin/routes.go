@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -30,7 +31,7 @@ type entry struct {
 	metricsAlone bool   // prometheus.address
 
 	streams chan struct{} // has a value for each stream
-	answers *connections  // that get metrics or status
+	answers *answers      // of metrics and status
 }
 
 // route is what a path leads to.
@@ -84,12 +85,16 @@ func (e *entry) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		(&refusal{code: http.StatusMethodNotAllowed, text: "the method is none of " + allow, close: r.ContentLength != 0}).answer(w, r, e.s)
 		return
 	}
-	if refused := e.checkAccess(r, to.needs); refused != nil {
+	token, refused := e.checkAccess(r, to.needs)
+	if refused != nil {
 		refused.close = r.ContentLength != 0
 		refused.answer(w, r, e.s)
 		return
 	}
 	if to.stream {
+		if token != "" {
+			w.ends = func() bool { return e.s.o.Token() != token }
+		}
 		e.stream(w, r, to.serve)
 		return
 	}
@@ -103,7 +108,7 @@ func (e *entry) stream(w *writer, r *http.Request, serve http.HandlerFunc) {
 		defer func() { <-e.streams }()
 	default:
 		w.Header().Set("Retry-After", "10")
-		(&refusal{code: http.StatusServiceUnavailable, text: fmt.Sprintf("%d streams are open, which is the most", cap(e.streams))}).answer(w, r, e.s)
+		(&refusal{code: http.StatusServiceUnavailable, text: fmt.Sprintf("%d streams are open (pages and gateway tap), which is the most; close one", cap(e.streams))}).answer(w, r, e.s)
 		return
 	}
 	w.patient(e.s.limits.streamWrite)
@@ -164,6 +169,7 @@ func (e *entry) status(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		d := e.s.o.Status()
 		d.Shards.List, d.Shards.Listed = q.Select(d.Shards.List)
+		status.Abridge(d.Shards.List)
 		text, err := json.Marshal(d)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -174,10 +180,13 @@ func (e *entry) status(w http.ResponseWriter, r *http.Request) {
 }
 
 // whole has an answer made, one at a time, and sends it. Who does not read does not keep others
-// from theirs: the oldest that is not read whole is given up.
+// from theirs.
 func (e *entry) whole(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
-	done := e.answers.answer(connOf(r.Context()))
-	defer done()
+	a := e.answers.begin(r.Context(), connOf(r.Context()))
+	if a == nil {
+		return
+	}
+	defer a.end()
 	b := &buffered{header: w.Header(), code: http.StatusOK}
 	func() {
 		e.s.drawing.Lock()
@@ -186,8 +195,10 @@ func (e *entry) whole(w http.ResponseWriter, r *http.Request, serve http.Handler
 			serve(b, r)
 		}
 	}()
+	a.move()
+	w.Header().Set("Content-Length", strconv.Itoa(b.body.Len()))
 	w.WriteHeader(b.code)
-	w.Write(b.body.Bytes())
+	a.send(w, b.body.Bytes())
 }
 
 // buffered keeps an answer.

@@ -9,7 +9,6 @@ package admin
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net"
@@ -17,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"sluice/cmd/gateway/status"
@@ -25,9 +23,11 @@ import (
 
 // Options are what a Server serves, and where. What is nil is not there (404).
 type Options struct {
-	Address string   // http.address; empty: off
-	Token   string   // http.token; empty: there is no action over TCP, and nothing but metrics and health for other machines
-	Hosts   []string // http.hosts
+	Address string // http.address; empty: off
+	// Token returns http.token, which may change: each request is held to the one in force. Nil or
+	// empty: there is no action over TCP, and nothing but metrics and health for other machines.
+	Token func() string
+	Hosts []string // http.hosts
 
 	// Metrics alone, to everybody, at a path; an empty one is every path. If the address is
 	// Address, word for word, the path is one of that listener, and an empty one is /metrics.
@@ -58,9 +58,11 @@ type Actions interface {
 
 // limits bound what clients cost. Tests have shorter ones.
 type limits struct {
-	connections int // of each listener
-	streams     int // of each listener, of them
-	answers     int // of metrics and status that are written at the same time, of each listener
+	connections int           // of each listener
+	grace       time.Duration // of a connection, to send its request, before it is closed for another
+	streams     int           // of each listener, of them
+	answers     int           // of metrics and status that are written at the same time, of each listener
+	answerStill time.Duration // of an answer that nothing is read of, before it is given up for another; a lost packet takes 200 ms
 	headerBytes int
 	bodyBytes   int64
 
@@ -72,7 +74,7 @@ type limits struct {
 }
 
 var defaultLimits = limits{
-	connections: 128, streams: 32, answers: 8, headerBytes: 16 << 10, bodyBytes: 4 << 10,
+	connections: 256, grace: 50 * time.Millisecond, streams: 32, answers: 8, answerStill: 300 * time.Millisecond, headerBytes: 16 << 10, bodyBytes: 4 << 10,
 	readHeader: 5 * time.Second, read: 10 * time.Second, write: 30 * time.Second, idle: 2 * time.Minute,
 	streamWrite: 10 * time.Second, wrongToken: 250 * time.Millisecond, action: 25 * time.Second, checksAge: 100 * time.Millisecond,
 }
@@ -81,7 +83,6 @@ var defaultLimits = limits{
 type Server struct {
 	o        Options
 	limits   limits
-	token    [sha256.Size]byte
 	wrong    occasional // log lines about wrong tokens
 	crowded  occasional // log lines about too many connections
 	health   health
@@ -106,11 +107,11 @@ type ListenError struct {
 func (e *ListenError) Error() string {
 	hint := ""
 	switch {
-	case errors.Is(e.Err, syscall.EADDRINUSE):
+	case errors.Is(e.Err, errInUse):
 		hint = "; another process listens there, or one of the other addresses of the settings is the same"
-	case errors.Is(e.Err, syscall.EACCES):
+	case errors.Is(e.Err, errForbidden):
 		hint = "; a port below 1024 needs the capability CAP_NET_BIND_SERVICE: choose another"
-	case errors.Is(e.Err, syscall.EADDRNOTAVAIL):
+	case errors.Is(e.Err, errNotHere):
 		hint = "; it must be an address of this machine"
 	}
 	return e.Setting + ": " + e.Err.Error() + hint
@@ -118,15 +119,21 @@ func (e *ListenError) Error() string {
 
 func (e *ListenError) Unwrap() error { return e.Err }
 
+// InUse reports whether an error of listening says that somebody else has the address.
+func InUse(err error) bool { return errors.Is(err, errInUse) }
+
 // Listen opens what the options name, and serves it. An address that cannot be listened at is a
 // *ListenError; a socket that cannot be made is logged.
 func Listen(o Options) (*Server, error) { return listen(o, defaultLimits) }
 
 func listen(o Options, limits limits) (*Server, error) {
+	if o.Token == nil {
+		o.Token = func() string { return "" }
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o, limits: limits, token: sha256.Sum256([]byte(o.Token)), addrs: map[string]net.Addr{}}
+	s := &Server{o: o, limits: limits, addrs: map[string]net.Addr{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	shared := o.Address != "" && o.PrometheusAddress == o.Address
@@ -171,12 +178,12 @@ func (s *Server) Addr(setting string) net.Addr { return s.addrs[setting] }
 
 // serve serves a listener until Close, with which the socket ends, if it is one. It is false after Close.
 func (s *Server) serve(l net.Listener, e *entry, sock *socket) bool {
-	set := &connections{max: s.limits.connections, crowded: func() {
+	set := &connections{max: s.limits.connections, grace: s.limits.grace, crowded: func() {
 		if n, ok := s.crowded.now(time.Now()); ok {
 			s.o.Log.Warn("http: too many connections: the oldest that ask for nothing are closed", "closed", n, "max", s.limits.connections)
 		}
 	}}
-	e.streams, e.answers = make(chan struct{}, s.limits.streams), &connections{max: s.limits.answers}
+	e.streams, e.answers = make(chan struct{}, s.limits.streams), newAnswers(s.limits.answers, s.limits.answerStill)
 	server := &http.Server{
 		Handler:                      e,
 		DisableGeneralOptionsHandler: true,
@@ -202,7 +209,7 @@ func (s *Server) serve(l net.Listener, e *entry, sock *socket) bool {
 	if sock != nil {
 		s.socket = sock
 	}
-	s.serving.Go(func() { server.Serve(&boundedListener{l, set}) }) // its end is Close's
+	s.serving.Go(func() { server.Serve(newBoundedListener(l, set)) }) // its end is Close's
 	return true
 }
 

@@ -27,6 +27,9 @@ const patience = 2 * time.Minute
 
 const token = "0123456789abcdef-of-the-tests"
 
+// always is a token that does not change.
+func always(token string) func() string { return func() string { return token } }
+
 // asked are actions that note what they were asked for.
 type asked struct {
 	mu    sync.Mutex
@@ -185,7 +188,7 @@ func TestAccess(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			a := new(asked)
 			o := parts(a)
-			o.Address, o.Token, o.Hosts = tc.address, tc.token, tc.hosts
+			o.Address, o.Token, o.Hosts = tc.address, always(tc.token), tc.hosts
 			s, err := listen(o, defaultLimits)
 			if err != nil && strings.Contains(tc.address, "::1") {
 				t.Logf("this machine has no IPv6: %v", err)
@@ -238,7 +241,7 @@ func TestAccess(t *testing.T) {
 // Credentials are shown as a Bearer token or as the password of Basic; anything else is none.
 func TestCredentials(t *testing.T) {
 	o := parts(new(asked))
-	o.Address, o.Token = "0.0.0.0:0", token
+	o.Address, o.Token = "0.0.0.0:0", always(token)
 	s := start(t, o)
 	for _, tc := range []struct {
 		header    string
@@ -269,11 +272,63 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// A token that is changed counts from then on, on connections that exist too, and ends the streams of
+// who has shown the one before.
+func TestTokenChanges(t *testing.T) {
+	var now atomic.Value
+	now.Store(token)
+	pulse := make(chan struct{})
+	o := parts(new(asked))
+	o.Address, o.Token = "0.0.0.0:0", func() string { return now.Load().(string) }
+	o.Tap = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for range pulse {
+			if _, err := io.WriteString(w, "an event\n"); err != nil {
+				return
+			}
+			w.(http.Flusher).Flush()
+		}
+	})
+	s := start(t, o)
+	stream, kept := s.dial(t, "http.address"), s.dial(t, "http.address")
+	defer stream.Close()
+	defer kept.Close()
+	io.WriteString(stream, "GET /tap HTTP/1.1\r\nHost: localhost\r\n"+bearer+"\r\n\r\n")
+	pulse <- struct{}{}
+	answer, err := http.ReadResponse(bufio.NewReader(stream), nil)
+	if err != nil || answer.StatusCode != 200 {
+		t.Fatal(answer, err)
+	}
+	answers := bufio.NewReader(kept)
+	ask := func(header string, want int) {
+		t.Helper()
+		io.WriteString(kept, "GET /status HTTP/1.1\r\nHost: localhost\r\n"+header+"\r\n\r\n")
+		answer, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, answer.Body)
+		if answer.StatusCode != want {
+			t.Errorf("%s: %d, want %d", header, answer.StatusCode, want)
+		}
+	}
+	ask(bearer, 200)
+	now.Store("another-token-of-the-tests")
+	ask(bearer, 401)
+	ask("Authorization: Bearer another-token-of-the-tests", 200)
+	pulse <- struct{}{}
+	if text, err := io.ReadAll(answer.Body); string(text) != "an event\n" {
+		t.Errorf("the stream goes on: %q, %v", text, err)
+	}
+	now.Store("")
+	ask("Authorization: Bearer another-token-of-the-tests", 403)
+	ask("Authorization: Bearer ", 403)
+}
+
 // What a page of another site, or another name for this machine, makes a browser send is refused.
 func TestOtherSites(t *testing.T) {
 	a := new(asked)
 	o := parts(a)
-	o.Address, o.Token, o.Hosts = "127.0.0.1:0", token, nil
+	o.Address, o.Token = "127.0.0.1:0", always(token)
 	s := start(t, o)
 	for _, tc := range []struct {
 		line   string
@@ -393,6 +448,29 @@ func TestHealth(t *testing.T) {
 	s.Drain()
 	expect("/readyz", 503, "failed shutdown: the process shuts down\nreadyz: failed\n")
 	expect("/livez", 200, "livez: ok\n")
+}
+
+// A long list of shards is abridged, unless a part of it is asked for.
+func TestStatusList(t *testing.T) {
+	o := parts(new(asked))
+	o.Address = "127.0.0.1:0"
+	o.Status = func() *status.Status {
+		d := &status.Status{Version: status.Version}
+		for id := range 1001 {
+			d.Shards.List = append(d.Shards.List, status.Shard{ID: id, State: "ready", LastACK: 5, Cause: "connection lost"})
+		}
+		return d
+	}
+	s := start(t, o)
+	for path, fields := range map[string][2]int{"/status": {1001, 0}, "/status?limit=1000": {1000, 1000}, "/status?sort=-last_ack&offset=900": {101, 101}} {
+		_, body := s.raw(t, "http.address", request("GET "+path))
+		if causes, acks := strings.Count(body, `"cause"`), strings.Count(body, `"last_ack"`); causes != fields[0] || acks != fields[1] || !strings.Contains(body, `"listed":1001`) {
+			t.Errorf("%s: %d shards, %d with last_ack", path, causes, acks)
+		}
+	}
+	if answer, body := s.raw(t, "http.address", request("GET /status?shards=1")); answer.StatusCode != 400 || !strings.Contains(body, "unready") {
+		t.Errorf("%d %s", answer.StatusCode, body)
+	}
 }
 
 // A handler that panics is an answer, or the end of its connection, and a line in the log.

@@ -54,7 +54,7 @@ func shortDir(t *testing.T) string {
 func TestSocket(t *testing.T) {
 	a, dir := new(asked), shortDir(t)
 	o := parts(a)
-	o.Token, o.Socket = token, filepath.Join(dir, SocketName)
+	o.Token, o.Socket = always(token), filepath.Join(dir, SocketName)
 	s := start(t, o)
 	c := client(t, ClientOptions{Socket: o.Socket})
 	reached(t, c)
@@ -151,7 +151,14 @@ func TestNoSocket(t *testing.T) {
 		"long path":    {nil, strings.Repeat("a", 100), "bytes, and a unix socket 103 at most: shorten shard_store.directory"},
 		"no directory": {nil, "none", "no such file"},
 		"a file":       {func(dir string) error { return os.WriteFile(filepath.Join(dir, SocketName), []byte("mine"), 0o600) }, "", "is not a socket"},
-		"lock":         {func(dir string) error { return os.Mkdir(filepath.Join(dir, lockName), 0o700) }, "", "is not a regular file: remove it"},
+		"a link": {func(dir string) error {
+			elsewhere := filepath.Join(dir, "elsewhere")
+			if runtime.GOOS == "windows" { // where links are not for everybody
+				return os.WriteFile(filepath.Join(dir, SocketName), []byte("mine"), 0o600)
+			}
+			return errors.Join(os.WriteFile(elsewhere, []byte("mine"), 0o600), os.Symlink(elsewhere, filepath.Join(dir, SocketName)))
+		}, "", "is not a socket"},
+		"lock": {func(dir string) error { return os.Mkdir(filepath.Join(dir, lockName), 0o700) }, "", "is not a regular file: remove it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out lockedBuffer
@@ -178,7 +185,7 @@ func TestNoSocket(t *testing.T) {
 				t.Errorf("%d", answer.StatusCode)
 			}
 			s.Close()
-			if text, err := os.ReadFile(filepath.Join(dir, SocketName)); name == "a file" && (err != nil || string(text) != "mine") {
+			if text, err := os.ReadFile(filepath.Join(dir, SocketName)); (name == "a file" || name == "a link") && (err != nil || string(text) != "mine") {
 				t.Errorf("%q, %v", text, err)
 			}
 		})
@@ -189,7 +196,7 @@ func TestNoSocket(t *testing.T) {
 func TestClientTCP(t *testing.T) {
 	a := new(asked)
 	o := parts(a)
-	o.Address, o.Token = "0.0.0.0:0", token
+	o.Address, o.Token = "0.0.0.0:0", always(token)
 	s := start(t, o)
 	_, port, _ := net.SplitHostPort(s.Addr("http.address").String())
 	for _, address := range []string{"127.0.0.1:" + port, "http://127.0.0.1:" + port, "http://localhost:" + port + "/"} {

@@ -3,6 +3,7 @@
 package admin
 
 import (
+	"errors"
 	"net/http"
 	"time"
 )
@@ -16,6 +17,7 @@ type writer struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	each    time.Duration // for a piece; 0: the server's time for the whole
+	ends    func() bool   // before a piece: the client may see no more of it; may be nil
 	wrote   bool
 }
 
@@ -42,6 +44,9 @@ func (w *writer) WriteHeader(code int) {
 }
 
 func (w *writer) Write(p []byte) (n int, err error) {
+	if w.ended() {
+		return 0, errEnded
+	}
 	w.wrote = true
 	for w.each > 0 && len(p) > piece {
 		w.extend()
@@ -55,6 +60,11 @@ func (w *writer) Write(p []byte) (n int, err error) {
 	m, err := w.ResponseWriter.Write(p)
 	return n + m, err
 }
+
+// errEnded is of a stream that was begun with a token that is none any more.
+var errEnded = errors.New("http.token has changed")
+
+func (w *writer) ended() bool { return w.ends != nil && w.ends() }
 
 // FlushError is for http.ResponseController.
 func (w *writer) FlushError() error {

@@ -5,10 +5,13 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"sluice/cmd/gateway/admin"
@@ -18,13 +21,14 @@ import (
 
 // serveAdmin serves the parts at the addresses and the socket of the settings.
 func serveAdmin(cfg *config.Config, parts admin.Options, log *slog.Logger) (*admin.Server, error) {
-	parts.Address, parts.Token, parts.Hosts = cfg.HTTP.Address, cfg.HTTP.Token.Reveal(), cfg.HTTP.Hosts
+	parts.Address, parts.Hosts = cfg.HTTP.Address, cfg.HTTP.Hosts
+	parts.Token = func() string { return cfg.Current().HTTP.Token.Reveal() }
 	parts.PrometheusAddress, parts.PrometheusEndpoint = cfg.Prometheus.Address, cfg.Prometheus.Endpoint
 	if cfg.OneListener() {
 		parts.PrometheusAddress = parts.Address
 	}
 	parts.Log = log
-	if dir := cfg.ShardStore.Directory; controlDirectory(cfg) {
+	if dir := cfg.ShardStore.Directory; dir != "" {
 		if err := os.MkdirAll(dir, 0o700); err == nil {
 			parts.Socket = filepath.Join(dir, admin.SocketName)
 		} else {
@@ -36,16 +40,6 @@ func serveAdmin(cfg *config.Config, parts admin.Options, log *slog.Logger) (*adm
 		return nil, settingError{err}
 	}
 	return s, nil
-}
-
-// controlDirectory reports whether the control socket is in shard_store.directory: that of a store
-// that is no file is none that the settings need, and not made unless it is named.
-func controlDirectory(cfg *config.Config) bool {
-	if cfg.ShardStore.Type == config.StoreFile || cfg.Origin("shard_store.directory").Kind != config.FromDefault {
-		return true
-	}
-	info, err := os.Stat(cfg.ShardStore.Directory)
-	return err == nil && info.IsDir()
 }
 
 // listenAddresses are those of the settings at which a start listens, by their keys.
@@ -83,13 +77,39 @@ func (cmd *command) reach(cfg *config.Config) (*admin.Client, error) {
 
 // unreached says what an error of a client means for who asked.
 func (cmd *command) unreached(cfg *config.Config, err error) error {
-	nobody := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTDIR)
-	if cmd.address != "" || !nobody {
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case cmd.address != "":
+		return notGateway(err)
 	}
 	dir := cfg.ShardStore.Directory
+	if at, e := filepath.Abs(dir); e == nil {
+		dir = at
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s is for the user of the process alone, and for root: run this as that user, or use -address with its http.address", filepath.Join(dir, admin.SocketName))
+	case !errors.Is(err, admin.ErrNobody) && !errors.Is(err, syscall.ENOTDIR):
+		return err
+	}
 	if pid, err := file.Owner(dir); err == nil {
 		return fmt.Errorf("process %d has shard_store.directory %s, and does not serve %s there: it is of an earlier version, or stops", pid, dir, admin.SocketName)
 	}
 	return fmt.Errorf("no gateway runs with shard_store.directory %s; -config names its settings, -address its http.address", dir)
+}
+
+// notGateway adds to what an address has answered that it is probably none of a gateway.
+func notGateway(err error) error {
+	var said *admin.StatusError
+	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return fmt.Errorf("%w; it does not serve TLS: use http:// in -address", err)
+	case strings.Contains(err.Error(), "readLoopPeekFail"): // of net/http, with no cause
+		return errors.New("it speaks before it is asked, and so is no HTTP server; -address must be http.address of a gateway")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "malformed HTTP"),
+		errors.As(err, &said) && (said.Code < 400 || said.Code == 404 || said.Code == 405 || said.Code == 426):
+		return fmt.Errorf("%w; -address must be http.address of a gateway", err)
+	}
+	return err
 }

@@ -21,7 +21,7 @@ func amqpBroker() Broker {
 	return Broker{
 		Name: config.BrokerAMQP, Title: "RabbitMQ",
 		sink: newAMQP,
-		commands: func(ctx context.Context, _ *config.Config, sink sinks.Opener, e *engine.Engine, counts *commands.Counts, _ *slog.Logger) {
+		commands: func(ctx context.Context, _ *config.Config, _ *membership, sink sinks.Opener, e *engine.Engine, counts *commands.Counts, _ *slog.Logger) {
 			if total, shards, err := e.Shards(ctx); err == nil {
 				sink.(*amqp.Sink).Relay(ctx, e.Done(), shards, total, counts, e.Send)
 			}
@@ -72,7 +72,7 @@ func amqpOptions(cfg *config.Config, log *slog.Logger) (amqp.Options, error) {
 	return o, err
 }
 
-func newAMQP(cfg *config.Config, log *slog.Logger) (sinks.Opener, error) {
+func newAMQP(cfg *config.Config, _ *membership, log *slog.Logger) (sinks.Opener, error) {
 	o, err := amqpOptions(cfg, log)
 	if err != nil {
 		return nil, err

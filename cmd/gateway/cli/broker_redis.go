@@ -68,7 +68,7 @@ func redisClient(cfg *config.Config) (rueidis.ClientOption, error) {
 	return client, nil
 }
 
-func newRedis(cfg *config.Config, log *slog.Logger) (sinks.Opener, error) {
+func newRedis(cfg *config.Config, member *membership, log *slog.Logger) (sinks.Opener, error) {
 	client, err := redisClient(cfg)
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func newRedis(cfg *config.Config, log *slog.Logger) (sinks.Opener, error) {
 	if cfg.Redis.Stream.String() == "{event}" {
 		stream = nil
 	}
-	return redis.New(redis.Options{
+	o := redis.Options{
 		Client:     client,
 		Bot:        strconv.FormatUint(resume.Fingerprint(cfg.Token.Reveal()), 16),
 		Stream:     stream,
@@ -88,10 +88,14 @@ func newRedis(cfg *config.Config, log *slog.Logger) (sinks.Opener, error) {
 		Replicas:   cfg.Redis.Replicas,
 		DeadLetter: deadLetters(cfg, log),
 		Log:        log,
-	})
+	}
+	if member != nil {
+		o.Owner, o.Deposed = member.owner, func(shard int, epoch int64) { member.fleet.Dropped(shard, epoch) }
+	}
+	return redis.New(o)
 }
 
-func readRedis(ctx context.Context, cfg *config.Config, _ sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
+func readRedis(ctx context.Context, cfg *config.Config, member *membership, _ sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
 	total, shards, err := e.Shards(ctx)
 	if err != nil {
 		return // the gateway stops before it has begun
@@ -100,12 +104,18 @@ func readRedis(ctx context.Context, cfg *config.Config, _ sinks.Opener, e *engin
 	if err != nil {
 		return // newRedis has returned it
 	}
-	redis.ReadCommands(ctx, redis.CommandOptions{
-		Client: client,
-		Group:  cfg.Broker.Group,
+	consumer := "sluice"
+	if member != nil {
+		consumer += "-" + member.owner
+	} else if len(shards) > 0 {
 		// Of the processes of a bot each runs other shards, and the same ones after a
 		// restart.
-		Consumer:   fmt.Sprintf("sluice-%d", shards[0]),
+		consumer += fmt.Sprintf("-%d", shards[0])
+	}
+	redis.ReadCommands(ctx, redis.CommandOptions{
+		Client:     client,
+		Group:      cfg.Broker.Group,
+		Consumer:   consumer,
 		Shards:     shards,
 		Total:      total,
 		Discordjs:  cfg.Broker.Encoding == broker.Discordjs,

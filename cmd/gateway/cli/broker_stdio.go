@@ -18,13 +18,13 @@ import (
 func stdioBroker() Broker {
 	return Broker{
 		Name: config.BrokerStdio, Title: "standard output",
-		sink: func(cfg *config.Config, _ *slog.Logger) (sinks.Opener, error) {
+		sink: func(cfg *config.Config, _ *membership, _ *slog.Logger) (sinks.Opener, error) {
 			if cfg.Stdio.Format == config.FormatMsgpack {
 				return eventOutput(os.Stdout, stdio.MsgPack), nil
 			}
 			return eventOutput(os.Stdout, stdio.JSON), nil
 		},
-		commands: func(ctx context.Context, _ *config.Config, _ sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
+		commands: func(ctx context.Context, _ *config.Config, _ *membership, _ sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
 			go readCommands(ctx, os.Stdin, e, counts, log) // a read cannot be called off
 		},
 		format: func(cfg *config.Config) string { return cfg.Stdio.Format },

@@ -30,10 +30,11 @@ type Broker struct {
 	// Stores says that sessions can be kept there: Name is a value of shard_store.type, too.
 	Stores bool
 
-	// sink returns its sink by the settings. It does not connect: an error is a mistake in them.
-	sink func(cfg *config.Config, log *slog.Logger) (sinks.Opener, error)
+	// sink returns its sink by the settings, of a member of a fleet unless it is nil. It does not connect: an
+	// error is a mistake in them.
+	sink func(cfg *config.Config, member *membership, log *slog.Logger) (sinks.Opener, error)
 	// commands gives what bots send to the engine until ctx is done, and counts it.
-	commands func(ctx context.Context, cfg *config.Config, sink sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger)
+	commands func(ctx context.Context, cfg *config.Config, member *membership, sink sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger)
 	// format names what an event is there.
 	format func(cfg *config.Config) string
 	// server is how it is reached. One without is never unavailable, so that there is neither a
@@ -95,8 +96,8 @@ func (r registry) servers(cfg *config.Config) iter.Seq2[Broker, string] {
 
 // open returns the broker's sink. A server that is unavailable is waited for, unless
 // broker.required is set; a mistake that no waiting mends is an error at once.
-func (b Broker) open(ctx context.Context, cfg *config.Config, log *slog.Logger) (sinks.Opener, error) {
-	sink, err := b.sink(cfg, log)
+func (b Broker) open(ctx context.Context, cfg *config.Config, member *membership, log *slog.Logger) (sinks.Opener, error) {
+	sink, err := b.sink(cfg, member, log)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +176,7 @@ func deadLetters(cfg *config.Config, log *slog.Logger) func(ev *sinks.Event, rea
 	letters := new(broker.DeadLetters)
 	return func(ev *sinks.Event, reason error) error {
 		now := cfg.Current()
-		reason = now.Secrets().Error(reason) // a broker's text
+		reason = cfg.KnownSecrets().Error(reason) // a broker's text
 		mu.Lock()
 		defer mu.Unlock()
 		if letters.Path, letters.Max = now.Broker.DeadLetters, int64(now.Broker.DeadLettersSize); letters.Path == "" {

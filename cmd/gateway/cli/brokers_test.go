@@ -69,8 +69,8 @@ func TestAddBroker(t *testing.T) {
 	sent := make(chan struct{})
 	all := append(Brokers(), Broker{
 		Name: "memory", Title: "this process",
-		sink: func(*config.Config, *slog.Logger) (sinks.Opener, error) { return m, nil },
-		commands: func(ctx context.Context, _ *config.Config, _ sinks.Opener, e *engine.Engine, _ *commands.Counts, _ *slog.Logger) {
+		sink: func(*config.Config, *membership, *slog.Logger) (sinks.Opener, error) { return m, nil },
+		commands: func(ctx context.Context, _ *config.Config, _ *membership, _ sinks.Opener, e *engine.Engine, _ *commands.Counts, _ *slog.Logger) {
 			if err := e.Send(ctx, sinks.Command{Packet: []byte(`{"op":3,"d":{"since":null,"activities":[],"status":"online","afk":false}}`), Sent: func() { close(sent) }}); err != nil {
 				t.Error(err)
 			}
@@ -152,7 +152,7 @@ func TestSinksConnectInOpen(t *testing.T) {
 			defer l.Close()
 			i := slices.IndexFunc(config.Settings(), func(s config.Setting) bool { return s.Key == b.server.setting })
 			cfg := loadConfig(t, "DISCORD_TOKEN=x.y.z", "BROKER_TYPE="+b.Name, config.Settings()[i].Env+"="+b.server.scheme+"://"+l.Addr().String())
-			sink, err := b.sink(cfg, slog.New(slog.DiscardHandler))
+			sink, err := b.sink(cfg, nil, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/tap"
 )
 
 // command is a command line that has been read.
@@ -33,7 +34,7 @@ type command struct {
 }
 
 // subcommands are the names that may stand on the command line.
-var subcommands = []string{"run", "check", "completion", "config", "demo", "health", "help", "loglevel", "man", "reload", "sessions", "shard", "status", "tap", "top", "upgrade", "version"}
+var subcommands = []string{"run", "check", "completion", "config", "demo", "health", "help", "loglevel", "man", "reload", "service", "sessions", "shard", "status", "tap", "top", "upgrade", "version"}
 
 // controls are the commands to a running process.
 var controls = []string{"status", "health", "top", "tap", "shard", "loglevel", "reload"}
@@ -68,7 +69,7 @@ func parseCommand(args []string) (command, error) {
 		case cmd.name == "help":
 			cmd.args = []string{name}
 			return cmd, nil
-		case slices.Contains(controls, cmd.name):
+		case slices.Contains(controls, cmd.name), cmd.name == "service":
 			if err := cmd.parseControl(rest); err != nil || cmd.name != name {
 				return cmd, err
 			}
@@ -97,6 +98,12 @@ func parseCommand(args []string) (command, error) {
 		return cmd, errors.New("-json belongs to status")
 	case cmd.tap != nil && cmd.name != "tap":
 		return cmd, errors.New("-event, -shard, -guild, -rate and -max belong to tap")
+	case cmd.tap != nil:
+		if _, err := tap.ParseFilter(cmd.tap); err != nil {
+			return cmd, fmt.Errorf("-%w", err)
+		}
+	}
+	switch {
 	case cmd.ready && cmd.name != "health":
 		return cmd, errors.New("-ready belongs to health")
 	case (cmd.address != "" || cmd.tokenFile != "") && !slices.Contains(controls, cmd.name):

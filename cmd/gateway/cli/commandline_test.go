@@ -44,6 +44,16 @@ func TestParseCommand(t *testing.T) {
 		{"shard resume -h", command{name: "help", args: []string{"shard"}}, ""},
 		{"shard -h", command{name: "help", args: []string{"shard"}}, ""},
 
+		{"service install -config a.toml", command{name: "service", args: []string{"install"}, file: "a.toml"}, ""},
+		{"service remove two", command{name: "service", args: []string{"remove", "two"}}, ""},
+		{"service", command{}, "service takes install or remove, such as gateway service install -config gateway.toml"},
+		{"service start", command{}, "service takes install or remove, such as gateway service install -config gateway.toml"},
+		{`service remove a\b`, command{}, `"a\\b" is no service's name, which is one word such as sluice-2`},
+		{"service remove a b", command{}, `"a b" is no service's name, which is one word such as sluice-2`},
+
+		{"tap -rate 0", command{}, `-rate: "0" is not a number of events from 1 to 10000`},
+		{"tap -shard a", command{}, `-shard: "a" is not the id of a shard; write 3, or 0,1,2`},
+
 		{"shard", command{}, "shard takes an action and a shard's id, such as gateway shard reconnect 3"},
 		{"shard resume", command{}, "shard takes an action and a shard's id, such as gateway shard reconnect 3"},
 		{"shard resum 3", command{}, `shard has no action "resum"; did you mean resume?`},

@@ -4,10 +4,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice/cmd/gateway/admin"
@@ -37,7 +39,11 @@ func checkControl(name string, args []string) error {
 		return fmt.Errorf("loglevel takes one level: debug, info, warn, error or suppress")
 	case name == "loglevel" && !slices.Contains(logLevels, args[0]):
 		return fmt.Errorf("%.60q is no level%s; there are debug, info, warn, error and suppress", config.RedactArgument(args[0]), didYouMean(args[0], logLevels))
-	case name != "shard" && name != "loglevel" && len(args) > 0:
+	case name == "service" && (len(args) == 0 || args[0] != "install" && args[0] != "remove"):
+		return errors.New("service takes install or remove, such as gateway service install -config gateway.toml")
+	case name == "service" && (len(args) > 2 || len(args) == 2 && !namesService(args[1])):
+		return fmt.Errorf("%.60q is no service's name, which is one word such as sluice-2", config.RedactArgument(strings.Join(args[1:], " ")))
+	case name != "service" && name != "shard" && name != "loglevel" && len(args) > 0:
 		return fmt.Errorf("%s takes no argument %.60q", name, config.RedactArgument(args[0]))
 	}
 	return nil

@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,6 +49,10 @@ func (answers) Reload(context.Context) ([]string, error) {
 // a line what was not and why.
 func TestControl(t *testing.T) {
 	t.Chdir(t.TempDir())
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
 	const secret = "very.secret.http.token"
 	if err := os.WriteFile("token", []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -87,7 +94,7 @@ func TestControl(t *testing.T) {
 		{"reload -address " + address + " -token-file none", "", exitFailure, "", "error: -token-file: none: there is no such file\n"},
 		{"reload -address http://user:very.secret@host", "", exitFailure, "", "error: -address: the address is not host:port"},
 		{"reload -address 127.0.0.1:1", "HTTP_TOKEN=short", exitUsage, "", "http.token: it has 5 characters"},
-		{"reload", "SHARD_STORE_DIRECTORY=elsewhere", exitFailure, "", "error: no gateway runs with shard_store.directory elsewhere; "},
+		{"reload", "SHARD_STORE_DIRECTORY=elsewhere", exitFailure, "", filepath.Join(wd, "elsewhere") + "; -config names its settings"},
 		{"reload", "SHARD_STORE_TYPE=fil", exitUsage, "", "shard_store.type"},
 	} {
 		var environ []string
@@ -102,27 +109,92 @@ func TestControl(t *testing.T) {
 	}
 }
 
-// The socket is in the directory of a file store; in that of another only if it is there or named.
-func TestControlDirectory(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for _, tc := range []struct {
-		environ []string
-		make    bool
-		want    bool
-	}{
-		{nil, false, true},
-		{[]string{"SHARD_STORE_TYPE=memory"}, false, false},
-		{[]string{"SHARD_STORE_TYPE=memory", "SHARD_STORE_DIRECTORY=state"}, false, true},
-		{[]string{"SHARD_STORE_TYPE=memory"}, true, true},
+// What answers at an address and is no gateway, or not that listener of it, is named as such in a line.
+func TestNotGateway(t *testing.T) {
+	const hint = "; -address must be http.address of a gateway\n"
+	broken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broken.Close()
+	go func() {
+		for {
+			c, err := broken.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(c, "-ERR unknown command\r\n")
+			c.Close()
+		}
+	}()
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	metrics := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "# TYPE a counter\n") }))
+	defer metrics.Close()
+	for _, tc := range []struct{ commands, address, want string }{
+		{"status, health, top, tap, reload, shard resume 3, loglevel info", broken.Addr().String(), hint},
+		{"top, tap, reload", other.URL, hint},
+		{"status, health", other.URL, "is answered with 404: no gateway, or an earlier version\n"},
+		{"tap", metrics.URL, "the answer is no stream of events: -address must be http.address of a gateway\n"},
+		{"status, health, top, tap, reload", strings.Replace(other.URL, "http", "https", 1), "; it does not serve TLS: use http:// in -address\n"},
+		{"status, health, top", ":1", "nobody answers at localhost:1: "},
+		{"status, health, top", "127.0.0.1:99999", "the port 99999 is not from 1 to 65535\n"},
 	} {
-		if tc.make {
-			if err := os.Mkdir("state", 0o700); err != nil {
-				t.Fatal(err)
+		for command := range strings.SplitSeq(tc.commands, ", ") {
+			o := runCommand(nil, append(strings.Fields(command), "-address", tc.address)...)
+			if o.code != exitFailure || o.stdout != "" || !strings.Contains(o.stderr, tc.want) || strings.Count(o.stderr, "\n") != 1 || strings.Contains(o.stderr, "dial ") {
+				t.Errorf("%s -address %s: %+v, want %q", command, tc.address, o, tc.want)
 			}
 		}
-		if got := controlDirectory(loadConfig(t, append(tc.environ, "DISCORD_TOKEN=x.y.z")...)); got != tc.want {
-			t.Errorf("%q: %v", tc.environ, got)
+	}
+}
+
+// A tap ends with its process, in a line that says so; what came before is whole, and a warning names an event
+// that is probably misspelt.
+func TestTapEnds(t *testing.T) {
+	const event = `{"t":"X","shard":0,"s":1,"bytes":2,"d":{}}` + "\n"
+	gone := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/status" {
+			io.WriteString(w, `{"shards":{"count":4}}`)
+			return
 		}
+		io.WriteString(w, event+"\n"+`{"skipped":3}`+"\n"+event[:9])
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	defer gone.Close()
+	const ends = "error: the process has closed the stream: it stops, or this was read too slowly\n"
+	for _, tc := range []struct{ args, stdout, stderr string }{
+		{"", event, "3 events left out, above -rate\n" + ends},
+		{"-shard 0,3", event, "3 events left out, above -rate\n" + ends},
+		{"-shard 0,4", "", "error: -shard: shard 4 does not exist with a shard count of 4; ids run from 0 to 3\n"},
+		{"-event MESSAGE_CRATE", event, "warning: -event: \"MESSAGE_CRATE\" is not an event that Discord documents; did you mean MESSAGE_CREATE?\n3 events left out, above -rate\n" + ends},
+	} {
+		o := runCommand(nil, append([]string{"tap", "-address", gone.URL}, strings.Fields(tc.args)...)...)
+		if o != (outcome{exitFailure, tc.stdout, tc.stderr}) {
+			t.Errorf("tap %s: %+v", tc.args, o)
+		}
+	}
+}
+
+// The socket is in shard_store.directory whatever the store is: gateway health of an image asks there.
+func TestControlDirectory(t *testing.T) {
+	for _, kind := range []string{"file", "memory"} {
+		t.Chdir(t.TempDir())
+		cfg := loadConfig(t, "SHARD_STORE_TYPE="+kind, "DISCORD_TOKEN=x.y.z")
+		s, err := serveAdmin(cfg, admin.Options{}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+			if _, err = os.Stat(filepath.Join("state", admin.SocketName)); err == nil || time.Now().After(end) {
+				break
+			}
+		}
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		s.Close()
 	}
 }
 

@@ -20,6 +20,8 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/page"
+	"sluice/cmd/gateway/tap"
 	"sluice/engine"
 	"sluice/sinks"
 	"sluice/sinks/stdio"
@@ -27,7 +29,11 @@ import (
 )
 
 const (
-	demoShards = 4
+	demoShards    = 4 // unless it is said otherwise
+	maxDemoShards = 20_000
+	// demoRate is of events a second and shard, and demoTotal bounds those of all shards: the demo
+	// keeps what it compares at its end.
+	demoRate, demoTotal = 5, 500
 	// demoSettle bounds how long the end of the demo waits for what the
 	// simulated Discord has still to send again.
 	demoSettle = 20 * time.Second
@@ -45,7 +51,9 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	// What they are says the help's topic.
 	length := flags.Duration("for", 0, "")
 	seed := flags.Uint64("seed", 1, "")
-	rate := flags.Float64("rate", 5, "")
+	rate := flags.Float64("rate", -1, "")
+	shards := flags.Int("shards", demoShards, "")
+	address := flags.String("address", "127.0.0.1:0", "")
 	compression := flags.String("compression", "zstd-stream", "")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return help([]string{"demo"}, stdout, stderr)
@@ -58,6 +66,13 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "gateway demo: %s is not understood; see gateway demo -h\n", config.RedactArgument(fmt.Sprintf("%q", append(flags.Args(), *compression))))
 		return exitUsage
 	}
+	if *shards < 1 || *shards > maxDemoShards {
+		fmt.Fprintf(stderr, "gateway demo: -shards %d is not between 1 and %d; see gateway demo -h\n", *shards, maxDemoShards)
+		return exitUsage
+	}
+	if *rate < 0 {
+		*rate = min(demoRate, demoTotal/float64(*shards))
+	}
 	if *length > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, *length)
@@ -65,9 +80,10 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	signal.Ignore(syscall.SIGPIPE) // as in run
 	d := newDisplay(stdout, stderr)
-	log, out := openLog(config.LogConfig{Format: config.LogText}, slog.LevelInfo, nil, d.log)
+	level, logs := new(slog.LevelVar), new(page.Logs)
+	log, out := openLog(config.LogConfig{Format: config.LogText}, level, nil, d.log, logs)
 	defer out.Close()
-	err := runDemo(ctx, demoOptions(*seed, *rate), c, d, out, log)
+	err := runDemo(ctx, demoOptions(*shards, *seed, *rate), c, d, out, log, &demoPage{*address, level, logs})
 	out.Flush() // so that there is room for the last line
 	if stdio.IsClosedPipe(err) {
 		err = nil
@@ -76,11 +92,12 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 // demoOptions are the simulated Discord's: impatient, so that there is
-// something to see within a minute.
-func demoOptions(seed uint64, rate float64) sim.Options {
+// something to see within a minute. Of many shards one has a fault about each second.
+func demoOptions(shards int, seed uint64, rate float64) sim.Options {
 	o := sim.Options{
-		Shards:            demoShards,
-		MaxConcurrency:    demoShards,
+		Shards:            shards,
+		MaxConcurrency:    shards,
+		IdentifyTotal:     max(1000, 2*shards),
 		HeartbeatInterval: 5 * time.Second,
 		HeartbeatGrace:    5 * time.Second,
 		ReplayLimit:       100_000,
@@ -89,8 +106,17 @@ func demoOptions(seed uint64, rate float64) sim.Options {
 		Seed:              seed,
 		TLS:               true,
 	}
+	// The handshakes and heartbeats of many share the machine with the demo's Discord. A shard that a fault stalls is
+	// noticed after both.
+	switch {
+	case shards > 1000:
+		o.HeartbeatInterval, o.HeartbeatGrace = 20*time.Second, 20*time.Second
+	case shards > 100:
+		o.HeartbeatInterval, o.HeartbeatGrace = 10*time.Second, 10*time.Second
+	}
 	if seed != 0 {
-		o.Faults = sim.Faults{Seed: seed, EveryPeriod: 20 * time.Second, Early: 0.1, Kinds: demoFaults}
+		period := time.Duration(max(20, shards)) * time.Second
+		o.Faults = sim.Faults{Seed: seed, EveryPeriod: period, Early: 0.1, Kinds: demoFaults}
 	}
 	return o
 }
@@ -126,7 +152,7 @@ func (d *demoSink) all() []sim.Received {
 // report compares what went through with what the simulated Discord sent.
 func (d *demoSink) report(srv *sim.Server) sim.Report { return srv.Ledger().Check(d.all()) }
 
-func runDemo(ctx context.Context, o sim.Options, c wire.Compression, d *display, stderr io.Writer, log *slog.Logger) error {
+func runDemo(ctx context.Context, o sim.Options, c wire.Compression, d *display, stderr io.Writer, log *slog.Logger, p *demoPage) error {
 	defer d.close()
 	srv, err := sim.New(o)
 	if err != nil {
@@ -140,25 +166,36 @@ func runDemo(ctx context.Context, o sim.Options, c wire.Compression, d *display,
 	defer transport.CloseIdleConnections()
 	const token = "sim-token"
 	sink := &demoSink{Sink: d.events}
+	tapped := tap.New(sink)
 	e, err := engine.New(engine.Options{
 		Token:       token,
 		API:         &wire.API{Base: srv.APIURL(), Token: token, UserAgent: userAgent(), Client: &http.Client{Transport: transport}},
 		UserAgent:   userAgent(),
 		Compression: c,
 		Intents:     wire.AllIntents,
-		Sink:        sink,
+		Sink:        tapped,
 		TLS:         secure,
 		Log:         log,
 	})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stderr, "A simulated Discord runs at %s. %d shards connect to it over TLS with %s; events follow on standard output.\n"+
-		"It cuts, stalls and garbles connections now and then; the gateway resumes. Ctrl-C ends with a count.\n", srv.APIURL(), demoShards, c)
-
-	d.start(demoStatus(e, sink, srv, time.Now()))
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	served, err := p.serve(running, e, d.events, tapped, log)
+	if err != nil {
+		return err
+	}
+	if served != nil {
+		defer served.Close()
+	}
+	fmt.Fprintf(stderr, "A simulated Discord runs at %s. %d shards connect to it over TLS with %s; events follow on standard output.\n"+
+		"It cuts, stalls and garbles connections now and then; the gateway resumes. Ctrl-C ends with a count.\n", srv.APIURL(), o.Shards, c)
+	if served != nil {
+		fmt.Fprintf(stderr, "The gateway's page is at http://%s/ while it runs.\n", served.Addr("http.address"))
+	}
+
+	d.start(demoStatus(e, sink, srv, o.Shards, time.Now()))
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -66,6 +66,8 @@ func describe() []subcommand {
 			c.words = topicNames
 		case "sessions":
 			c.words = []string{"clear"}
+		case "service":
+			c.words = []string{"install", "remove"}
 		}
 		all[i] = c
 	}

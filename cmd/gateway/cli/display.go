@@ -61,7 +61,7 @@ const (
 )
 
 // demoStatus returns what the demo's status line is made by.
-func demoStatus(e *engine.Engine, sink *demoSink, srv *sim.Server, began time.Time) func() string {
+func demoStatus(e *engine.Engine, sink *demoSink, srv *sim.Server, shards int, began time.Time) func() string {
 	type sample struct {
 		at     time.Time
 		events int
@@ -83,7 +83,7 @@ func demoStatus(e *engine.Engine, sink *demoSink, srv *sim.Server, began time.Ti
 		}
 		status := e.Status()
 		return fmt.Sprintf(" shards %d/%d ready  events %d, %.0f/s  faults %d  resumes %d  lost %d  %v ",
-			status.Ready, demoShards, last.events, rate, srv.Ledger().Summary().Faults, status.Counts.Resumes, lost, now.Sub(began).Truncate(time.Second))
+			status.Ready, shards, last.events, rate, srv.Ledger().Summary().Faults, status.Counts.Resumes, lost, now.Sub(began).Truncate(time.Second))
 	}
 }
 

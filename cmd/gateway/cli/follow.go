@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"golang.org/x/term"
 
@@ -19,6 +20,8 @@ import (
 	"sluice/cmd/gateway/status"
 	"sluice/cmd/gateway/tap"
 	"sluice/cmd/gateway/top"
+	"sluice/sinks"
+	"sluice/wire"
 )
 
 // follow shows a running process until somebody ends it.
@@ -51,8 +54,21 @@ func showTop(ctx context.Context, c *admin.Client, stdin *os.File, stdout io.Wri
 
 // tapEvents writes events to stdout, and how many were left out to stderr.
 func tapEvents(ctx context.Context, cmd command, c *admin.Client, stdout, stderr io.Writer) error {
-	if _, err := tap.ParseFilter(cmd.tap); err != nil {
-		return fmt.Errorf("-%w", err)
+	filter, _ := tap.ParseFilter(cmd.tap) // see parseCommand
+	known := append(wire.EventNames(), sinks.GapEvent)
+	for _, name := range filter.Events {
+		if !slices.Contains(known, name) { // it may be one that Discord has added
+			fmt.Fprintf(stderr, "warning: -event: %.60q is not an event that Discord documents%s\n", name, didYouMean(name, known))
+		}
+	}
+	if filter.Shards != nil {
+		s, err := c.Status(ctx, status.Query{Limit: 1})
+		if err != nil {
+			return err
+		}
+		if id, n := slices.Max(filter.Shards), s.Shards.Count; n > 0 && id >= n {
+			return fmt.Errorf("-shard: shard %d does not exist with a shard count of %d; ids run from 0 to %d", id, n, n-1)
+		}
 	}
 	body, err := c.Get(ctx, "/tap?"+cmd.tap.Encode())
 	if err != nil {
@@ -63,12 +79,14 @@ func tapEvents(ctx context.Context, cmd command, c *admin.Client, stdout, stderr
 	for {
 		line, err := lines.ReadBytes('\n')
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return errors.New("the process has closed the stream: it stops, or this was read too slowly")
 		case err != nil:
 			return err
 		case len(line) == 1: // nothing has passed for a while
 			continue
+		case line[0] != '{': // as at prometheus.address, where every path has the metrics
+			return errors.New("the answer is no stream of events: -address must be http.address of a gateway")
 		}
 		if bytes.HasPrefix(line, []byte(`{"skipped":`)) {
 			var left struct{ Skipped int64 }

@@ -33,6 +33,6 @@ func health(ctx context.Context, c client, ready bool, stdout, stderr io.Writer)
 		}
 		return exitFailure
 	}
-	fmt.Fprintf(stderr, "error: %s is answered with %d\n", path, code)
+	fmt.Fprintf(stderr, "error: %v\n", refused(path, code))
 	return exitFailure
 }

@@ -28,6 +28,7 @@ Usage:
   gateway shard action id    have a shard of it reconnect, resume or identify
   gateway loglevel level     set its log level
   gateway reload             have it read the settings again
+  gateway service action     install it as a service of Windows, or remove it
   gateway help [topic]       this text; topics: settings, intents, events, exit,
                              and the commands' names
   gateway completion shell   print what completes this in bash, zsh or fish
@@ -142,16 +143,31 @@ Sets the log level of the running process, until it ends or reloads.
 Has the running process read its settings again, as SIGHUP does, and prints what
 has changed. Settings with a mistake change nothing; exit code 1 says why.
 ` + reaching,
-	"demo": `gateway demo [-for 60s] [-seed n] [-rate n] [-compression name]
+	"service": `gateway service install [name] -config file [-loglevel level]
+gateway service remove [name]
 
-Runs four shards against a simulated Discord in the same process, over TLS. It
+Installs this program as a service of Windows that starts with the system, under
+an account of its own, NT SERVICE\sluice, and is started again when it fails; or
+removes it. It works in the directory of the settings file, and writes its log
+to the event log Application. What is left to do is printed. The name is sluice
+unless another is given. It needs a console that was opened as administrator.
+`,
+	"demo": `gateway demo [-for 60s] [-shards n] [-address host:port] [-seed n]
+             [-rate n] [-compression name]
+
+Runs shards against a simulated Discord in the same process, over TLS. It
 cuts, stalls and garbles connections. No token, no network. The last line on
 standard error says how many events came and how many were lost; those that a
-shard without a connection would have been sent again are counted apart.
+shard without a connection would have been sent again are counted apart. The
+gateway's page is served meanwhile; a line on standard error says where.
 
   -for duration      how long to run, such as 60s (default 0s: until Ctrl-C)
+  -shards n          how many shards, up to 20000 (default 4)
+  -address host:port where the page, metrics and health are served; '' for none
+                     (default 127.0.0.1:0: a port that is free)
   -seed n            of the events and faults; 0 for no faults (default 1)
   -rate n            events a second and shard (default 5)
+                     from 101 shards on the default is 500 of all together
   -compression name  zstd-stream, zlib-stream or none (default zstd-stream)
 
 A terminal shows each event in one row, cut to its width, and below them the
@@ -202,7 +218,7 @@ at its http.address, host:port or https://host, and needs its http.token: from
 `
 
 // topicNames are the topics in the order in which they are listed.
-var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "status", "top", "tap", "health", "shard", "loglevel", "reload", "upgrade", "demo", "completion", "man", "help", "version"}
+var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "status", "top", "tap", "health", "shard", "loglevel", "reload", "upgrade", "service", "demo", "completion", "man", "help", "version"}
 
 // help prints the usage or a topic.
 func help(args []string, stdout, stderr io.Writer) int {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"os"
 	"strings"
@@ -23,17 +24,24 @@ const logBuffer = 1 << 20
 // reads w: a full pipe must stop neither the events nor SIGTERM. The last lines are written by
 // its Close. Each line goes to the copies, too, which must not block.
 //
-// level decides what is logged, and may change.
-func openLog(c config.LogConfig, level slog.Leveler, secrets config.Secrets, w io.Writer, copies ...io.Writer) (*slog.Logger, *logwriter.Writer) {
+// level decides what is logged, and secrets, unless nil, what is masked; both may change.
+func openLog(c config.LogConfig, level slog.Leveler, secrets func() config.Secrets, w io.Writer, copies ...io.Writer) (*slog.Logger, *logwriter.Writer) {
 	if c.Format == config.LogAuto && isTerminal(w) {
 		c.Format = config.LogText
 	}
 	out := logwriter.New(w, logBuffer, func(dropped int) []byte {
 		var line bytes.Buffer
-		newLogger(c, secrets, &line).Warn(loglimit.Omitted, "omitted", dropped, "reason", "standard error is not read, or too slowly")
+		newLeveledLogger(c.Format, c.Level, secrets, &line).Warn(loglimit.Omitted, "omitted", dropped, "reason", "standard error is not read, or too slowly")
 		return line.Bytes()
 	})
 	return newLeveledLogger(c.Format, level, secrets, io.MultiWriter(append([]io.Writer{out}, copies...)...)), out
+}
+
+// toLog has in the log what libraries print by the standard library's package log: net/http and the
+// one of the metrics do. It is the process's, as standard error is.
+func toLog(log *slog.Logger) {
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(slog.NewLogLogger(log.Handler(), slog.LevelWarn).Writer())
 }
 
 // newLogger returns a logger that writes to w: as text if w is a terminal and
@@ -43,20 +51,23 @@ func openLog(c config.LogConfig, level slog.Leveler, secrets config.Secrets, w i
 // that comes too often lines are left out, and counted: see loglimit. A line with an error says
 // what somebody can do about it, where that is known.
 func newLogger(c config.LogConfig, secrets config.Secrets, w io.Writer) *slog.Logger {
-	return newLeveledLogger(c.Format, c.Level, secrets, w)
+	return newLeveledLogger(c.Format, c.Level, func() config.Secrets { return secrets }, w)
 }
 
-// newLeveledLogger is newLogger with a level that may change.
-func newLeveledLogger(format string, level slog.Leveler, secrets config.Secrets, w io.Writer) *slog.Logger {
+// newLeveledLogger is newLogger with a level and secrets that may change.
+func newLeveledLogger(format string, level slog.Leveler, secrets func() config.Secrets, w io.Writer) *slog.Logger {
+	if secrets == nil {
+		secrets = func() config.Secrets { return nil }
+	}
 	text := format == config.LogText || format == config.LogAuto && isTerminal(w)
 	options := &slog.HandlerOptions{
 		Level: level,
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			switch v := a.Value.Any().(type) {
 			case string:
-				a.Value = slog.StringValue(printable(v, secrets))
+				a.Value = slog.StringValue(printable(v, secrets()))
 			case error:
-				a.Value = slog.StringValue(printable(plain(v), secrets))
+				a.Value = slog.StringValue(printable(plain(v), secrets()))
 			case time.Duration:
 				if !text { // JSON would have nanoseconds
 					a.Value = slog.StringValue(v.String())

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
+	stdlog "log"
 	"log/slog"
 	"strings"
 	"testing"
@@ -65,6 +67,18 @@ func TestLongValuesAreCut(t *testing.T) {
 				t.Errorf("%d bytes: %d bytes are logged", size, out.Len())
 			}
 		}
+	}
+}
+
+// What libraries print by the package log is a line of the log, with secrets masked.
+func TestLibrariesLog(t *testing.T) {
+	var out bytes.Buffer
+	toLog(newLogger(config.LogConfig{Level: slog.LevelInfo}, config.Secrets{"HUNTER2"}, &out))
+	defer stdlog.SetOutput(io.Discard)
+	stdlog.Printf("Unsolicited response %q", "HUNTER2\r\n")
+	var l struct{ Level, Msg string }
+	if err := json.Unmarshal(out.Bytes(), &l); err != nil || l.Level != "WARN" || !strings.HasPrefix(l.Msg, "Unsolicited response") || strings.Contains(l.Msg, "HUNTER2") {
+		t.Errorf("%v: %s", err, out.Bytes())
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"os"
 	"slices"
@@ -30,6 +31,15 @@ const (
 // Main runs the command line, without the program's name, and returns the exit
 // code. It owns the process's signals while it runs, and stdin.
 func Main(args, environ []string, stdout, stderr io.Writer) int {
+	if code, is := asService(args, environ); is {
+		return code
+	}
+	return start(args, environ, stdout, stderr, nil)
+}
+
+// start is Main under a service manager, or under none.
+func start(args, environ []string, stdout, stderr io.Writer, m *manager) int {
+	stdlog.SetOutput(io.Discard) // net/http writes there what it returns as errors, too
 	cmd, err := parseCommand(args)
 	if err != nil {
 		fmt.Fprintf(stderr, "gateway: %s\nSee gateway help.\n", config.RedactArgument(err.Error()))
@@ -38,12 +48,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	if cmd.name == "run" {
 		ignoreUpgrades() // until they can be answered
 	}
-	var hangups <-chan os.Signal // for a reload
-	reloads := cmd.name == "run" && hangupReloads()
-	if reloads {
-		hangups = awaitHangups()
-	}
-	ctx, release := awaitStop(reloads)
+	ctx, hangups, release := awaitSignals(cmd.name == "run", m)
 	defer release()
 	switch cmd.name {
 	case "help":
@@ -58,6 +63,18 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case "demo":
 		return demo(ctx, cmd.args, stdout, stderr)
+	case "service":
+		err := findServices()
+		if err == nil && cmd.args[0] == "remove" {
+			err = removeService(cmd.service(), stdout)
+		}
+		if err != nil {
+			fmt.Fprintf(stderr, "error: %v\n", err)
+			return exitFailure
+		}
+		if cmd.args[0] == "remove" {
+			return exitOK
+		}
 	}
 	sources := config.Sources{File: cmd.file, Environ: environ, Flags: cmd.flags}
 	cfg, problems := config.Load(sources)
@@ -94,14 +111,27 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		return follow(ctx, cmd, cfg, os.Stdin, stdout, stderr)
 	case "shard", "loglevel", "reload":
 		return control(ctx, cmd, cfg, stdout, stderr)
+	case "service":
+		return install(cmd, cfg, stdout, stderr)
 	case "sessions":
 		return sessions(ctx, cfg, len(cmd.args) > 0, cmd.yes, os.Stdin, stdout, stderr)
+	}
+	if m != nil {
+		if err := refuseStdio(cfg); err != nil {
+			printError(stderr, cfg, err)
+			return exitUsage
+		}
+		if cfg.Log.Format == config.LogAuto {
+			cfg.Log.Format = config.LogText // people read it
+		}
 	}
 	var level slog.LevelVar
 	level.Set(cfg.Log.Level)
 	logs := new(page.Logs)
-	log, out := openLog(cfg.Log, &level, cfg.Secrets(), stderr, logs)
+	log, out := openLog(cfg.Log, &level, cfg.KnownSecrets, stderr, logs)
 	defer out.Close()
+	toLog(log)
+	defer stdlog.SetOutput(io.Discard)
 	logProblems(ctx, log, problems)
 	u := newUpgrades(cfg, log)
 	ctx = u.await(ctx, cmd.settings())
@@ -115,6 +145,9 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	err = run(ctx, cfg, brokers, log, r, logs, func() {
 		u.started()
 		notify(notifyReady, log)
+		if m != nil {
+			m.ready()
+		}
 	})
 	out.Flush() // so that there is room for the last line
 	if context.Cause(ctx) != errUpgrade {

@@ -66,7 +66,7 @@ func checkPaths(cfg *config.Config, brokers registry) (mistakes, warnings []erro
 			refuse("broker.dead_letters", err)
 		}
 	}
-	if sink, err := b.sink(cfg, slog.New(slog.DiscardHandler)); err != nil {
+	if sink, err := b.sink(cfg, nil, slog.New(slog.DiscardHandler)); err != nil {
 		mistakes = append(mistakes, err)
 	} else {
 		sink.Close()
@@ -154,7 +154,7 @@ func checkListen(cfg *config.Config, refuse func(string, error)) (warnings []err
 		switch {
 		case err == nil:
 			l.Close()
-		case errors.Is(err, syscall.EADDRINUSE):
+		case admin.InUse(err):
 			warnings = append(warnings, fmt.Errorf("%s: %w", s.key, err))
 		case s.key == "debug.address":
 			refuse(s.key, err)

@@ -7,7 +7,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -20,7 +22,9 @@ import (
 	"time"
 
 	"sluice/bench/sim"
+	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/status"
 	"sluice/engine"
 	"sluice/sinks"
 	"sluice/sinks/commands"
@@ -58,14 +62,14 @@ func newReloading(t *testing.T, environ []string, file string) *reloading {
 	t.Helper()
 	g := &reloading{t: t, file: filepath.Join(t.TempDir(), "gateway.toml"), out: new(lockedLog)}
 	g.write(file)
-	sources := config.Sources{File: g.file, Environ: append(environ, "DISCORD_TOKEN=sim-token", "DISCORD_API_HOST=127.0.0.1:1")}
+	sources := config.Sources{File: g.file, Environ: append(environ, "DISCORD_TOKEN=sim-token", "DISCORD_API_HOST=127.0.0.1:1", "SHARD_STORE_DIRECTORY="+t.TempDir())}
 	cfg, problems := config.Load(sources)
 	if problems.Failed() {
 		t.Fatal(problems)
 	}
 	var level slog.LevelVar
 	level.Set(cfg.Log.Level)
-	g.reloader = newReloader(sources, cfg, &level, newLeveledLogger(config.LogText, &level, cfg.Secrets(), g.out))
+	g.reloader = newReloader(sources, cfg, &level, newLeveledLogger(config.LogText, &level, cfg.KnownSecrets, g.out))
 	return g
 }
 
@@ -176,6 +180,18 @@ var reloadable = map[string]func(t *testing.T){
 			t.Errorf("%d Identifies", n)
 		}
 	},
+	"http.token": func(t *testing.T) {
+		testReloadedToken(t, func(token string) string { return "token = '" + token + "'" })
+	},
+	"http.token_file": func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "token") // whose content changes
+		testReloadedToken(t, func(token string) string {
+			if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return "token_file = '" + path + "'"
+		})
+	},
 	"redis.ca_file":   func(t *testing.T) { testReloadedFiles(t, config.BrokerRedis) },
 	"redis.cert_file": func(t *testing.T) { testReloadedFiles(t, config.BrokerRedis) },
 	"redis.key_file":  func(t *testing.T) { testReloadedFiles(t, config.BrokerRedis) },
@@ -219,7 +235,7 @@ func runReloading(t *testing.T, file string) *runs {
 	g := &runs{srv: srv, sink: new(memory), ca: ca}
 	g.reloading = newReloading(t, nil, file+"\n[api]\nca_file = '"+ca+"'")
 	// The others of those that lead there, which no test changes.
-	g.sources.Environ = []string{"DISCORD_TOKEN=sim-token", "DISCORD_API_PROTOCOL=" + protocol, "DISCORD_API_HOST=" + host, "SHARD_STORE_TYPE=memory"}
+	g.sources.Environ = []string{"DISCORD_TOKEN=sim-token", "DISCORD_API_PROTOCOL=" + protocol, "DISCORD_API_HOST=" + host, "SHARD_STORE_TYPE=memory", "SHARD_STORE_DIRECTORY=" + t.TempDir()}
 	cfg, problems := config.Load(g.sources)
 	if problems.Failed() {
 		t.Fatal(problems)
@@ -228,9 +244,10 @@ func runReloading(t *testing.T, file string) *runs {
 	cfg.Broker.Type = "memory" // which package config does not know
 	all := registry{{
 		Name: "memory", Title: "this process",
-		sink:     func(*config.Config, *slog.Logger) (sinks.Opener, error) { return g.sink, nil },
-		commands: func(context.Context, *config.Config, sinks.Opener, *engine.Engine, *commands.Counts, *slog.Logger) {},
-		format:   func(*config.Config) string { return "names" },
+		sink: func(*config.Config, *membership, *slog.Logger) (sinks.Opener, error) { return g.sink, nil },
+		commands: func(context.Context, *config.Config, *membership, sinks.Opener, *engine.Engine, *commands.Counts, *slog.Logger) {
+		},
+		format: func(*config.Config) string { return "names" },
 	}}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -246,6 +263,64 @@ func runReloading(t *testing.T, file string) *runs {
 	})
 	until(t, "READY", func() bool { return g.sink.has("READY") })
 	return g
+}
+
+// noEngine runs no shard.
+type noEngine struct{}
+
+func (noEngine) Status() (none engine.Status)                               { return none }
+func (noEngine) AppendShards(dst []engine.ShardStatus) []engine.ShardStatus { return dst }
+
+// testReloadedToken: the token in force is that of the last reading, and neither is logged or served.
+func testReloadedToken(t *testing.T, setting func(token string) string) {
+	const first, second = "first-0123456789abcdef", "second-0123456789abcdef"
+	http := fmt.Sprintf("[http]\naddress = '127.0.0.1:%d'\n", sinktest.FreePort(t))
+	file := func(token string) string { return http + setting(token) }
+	g := newReloading(t, nil, file(first))
+	cfg := g.cfg
+	src := &status.Source{Engine: noEngine{}, Config: cfg, Address: "refused " + first + " and " + second}
+	served, err := serveAdmin(cfg, admin.Options{Actions: g.reloader, Status: src.Status}, g.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer served.Close()
+	ask := func(token string) (*admin.Client, error) {
+		c, err := admin.NewClient(admin.ClientOptions{Address: served.Addr("http.address").String(), Token: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		return c, c.SetLogLevel(t.Context(), "info")
+	}
+	if _, err := ask(second); err == nil {
+		t.Error("a token that is not set yet is let in")
+	}
+	c, err := ask(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.write(file(second))
+	if lines, err := c.Reload(t.Context()); err != nil || !slices.Equal(lines, []string{"http.token: changed"}) {
+		t.Errorf("Reload = %q, %v", lines, err)
+	}
+	if _, err := ask(first); err == nil {
+		t.Error("the token that was changed is let in")
+	}
+	if c, err = ask(second); err != nil {
+		t.Error(err)
+	}
+	g.log.Info("quoted", "by", first+", "+second)
+	document, err := json.Marshal(src.Status())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := g.out.String() + string(document); strings.Contains(all, "0123456789abcdef") || strings.Count(all, "***, ***") != 1 || strings.Count(all, "refused *** and ***") != 1 {
+		t.Errorf("logged and served are %s", all)
+	}
+	g.reload(http)
+	if err := c.SetLogLevel(t.Context(), "info"); err == nil {
+		t.Error("without a token an action is taken")
+	}
 }
 
 // testReloadedFiles: a server of TLS gets certificates of another authority, and wants one of a client,

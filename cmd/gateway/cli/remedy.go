@@ -185,6 +185,7 @@ var redisRemedies = map[redis.Problem]remedy{
 	redis.NoScripts:     {text: "what redis.urls leads to must be Redis, or a proxy that runs scripts as Redis does"},
 	redis.ScriptUnknown: {text: "Redis has the script, and does not run it: it must not be a proxy that sends SCRIPT LOAD and EVALSHA to different servers"},
 	redis.KeysChanged:   {text: "find out who else writes to the keys sluice:*"},
+	redis.NoFleet:       {text: "use a Redis that is no Cluster, or name the shards of each process in shards.ids"},
 }
 
 var amqpRemedies = map[amqp.Problem]remedy{

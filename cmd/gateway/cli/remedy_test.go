@@ -133,7 +133,7 @@ func TestRemediesAreLogged(t *testing.T) {
 
 // TestRemedies: no problem is without a remedy.
 func TestRemedies(t *testing.T) {
-	for p := redis.Login; p <= redis.KeysChanged; p++ {
+	for p := redis.Login; p <= redis.NoFleet; p++ {
 		if redisRemedies[p].text == "" {
 			t.Errorf("Redis: problem %d has no remedy", p)
 		}

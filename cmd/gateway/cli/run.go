@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/metrics"
 	"sluice/cmd/gateway/page"
 	"sluice/cmd/gateway/tap"
 	"sluice/engine"
@@ -43,6 +45,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	if api != nil {
 		defer api.Client.CloseIdleConnections()
 	}
+	member := newMembership(cfg, api, log)
 	keeper, err := newKeeper(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -65,7 +68,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		}
 	}()
 	broker := brokers.of(cfg)
-	out, err := broker.open(ctx, cfg, log)
+	out, err := broker.open(ctx, cfg, member, log)
 	if err != nil {
 		return err
 	}
@@ -82,7 +85,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	if cfg.Reader.Type == config.ReaderEpoll {
 		reader = engine.ReaderEpoll
 	}
-	e, err := engine.New(engine.Options{
+	o := engine.Options{
 		Token:           cfg.Token.Reveal(),
 		API:             api,
 		GatewayURL:      cfg.Gateway.URL,
@@ -113,8 +116,18 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		Proxy:           cfg.ProxyFunc(),
 		TLS:             tls,
 		PacketCounts:    cfg.Prometheus.Packets != config.PacketsOff,
+		PacketShards:    packetShards(cfg.Prometheus.Packets),
 		Log:             log,
-	})
+	}
+	if member != nil {
+		shards, err := member.join(ctx, broker, out)
+		if err != nil {
+			return err
+		}
+		member.options(&o, shards)
+		keeper = member.keeper
+	}
+	e, err := engine.New(o)
 	if err != nil {
 		return err
 	}
@@ -143,7 +156,11 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	limitMemory(log)
 	go trimMemory(ctx, e)
 	var reading sync.WaitGroup
-	reading.Go(func() { broker.commands(ctx, cfg, out, e, counts, log) })
+	working := ctx
+	if member != nil {
+		working = member.run(ctx, e)
+	}
+	reading.Go(func() { broker.commands(working, cfg, member, out, e, counts, log) })
 	running = true
 	go func() {
 		soon, stop := context.WithTimeout(ctx, startTimeout)
@@ -152,7 +169,10 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 			started()
 		}
 	}()
-	err = e.Run(ctx)
+	err = e.Run(working)
+	if member != nil {
+		err = cmp.Or(member.end(working), err)
+	}
 	stopReading()
 	reading.Wait() // what has been sent is acknowledged
 	if stdio.IsClosedPipe(err) {
@@ -183,6 +203,14 @@ func unlessZero(d time.Duration) time.Duration {
 		return -1
 	}
 	return d
+}
+
+// packetShards returns with how many shards payloads are counted, as prometheus.packets says; 0: with any number.
+func packetShards(mode string) int {
+	if mode == config.PacketsAuto {
+		return metrics.MaxPacketShards
+	}
+	return 0
 }
 
 // eventSet returns the names as a set; nil stays nil, which is all events.

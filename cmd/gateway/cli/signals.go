@@ -30,6 +30,21 @@ func stopSignals(reloads bool) []os.Signal {
 	return signals
 }
 
+// awaitSignals returns a context that is done when the process is to stop, and where a reload is asked for if
+// it runs the gateway: by signals, or by the service manager, which takes their place. For release see
+// awaitStop.
+func awaitSignals(runs bool, m *manager) (ctx context.Context, hangups <-chan os.Signal, release func() bool) {
+	if m != nil {
+		return m.ctx, m.reloads, func() bool { return false }
+	}
+	reloads := runs && hangupReloads()
+	if reloads {
+		hangups = awaitHangups()
+	}
+	ctx, release = awaitStop(reloads)
+	return ctx, hangups, release
+}
+
 // awaitStop returns a context that is done after the first signal. From then on a signal has its
 // own effect again, so that a second one ends the process at once; but for SIGHUP, which a
 // terminal and a shell may both send, or a supervisor for a reload. release gives up waiting, and reports whether a signal came.

@@ -5,7 +5,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,7 +23,7 @@ func showStatus(ctx context.Context, c client, asJSON bool, stdout, stderr io.Wr
 	defer cancel()
 	body, code, err := c.get(ctx, "/status")
 	if err == nil && code != http.StatusOK {
-		err = statusRefused(code)
+		err = refused("/status", code)
 	}
 	if err == nil && asJSON {
 		_, err = stdout.Write(body)
@@ -38,14 +37,15 @@ func showStatus(ctx context.Context, c client, asJSON bool, stdout, stderr io.Wr
 	return exitOK
 }
 
-func statusRefused(code int) error {
+// refused is the error of an answer that is none of a gateway, or needs a token.
+func refused(path string, code int) error {
 	switch code {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("/status is answered with %d: http.token of the process is needed", code)
+		return fmt.Errorf("%s is answered with %d: http.token of the process is needed", path, code)
 	case http.StatusNotFound:
-		return errors.New("/status is answered with 404: no gateway, or an earlier version")
+		return fmt.Errorf("%s is answered with 404: no gateway, or an earlier version", path)
 	}
-	return fmt.Errorf("/status is answered with %d", code)
+	return fmt.Errorf("%s is answered with %d", path, code)
 }
 
 func printStatus(w io.Writer, body []byte) error {

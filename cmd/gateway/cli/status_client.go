@@ -33,7 +33,7 @@ func (a asker) get(ctx context.Context, path string) ([]byte, int, error) {
 		return []byte(refused.Text + "\n"), refused.Code, nil
 	}
 	if err != nil {
-		return nil, 0, a.cmd.unreached(a.cfg, err)
+		return nil, 0, errors.New(a.cfg.Secrets().Redact(plain(a.cmd.unreached(a.cfg, err))))
 	}
 	defer answer.Close()
 	body, err := io.ReadAll(io.LimitReader(answer, maxAnswer))

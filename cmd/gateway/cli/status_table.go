@@ -75,7 +75,7 @@ func statusTable(d *status.Status, columns int, color bool) string {
 	l.health(d.Health)
 	l.row("", "")
 	l.row("shards", "%s", shardsText(d.Shards))
-	l.row("events", "%s received, %s/s now", count(d.Events.Received), rateText(d.Events.Rate))
+	l.row("events", "%s received, %s/s now", status.Count(d.Events.Received), rateText(d.Events.Rate))
 	l.row("lag", "%s", lagText(d.Events.Lag))
 	l.lost(d)
 	l.broker(d.Broker, d.Health)
@@ -121,14 +121,14 @@ func shardsText(s status.Shards) string {
 	if s.Count == 0 {
 		return "the shard count is not known yet"
 	}
-	text := fmt.Sprintf("%s of %s ready", count(int64(s.Ready)), count(int64(s.Run)))
+	text := fmt.Sprintf("%s of %s ready", status.Count(s.Ready), status.Count(s.Run))
 	if s.Run != s.Count {
-		text += fmt.Sprintf(" (the bot has %s)", count(int64(s.Count)))
+		text += fmt.Sprintf(" (the bot has %s)", status.Count(s.Count))
 	}
 	states := slices.SortedFunc(maps.Keys(s.States), func(a, b string) int { return cmp.Or(cmp.Compare(s.States[b], s.States[a]), cmp.Compare(a, b)) })
 	for _, state := range states {
 		if state != "ready" {
-			text += fmt.Sprintf(", %s %s", count(int64(s.States[state])), state)
+			text += fmt.Sprintf(", %s %s", status.Count(s.States[state]), state)
 		}
 	}
 	return text
@@ -147,7 +147,7 @@ func (l *layout) lost(d *status.Status) {
 	if d.Events.Lost+d.Events.Gaps > 0 {
 		color = red
 	}
-	l.painted(color, "lost", "%s known lost, %s, %s dead-lettered", count(d.Events.Lost), counted(int(d.Events.Gaps), "gap"), count(d.Broker.DeadLettered))
+	l.painted(color, "lost", "%s known lost, %s, %s dead-lettered", status.Count(d.Events.Lost), counted(int(d.Events.Gaps), "gap"), status.Count(d.Broker.DeadLettered))
 }
 
 func (l *layout) broker(b status.Broker, h status.Health) {
@@ -171,7 +171,7 @@ func (l *layout) broker(b status.Broker, h status.Health) {
 	if b.Error != "" && !said {
 		l.painted(color, "", "%s", b.Error)
 	}
-	l.row("", "%s published, %s batches retried", count(b.Published), count(b.Retried))
+	l.row("", "%s published, %s batches retried", status.Count(b.Published), status.Count(b.Retried))
 }
 
 func spoolText(s status.Spool) string {
@@ -203,9 +203,9 @@ func (l *layout) store(s status.Store) {
 func (l *layout) identify(i status.Identify, at time.Time) {
 	text := "the budget is not known"
 	if i.Known {
-		text = fmt.Sprintf("%s of %s session starts left", count(int64(i.Left)), count(int64(i.Total)))
+		text = fmt.Sprintf("%s of %s session starts left", status.Count(i.Left), status.Count(i.Total))
 		if i.Reserve > 0 {
-			text += fmt.Sprintf(" (%s of them in reserve)", count(int64(i.Reserve)))
+			text += fmt.Sprintf(" (%s of them in reserve)", status.Count(i.Reserve))
 		}
 		if i.Reset != nil {
 			text += fmt.Sprintf(", reset in %s", ageText(i.Reset.Sub(at).Seconds()))
@@ -223,11 +223,11 @@ func (l *layout) identify(i status.Identify, at time.Time) {
 }
 
 func (l *layout) commands(c status.Commands) {
-	text := fmt.Sprintf("%s sent, %s pending, %s replaced", count(c.Sent), count(c.Pending), count(c.Replaced))
+	text := fmt.Sprintf("%s sent, %s pending, %s replaced", status.Count(c.Sent), status.Count(c.Pending), status.Count(c.Replaced))
 	var refused []string
 	for _, r := range c.Refused {
 		if r.Count > 0 {
-			refused = append(refused, fmt.Sprintf("%s (%s)", count(r.Count), r.Name))
+			refused = append(refused, fmt.Sprintf("%s (%s)", status.Count(r.Count), r.Name))
 		}
 	}
 	if len(refused) > 0 {
@@ -241,8 +241,11 @@ func (l *layout) ended(ended []status.Ended) {
 	const shown = 5
 	label := "ended"
 	for _, e := range ended[:min(len(ended), shown)] {
-		text := fmt.Sprintf("%s × %s", count(e.Count), e.Cause)
-		if e.Code != 0 {
+		text := fmt.Sprintf("%s × %s", status.Count(e.Count), e.Cause)
+		switch {
+		case e.Other:
+			text += ", other"
+		case e.Code != 0:
 			text += fmt.Sprintf(", %d (%s)", e.Code, wire.CloseCode(e.Code))
 		}
 		l.row(label, "%s", text)
@@ -251,6 +254,17 @@ func (l *layout) ended(ended []status.Ended) {
 	if more := len(ended) - shown; more > 0 {
 		l.row(label, "and %s more", counted(more, "cause"))
 	}
+}
+
+// whole returns why a shard is not ready, with the cause that a long list has left out of it.
+func whole(s status.Shard) string {
+	switch {
+	case s.State != "backoff" && s.State != "connecting" || s.Cause == "" || strings.Contains(s.Why, " after: "):
+		return s.Why
+	case s.Code != 0:
+		return fmt.Sprintf("%s after: %s with %d", s.Why, s.Cause, s.Code)
+	}
+	return s.Why + " after: " + s.Cause
 }
 
 // shards lists those that are not ready.
@@ -262,7 +276,7 @@ func (l *layout) shards(list []status.Shard) {
 	widths := []int{len("SHARD"), len("STATE"), len("FOR")}
 	var rows [][]string
 	for _, s := range waiting[:min(len(waiting), shownShards)] {
-		row := []string{strconv.Itoa(s.ID), s.State, ageText(s.Since), printableLine(s.Why)}
+		row := []string{strconv.Itoa(s.ID), s.State, ageText(s.Since), printableLine(whole(s))}
 		for i := range widths {
 			widths[i] = max(widths[i], len(row[i]))
 		}
@@ -281,26 +295,17 @@ func (l *layout) shards(list []status.Shard) {
 	}
 }
 
-// count returns a number with its thousands apart.
-func count(n int64) string {
-	text := strconv.FormatInt(n, 10)
-	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
-}
-
 // counted is plural with the thousands apart.
 func counted(n int, what string) string {
 	text := plural(n, what)
-	return count(int64(n)) + text[strings.IndexByte(text, ' '):]
+	return status.Count(n) + text[strings.IndexByte(text, ' '):]
 }
 
 func rateText(rate float64) string {
 	if rate < 100 {
 		return strconv.FormatFloat(rate, 'f', 1, 64)
 	}
-	return count(int64(rate + 0.5))
+	return status.Count(int64(rate + 0.5))
 }
 
 // ageText returns seconds as people read them.
@@ -335,7 +340,7 @@ func sizeText(n int64) string {
 		x /= 1024
 	}
 	if i == 0 || x >= 100 {
-		return fmt.Sprintf("%.0f %s", x, units[i])
+		return status.Count(int64(x+0.5)) + " " + units[i]
 	}
 	return strconv.FormatFloat(x, 'g', 3, 64) + " " + units[i]
 }

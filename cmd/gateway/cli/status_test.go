@@ -70,6 +70,7 @@ func TestStatusTableOfOthers(t *testing.T) {
 	d.Broker.Blocked, d.Identify.Exhausted, d.Spool.Active, d.Spool.Bytes = true, true, false, 0
 	d.Broker.Error = "evil\x1b[2Jerror"
 	d.Store = status.Store{Type: "redis", Error: "EOF"}
+	d.Shards.Ended = append(d.Shards.Ended, status.Ended{Cause: "closed by Discord", Other: true, Count: 2})
 	for range 6 {
 		d.Shards.Ended = append(d.Shards.Ended, status.Ended{Cause: "x", Count: 1})
 	}
@@ -153,7 +154,7 @@ func TestHealthCommand(t *testing.T) {
 		{"health", "/livez", 200, "ok\n", outcome{0, "ok\n", ""}},
 		{"health -ready -address " + address, "/readyz", 200, "ok\n", outcome{0, "ok\n", ""}},
 		{"health -ready", "/readyz", 503, "[-] broker: a\x1b[2Jb\n[-] shards: c\n", outcome{1, "[-] broker: a\\u001b[2Jb\n[-] shards: c\n", ""}},
-		{"health", "/livez", 404, "x", outcome{1, "", "error: /livez is answered with 404\n"}},
+		{"health", "/livez", 404, "x", outcome{1, "", "error: /livez is answered with 404: no gateway, or an earlier version\n"}},
 	} {
 		code, body = tt.code, tt.body
 		if got := runCommand([]string{"SHARD_STORE_DIRECTORY=" + dir}, strings.Fields(tt.args)...); got != tt.want || asked != tt.asked {
@@ -213,4 +214,21 @@ func TestNoProcess(t *testing.T) {
 	}
 	defer store.Close()
 	check("", fmt.Sprintf("error: process %d has shard_store.directory %s, and does not serve control.sock there: it is of an earlier version, or stops\n", os.Getpid(), dir))
+}
+
+// The table says what has ended a connection also where the document, for many shards, has it in fields of its own.
+func TestWhole(t *testing.T) {
+	for _, tt := range []struct {
+		shard status.Shard
+		want  string
+	}{
+		{status.Shard{State: "backoff", Why: "connecting again in 3 s", Cause: "closed by Discord", Code: 4000}, "connecting again in 3 s after: closed by Discord with 4000"},
+		{status.Shard{State: "connecting", Why: "is connecting again", Cause: "connection lost"}, "is connecting again after: connection lost"},
+		{status.Shard{State: "backoff", Why: "connecting again in 3 s after: connection lost", Cause: "connection lost"}, "connecting again in 3 s after: connection lost"},
+		{status.Shard{State: "hello", Why: "waits for HELLO", Cause: "connection lost"}, "waits for HELLO"},
+	} {
+		if got := whole(tt.shard); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
 }

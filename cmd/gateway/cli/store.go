@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -20,6 +21,9 @@ import (
 
 // newKeeper opens the store of the settings and loads what is in it; nil: nothing is stored.
 func newKeeper(ctx context.Context, cfg *config.Config, log *slog.Logger) (*resume.Keeper, error) {
+	if cfg.Shards.Auto {
+		return nil, nil // a fleet has its own
+	}
 	store, err := openStore(cfg, log)
 	if err != nil || store == nil {
 		return nil, err
@@ -60,6 +64,7 @@ func openStore(cfg *config.Config, log *slog.Logger) (resume.Store, error) {
 			Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, client) },
 			Prefix:  cfg.ShardStore.Prefix,
 			Compat:  cfg.ShardStore.Compat,
+			Shared:  shared(log),
 		}, nil
 	case config.StoreFile:
 		store, err := file.Open(cfg.ShardStore.Directory, log)
@@ -74,6 +79,19 @@ func openStore(cfg *config.Config, log *slog.Logger) (resume.Store, error) {
 		return nil, settingError{fmt.Errorf("shard_store.directory: %w", asPlain(err))}
 	}
 	return nil, nil
+}
+
+// shared returns what logs, once a minute, that another process runs shards of this one.
+func shared(log *slog.Logger) func(shards []int) {
+	var last time.Time
+	return func(shards []int) {
+		if time.Since(last) < time.Minute {
+			return
+		}
+		last = time.Now()
+		log.Error("another process runs shards of this one, with the same store: they resume each other's sessions in turns",
+			"shards", len(shards), "first", shards[0], "remedy", `stop one of them, give each its own shards (shards.ids), or set shards.ids = "auto" for both`)
+	}
 }
 
 // finalLoad returns a resume.Keeper's Final: a store that is unavailable is waited for, but for a

@@ -131,7 +131,7 @@ func (r registry) try(ctx context.Context, cfg *config.Config) error {
 			}
 			continue
 		}
-		sink, err := b.open(ctx, cfg, slog.New(slog.DiscardHandler))
+		sink, err := b.open(ctx, cfg, nil, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return err
 		}

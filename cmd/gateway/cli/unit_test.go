@@ -3,6 +3,9 @@
 package cli
 
 import (
+	"encoding/xml"
+	"errors"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -26,5 +29,51 @@ func TestUnitRestarts(t *testing.T) {
 	m := regexp.MustCompile(`(?m)^RestartPreventExitStatus=(.*)$`).FindStringSubmatch(unixText(unit))
 	if m == nil || !slices.Equal(strings.Fields(m[1]), want) || len(want) < 8 {
 		t.Errorf("the unit has %q, want %q", m, want)
+	}
+}
+
+// launchd is given a property list that is one, of the form that it has for a daemon.
+func TestLaunchd(t *testing.T) {
+	text, err := os.ReadFile("../../../deploy/launchd/sluice.gateway.plist")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list struct {
+		Dict struct {
+			Items []struct {
+				XMLName xml.Name
+				Text    string   `xml:",chardata"`
+				Strings []string `xml:"string"`
+			} `xml:",any"`
+		} `xml:"dict"`
+	}
+	d := xml.NewDecoder(strings.NewReader(string(text)))
+	if err := d.Decode(&list); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Token(); err != nil && !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+	kinds := map[string]string{"Label": "string", "ProgramArguments": "array", "UserName": "string", "WorkingDirectory": "string", "Umask": "integer",
+		"StandardErrorPath": "string", "RunAtLoad": "true", "KeepAlive": "dict", "ThrottleInterval": "integer", "ExitTimeOut": "integer"}
+	items := list.Dict.Items
+	if len(items) != 2*len(kinds) {
+		t.Fatalf("%d keys and values, want %d", len(items), 2*len(kinds))
+	}
+	for i := 0; i < len(items); i += 2 {
+		key, value := items[i], items[i+1]
+		if key.XMLName.Local != "key" || kinds[key.Text] != value.XMLName.Local {
+			t.Errorf("%s %q has the value %s", key.XMLName.Local, key.Text, value.XMLName.Local)
+		}
+		switch key.Text {
+		case "Label":
+			if value.Text != "sluice.gateway" {
+				t.Errorf("the label %q is not the name of the file", value.Text)
+			}
+		case "ProgramArguments":
+			if cmd, err := parseCommand(value.Strings[1:]); err != nil || cmd.name != "run" || cmd.file == "" {
+				t.Errorf("%q: %+v, %v", value.Strings, cmd, err)
+			}
+		}
 	}
 }

@@ -107,7 +107,7 @@ func (u *upgrades) end(state string, err error) {
 	}
 	r := report{ID: attempt.ID, PID: attempt.PID, State: state}
 	if err != nil {
-		r.Error = u.cfg.Secrets().Redact(explain(err))
+		r.Error = u.cfg.KnownSecrets().Redact(explain(err))
 	}
 	u.report(r)
 }

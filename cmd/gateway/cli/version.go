@@ -27,6 +27,20 @@ func userAgent() string {
 	return "DiscordBot (https://github.com/sluice-gateway/sluice, " + version + ")"
 }
 
+// builtFrom returns the revision that the program was built from, in short; empty: it is not known.
+func builtFrom() string {
+	info, _ := debug.ReadBuildInfo()
+	if info == nil {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return fmt.Sprintf("%.12s", s.Value)
+		}
+	}
+	return ""
+}
+
 // revision returns the revision in parentheses, or nothing if it is not known.
 func revision(info *debug.BuildInfo) string {
 	var rev, at, modified string

@@ -40,9 +40,10 @@ func (w *watch) parts(ctx context.Context, cfg *config.Config) admin.Options {
 		Engine: w.e, Live: func() error { return w.e.Live(time.Now()) },
 		Title: w.broker.Title, Config: cfg, Version: version, Started: w.began,
 		LogLevel: func() slog.Level { return w.r.level.Level() },
+		Refused:  w.refused,
 	}
 	figures := metrics.Source{
-		Version: version, Broker: cfg.Broker.Type, Engine: w.e, PacketsMode: cfg.Prometheus.Packets,
+		Version: version, Revision: builtFrom(), Broker: cfg.Broker.Type, Engine: w.e, PacketsMode: cfg.Prometheus.Packets,
 		Refused: w.refused,
 	}
 	if w.broker.server != nil {
@@ -55,7 +56,8 @@ func (w *watch) parts(ctx context.Context, cfg *config.Config) admin.Options {
 		src.Sink, src.Spool = w.spool, status.SpoolOf(w.spool)
 		figures.Spool = func() metrics.SpoolStatus {
 			s := w.spool.Spool()
-			return metrics.SpoolStatus{Active: s.Spooling, Bytes: s.Bytes, MaxBytes: s.MaxBytes, Oldest: s.Oldest, Events: s.Spooled}
+			return metrics.SpoolStatus{Active: s.Spooling, Bytes: s.Bytes, MaxBytes: s.MaxBytes, Oldest: s.Oldest, Events: s.Spooled,
+				Failing: !s.Failing.IsZero(), Damaged: s.Damaged}
 		}
 	}
 	if w.keeper != nil {
@@ -69,7 +71,8 @@ func (w *watch) parts(ctx context.Context, cfg *config.Config) admin.Options {
 	}
 }
 
-// refused counts the commands that were refused before the engine had them, by reason.
+// refused counts the commands that were refused, by reason. What refuses one, the engine included, is counted by
+// whoever has read it.
 func (w *watch) refused() map[string]int64 {
 	all := make(map[string]int64)
 	for _, s := range w.counts.Status() {

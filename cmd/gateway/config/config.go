@@ -68,6 +68,7 @@ type Config struct {
 	Proxy           SecretURL // "none", or empty: that of the environment
 
 	Shards     ShardsConfig
+	Fleet      FleetConfig
 	Gateway    GatewayConfig
 	API        APIConfig
 	Reader     ReaderConfig
@@ -95,7 +96,13 @@ type (
 	ShardsConfig struct {
 		Count           int   // 0: Discord's recommendation
 		IDs             []int // ascending; nil: all. Without a Count they are yet to be held against Discord's.
+		Auto            bool  // IDs are those that the fleet gives this process
 		IdentifyReserve int
+	}
+	FleetConfig struct {
+		Member, Zone          string
+		Weight, Moves         int
+		Death, Settle, Return time.Duration
 	}
 	GatewayConfig struct {
 		URL   string // or empty: the one that the API names

@@ -59,6 +59,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Stdio:  StdioConfig{Format: "json"},
 		Shards: ShardsConfig{IdentifyReserve: 100},
+		Fleet:  FleetConfig{Weight: 1, Moves: 16, Death: 6 * time.Second, Settle: 10 * time.Second},
 
 		PresenceFollow: true,
 
@@ -122,6 +123,29 @@ func TestProxyFunc(t *testing.T) {
 		if err != nil || p.String() != address {
 			t.Errorf("%s: %v, %v", host, p, err)
 		}
+	}
+}
+
+// TestEnvironmentProxy: what net/http would take for no proxy at all is an error, unless the setting is there.
+func TestEnvironmentProxy(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for pair, wrong := range map[string]bool{
+		"HTTPS_PROXY=http://[::1": true, "https_proxy=://x": true, "HTTPS_PROXY=http://user:pass@proxy:99999": true, "HTTP_PROXY=ftp://a:1": true,
+		"HTTPS_PROXY=foo bar": true, "HTTPS_PROXY=proxy:3128": false, "http_proxy=http://proxy:3128/": false, "HTTPS_PROXY=socks5://u:p@proxy": false,
+		"HTTPS_PROXY=": false, "NO_PROXY=*": false,
+	} {
+		name, _, _ := strings.Cut(pair, "=")
+		_, problems := Load(Sources{Environ: []string{pair, "DISCORD_TOKEN=" + token}})
+		text := fmt.Sprint(problems)
+		if problems.Failed() != wrong || wrong && !strings.Contains(text, name) || strings.Contains(text, "pass@") {
+			t.Errorf("%s: %s", pair, text)
+		}
+		if _, problems = Load(Sources{Environ: []string{pair, "DISCORD_PROXY=none", "DISCORD_TOKEN=" + token}}); problems.Failed() {
+			t.Errorf("%s, which the setting replaces: %v", pair, problems)
+		}
+	}
+	if _, problems := Load(Sources{Environ: []string{"HTTPS_PROXY=proxy:1", "https_proxy=://x", "DISCORD_TOKEN=" + token}}); problems.Failed() {
+		t.Errorf("the one that has no effect: %v", problems)
 	}
 }
 

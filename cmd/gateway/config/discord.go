@@ -123,8 +123,39 @@ func namesOf(i wire.Intents) []string {
 	})
 }
 
-// shardIDs is a list of numbers and ranges, or a text of them.
-func shardIDs(to *[]int) value {
+// autoIDs is the value of shards.ids for a fleet.
+const autoIDs = "auto"
+
+// shardIDs is a list of numbers and ranges, a text of them, or auto.
+func shardIDs(to *[]int, auto *bool) value {
+	type both struct {
+		ids  []int
+		auto bool
+	}
+	listed := shardList(to)
+	return value{
+		Takes: listed.Takes,
+		read: func(in input) {
+			if text, ok := in.value.(string); ok && strings.EqualFold(strings.TrimSpace(text), autoIDs) {
+				*to, *auto = nil, true
+				return
+			}
+			*auto = false
+			listed.read(in)
+		},
+		show: func() string {
+			if *auto {
+				return show(autoIDs)
+			}
+			return listed.show()
+		},
+		get: func() any { return both{*to, *auto} },
+		put: func(v any) { b := v.(both); *to, *auto = b.ids, b.auto },
+	}
+}
+
+// shardList is a list of numbers and ranges, or a text of them.
+func shardList(to *[]int) value {
 	return valueOf("list with ranges", to, func(ids []int) string { return show(FormatShardIDs(ids)) }, func(in input) []int {
 		text, ok := in.value.(string)
 		before := in.r.errors

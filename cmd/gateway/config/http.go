@@ -146,6 +146,9 @@ func (l *loader) validateHTTP() {
 	if served && !l.servesHere() && l.HTTP.Token == "" && !failed {
 		l.say(Note, "http.address", "without http.token, %s serves metrics, /livez and /readyz alone", l.HTTP.Address)
 	}
+	if served && !IsLoopback(l.HTTP.Address) && l.HTTP.Token != "" {
+		l.say(Note, "http.address", "%s is not encrypted, and http.token goes over the network as it is: beyond a network that you trust, put a reverse proxy with TLS before it", l.HTTP.Address)
+	}
 	for _, key := range []string{tokenKey, "http.hosts"} {
 		if l.unused(key, served) {
 			l.say(Note, key, "has no effect without http.address")

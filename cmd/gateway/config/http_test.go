@@ -42,6 +42,30 @@ func TestHTTPAddresses(t *testing.T) {
 	}
 }
 
+// A token that crosses the network is worth a note, and an address for others without one.
+func TestHTTPNotes(t *testing.T) {
+	const secret = "HTTP_TOKEN=0123456789abcdef"
+	for env, want := range map[string]string{
+		"HTTP_ADDRESS=:8080 " + secret:                         "",
+		"HTTP_ADDRESS=:8080 HTTP_HOSTS=ops.example " + secret:  "",
+		"HTTP_ADDRESS=:8080":                                   "",
+		"HTTP_ADDRESS=0.0.0.0:8080 " + secret:                  "http.address: 0.0.0.0:8080 is not encrypted, and http.token goes over the network",
+		"HTTP_ADDRESS=[::]:8080":                               "http.address: without http.token, [::]:8080 serves metrics, /livez and /readyz alone",
+		"HTTP_ADDRESS=0.0.0.0:8080 HTTP_TOKEN_FILE=/no/such/t": "http.token_file: /no/such/t: there is no such file",
+	} {
+		_, problems := Load(Sources{File: writeFile(t, ""), Environ: append(strings.Fields(env), "DISCORD_TOKEN="+token)})
+		var said []string
+		for _, p := range problems {
+			if strings.HasPrefix(p.Key, "http.") {
+				said = append(said, p.Key+": "+p.Text)
+			}
+		}
+		if text := strings.Join(said, "\n"); len(said) > 1 || (want == "") != (text == "") || !strings.HasPrefix(text, want) {
+			t.Errorf("%s: %q, want %q", env, said, want)
+		}
+	}
+}
+
 // Of http.token and its file the later source counts; a token that can be guessed, or that no
 // header carries, is refused without being shown.
 func TestHTTPToken(t *testing.T) {

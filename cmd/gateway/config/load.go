@@ -251,6 +251,30 @@ func (l *loader) environment(environ []string) {
 			l.add(Note, at, "", "no setting of the gateway")
 		}
 	}
+	l.environmentProxy(values)
+}
+
+// environmentProxy looks at the proxies that ProxyFunc finds in the environment. net/http takes one
+// that it cannot parse for none, and what was to go through the proxy would go past it.
+func (l *loader) environmentProxy(values map[string]string) {
+	if l.Proxy != "" {
+		return
+	}
+	for _, names := range [][]string{{"HTTPS_PROXY", "https_proxy"}, {"HTTP_PROXY", "http_proxy"}} {
+		if values[names[0]] == "" {
+			names = names[1:]
+		}
+		address := values[names[0]]
+		if address != "" && !strings.Contains(address, "://") {
+			address = "http://" + address
+		}
+		if address == "" {
+			continue
+		}
+		if trouble := proxyTrouble(strings.TrimRight(address, "/")); trouble != "" {
+			l.add(Error, Origin{Kind: FromEnvironment, Name: names[0]}, "", "%s; correct it, or set proxy (DISCORD_PROXY) to that of the gateway or none", trouble)
+		}
+	}
 }
 
 // variable puts a variable's value into the setting.

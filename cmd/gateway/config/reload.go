@@ -25,7 +25,8 @@ type Change struct {
 func (c *Config) Changes(next *Config) (changes []Change) {
 	old := c.settings()
 	for i, s := range next.settings() {
-		if !s.Reload && !c.is(s.Key) && !next.is(s.Key) && s.Key != "token" { // of token_file
+		// token is that of token_file; broker.gaps follows events, which can be changed.
+		if !s.Reload && !c.is(s.Key) && !next.is(s.Key) && s.Key != "token" && s.Key != "broker.gaps" {
 			continue // a default, which may follow other settings
 		}
 		if !reflect.DeepEqual(old[i].get(), s.get()) {
@@ -56,7 +57,10 @@ func (c *Config) With(next *Config) *Config {
 }
 
 // inForce has the settings that are in force for whoever has the Config that the gateway began with.
-type inForce struct{ now atomic.Pointer[Config] }
+type inForce struct {
+	now   atomic.Pointer[Config]
+	known atomic.Pointer[Secrets]
+}
 
 // Current returns the settings in force: c, with what has been changed since by Replace. Any goroutine
 // may call it.
@@ -71,7 +75,26 @@ func (c *Config) Current() *Config {
 }
 
 // Replace makes next, which With has returned, the settings in force.
-func (c *Config) Replace(next *Config) { c.inForce.now.Store(next) }
+func (c *Config) Replace(next *Config) {
+	all := append(c.KnownSecrets(), next.Secrets()...).sorted()
+	c.inForce.known.Store(&all)
+	c.inForce.now.Store(next)
+}
+
+// KnownSecrets returns the secrets of the settings in force and of all that were before: what is
+// written now may quote either. Any goroutine may call it.
+func (c *Config) KnownSecrets() Secrets {
+	if c.inForce == nil {
+		return c.Secrets()
+	}
+	known := c.inForce.known.Load()
+	if known == nil {
+		first := c.Secrets()
+		c.inForce.known.CompareAndSwap(nil, &first)
+		known = c.inForce.known.Load()
+	}
+	return slices.Clip(*known)
+}
 
 // tlsTables returns the settings for TLS that are used, by their tables.
 func (c *Config) tlsTables() map[string]TLSConfig {

@@ -157,6 +157,11 @@ func (c *Config) Secrets() Secrets {
 			s.addURL(os.Getenv(name))
 		}
 	}
+	return s.sorted()
+}
+
+// sorted returns each of them once, the longest first.
+func (s Secrets) sorted() Secrets {
 	slices.SortFunc(s, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
 	return slices.Compact(s)
 }

@@ -63,8 +63,10 @@ func (l *loader) validate() {
 		{toAMQP && !l.AMQP.RoutingKey.NamesEvent() && !l.Broker.Envelope, Warning, "amqp.routing_key",
 			"consumers cannot distinguish events: put {event} into the key, or set broker.envelope"},
 		{l.unused("shard_store.directory", l.ShardStore.Type == StoreFile), Note, "shard_store.directory", `holds the control socket alone without shard_store.type = "file"`},
-		{l.unused("shard_store.prefix", l.ShardStore.Type == StoreRedis), Note, "shard_store.prefix", `has no effect without shard_store.type = "redis"`},
+		{l.unused("shard_store.prefix", l.ShardStore.Type == StoreRedis || l.Shards.Auto), Note, "shard_store.prefix", `has no effect without shard_store.type = "redis"`},
 		{l.unused("shard_store.compat", l.ShardStore.Type == StoreRedis), Note, "shard_store.compat", `has no effect without shard_store.type = "redis"`},
+		{l.Shards.Auto && l.Spool.Directory != "", Error, "spool.directory", "has no place in a fleet (shards.ids = \"auto\"): no other process reaches what is in it; remove one of the two"},
+		{l.Shards.Auto && l.is("shard_store.type"), Note, "shard_store.type", "has no effect in a fleet: sessions are in the Redis of redis.urls"},
 		{l.unused("spool.size", l.Spool.Directory != ""), Note, "spool.size", "has no effect without spool.directory"},
 	} {
 		if rule.broken {
@@ -84,9 +86,11 @@ func (l *loader) validate() {
 			l.validateAddress(b, "broker.type")
 		case l.ShardStore.Type == b.name:
 			l.validateAddress(b, "shard_store.type")
+		case l.Shards.Auto && b.name == BrokerRedis:
+			l.validateAddress(b, "shards.ids")
 		}
 	}
-	if toRedis || l.ShardStore.Type == StoreRedis {
+	if toRedis || l.ShardStore.Type == StoreRedis || l.Shards.Auto {
 		l.validateRedis()
 	}
 	if toAMQP {

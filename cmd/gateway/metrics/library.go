@@ -4,15 +4,27 @@ package metrics
 
 import (
 	"bytes"
+	"time"
 
 	vm "github.com/VictoriaMetrics/metrics"
 )
 
 // lines is the library's text. Its types and names do not all pass promtool: what is in the table is
 // taken out of it.
-type lines struct{ bytes.Buffer }
+type lines struct {
+	bytes.Buffer
+	at time.Time // when it was collected; zero: it was not
+}
 
-func (l *lines) collect() {
+// libraryAge is how old the library's text may be. To make it a dozen files of /proc are read: with 64 shards
+// that takes more than all else of a scrape. Prometheus scrapes more seldom by default, but others do each second.
+const libraryAge = 5 * time.Second
+
+func (l *lines) collect(now time.Time) {
+	if !l.at.IsZero() && now.Sub(l.at) < libraryAge {
+		return
+	}
+	l.at = now
 	l.Reset()
 	vm.WriteGoMetrics(l)
 	vm.WriteProcMetrics(l)

@@ -22,7 +22,7 @@ type Source struct {
 	Sink    func() sinks.Status // the broker's, also where a spool stands before it
 	Spool   func() SpoolStatus
 	Store   func() resume.KeeperStatus
-	Refused func() map[string]int64 // commands by reason, before they were given to the engine
+	Refused func() map[string]int64 // commands by reason, those that the engine has refused included; nil: they are all there are
 
 	// PacketsMode is prometheus.packets; PacketsAuto by default.
 	PacketsMode string
@@ -54,6 +54,8 @@ type SpoolStatus struct {
 	MaxBytes int64 // that may be on it
 	Oldest   time.Duration
 	Events   int64 // that were written to it, in all
+	Failing  bool  // the disk takes nothing
+	Damaged  int64 // segments of which a part cannot be read
 }
 
 // Handler answers scrapes. Any goroutine may call its methods.
@@ -126,7 +128,7 @@ func (s *snapshot) collect(src *Source) {
 		s.refused = src.Refused()
 	}
 	s.now = time.Now()
-	s.library.collect()
+	s.library.collect(s.now)
 }
 
 // packets reports whether there are to be metrics by shard, opcode and event.

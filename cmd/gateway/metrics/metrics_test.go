@@ -177,7 +177,9 @@ func TestValues(t *testing.T) {
 		`sluice_publish_lag_seconds_sum`:                                         "7.5",
 		`sluice_publish_oldest_seconds`:                                          "0.25",
 		`sluice_dead_letters_total{reason="a \"reason\""}`:                       "1",
-		`sluice_commands_refused_total{reason="too large"}`:                      "3",
+		`sluice_commands_refused_total{reason="too large"}`:                      "2",
+		`sluice_spool_up`:                                                        "0",
+		`sluice_spool_damaged_segments_total`:                                    "2",
 		`sluice_commands_refused_total{reason="not JSON"}`:                       "1",
 		`sluice_broker_unavailable_seconds_total`:                                "90",
 		`sluice_spool_limit_bytes`:                                               "10737418240",
@@ -255,5 +257,28 @@ func TestCost(t *testing.T) {
 	allocs(1000)
 	if many := allocs(10000); many > few+50 {
 		t.Errorf("%v allocations with %d shards, %v with 10,000", few, MaxPacketShards+1, many)
+	}
+}
+
+// What the library collects is kept for a few seconds, and not for longer.
+func TestLibraryAge(t *testing.T) {
+	var l lines
+	mallocs := func(at time.Time) string {
+		l.collect(at)
+		for line := range strings.Lines(l.String()) {
+			if strings.HasPrefix(line, "go_memstats_mallocs_total ") {
+				return line
+			}
+		}
+		t.Fatal("not collected")
+		return ""
+	}
+	now := time.Now()
+	first := mallocs(now)
+	if again := mallocs(now.Add(libraryAge - 1)); again != first {
+		t.Errorf("%s and soon after %s", first, again)
+	}
+	if later := mallocs(now.Add(libraryAge)); later == first {
+		t.Errorf("%s for ever", first)
 	}
 }

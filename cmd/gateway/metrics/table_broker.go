@@ -2,8 +2,6 @@
 
 package metrics
 
-import "maps"
-
 var brokerMetrics = []Metric{
 	{Name: "sluice_broker_up", Type: Gauge, Unit: "1 or 0",
 		Help:   "Whether the broker takes events.",
@@ -96,6 +94,14 @@ var spoolMetrics = []Metric{
 		Help:   "Events that were written to the spool.",
 		Look:   "Rises in an outage of the broker.",
 		values: func(w *writer, s *snapshot) { w.count(s.spool.Events) }},
+	{Name: "sluice_spool_up", Type: Gauge, Unit: "1 or 0",
+		Help:   "Whether the disk of the spool takes events.",
+		Look:   "0: is the disk full, or read-only? The log has the error. In an outage of the broker events then wait in memory, and at Discord.",
+		values: func(w *writer, s *snapshot) { w.flag(!s.spool.Failing) }},
+	{Name: "sluice_spool_damaged_segments_total", Type: Counter, Unit: "segments",
+		Help:   "Segments of the spool of which a part could not be read: the events in it are lost.",
+		Look:   "Rises: the disk, or what wrote to it, is faulty. The log has the file.",
+		values: func(w *writer, s *snapshot) { w.count(s.spool.Damaged) }},
 }
 
 var storeMetrics = []Metric{
@@ -138,15 +144,11 @@ var commandMetrics = []Metric{
 		Help: "Commands that were refused, by reason.",
 		Look: "A bot sends what cannot be sent; the log and the answers to the bot have the command.",
 		values: func(w *writer, s *snapshot) {
-			if len(s.refused) == 0 {
+			if s.refused == nil {
 				byReason(w, s.engine.Commands.Refused)
 				return
 			}
-			all := maps.Clone(s.refused)
-			for reason, n := range s.engine.Commands.Refused {
-				all[reason] += n
-			}
-			byReason(w, all)
+			byReason(w, s.refused)
 		}},
 	{Name: "sluice_command_wait_seconds", Type: Histogram, Unit: "seconds",
 		Help:   "Time from the moment a shard was given a command to its write on the connection.",

@@ -9,6 +9,7 @@ import (
 	"sluice/engine"
 	"sluice/resume"
 	"sluice/sinks"
+	"sluice/wire"
 )
 
 // fakeEngine is what an engine with so many shards returns.
@@ -47,6 +48,11 @@ func fullSource(shards int) (Source, *fakeEngine) {
 		RoundTrip: h,
 		Lateness:  h,
 	}}
+	for _, code := range wire.CloseCodes() { // that have not been
+		if code != 4000 {
+			e.status.Ended = append(e.status.Ended, engine.EndCount{Cause: "closed by Discord", Code: code})
+		}
+	}
 	for id := range shards {
 		s := engine.ShardStatus{ID: id, State: engine.Ready, RoundTripCount: 20, RoundTripSum: 900 * time.Millisecond}
 		s.Events, s.WireBytes, s.InflatedBytes = 123456+int64(id*7919%5000), 12345678+int64(id*104729%1e6), 123456789+int64(id*1299709%1e7)
@@ -61,7 +67,7 @@ func fullSource(shards int) (Source, *fakeEngine) {
 			return sinks.Status{Available: true, Unavailable: 90 * time.Second, Connections: 2, Published: 11, Repeated: 1, Resent: 4, Batches: 5, Retried: 1,
 				Pending: 4, Oldest: 20 * time.Millisecond, DeadLettered: map[string]int64{"too large": 2, `a "reason"`: 1}, Lost: 1, BatchSizes: h, Undone: 1, Nacked: 2, Unroutable: 3}
 		},
-		Spool: func() SpoolStatus { return SpoolStatus{true, 1 << 20, 10 << 30, 3 * time.Second, 77} },
+		Spool: func() SpoolStatus { return SpoolStatus{true, 1 << 20, 10 << 30, 3 * time.Second, 77, true, 2} },
 		Store: func() resume.KeeperStatus {
 			return resume.KeeperStatus{Available: true, Current: time.Now().Add(-time.Minute), Pending: 2, Failures: 1}
 		},

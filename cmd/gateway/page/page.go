@@ -76,7 +76,7 @@ func New(o Options) *Page {
 	return p
 }
 
-// ServeHTTP serves the page. Who may see it is decided by its caller.
+// ServeHTTP serves the page. Who may see it, and how many at a time, is decided by its caller.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+

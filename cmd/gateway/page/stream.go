@@ -5,7 +5,6 @@ package page
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,12 +13,9 @@ import (
 	"sluice/cmd/gateway/status"
 )
 
-const (
-	maxViewers = 100
-	// writeTimeout is how long a viewer may take to accept a message. TCP buffers it in part: one that
-	// does not read at all is noticed later.
-	writeTimeout = 10 * time.Second
-)
+// writeTimeout is how long a viewer may take to accept a message. TCP buffers it in part: one that
+// does not read at all is noticed later.
+const writeTimeout = 10 * time.Second
 
 // viewer is one that reads the stream.
 type viewer struct {
@@ -33,13 +29,10 @@ func (v *viewer) notify() {
 	}
 }
 
-// enter adds a viewer, or returns nil: there are too many.
+// enter adds a viewer.
 func (p *Page) enter() *viewer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.viewers) >= maxViewers {
-		return nil
-	}
 	v := &viewer{woken: make(chan struct{}, 1)}
 	p.viewers[v] = struct{}{}
 	if !p.picture.at.IsZero() {
@@ -77,11 +70,6 @@ func (p *Page) message(version uint64) ([]byte, uint64) {
 // was slow.
 func (p *Page) serveStream(w http.ResponseWriter, r *http.Request) {
 	v := p.enter()
-	if v == nil {
-		w.Header().Set("Retry-After", "10")
-		http.Error(w, fmt.Sprintf("%d viewers have this page open, which is the limit; close one", maxViewers), http.StatusServiceUnavailable)
-		return
-	}
 	defer p.leave(v)
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")

@@ -2,7 +2,6 @@ package page
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -249,7 +248,8 @@ func TestNothingCollected(t *testing.T) {
 // Viewers that do not read hold no memory that grows, and others are served meanwhile.
 func TestSlowViewers(t *testing.T) {
 	g := serve(t, 10000, nil)
-	for range maxViewers - 1 {
+	const slow = 99
+	for range slow {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
 		if err != nil {
 			t.Fatal(err)
@@ -258,7 +258,7 @@ func TestSlowViewers(t *testing.T) {
 		t.Cleanup(func() { conn.Close() })
 		fmt.Fprintf(conn, "GET /page/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	}
-	waitFor(t, "viewers", func() bool { g.mu.Lock(); defer g.mu.Unlock(); return len(g.viewers) == maxViewers-1 })
+	waitFor(t, "viewers", func() bool { g.mu.Lock(); defer g.mu.Unlock(); return len(g.viewers) == slow })
 	next := g.watch(t)
 	next()
 	var before, after runtime.MemStats
@@ -271,18 +271,9 @@ func TestSlowViewers(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	grown := int64(after.HeapAlloc) - int64(before.HeapAlloc)
-	t.Logf("%d viewers that do not read: the heap went from %d to %d KiB", maxViewers-1, before.HeapAlloc>>10, after.HeapAlloc>>10)
+	t.Logf("%d viewers that do not read: the heap went from %d to %d KiB", slow, before.HeapAlloc>>10, after.HeapAlloc>>10)
 	if grown > 64<<20 {
 		t.Errorf("the heap has grown by %d MiB", grown>>20)
-	}
-
-	r, err := http.Get(g.url + "/page/stream")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, _ := io.ReadAll(r.Body)
-	if r.StatusCode != http.StatusServiceUnavailable || !bytes.Contains(text, []byte("100 viewers")) || r.Header.Get("Retry-After") == "" {
-		t.Errorf("one viewer too many: %s, %q", r.Status, text)
 	}
 }
 

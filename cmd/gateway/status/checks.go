@@ -58,7 +58,7 @@ func resuming(now time.Time, s *engine.ShardStatus) bool {
 	switch s.State {
 	case engine.Resuming:
 		return true
-	case engine.Backoff, engine.Connecting, engine.Hello:
+	case engine.Backoff, engine.Confirming, engine.Connecting, engine.Hello:
 		heard := s.LastEvent
 		if s.LastACK.After(heard) {
 			heard = s.LastACK
@@ -98,14 +98,14 @@ func shardsCheck(now time.Time, e engine.Status, shards []engine.ShardStatus) Ch
 	case len(shards) == 0:
 		c.Text = "this process runs no shard"
 	case missing == 0 && resumes == 0:
-		c.Text = fmt.Sprintf("%d of %d ready", ready, len(shards))
+		c.Text = fmt.Sprintf("%s of %s ready", Count(ready), Count(len(shards)))
 	case missing == 0:
-		c.Text = fmt.Sprintf("%d of %d ready, %d resuming", ready, len(shards), resumes)
+		c.Text = fmt.Sprintf("%s of %s ready, %s resuming", Count(ready), Count(len(shards)), Count(resumes))
 	default:
 		if missing > len(ids) {
 			ids = append(ids, "…")
 		}
-		c.Text = fmt.Sprintf("%d of %d not ready (%s): %s", missing, len(shards), strings.Join(ids, ", "), w.main(e, reasons, missing))
+		c.Text = fmt.Sprintf("%s of %s not ready (%s): %s", Count(missing), Count(len(shards)), strings.Join(ids, ", "), w.main(e, reasons, missing))
 	}
 	c.OK = missing == 0
 	return c
@@ -122,7 +122,7 @@ func (w *waits) main(e engine.Status, reasons map[string]int, missing int) strin
 		text += ", the last of them about " + span(time.Duration(n/len(w.ahead))*identifyWindow)
 	}
 	if n := reasons[reason]; n < missing {
-		text += fmt.Sprintf(" (%d of them)", n)
+		text += fmt.Sprintf(" (%s of them)", Count(n))
 	}
 	return text
 }
@@ -169,5 +169,5 @@ func (s *Source) storeCheck() Check {
 
 // lostCheck never fails either: no restart brings an event back.
 func lostCheck(e engine.Status, sink sinks.Status) Check {
-	return Check{Name: "events", OK: true, Text: fmt.Sprintf("%d known lost, %d dead-lettered, %d gaps", lost(sink), deadLettered(sink), e.Counts.Gaps)}
+	return Check{Name: "events", OK: true, Text: fmt.Sprintf("%s known lost, %s dead-lettered, %s gaps", Count(lost(sink)), Count(deadLettered(sink)), Count(e.Counts.Gaps))}
 }

@@ -2,9 +2,9 @@ package status
 
 import (
 	"errors"
-	"net/http"
-	"net/http/httptest"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,13 +68,23 @@ func TestWhy(t *testing.T) {
 	}
 }
 
-func get(h http.HandlerFunc, path string) (code int, body string) {
-	w := httptest.NewRecorder()
-	h(w, httptest.NewRequest("GET", path, nil))
-	return w.Code, w.Body.String()
+// lines returns the checks of a kind that fail, and all of them.
+func lines(checks []Check, of string) (failed, all string) {
+	for _, c := range checks {
+		sign := map[bool]string{true: "+", false: "-"}[c.OK]
+		switch line := fmt.Sprintf("[%s] %s: %s\n", sign, c.Name, c.Text); {
+		case c.Of != of:
+		case !c.OK:
+			failed += line
+			fallthrough
+		default:
+			all += line
+		}
+	}
+	return failed, all
 }
 
-func TestHealth(t *testing.T) {
+func TestChecks(t *testing.T) {
 	now := time.Now()
 	up := sinks.Status{Available: true, Since: now.Add(-3 * time.Minute)}
 	ready := engine.ShardStatus{State: engine.Ready}
@@ -85,19 +95,19 @@ func TestHealth(t *testing.T) {
 	const store, events = "[+] store: file available\n", "[+] events: 0 known lost, 0 dead-lettered, 0 gaps\n"
 	const engineOK, broker = "[+] engine: readers and publisher make progress\n", "[+] broker: Redis available for 3 min\n"
 	for _, tt := range []struct {
-		name          string
-		state         state
-		live          error
-		ready         bool
-		body, verbose string // of /readyz
+		name        string
+		state       state
+		live        error
+		ready       bool
+		failed, all string // of /readyz
 	}{
-		{"ready", state{engine.Status{Shards: 1}, []engine.ShardStatus{ready}, up}, nil, true, "ok\n",
+		{"ready", state{engine.Status{Shards: 1}, []engine.ShardStatus{ready}, up}, nil, true, "",
 			engineOK + "[+] shards: 1 of 1 ready\n" + broker + store + events},
-		{"no shard", state{engine.Status{Shards: 1}, nil, up}, nil, true, "ok\n", engineOK + "[+] shards: this process runs no shard\n" + broker + store + events},
+		{"no shard", state{engine.Status{Shards: 1}, nil, up}, nil, true, "", engineOK + "[+] shards: this process runs no shard\n" + broker + store + events},
 		{"no answer yet", state{engine.Status{}, nil, up}, nil, false, "[-] shards: the shard count is not known yet: Discord has not answered\n", ""},
-		{"resuming", state{engine.Status{Shards: 2}, []engine.ShardStatus{ready, lost}, up}, nil, true, "ok\n",
+		{"resuming", state{engine.Status{Shards: 2}, []engine.ShardStatus{ready, lost}, up}, nil, true, "",
 			engineOK + "[+] shards: 1 of 2 ready, 1 resuming\n" + broker + store + events},
-		{"RESUMED to come", state{engine.Status{Shards: 1}, []engine.ShardStatus{{State: engine.Resuming, Session: "0123456789"}}, up}, nil, true, "ok\n", ""},
+		{"RESUMED to come", state{engine.Status{Shards: 1}, []engine.ShardStatus{{State: engine.Resuming, Session: "0123456789"}}, up}, nil, true, "", ""},
 		{"no session", state{engine.Status{Shards: 1}, []engine.ShardStatus{{State: engine.Hello, LastEvent: now}}, up}, nil, false,
 			"[-] shards: 1 of 1 not ready (0): waits for HELLO\n", ""},
 		{"not resuming", state{engine.Status{Shards: 2}, []engine.ShardStatus{ready, gone}, up}, nil, false,
@@ -116,20 +126,16 @@ func TestHealth(t *testing.T) {
 	} {
 		s := newSource(t, &tt.state)
 		s.Live = func() error { return tt.live }
-		want := map[bool]int{true: 200, false: 503}
-		code, body := get(s.Readyz, "/readyz")
-		_, verbose := get(s.Readyz, "/readyz?verbose")
-		if code != want[tt.ready] || body != tt.body || tt.verbose != "" && verbose != tt.verbose {
-			t.Errorf("%s: /readyz %d\n%s\n%s", tt.name, code, body, verbose)
+		checks := s.Checks()
+		failed, all := lines(checks, Readyz)
+		if (failed == "") != tt.ready || failed != tt.failed || tt.all != "" && all != tt.all {
+			t.Errorf("%s: of /readyz fail\n%s\nof\n%s", tt.name, failed, all)
 		}
-		if code, body := get(s.Livez, "/livez"); code != want[tt.live == nil] || (body == "ok\n") != (tt.live == nil) {
-			t.Errorf("%s: /livez %d %s", tt.name, code, body)
+		if failed, all := lines(checks, Livez); (failed == "") != (tt.live == nil) || strings.Count(all, "\n") != 1 {
+			t.Errorf("%s: of /livez fail\n%s\nof\n%s", tt.name, failed, all)
 		}
 		if h := s.Summary().Health; h.Live != (tt.live == nil) || h.Ready != tt.ready {
 			t.Errorf("%s: %+v", tt.name, h)
 		}
-	}
-	if code, body := get(newSource(t, &state{}).Livez, "/livez?verbose"); code != 200 || body != engineOK {
-		t.Errorf("%d %s", code, body)
 	}
 }

@@ -25,8 +25,8 @@ import (
 // The document of a process with a real Redis, which goes away and comes back.
 func TestRun(t *testing.T) {
 	const shards = 3
-	server := redistest.Start(t)
-	srv, err := sim.New(sim.Options{Shards: shards, MaxConcurrency: shards, Rate: 30, LargeEvery: -1})
+	server := redistest.Start(t, "--appendonly", "yes") // what it has confirmed survives its restart
+	srv, err := sim.New(sim.Options{Shards: shards, MaxConcurrency: shards, Rate: 100, ReplayLimit: 1 << 20, LargeEvery: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

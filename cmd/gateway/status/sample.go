@@ -160,17 +160,20 @@ func (p *sampler) rates(now time.Time) shardRates {
 	return shardRates{from: shardCounts{slices.Clone(from.shards.ids), slices.Clone(from.shards.events)}, spent: now.Sub(from.at).Seconds()}
 }
 
-// of returns the rate of a shard that has had so many events; 0: it is new.
+// of returns the rate of a shard that has had so many events.
 func (r *shardRates) of(id int, events int64) float64 {
 	for r.next < len(r.from.ids) && r.from.ids[r.next] < id {
 		r.next++
 	}
-	if r.next == len(r.from.ids) || r.from.ids[r.next] != id {
+	before := int64(0) // it was added since
+	if r.next < len(r.from.ids) && r.from.ids[r.next] == id {
+		before = r.from.events[r.next]
+	}
+	if before > events { // it was removed and added again
+		before = 0
+	}
+	if r.spent == 0 {
 		return 0
 	}
-	n := events - r.from.events[r.next]
-	if n < 0 { // it was removed and added again
-		n = events
-	}
-	return float64(n) / r.spent
+	return float64(events-before) / r.spent
 }

@@ -61,7 +61,7 @@ func TestSampler(t *testing.T) {
 
 		e.shards = []engine.ShardStatus{{ID: 1, Counts: engine.Counts{Events: 3}}, {ID: 7, Counts: engine.Counts{Events: 30}}}
 		list := s.Shards()
-		if list[0].Rate != 0 || list[1].Rate <= 0 {
+		if list[0].Rate <= 0 || list[1].Rate <= list[0].Rate {
 			t.Errorf("a shard that is new, and one that was added again: %+v", list)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -37,8 +38,9 @@ type Source struct {
 	Sink sinks.Reporter
 	// Title names the broker in sentences, such as Redis; Address is where it is, without credentials.
 	Title, Address string
-	Spool          func() Spool // nil: there is none
-	Store          func() Store // without its Type; nil: it is always available
+	Spool          func() Spool            // nil: there is none
+	Store          func() Store            // without its Type; nil: it is always available
+	Refused        func() map[string]int64 // commands by reason, those that the engine has refused included; nil: they are all there are
 	Config         *config.Config
 	Version        string            // of the program
 	Started        time.Time         // of the process
@@ -47,25 +49,34 @@ type Source struct {
 	samples sampler
 	buffers sync.Pool // of *[]engine.ShardStatus
 
-	constant sync.Once // what follows
-	settings []Setting
-	secrets  config.Secrets
+	settings atomic.Pointer[settings]
 }
 
-// setUp makes what stays the same.
-func (s *Source) setUp() {
-	s.constant.Do(func() {
-		s.secrets = s.Config.Secrets()
-		for _, v := range s.Config.Values() {
-			s.settings = append(s.settings, Setting{Key: v.Key, Value: s.secrets.Redact(v.Value), Origin: s.secrets.Redact(v.Origin)})
+// settings are those in force as they are shown.
+type settings struct {
+	of   *config.Config
+	list []Setting
+}
+
+// inForce returns the settings in force.
+func (s *Source) inForce() []Setting {
+	now := s.Config.Current()
+	shown := s.settings.Load()
+	if shown == nil || shown.of != now {
+		shown = &settings{of: now}
+		secrets := s.Config.KnownSecrets()
+		for _, v := range now.Values() {
+			shown.list = append(shown.list, Setting{Key: v.Key, Value: secrets.Redact(v.Value), Origin: secrets.Redact(v.Origin)})
 		}
-	})
+		s.settings.Store(shown)
+	}
+	return shown.list
 }
 
 // Status returns the whole document.
 func (s *Source) Status() *Status {
 	d := s.collect(true)
-	d.Settings = s.settings
+	d.Settings = s.inForce()
 	return d
 }
 
@@ -98,7 +109,6 @@ func (s *Source) shards() (shards []engine.ShardStatus, release func()) {
 }
 
 func (s *Source) collect(whole bool) *Status {
-	s.setUp()
 	now := time.Now()
 	e := s.Engine.Status()
 	shards, release := s.shards()
@@ -116,11 +126,12 @@ func (s *Source) collect(whole bool) *Status {
 		Queue:    Queue{Events: e.Queue.Events, Bytes: e.Queue.Bytes, MaxBytes: e.Queue.MaxBytes, Oldest: seconds(e.Queue.Oldest), Paused: e.Queue.Paused},
 		Store:    s.store(),
 		Identify: identify(e.Identify),
-		Commands: Commands{Sent: e.Commands.Sent, Pending: e.Commands.Pending, Replaced: e.Commands.Replaced, Refused: named(e.Commands.Refused)},
+		Commands: Commands{Sent: e.Commands.Sent, Pending: e.Commands.Pending, Replaced: e.Commands.Replaced, Refused: named(s.refused(e))},
 		Settings: []Setting{},
 	}
 	if s.Spool != nil {
 		onDisk := s.Spool()
+		onDisk.Error = s.redact(onDisk.Error)
 		d.Spool = &onDisk
 	}
 	if whole {
@@ -171,13 +182,20 @@ func (s *Source) events(now time.Time, e engine.Status, sink sinks.Status) Event
 
 // summarize returns Shards without List, which is empty.
 func summarize(e engine.Status, shards []engine.ShardStatus) Shards {
-	d := Shards{Count: e.Shards, Run: len(shards), States: make(map[string]int), Ended: make([]Ended, 0, len(e.Ended)), List: []Shard{}}
+	d := Shards{Count: e.Shards, Run: len(shards), States: make(map[string]int), Ended: []Ended{}, List: []Shard{}}
 	for i := range shards {
 		d.States[shards[i].State.String()]++
 	}
 	d.Ready = d.States[engine.Ready.String()]
 	for _, end := range e.Ended {
-		d.Ended = append(d.Ended, Ended{Cause: end.Cause, Code: int(end.Code), Count: end.Count})
+		if end.Count == 0 {
+			continue
+		}
+		to := Ended{Cause: end.Cause, Code: int(end.Code), Other: end.Code == engine.OtherCode, Count: end.Count}
+		if to.Other {
+			to.Code = 0
+		}
+		d.Ended = append(d.Ended, to)
 	}
 	slices.SortFunc(d.Ended, func(a, b Ended) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Cause, b.Cause), cmp.Compare(a.Code, b.Code))
@@ -234,7 +252,7 @@ func deadLettered(sink sinks.Status) (n int64) {
 func SpoolOf(sink *spool.Sink) func() Spool {
 	return func() Spool {
 		from := sink.Spool()
-		return Spool{Active: from.Spooling, Bytes: from.Bytes, MaxBytes: from.MaxBytes, Oldest: seconds(from.Oldest)}
+		return Spool{Active: from.Spooling, Bytes: from.Bytes, MaxBytes: from.MaxBytes, Oldest: seconds(from.Oldest), Damaged: from.Damaged, Error: from.Error}
 	}
 }
 
@@ -272,8 +290,7 @@ const maxText = 500
 
 // redact returns a text of others as one line of bounded length without secrets.
 func (s *Source) redact(text string) string {
-	s.setUp()
-	text = strings.Join(strings.Fields(s.secrets.Redact(text)), " ")
+	text = strings.Join(strings.Fields(s.Config.KnownSecrets().Redact(text)), " ")
 	if len(text) <= maxText {
 		return text
 	}
@@ -292,6 +309,14 @@ func maskSession(id string) string {
 		return ""
 	}
 	return id[:min(shown, len(id)/2)] + "…"
+}
+
+// refused returns how many commands were refused, by reason.
+func (s *Source) refused(e engine.Status) map[string]int64 {
+	if s.Refused == nil {
+		return e.Commands.Refused
+	}
+	return s.Refused()
 }
 
 // named returns counts by their names, most frequent first, those left out that are 0.

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,44 +72,81 @@ func many(n int) *state {
 	return s
 }
 
-// serve returns the answer of the handler of /status.
+// serve returns the document as it arrives, and its JSON.
 func serve(t testing.TB, s *Source) (*Status, []byte) {
 	t.Helper()
-	w := httptest.NewRecorder()
-	s.ServeStatus(w, httptest.NewRequest("GET", "/status", nil))
-	if w.Code != 200 || w.Header().Get("Content-Type") != "application/json" || w.Header().Get("Cache-Control") != "no-store" {
-		t.Errorf("%d %v", w.Code, w.Header())
-	}
-	var d Status
-	if err := json.Unmarshal(w.Body.Bytes(), &d); err != nil {
+	text, err := json.Marshal(s.Status())
+	if err != nil {
 		t.Fatal(err)
 	}
-	return &d, w.Body.Bytes()
+	var d Status
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatal(err)
+	}
+	return &d, text
 }
 
-// 10,000 shards are below 2 MB, and all of them are there.
+// 10,000 shards are below 2 MB, in whatever state they are after a month, and whatever has ended their last connections.
 func TestSize(t *testing.T) {
 	const shards = 10_000
-	s := newSource(t, many(shards))
-	s.sample(time.Now().Add(-rateSpan))
-	for i := range s.samples.list[0].shards.events {
-		s.samples.list[0].shards.events[i] -= 123
+	longest := slices.MaxFunc(engine.EndCauses, func(a, b string) int { return len(a) - len(b) })
+	codes := wire.CloseCodes()
+	code := slices.MaxFunc(codes, func(a, b wire.CloseCode) int { return len(a.String()) - len(b.String()) })
+	most := 0
+	for state := engine.Idle; state.String() != "unknown"; state++ {
+		for _, cause := range []struct {
+			text string
+			code wire.CloseCode
+		}{{longest, 0}, {"closed by Discord", code}} {
+			for name, change := range map[string]func(s *engine.ShardStatus, now time.Time){
+				"busy":   func(s *engine.ShardStatus, now time.Time) { s.Events += 1234 },
+				"quiet":  func(s *engine.ShardStatus, now time.Time) { s.LastEvent = now.Add(-time.Hour) },
+				"paused": func(s *engine.ShardStatus, now time.Time) { s.Paused = true },
+			} {
+				now := time.Now()
+				e := many(shards)
+				e.engine.Identify = engine.IdentifyStatus{MaxConcurrency: 1, Waiting: shards}
+				for i := range e.shards {
+					s := &e.shards[i]
+					s.State, s.Since, s.Cause, s.Code, s.Ended = state, now.Add(-30*24*time.Hour), cause.text, cause.code, now.Add(-31*24*time.Hour)
+					s.Seq, s.Events, s.Connections = 234_567_890, 345_678_901, 124
+					switch state {
+					case engine.Ready:
+					case engine.Backoff:
+						s.RetryAt = now.Add(time.Minute - 1)
+					case engine.Idle, engine.IdentifyQueued, engine.IdentifyWait, engine.Identifying, engine.Stopped:
+						s.Session, s.Seq = "", 0
+					}
+				}
+				source := newSource(t, e)
+				source.sample(now.Add(-rateSpan))
+				for i := range e.shards {
+					change(&e.shards[i], now)
+				}
+				begun := time.Now() // is logged, not asserted
+				d := source.Status()
+				Abridge(d.Shards.List)
+				text, err := json.Marshal(d)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if testing.Verbose() {
+					t.Logf("%v, %s, %s: %d bytes, %v", state, name, cause.text, len(text), time.Since(begun).Round(time.Millisecond))
+				}
+				if most = max(most, len(text)); len(text) >= 2_000_000 || len(d.Shards.List) != shards {
+					t.Errorf("%v, %s, %s: %d bytes for %d shards such as %+v", state, name, cause.text, len(text), len(d.Shards.List), d.Shards.List[shards-1])
+				}
+			}
+		}
 	}
-	d, body := serve(t, s)
-	t.Logf("%d bytes", len(body))
-	if len(body) >= 2_000_000 {
-		t.Errorf("%d bytes for %d shards", len(body), shards)
-	}
-	if last := d.Shards.List[shards-1]; len(d.Shards.List) != shards || last.ID != shards-1 || last.Rate != 12 {
-		t.Errorf("%d shards, the last is %+v", len(d.Shards.List), last)
-	}
+	t.Logf("%d bytes at most", most)
 }
 
 func BenchmarkStatus(b *testing.B) {
 	s := newSource(b, many(10_000))
 	s.sample(time.Now().Add(-rateSpan))
 	for b.Loop() {
-		s.ServeStatus(httptest.NewRecorder(), httptest.NewRequest("GET", "/status", nil))
+		json.Marshal(s.Status())
 	}
 }
 
@@ -168,7 +205,7 @@ func TestNoSecret(t *testing.T) {
 	d, body := serve(t, s)
 	text := string(body)
 	for _, c := range s.Checks() {
-		text += c.String()
+		text += c.Text
 	}
 	for _, secret := range append(all, session) {
 		if strings.Contains(text, secret) {
@@ -198,7 +235,7 @@ func TestStatus(t *testing.T) {
 			Shards:   16,
 			Counts:   engine.Counts{Events: 1000, Filtered: 20, Repeated: 3, Gaps: 2},
 			Names:    []engine.NameCount{{Name: "GUILD_CREATE", Count: 10}, {Name: "MESSAGE_CREATE", Count: 990}},
-			Ended:    []engine.EndCount{{Cause: "connection lost", Count: 1}, {Cause: "closed by Discord", Code: 4000, Count: 5}},
+			Ended:    []engine.EndCount{{Cause: "connection lost", Count: 1}, {Cause: "closed by Discord", Code: engine.OtherCode, Count: 2}, {Cause: "closed by Discord", Code: 4000, Count: 5}, {Cause: "closed by Discord", Code: 4009}},
 			Queue:    engine.QueueStatus{Events: 7, Bytes: 700, MaxBytes: 64 << 20, Oldest: 1234567 * time.Microsecond, Paused: 1},
 			Identify: engine.IdentifyStatus{MaxConcurrency: 1, Waiting: 1, Known: true, Total: 1000, Left: 900, Reserve: 100, Reset: reset},
 			Commands: engine.CommandStatus{Sent: 4, Pending: 5, Replaced: 6, Refused: map[string]int64{"queue full": 2, "not local": 8, "stopped": 0}},
@@ -216,6 +253,7 @@ func TestStatus(t *testing.T) {
 	s.Address, s.LogLevel = "redis://localhost", func() slog.Level { return slog.LevelDebug }
 	s.Spool = func() Spool { return Spool{Active: true, Bytes: 5, MaxBytes: 6} }
 	s.Store = func() Store { return Store{Available: true, Checkpoint: 0.1} }
+	s.Refused = func() map[string]int64 { return map[string]int64{"malformed": 3, "not local": 8, "stopped": 0} }
 	d, _ := serve(t, s)
 
 	if p := d.Process; p.Version != "v1.2.3" || p.PID == 0 || p.Memory < 1<<20 || p.CPU <= 0 || p.Goroutines == 0 || p.LogLevel != "debug" || p.Uptime < 3600 {
@@ -227,7 +265,7 @@ func TestStatus(t *testing.T) {
 		"events": {d.Events, Events{Received: 1000, Filtered: 20, Repeated: 3, Lost: 4, Gaps: 2,
 			ByName: []Named{{"MESSAGE_CREATE", 990}, {"GUILD_CREATE", 10}}}},
 		"shards": {d.Shards, Shards{Count: 16, Run: 2, Ready: 1, States: map[string]int{"ready": 1, "backoff": 1},
-			Ended: []Ended{{"closed by Discord", 4000, 5}, {"connection lost", 0, 1}},
+			Ended: []Ended{{"closed by Discord", 4000, false, 5}, {"closed by Discord", 0, true, 2}, {"connection lost", 0, false, 1}},
 			List: []Shard{
 				{ID: 3, State: "ready", Since: 60, Session: "abcd…", Seq: 700, Events: 600, Reconnects: 2, Paused: true, Pending: 2},
 				{ID: 5, State: "backoff", Since: 0.1, Why: "connecting again in 3 s after: closed by Discord with 4004 (Authentication failed)",
@@ -238,7 +276,7 @@ func TestStatus(t *testing.T) {
 		"queue":    {d.Queue, Queue{Events: 7, Bytes: 700, MaxBytes: 64 << 20, Oldest: 1.235, Paused: 1}},
 		"spool":    {*d.Spool, Spool{Active: true, Bytes: 5, MaxBytes: 6}},
 		"store":    {d.Store, Store{Type: "file", Available: true, Checkpoint: 0.1}},
-		"commands": {d.Commands, Commands{Sent: 4, Pending: 5, Replaced: 6, Refused: []Named{{"not local", 8}, {"queue full", 2}}}},
+		"commands": {d.Commands, Commands{Sent: 4, Pending: 5, Replaced: 6, Refused: []Named{{"not local", 8}, {"malformed", 3}}}},
 		"identify": {*d.Identify.Reset, reset.UTC().Truncate(time.Second)},
 	} {
 		if !reflect.DeepEqual(tt.got, tt.want) {

@@ -98,6 +98,7 @@ type Shards struct {
 type Ended struct {
 	Cause string `json:"cause"`
 	Code  int    `json:"code,omitempty"`
+	Other bool   `json:"other,omitempty"` // the code is none that is documented; those are counted together, without Code
 	Count int64  `json:"count"`
 }
 
@@ -151,7 +152,9 @@ type Spool struct {
 	Active   bool    `json:"active"` // new events go to the disk
 	Bytes    int64   `json:"bytes"`
 	MaxBytes int64   `json:"max_bytes"`
-	Oldest   float64 `json:"oldest"` // age of the oldest event on it
+	Oldest   float64 `json:"oldest"`            // age of the oldest event on it
+	Damaged  int64   `json:"damaged,omitempty"` // segments of which a part cannot be read: the events in it are lost
+	Error    string  `json:"error,omitempty"`   // why the disk takes nothing; empty: it does
 }
 
 // Store keeps the sessions.

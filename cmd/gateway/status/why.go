@@ -23,7 +23,7 @@ func newWaits(now time.Time, identify engine.IdentifyStatus, shards []engine.Sha
 	w := &waits{now: now, identify: identify, ahead: make([]int, max(1, identify.MaxConcurrency))}
 	for i := range shards {
 		switch s := &shards[i]; s.State {
-		case engine.Connecting, engine.Hello, engine.IdentifyWait:
+		case engine.Confirming, engine.Connecting, engine.Hello, engine.IdentifyWait:
 			if s.Session == "" { // it has the turn to identify
 				*w.before(s.ID)++
 			}
@@ -50,7 +50,7 @@ func (w *waits) why(s *engine.ShardStatus) string {
 		case n == 1:
 			return "waits in the identify queue behind 1 shard"
 		}
-		return fmt.Sprintf("waits in the identify queue behind %d shards, about %s", n, span(time.Duration(n)*identifyWindow))
+		return fmt.Sprintf("waits in the identify queue behind %s shards, about %s", Count(n), span(time.Duration(n)*identifyWindow))
 	case engine.Backoff, engine.Connecting:
 		return w.connecting(s)
 	}
@@ -61,6 +61,7 @@ func (w *waits) why(s *engine.ShardStatus) string {
 var stateReasons = map[engine.State]string{
 	engine.Idle:           "is not started yet",
 	engine.IdentifyQueued: "waits in the identify queue",
+	engine.Confirming:     "waits for the fleet",
 	engine.Hello:          "waits for HELLO",
 	engine.IdentifyWait:   "waits until Discord allows the next identify",
 	engine.Identifying:    "waits for READY",

@@ -94,7 +94,7 @@ func (s *Sink) remove(t *tap) {
 // tap is one who looks. offer is called by the publisher, take by another goroutine.
 type tap struct {
 	events   map[string]struct{}
-	shards   []int
+	shards   map[int]struct{}
 	guild    []byte // as an event of the guild has it
 	guildID  []byte // as an event about the guild itself has it
 	rate     float64
@@ -117,11 +117,17 @@ func newTap(f Filter, now time.Time) *tap {
 	if f.MaxBytes == 0 {
 		f.MaxBytes = DefaultMaxBytes
 	}
-	t := &tap{shards: f.Shards, rate: float64(f.Rate), maxBytes: f.MaxBytes, at: now, tokens: float64(f.Rate), search: searchBytes}
+	t := &tap{rate: float64(f.Rate), maxBytes: f.MaxBytes, at: now, tokens: float64(f.Rate), search: searchBytes}
 	if f.Events != nil {
 		t.events = make(map[string]struct{}, len(f.Events))
 		for _, name := range f.Events {
 			t.events[name] = struct{}{}
+		}
+	}
+	if f.Shards != nil {
+		t.shards = make(map[int]struct{}, len(f.Shards))
+		for _, id := range f.Shards {
+			t.shards[id] = struct{}{}
 		}
 	}
 	if f.Guild != 0 {
@@ -145,8 +151,10 @@ func (t *tap) offer(batch []sinks.Event, now time.Time) {
 				continue
 			}
 		}
-		if t.shards != nil && !slices.Contains(t.shards, ev.Shard) {
-			continue
+		if t.shards != nil {
+			if _, ok := t.shards[ev.Shard]; !ok {
+				continue
+			}
 		}
 		if t.tokens < 1 || t.guild != nil && t.search < float64(len(ev.Data)) {
 			t.skip()

@@ -294,3 +294,84 @@ func TestAllocs(t *testing.T) {
 		t.Errorf("%v allocations while somebody looks", n)
 	}
 }
+
+// inOrder is a sink that notes whether it gets every event, each after the one before it.
+type inOrder struct {
+	next  int64
+	wrong bool
+}
+
+func (o *inOrder) Publish(_ context.Context, batch []sinks.Event, acked func(int)) error {
+	for i := range batch {
+		_, seq := batch[i].Identity()
+		o.wrong = o.wrong || seq != o.next
+		o.next++
+	}
+	acked(len(batch))
+	return nil
+}
+
+func (*inOrder) Close() error { return nil }
+
+// stuck is one who looks and does not read: the first write to it goes on until end is closed.
+type stuck struct {
+	*httptest.ResponseRecorder
+	began, end chan struct{}
+}
+
+func (s *stuck) Write(p []byte) (int, error) {
+	close(s.began)
+	<-s.end
+	return 0, io.ErrClosedPipe
+}
+
+// TestSlow has one look who does not read, and is not hung up on: it loses its own events. The sink behind it
+// gets each, and another who looks loses none.
+func TestSlow(t *testing.T) {
+	inner := new(inOrder)
+	s := New(inner)
+	v := &stuck{httptest.NewRecorder(), make(chan struct{}), make(chan struct{})}
+	ended := make(chan struct{})
+	go func() {
+		s.ServeHTTP(v, httptest.NewRequest("GET", fmt.Sprintf("/tap?rate=%d&max=%d", MaxRate, MaxMaxBytes), nil))
+		close(ended)
+	}()
+	defer func() { close(v.end); <-ended }()
+	until(t, "the first", func() bool { return s.taps.Load() != nil })
+	slow := (*s.taps.Load())[0]
+	seq, acknowledged := int64(0), int64(0)
+	publish := func(name, data string) {
+		t.Helper()
+		ev := event(0, name, data)
+		ev.Seq = seq
+		seq++
+		if err := s.Publish(t.Context(), []sinks.Event{ev}, func(n int) { acknowledged += int64(n) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	large := strings.Repeat("1", 256<<10)
+	publish("X", large)
+	<-v.began
+	lines := open(t, s, "event=Y&rate=1000")
+	const n = 50
+	for range n {
+		publish("Y", "{}")
+		publish("X", large)
+	}
+	for got := 0; got < n; {
+		line, err := lines.ReadString('\n')
+		if err != nil || strings.HasPrefix(line, `{"skipped"`) {
+			t.Fatal(line, err)
+		}
+		if strings.HasPrefix(line, `{"t":"Y"`) {
+			got++
+		}
+	}
+	if inner.wrong || inner.next != seq || acknowledged != seq {
+		t.Errorf("%d events of %d are published, %d acknowledged; out of order: %v", inner.next, seq, acknowledged, inner.wrong)
+	}
+	if slow.mu.Lock(); len(slow.pending) > maxPending || slow.skipped < n-10 {
+		t.Errorf("%d bytes wait, %d events are left out", len(slow.pending), slow.skipped)
+	}
+	slow.mu.Unlock()
+}

@@ -135,6 +135,8 @@ func (m *model) key(key string) (tea.Model, tea.Cmd) {
 	switch key {
 	case "q", "ctrl+c":
 		return m, tea.Quit
+	case "ctrl+z": // which is a key here, and leaves the terminal to the shell
+		return m, tea.Suspend
 	case "?", "h":
 		m.help = !m.help
 	case "esc":

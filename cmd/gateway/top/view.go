@@ -4,6 +4,7 @@ package top
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 	"unicode"
@@ -47,8 +48,8 @@ var columns = []column{
 	{"LAST", 6, "last_event", func(s *status.Shard) string { return orNone(s.LastEvent) }},
 	{"ACK", 6, "last_ack", func(s *status.Shard) string { return orNone(s.LastACK) }},
 	{"PING", 7, "round_trip", func(s *status.Shard) string { return milliseconds(s.RoundTrip) }},
-	{"RECONN", 7, "reconnects", func(s *status.Shard) string { return fmt.Sprint(s.Reconnects) }},
-	{"CMDS", 5, "pending", func(s *status.Shard) string { return fmt.Sprint(s.Pending) }},
+	{"RECONN", 7, "reconnects", func(s *status.Shard) string { return status.Count(s.Reconnects) }},
+	{"CMDS", 5, "pending", func(s *status.Shard) string { return status.Count(s.Pending) }},
 	{"WHY, OR LAST END", 0, "", func(s *status.Shard) string { return story(s) }},
 }
 
@@ -99,20 +100,20 @@ func (m *model) head() []string {
 	case !s.Health.Ready:
 		health = yellow + bold + "not ready" + plain
 	}
-	lost := fmt.Sprintf("lost %d   gaps %d", s.Events.Lost, s.Events.Gaps)
+	lost := fmt.Sprintf("lost %s   gaps %s", status.Count(s.Events.Lost), status.Count(s.Events.Gaps))
 	if s.Events.Lost > 0 || s.Events.Gaps > 0 {
 		lost = red + bold + lost + plain
 	}
 	rows := []string{
-		fmt.Sprintf("%sgateway %s%s   up %s   %s   %d of %d shards ready%s", bold, printable(s.Process.Version), plain, age(s.Process.Uptime), health,
-			s.Shards.Ready, s.Shards.Run, others(&s.Shards)),
+		fmt.Sprintf("%sgateway %s%s   up %s   %s   %s of %s shards ready%s", bold, printable(s.Process.Version), plain, age(s.Process.Uptime), health,
+			status.Count(s.Shards.Ready), status.Count(s.Shards.Run), others(&s.Shards)),
 		fmt.Sprintf("events    %s/s   lag p50 %s  p99 %s   %s   duplicates dropped %s", rate(s.Events.Rate),
 			milliseconds(s.Events.Lag.P50), milliseconds(s.Events.Lag.P99), lost, short(float64(s.Events.Repeated))),
 		"broker    " + brokerText(&s.Broker),
-		fmt.Sprintf("queue     %s events, %s of %s, oldest %s, %d shards paused%s", short(float64(s.Queue.Events)), size(s.Queue.Bytes), size(s.Queue.MaxBytes),
-			age(s.Queue.Oldest), s.Queue.Paused, spoolText(s.Spool)),
+		fmt.Sprintf("queue     %s events, %s of %s, oldest %s, %s shards paused%s", short(float64(s.Queue.Events)), size(s.Queue.Bytes), size(s.Queue.MaxBytes),
+			age(s.Queue.Oldest), status.Count(s.Queue.Paused), spoolText(s.Spool)),
 		"identify  " + identifyText(&s.Identify, s.At),
-		fmt.Sprintf("commands  %s sent, %d wait, %s refused   dead-lettered events %d", short(float64(s.Commands.Sent)), s.Commands.Pending, refused(s.Commands.Refused), s.Broker.DeadLettered),
+		fmt.Sprintf("commands  %s sent, %s wait, %s refused   dead-lettered events %s", short(float64(s.Commands.Sent)), status.Count(s.Commands.Pending), refused(s.Commands.Refused), status.Count(s.Broker.DeadLettered)),
 	}
 	if why := failing(&s.Health); why != "" {
 		rows = append(rows, yellow+why+plain)
@@ -167,11 +168,11 @@ func details(s *status.Shard) []string {
 		{"state", fmt.Sprintf("%s for %s", s.State, age(s.Since))},
 		{"why", orText(s.Why, "it is as it should be")},
 		{"session", orText(s.Session, "none")},
-		{"seq", fmt.Sprint(s.Seq)},
-		{"events", fmt.Sprintf("%d, %.1f/s, the last one %s ago", s.Events, s.Rate, orNone(s.LastEvent))},
+		{"seq", status.Count(s.Seq)},
+		{"events", fmt.Sprintf("%s, %.1f/s, the last one %s ago", status.Count(s.Events), s.Rate, orNone(s.LastEvent))},
 		{"heartbeat", fmt.Sprintf("acknowledged %s ago, round trip %s", orNone(s.LastACK), milliseconds(s.RoundTrip))},
-		{"commands", fmt.Sprintf("%d wait", s.Pending)},
-		{"reconnects", fmt.Sprint(s.Reconnects)},
+		{"commands", fmt.Sprintf("%s wait", status.Count(s.Pending))},
+		{"reconnects", status.Count(s.Reconnects)},
 		{"last end", orText(ending(s), "none")},
 	} {
 		rows = append(rows, fmt.Sprintf("  %-11s %s", line[0], printable(line[1])))
@@ -226,12 +227,12 @@ func spoolText(s *status.Spool) string {
 func identifyText(i *status.Identify, now time.Time) string {
 	text := "the budget is not known"
 	if i.Known {
-		text = fmt.Sprintf("%d of %d session starts left, %d of them in reserve", i.Left, i.Total, i.Reserve)
+		text = fmt.Sprintf("%s of %s session starts left, %s of them in reserve", status.Count(i.Left), status.Count(i.Total), status.Count(i.Reserve))
 		if i.Reset != nil {
 			text += ", reset in " + age(i.Reset.Sub(now).Seconds())
 		}
 	}
-	text += fmt.Sprintf("   %d shards wait", i.Waiting)
+	text += fmt.Sprintf("   %s shards wait", status.Count(i.Waiting))
 	if i.Exhausted {
 		return red + text + plain
 	}
@@ -323,7 +324,7 @@ func others(s *status.Shards) string {
 	if s.Count <= s.Run {
 		return ""
 	}
-	return fmt.Sprintf("; the bot has %d", s.Count)
+	return fmt.Sprintf("; the bot has %s", status.Count(s.Count))
 }
 
 // rate returns a number a second.
@@ -338,26 +339,28 @@ func rate(n float64) string {
 func short(n float64) string {
 	switch {
 	case n < 10_000:
-		return fmt.Sprintf("%.0f", n)
+		return thousands(n)
 	case n < 10e6:
-		return fmt.Sprintf("%.0fk", n/1e3)
+		return thousands(n/1e3) + "k"
 	case n < 10e9:
-		return fmt.Sprintf("%.0fM", n/1e6)
+		return thousands(n/1e6) + "M"
 	}
-	return fmt.Sprintf("%.0fG", n/1e9)
+	return thousands(n/1e9) + "G"
 }
+
+func thousands(n float64) string { return status.Count(int64(math.RoundToEven(n))) }
 
 // size returns bytes in binary units.
 func size(n int64) string {
 	switch {
 	case n < 10<<10:
-		return fmt.Sprintf("%d B", n)
+		return status.Count(n) + " B"
 	case n < 10<<20:
-		return fmt.Sprintf("%d KiB", n>>10)
+		return status.Count(n>>10) + " KiB"
 	case n < 10<<30:
-		return fmt.Sprintf("%d MiB", n>>20)
+		return status.Count(n>>20) + " MiB"
 	}
-	return fmt.Sprintf("%d GiB", n>>30)
+	return status.Count(n>>30) + " GiB"
 }
 
 const helpText = `Keys

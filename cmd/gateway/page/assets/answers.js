@@ -10,7 +10,31 @@ function answer(id, level, big, small, press) {
   const button = at.querySelector("button");
   if (button) button.onclick = press;
   setText(e.querySelector(".small"), small);
+  fold(e);
 }
+
+// fold cuts a text that is too long for its box, and gives the box a button that shows all of it.
+function fold(e) {
+  const text = e.querySelector(".small");
+  const more = e.querySelector(".more");
+  e.classList.remove("open");
+  const long = text.scrollHeight > text.clientHeight;
+  const open = long && more.ariaExpanded === "true";
+  e.classList.toggle("open", open);
+  more.hidden = !long;
+  more.ariaExpanded = String(open);
+  setText(more, open ? "Show less" : "Show all");
+}
+
+const boxes = document.querySelectorAll("#answers article");
+for (const e of boxes) {
+  const more = e.querySelector(".more");
+  more.addEventListener("click", () => {
+    more.ariaExpanded = String(more.ariaExpanded !== "true");
+    fold(e);
+  });
+}
+addEventListener("resize", () => boxes.forEach(fold));
 
 const plural = (n, one, many = one + "s") => `${count(n)} ${n === 1 ? one : many}`;
 
@@ -32,6 +56,11 @@ function lost(s, history) {
   const { lost, gaps } = s.events;
   const dead = s.broker.dead_lettered;
   const letters = dead ? `${plural(dead, "event")} dead-lettered` : "";
+  const damaged = s.spool?.damaged || 0;
+  if (!lost && !gaps && damaged) {
+    answer("lost", "bad", plural(damaged, "damaged segment"), "of the spool: the events in it are lost; the log names the file");
+    return;
+  }
   if (!lost && !gaps) {
     answer("lost", dead ? "warn" : "ok", "Nothing lost", letters || `${count(s.broker.published)} events published since the start`);
     return;

@@ -160,7 +160,7 @@ function link() {
   banner.hidden = !lost;
   if (lost) {
     const next = Math.max(0, Math.ceil((again - performance.now()) / 1000));
-    setText(banner, `Connection to the gateway lost: ${linked}.` + (model.arrived ? ` What is shown is ${duration(old)} old.` : "") + (next ? ` Next try in ${next} s.` : " Trying now."));
+    setText(banner, (model.arrived ? `Connection to the gateway lost: ${linked}. What is shown is ${duration(old)} old.` : `No connection to the gateway: ${linked}.`) + (next ? ` Next try in ${next} s.` : " Trying now."));
   }
 }
 

@@ -62,10 +62,10 @@ export class Chart {
       this.low = Math.max(this.low, 1e-5);
       for (let v = this.low; v <= this.high * 1.001; v *= 10) rules.push(v);
     } else {
-      const rough = Math.max(most, 1) / 3;
+      const rough = Math.max(most, 2) / 3;
       const unit = 10 ** Math.floor(Math.log10(rough));
-      const step = [1, 2, 5, 10].map((k) => k * unit).find((k) => k >= rough);
-      this.high = Math.ceil(Math.max(most, 1) * 1.02 / step) * step;
+      const step = Math.max(1, [1, 2, 5, 10].map((k) => k * unit).find((k) => k >= rough)); // the labels are whole numbers
+      this.high = Math.ceil(Math.max(most, 2) * 1.02 / step) * step;
       for (let v = 0; v <= this.high * 1.001; v += step) rules.push(v);
     }
     return rules;
@@ -94,8 +94,8 @@ export class Chart {
       all.push(node("rect", { x, y: TOP, width: w, height: 2, class: "outage-edge" }));
       if (w > 116) all.push(node("text", { x: x + 5, y: TOP + 14, class: "label" }, "broker unavailable"));
     }
-    const runs = this.runs();
     for (const l of this.lines) {
+      const runs = this.runs(l.of);
       const points = runs.map((run) => run.map((s) => `${this.x(s[AT]).toFixed(1)},${this.y(s[l.of]).toFixed(1)}`));
       if (this.filled) {
         const d = points.map((p, i) => `M${this.x(runs[i][0][AT]).toFixed(1)},${floor}L${p.join("L")}L${this.x(runs[i].at(-1)[AT]).toFixed(1)},${floor}Z`).join("");
@@ -112,12 +112,16 @@ export class Chart {
     if (this.pointer) this.point(this.pointer);
   }
 
-  // runs are the samples without holes: while a process stood still there was none.
-  runs() {
+  // runs are the samples without holes: while a process stood still there was none, and a logarithm has no 0, which is no value.
+  runs(of) {
     const runs = [];
     let last = -Infinity;
     for (const s of this.samples) {
       if (s[AT] < this.now - SPAN) continue;
+      if (this.logarithmic && !s[of]) {
+        last = -Infinity;
+        continue;
+      }
       if (s[AT] - last > 3 * 5) runs.push([]);
       runs.at(-1).push(s);
       last = s[AT];

@@ -149,7 +149,7 @@ export class Grid {
   resize() {
     const n = this.model.order.length;
     const room = this.box.clientWidth;
-    $("nothing").hidden = n > 0;
+    $("nothing").hidden = n > 0 || !this.model.release; // without a message it is not known
     this.canvas.hidden = n === 0;
     this.layout = n && room ? this.arrange(n, room) : null;
     if (!this.layout) {
@@ -209,7 +209,7 @@ export class Grid {
     c.textAlign = "right";
     c.textBaseline = "middle";
     const every = [1, 2, 5, 10, 20].find((k) => k * height >= 15);
-    for (let i = 0; i * columns < n; i += every) c.fillText(this.model.order[i * columns], left - 6, i * height + (height - this.layout.gap) / 2 + 0.5);
+    for (let i = 0; i * columns < n; i += every) c.fillText(this.model.order[i * columns], left - 6, Math.max(6, i * height + (height - this.layout.gap) / 2 + 0.5));
   }
 
   // top is the value that has the strongest colour: the 98th of a hundred, so that one shard does not make all others pale.

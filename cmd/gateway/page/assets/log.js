@@ -92,7 +92,7 @@ export class Log {
   count() {
     const shown = this.all.filter((e) => !e.element.hidden).length;
     const all = this.all.length;
-    setText(document.querySelector("#log .count"), !all ? "no line yet" : shown === all ? `the last ${count(all)} lines` : `${count(shown)} of the last ${count(all)} lines`);
+    setText(document.querySelector("#log .count"), !all ? "no line yet" : shown === all ? all === 1 ? "one line" : `the last ${count(all)} lines` : `${count(shown)} of the last ${count(all)} lines`);
   }
 }
 

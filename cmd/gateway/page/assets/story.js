@@ -116,12 +116,12 @@ export class Story {
       ["seq", s.seq ? count(s.seq) : "–"],
       ["events", count(s.events)],
       ["events/s", rate(s.rate)],
-      ["last event", s.last_event ? age(s.last_event) : "none yet"],
+      ["last event", s.events ? age(s.last_event || 0) : "none yet"] /* an age of 0 is left out */,
       ["last heartbeat ACK", s.last_ack ? age(s.last_ack) : "none yet"],
       ["round trip", latency(s.round_trip)],
       ["commands pending", count(s.pending)],
       ["reconnects", count(s.reconnects)],
-      ["last end", s.ended ? `${s.cause || "unknown"}, ${age(s.ended)}` : "none"],
+      ["last end", s.cause || s.ended ? [s.cause || "unknown", s.ended && age(s.ended)].filter(Boolean).join(", ") : "none"],
     ];
     if (code) facts.push(["close code", `${s.code} ${code[0]}`], ["what follows", code[1]]);
     const why = s.why || (kind === state ? "" : KINDS[kind].means);

@@ -69,7 +69,7 @@ function ended(s, codes) {
     ? [make("table", {}, make("thead", {}, make("tr", {}, make("th", {}, "cause"), make("th", {}, "code"), make("th", { class: "n" }, "count"))),
       make("tbody", {}, ...list.map((e) => {
         const code = e.code ? codes[e.code] : null;
-        return make("tr", {}, make("td", {}, e.cause), make("td", { title: code ? `then: ${code[1]}` : "" }, ...(e.code ? [String(e.code), " ", make("small", {}, code ? code[0] : "")] : [])), make("td", { class: "n" }, count(e.count)));
+        return make("tr", {}, make("td", {}, e.cause), make("td", { title: code ? `then: ${code[1]}` : "" }, ...(e.other ? ["other"] : e.code ? [String(e.code), " ", make("small", {}, code ? code[0] : "")] : [])), make("td", { class: "n" }, count(e.count)));
       })))]
     : [make("p", { class: "none" }, "none since the start")]);
 }

@@ -76,6 +76,7 @@ func New(shards int, seed uint64, at time.Time, log slog.Handler) *Source {
 	s.ended[status.Ended{Cause: "reconnect asked for"}] = s.reconnects*7/10 + 1
 	s.ended[status.Ended{Cause: "connection lost", Code: 1006}] = s.reconnects/5 + 1
 	s.ended[status.Ended{Cause: "closed by Discord", Code: 4000}] = s.reconnects/10 + 1
+	s.ended[status.Ended{Cause: "closed by Discord", Other: true}] = 1
 	s.ended[status.Ended{Cause: "zombie connection"}] = 2
 	return s
 }
@@ -139,7 +140,7 @@ func (s *Source) Starting(ready int) {
 		default:
 			s.enter(n, "identify queued", 0)
 			n.since = s.started
-			n.Why = fmt.Sprintf("waits in the identify queue: %d shards are before it", i-ready)
+			n.Why = fmt.Sprintf("waits in the identify queue: %s shards are before it", status.Count(i-ready))
 		}
 		if i >= ready {
 			n.Session, n.Seq, n.Events, n.Rate, n.base, n.RoundTrip = "", 0, 0, 0, 0, 0
@@ -301,7 +302,7 @@ func (s *Source) Summary() *status.Status {
 	}
 	t.Shards.Ready = t.Shards.States["ready"]
 	for e, count := range s.ended {
-		t.Shards.Ended = append(t.Shards.Ended, status.Ended{Cause: e.Cause, Code: e.Code, Count: count})
+		t.Shards.Ended = append(t.Shards.Ended, status.Ended{Cause: e.Cause, Code: e.Code, Other: e.Other, Count: count})
 	}
 	slices.SortFunc(t.Shards.Ended, func(a, b status.Ended) int { return int(b.Count - a.Count) })
 	t.Events = status.Events{Received: s.total, Rate: rate, Filtered: s.total / 40, Repeated: s.reconnects * 12, Lost: s.lost, Gaps: s.gaps,
@@ -341,12 +342,12 @@ func (s *Source) Summary() *status.Status {
 	check("publisher", "livez", "it makes progress", "")
 	bad := ""
 	if first != "" {
-		bad = fmt.Sprintf("%d of %d shards are ready; %s", t.Shards.Ready, t.Shards.Run, first)
+		bad = fmt.Sprintf("%s of %s shards are ready; %s", status.Count(t.Shards.Ready), status.Count(t.Shards.Run), first)
 		if waiting > 0 {
-			bad = fmt.Sprintf("%d of %d shards are ready; %d wait in the identify queue", t.Shards.Ready, t.Shards.Run, waiting)
+			bad = fmt.Sprintf("%s of %s shards are ready; %s wait in the identify queue", status.Count(t.Shards.Ready), status.Count(t.Shards.Run), status.Count(waiting))
 		}
 	}
-	check("shards", "readyz", fmt.Sprintf("%d of %d are ready", t.Shards.Ready, t.Shards.Run), bad)
+	check("shards", "readyz", fmt.Sprintf("%s of %s are ready", status.Count(t.Shards.Ready), status.Count(t.Shards.Run)), bad)
 	bad = ""
 	if s.brokerError != "" {
 		bad = fmt.Sprintf("redis has been unavailable for %.0f s: %s", t.Broker.Since, s.brokerError)

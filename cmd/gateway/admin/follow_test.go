@@ -1,9 +1,12 @@
-// This file tests what the checks say of an engine against the simulated Discord, on fake time.
+// This file tests what /livez and /readyz answer of an engine against the simulated Discord, over
+// HTTP, on fake time.
 
-package status
+package admin
 
 import (
 	"context"
+	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -12,6 +15,8 @@ import (
 	"time"
 
 	"sluice/bench/sim"
+	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/status"
 	"sluice/engine"
 	"sluice/sinks"
 	"sluice/wire"
@@ -66,13 +71,15 @@ func (b *broker) Status() sinks.Status {
 	return sinks.Status{Available: b.available, Since: b.since, Published: b.published}
 }
 
-// world is a simulated Discord, an engine that runs against it, and its status.
+// world is a simulated Discord, an engine that runs against it, and what is served of it at the
+// host admin of a network in memory.
 type world struct {
 	t      *testing.T
 	srv    *sim.Server
 	broker *broker
-	source *Source
 	engine *engine.Engine
+	admin  *Server
+	probe  http.Client
 }
 
 func newWorld(t *testing.T, so sim.Options, onState func(shard int, from, to engine.State)) *world {
@@ -93,13 +100,25 @@ func newWorld(t *testing.T, so sim.Options, onState func(shard int, from, to eng
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.source = &Source{
-		Engine: w.engine, Live: func() error { return w.engine.Live(time.Now()) }, Sink: w.broker, Title: "Redis",
-		Config: loadConfig(t, "BROKER_TYPE=redis", "REDIS_URL=localhost"), Started: time.Now(),
+	cfg, problems := config.Load(config.Sources{Environ: []string{"DISCORD_TOKEN=x.y.z", "BROKER_TYPE=redis", "REDIS_URL=localhost"}})
+	if problems.Failed() {
+		t.Fatal(problems)
 	}
+	source := &status.Source{
+		Engine: w.engine, Live: func() error { return w.engine.Live(time.Now()) }, Sink: w.broker, Title: "Redis", Config: cfg, Started: time.Now(),
+	}
+	if w.admin, err = Listen(Options{Status: source.Status, Checks: source.Checks}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := network.Listen("admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.admin.serve(l, &entry{s: w.admin, endpoint: "/metrics", socket: true}, nil)
+	w.probe.Transport = &http.Transport{DialContext: network.DialContext, DisableKeepAlives: true} // as probes of Kubernetes
 	ctx, stop := context.WithCancel(context.Background())
 	var runs sync.WaitGroup
-	runs.Go(func() { w.source.Run(ctx) })
+	runs.Go(func() { source.Run(ctx) })
 	runs.Go(func() {
 		if err := w.engine.Run(ctx); err != nil {
 			t.Errorf("Run: %v", err)
@@ -109,20 +128,48 @@ func newWorld(t *testing.T, so sim.Options, onState func(shard int, from, to eng
 		w.broker.set(true)
 		stop()
 		runs.Wait()
+		w.admin.Close()
 		srv.Close()
 	})
 	return w
 }
 
-// during looks each second, for so long, at both checks: the process is live, and ready or not as it
+// get returns the answer to a path. The process answers at once, whatever else it waits for.
+func (w *world) get(path string) (code int, body string) {
+	w.t.Helper()
+	begun := time.Now()
+	answer, err := w.probe.Get("http://admin" + path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if took := time.Since(begun); err != nil || took > 0 {
+		w.t.Fatalf("%s: %v, after %v", path, err, took)
+	}
+	return answer.StatusCode, string(text)
+}
+
+// status returns the document.
+func (w *world) status() *status.Status {
+	w.t.Helper()
+	_, body := w.get("/status")
+	d := new(status.Status)
+	if err := json.Unmarshal([]byte(body), d); err != nil {
+		w.t.Fatal(err)
+	}
+	return d
+}
+
+// during looks at both checks, each second or 500 times in so long: the process is live, and ready or not as it
 // is to be. A reason for which it is not is in the answer.
 func (w *world) during(what string, d time.Duration, ready bool, reason string) {
 	w.t.Helper()
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Second) {
-		if code, body := get(w.source.Livez, "/livez"); code != http.StatusOK {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(max(time.Second, d/500)) {
+		if code, body := w.get("/livez"); code != http.StatusOK {
 			w.t.Fatalf("%s: /livez %d %s", what, code, body)
 		}
-		if code, body := get(w.source.Readyz, "/readyz"); (code == http.StatusOK) != ready || !strings.Contains(body, reason) {
+		if code, body := w.get("/readyz"); (code == http.StatusOK) != ready || !strings.Contains(body, reason) {
 			w.t.Fatalf("%s: /readyz %d %s, want %q", what, code, body, reason)
 		}
 	}
@@ -137,12 +184,12 @@ func (w *world) until(what string, holds func() bool) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	_, body := get(w.source.Readyz, "/readyz?verbose")
+	_, body := w.get("/readyz?verbose")
 	w.t.Fatalf("no %s within an hour\n%s", what, body)
 }
 
 func (w *world) ready() bool {
-	code, _ := get(w.source.Readyz, "/readyz")
+	code, _ := w.get("/readyz")
 	return code == http.StatusOK
 }
 
@@ -153,14 +200,14 @@ func TestOutages(t *testing.T) {
 		time.Sleep(time.Second)
 		w.during("the start", 10*time.Second, false, "waits in the identify queue")
 		w.until("readiness", w.ready)
-		w.during("running", time.Minute, true, "ok\n")
-		if d := w.source.Status(); d.Events.Rate < 40 || d.Events.Rate > 100 || d.Shards.List[3].Rate < 10 || d.Events.Lag.Max == 0 {
+		w.during("running", time.Minute, true, "readyz: ok\n")
+		if d := w.status(); d.Events.Rate < 40 || d.Events.Rate > 100 || d.Shards.List[3].Rate < 10 || d.Events.Lag.Max == 0 {
 			t.Errorf("rate %v, %v; lag %v", d.Events.Rate, d.Shards.List[3].Rate, d.Events.Lag)
 		}
 
 		w.broker.set(false)
-		w.during("the broker's outage", time.Hour, false, "[-] broker: Redis unavailable for ")
-		if d := w.source.Summary(); d.Broker.Available || d.Broker.Since != 3600 || d.Queue.Paused == 0 || d.Queue.Oldest < 3500 || d.Queue.Bytes < d.Queue.MaxBytes {
+		w.during("the broker's outage", time.Hour, false, "failed broker: Redis unavailable for ")
+		if d := w.status(); d.Broker.Available || d.Broker.Since != 3600 || d.Queue.Paused == 0 || d.Queue.Oldest < 3500 || d.Queue.Bytes < d.Queue.MaxBytes {
 			t.Errorf("%+v, %+v", d.Broker, d.Queue)
 		}
 		w.broker.set(true)
@@ -174,14 +221,14 @@ func TestOutages(t *testing.T) {
 			w.srv.Cut(shard, true)
 		}
 		time.Sleep(time.Second)
-		w.during("a moment after the cut", 5*time.Second, true, "ok\n")
-		time.Sleep(2 * resumeGrace)
-		w.during("Discord's outage", time.Hour, false, "[-] shards: 4 of 4 not ready (0, 1, 2, 3): connecting again after: ")
+		w.during("a moment after the cut", 5*time.Second, true, "readyz: ok\n")
+		time.Sleep(2 * time.Minute) // from then on no shard counts as resuming
+		w.during("Discord's outage", time.Hour, false, "failed shards: 4 of 4 not ready (0, 1, 2, 3): connecting again after: ")
 		w.srv.SetGateway(sim.GateOpen)
 		w.srv.SetResumeHost(sim.GateOpen)
 		w.srv.SetAPI(sim.GateOpen)
 		w.until("readiness after Discord's outage", w.ready)
-		if d := w.source.Summary(); d.Shards.States["ready"] != 4 || len(d.Shards.Ended) == 0 {
+		if d := w.status(); d.Shards.States["ready"] != 4 || len(d.Shards.Ended) == 0 {
 			t.Errorf("%+v", d.Shards)
 		}
 	})
@@ -191,17 +238,17 @@ func TestOutages(t *testing.T) {
 func TestIdentifyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, sim.Options{Shards: 12, IdentifyTotal: 10, IdentifyReset: 90 * time.Minute}, nil)
-		w.until("the end of the budget", func() bool { return w.source.Summary().Identify.Exhausted })
+		w.until("the end of the budget", func() bool { return w.status().Identify.Exhausted })
 		time.Sleep(time.Minute)
 		w.during("without session starts", 80*time.Minute, false, " of 12 not ready ")
-		d := w.source.Status()
+		d := w.status()
 		if last := d.Shards.List[11]; last.Why != "identify budget used up until 01:30Z" || last.State != "identify queued" || last.Since < 80*60 {
 			t.Errorf("%+v", last)
 		}
 		if i := d.Identify; i.Waiting != 12-d.Shards.Ready || i.Left > i.Reserve || i.Reserve != 1 || !i.Known || i.Total != 10 || i.MaxConcurrency != 1 {
 			t.Errorf("%+v", i)
 		}
-		if _, body := get(w.source.Readyz, "/readyz"); !strings.Contains(body, ", 11): identify budget used up until 01:30Z\n") {
+		if _, body := w.get("/readyz"); !strings.Contains(body, ", 11): identify budget used up until 01:30Z\n") {
 			t.Error(body)
 		}
 		w.until("readiness", w.ready)
@@ -220,20 +267,20 @@ func TestStuckReader(t *testing.T) {
 		release := sync.OnceFunc(func() { close(hold) })
 		defer release()
 		w.until("readiness", w.ready)
-		w.during("running", time.Minute, true, "ok\n")
+		w.during("running", time.Minute, true, "readyz: ok\n")
 		w.srv.Cut(1, true)
 		live := func() bool {
-			code, _ := get(w.source.Livez, "/livez")
+			code, _ := w.get("/livez")
 			return code == http.StatusOK
 		}
 		w.until("503", func() bool { return !live() })
-		if _, body := get(w.source.Livez, "/livez"); !strings.HasPrefix(body, "[-] engine: ") || !strings.Contains(body, "stuck") {
+		if _, body := w.get("/livez"); !strings.HasPrefix(body, "failed engine: ") || !strings.Contains(body, "stuck") {
 			t.Errorf("/livez: %s", body)
 		}
-		if code, body := get(w.source.Readyz, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "[-] engine: ") {
+		if code, body := w.get("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "failed engine: ") {
 			t.Errorf("/readyz: %d %s", code, body)
 		}
-		if d := w.source.Summary(); d.Health.Live || d.Health.Ready {
+		if d := w.status(); d.Health.Live || d.Health.Ready {
 			t.Errorf("%+v", d.Health)
 		}
 		release()

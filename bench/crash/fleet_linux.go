@@ -1,0 +1,224 @@
+// This file kills members of a fleet, and stops them for a while.
+
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// fleetRun is a run with several gateways.
+type fleetRun struct {
+	*run
+	o       FleetOptions
+	members []*gateway
+}
+
+// RunFleet kills and stops members, and returns what came of it.
+func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
+	if o.Sink == "" {
+		o.Sink = "redis"
+	}
+	if o.Members == 0 {
+		o.Members = 5
+	}
+	if o.Shards == 0 {
+		o.Shards = 64
+	}
+	if o.Rate == 0 {
+		o.Rate = 5000 / float64(o.Shards)
+	}
+	dir, err := os.MkdirTemp("", "gateway-fleet-")
+	if err != nil {
+		return FleetResult{}, err
+	}
+	defer os.RemoveAll(dir)
+	r := &fleetRun{run: &run{dir: dir, o: Options{Gateway: o.Gateway, Sink: o.Sink, Store: "redis", Shards: o.Shards, Rate: o.Rate, Seed: o.Seed, Log: o.Log}}, o: o}
+	if err := r.start(); err != nil {
+		return FleetResult{}, fmt.Errorf("fleet: %w", err)
+	}
+	defer r.srv.Close()
+	defer r.outlet.stop()
+	defer func() {
+		for _, g := range r.members {
+			g.cmd.Process.Kill()
+		}
+	}()
+	var res FleetResult
+	if err = r.all(ctx, &res); err == nil {
+		res.Result, err = r.rest(ctx)
+	}
+	res.Kills = o.Kills
+	slices.Sort(res.Back)
+	if err != nil {
+		return res, fmt.Errorf("fleet: seed %d: %w", o.Seed, err)
+	}
+	return res, nil
+}
+
+// member starts the n-th member.
+func (r *fleetRun) member(n int) (*gateway, error) {
+	name := "m" + strconv.Itoa(n)
+	env := r.env
+	defer func() { r.env = env }()
+	r.env = append(slices.Clip(env), "DISCORD_SHARD_IDS=auto", "FLEET_MEMBER="+name, "FLEET_SETTLE=2s", "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+filepath.Join(r.dir, name))
+	return r.launch("")
+}
+
+// all does everything that is asked for.
+func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
+	for n := range r.o.Members {
+		g, err := r.member(n)
+		if err != nil {
+			return err
+		}
+		r.members = append(r.members, g)
+	}
+	rng := rand.New(rand.NewPCG(r.o.Seed, 0))
+	if _, err := r.deliver(ctx, time.Now()); err != nil {
+		return err
+	}
+	for k := range r.o.Kills {
+		n := rng.IntN(len(r.members))
+		began := time.Now()
+		r.members[n].cmd.Process.Kill()
+		<-r.members[n].ended
+		time.Sleep(time.Duration(rng.Int64N(int64(3 * time.Second))))
+		g, err := r.member(n)
+		if err != nil {
+			return err
+		}
+		r.members[n] = g
+		back, err := r.deliver(ctx, began)
+		if err != nil {
+			return err
+		}
+		res.Back = append(res.Back, back)
+		r.say("kill %d: member %d, all shards again after %v", k, n, back.Round(time.Millisecond))
+		time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
+	}
+	for k := range r.o.Stops {
+		n := rng.IntN(len(r.members))
+		stopped := 5*time.Second + time.Duration(rng.Int64N(int64(15*time.Second)))
+		r.members[n].cmd.Process.Signal(syscall.SIGSTOP)
+		time.Sleep(stopped)
+		r.members[n].cmd.Process.Signal(syscall.SIGCONT)
+		back, err := r.deliver(ctx, time.Now())
+		if err != nil {
+			return err
+		}
+		r.say("stop %d: member %d for %v, all shards again %v later", k, n, stopped.Round(time.Millisecond), back.Round(time.Millisecond))
+	}
+	for range r.o.Rolls {
+		for n, g := range r.members {
+			r.outlet.look(func(a *arrivals) { a.pause = 0 })
+			began := time.Now()
+			g.cmd.Process.Signal(syscall.SIGTERM)
+			if _, err := g.finished(true); err != nil {
+				return err
+			}
+			took := time.Since(began)
+			var err error
+			if r.members[n], err = r.member(n); err != nil {
+				return err
+			}
+			if _, err := r.deliver(ctx, time.Now()); err != nil {
+				return err
+			}
+			r.outlet.look(func(a *arrivals) {
+				r.say("member %d restarted in %v: %d events, %d repeated, longest pause of a shard %v", n, took.Round(time.Millisecond), len(a.events), a.again, a.pause.Round(time.Millisecond))
+			})
+			time.Sleep(4 * time.Second)
+		}
+	}
+	return nil
+}
+
+func (r *fleetRun) say(format string, args ...any) {
+	if r.o.Log != nil {
+		fmt.Fprintf(r.o.Log, format+"\n", args...)
+	}
+}
+
+// inFlight is how long after a kill what the dead one had written may be read.
+const inFlight = 300 * time.Millisecond
+
+// deliver waits until each shard has delivered something that is not from before began, and
+// returns how long that has taken since.
+func (r *fleetRun) deliver(ctx context.Context, began time.Time) (time.Duration, error) {
+	var last time.Time
+	err := r.until(ctx, "an event of each shard", func() bool {
+		n := 0
+		last = time.Time{}
+		r.outlet.look(func(a *arrivals) {
+			for _, at := range a.last {
+				if at.Sub(began) > inFlight {
+					n++
+				}
+			}
+		})
+		last = time.Now()
+		return n == r.o.Shards
+	})
+	return last.Sub(began), err
+}
+
+// until waits, while all members run.
+func (r *fleetRun) until(ctx context.Context, what string, holds func() bool) error {
+	for end := time.Now().Add(patience); !holds(); {
+		for n, g := range r.members {
+			select {
+			case err := <-g.ended:
+				g.ended <- err
+				return fmt.Errorf("member %d ended: %v\n%s", n, g.cmd.ProcessState, tail(g.stderr.Bytes()))
+			default:
+			}
+		}
+		if time.Now().After(end) {
+			text := ""
+			for n, g := range r.members {
+				text += fmt.Sprintf("\nmember %d\n%s", n, tail(g.stderr.Bytes()))
+			}
+			return fmt.Errorf("waited in vain for %s: %v%s", what, r.srv.Ledger().Summary(), text)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// rest lets the fleet come to rest, and compares.
+func (r *fleetRun) rest(ctx context.Context) (res Result, err error) {
+	r.srv.Calm()
+	if _, err := r.deliver(ctx, time.Now()); err != nil {
+		return res, err
+	}
+	r.srv.Silence()
+	if err := r.until(ctx, "the last events", func() bool { return r.report().Pending == 0 }); err != nil {
+		return res, err
+	}
+	for _, g := range r.members {
+		g.cmd.Process.Signal(syscall.SIGTERM)
+	}
+	for _, g := range r.members {
+		_, e := g.finished(true)
+		err = errors.Join(err, e)
+	}
+	time.Sleep(200 * time.Millisecond) // for what comes twice
+	r.outlet.look(func(a *arrivals) {
+		res = compare(r.srv.Ledger(), a, deduplicates(r.o.Sink))
+		res.Pause = a.pause
+	})
+	return res, err
+}

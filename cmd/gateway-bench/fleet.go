@@ -1,0 +1,59 @@
+// This file is "gateway-bench fleet".
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+
+	"sluice/bench/crash"
+)
+
+func runFleet(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o := crash.FleetOptions{Log: stdout}
+	fs := flag.NewFlagSet("gateway-bench fleet", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		fmt.Fprint(stderr, "usage: gateway-bench fleet [flags]\n\nRuns several gateways that share the shards of one bot, under a simulated Discord and a real broker. It kills\nthem, stops them for a while and restarts them, and compares what was sent with what has arrived.\n\nFlags:\n")
+		fs.PrintDefaults()
+	}
+	fs.StringVar(&o.Gateway, "gateway", "", "`file` of the gateway (default: it is built)")
+	fs.StringVar(&o.Sink, "sink", "redis", "where events go: redis or amqp")
+	fs.IntVar(&o.Members, "members", 5, "gateways")
+	fs.IntVar(&o.Shards, "shards", 64, "shards")
+	fs.Float64Var(&o.Rate, "rate", 0, "events a second of each shard (default: 5000 of all)")
+	fs.IntVar(&o.Kills, "kills", 20, "how often one is killed")
+	fs.IntVar(&o.Stops, "stops", 0, "how often one is stopped for 5 to 20 s")
+	fs.IntVar(&o.Rolls, "rolls", 0, "how often all are restarted with SIGTERM, one after the other")
+	fs.Uint64Var(&o.Seed, "seed", 1, "of what happens when")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	switch {
+	case fs.NArg() > 0:
+		return usageError{fmt.Errorf("unexpected %q", fs.Arg(0))}
+	case !slices.Contains([]string{"redis", "amqp"}, o.Sink):
+		return usageError{fmt.Errorf("-sink %q is none of redis, amqp", o.Sink)}
+	case o.Members < 1 || o.Shards < 1 || o.Rate < 0 || o.Kills < 0 || o.Stops < 0 || o.Rolls < 0:
+		return usageError{errors.New("-members, -shards, -rate, -kills, -stops and -rolls are not negative")}
+	}
+	file, remove, err := builtGateway(ctx, o.Gateway)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	o.Gateway = file
+	r, err := crash.RunFleet(ctx, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "seed %d, %s: %v\n", o.Seed, o.Sink, &r)
+	if err := r.Check(o.Sink); err != nil {
+		return fmt.Errorf("seed %d: %w", o.Seed, err)
+	}
+	return nil
+}
