@@ -37,24 +37,18 @@ func renamed(s *state, p [maxMembers]uint8) state {
 			x := &t.Work[m][h]
 			who(&x.Target)
 			who(&x.Save.Who)
-			who(&x.Transfer.To)
-			who(&x.Transfer.Who)
+			who(&x.Give.To)
+			who(&x.Give.Who)
 		}
-	}
-	for h := range t.Consumers {
-		who(&t.Consumers[h].Owner)
-	}
-	for i := range uint8(maxLives) {
-		t.Sealed[lives(i)] = s.Sealed[i]
 	}
 	for _, r := range [][2]*redis{{&t.Redis, &s.Redis}, {&t.Replica, &s.Replica}} {
 		for i := range uint8(maxLives) {
-			j := lives(i)
-			r[0].State[j], r[0].Sealed[j], r[0].Offset[j] = r[1].State[i], r[1].Sealed[i], r[1].Offset[i]
+			r[0].State[lives(i)] = r[1].State[i]
 		}
 		for h := range r[0].Shards {
 			who(&r[0].Shards[h].Owner)
-			who(&r[0].Shards[h].Wish)
+			who(&r[0].Shards[h].Giver)
+			who(&r[0].Shards[h].By)
 			who(&r[0].Streams[h].TagOwner)
 		}
 	}

@@ -1,32 +1,21 @@
 package ownership
 
 import (
-	"os"
 	"strings"
 	"testing"
 )
 
-func TestX(t *testing.T) {
+// TestCases holds what the model finds against what docs/fleet-proofs.md says; -v prints the table, and
+// traces.
+func TestCases(t *testing.T) {
 	for _, c := range Cases() {
-
-		if c.Long != (os.Getenv("LONG") != "") {
-			continue
-		}
-		if os.Getenv("N") != "" && !strings.Contains(c.Name, os.Getenv("N")) {
+		if c.Long != long {
 			continue
 		}
 		r := c.Run()
-		err := c.Check(r)
-		t.Logf("%-60s %-8s %2d %9d states depth %d %v %s  %v", c.Name, r.Verdict(), r.Steps(), r.States, r.Depth, r.Took, r.Bad, err)
-		for _, l := range r.Trace {
-			if os.Getenv("T") != "" {
-				t.Log(l)
-			}
-		}
-		for _, l := range r.StuckTrace {
-			if os.Getenv("T") != "" {
-				t.Log(l)
-			}
+		t.Logf("%-75s %-8s %2d %9d states, depth %2d, %v  %s", c.Name, r.Verdict(), r.Steps(), r.States, r.Depth, r.Took, r.Bad)
+		if err := c.Check(r); err != nil {
+			t.Errorf("%v\n%s", err, strings.Join(append(r.Trace, r.StuckTrace...), "\n"))
 		}
 	}
 }

@@ -16,7 +16,7 @@ func (g *steps) connect(m, h int, me uint8) {
 		y.Conn, y.ConnSession, y.Sent = 1, d.Sessions, 0
 		y.Session, y.Read, y.Acked, y.Saved, y.Fresh, y.Phase = d.Sessions, 0, 0, 0, 0, hold
 		y.Number++
-		d.Rank[d.Sessions] = y.Epoch*8 + y.Number
+		d.Began[d.Sessions] = y.Epoch*8 + y.Number
 		g.out(t, "", "%s identifies: session %d", name(me), d.Sessions)
 		return
 	}

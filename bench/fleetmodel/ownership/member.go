@@ -19,19 +19,7 @@ func (g *steps) member(m, h int, me uint8) {
 	if g.Shards > 1 {
 		of = fmt.Sprintf(" [shard %d]", h)
 	}
-	if x.Phase == stale {
-		g.send(m, h, false)
-		return
-	}
-	// The table is read with each beat.
-	if g.Table && up && x.Phase >= claim && x.Phase != given && !mine {
-		if g.Again && s.Left.Fail == 0 && z.Epoch < x.Epoch && z.Owner != 0 && z.Owner != me+1 {
-			t, y := g.next(m, h)
-			g.drop(t, m, h)
-			*y = work{Offset: y.Offset, Phase: sealing, Target: z.Owner, TargetEpoch: z.Epoch}
-			t.Redis.State[z.Owner-1] = 2
-			g.out(t, "", "%s misses its ownership: deposes %s again", n, name(z.Owner-1))
-		}
+	if g.Table && up && x.Phase >= confirm && x.Phase != given && !mine {
 		t, _ := g.next(m, h)
 		g.drop(t, m, h)
 		g.out(t, "", "%s reads that the shard is not its own, drops it%s", n, of)
@@ -41,96 +29,67 @@ func (g *steps) member(m, h int, me uint8) {
 		if up {
 			g.idle(m, h, me, n, of)
 		}
-	case sealing:
-		t, y := g.next(m, h)
-		if g.Seal {
-			t.Redis.Sealed[x.Target-1], t.Sealed[x.Target-1] = 1, 1
-		}
-		y.Phase = acquire
-		if !g.LoadAfter {
-			g.claim(t, m, h, me)
-			g.load(t, m, h)
-		}
-		if !g.SealBefore {
-			y.Phase, y.Target = confirm, 0
-		}
-		g.out(t, "", "%s seals %s", n, name(x.Target-1))
 	case acquire:
 		g.acquire(m, h, me, n, of)
-	case claim:
-		if g.WaitClaim && s.Lags == 1 {
-			return
-		}
+	case take:
 		t, y := g.next(m, h)
-		if !g.claim(t, m, h, me) {
-			switch {
-			case t.Redis.Sealed[me] == 1 && g.SinkRefuses:
-				g.rejoin(t, m)
-			case g.Above && mine && up:
-				y.Epoch = g.raise(t, me, h)
-				g.out(t, "", "%s claims the tag: refused, it takes epoch %d", n, y.Epoch)
-				return
-			default:
-				g.drop(t, m, h)
-			}
-			g.out(t, "", "%s claims the tag: refused", n)
+		if !mine {
+			g.drop(t, m, h)
+			g.out(t, "", "%s takes the shard: refused%s", n, of)
 			return
 		}
-		y.Phase = load
-		g.out(t, "", "%s claims the tag, position %v%s", n, entry{y.PosSession, y.PosSeq}, of)
+		t.Redis.Shards[h].Giver = 0
+		y.Phase = claim
+		g.out(t, "", "%s takes the shard%s", n, of)
+	case claim:
+		g.claims(m, h, me, n, of)
 	case load:
 		t, y := g.next(m, h)
-		g.load(t, m, h)
+		if g.LoadAfter {
+			g.load(t, m, h)
+		}
 		y.Phase = confirm
 		if !g.Confirm {
 			y.Phase = connect
 		}
-		if !g.SealBefore && x.Target != 0 && s.Redis.State[x.Target-1] == 2 && s.Redis.Sealed[x.Target-1] == 0 {
-			y.Phase = sealing
+		if !g.ClaimFirst {
+			y.Phase = claim
+			if y.TargetEpoch == 1 {
+				y.Phase = confirm
+			}
+			y.TargetEpoch = 0
 		}
 		g.out(t, "", "%s loads checkpoint %v%s", n, entry{z.Session, z.Seq}, of)
 	case confirm:
-		if !up {
-			return // it reads that it is deposed
-		}
 		t, y := g.next(m, h)
-		if g.ConfirmOwn && !mine {
+		if !mine || z.Giver != 0 && g.Take {
 			g.drop(t, m, h)
-			g.out(t, "", "%s confirms: not the owner", n)
+			g.out(t, "", "%s confirms: not the owner%s", n, of)
 			return
 		}
-		taken := ""
-		if g.Taken && mine && z.Taken == 0 {
-			t.Redis.Shards[h].Taken, taken = 1, ", taken"
-		}
 		y.Phase = connect
-		g.out(t, "", "%s confirms%s", n, taken)
+		g.out(t, "", "%s confirms%s", n, of)
 	case connect:
 		g.connect(m, h, me)
 	case hold:
 		if !g.Hold {
 			t, y := g.next(m, h)
 			y.Phase = run
-			g.out(t, "", "%s goes on after 10 s: session %d is not persisted", n, x.Session)
+			g.out(t, "", "%s goes on: session %d is not persisted", n, x.Session)
 		}
 		t, y := g.next(m, h)
-		if ok, bad := g.save(t, me, h, x.Epoch, x.Session, 0, x.Number); ok {
+		if ok, bad := g.save(t, m, me, h, x.Epoch, x.Session, 0, false); ok {
 			if !g.WaitSave || s.Lags == 0 {
 				y.Phase = run
 			}
 			g.out(t, bad, "%s saves session %d", n, x.Session)
 		} else {
-			g.refused(t, m, h, me)
+			g.drop(t, m, h)
 			g.out(t, "", "%s saves session %d: refused", n, x.Session)
 		}
 	case run:
-		if w := z.Wish; mine && w != 0 && w != me+1 {
-			t, y := g.next(m, h)
-			y.Phase, y.Target = drain, w
-			if !g.Drain {
-				y.Phase, y.Conn = transfer, 0
-			}
-			g.out(t, "", "%s stops reading, for %s%s", n, name(w-1), of)
+		if s.Left.Hand > 0 {
+			g.hand(m, h, n, of)
 		}
 		if x.Conn == 1 && s.Left.Cut > 0 {
 			t, y := g.next(m, h)
@@ -141,46 +100,65 @@ func (g *steps) member(m, h int, me uint8) {
 		if x.Conn != 1 {
 			t, y := g.next(m, h)
 			y.Conn, y.Phase = 0, confirm
+			if !g.Confirm {
+				y.Phase = connect
+			}
 			g.out(t, "", "%s has lost its connection", n)
 		}
 	case drain:
 		if x.Read == x.Acked && x.Gap == 0 && x.Saved == x.Acked {
 			t, y := g.next(m, h)
-			y.Conn, y.Phase = 0, transfer
-			g.out(t, "", "%s is drained and persisted, closes with 4900", n)
+			y.Conn, y.Phase = 0, give
+			g.out(t, "", "%s is drained and saved, closes with 4900", n)
 		}
-	case transfer:
-		g.give(m, h, me, n, of, mine)
+		if s.Left.Abort > 0 {
+			t, _ := g.next(m, h)
+			t.Left.Abort--
+			g.drop(t, m, h)
+			g.out(t, "", "%s is not drained in time: it drops the shard, and will start it again", n)
+		}
+	case give:
+		g.gives(m, h, me, n, of)
 	case given:
-		g.given(m, h, me, n, up)
-	}
-}
-
-// refused is what follows a refused save. A member that Redis has forgotten is not deposed.
-func (g *steps) refused(t *state, m, h int, me uint8) {
-	if t.Redis.State[me] == 2 {
-		g.rejoin(t, m)
-	} else {
-		g.drop(t, m, h)
+		g.given(m, h, me, n)
 	}
 }
 
 // idle has what a member does with a shard that it does not run.
 func (g *steps) idle(m, h int, me uint8, n, of string) {
 	s := g.s
-	z := &s.Redis.Shards[h]
+	x, z := &s.Work[m][h], &s.Redis.Shards[h]
 	owner := z.Owner - 1
+	begin := func(t *state, y *work) {
+		y.Phase, y.Target, y.TargetEpoch = acquire, z.Owner, z.Epoch
+		if !g.LoadAfter {
+			p := &t.Redis.Streams[h]
+			y.PosSession, y.PosSeq, y.PosEnded = p.Session, p.Seq, p.Ended
+			g.load(t, m, h)
+		}
+	}
 	switch {
 	case z.Owner == 0:
 		t, y := g.next(m, h)
-		y.Phase, y.Target, y.TargetEpoch = acquire, 0, z.Epoch
+		begin(t, y)
 		g.out(t, "", "%s reads that the shard is free%s", n, of)
-	case owner == me && !g.Run && z.Taken == 1:
+	case owner == me && !g.Run && z.Giver == 0:
+	case owner == me && g.Again && x.Ran == z.Epoch:
+		t, y := g.next(m, h)
+		y.Phase, y.Epoch, y.Ran = claim, g.own(t, me, h), 0
+		g.out(t, "", "%s takes epoch %d, to start the shard again%s", n, y.Epoch, of)
 	case owner == me:
 		t, y := g.next(m, h)
 		y.Phase, y.Epoch = claim, z.Epoch
+		if z.Giver != 0 && g.Take {
+			y.Phase = take
+		}
 		g.out(t, "", "%s reads that it is the owner, epoch %d%s", n, z.Epoch, of)
-	case s.Redis.State[owner] == 1:
+	case s.Redis.State[owner] == 2:
+		t, y := g.next(m, h)
+		begin(t, y)
+		g.out(t, "", "%s reads that %s is deposed%s", n, name(owner), of)
+	default:
 		o := int(owner % maxMembers)
 		gone := s.Members[o].Alive != 1 || incarnation(o, s.Members[o].Life) != owner
 		if gone || s.Left.Depose > 0 && (owner < maxMembers || g.living() > 1) {
@@ -189,25 +167,13 @@ func (g *steps) idle(m, h int, me uint8, n, of string) {
 				t.Left.Depose--
 			}
 			t.Redis.State[owner] = 2
-			y.Phase, y.Target, y.TargetEpoch = sealing, z.Owner, z.Epoch
-			if !g.SealBefore {
-				y.Phase = acquire
-			}
+			begin(t, y)
 			g.out(t, "", "%s deposes %s%s", n, name(owner), of)
+		} else if !g.Deposed {
+			t, y := g.next(m, h)
+			begin(t, y)
+			g.out(t, "", "%s takes %s for dead%s", n, name(owner), of)
 		}
-		if s.Left.Hand > 0 && z.Wish == 0 {
-			t, _ := g.next(m, h)
-			t.Left.Hand--
-			t.Redis.Shards[h].Wish = me + 1
-			g.out(t, "", "%s wishes the shard%s", n, of)
-		}
-	default: // deposed by somebody
-		t, y := g.next(m, h)
-		y.Phase, y.Target, y.TargetEpoch = sealing, z.Owner, z.Epoch
-		if !g.SealAny || !g.SealBefore {
-			y.Phase = acquire
-		}
-		g.out(t, "", "%s reads that %s is deposed%s", n, name(owner), of)
 	}
 }
 
@@ -215,23 +181,19 @@ func (g *steps) acquire(m, h int, me uint8, n, of string) {
 	s := g.s
 	x, z := &s.Work[m][h], &s.Redis.Shards[h]
 	t, y := g.next(m, h)
-	up := s.Redis.State[me] == 1
-	ok := z.Owner == x.Target && (z.Epoch == x.TargetEpoch || !g.AcquireRead)
-	if !g.AcquireRead && z.Owner != 0 && s.Redis.State[z.Owner-1] == 2 {
-		ok = true
+	ok := z.Owner == x.Target && z.Epoch == x.TargetEpoch && (z.Owner == 0 || !g.Deposed || s.Redis.State[z.Owner-1] == 2)
+	if !g.AcquireRead {
+		ok = z.Owner == 0 || z.Owner == x.Target || s.Redis.State[z.Owner-1] == 2
 	}
-	if !ok || !up {
+	if !ok || s.Redis.State[me] != 1 {
 		g.drop(t, m, h)
 		g.out(t, "", "%s acquires: refused", n)
 		return
 	}
 	e := g.own(t, me, h)
-	y.Epoch, y.Phase, y.TargetEpoch = e, claim, 0
-	if g.SealBefore {
-		y.Target = 0
-	}
-	if !g.LoadAfter {
-		y.Phase = confirm
+	y.Epoch, y.Phase, y.Target, y.TargetEpoch = e, claim, 0, 0
+	if !g.ClaimFirst {
+		y.Phase = load
 	}
 	if s.Left.Lost > 0 {
 		u := *t
@@ -242,64 +204,121 @@ func (g *steps) acquire(m, h int, me uint8, n, of string) {
 	g.out(t, "", "%s acquires the shard, epoch %d%s", n, e, of)
 }
 
-// give is the transfer of a handover.
-func (g *steps) give(m, h int, me uint8, n, of string, mine bool) {
+// claims claims the shard at the sink, or takes an epoch above that of the one which has it.
+func (g *steps) claims(m, h int, me uint8, n, of string) {
+	s := g.s
+	x, z := &s.Work[m][h], &s.Redis.Shards[h]
+	if g.WaitClaim && s.Lags == 1 {
+		return
+	}
+	t, y := g.next(m, h)
+	if g.claim(t, m, h) {
+		p := entry{y.PosSession, y.PosSeq}
+		y.Phase = load
+		if !g.ClaimFirst {
+			y.Phase, y.TargetEpoch = confirm, 0
+			y.PosSession, y.PosSeq, y.PosEnded = 0, 0, 0
+		}
+		if !g.LoadAfter {
+			y.PosSession, y.PosSeq, y.PosEnded = 0, 0, 0
+		}
+		g.out(t, "", "%s claims the shard, position %v%s", n, p, of)
+		return
+	}
+	if g.Above && z.Owner == me+1 && z.Epoch == x.Epoch && s.Redis.State[me] == 1 {
+		t.Redis.Shards[h].Epoch = max(z.Epoch, t.Redis.Streams[h].TagEpoch)
+		y.Epoch = g.own(t, me, h)
+		g.out(t, "", "%s claims the shard: refused, it takes epoch %d%s", n, y.Epoch, of)
+		return
+	}
+	g.drop(t, m, h)
+	g.out(t, "", "%s claims the shard: refused%s", n, of)
+}
+
+// hand begins a handover to each of the others.
+func (g *steps) hand(m, h int, n, of string) {
+	for to := range g.Members {
+		other := incarnation(to, g.s.Members[to].Life)
+		if to == m || g.s.Redis.State[other] != 1 {
+			continue
+		}
+		t, y := g.next(m, h)
+		t.Left.Hand--
+		y.Phase, y.Target = drain, other+1
+		if !g.Drain {
+			y.Phase, y.Conn = give, 0
+		}
+		g.out(t, "", "%s stops reading, to give the shard to %s%s", n, name(other), of)
+	}
+}
+
+// gives is the give of a handover. A lost answer is asked for again.
+func (g *steps) gives(m, h int, me uint8, n, of string) {
 	s := g.s
 	x := &s.Work[m][h]
 	to := name(x.Target - 1)
 	t, y := g.next(m, h)
-	if g.transfer(t, me, h, x.Epoch, x.Target-1) {
-		y.Phase = given
-		g.out(t, "", "%s transfers the shard to %s, epoch %d%s", n, to, t.Redis.Shards[h].Epoch, of)
-	} else {
-		if mine {
-			t.Redis.Shards[h].Wish = 0
+	if g.give(t, me, h, x.Epoch, x.Target-1) {
+		y.Phase, y.TargetEpoch = given, t.Redis.Shards[h].Epoch
+		g.out(t, "", "%s gives the shard to %s, epoch %d%s", n, to, y.TargetEpoch, of)
+		if s.Left.Lost > 0 {
+			u, _ := g.next(m, h)
+			u.Left.Lost--
+			g.give(u, me, h, x.Epoch, x.Target-1)
+			g.out(u, "", "%s gives the shard to %s, the answer is lost%s", n, to, of)
 		}
-		y.Phase, y.Target = confirm, 0
-		g.out(t, "", "%s transfers the shard to %s: refused", n, to)
+	} else {
+		g.drop(t, m, h)
+		g.out(t, "", "%s gives the shard to %s: refused, it drops it", n, to)
 	}
-	if s.Left.Late > 0 {
+	if s.Left.Late > 0 && x.Give == (lateGive{}) {
 		t, y := g.next(m, h)
 		t.Left.Late--
-		y.Transfer = lateTransfer{x.Epoch, x.Target, me + 1}
-		if g.Raise {
-			y.Phase = given
-		} else {
-			y.Phase, y.Target = confirm, 0 // "the owner resumes by itself"
-		}
-		g.out(t, "", "%s transfers the shard to %s, no answer: it gives up waiting", n, to)
+		y.Give = lateGive{x.Epoch, x.Target, me + 1}
+		g.out(t, "", "%s gives the shard to %s, no answer: it will try again", n, to)
 	}
 }
 
-// given has a member wait for "taken", and take the shard back.
-func (g *steps) given(m, h int, me uint8, n string, up bool) {
+// given has a member wait until the shard is taken, or take it back.
+func (g *steps) given(m, h int, me uint8, n string) {
 	s := g.s
 	x, z := &s.Work[m][h], &s.Redis.Shards[h]
-	if up && z.Taken == 1 && z.Owner != me+1 {
+	still := z.Owner == x.Target && z.Epoch == x.TargetEpoch
+	if !still || z.Giver == 0 {
 		t, _ := g.next(m, h)
 		g.drop(t, m, h)
-		g.out(t, "", "%s reads that it is taken", n)
+		g.out(t, "", "%s reads that the shard is taken", n)
 	}
 	target := x.Target - 1
-	if s.Left.Back == 0 && z.Owner != me+1 && s.Redis.State[target] != 2 && s.Members[target%maxMembers].Alive == 1 {
+	if s.Left.Back == 0 && s.Redis.State[target] != 2 && s.Members[target%maxMembers].Alive == 1 {
 		return
 	}
 	t, y := g.next(m, h)
-	if z.Owner == x.Target && t.Left.Back > 0 {
+	if t.Left.Back > 0 {
 		t.Left.Back--
 	}
 	if !g.TakeBack {
-		y.Phase, y.Target = confirm, 0
-		g.out(t, "", "%s has no news of %s, resumes by itself", n, name(target))
+		y.Phase, y.Target, y.TargetEpoch = claim, 0, 0
+		g.out(t, "", "%s has no news of %s, and goes on by itself", n, name(target))
 		return
 	}
-	if !up || !(z.Owner == x.Target && (z.Taken == 0 || !g.Taken) || z.Owner == me+1 && z.Epoch == x.Epoch) {
+	if s.Redis.State[me] == 2 || !still || g.Taken && z.Giver != me+1 {
 		g.drop(t, m, h)
 		g.out(t, "", "%s takes the shard back: refused", n)
 		return
 	}
-	y.Epoch, y.Phase, y.Target = g.own(t, me, h), claim, 0
-	g.out(t, "", "%s takes the shard back, epoch %d", n, y.Epoch)
+	if g.Raise {
+		y.Epoch = g.own(t, me, h)
+	} else {
+		y.Epoch = x.Epoch
+		r := &t.Redis.Shards[h]
+		r.Owner, r.Epoch, r.Giver = me+1, x.Epoch, 0
+	}
+	e := y.Epoch
+	g.drop(t, m, h)
+	y = &t.Work[m][h]
+	y.Phase, y.Epoch = claim, e
+	g.out(t, "", "%s takes the shard back, epoch %d", n, e)
 }
 
 // events has what goes on beside the connection: reading, sending, saving.
@@ -313,24 +332,18 @@ func (g *steps) events(m, h int, me uint8) {
 		y.Read = y.Sent
 		g.out(t, "", "%s reads %d.%d", n, x.ConnSession, y.Sent)
 	}
-	busy := x.Phase == run || x.Phase == drain || x.Phase == confirm || x.Phase == connect || !g.Drain && (x.Phase == transfer || x.Phase == given)
+	if x.Old != (batch{}) { // before what was read later
+		g.old(m, h)
+		return
+	}
+	busy := x.Phase == run || x.Phase == drain || x.Phase == confirm || x.Phase == connect || !g.Drain && (x.Phase == give || x.Phase == given)
 	if !busy {
 		return
 	}
 	if x.Read > x.Acked || x.Gap != 0 && x.Session != x.Gap {
-		if x.Restore == 1 {
-			t, y := g.next(m, h)
-			y.Restore = 0
-			if t.Redis.Sealed[me] == 0 || !g.Restore {
-				t.Redis.Sealed[me] = 0
-				t.Redis.Offset[me][h] = x.Offset
-			}
-			g.out(t, "", "%s sets its offset to %d", n, x.Offset)
-		} else {
-			g.send(m, h, false)
-			if s.Left.Lost > 0 {
-				g.send(m, h, true)
-			}
+		g.send(m, h, false)
+		if s.Left.Lost > 0 {
+			g.send(m, h, true)
 		}
 		if !g.SinkAck && x.Read > x.Acked {
 			t, y := g.next(m, h)
@@ -340,17 +353,17 @@ func (g *steps) events(m, h int, me uint8) {
 	}
 	if x.Acked > x.Saved {
 		t, y := g.next(m, h)
-		if ok, bad := g.save(t, me, h, x.Epoch, x.Session, x.Acked, x.Number); ok {
+		if ok, bad := g.save(t, m, me, h, x.Epoch, x.Session, x.Acked, false); ok {
 			y.Saved = x.Acked
 			g.out(t, bad, "%s saves %d.%d", n, x.Session, x.Acked)
 		} else {
-			g.refused(t, m, h, me)
+			g.drop(t, m, h)
 			g.out(t, "", "%s saves %d.%d: refused", n, x.Session, x.Acked)
 		}
 		if s.Left.Late > 0 && x.Save == (lateSave{}) {
 			t, y := g.next(m, h)
 			t.Left.Late--
-			y.Save = lateSave{x.Session, x.Acked, x.Epoch, me + 1, x.Number}
+			y.Save = lateSave{x.Session, x.Acked, x.Epoch, me + 1}
 			g.out(t, "", "%s saves %d.%d, no answer: it will try again", n, x.Session, x.Acked)
 		}
 	}

@@ -68,15 +68,30 @@ func (g *steps) discord() {
 func (g *steps) process(m int) {
 	s := g.s
 	me := incarnation(m, s.Members[m].Life)
-	if s.Left.Die > 0 && g.living() > 1 {
+	gone := func() *state { // its connections stay open for Discord
 		t := *s
-		t.Left.Die--
 		t.Members[m].Alive = 0
-		for h := range g.Shards { // its connections stay open for Discord
+		for h := range g.Shards {
 			x := &t.Work[m][h]
-			*x = work{Conn: x.Conn, ConnSession: x.ConnSession, Sent: x.Sent, Save: x.Save, Transfer: x.Transfer}
+			*x = work{Conn: x.Conn, ConnSession: x.ConnSession, Sent: x.Sent, Save: x.Save, Give: x.Give}
 		}
-		g.out(&t, "", "%s dies", name(me))
+		return &t
+	}
+	if s.Left.Die > 0 && g.living() > 1 {
+		t := gone()
+		t.Left.Die--
+		g.out(t, "", "%s dies", name(me))
+	}
+	if s.Left.Leave > 0 && g.living() > 1 {
+		t := gone()
+		t.Left.Leave--
+		t.Redis.State[me] = 0
+		for h := range g.Shards {
+			if z := &t.Redis.Shards[h]; z.Owner == me+1 {
+				z.Owner, z.Giver = 0, 0
+			}
+		}
+		g.out(t, "", "%s leaves", name(me))
 	}
 	if s.Redis.State[me] == 2 {
 		t := *s
@@ -85,18 +100,8 @@ func (g *steps) process(m int) {
 	}
 	if s.Redis.State[me] == 0 && g.Rewrite {
 		t := *s
-		if t.Redis.Sealed[me] == 0 {
-			t.Redis.State[me] = 1
-		} else {
-			g.rejoin(&t, m)
-		}
+		t.Redis.State[me] = 1
 		g.out(&t, "", "%s beats: its record is missing, it writes that again", name(me))
-	}
-	if s.Left.Expire > 0 && s.Redis.Sealed[me] == 0 {
-		t := *s
-		t.Left.Expire--
-		t.Redis.Offset[me] = [maxShards]uint8{}
-		g.out(&t, "", "the offset of %s expires after an idle day", name(me))
 	}
 	for h := range g.Shards {
 		g.member(m, h, me)
@@ -113,23 +118,23 @@ func (g *steps) living() (n int) {
 	return n
 }
 
-// drop gives a shard up locally; the connection is closed with 4900.
+// drop drops a shard. What the sink has been given of it, it may still write.
 func (g *steps) drop(t *state, m, h int) {
 	x := &t.Work[m][h]
-	*x = work{Offset: x.Offset, Save: x.Save, Transfer: x.Transfer}
+	n := work{Old: x.Old, Save: x.Save, Give: x.Give, Ran: x.Ran}
+	if x.Phase >= confirm && g.Again {
+		n.Ran = x.Epoch
+	}
+	if x.Read > x.Acked && x.Phase >= confirm && x.Phase != hold && n.Old == (batch{}) {
+		n.Old = batch{x.Session, x.Acked + 1, x.Read, x.Epoch}
+	}
+	*x = n
 }
 
 // rejoin is what a process does that reads that it is deposed.
 func (g *steps) rejoin(t *state, m int) {
 	for h := range g.Shards {
-		x := t.Work[m][h]
 		g.drop(t, m, h)
-		y := &t.Work[m][h]
-		y.Offset = 0
-		if !g.Discard && x.Read > x.Acked && x.Phase == run {
-			*y = work{Phase: stale, Session: x.Session, Read: x.Read, Acked: x.Acked,
-				PosSession: x.PosSession, PosSeq: x.PosSeq, PosEnded: x.PosEnded, Epoch: x.Epoch, Save: x.Save}
-		}
 	}
 	if t.Members[m].Life == 0 {
 		t.Members[m].Life = 1
@@ -139,20 +144,21 @@ func (g *steps) rejoin(t *state, m int) {
 	}
 }
 
-// late are commands that Redis gets after their sender has given them up.
+// late are commands that the coordinator gets after their sender has given them up.
 func (g *steps) late(m, h int) {
 	x := g.s.Work[m][h]
 	if v := x.Save; v != (lateSave{}) {
 		t := *g.s
+		ok, bad := g.save(&t, m, v.Who-1, h, v.Epoch, v.Session, v.Seq, true)
 		t.Work[m][h].Save = lateSave{}
-		ok, bad := g.save(&t, v.Who-1, h, v.Epoch, v.Session, v.Seq, v.Number)
+		t.Redis.Shards[h].Newer, t.Replica.Shards[h].Newer = 0, 0
 		g.out(&t, bad, "a late save of %d.%d by %s arrives: %v", v.Session, v.Seq, name(v.Who-1), ok)
 	}
-	if v := x.Transfer; v != (lateTransfer{}) {
+	if v := x.Give; v != (lateGive{}) {
 		t := *g.s
-		t.Work[m][h].Transfer = lateTransfer{}
-		ok := g.transfer(&t, v.Who-1, h, v.Epoch, v.To-1)
-		g.out(&t, "", "a late transfer of %s to %s arrives: %v", name(v.Who-1), name(v.To-1), ok)
+		t.Work[m][h].Give = lateGive{}
+		ok := g.give(&t, v.Who-1, h, v.Epoch, v.To-1)
+		g.out(&t, "", "a late give of %s to %s arrives: %v", name(v.Who-1), name(v.To-1), ok)
 	}
 }
 
@@ -179,7 +185,7 @@ func (g *steps) failover() {
 	t.Lags, t.Replica = 0, redis{}
 	old := s.Replica
 	if g.FleetOnly {
-		old.Sealed, old.Offset, old.Streams = s.Redis.Sealed, s.Redis.Offset, s.Redis.Streams
+		old.Streams = s.Redis.Streams
 	}
 	if g.SinkOnly {
 		old.State, old.Shards = s.Redis.State, s.Redis.Shards
