@@ -11,6 +11,7 @@ var (
 	failover = Faults{Depose: 1, Fail: 1, Refuse: 1}
 	moves    = Faults{Hand: 1, Back: 1, Fail: 1, Refuse: 1}
 	forgets  = Faults{Depose: 1, Fail: 1}
+	deaths   = Faults{Die: 1, Depose: 1, Fail: 1}
 	again    = Faults{Hand: 1, Abort: 1, Fail: 1, Refuse: 2}
 )
 
@@ -107,7 +108,7 @@ func (l *list) removals() {
 		{"a take-back raises the epoch", handover, "", 0, func(r *Rules) { r.Raise = false }},
 		{"what is mine I run", moves, "I5", 12, func(r *Rules) { r.Run = false }},
 		{"what is another's I drop", moves, "I5", 20, func(r *Rules) { r.Table = false }},
-		{"a forgotten record is written again", forgets, "I5", 7, func(r *Rules) { r.Rewrite = false }},
+		{"a forgotten record is written again", deaths, "I5", 7, func(r *Rules) { r.Rewrite = false }},
 	} {
 		l.add("without: "+c.rule, c.rule, c.want, c.steps, func(o *options) {
 			o.Faults = c.faults
