@@ -133,7 +133,7 @@ func (l *list) failovers() {
 			}
 			l.add(name+c.only, "", want, steps, func(o *options) {
 				o.Faults, o.Only, o.NoReach, o.FleetOnly, o.SinkOnly = failover, c.only, true, false, sink
-			}).Long = !sink && steps == 0
+			}).Long = steps == 0 && c.only == "I4"
 		}
 	}
 	for _, c := range []struct {
@@ -167,7 +167,7 @@ func (l *list) failovers() {
 			}
 			l.add("broker that cannot refuse, consumers "+c.name+", "+v.only, "", want, v.steps, func(o *options) {
 				o.Broker, o.Consumer, o.Faults, o.Only, o.NoReach = true, c.consumer, takeover, v.only, true
-			})
+			}).Long = v.steps == 0 && v.only != "I3"
 		}
 	}
 }
