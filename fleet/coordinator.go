@@ -68,7 +68,7 @@ type MisfitError struct {
 }
 
 func (e *MisfitError) Error() string {
-	return fmt.Sprintf("fleet: the %s here is %s, and that of member %s %s", e.Setting, e.Ours, e.Member, e.Theirs)
+	return fmt.Sprintf("fleet: %s: %s here, and %s for member %s; all members must have the same", e.Setting, e.Ours, e.Theirs, e.Member)
 }
 
 var (

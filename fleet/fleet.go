@@ -120,7 +120,7 @@ func (f *Fleet) Join(ctx context.Context) (Plan, error) {
 	p, err := f.join(ctx)
 	var misfit *MisfitError
 	if errors.As(err, &misfit) {
-		f.o.Log.Warn("fleet: other members have other settings; waiting whether they live", "error", misfit, "for", f.o.Death)
+		f.o.Log.Warn("fleet: another member has other settings; it is found out whether it lives", "error", misfit, "for", f.o.Death)
 		if err := f.bury(ctx); err != nil {
 			return Plan{}, err
 		}

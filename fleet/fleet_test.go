@@ -397,3 +397,22 @@ func TestRests(t *testing.T) {
 		}
 	})
 }
+
+// A shard that is dropped, and is still this member's, is started again under a higher epoch: what the sink has
+// of it from before is not taken for what comes then.
+func TestStartsAgain(t *testing.T) {
+	run(t, func(p *party) {
+		a := p.add("a")
+		time.Sleep(10 * time.Second)
+		a.engine.mu.Lock()
+		before := a.engine.runs[7]
+		delete(a.engine.runs, 7)
+		a.engine.mu.Unlock()
+		a.Dropped(7, before)
+		time.Sleep(3 * time.Second)
+		p.check("again", a)
+		if after := a.engine.runs[7]; after <= before {
+			t.Errorf("it runs under epoch %d, and ran under %d before", after, before)
+		}
+	})
+}

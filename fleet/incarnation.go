@@ -30,11 +30,12 @@ type incarnation struct {
 	cut      time.Time // since when it does not; zero: it does
 
 	local   map[int]*localShard
-	fresh   []int       // shards of the table that are to be looked at
-	later   []int       // with the next beat
-	rest    time.Time   // until then nothing is given to balance the fleet
-	results chan result // of what works beside the loop
-	working int         // how much does
+	ran     map[int]int64 // the epoch under which this process has run each shard last
+	fresh   []int         // shards of the table that are to be looked at
+	later   []int         // with the next beat
+	rest    time.Time     // until then nothing is given to balance the fleet
+	results chan result   // of what works beside the loop
+	working int           // how much does
 }
 
 func newIncarnation(f *Fleet, e Engine) *incarnation {
@@ -42,7 +43,7 @@ func newIncarnation(f *Fleet, e Engine) *incarnation {
 	defer f.mu.Unlock()
 	return &incarnation{
 		f: f, engine: e, name: f.incarnation, observer: Observer{Death: f.o.Death},
-		local: make(map[int]*localShard), results: make(chan result),
+		local: make(map[int]*localShard), ran: make(map[int]int64), results: make(chan result),
 	}
 }
 

@@ -110,6 +110,7 @@ func (i *incarnation) settle() {
 		}
 	}
 	var begin []Shard
+	var again []Want // what the sink still has of them from before must not pass for theirs
 	for _, id := range i.fresh {
 		row := i.row(id)
 		l := i.local[id]
@@ -131,9 +132,13 @@ func (i *incarnation) settle() {
 			row = i.row(id)
 		}
 		if l.state == absent && row.Owner.Incarnation == i.name && (row.Giver == "" || i.state() == Up) {
-			l.to(starting)
-			l.epoch = row.Owner.Epoch
-			begin = append(begin, row)
+			if i.ran[id] == row.Owner.Epoch {
+				again = append(again, Want{id, row.Owner, row.Owner.Epoch})
+			} else {
+				l.to(starting)
+				l.epoch = row.Owner.Epoch
+				begin = append(begin, row)
+			}
 		}
 		if i.local[id] = l; l.state == absent {
 			delete(i.local, id)
@@ -146,6 +151,16 @@ func (i *incarnation) settle() {
 		begin = begin[n:]
 		i.work(func() result { return result{begun: i.begin(batch)} })
 	}
+	if len(again) == 0 {
+		return
+	}
+	i.acquire(i.ctx, again)
+	for _, w := range again {
+		if i.row(w.Shard).Owner == w.From {
+			i.later = append(i.later, w.Shard) // it did not come about
+		}
+	}
+	i.settle()
 }
 
 // row returns a shard of the table; of one that the fleet does not have, nobody's.
@@ -178,6 +193,7 @@ func (i *incarnation) ended(r result) {
 		switch {
 		case b.err == nil:
 			l.to(running)
+			i.ran[b.id] = b.epoch
 		case b.above > 0:
 			raise = append(raise, Want{b.id, Owner{i.name, b.epoch}, b.above})
 			fallthrough

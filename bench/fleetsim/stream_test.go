@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"sluice/bench/sim"
 	"sluice/sinks"
@@ -42,7 +41,6 @@ type entry struct {
 	typ         string
 	hash        uint64
 	owner       string
-	at          time.Time
 }
 
 // told is what the stream has of a session.
@@ -129,7 +127,6 @@ func (s *stream) write(events []entry, before, after map[int]position) (are map[
 	}
 	for i := range events {
 		s.check(&events[i])
-		events[i].at = time.Now()
 	}
 	s.entries = append(s.entries, events...)
 	maps.Copy(s.positions, after)

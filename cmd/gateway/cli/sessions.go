@@ -23,6 +23,10 @@ import (
 
 // sessions lists what is stored, or forgets it.
 func sessions(ctx context.Context, cfg *config.Config, forget, yes bool, stdin io.Reader, stdout, stderr io.Writer) int {
+	if cfg.Shards.Auto {
+		fmt.Fprintln(stderr, `error: shards.ids: with "auto" the fleet has the sessions; gateway status shows those of a member`)
+		return exitUsage
+	}
 	setting := "shard_store.directory"
 	switch cfg.ShardStore.Type {
 	case config.StoreMemory:

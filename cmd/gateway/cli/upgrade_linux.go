@@ -124,10 +124,11 @@ func (u *upgrades) report(r report) {
 
 // checkSuccessor finds out whether the program, as it is on the disk now, would start.
 func checkSuccessor(ctx context.Context, args []string, cfg *config.Config) error {
-	if cfg.ShardStore.Type == config.StoreMemory {
+	inFleet := cfg.Shards.Auto // the next process resumes what the fleet has
+	if !inFleet && cfg.ShardStore.Type == config.StoreMemory {
 		return errors.New("shard_store.type is memory, which the next process cannot read; it must be file or redis")
 	}
-	if cfg.ShardStore.Type == config.StoreFile {
+	if !inFleet && cfg.ShardStore.Type == config.StoreFile {
 		if pid, err := file.Owner(cfg.ShardStore.Directory); err != nil || pid != os.Getpid() {
 			return errors.New("shard_store.directory cannot be written: the sessions are in memory, which the next process cannot read")
 		}

@@ -68,6 +68,10 @@ func writeReport(dir string, r report) error {
 // upgrade is `gateway upgrade`: it asks the process that has the state directory to hand
 // over, and waits for the outcome.
 func upgrade(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) int {
+	if cfg.Shards.Auto {
+		fmt.Fprintln(stderr, `error: shards.ids: with "auto" it is not known which process to ask; send it SIGUSR2`)
+		return exitUsage
+	}
 	if cfg.ShardStore.Type != config.StoreFile {
 		fmt.Fprintf(stderr, "error: shard_store.type: with %q it is not known which process to ask; send it SIGUSR2\n", cfg.ShardStore.Type)
 		return exitUsage

@@ -269,7 +269,9 @@ func (s *Source) store() Store {
 	if s.Store != nil {
 		d = s.Store()
 	}
-	d.Type = s.Config.ShardStore.Type
+	if d.Type = s.Config.ShardStore.Type; s.Config.Shards.Auto {
+		d.Type = "fleet"
+	}
 	d.Error = s.redact(d.Error)
 	return d
 }

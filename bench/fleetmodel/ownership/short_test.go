@@ -1,0 +1,5 @@
+//go:build !long
+
+package ownership
+
+const long = false
