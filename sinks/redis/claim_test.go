@@ -25,7 +25,6 @@ type owner struct {
 
 	mu      sync.Mutex
 	deposed []string // shard@epoch
-	lost    int      // acknowledged after that
 }
 
 func newOwner(t *testing.T, address, name string) *owner {
