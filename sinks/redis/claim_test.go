@@ -1,3 +1,5 @@
+//go:build unix
+
 // This file tests claims: what a former owner of a shard writes.
 
 package redis
