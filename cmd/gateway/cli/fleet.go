@@ -12,11 +12,14 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
 
+	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/status"
 	"sluice/engine"
 	"sluice/fleet"
 	fleetredis "sluice/fleet/redis"
@@ -82,7 +85,19 @@ func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (
 	m.turns = coordinator
 	m.queue = m.fleet.Queue()
 	m.keeper = &resume.Keeper{Store: m.fleet.Store(), Bot: sessionsOf(m.cfg), OldBot: oldSessionsOf(m.cfg), Intents: m.cfg.Intents, Log: m.log}
-	for logged := false; ; logged = true {
+	return m.insist(ctx)
+}
+
+// insist joins, for as long as it takes. Meanwhile health is served: the process lives, and is not ready.
+func (m *membership) insist(ctx context.Context) (shards int, err error) {
+	var waiting *admin.Server
+	defer func() {
+		if waiting != nil {
+			waiting.Close()
+		}
+	}()
+	var why atomic.Pointer[string]
+	for {
 		plan, err := m.fleet.Join(ctx)
 		switch {
 		case err == nil:
@@ -94,13 +109,27 @@ func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (
 			return 0, settingError{fmt.Errorf("redis.urls: %w", err)}
 		case ctx.Err() != nil:
 			return 0, ctx.Err()
-		case !logged:
+		}
+		text := m.cfg.KnownSecrets().Redact(explain(err))
+		why.Store(&text)
+		if waiting == nil {
 			m.log.Warn("fleet: cannot join yet; trying again", "error", err)
+			if waiting, err = serveAdmin(m.cfg, admin.Options{Checks: func() []status.Check { return joining(*why.Load()) }}, m.log); err != nil {
+				return 0, err
+			}
 		}
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
 		}
+	}
+}
+
+// joining are the conditions of a process that has not joined its fleet yet.
+func joining(why string) []status.Check {
+	return []status.Check{
+		{Name: "fleet", Of: status.Livez, OK: true, Text: "this process waits to join"},
+		{Name: "fleet", Of: status.Readyz, Text: "not joined yet: " + why},
 	}
 }
 
