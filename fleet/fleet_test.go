@@ -1,4 +1,4 @@
-// This file tests members at work, in fake time, with engines that only note what they are told.
+// This file tests members at work, in fake time, with engines that only note what they are asked.
 
 package fleet_test
 

@@ -18,7 +18,7 @@ import (
 	"sluice/sinks"
 )
 
-// late is a sink that acknowledges when it is told to.
+// late is a sink that acknowledges when it is asked to.
 type late struct {
 	mu    sync.Mutex
 	got   []sinks.Event

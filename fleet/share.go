@@ -11,12 +11,12 @@ import (
 // Rules are by what the shards are shared. All members of a fleet should have the same; if they
 // have not, shards move more often than they must, and nothing else happens.
 type Rules struct {
-	// Moves is how many handovers may be under way in the whole fleet at a time, to balance it; 0: 16.
+	// Moves is how many handovers may be pending in the whole fleet at a time, to balance it; 0: 16.
 	// It bounds connections that are opened at once, and is exceeded by some where many give, since members
 	// do not see what others have begun. How many there are in all does not depend on it. Where one takes 0.4 s, the
 	// second of two members has 32 of 64 shards 0.8 s after Settle, the 51st its 196 of 10,000 after 5 s.
 	Moves int
-	// Drain is how many handovers of one draining member may be under way at a time; 0: 32. Its
+	// Drain is how many handovers of one draining member may be pending at a time; 0: 32. Its
 	// process is waited for: 30 s in Kubernetes.
 	Drain int
 	// Settle is how long the set of members must have been the same before a shard moves from one
@@ -90,7 +90,7 @@ type Handover struct {
 // lets the 51st member have its part of a fleet of 50, none of whom is far above. Once begun, it goes on
 // until each has its share, rounded up for those who have more already, so that no other way there
 // takes fewer moves. Moves keep that rounding: each brings one closer, and when none is above, nothing moves.
-// The moves under way are divided among those that give, whoever has most above its share first.
+// The pending moves are divided among those that give, whoever has most above its share first.
 //
 // Who gives which shard to whom is in pairs.go.
 func Decide(me string, t Table, r Rules) Decision {
@@ -137,7 +137,7 @@ type place struct {
 	gets     int64 // of the orphans and of what leaves
 	leaves   int64 // its shards, if it is draining
 	quota    int64 // its share, rounded
-	moves    int64 // under way, which it gave
+	moves    int64 // pending, which it gave
 	begun    int64 // of Table.Begun, to it
 }
 
@@ -417,7 +417,7 @@ func (d *division) round() {
 }
 
 // moves divides Rules.Moves among the members that have more than their quota, those with most above it
-// first, and returns how many more of this member may be under way, those begun included.
+// first, and returns how many more of this member may be pending, those begun included.
 func (d *division) moves() int64 {
 	var givers []int
 	free := int64(d.rules.Moves)

@@ -438,7 +438,7 @@ func TestShareSlack(t *testing.T) {
 	}
 }
 
-// TestShareMoves: no more handovers are under way than Moves, and those of one drain than Drain, as far as members see.
+// TestShareMoves: no more handovers are pending than Moves, and those of one drain than Drain, as far as members see.
 func TestShareMoves(t *testing.T) {
 	w := start(t, 1, 300, 3)
 	w.rules.Moves, w.rules.Drain = 4, 7
@@ -461,7 +461,7 @@ func TestShareMoves(t *testing.T) {
 	}
 	w.join("b", "", 1)
 	if n := most(60); n != 4 {
-		t.Errorf("%d handovers under way, want 4", n)
+		t.Errorf("%d handovers pending, want 4", n)
 	}
 	w.run()
 	w.sigterm(w.members[0])

@@ -229,7 +229,7 @@ func (w *world) gives(incarnation string) bool {
 	return slices.ContainsFunc(w.shards, func(s Shard) bool { return s.Giver == incarnation })
 }
 
-// quiet says that nothing is under way, and everything owned by one that is up and lives.
+// quiet says that nothing is pending, and everything owned by one that is up and lives.
 func (w *world) quiet() bool {
 	for i := range w.shards {
 		if p := w.find(w.shards[i].Owner.Incarnation); p == nil || p.State != Up || !p.dead.IsZero() || w.shards[i].Giver != "" {

@@ -25,7 +25,7 @@ func (s *slowTurns) Ask(ctx context.Context, incarnation string, waiting []int) 
 	return g, err
 }
 
-// A turn that was used while an answer was on its way, which still has it, is no turn for the same shard when it
+// A turn that was used while an answer was in flight, which still has it, is no turn for the same shard when it
 // waits again: its next Identify would follow at once.
 func TestTurnUsedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -46,7 +46,7 @@ func TestTurnUsedMeanwhile(t *testing.T) {
 			<-turn
 			time.Sleep(time.Until(q.NotBefore(1)))
 			q.Join(2, func() {})              // so that it is asked again
-			time.Sleep(50 * time.Millisecond) // and the answer is on its way
+			time.Sleep(50 * time.Millisecond) // and the answer is in flight
 			if !q.Spend(1, time.Now()) {
 				t.Error("no turn")
 			}

@@ -126,7 +126,7 @@ func (w *world) verdict() {
 	told := w.told()
 	for _, s := range report.Sessions {
 		t := w.stream.sessions[s.ID]
-		// Of a session whose checkpoint was forgotten, its end is told, if the stream has anything of it.
+		// Of a session whose checkpoint was forgotten, its end is reported, if the stream has anything of it.
 		forgotten := w.forget && (t == nil || t.gaps > 0)
 		over := forgotten || s.End != sim.EndNone && s.End != sim.EndShutdown && s.End != sim.EndExpired || s.SessionInfo.Refused || told(s.SessionInfo, time.Now())
 		switch {

@@ -124,7 +124,7 @@ func (o *outlet) command(events []entry, before, after map[int]position) (are ma
 		return nil, false, errDead
 	case f.Lose:
 		return nil, false, errCut
-	case f.LoseAnswer && f.Late > 0: // it is on its way, whatever becomes of who has sent it
+	case f.LoseAnswer && f.Late > 0: // it is in flight, whatever becomes of who has sent it
 		time.AfterFunc(f.Late, func() { o.p.w.stream.write(events, before, after) })
 		return nil, false, errCut
 	}

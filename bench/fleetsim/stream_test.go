@@ -149,7 +149,7 @@ func (s *stream) check(e *entry) {
 	}
 	if e.Gap {
 		if t.gaps++; t.gaps > 1 {
-			s.w.wrong("shard %d: the end of session %.8s is told %d times", e.Shard, e.Session, t.gaps)
+			s.w.wrong("shard %d: the end of session %.8s is reported %d times", e.Shard, e.Session, t.gaps)
 		}
 		if t.ended {
 			s.w.wrong("shard %d: the gap of session %.8s comes behind the next session's events", e.Shard, e.Session)

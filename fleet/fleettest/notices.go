@@ -10,7 +10,7 @@ import (
 	"sluice/fleet"
 )
 
-// noticed runs a step until somebody who watches is told: a notice may be lost. Those of prepare, of
+// noticed runs a step until somebody who watches is notified: a notice may be lost. Those of prepare, of
 // which there may be some, are not taken for it.
 func (k *kit) noticed(what string, told <-chan struct{}, some bool, prepare, step func()) {
 	k.Helper()

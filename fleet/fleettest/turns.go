@@ -304,7 +304,7 @@ var turnTests = []test{
 		k.budget(100, 0, 8)
 		k.turns("of eight buckets", "c", []int{0, 1, 4, 5, 8}, 0, 1)
 	}},
-	{"TurnsOfAll", func(k *kit) { // 24 shards of three members, in two buckets, who do as they are told
+	{"TurnsOfAll", func(k *kit) { // 24 shards of three members, in two buckets, who do as they are asked
 		k.budget(1000, 0, 2)
 		const shards, members = 24, 3
 		waiting := make([][]int, members)

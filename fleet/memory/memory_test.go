@@ -7,7 +7,7 @@ import (
 	"sluice/fleet/fleettest"
 )
 
-// stopped is a clock that stands still but for what it is told.
+// stopped is a clock that stands still until it is set.
 type stopped struct{ now time.Time }
 
 func newStopped() *stopped { return &stopped{time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)} }

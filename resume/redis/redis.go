@@ -38,7 +38,7 @@ type Store struct {
 	// Compat has the other gateway's keys written as well, and believed when they
 	// name another session.
 	Compat bool
-	// Shared, if set, is told of shards whose checkpoints another process has written since this one did: both run
+	// Shared, if set, is called with shards whose checkpoints another process has written since this one did: both run
 	// them, and resume each other's sessions in turns.
 	Shared func(shards []int)
 

@@ -135,7 +135,7 @@ func TestRouteForwards(t *testing.T) {
 	}
 }
 
-// What the engine drops is told, and counts as waiting until it is read again.
+// What the engine drops is reported, and counts as waiting until it is read again.
 func TestRouteDropped(t *testing.T) {
 	d, counts := &fakeDelivery{}, NewCounts()
 	counts.Reads(Send)

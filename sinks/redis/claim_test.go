@@ -292,7 +292,7 @@ func TestFleetAndNone(t *testing.T) {
 	}
 }
 
-// stepped is an owner whose writer works when it is told to, so that several batches are sent together.
+// stepped is an owner whose writer works when it is asked to, so that several batches are sent together.
 type stepped struct{ *owner }
 
 func newStepped(t *testing.T, address, name string) stepped {

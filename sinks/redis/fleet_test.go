@@ -334,7 +334,7 @@ func (w *fleetWorld) looks() (n int) {
 	return n
 }
 
-// What is on its way to Discord when its shard goes is its former owner's until it is sent, and what follows waits.
+// What is in flight to Discord when its shard goes is its former owner's until it is sent, and what follows waits.
 func TestCommandOnItsWayWhenItsShardGoes(t *testing.T) {
 	t.Parallel()
 	w := newFleetWorld(t)

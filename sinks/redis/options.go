@@ -50,8 +50,8 @@ type Options struct {
 	// Owner is this process's name in a fleet, of letters and digits, which no other process ever has: events with
 	// an Epoch are written while the shard is claimed by nobody above it (Sink.Claim). Bot is required then.
 	Owner string
-	// Deposed, if set, is told of an event that is not written since its shard is another's by now, before
-	// the event is acknowledged. It must not wait; it may be told more than once.
+	// Deposed, if set, is called for an event that is not written since its shard is another's by now, before
+	// the event is acknowledged. It must not wait; it may be called more than once.
 	Deposed func(shard int, epoch int64)
 	// Retention bounds the age of entries (MINID), MaxLen their number; both
 	// roughly, as Redis trims whole nodes. 0: not bounded.

@@ -62,7 +62,7 @@ type shard struct {
 	Giver        uint8 // incarnation+1
 	Session, Seq uint8 // the checkpoint
 	By           uint8 // incarnation+1
-	Newer        uint8 // it is of a later Save than By's that is still on its way
+	Newer        uint8 // it is of a later Save than By's that is still pending
 }
 
 // sink is what the sink's Redis has of a shard.
