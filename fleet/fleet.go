@@ -71,6 +71,7 @@ type Fleet struct {
 	time        time.Time // of the coordinator, as of read
 	read        time.Time
 	gone        gone
+	warned      time.Time  // when it was last logged that a step fails
 	asked       []question // of Confirm
 	asking      bool
 }

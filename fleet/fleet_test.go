@@ -3,11 +3,13 @@
 package fleet_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -413,6 +415,35 @@ func TestStartsAgain(t *testing.T) {
 		p.check("again", a)
 		if after := a.engine.runs[7]; after <= before {
 			t.Errorf("it runs under epoch %d, and ran under %d before", after, before)
+		}
+	})
+}
+
+// deaf is a sink whose claims fail.
+type deaf struct{}
+
+func (deaf) Claim(context.Context, map[int]int64) (map[int]sinks.Position, error) {
+	return nil, errors.New("NOPERM no such right")
+}
+
+// A step that fails again and again is logged, and not each time.
+func TestWarns(t *testing.T) {
+	run(t, func(p *party) {
+		var log bytes.Buffer
+		o := p.options("a", p.c)
+		o.Sink, o.Log = deaf{}, slog.New(slog.NewTextHandler(&log, nil))
+		f := fleet.New(o)
+		ctx, stop := context.WithCancel(context.Background())
+		if _, err := f.Join(ctx); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- f.Run(ctx, &engine{runs: make(map[int]int64)}) }()
+		time.Sleep(50 * time.Second)
+		stop()
+		<-ended
+		if n := strings.Count(log.String(), "step=claim error=\"NOPERM no such right\""); n != 1 {
+			t.Errorf("%d lines of the claim in 50 s, want 1:\n%s", n, log.String())
 		}
 	})
 }

@@ -235,7 +235,7 @@ func (i *incarnation) begin(rows []Shard) []begun {
 		if row.Giver == "" {
 			continue
 		}
-		if err := i.insist(func(ctx context.Context) error { return i.f.o.Coordinator.Take(ctx, row.ID, row.Owner) }); err != nil {
+		if err := i.insist("take", func(ctx context.Context) error { return i.f.o.Coordinator.Take(ctx, row.ID, row.Owner) }); err != nil {
 			fail(n, err)
 		}
 	}
@@ -259,7 +259,7 @@ func (i *incarnation) begin(rows []Shard) []begun {
 		}
 	}
 	stored := make(map[int][]byte, len(ids))
-	if err := i.insist(func(ctx context.Context) error {
+	if err := i.insist("load", func(ctx context.Context) error {
 		records, err := i.f.o.Coordinator.Load(ctx, ids)
 		for _, r := range records {
 			stored[r.Shard] = r.Data
@@ -291,7 +291,7 @@ func (i *incarnation) claim(epochs map[int]int64) (at map[int]sinks.Position, er
 	if i.f.o.Sink == nil || len(epochs) == 0 {
 		return nil, nil
 	}
-	err = i.insist(func(ctx context.Context) error {
+	err = i.insist("claim", func(ctx context.Context) error {
 		at, err = i.f.o.Sink.Claim(ctx, epochs)
 		return err
 	})
@@ -331,7 +331,7 @@ func (i *incarnation) give(h Handover) {
 		_, g.err = i.engine.Remove(ctx, s.id)
 		cancel()
 		if g.err == nil {
-			g.err = i.insist(func(ctx context.Context) (err error) {
+			g.err = i.insist("give", func(ctx context.Context) (err error) {
 				g.to, err = i.f.o.Coordinator.Give(ctx, s.id, Owner{i.name, s.epoch}, h.To)
 				return err
 			})
@@ -378,7 +378,8 @@ func (i *incarnation) takeAgain(row Shard) {
 
 // insist makes a call until it succeeds, or fails with an error that trying again does not mend, or
 // the incarnation ends.
-func (i *incarnation) insist(call func(ctx context.Context) error) error {
+func (i *incarnation) insist(step string, call func(ctx context.Context) error) error {
+	began := time.Now()
 	for wait := i.f.o.Beat / 10; ; wait = min(2*wait, i.f.o.Beat) {
 		ctx, cancel := context.WithTimeout(i.ctx, callTimeout)
 		err := call(ctx)
@@ -389,6 +390,27 @@ func (i *incarnation) insist(call func(ctx context.Context) error) error {
 		if sleep(i.ctx, wait) != nil {
 			return err
 		}
+		if time.Since(began) > quietFor {
+			i.f.warn(step, err)
+		}
+	}
+}
+
+// quietFor is how long a step fails before that is logged: most outages are shorter, and the beats log those of the
+// coordinator.
+const quietFor = 5 * time.Second
+
+// warn logs, once a minute, that shards wait for a step that fails.
+func (f *Fleet) warn(step string, err error) {
+	f.mu.Lock()
+	now := time.Now()
+	quiet := now.Sub(f.warned) < time.Minute
+	if !quiet {
+		f.warned = now
+	}
+	f.mu.Unlock()
+	if !quiet {
+		f.o.Log.Warn("fleet: shards do not start or move, since a step fails; trying again", "step", step, "error", err)
 	}
 }
 

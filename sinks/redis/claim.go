@@ -21,10 +21,15 @@ var _ sinks.Claimer = (*Sink)(nil)
 // claimScript reads the positions of shards and writes them with other tags, if they are still what they
 // were. Its key is the hash of positions. Its arguments are the number of shards, the shards, what
 // their positions were (empty: nothing), and what they are to be. It returns those that it has found,
-// all of which are as they were if anything is written.
+// all of which are as they were if anything is written. A key that is no hash is removed, with an empty reply.
 const claimScript = `
 local n = tonumber(ARGV[1])
-local has = redis.call('HMGET', KEYS[1], unpack(ARGV, 2, 1 + n))
+local has = redis.pcall('HMGET', KEYS[1], unpack(ARGV, 2, 1 + n))
+if has.err then
+  if not string.find(has.err, 'WRONGTYPE', 1, true) then return has end
+  redis.call('DEL', KEYS[1])
+  return {}
+end
 local set = {}
 for i = 1, n do
   if (has[i] or '') ~= ARGV[1 + n + i] then return has end
@@ -88,6 +93,10 @@ func (s *Sink) claim(ctx context.Context, client rueidis.Client, shards []int, e
 		answers, err := s.evalClaim(ctx, client, key, args)
 		if err != nil {
 			return err
+		}
+		if len(answers) == 0 {
+			s.o.Log.Error("Redis: the key of the dedup positions is no hash; it is removed, and made anew", "key", key)
+			continue
 		}
 		if len(answers) != len(shards) {
 			return errors.New("the answer is not the script's")

@@ -29,10 +29,9 @@ func epochBody(dst []byte, ev *sinks.Event) ([]byte, error) {
 func TestClaimsThroughCuts(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	c := newCutter(t, server.Addr, 400_000)
+	c := newCutter(t, server.Addr, 20_000)
 	const shards, steps = 4, 2000
 	rng := rand.New(rand.NewPCG(3, 4))
-	type hold struct{ epoch, next int64 }
 	var owners []*owner
 	holds := make([]map[int]hold, 3)
 	for i, name := range []string{"A", "B", "C"} {
@@ -75,19 +74,8 @@ func TestClaimsThroughCuts(t *testing.T) {
 			lower++
 			continue
 		}
-		h, has := holds[i][shard]
-		if !has {
-			continue
-		}
-		var batch []sinks.Event
-		for range 1 + rng.IntN(3) {
-			batch = append(batch, event(shard, "s", h.next, 1, h.epoch))
-			h.next++
-		}
-		holds[i][shard] = h
-		acked.Add(len(batch))
-		if err := owners[i].Publish(t.Context(), batch, func(n int) { acked.Add(-n) }); err != nil {
-			t.Fatal(err)
+		if h, has := holds[i][shard]; has {
+			holds[i][shard] = owners[i].some(1+rng.IntN(3), shard, h, &acked)
 		}
 	}
 	close(c.calm)

@@ -163,6 +163,24 @@ func TestClaimSessions(t *testing.T) {
 	}
 }
 
+// hold is what an owner may write of a shard: from a seq on, under an epoch.
+type hold struct{ epoch, next int64 }
+
+// some publishes n events of a shard, and returns what follows. acked is what is not acknowledged.
+func (w *owner) some(n, shard int, h hold, acked *sync.WaitGroup) hold {
+	w.t.Helper()
+	var batch []sinks.Event
+	for range n {
+		batch = append(batch, event(shard, "s", h.next, 1, h.epoch))
+		h.next++
+	}
+	acked.Add(n)
+	if err := w.Publish(w.t.Context(), batch, func(n int) { acked.Add(-n) }); err != nil {
+		w.t.Fatal(err)
+	}
+	return h
+}
+
 // Three owners, whose claims and writes come in any order: each shard's epochs never fall in the stream,
 // no event comes twice, and none out of order.
 func TestClaimsAtRandom(t *testing.T) {
@@ -171,7 +189,6 @@ func TestClaimsAtRandom(t *testing.T) {
 	const shards, steps = 4, 600
 	rng := rand.New(rand.NewPCG(1, 2))
 	owners := []*owner{newOwner(t, server.Addr, "A"), newOwner(t, server.Addr, "B"), newOwner(t, server.Addr, "C")}
-	type hold struct{ epoch, next int64 }
 	holds := make([]map[int]hold, len(owners))
 	for i := range holds {
 		holds[i] = make(map[int]hold)
@@ -186,19 +203,8 @@ func TestClaimsAtRandom(t *testing.T) {
 			holds[i][shard] = hold{epoch, at[shard].Seq + 1}
 			continue
 		}
-		h, has := holds[i][shard]
-		if !has {
-			continue
-		}
-		var batch []sinks.Event
-		for range 1 + rng.IntN(3) {
-			batch = append(batch, event(shard, "s", h.next, 1, h.epoch))
-			h.next++
-		}
-		holds[i][shard] = h
-		acked.Add(len(batch))
-		if err := owners[i].Publish(t.Context(), batch, func(n int) { acked.Add(-n) }); err != nil {
-			t.Fatal(err)
+		if h, has := holds[i][shard]; has {
+			holds[i][shard] = owners[i].some(1+rng.IntN(3), shard, h, &acked)
 		}
 	}
 	acked.Wait()
@@ -272,6 +278,19 @@ func TestClaimsForgotten(t *testing.T) {
 	}
 	if got := a.told(); !slices.Equal(got, []string{"0@10"}) {
 		t.Errorf("told %q", got)
+	}
+}
+
+// A key of positions that somebody has made something else is mended by whoever claims: nobody writes before.
+func TestClaimMends(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	server.CLI("SET", positionsKey("claims", ""), "no hash")
+	a := newOwner(t, server.Addr, "A")
+	a.mustClaim(map[int]int64{0: 10})
+	a.write(event(0, "s", 1, 100, 10))
+	if got, want := entries(t, server.Addr, "E"), []string{"0/s/1"}; !slices.Equal(got, want) {
+		t.Errorf("written %q, want %q", got, want)
 	}
 }
 

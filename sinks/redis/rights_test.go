@@ -126,6 +126,19 @@ func TestRightsOfCommands(t *testing.T) {
 	}
 }
 
+// Those of events and of a fleet suffice for a claim; those of events alone do not, and the error says so.
+func TestRightsOfClaim(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	a := newOwner(t, user(t, srv, "claimer", "", baseRights, eventRights, fleetRights), "A")
+	a.mustClaim(map[int]int64{0: 10})
+	a.write(event(0, "s", 1, 100, 10))
+	b := newOwner(t, user(t, srv, "writer", "", baseRights, eventRights), "B")
+	if _, err := b.claim(map[int]int64{0: 20}); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("a claim without the right to it: %v", err)
+	}
+}
+
 // The rights in docs/redis.md suffice for the shard store, and each of them is needed.
 func TestRightsOfStore(t *testing.T) {
 	t.Parallel()
