@@ -27,7 +27,11 @@ func (m *measurement) load(ctx context.Context, out *report.Run) error {
 		if err := m.window(out, func() error { return m.inWindow(ctx, m.o.Window) }); err != nil {
 			return err
 		}
-		if want := 0.2 * m.sc.rate * float64(m.sc.shards) * out.Seconds; float64(out.Events) < want {
+		want := 0.2 * m.sc.rate * float64(m.sc.shards) * out.Seconds
+		if m.o.Quick { // it shows that things work, on a machine however busy
+			want = 1
+		}
+		if float64(out.Events) < want {
 			return fmt.Errorf("%d events came, and not even %.0f", out.Events, want)
 		}
 		if err := m.drain(ctx); err != nil {
@@ -74,7 +78,7 @@ func (m *measurement) drain(ctx context.Context) error {
 	if _, err := m.sim.do(simCommand{Do: "silence"}); err != nil {
 		return err
 	}
-	err := m.until(ctx, "arrival of all events that were sent", 30*time.Second, func() (bool, error) {
+	err := m.until(ctx, "arrival of all events that were sent", 2*time.Minute, func() (bool, error) {
 		events, err := m.arrived()
 		if err != nil {
 			return false, err
