@@ -193,7 +193,7 @@ func testAMQPRestarts(t *testing.T, node *rabbitmq.Node, gateway string) {
 func testAMQPBlocked(t *testing.T, node *rabbitmq.Node, gateway string) {
 	const shards, heartbeat = 4, stallHeartbeat
 	eventQueue(t, node, "blocked")
-	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Guilds: -1, Rate: 1250, ReplayLimit: 1 << 20,
+	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Guilds: -1, Rate: 250, ReplayLimit: 1 << 20,
 		HeartbeatInterval: heartbeat, HeartbeatGrace: 30 * time.Second, Seed: 1})
 	p := startGateway(t, setup{name: gateway}, srv, amqpEnv(node, "blocked", "BROKER_BUFFER=1MiB")...)
 	waitFor(t, "sessions", func() bool { return srv.Ledger().Summary().Sessions == shards })

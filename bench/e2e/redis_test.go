@@ -120,7 +120,7 @@ func TestRedisOutage(t *testing.T) {
 // the shards read on.
 func testRedisOutage(t *testing.T, spool string) {
 	const shards, heartbeat = 4, stallHeartbeat
-	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Guilds: -1, Rate: 1250, ReplayLimit: 1 << 20,
+	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Guilds: -1, Rate: 250, ReplayLimit: 1 << 20,
 		HeartbeatInterval: heartbeat, HeartbeatGrace: 30 * time.Second, Seed: 1})
 	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	p := startGateway(t, setup{name: buildGateway(t)}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr, "BROKER_ENCODING=json",
