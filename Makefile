@@ -57,12 +57,15 @@ servers: # what the tests start for themselves
 test: servers ## every test, those of the nested module included; what takes long is in test-long
 	@$(MAKE) --no-print-directory -j 2 -k --output-sync=target test-product test-e2e
 
+# Half of what linking sixty programs costs is for debuggers.
+LINK = -ldflags=-s
+
 # Kills run twice: with the tag, the gateway has points to end at.
 test-product:
-	$(GO) test -timeout 30m $(TESTFLAGS) ./... && $(GO) test $(TESTFLAGS) -tags failpoints -run 'TestPoints|TestRun$$' ./bench/crash
+	$(GO) test -timeout 30m $(LINK) $(TESTFLAGS) ./... && $(GO) test $(LINK) $(TESTFLAGS) -tags failpoints -run 'TestPoints|TestRun$$' ./bench/crash
 
 test-e2e:
-	cd $(E2E) && $(GO) test -timeout 30m $(TESTFLAGS) ./...
+	cd $(E2E) && $(GO) test -timeout 30m $(LINK) $(TESTFLAGS) ./...
 
 test-long: servers ## the tests at length: more events, more kills, goroutines left behind
 	$(GO) test $(TESTFLAGS) -count=1 -tags long -timeout 30m ./bench ./sinks/...

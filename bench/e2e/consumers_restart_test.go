@@ -57,14 +57,21 @@ func TestConsumersRedisRestart(t *testing.T) {
 	}
 }
 
-// RabbitMQ restarts: the consumers go on, and process nothing again of what is redelivered.
-func TestConsumersAMQPRestart(t *testing.T) {
+// TestConsumersAMQP runs the consumers with one RabbitMQ: a node takes seconds to start. Each test has queues of its own.
+func TestConsumersAMQP(t *testing.T) {
 	t.Parallel()
 	node := rabbitmq.Start(t, "")
+	t.Run("queue deleted", func(t *testing.T) { testConsumersAMQPQueueDeleted(t, node) })
+	t.Run("former owner", func(t *testing.T) { testConsumersAMQPFormerOwner(t, node) })
+	t.Run("restart", func(t *testing.T) { testConsumersAMQPRestart(t, node) })
+}
+
+// RabbitMQ restarts: the consumers go on, and process nothing again of what is redelivered.
+func testConsumersAMQPRestart(t *testing.T, node *rabbitmq.Node) {
 	languages := consumerLanguages(t)
 	consumers := make([]*consumer, len(languages))
 	for i, l := range languages {
-		consumers[i] = startConsumer(t, l.prepare(t), append(l.amqp[:len(l.amqp):len(l.amqp)], "A"), "AMQP_URL="+node.URL(), "QUEUE=bots-"+l.name)
+		consumers[i] = startConsumer(t, l.prepare(t), append(l.amqp[:len(l.amqp):len(l.amqp)], "A"), "AMQP_URL="+node.URL(), "QUEUE=restart-"+l.name)
 	}
 	event := func(n int) string { return fmt.Sprintf(`{"n":%d}`, n) }
 	publish := func(n int, value string) {
@@ -107,15 +114,13 @@ func TestConsumersAMQPRestart(t *testing.T) {
 
 // A member of a fleet that has lost a shard, and does not know it yet, publishes events of it: the consumers drop them,
 // after their own restart, too. What the successor repeats is processed once.
-func TestConsumersAMQPFormerOwner(t *testing.T) {
-	t.Parallel()
-	node := rabbitmq.Start(t, "")
+func testConsumersAMQPFormerOwner(t *testing.T, node *rabbitmq.Node) {
 	ch := amqpChannel(t, node)
 	languages := consumerLanguages(t)
 	journals := t.TempDir()
 	start := func(l consumerLanguage) *consumer {
 		c := startConsumer(t, l.prepare(t), append(l.amqp[:len(l.amqp):len(l.amqp)], "A", "B"), "AMQP_URL="+node.URL(),
-			"QUEUE=bots-"+l.name, "JOURNAL="+filepath.Join(journals, l.name))
+			"QUEUE=former-"+l.name, "JOURNAL="+filepath.Join(journals, l.name))
 		waitFor(t, "the queue", func() bool { return strings.Contains(c.out.String(), "bound") })
 		return c
 	}
@@ -171,9 +176,7 @@ func TestConsumersAMQPFormerOwner(t *testing.T) {
 
 // A queue is deleted: the consumer makes it again, and goes on. RabbitMQ says so to the consumer alone, and
 // leaves the connection as it is.
-func TestConsumersAMQPQueueDeleted(t *testing.T) {
-	t.Parallel()
-	node := rabbitmq.Start(t, "")
+func testConsumersAMQPQueueDeleted(t *testing.T, node *rabbitmq.Node) {
 	ch := amqpChannel(t, node)
 	for i, l := range consumerLanguages(t) {
 		t.Run(l.name, func(t *testing.T) {
