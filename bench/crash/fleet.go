@@ -3,6 +3,7 @@
 package crash
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -20,6 +21,7 @@ type FleetOptions struct {
 	Cuts    int // without a way to Redis for 5 to 20 s
 	Outages int // without a way to Redis, while the broker is gone and comes back
 	Rolls   int // each member once with SIGTERM, and another in its place
+	Joins   int // so many new members at once
 	// Old is what Discord does with the open connection of a session that is resumed: one of Olds; empty: it ends.
 	Old  string
 	Seed uint64
@@ -34,6 +36,10 @@ type FleetResult struct {
 	Result
 	Sink string          // as in FleetOptions
 	Back []time.Duration // from each kill until all shards had delivered again, ascending
+	// Of Rolls and Joins.
+	Pauses []time.Duration // of the shards that moved, ascending
+	Begun  int             // Identifies meanwhile
+	Joined map[int]int     // how often each shard has moved for Joins
 }
 
 // String returns the result in two or three lines.
@@ -45,5 +51,20 @@ func (r *FleetResult) String() string {
 	if n := len(r.Back); n > 0 {
 		text += fmt.Sprintf("\nall shards delivered again after a kill: median %v, worst %v", r.Back[n/2].Round(time.Millisecond), r.Back[n-1].Round(time.Millisecond))
 	}
+	if len(r.Pauses) > 0 {
+		text += fmt.Sprintf("\nrestarts and new members: %s; %d identifies", pauseText(r.Pauses), r.Begun)
+	}
 	return text
+}
+
+// Check returns what is wrong, or nil.
+func (r *FleetResult) Check() error {
+	err := r.Result.Check(r.Sink)
+	if r.Begun > 0 {
+		err = errors.Join(err, fmt.Errorf("%d identifies for shards that moved", r.Begun))
+	}
+	if text, most := timesText(r.Joined, len(r.Joined)); most > 2 {
+		err = errors.Join(err, fmt.Errorf("new members: %s", text))
+	}
+	return err
 }

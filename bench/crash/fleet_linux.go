@@ -26,6 +26,8 @@ type fleetRun struct {
 	members []*gateway
 	redis   string   // the address of what they have together
 	ways    []*relay // of each member to it
+
+	moved []sim.Resume // by moves
 }
 
 // RunFleet kills and stops members, and returns what came of it.
@@ -74,7 +76,7 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 		}
 		r.srv.AddRules(rules...)
 	}
-	for range o.Members {
+	for range o.Members + o.Joins {
 		way, err := newRelay(r.redis)
 		if err != nil {
 			return FleetResult{}, fmt.Errorf("fleet: %w", err)
@@ -88,6 +90,7 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 	}
 	res.Kills = o.Kills
 	slices.Sort(res.Back)
+	r.outlet.look(func(a *arrivals) { res.Pauses, _ = moves(r.moved, a.still) })
 	if err != nil {
 		return res, fmt.Errorf("fleet: seed %d: %w", o.Seed, err)
 	}
@@ -198,29 +201,7 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 		}
 		r.say("outage %d: member %d without Redis, and all without the broker; %s", k, n, r.twice())
 	}
-	for range r.o.Rolls {
-		for n, g := range r.members {
-			r.outlet.look(func(a *arrivals) { a.pause = 0 })
-			began := time.Now()
-			g.cmd.Process.Signal(syscall.SIGTERM)
-			if _, err := g.finished(true); err != nil {
-				return err
-			}
-			took := time.Since(began)
-			var err error
-			if r.members[n], err = r.member(n); err != nil {
-				return err
-			}
-			if _, err := r.deliver(ctx, time.Now()); err != nil {
-				return err
-			}
-			r.outlet.look(func(a *arrivals) {
-				r.say("member %d restarted in %v: %d events, %d repeated, longest pause of a shard %v", n, took.Round(time.Millisecond), len(a.events), a.again, a.pause.Round(time.Millisecond))
-			})
-			time.Sleep(4 * time.Second)
-		}
-	}
-	return nil
+	return r.move(ctx, res)
 }
 
 // twice says what the consumer has dropped.

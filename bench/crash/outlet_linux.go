@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -135,6 +136,8 @@ func (o *redisOutlet) read(ctx context.Context) {
 			v := e.FieldValues
 			shard, _ := strconv.Atoi(v["shard"])
 			seq, _ := strconv.ParseInt(v["seq"], 10, 64)
+			ms, _ := strconv.ParseInt(strings.SplitN(e.ID, "-", 2)[0], 10, 64)
+			o.arrivals.at = time.UnixMilli(ms) // this may read much later
 			o.arrivals.add(shard, v["session"], seq, v["event"], []byte(v["data"]))
 			last = e.ID
 		}
