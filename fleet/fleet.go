@@ -249,6 +249,14 @@ func (f *Fleet) leave(ctx context.Context, i *incarnation) {
 	}
 }
 
+// Leave ends the membership of a process that has joined, and does not Run.
+func (f *Fleet) Leave(ctx context.Context) error {
+	if err := f.o.Coordinator.Leave(ctx, f.current()); err != nil {
+		return fmt.Errorf("fleet: leave: %w", err)
+	}
+	return nil
+}
+
 // Drain gives all shards to other members, and returns when none is left here, when there is nobody
 // to take them, or when ctx is done. From then on this member takes none.
 func (f *Fleet) Drain(ctx context.Context) {
