@@ -19,6 +19,8 @@ type FleetOptions struct {
 	Kills   int // SIGKILL, and another in its place a while later
 	Stops   int // SIGSTOP for 5 to 20 s, then SIGCONT
 	Cuts    int // without a way to Redis for 5 to 20 s
+	Lonely  int // without a way to Discord for 5 to 60 s
+	Reboots int // the Redis that they have together is killed, and comes back a while later
 	Outages int // without a way to Redis, while the broker is gone and comes back
 	Rolls   int // each member once with SIGTERM, and another in its place
 	Joins   int // so many new members at once

@@ -24,8 +24,10 @@ type fleetRun struct {
 	*run
 	o       FleetOptions
 	members []*gateway
-	redis   string   // the address of what they have together
+	redis   string // the address of what they have together
+	server  *redistest.Server
 	ways    []*relay // of each member to it
+	proxies []*relay // of each member to Discord, with Lonely
 
 	moved []sim.Resume // by moves
 }
@@ -61,7 +63,7 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 		}
 	}()
 	if own, ok := r.outlet.(*redisOutlet); ok {
-		r.redis = own.server.Addr
+		r.redis, r.server = own.server.Addr, own.server
 	} else {
 		stop, err := r.keep()
 		if err != nil {
@@ -83,6 +85,15 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 		}
 		defer way.l.Close()
 		r.ways = append(r.ways, way)
+		if o.Lonely == 0 {
+			continue
+		}
+		proxy, err := newRelay("")
+		if err != nil {
+			return FleetResult{}, fmt.Errorf("fleet: %w", err)
+		}
+		defer proxy.l.Close()
+		r.proxies = append(r.proxies, proxy)
 	}
 	res := FleetResult{Sink: o.Sink}
 	if err = r.all(ctx, &res); err == nil {
@@ -111,7 +122,7 @@ func (r *fleetRun) keep() (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	r.redis = server.Addr
+	r.redis, r.server = server.Addr, server
 	return server.Kill, nil
 }
 
@@ -121,6 +132,9 @@ func (r *fleetRun) member(n int) (*gateway, error) {
 	env := r.env
 	defer func() { r.env = env }()
 	r.env = append(slices.Clip(env), "REDIS_URL="+r.ways[n].addr(), "DISCORD_SHARD_IDS=auto", "FLEET_MEMBER="+name, "FLEET_SETTLE=2s", "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+filepath.Join(r.dir, name))
+	if r.proxies != nil {
+		r.env = append(r.env, "DISCORD_PROXY=http://"+r.proxies[n].addr())
+	}
 	return r.launch("")
 }
 
@@ -179,6 +193,32 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 			return err
 		}
 		r.say("cut %d: member %d without Redis for %v, all shards again %v later; %s", k, n, cut.Round(time.Millisecond), back.Round(time.Millisecond), r.twice())
+		time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
+	}
+	for k := range r.o.Lonely {
+		n := rng.IntN(len(r.members))
+		cut := 5*time.Second + time.Duration(rng.Int64N(int64(55*time.Second)))
+		r.proxies[n].cut()
+		time.Sleep(cut)
+		r.proxies[n].mend()
+		back, err := r.deliver(ctx, time.Now())
+		if err != nil {
+			return err
+		}
+		r.say("cut %d: member %d without Discord for %v, all shards again %v later; %s", k, n, cut.Round(time.Millisecond), back.Round(time.Millisecond), r.twice())
+	}
+	for k := range r.o.Reboots {
+		r.server.Kill()
+		gone := time.Duration(rng.Int64N(int64(5 * time.Second)))
+		time.Sleep(gone)
+		if err := r.server.Up(); err != nil {
+			return err
+		}
+		back, err := r.deliver(ctx, time.Now())
+		if err != nil {
+			return err
+		}
+		r.say("reboot %d: without Redis for %v, all shards again %v later; %s", k, gone.Round(time.Millisecond), back.Round(time.Millisecond), r.twice())
 		time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
 	}
 	for k := range r.o.Outages {
