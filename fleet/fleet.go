@@ -205,6 +205,9 @@ func (f *Fleet) Run(ctx context.Context, e Engine) error {
 	defer f.end()
 	e = noted{e, &f.runs}
 	go f.o.Coordinator.Watch(ctx, f.stir)
+	if f.o.Sink != nil {
+		go f.o.Sink.Claim(ctx, nil) // so that it has connected before the first shard waits for it
+	}
 	for {
 		i := newIncarnation(f, e)
 		err := i.run(ctx)
