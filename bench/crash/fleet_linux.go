@@ -51,7 +51,11 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 		return FleetResult{}, err
 	}
 	defer os.RemoveAll(dir)
-	r := &fleetRun{run: &run{dir: dir, o: Options{Gateway: o.Gateway, Sink: o.Sink, Store: "redis", Shards: o.Shards, Rate: o.Rate, Seed: o.Seed, Log: o.Log}}, o: o}
+	outlet := o.Sink
+	if o.Promote {
+		outlet = sentinel
+	}
+	r := &fleetRun{run: &run{dir: dir, o: Options{Gateway: o.Gateway, Sink: outlet, Store: "redis", Shards: o.Shards, Rate: o.Rate, Seed: o.Seed, Log: o.Log}}, o: o}
 	if err := r.start(); err != nil {
 		return FleetResult{}, fmt.Errorf("fleet: %w", err)
 	}
@@ -62,9 +66,11 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 			g.cmd.Process.Kill()
 		}
 	}()
-	if own, ok := r.outlet.(*redisOutlet); ok {
+	switch own := r.outlet.(type) {
+	case *sentinelOutlet:
+	case *redisOutlet:
 		r.redis, r.server = own.server.Addr, own.server
-	} else {
+	default:
 		stop, err := r.keep()
 		if err != nil {
 			return FleetResult{}, fmt.Errorf("fleet: %w", err)
@@ -131,7 +137,10 @@ func (r *fleetRun) member(n int) (*gateway, error) {
 	name := "m" + strconv.Itoa(n)
 	env := r.env
 	defer func() { r.env = env }()
-	r.env = append(slices.Clip(env), "REDIS_URL="+r.ways[n].addr(), "DISCORD_SHARD_IDS=auto", "FLEET_MEMBER="+name, "FLEET_SETTLE=2s", "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+filepath.Join(r.dir, name))
+	r.env = append(slices.Clip(env), "DISCORD_SHARD_IDS=auto", "FLEET_MEMBER="+name, "FLEET_SETTLE=2s", "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+filepath.Join(r.dir, name))
+	if r.redis != "" { // else a Sentinel says where
+		r.env = append(r.env, "REDIS_URL="+r.ways[n].addr())
+	}
 	if r.proxies != nil {
 		r.env = append(r.env, "DISCORD_PROXY=http://"+r.proxies[n].addr())
 	}
@@ -220,6 +229,18 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 		}
 		r.say("reboot %d: without Redis for %v, all shards again %v later; %s", k, gone.Round(time.Millisecond), back.Round(time.Millisecond), r.twice())
 		time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
+	}
+	if own, ok := r.outlet.(*sentinelOutlet); ok {
+		var err error
+		began := time.Now()
+		if res.Forgotten, err = own.promote(ctx, time.Second); err != nil {
+			return err
+		}
+		back, err := r.deliver(ctx, began)
+		if err != nil {
+			return err
+		}
+		r.say("the replica is promoted: %d entries forgotten, all shards again after %v; %s", res.Forgotten, back.Round(time.Millisecond), r.twice())
 	}
 	for k := range r.o.Outages {
 		// What the one that is cut off has in flight goes out when the broker is back, and others have its shards.
