@@ -11,7 +11,7 @@ import (
 	"sluice/sinks"
 )
 
-// barrier stands behind the last event of a shard that has stopped.
+// barrier stands behind the last event of a shard that drains or has stopped.
 type barrier struct {
 	shard *shard
 	at    uint64 // in the queue, then, once passed, among the events given to the sink

@@ -59,6 +59,8 @@ type saver struct {
 	waiting []*session    // not persisted before, of the snapshots that were read
 	given   []*shard      // of which they were
 	closed  bool          // to is, or about to be; with saving
+
+	leaving lasts
 }
 
 func newSaver(to Checkpoints) *saver {
@@ -153,28 +155,6 @@ func (v *saver) snapshots(yield func(int, resume.Session) bool) {
 			return
 		}
 	}
-}
-
-// last saves the last snapshot of a shard, and takes the shard out: no Save that has begun, and none
-// that follows, has another one of it. A shard that is out already is not saved: it is another's.
-func (v *saver) last(ctx context.Context, s *shard) (removed bool, err error) {
-	err = v.save(ctx, func(ctx context.Context, snapshots iter.Seq2[int, resume.Session], starts resume.Starts) error {
-		if v.shards.find(s.id) != s {
-			return nil
-		}
-		err := v.to.Save(ctx, snapshots, starts)
-		var refused *resume.RefusedError
-		if !errors.As(err, &refused) { // else it is dropped
-			removed = v.shards.take(s)
-		}
-		return err
-	}, func(yield func(int, resume.Session) bool) {
-		v.given = []*shard{s}
-		if !s.deposed.Load() {
-			yield(s.id, s.snapshot())
-		}
-	})
-	return removed, err
 }
 
 // close saves the last snapshots, of the shards that have run, if any.

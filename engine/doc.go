@@ -58,9 +58,9 @@
 //
 // # Shards that come and go
 //
-// Engine.Add, Remove and Depose (shards.go) change the set of shards, a sorted slice that is replaced. A shard that stops
-// leaves a barrier behind its last event (barriers.go). When the Sink has acknowledged all before the barrier,
-// the shard is drained; when its connection is closed, too, it is released. What is taken of
+// Engine.Add, Remove and Depose (shards.go) change the set of shards, a sorted slice that is replaced. A shard that is
+// removed, or stops, leaves a barrier behind its last event (barriers.go). When the Sink has acknowledged all before the
+// barrier, the shard is drained; then its last snapshot is persisted, its connection closed, and it is released. What is taken of
 // a deposed shard is dropped before it is given to the Sink, until its barrier is passed. The queues are those of the readers, not of the
 // shards: one for each goroutine of the epoll reader, one that all goroutines of the other share.
 //
@@ -84,6 +84,6 @@
 //     and the end of one is reported to consumers, and persisted until it is (gap.go).
 //   - A shard with an epoch connects, resumes and identifies only while its ownership is confirmed, and keeps
 //     a connection without that, unless the process was stopped (confirm.go).
-//   - A shard that was removed is not read from. Of one that was deposed no further batch is given to
+//   - A shard that is removed is not read from, and its connection is closed when its last snapshot is persisted. Of one that was deposed no further batch is given to
 //     the Sink and no further snapshot taken: what had begun goes on, and is theirs to refuse.
 package engine

@@ -25,6 +25,11 @@ func (s *shard) incomplete() error {
 // decide. err, if any, is the reader's or the protocol's.
 func (s *shard) end(now time.Time, c cause, err error) {
 	state := s.state()
+	if state == Draining { // what was acknowledged is resumed elsewhere
+		s.log.Info("connection ended while its shard is removed", "cause", c.kind.String(), "error", err)
+		s.stop()
+		return
+	}
 	s.count(now, state, c)
 	o := decide(c, s.history)
 	if state.connected() {

@@ -169,7 +169,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	}
 	publisher := newPublisher(e.opts.Sink, max(e.opts.Linger, 0))
 	reader.start(publisher)
-	f := &shardSet{env: env, publisher: publisher, reader: reader, deposed: make(map[int]*shard)}
+	f := &shardSet{env: env, publisher: publisher, reader: reader, leaving: make(map[int]*shard)}
 	env.drop = f.drop
 	env.pulse.after, env.pulse.began = e.opts.SuspectAfter, time.Now()
 	if e.opts.Confirm != nil || e.opts.Trusted != nil {

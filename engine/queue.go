@@ -205,7 +205,7 @@ func (q *queue) status() (bytes int64, paused int) {
 	return bytes, len(q.paused)
 }
 
-// end publishes the last events of a shard that has stopped, and puts a barrier behind them. The producer
+// end publishes the last events of a shard that drains or has stopped, and puts a barrier behind them. The producer
 // calls it.
 func (q *queue) end(s *shard) {
 	q.forget(s)

@@ -70,7 +70,7 @@ type shard struct {
 	deposed  atomic.Bool             // nothing of it is published; written by the publisher's depose
 	passed   bool                    // its barrier is; the publisher's
 	released chan struct{}           // closed by the reader, which has let go of the shard and its connection
-	drained  chan struct{}           // closed by the publisher: the shard has stopped, and the sink has acknowledged all of it
+	drained  chan struct{}           // closed by the publisher: nothing more is read, and the sink has acknowledged all of it
 
 	// owned by the reader, for the life of the shard
 	tally       tally
@@ -162,7 +162,7 @@ func (s *shard) to(next State) {
 	if s.env.opts.OnState != nil {
 		s.env.opts.OnState(s.id, from, next)
 	}
-	if next == Stopped {
+	if next == Draining || next == Stopped && from != Draining {
 		s.queue.end(s)
 	}
 }
@@ -182,6 +182,9 @@ func (s *shard) step(now time.Time) {
 	if flags&wakeStop != 0 {
 		s.stop()
 		return
+	}
+	if flags&wakeDrain != 0 {
+		s.drain()
 	}
 	if flags&wakeAsked != 0 {
 		if state := s.state(); state == Connecting || state == Confirming {
@@ -229,7 +232,7 @@ func (s *shard) step(now time.Time) {
 		}
 		s.warn(now, "RESUMED")
 	}
-	if s.state().connected() && s.paused {
+	if s.state().connected() && s.paused && s.state() != Draining {
 		s.goOn(now, flags)
 	}
 	if s.state() > Hello && s.state().connected() {
@@ -256,6 +259,8 @@ func (s *shard) due() time.Time {
 		return earlier(earlier(earlier(s.resumeBy, s.warnAt), s.beat.at), s.holdBy)
 	case Ready:
 		return earlier(earlier(s.beat.at, s.commandAt), s.holdBy)
+	case Draining:
+		return s.beat.at
 	}
 	return time.Time{}
 }
@@ -342,6 +347,22 @@ func (s *shard) leave() {
 	s.unwritten = nil
 	s.counters.paused.Store(false)
 	s.connection.release()
+}
+
+// drain reads nothing more for a shard that is removed, and puts its barrier behind its last event. A connection
+// with a session stays open, with its heartbeats, until stop: what Discord sends meanwhile is resumed. Any other
+// ends at once.
+func (s *shard) drain() {
+	switch s.state() {
+	case Draining:
+	case Ready, Resuming:
+		s.paused, s.beat.excused = true, true
+		s.held, s.holdBy = nil, time.Time{} // Discord sends it again
+		s.heldShare.Hold(0)
+		s.to(Draining)
+	default:
+		s.stop()
+	}
 }
 
 // stop ends the shard with its session kept. A deposed one says nothing more: the session may be

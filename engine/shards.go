@@ -24,7 +24,7 @@ type shardSet struct {
 
 	mu      sync.Mutex
 	closed  bool           // Run ends
-	deposed map[int]*shard // that the reader may not have released, the last of each id
+	leaving map[int]*shard // that are out, and that the reader may not have released, the last of each id
 }
 
 // currentShards are the shards of one moment.
@@ -69,11 +69,11 @@ func (f *shardSet) start(all []*shard) {
 	f.set(all, Counts{})
 }
 
-// add adds a shard. It waits until one of that id that was deposed is released, or ended is closed.
+// add adds a shard. It waits until one of that id that is out is released, or ended is closed.
 func (f *shardSet) add(ctx context.Context, ended <-chan struct{}, id int, from resume.Session) error {
 	for {
 		f.mu.Lock()
-		old := f.deposed[id]
+		old := f.leaving[id]
 		if old == nil {
 			break
 		}
@@ -86,8 +86,8 @@ func (f *shardSet) add(ctx context.Context, ended <-chan struct{}, id int, from 
 			return sinks.ErrStopped
 		}
 		f.mu.Lock()
-		if f.deposed[id] == old {
-			delete(f.deposed, id)
+		if f.leaving[id] == old {
+			delete(f.leaving, id)
 		}
 		f.mu.Unlock()
 	}
@@ -107,7 +107,7 @@ func (f *shardSet) add(ctx context.Context, ended <-chan struct{}, id int, from 
 	return nil
 }
 
-// take is remove with the lock.
+// take is remove with the lock. The connection of the shard is open still.
 func (f *shardSet) take(s *shard) (removed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -124,6 +124,7 @@ func (f *shardSet) remove(s *shard) (removed bool) {
 	past := now.past
 	s.counters.addTo(&past)
 	f.set(slices.Delete(slices.Clone(now.all), i, i+1), past)
+	f.leaving[s.id] = s
 	return true
 }
 
@@ -136,7 +137,6 @@ func (f *shardSet) drop(s *shard, why string) {
 	}
 	f.publisher.depose(s)
 	f.remove(s)
-	f.deposed[s.id] = s
 	s.log.Warn("shard deposed; its events that are not published are dropped", "reason", why)
 	s.wake(wakeStop)
 }
@@ -155,7 +155,7 @@ func (f *shardSet) close() {
 // nothing does. Its id is below the shard count. from.Epoch is that of the ownership under which the
 // shard is run from now on, whoever began the session: all of its events and snapshots have it. 0: in
 // no fleet. Add waits until Run has its shards, and until
-// a shard of that id that was deposed has let go of its connection, or ctx is done.
+// a shard of that id that was removed or deposed has let go of its connection, or ctx is done.
 func (e *Engine) Add(ctx context.Context, shard int, from resume.Session) error {
 	f, err := e.wait(ctx)
 	if err != nil {
@@ -167,13 +167,16 @@ func (e *Engine) Add(ctx context.Context, shard int, from resume.Session) error 
 	return f.add(ctx, e.ended, shard, from)
 }
 
-// Remove stops a shard, so that it may go on elsewhere: nothing more is read for it, its connection
-// is closed, which keeps its session, and Remove waits until the sink has acknowledged all of its
-// events and Options.Checkpoints has persisted what resumes the shard then, which it returns. A
-// shard whose last snapshot is not persisted is removed with an error. Commands for it are refused from the
-// beginning. Those that wait are not sent: their Command.Dropped is called, in their order, before Remove returns.
+// Remove stops a shard, so that it may go on elsewhere: nothing more is read for it, and Remove waits until the
+// sink has acknowledged all of its events and Options.Checkpoints has persisted what resumes the shard then, which
+// it returns. Until then the connection stays open, with its heartbeats; it is closed last, which keeps the
+// session, and Discord sends what was not read to whoever resumes it. A connection whose session has not begun
+// ends at once. A shard whose last snapshot is not persisted is removed with an error. Commands for it are refused
+// from the beginning. Those that wait are not sent: their Command.Dropped is called, in their order, before Remove
+// returns.
 //
-// If ctx is done before, the shard stays as it is, stopped: Remove may be called again, or Depose.
+// If ctx is done before the sink has acknowledged everything, the shard stays as it is, Draining: connected, if
+// Discord does not end that, and not read. It never goes on: Remove may be called again, or Depose.
 // A shard that this Engine does not run is a *sinks.NotLocalError.
 func (e *Engine) Remove(ctx context.Context, shard int) (resume.Session, error) {
 	f, err := e.wait(ctx)
@@ -185,15 +188,13 @@ func (e *Engine) Remove(ctx context.Context, shard int) (resume.Session, error) 
 		return resume.Session{}, &sinks.NotLocalError{Shard: shard}
 	}
 	s.leaving.Store(true)
-	s.wake(wakeStop)
-	for _, done := range []chan struct{}{s.released, s.drained} {
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return resume.Session{}, fmt.Errorf("shard %d is not drained: %w", shard, context.Cause(ctx))
-		case <-e.ended:
-			return resume.Session{}, sinks.ErrStopped
-		}
+	s.wake(wakeDrain)
+	select {
+	case <-s.drained:
+	case <-ctx.Done():
+		return resume.Session{}, fmt.Errorf("shard %d is not drained: %w", shard, context.Cause(ctx))
+	case <-e.ended:
+		return resume.Session{}, sinks.ErrStopped
 	}
 	removed := false
 	if f.env.saver != nil {
@@ -205,6 +206,8 @@ func (e *Engine) Remove(ctx context.Context, shard int) (resume.Session, error) 
 		return resume.Session{}, &sinks.NotLocalError{Shard: shard}
 	}
 	final := s.snapshot()
+	s.wake(wakeStop)
+	<-s.released // within farewellTimeout: whoever resumes the session finds no connection of it
 	if err != nil {
 		return final, fmt.Errorf("shard %d: its last snapshot is not persisted: %w", shard, err)
 	}

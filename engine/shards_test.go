@@ -116,8 +116,8 @@ func TestRemoveDrains(t *testing.T) {
 		if got, ok := w.sessions()[0]; !ok || got.Seq > w.sink.last(0) {
 			t.Errorf("the checkpoint is %d (%v), the sink has %d", got.Seq, ok, w.sink.last(0))
 		}
-		if n := w.srv.Connected(); n != 1 {
-			t.Errorf("%d connections while one shard of two drains", n)
+		if n := w.srv.Connected(); n != 2 || w.shard(0).State != engine.Draining {
+			t.Errorf("%d connections while one shard of two drains, which is %v", n, w.shard(0).State)
 		}
 		close(gate)
 		<-removed

@@ -266,6 +266,11 @@ func (c *stallConn) TryWrite(p []byte) (int, error) {
 	return c.PollConn.TryWrite(p)
 }
 
+// CloseWrite has the reader that waits for the peer's end do so.
+func (c *stallConn) CloseWrite() error {
+	return c.PollConn.(interface{ CloseWrite() error }).CloseWrite()
+}
+
 func (c *stallConn) Ready() (read, write bool) {
 	read, write = c.PollConn.Ready()
 	return read, write && !c.stalled.Load()

@@ -11,6 +11,7 @@ package engine
 //	Backoff ────────────────────────┘  every state with a connection ends in Backoff,
 //	   └────► IdentifyQueued           and every state can end in Stopped
 //
+// A shard that is removed while it is Ready or Resuming is Draining before it is Stopped.
 // Where the ownership of a shard is confirmed, Confirming stands before Connecting.
 type State uint8
 
@@ -25,12 +26,13 @@ const (
 	Identifying                 // Identify is sent; Ready has not arrived
 	Resuming                    // Resume is sent; Resumed has not arrived
 	Ready                       // events flow and commands may be sent
+	Draining                    // removed: still connected, and not read, until the sink has acknowledged its events
 	Stopped                     // ended for good
 	numStates
 )
 
 var stateNames = [numStates]string{
-	"idle", "backoff", "identify queued", "confirming", "connecting", "hello", "identify wait", "identifying", "resuming", "ready", "stopped",
+	"idle", "backoff", "identify queued", "confirming", "connecting", "hello", "identify wait", "identifying", "resuming", "ready", "draining", "stopped",
 }
 
 // String returns the state's name in lower case.
@@ -42,7 +44,7 @@ func (s State) String() string {
 }
 
 // connected reports whether a shard in this state has a connection.
-func (s State) connected() bool { return s >= Hello && s <= Ready }
+func (s State) connected() bool { return s >= Hello && s <= Draining }
 
 // transitions lists for each state those that may follow it.
 var transitions = [numStates][]State{
@@ -54,8 +56,9 @@ var transitions = [numStates][]State{
 	Hello:          {IdentifyWait, Resuming, Backoff, Stopped},
 	IdentifyWait:   {Identifying, Backoff, Stopped},
 	Identifying:    {Ready, Backoff, Stopped},
-	Resuming:       {Ready, Backoff, Stopped},
-	Ready:          {Backoff, Stopped},
+	Resuming:       {Ready, Backoff, Draining, Stopped},
+	Ready:          {Backoff, Draining, Stopped},
+	Draining:       {Stopped},
 	Stopped:        {},
 }
 

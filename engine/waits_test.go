@@ -154,7 +154,7 @@ func TestWaitsLogged(t *testing.T) {
 			w.remove(1)
 		}()
 		time.Sleep(3 * time.Minute)
-		if lines := log.lines("shards wait", "state=stopped", "shards=1", "shard=1"); len(lines) < 1 || len(lines) > 2 {
+		if lines := log.lines("shards wait", "state=draining", "shards=1", "shard=1"); len(lines) < 1 || len(lines) > 2 {
 			t.Errorf("%s", lines)
 		}
 		close(gate)

@@ -7,6 +7,7 @@ import "sync/atomic"
 // Wakeup flags: one that was set twice is seen once.
 const (
 	wakeStop      uint32 = 1 << iota // stop for good, with the session kept
+	wakeDrain                        // the shard is removed: see drain
 	wakeTurn                         // the identify bucket's turn has come
 	wakeRoom                         // the event queue has room again
 	wakeCommands                     // the command queue has grown
@@ -26,8 +27,8 @@ type wakeups struct{ bits atomic.Uint32 }
 // take clears the flags and returns what they were.
 func (w *wakeups) take() uint32 { return w.bits.Swap(0) }
 
-// stops reports whether wakeStop is set.
-func (w *wakeups) stops() bool { return w.bits.Load()&wakeStop != 0 }
+// stops reports whether the shard is to stop or to drain: neither a dial nor a slow peer holds that up.
+func (w *wakeups) stops() bool { return w.bits.Load()&(wakeStop|wakeDrain) != 0 }
 
 // wake sets flags and has the shard's reader call step. Any goroutine may call it.
 func (s *shard) wake(flags uint32) {

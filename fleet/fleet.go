@@ -205,6 +205,9 @@ func (f *Fleet) Run(ctx context.Context, e Engine) error {
 	defer f.end()
 	e = noted{e, &f.runs}
 	go f.o.Coordinator.Watch(ctx, f.stir)
+	if f.o.Sink != nil {
+		go f.o.Sink.Claim(ctx, nil) // so that it has connected before the first shard waits for it
+	}
 	for {
 		i := newIncarnation(f, e)
 		err := i.run(ctx)
@@ -247,6 +250,14 @@ func (f *Fleet) leave(ctx context.Context, i *incarnation) {
 	if err != nil {
 		f.o.Log.Warn("fleet: this member could not leave; the others find out that it is gone", "error", err, "after", f.o.Death)
 	}
+}
+
+// Leave ends the membership of a process that has joined, and does not Run.
+func (f *Fleet) Leave(ctx context.Context) error {
+	if err := f.o.Coordinator.Leave(ctx, f.current()); err != nil {
+		return fmt.Errorf("fleet: leave: %w", err)
+	}
+	return nil
 }
 
 // Drain gives all shards to other members, and returns when none is left here, when there is nobody

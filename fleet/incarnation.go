@@ -86,6 +86,20 @@ func (i *incarnation) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+		i.collect()
+	}
+}
+
+// collect takes what else has ended: one look is enough for all of it.
+func (i *incarnation) collect() {
+	for {
+		select {
+		case r := <-i.results:
+			i.working--
+			i.ended(r)
+		default:
+			return
+		}
 	}
 }
 

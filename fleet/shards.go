@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"sluice/resume"
@@ -229,13 +230,21 @@ func (i *incarnation) begin(rows []Shard) []begun {
 	epochs := make(map[int]int64, len(rows))
 	var ids []int
 	fail := func(n int, err error) { out[n].err = err; delete(epochs, rows[n].ID) }
+	var taking sync.WaitGroup // together: each takes as long as all
+	taken := make([]error, len(rows))
 	for n, row := range rows {
 		out[n].ownedShard = ownedShard{row.ID, row.Owner.Epoch}
 		epochs[row.ID] = row.Owner.Epoch
 		if row.Giver == "" {
 			continue
 		}
-		if err := i.insist("take", func(ctx context.Context) error { return i.f.o.Coordinator.Take(ctx, row.ID, row.Owner) }); err != nil {
+		taking.Go(func() {
+			taken[n] = i.insist("take", func(ctx context.Context) error { return i.f.o.Coordinator.Take(ctx, row.ID, row.Owner) })
+		})
+	}
+	taking.Wait()
+	for n, err := range taken {
+		if err != nil {
 			fail(n, err)
 		}
 	}

@@ -512,3 +512,25 @@ func TestShareLarge(t *testing.T) {
 		t.Errorf("%d moves, want %d", len(w.log), least)
 	}
 }
+
+// TestShareDrainAtOnce: a member that drains gives so many at once that it ends in time, and no more, those that are
+// pending included.
+func TestShareDrainAtOnce(t *testing.T) {
+	for _, c := range []struct{ has, pending, rule, want int }{
+		{1, 0, 0, 1}, {3, 0, 0, 3}, {13, 0, 0, 4}, {13, 3, 0, 1}, {13, 4, 0, 0}, {40, 0, 0, 5}, {200, 0, 0, 25}, {1000, 0, 0, 32}, {1000, 30, 0, 2}, {1000, 0, 3, 3},
+	} {
+		table := Table{Now: time.Unix(1000, 0), Members: []Member{
+			{Incarnation: "a", Weight: 1, Beat: 9}, {Incarnation: "b", Weight: 1, Beat: 9, State: Draining},
+		}}
+		for i := range c.has + c.pending {
+			s := Shard{ID: i, Owner: Owner{"b", 1}}
+			if i >= c.has {
+				s = Shard{ID: i, Owner: Owner{"a", 2}, Giver: "b"}
+			}
+			table.Shards = append(table.Shards, s)
+		}
+		if n := len(Decide("b", table, Rules{Drain: c.rule}).Give); n != c.want {
+			t.Errorf("%+v: gives %d", c, n)
+		}
+	}
+}

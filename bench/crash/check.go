@@ -19,8 +19,10 @@ type arrivals struct {
 	gaps   []gap
 	torn   int
 	seen   map[eventID]bool
-	last   map[int]time.Time // when the last event of each shard came
+	at     time.Time         // when what is added was published, if the broker says so; zero: now
+	last   map[int]time.Time // when the last event of each shard was
 	pause  time.Duration     // longest between two of them
+	still  map[int][]span    // each that is no shorter than leastPause
 
 	epochs  map[int]int64 // the highest of each shard
 	session map[int]string
@@ -81,11 +83,17 @@ func (a *arrivals) add(shard int, session string, seq int64, name string, data [
 		a.ended[last] = last != ""
 		a.session[shard] = session
 	}
-	now := time.Now()
+	now := a.at
+	if now.IsZero() {
+		now = time.Now()
+	}
 	if last, ok := a.last[shard]; ok {
 		a.pause = max(a.pause, now.Sub(last))
+		if now.Sub(last) >= leastPause {
+			a.still[shard] = append(a.still[shard], span{last, now})
+		}
 	} else if a.last == nil {
-		a.last = make(map[int]time.Time)
+		a.last, a.still = make(map[int]time.Time), make(map[int][]span)
 	}
 	a.last[shard] = now
 	a.events = append(a.events, sim.Received{Shard: shard, Session: session, Seq: seq, Type: name, Hash: sim.Hash(data)})

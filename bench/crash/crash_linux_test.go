@@ -50,7 +50,7 @@ func TestFleet(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log(&r)
-	if err := r.Check("redis"); err != nil {
+	if err := r.Check(); err != nil {
 		t.Error(err)
 	}
 	if r.Events < 1000 || r.Identifies != 8 {

@@ -24,8 +24,12 @@ type fleetRun struct {
 	*run
 	o       FleetOptions
 	members []*gateway
-	redis   string   // the address of what they have together
+	redis   string // the address of what they have together
+	server  *redistest.Server
 	ways    []*relay // of each member to it
+	proxies []*relay // of each member to Discord, with Lonely
+
+	moved []sim.Resume // by moves
 }
 
 // RunFleet kills and stops members, and returns what came of it.
@@ -47,7 +51,11 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 		return FleetResult{}, err
 	}
 	defer os.RemoveAll(dir)
-	r := &fleetRun{run: &run{dir: dir, o: Options{Gateway: o.Gateway, Sink: o.Sink, Store: "redis", Shards: o.Shards, Rate: o.Rate, Seed: o.Seed, Log: o.Log}}, o: o}
+	outlet := o.Sink
+	if o.Promote {
+		outlet = sentinel
+	}
+	r := &fleetRun{run: &run{dir: dir, o: Options{Gateway: o.Gateway, Sink: outlet, Store: "redis", Shards: o.Shards, Rate: o.Rate, Seed: o.Seed, Log: o.Log}}, o: o}
 	if err := r.start(); err != nil {
 		return FleetResult{}, fmt.Errorf("fleet: %w", err)
 	}
@@ -58,9 +66,11 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 			g.cmd.Process.Kill()
 		}
 	}()
-	if own, ok := r.outlet.(*redisOutlet); ok {
-		r.redis = own.server.Addr
-	} else {
+	switch own := r.outlet.(type) {
+	case *sentinelOutlet:
+	case *redisOutlet:
+		r.redis, r.server = own.server.Addr, own.server
+	default:
 		stop, err := r.keep()
 		if err != nil {
 			return FleetResult{}, fmt.Errorf("fleet: %w", err)
@@ -74,13 +84,22 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 		}
 		r.srv.AddRules(rules...)
 	}
-	for range o.Members {
+	for range o.Members + o.Joins {
 		way, err := newRelay(r.redis)
 		if err != nil {
 			return FleetResult{}, fmt.Errorf("fleet: %w", err)
 		}
 		defer way.l.Close()
 		r.ways = append(r.ways, way)
+		if o.Lonely == 0 {
+			continue
+		}
+		proxy, err := newRelay("")
+		if err != nil {
+			return FleetResult{}, fmt.Errorf("fleet: %w", err)
+		}
+		defer proxy.l.Close()
+		r.proxies = append(r.proxies, proxy)
 	}
 	res := FleetResult{Sink: o.Sink}
 	if err = r.all(ctx, &res); err == nil {
@@ -88,6 +107,7 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 	}
 	res.Kills = o.Kills
 	slices.Sort(res.Back)
+	r.outlet.look(func(a *arrivals) { res.Pauses, _ = moves(r.moved, a.still) })
 	if err != nil {
 		return res, fmt.Errorf("fleet: seed %d: %w", o.Seed, err)
 	}
@@ -108,7 +128,7 @@ func (r *fleetRun) keep() (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	r.redis = server.Addr
+	r.redis, r.server = server.Addr, server
 	return server.Kill, nil
 }
 
@@ -117,7 +137,13 @@ func (r *fleetRun) member(n int) (*gateway, error) {
 	name := "m" + strconv.Itoa(n)
 	env := r.env
 	defer func() { r.env = env }()
-	r.env = append(slices.Clip(env), "REDIS_URL="+r.ways[n].addr(), "DISCORD_SHARD_IDS=auto", "FLEET_MEMBER="+name, "FLEET_SETTLE=2s", "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+filepath.Join(r.dir, name))
+	r.env = append(slices.Clip(env), "DISCORD_SHARD_IDS=auto", "FLEET_MEMBER="+name, "FLEET_SETTLE=2s", "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+filepath.Join(r.dir, name))
+	if r.redis != "" { // else a Sentinel says where
+		r.env = append(r.env, "REDIS_URL="+r.ways[n].addr())
+	}
+	if r.proxies != nil {
+		r.env = append(r.env, "DISCORD_PROXY=http://"+r.proxies[n].addr())
+	}
 	return r.launch("")
 }
 
@@ -178,6 +204,44 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 		r.say("cut %d: member %d without Redis for %v, all shards again %v later; %s", k, n, cut.Round(time.Millisecond), back.Round(time.Millisecond), r.twice())
 		time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
 	}
+	for k := range r.o.Lonely {
+		n := rng.IntN(len(r.members))
+		cut := 5*time.Second + time.Duration(rng.Int64N(int64(55*time.Second)))
+		r.proxies[n].cut()
+		time.Sleep(cut)
+		r.proxies[n].mend()
+		back, err := r.deliver(ctx, time.Now())
+		if err != nil {
+			return err
+		}
+		r.say("cut %d: member %d without Discord for %v, all shards again %v later; %s", k, n, cut.Round(time.Millisecond), back.Round(time.Millisecond), r.twice())
+	}
+	for k := range r.o.Reboots {
+		r.server.Kill()
+		gone := time.Duration(rng.Int64N(int64(5 * time.Second)))
+		time.Sleep(gone)
+		if err := r.server.Up(); err != nil {
+			return err
+		}
+		back, err := r.deliver(ctx, time.Now())
+		if err != nil {
+			return err
+		}
+		r.say("reboot %d: without Redis for %v, all shards again %v later; %s", k, gone.Round(time.Millisecond), back.Round(time.Millisecond), r.twice())
+		time.Sleep(time.Duration(rng.Int64N(int64(2 * time.Second))))
+	}
+	if own, ok := r.outlet.(*sentinelOutlet); ok {
+		var err error
+		began := time.Now()
+		if res.Forgotten, err = own.promote(ctx, time.Second); err != nil {
+			return err
+		}
+		back, err := r.deliver(ctx, began)
+		if err != nil {
+			return err
+		}
+		r.say("the replica is promoted: %d entries forgotten, all shards again after %v; %s", res.Forgotten, back.Round(time.Millisecond), r.twice())
+	}
 	for k := range r.o.Outages {
 		// What the one that is cut off has in flight goes out when the broker is back, and others have its shards.
 		n := rng.IntN(len(r.members))
@@ -198,29 +262,7 @@ func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
 		}
 		r.say("outage %d: member %d without Redis, and all without the broker; %s", k, n, r.twice())
 	}
-	for range r.o.Rolls {
-		for n, g := range r.members {
-			r.outlet.look(func(a *arrivals) { a.pause = 0 })
-			began := time.Now()
-			g.cmd.Process.Signal(syscall.SIGTERM)
-			if _, err := g.finished(true); err != nil {
-				return err
-			}
-			took := time.Since(began)
-			var err error
-			if r.members[n], err = r.member(n); err != nil {
-				return err
-			}
-			if _, err := r.deliver(ctx, time.Now()); err != nil {
-				return err
-			}
-			r.outlet.look(func(a *arrivals) {
-				r.say("member %d restarted in %v: %d events, %d repeated, longest pause of a shard %v", n, took.Round(time.Millisecond), len(a.events), a.again, a.pause.Round(time.Millisecond))
-			})
-			time.Sleep(4 * time.Second)
-		}
-	}
-	return nil
+	return r.move(ctx, res)
 }
 
 // twice says what the consumer has dropped.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,9 +41,10 @@ type outlet interface {
 // outlets start one, by the name of the sink, in a directory of its own.
 func outlets() map[string]func(dir string) (outlet, error) {
 	return map[string]func(dir string) (outlet, error){
-		"redis": newRedisOutlet,
-		"amqp":  newAMQPOutlet,
-		file:    newFileOutlet,
+		"redis":  newRedisOutlet,
+		sentinel: newSentinelOutlet,
+		"amqp":   newAMQPOutlet,
+		file:     newFileOutlet,
 	}
 }
 
@@ -76,6 +78,7 @@ func (r *reader) look(f func(*arrivals)) {
 type redisOutlet struct {
 	reader
 	server *redistest.Server
+	client rueidis.ClientOption // of what reads
 }
 
 func newRedisOutlet(dir string) (outlet, error) {
@@ -87,11 +90,17 @@ func newRedisOutlet(dir string) (outlet, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &redisOutlet{server: server}
+	o := &redisOutlet{server: server, client: rueidis.ClientOption{InitAddress: []string{server.Addr}, ForceSingleClient: true}}
+	o.begin()
+	return o, nil
+}
+
+// begin begins to read.
+func (o *redisOutlet) begin() {
 	ctx, end := context.WithCancel(context.Background())
 	o.end = end
+	o.client.DisableCache = true
 	o.ended.Go(func() { o.read(ctx) })
-	return o, nil
 }
 
 func (o *redisOutlet) env() []string {
@@ -116,7 +125,7 @@ func (o *redisOutlet) read(ctx context.Context) {
 	for last := "0"; ctx.Err() == nil; {
 		if c == nil {
 			var err error
-			if c, err = rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{o.server.Addr}, DisableCache: true, ForceSingleClient: true}); err != nil {
+			if c, err = rueidis.NewClient(o.client); err != nil {
 				c = nil
 				time.Sleep(20 * time.Millisecond)
 				continue
@@ -135,6 +144,8 @@ func (o *redisOutlet) read(ctx context.Context) {
 			v := e.FieldValues
 			shard, _ := strconv.Atoi(v["shard"])
 			seq, _ := strconv.ParseInt(v["seq"], 10, 64)
+			ms, _ := strconv.ParseInt(strings.SplitN(e.ID, "-", 2)[0], 10, 64)
+			o.arrivals.at = time.UnixMilli(ms) // this may read much later
 			o.arrivals.add(shard, v["session"], seq, v["event"], []byte(v["data"]))
 			last = e.ID
 		}

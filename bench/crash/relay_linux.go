@@ -1,9 +1,12 @@
-// This file is the way of one gateway to its Redis, which can be cut.
+// This file is the way of one gateway to its Redis or to Discord, which can be cut.
 
 package crash
 
 import (
+	"bufio"
+	"io"
 	"net"
+	"net/http"
 	"sync"
 )
 
@@ -11,7 +14,7 @@ import (
 // that loses everything; what was sent meanwhile arrives when it is mended.
 type relay struct {
 	l  net.Listener
-	to string
+	to string // empty: it is an HTTP proxy, which is told with CONNECT
 
 	mu    sync.Mutex
 	whole chan struct{} // closed while it is not cut
@@ -62,11 +65,22 @@ func (r *relay) wait() {
 func (r *relay) carry(c net.Conn) {
 	defer c.Close()
 	r.wait()
-	s, err := net.Dial("tcp", r.to)
+	to := r.to
+	if to == "" {
+		req, err := http.ReadRequest(bufio.NewReader(c)) // behind which nothing comes before the answer
+		if err != nil || req.Method != http.MethodConnect {
+			return
+		}
+		to = req.Host
+	}
+	s, err := net.Dial("tcp", to)
 	if err != nil {
 		return
 	}
 	defer s.Close()
+	if r.to == "" {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+	}
 	ended := make(chan struct{}, 2)
 	pass := func(to, from net.Conn) {
 		defer func() { ended <- struct{}{} }()

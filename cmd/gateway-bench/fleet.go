@@ -30,8 +30,12 @@ func runFleet(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	fs.IntVar(&o.Kills, "kills", 20, "how often one is killed")
 	fs.IntVar(&o.Stops, "stops", 0, "how often one is stopped for 5 to 20 s")
 	fs.IntVar(&o.Cuts, "cuts", 0, "how often one is cut off from Redis for 5 to 20 s")
+	fs.IntVar(&o.Lonely, "lonely", 0, "how often one is cut off from Discord for 5 to 60 s")
+	fs.IntVar(&o.Reboots, "reboots", 0, "how often the fleet's Redis, which has everything on its disk, is killed, and started again within 5 s")
+	fs.BoolVar(&o.Promote, "promote", false, "have a replica of the fleet's Redis fall behind, and a Sentinel promote it")
 	fs.IntVar(&o.Outages, "outages", 0, "how often one is cut off from Redis while RabbitMQ is gone, and until it is back")
 	fs.IntVar(&o.Rolls, "rolls", 0, "how often all are restarted with SIGTERM, one after the other")
+	fs.IntVar(&o.Joins, "joins", 0, "how many new ones come at once, besides")
 	fs.StringVar(&o.Old, "old", "", "what becomes of the open connection of a session that is resumed: "+strings.Join(crash.Olds(), ", ")+" (default: it ends)")
 	fs.Uint64Var(&o.Seed, "seed", 1, "of what happens when")
 	if err := parse(fs, args); err != nil {
@@ -46,8 +50,10 @@ func runFleet(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return usageError{fmt.Errorf("-old %q is none of %s", o.Old, strings.Join(crash.Olds(), ", "))}
 	case o.Outages > 0 && o.Sink == "redis":
 		return usageError{errors.New("-outages needs a broker that is not the fleet's own Redis: -sink amqp")}
-	case o.Members < 1 || o.Shards < 1 || o.Rate < 0 || o.Kills < 0 || o.Stops < 0 || o.Cuts < 0 || o.Outages < 0 || o.Rolls < 0:
-		return usageError{errors.New("-members, -shards, -rate, -kills, -stops, -cuts, -outages and -rolls are not negative")}
+	case o.Promote && (o.Sink != "redis" || o.Cuts+o.Reboots > 0):
+		return usageError{errors.New("-promote needs -sink redis, without -cuts and -reboots: members find their Redis by the Sentinel")}
+	case o.Members < 1 || o.Shards < 1 || o.Rate < 0 || o.Kills < 0 || o.Stops < 0 || o.Cuts < 0 || o.Lonely < 0 || o.Reboots < 0 || o.Outages < 0 || o.Rolls < 0 || o.Joins < 0:
+		return usageError{errors.New("-members, -shards, -rate, -kills, -stops, -cuts, -lonely, -reboots, -outages, -rolls and -joins are not negative")}
 	}
 	file, remove, err := builtGateway(ctx, o.Gateway)
 	if err != nil {
@@ -60,7 +66,7 @@ func runFleet(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return err
 	}
 	fmt.Fprintf(stdout, "seed %d, %s: %v\n", o.Seed, o.Sink, &r)
-	if err := r.Check(o.Sink); err != nil {
+	if err := r.Check(); err != nil {
 		return fmt.Errorf("seed %d: %w", o.Seed, err)
 	}
 	return nil

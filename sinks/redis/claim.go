@@ -136,11 +136,18 @@ func (s *Sink) claim(ctx context.Context, client rueidis.Client, shards []int, e
 	return nil
 }
 
-// evalClaim runs the script, and waits for the replicas, on one connection.
+// evalClaim runs the script, and waits for the replicas, if any, on the same connection: one of its own, which may have
+// to be made first, so that without them claims go together over one that there is.
 func (s *Sink) evalClaim(ctx context.Context, client rueidis.Client, key string, args []string) (has []rueidis.RedisMessage, err error) {
+	eval := func(b rueidis.Builder) rueidis.Completed {
+		return b.Eval().Script(claimScript).Numkeys(1).Key(key).Arg(args...).Build()
+	}
+	if s.o.Replicas == 0 {
+		return client.Do(ctx, eval(client.B())).ToArray()
+	}
 	err = client.Dedicated(func(c rueidis.DedicatedClient) error {
-		has, err = c.Do(ctx, c.B().Eval().Script(claimScript).Numkeys(1).Key(key).Arg(args...).Build()).ToArray()
-		if err != nil || s.o.Replicas == 0 {
+		has, err = c.Do(ctx, eval(c.B())).ToArray()
+		if err != nil {
 			return err
 		}
 		n, err := c.Do(ctx, c.B().Wait().Numreplicas(int64(s.o.Replicas)).Timeout(replicaTimeout.Milliseconds()).Build()).AsInt64()

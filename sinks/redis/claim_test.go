@@ -380,3 +380,31 @@ func TestClaimOfOwnEvents(t *testing.T) {
 		})
 	}
 }
+
+// Claims that come together share a connection: none waits until one is made for it.
+func TestClaimsShareConnection(t *testing.T) {
+	server := redistest.Start(t)
+	w := newOwner(t, server.Addr, "A")
+	if _, err := w.Claim(t.Context(), nil); err != nil { // connects
+		t.Fatal(err)
+	}
+	connections := func() (n int) {
+		for line := range strings.Lines(server.CLI("info", "stats")) {
+			fmt.Sscanf(line, "total_connections_received:%d", &n)
+		}
+		return n
+	}
+	before := connections()
+	var claims sync.WaitGroup
+	for shard := range 50 {
+		claims.Go(func() {
+			if _, err := w.Claim(t.Context(), map[int]int64{shard: 5}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	claims.Wait()
+	if n := connections() - before; n > 2 { // that of the command line is one
+		t.Errorf("%d connections for 50 claims", n)
+	}
+}

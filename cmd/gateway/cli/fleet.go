@@ -31,17 +31,17 @@ import (
 
 // membership is this process as a member of a fleet.
 type membership struct {
-	fleet  *fleet.Fleet
-	queue  *fleet.Queue
-	turns  fleet.Turns
-	shards int    // of the fleet
-	owner  string // under which shards are claimed at the sink
-	keeper *resume.Keeper
-	cfg    *config.Config
-	api    *wire.API
-	log    *slog.Logger
+	fleet       *fleet.Fleet
+	queue       *fleet.Queue
+	coordinator fleet.Coordinator // nil: join has not been called
+	shards      int               // of the fleet; 0: not joined
+	owner       string            // under which shards are claimed at the sink
+	keeper      *resume.Keeper
+	cfg         *config.Config
+	api         *wire.API
+	log         *slog.Logger
 
-	leave context.CancelFunc
+	leave context.CancelFunc // nil: run has not been called
 	done  sync.WaitGroup
 }
 
@@ -82,7 +82,7 @@ func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (
 		Rules:       fleet.Rules{Moves: f.Moves, Settle: f.Settle, Return: f.Return},
 		Log:         m.log,
 	})
-	m.turns = coordinator
+	m.coordinator = coordinator
 	m.queue = m.fleet.Queue()
 	m.keeper = &resume.Keeper{Store: m.fleet.Store(), Bot: sessionsOf(m.cfg), OldBot: oldSessionsOf(m.cfg), Intents: m.cfg.Intents, Log: m.log}
 	return m.insist(ctx)
@@ -206,6 +206,24 @@ func (m *membership) end(working context.Context) error {
 	return nil
 }
 
+// leaveTimeout bounds how long a process that cannot start takes to leave.
+const leaveTimeout = 2 * time.Second
+
+// close leaves a fleet that was joined, and in which run has not taken part, and lets go of the coordinator.
+func (m *membership) close() {
+	if m.coordinator == nil {
+		return
+	}
+	if m.shards > 0 && m.leave == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+		defer cancel()
+		if err := m.fleet.Leave(ctx); err != nil {
+			m.log.Warn("this member could not leave its fleet; the others find out that it is gone", "error", err)
+		}
+	}
+	m.coordinator.Close()
+}
+
 // askAgain is how long the budget is not asked for again, unless its day is over.
 const askAgain = time.Minute
 
@@ -237,7 +255,7 @@ func (m *membership) watchBudget(ctx context.Context) {
 			continue
 		}
 		reserve := min(m.cfg.Shards.IdentifyReserve, l.Total/10)
-		err := m.turns.Budget(ctx, fleet.Budget{Total: l.Total, Remaining: l.Remaining, Reserve: reserve, Reset: now.Add(l.ResetAfter), Concurrency: max(1, l.MaxConcurrency)}, at)
+		err := m.coordinator.Budget(ctx, fleet.Budget{Total: l.Total, Remaining: l.Remaining, Reserve: reserve, Reset: now.Add(l.ResetAfter), Concurrency: max(1, l.MaxConcurrency)}, at)
 		if err != nil {
 			asked = time.Time{}
 		}

@@ -46,6 +46,9 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		defer api.Client.CloseIdleConnections()
 	}
 	member := newMembership(cfg, api, log)
+	if member != nil {
+		defer member.close()
+	}
 	keeper, err := newKeeper(ctx, cfg, log)
 	if err != nil {
 		return err

@@ -53,10 +53,10 @@ func (s *Source) engineCheck() Check {
 }
 
 // resuming reports whether a shard without a connection, or with one that is not ready, will continue
-// its session, as it seems.
+// its session, as it seems: here or, when it is handed over, elsewhere.
 func resuming(now time.Time, s *engine.ShardStatus) bool {
 	switch s.State {
-	case engine.Resuming:
+	case engine.Resuming, engine.Draining:
 		return true
 	case engine.Backoff, engine.Confirming, engine.Connecting, engine.Hello:
 		heard := s.LastEvent

@@ -66,6 +66,7 @@ var stateReasons = map[engine.State]string{
 	engine.IdentifyWait:   "waits until Discord allows the next identify",
 	engine.Identifying:    "waits for READY",
 	engine.Resuming:       "waits to resume: RESUMED has not arrived",
+	engine.Draining:       "is handed over: the broker has not confirmed all of its events yet",
 	engine.Stopped:        "is stopped",
 }
 

@@ -53,6 +53,13 @@ func Launch(dir string, port int, args ...string) (*Server, error) {
 	return s, s.Up()
 }
 
+// LaunchSentinel starts a sentinel with the configuration file, which it will change, as Launch does.
+func LaunchSentinel(dir string, port int, conf string) (*Server, error) {
+	number := strconv.Itoa(port)
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", number), Dir: dir, args: []string{conf, "--sentinel", "--port", number}}
+	return s, s.Up()
+}
+
 // StartSentinel starts a sentinel with the configuration file, which it will change.
 func StartSentinel(t testing.TB, conf string) *Server {
 	t.Helper()

@@ -13,7 +13,7 @@ export const KINDS = {
 
 const OF = {
   ready: "ready", resuming: "resuming", connecting: "starting", hello: "starting", identifying: "starting",
-  "identify wait": "waiting", "identify queued": "waiting", confirming: "waiting", idle: "waiting", backoff: "backoff", stopped: "stopped",
+  "identify wait": "waiting", "identify queued": "waiting", confirming: "waiting", idle: "waiting", backoff: "backoff", draining: "stopped", stopped: "stopped",
 };
 
 const PAUSED = 1;

@@ -1,0 +1,103 @@
+// This file has shards move: members are restarted in an orderly way, and new ones come.
+
+package crash
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"sluice/bench/sim"
+)
+
+// atRest is how long no shard has moved when the fleet is at rest: longer than FLEET_SETTLE.
+const atRest = 4 * time.Second
+
+// move has members come, and restarts them.
+func (r *fleetRun) move(ctx context.Context, res *FleetResult) error {
+	if r.o.Joins > 0 {
+		since, err := r.watch(ctx)
+		if err != nil {
+			return err
+		}
+		for range r.o.Joins {
+			g, err := r.member(len(r.members))
+			if err != nil {
+				return err
+			}
+			r.members = append(r.members, g)
+		}
+		resumes, err := r.rested(ctx, since, res)
+		if err != nil {
+			return err
+		}
+		r.outlet.look(func(a *arrivals) {
+			pauses, times := moves(resumes, a.still)
+			res.Joined = times
+			text, _ := timesText(times, r.o.Shards)
+			r.say("%d new members at once: %s have moved; %s", r.o.Joins, text, pauseText(pauses))
+		})
+	}
+	for range r.o.Rolls {
+		for n, g := range r.members {
+			since, err := r.watch(ctx)
+			if err != nil {
+				return err
+			}
+			began := time.Now()
+			g.cmd.Process.Signal(syscall.SIGTERM)
+			if _, err := g.finished(true); err != nil {
+				return err
+			}
+			took := time.Since(began)
+			if r.members[n], err = r.member(n); err != nil {
+				return err
+			}
+			resumes, err := r.rested(ctx, since, res)
+			if err != nil {
+				return err
+			}
+			r.outlet.look(func(a *arrivals) {
+				pauses, _ := moves(resumes, a.still)
+				r.say("member %d stopped in %v, and another came: %d events, %d repeated; %s", n, took.Round(time.Millisecond), len(a.events), a.again, pauseText(pauses))
+			})
+		}
+	}
+	return nil
+}
+
+// before is what the server had seen before shards move.
+type before struct{ resumes, identifies int }
+
+// watch waits until the fleet is at rest, and returns what the server has seen.
+func (r *fleetRun) watch(ctx context.Context) (before, error) {
+	if err := r.quiet(ctx); err != nil {
+		return before{}, err
+	}
+	return before{len(r.srv.Ledger().Resumes()), r.srv.Ledger().Summary().Identifies}, nil
+}
+
+// rested waits until the fleet is at rest, and returns the Resumes since.
+func (r *fleetRun) rested(ctx context.Context, since before, res *FleetResult) ([]sim.Resume, error) {
+	if err := r.quiet(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := r.deliver(ctx, time.Now()); err != nil { // so that the pauses have been read
+		return nil, err
+	}
+	resumes := r.srv.Ledger().Resumes()[since.resumes:]
+	r.moved = append(r.moved, resumes...)
+	res.Begun += r.srv.Ledger().Summary().Identifies - since.identifies
+	return resumes, nil
+}
+
+// quiet waits until no shard has moved for a while, and all are connected.
+func (r *fleetRun) quiet(ctx context.Context) error {
+	n, since := -1, time.Now()
+	return r.until(ctx, "a fleet at rest", func() bool {
+		if now := r.srv.Ledger().Summary().Connects; now != n {
+			n, since = now, time.Now()
+		}
+		return time.Since(since) >= atRest && r.srv.Connected() == r.o.Shards
+	})
+}
