@@ -20,8 +20,6 @@ import (
 	"sync"
 	"time"
 
-	amqp091 "github.com/rabbitmq/amqp091-go"
-
 	"sluice/sinks"
 	"sluice/sinks/commands"
 )
@@ -220,6 +218,3 @@ func (r *fleetRelay) declare(c *commandConn, key string) error {
 	_, err = declareQueue(&r.sink.o, c.at, ch, key)
 	return err
 }
-
-// consumeTimeout is an argument of each consumer.
-var consumeTimeout = amqp091.Table{"x-consumer-timeout": consumerTimeout}

@@ -196,7 +196,7 @@ func (m *member) write() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	shard := rand.IntN(fleetShards)
-	for range 1 + rand.IntN(8) {
+	for range 1 + rand.IntN(2) {
 		q := m.queues[shard]
 		if len(q) == 0 || m.dead || m.stuck[shard] {
 			return
@@ -274,8 +274,11 @@ func (w *fleetWorld) flood(all int) (want *[fleetShards]perShard, added chan str
 	want, added = new([fleetShards]perShard), make(chan struct{})
 	go func() {
 		defer close(added)
-		for range all {
-			s := rand.IntN(fleetShards)
+		for s, more := 0, 0; all > 0; all-- {
+			if more--; more < 0 { // several at a time: those behind one that comes back must not overtake it
+				s, more = rand.IntN(fleetShards), rand.IntN(8)
+				time.Sleep(time.Duration(rand.Int64N(int64(16 * time.Millisecond))))
+			}
 			switch rand.IntN(4) {
 			case 0:
 				w.add(strconv.Itoa(s), numbered(direct+want[s].own))
@@ -287,7 +290,6 @@ func (w *fleetWorld) flood(all int) (want *[fleetShards]perShard, added chan str
 				w.add("SEND", toShard(s, want[s].shared))
 			}
 			want[s].shared++
-			time.Sleep(time.Duration(rand.Int64N(int64(4 * time.Millisecond))))
 		}
 	}()
 	return want, added
@@ -348,8 +350,8 @@ func testFleetCommands(t *testing.T, node *rabbitmq.Node) {
 	}
 }
 
-// Members are killed and cut off while shards move: none is lost, and only what one of these has sent, and not
-// acknowledged in time, is sent again.
+// Members are killed and cut off: none is lost, and no order. Only what one of these has sent, or forwarded from SEND,
+// and not acknowledged in time, is sent again.
 func testFleetKilled(t *testing.T, node *rabbitmq.Node) {
 	w := newFleetWorld(t, node)
 	const all = 1000
@@ -385,11 +387,13 @@ func testFleetKilled(t *testing.T, node *rabbitmq.Node) {
 	}
 	until(t, "commands", func() bool { return w.written() >= all })
 	w.empty()
-	for _, r := range w.inOrder(*want) {
-		if !unlucky[r.by] {
+	repeats := w.inOrder(*want)
+	for _, r := range repeats {
+		if r.n >= direct && !unlucky[r.by] {
 			t.Errorf("%d was sent again, by a member that has lived", r.n)
 		}
 	}
+	t.Logf("%d of %d were sent again, with %d members that had to do with it", len(repeats), all, len(unlucky))
 }
 
 // What was sent when the connection was lost, before its acknowledgement had arrived, comes again, and is not sent

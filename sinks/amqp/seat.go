@@ -98,7 +98,7 @@ func (s *seat) read(c *commandConn, ch *amqp091.Channel) (given bool, err error)
 	if err := ch.Qos(o.Prefetch, 0, false); err != nil {
 		return false, err
 	}
-	from, err := ch.Consume(q.Name, "", false, true, false, false, consumeTimeout)
+	from, err := ch.Consume(q.Name, "", false, true, false, false, amqp091.Table{"x-consumer-timeout": consumerTimeout})
 	if err != nil {
 		return false, err
 	}
