@@ -25,19 +25,29 @@ import (
 // is dead, or stopped for a while, that had some to send.
 func TestFleetCommands(t *testing.T) {
 	t.Parallel()
-	const shards, each = 12, 10
 	redis := redistest.Start(t)
 	bot, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{redis.Addr}, DisableCache: true, ForceSingleClient: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer bot.Close()
+	testFleetCommands(t, []string{"BROKER_TYPE=redis", "REDIS_URL=" + redis.Addr,
+		"BROKER_MESSAGE_TIMEOUT=24h"}, // so that what a dead member had comes only if it is known to be dead
+		func(name, value string) error {
+			return bot.Do(context.Background(), bot.B().Xadd().Key(name).Id("*").FieldValue().FieldValue("data", value).Build()).Error()
+		}, func(shards int) bool {
+			return !slices.ContainsFunc(streamsOf(shards), func(s string) bool { return !strings.HasPrefix(redis.CLI("XPENDING", s, "gateway"), "0") })
+		})
+}
+
+// testFleetCommands runs members with env. add adds a command, and done reports whether all are acknowledged.
+func testFleetCommands(t *testing.T, env []string, add func(name, value string) error, done func(shards int) bool) {
+	const shards, each = 12, 10
 	srv := startSim(t, sim.Options{Shards: shards, MaxConcurrency: shards, IdentifyWindow: time.Millisecond})
 	gateway := buildGateway(t)
 	member := func(name string) *program {
-		return startGateway(t, setup{name: gateway}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr, "DISCORD_SHARD_IDS=auto",
-			"DISCORD_SHARD_COUNT="+fmt.Sprint(shards), "FLEET_MEMBER="+name, "FLEET_SETTLE=1s",
-			"BROKER_MESSAGE_TIMEOUT=24h") // so that what a dead member had comes only if it is known to be dead
+		return startGateway(t, setup{name: gateway}, srv, append(env, "DISCORD_SHARD_IDS=auto",
+			"DISCORD_SHARD_COUNT="+fmt.Sprint(shards), "FLEET_MEMBER="+name, "FLEET_SETTLE=1s")...)
 	}
 	added := 0
 	publish := func(n int, pause time.Duration) {
@@ -49,7 +59,7 @@ func TestFleetCommands(t *testing.T) {
 				if shard%3 == 1 {
 					name, value = fmt.Sprint(shard), packet
 				}
-				if err := bot.Do(context.Background(), bot.B().Xadd().Key(name).Id("*").FieldValue().FieldValue("data", value).Build()).Error(); err != nil {
+				if err := add(name, value); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -63,9 +73,7 @@ func TestFleetCommands(t *testing.T) {
 	all := func() {
 		t.Helper()
 		waitFor(t, "commands", func() bool { return len(arrived()) >= shards*added })
-		waitFor(t, "acknowledgements", func() bool {
-			return !slices.ContainsFunc(streamsOf(shards), func(s string) bool { return !strings.HasPrefix(redis.CLI("XPENDING", s, "gateway"), "0") })
-		})
+		waitFor(t, "acknowledgements", func() bool { return done(shards) })
 	}
 	a := member("a")
 	publish(each, 0)

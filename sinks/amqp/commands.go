@@ -48,10 +48,7 @@ func (c *command) lost() string {
 // called once, by any goroutine, and does not wait. If the connection that brought the
 // command is gone by then, the broker hands it out again.
 func (c *command) done(err error) {
-	c.answers.mu.Lock()
-	c.answers.waiting = append(c.answers.waiting, answer{c.delivery, err})
-	c.answers.mu.Unlock()
-	signal(c.answers.wake)
+	c.answers.add(answer{delivery: c.delivery, err: err})
 }
 
 // answers are the acknowledgements and replies for commands of one connection: those who are done
@@ -66,10 +63,19 @@ type answers struct {
 type answer struct {
 	delivery amqp091.Delivery
 	err      error
+	written  func() // called after the acknowledgement; nil: nobody waits for it
+}
+
+// add has a command acknowledged. It does not wait.
+func (a *answers) add(an answer) {
+	a.mu.Lock()
+	a.waiting = append(a.waiting, an)
+	a.mu.Unlock()
+	signal(a.wake)
 }
 
 // send acknowledges commands until ctx ends, and then what is left.
-func (a *answers) send(ctx context.Context, ch *amqp091.Channel) {
+func (a *answers) send(ctx context.Context) {
 	var sending []answer
 	for {
 		ended := ctx.Err() != nil
@@ -79,6 +85,9 @@ func (a *answers) send(ctx context.Context, ch *amqp091.Channel) {
 		for _, an := range sending {
 			// What can't be sent is of a connection that is gone, whose end is seen elsewhere.
 			an.delivery.Ack(false)
+			if an.written != nil {
+				an.written()
+			}
 			a.sink.reply(&an.delivery, an.err)
 		}
 		clear(sending)
@@ -131,7 +140,7 @@ func (s *Sink) commands(ctx context.Context, shards []int, handle func(*command)
 func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle func(*command), up func(context.Context)) error {
 	var queues []<-chan amqp091.Delivery
 	var ch *amqp091.Channel
-	topology := &topology{sink: s, keys: keys, unread: make(map[string]time.Time), lost: make(chan error, 1)}
+	topology := &topology{sink: s, keys: func() []string { return keys }, unread: make(map[string]time.Time), lost: make(chan error, 1)}
 	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, t *tap) (err error) {
 		queues = queues[:0]
 		topology.at, topology.conn = a, conn
@@ -163,7 +172,7 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 	answering, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var answerer sync.WaitGroup
-	answerer.Go(func() { an.send(answering, ch) })
+	answerer.Go(func() { an.send(answering) })
 	watching, unwatch := context.WithCancel(ctx)
 	defer unwatch()
 	var readers sync.WaitGroup
@@ -175,7 +184,7 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 			retry, repaired := firstRetry, time.Time{}
 			for {
 				for d := range q {
-					if size := t.guard.tooLarge(d.DeliveryTag); size > 0 {
+					if size := t.guard.tooLarge(d.ConsumerTag, d.DeliveryTag); size > 0 {
 						err := commands.TooLong(int(size), maxCommand)
 						s.lines.warn("command refused", "queue", s.o.Exchange+":"+keys[i], "error", err)
 						s.counts.Received(keys[i])
@@ -253,7 +262,7 @@ func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing) er
 		s.mu.Unlock()
 		if l != nil {
 			// amqp091-go's calls know no contexts; they end with the connection.
-			go func() { said <- l.forwards.say(ctx, l.conn, s.o.Exchange, key, p) }()
+			go func() { said <- l.forward(key).say(ctx, l.conn, s.o.Exchange, key, p) }()
 		}
 		for waiting := true; waiting; {
 			waiting = false

@@ -27,8 +27,14 @@ type guard struct {
 	channels map[uint16]*asked
 	capacity int              // deliveries that may be unacknowledged on a channel
 	largest  uint64           // bytes of a body that is passed on
-	large    map[uint64]int64 // bodies that were left out, by delivery tag
+	large    map[letter]int64 // bodies that were left out
 	fault    error            // the first
+}
+
+// letter is a delivery: consumers have their tags once in a process, deliveries once on a channel.
+type letter struct {
+	consumer string
+	tag      uint64
 }
 
 // asked is what the broker may send on a channel.
@@ -42,7 +48,8 @@ type asked struct {
 	deliveries int // not acknowledged
 
 	content uint32 // the method whose content comes now; 0: none
-	tag     uint64 // of the delivery
+	of      []byte // the tag of the consumer of the delivery
+	tag     uint64 // and its own
 	begun   bool   // its header is there
 	left    uint64 // bytes of its body
 	cut     bool   // its body is left out
@@ -50,7 +57,7 @@ type asked struct {
 
 func (g *guard) init() {
 	g.channels = map[uint16]*asked{0: {reply: classConnection<<16 | connectionStart}}
-	g.large = make(map[uint64]int64)
+	g.large = make(map[letter]int64)
 }
 
 // fail notes err, and returns it.
@@ -79,11 +86,12 @@ func (g *guard) allow(deliveries, largest int) {
 }
 
 // tooLarge returns how large the body of a delivery is that was left out, or 0.
-func (g *guard) tooLarge(tag uint64) int64 {
+func (g *guard) tooLarge(consumer string, tag uint64) int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	size := g.large[tag]
-	delete(g.large, tag)
+	at := letter{consumer, tag}
+	size := g.large[at]
+	delete(g.large, at)
 	return size
 }
 
@@ -180,6 +188,7 @@ func (g *guard) method(channel uint16, b []byte) (keep bool, err error) {
 				return false, fmt.Errorf("the broker delivers more than the %d commands that may be unacknowledged", g.capacity)
 			}
 			a.content, a.begun = method, false
+			a.of = append(a.of[:0], consumer...)
 			a.tag = binary.BigEndian.Uint64(args[1+len(consumer):])
 			return true, nil
 		}
@@ -211,7 +220,7 @@ func (g *guard) header(dst []byte, channel uint16, b []byte) ([]byte, error) {
 	if a.cut {
 		size = 0
 		if a.content == classBasic<<16|basicDeliver {
-			g.large[a.tag] = int64(min(a.left, 1<<62))
+			g.large[letter{string(a.of), a.tag}] = int64(min(a.left, 1<<62))
 		}
 	}
 	if a.left == 0 {

@@ -5,6 +5,7 @@ package amqp
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,8 @@ import (
 const (
 	confirmPause  = 2 * time.Millisecond
 	patientWindow = 1024
+	// forwardSides bounds the commands that are forwarded at once, to as many shards.
+	forwardSides = 8
 )
 
 // link is one connection with the channel that publishes. It is given up at the
@@ -30,7 +33,7 @@ type link struct {
 	enc     *encoder
 	blocked atomic.Bool // the broker asks that nothing be published
 
-	forwards side // commands for other processes
+	forwards [forwardSides]side // commands for other processes
 
 	once   sync.Once
 	err    error         // why it failed; set before failed is closed
@@ -40,7 +43,10 @@ type link struct {
 
 // newLink connects to a broker, declares the exchange, and makes the channel ready.
 func newLink(ctx context.Context, b *brokers, s *Sink) (*link, error) {
-	l := &link{forwards: side{busy: make(chan struct{}, 1)}, failed: make(chan struct{})}
+	l := &link{failed: make(chan struct{})}
+	for i := range l.forwards {
+		l.forwards[i].busy = make(chan struct{}, 1)
+	}
 	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, t *tap) error {
 		ch, err := declareExchange(b.o, a, conn)
 		if err != nil {
@@ -84,6 +90,12 @@ func newLink(ctx context.Context, b *brokers, s *Sink) (*link, error) {
 		l.fail(amqp091.ErrClosed)
 	})
 	return l, nil
+}
+
+// forward returns the side for a shard's commands.
+func (l *link) forward(key string) *side {
+	shard, _ := strconv.ParseUint(key, 10, 31) // another key has no order to keep
+	return &l.forwards[shard%forwardSides]
 }
 
 // patient reports whether confirms may be a little late.

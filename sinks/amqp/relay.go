@@ -103,7 +103,8 @@ type forward struct {
 	command *command
 	shard   int
 	packet  []byte
-	order   string // for later: the message's id, the process and a number that counts up
+	order   string // for later, and in a fleet: the message's id, the process and a number that counts up
+	held    *held  // in a fleet, in place of command
 }
 
 // handle has a command carried out, forwarded, or refused. For SEND it waits for no shard. Any
@@ -154,7 +155,7 @@ func (d delivery) Later(ctx context.Context, shard int, packet []byte) {
 	order := fmt.Sprintf("%s-%d", r.process, r.forwarded)
 	r.behind[shard] = order
 	r.mu.Unlock()
-	r.put(ctx, forward{d.c, shard, packet, order})
+	r.put(ctx, forward{command: d.c, shard: shard, packet: packet, order: order})
 }
 
 func (d delivery) Forward(ctx context.Context, shard int, packet []byte) {
@@ -234,7 +235,7 @@ func (r *relay) forward(ctx, publishing context.Context) {
 			default:
 			}
 			for try := 1; ; try++ {
-				err := r.sink.publish(publishing, strconv.Itoa(f.shard), r.message(f))
+				err := r.sink.publish(publishing, strconv.Itoa(f.shard), f.message(r.sink, &f.command.delivery))
 				if errors.Is(err, errUnroutable) && f.order != "" && try < unroutableTries && ctx.Err() == nil {
 					pause(ctx, time.Second) // the queue is of this process, which declares it again
 					continue
@@ -261,11 +262,10 @@ func (r *relay) forward(ctx, publishing context.Context) {
 	}
 }
 
-// message returns what is published for a command.
-func (r *relay) message(f forward) amqp091.Publishing {
-	p := r.sink.forwarded(msgpack.AppendRaw(nil, f.packet))
+// message returns what is published for a command that was delivered.
+func (f *forward) message(s *Sink, d *amqp091.Delivery) amqp091.Publishing {
+	p := s.forwarded(msgpack.AppendRaw(nil, f.packet))
 	if f.order != "" {
-		d := &f.command.delivery
 		p.MessageId = f.order
 		p.Expiration = d.Expiration // the bot's, if any: it waits as it would in SEND
 		p.DeliveryMode = cmp.Or(p.DeliveryMode, d.DeliveryMode)

@@ -60,7 +60,7 @@ type topology struct {
 	sink *Sink
 	at   *address
 	conn *amqp091.Connection
-	keys []string
+	keys func() []string
 
 	mu sync.Mutex // held by repair: amqp091-go's channels answer one request at a time
 
@@ -119,7 +119,7 @@ func (t *topology) check() error {
 		return err
 	}
 	defer ch.Close()
-	for _, key := range t.keys {
+	for _, key := range t.keys() {
 		q, err := declareQueue(o, t.at, ch, key)
 		if err != nil {
 			return err

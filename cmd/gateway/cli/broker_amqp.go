@@ -21,12 +21,14 @@ func amqpBroker() Broker {
 	return Broker{
 		Name: config.BrokerAMQP, Title: "RabbitMQ",
 		sink: newAMQP,
-		commands: func(ctx context.Context, _ *config.Config, member *membership, sink sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
-			if member != nil { // the queues that Relay reads are those of shards which stay
-				log.Warn("fleet: no commands are read from RabbitMQ; they stay in its queues")
-				return
-			}
-			if total, shards, err := e.Shards(ctx); err == nil {
+		commands: func(ctx context.Context, _ *config.Config, member *membership, sink sinks.Opener, e *engine.Engine, counts *commands.Counts, _ *slog.Logger) {
+			total, shards, err := e.Shards(ctx)
+			switch {
+			case err != nil: // the gateway stops before it has begun
+			case member != nil:
+				fleet := amqp.CommandFleet{Shards: shardsNow(ctx, e), Trusted: member.fleet.Trusted}
+				sink.(*amqp.Sink).RelayFleet(ctx, e.Done(), fleet, total, counts, e.Send)
+			default:
 				sink.(*amqp.Sink).Relay(ctx, e.Done(), shards, total, counts, e.Send)
 			}
 		},

@@ -138,15 +138,20 @@ func commandFleet(ctx context.Context, member *membership, e *engine.Engine) *re
 	}
 	return &redis.CommandFleet{
 		Consumer: func() string { return fleetConsumer + member.fleet.Incarnation() },
-		Shards: func() []int {
-			_, ids, _ := e.Shards(ctx) // none once the engine has stopped
-			return ids
-		},
+		Shards:   shardsNow(ctx, e),
 		Gone: func(consumer string) bool {
 			incarnation, ok := strings.CutPrefix(consumer, fleetConsumer)
 			// Of a process in no fleet it is a shard's number.
 			return ok && len(incarnation) == len(rand.Text()) && member.fleet.Gone(incarnation)
 		},
+	}
+}
+
+// shardsNow returns what returns the ids of the shards that an engine runs.
+func shardsNow(ctx context.Context, e *engine.Engine) func() []int {
+	return func() []int {
+		_, ids, _ := e.Shards(ctx) // none once the engine has stopped
+		return ids
 	}
 }
 
