@@ -29,6 +29,7 @@ type Client struct {
 	url    string
 	http   http.Client
 	log    *slog.Logger
+	first  time.Duration // until it is tried again
 	failed admin.Occasional
 }
 
@@ -48,13 +49,13 @@ func NewClient(address string, log *slog.Logger) *Client {
 			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		log: log,
+		log: log, first: firstTry,
 	}
 }
 
 // Permit returns nil when the shard may identify, as long as that takes. The error is that of ctx.
 func (c *Client) Permit(ctx context.Context, shard int) error {
-	for wait := firstTry; ; wait = min(2*wait, lastTry) {
+	for wait := c.first; ; wait = min(2*wait, lastTry) {
 		err := c.ask(ctx, shard)
 		switch {
 		case ctx.Err() != nil:

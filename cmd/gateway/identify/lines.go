@@ -16,6 +16,7 @@ var errCrowded = errors.New("too many requests wait")
 // lines are the requests that wait, by shard.
 type lines struct {
 	queue engine.IdentifyQueue
+	max   int // of waiting
 
 	mu      sync.Mutex
 	all     map[int]*line
@@ -47,7 +48,7 @@ func (ls *lines) counts() (given int64, waiting int) {
 func (ls *lines) wait(ctx context.Context, shard int) error {
 	first := make(chan struct{})
 	ls.mu.Lock()
-	if ls.waiting >= maxWaiting {
+	if ls.waiting >= ls.max {
 		ls.mu.Unlock()
 		return errCrowded
 	}

@@ -62,7 +62,7 @@ func Listen(o Options) (*Server, error) {
 	if err != nil {
 		return nil, &admin.ListenError{Setting: "identify.address", Err: err}
 	}
-	s := &Server{o: o, listener: l, lines: lines{all: make(map[int]*line)}}
+	s := &Server{o: o, listener: l, lines: lines{max: maxWaiting, all: make(map[int]*line)}}
 	s.own, _, _ = net.SplitHostPort(o.Address)
 	s.server = &http.Server{
 		Handler:                      s,
@@ -112,7 +112,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch err := s.lines.wait(r.Context(), shard); {
 	case errors.Is(err, errCrowded):
 		if n, ok := s.crowded.Now(time.Now()); ok {
-			s.o.Log.Warn("identify: too many requests wait; connections are closed without an answer", "closed", n, "max", maxWaiting)
+			s.o.Log.Warn("identify: too many requests wait; connections are closed without an answer", "closed", n, "max", s.lines.max)
 		}
 		panic(http.ErrAbortHandler)
 	case err != nil:
