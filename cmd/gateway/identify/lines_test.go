@@ -32,7 +32,7 @@ func newWaits(t *testing.T, budget fleet.Budget) *waits {
 	if err := w.Budget(t.Context(), budget, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	q := fleet.New(fleet.Options{Coordinator: w}).QueueForOthers(Travel)
+	q := fleet.New(fleet.Options{Coordinator: w.Coordinator}).QueueForOthers(Travel)
 	w.Server = &Server{o: Options{Log: slog.New(slog.NewTextHandler(&w.log, nil))}, lines: lines{queue: q, max: 100, all: make(map[int]*line)}}
 	ctx, stop := context.WithCancel(t.Context())
 	w.stop = stop
@@ -63,7 +63,15 @@ func (w *waits) ask(shard int) (at func() time.Time, hangUp func()) {
 		}
 	})
 	synctest.Wait()
-	return func() time.Time { <-done; return answered }, hangUp
+	return func() time.Time {
+		w.Helper()
+		select {
+		case <-done:
+		case <-time.After(48 * time.Hour):
+			w.Fatalf("a request for shard %d is not answered in two days", shard)
+		}
+		return answered
+	}, hangUp
 }
 
 // remaining is what is left of the budget.

@@ -189,7 +189,7 @@ func TestClient(t *testing.T) {
 	c := NewClient(srv.URL+"/below/", slog.New(slog.NewTextHandler(&log, nil)))
 	c.first = time.Millisecond
 	if err := c.Permit(t.Context(), 5); err != nil || asked.Load() != 5 {
-		t.Errorf("%v, after %d questions", err, asked.Load())
+		t.Fatalf("%v, after %d questions", err, asked.Load())
 	}
 	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, `the answer is 503 Service Unavailable: \"not yet\"`) {
 		t.Errorf("it logs\n%s", text)
