@@ -63,9 +63,8 @@ func (q *identifyQueue) permitted(b *identifyBucket, now time.Time) time.Time {
 func (p *permits) wait(ctx context.Context, shard int) (time.Time, bool) {
 	tick := time.NewTicker(permitFor / 4)
 	defer tick.Stop()
-	last := time.Now()
-	resumed := last.Add(-permitFor)
 	for {
+		last, resumed := time.Now(), time.Time{} // resumed: it was stopped since it has asked, until then
 		answer := make(chan error, 1)
 		p.run(func() { answer <- p.ask(ctx, shard) })
 		for waits := true; waits; {
@@ -84,7 +83,7 @@ func (p *permits) wait(ctx context.Context, shard int) (time.Time, bool) {
 			case waits:
 			case err != nil || ctx.Err() != nil:
 				return now, false
-			case now.Sub(resumed) >= permitFor:
+			case resumed.IsZero() || now.Sub(resumed) >= permitFor:
 				return now, true
 			}
 		}
