@@ -116,9 +116,10 @@ func (e *Engine) refreshGateway(ctx context.Context, env *environment) {
 	env.limit(info.Limit)
 }
 
-// limit takes Discord's figures about Identifies. More buckets than shards are of no use.
+// limit takes Discord's figures about Identifies. There may be more buckets than shards: QueueForOthers is
+// for shards with any ids.
 func (env *environment) limit(l wire.SessionStartLimit) {
-	l.MaxConcurrency = min(l.MaxConcurrency, env.shards)
+	l.MaxConcurrency = min(l.MaxConcurrency, wire.MaxShards)
 	env.identify.setLimit(l, time.Now())
 }
 

@@ -71,7 +71,7 @@
 //   - The token goes to the main URL, and to what a peer or a store names only if
 //     wire.CheckURL lets it.
 //   - Nothing is written to a socket that the send limiter has not counted.
-//   - An Identify is sent only by the shard that holds its bucket's turn (IdentifyQueue), after
+//   - An Identify is sent only by the shard that holds its bucket's turn (IdentifyQueue), and a fresh permission if it needs one (permit.go), after
 //     the bucket's window has passed and the daily budget was counted down.
 //   - The checkpoint of a session never passes an event that the Sink has not
 //     acknowledged.

@@ -40,6 +40,8 @@ func New(o Options) (*Engine, error) {
 		return nil, errors.New("engine: Options.Sink is nil")
 	case o.API == nil && (o.GatewayURL == "" || o.Shards == 0):
 		return nil, errors.New("engine: Options.API is nil, and GatewayURL and Shards are not both set")
+	case o.Identify != nil && o.Permit != nil:
+		return nil, errors.New("engine: Options.Permit is of no use with Options.Identify")
 	case o.Shards < 0:
 		return nil, fmt.Errorf("engine: Options.Shards is %d", o.Shards)
 	}
@@ -103,7 +105,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	env := &environment{
 		opts:     &e.opts,
 		shards:   count,
-		identify: newIdentifyQueue(min(info.Limit.MaxConcurrency, count)),
+		identify: newIdentifyQueue(min(info.Limit.MaxConcurrency, wire.MaxShards)),
 		turns:    e.opts.Identify,
 		gateway:  &gatewayAddress{main: u},
 		saver:    keeping,
@@ -141,6 +143,9 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 			"until", until.Format(time.RFC3339), "reserve", e.opts.StartReserve)
 	}
 	env.identify.reserve = e.opts.StartReserve
+	if e.opts.Permit != nil {
+		env.identify.permits = &permits{ask: e.opts.Permit, ctx: dialing, run: asking.Go}
+	}
 	if keeping != nil {
 		env.identify.starts = e.opts.Checkpoints.Starts()
 	}

@@ -25,7 +25,7 @@ const countedAfter = 10 * time.Second
 // the next is made while the window of the last one passes; no turn is given beyond the daily budget.
 // All methods may be called by any goroutine, and wait for nothing.
 type IdentifyQueue interface {
-	// Join asks for a turn; granted is called once, when it has come.
+	// Join asks for a turn; granted is called when it has come, and when NotBefore has become earlier.
 	Join(shard int, granted func())
 	// Leave gives up the shard's turn or place, if it has one. It is called at the end of every connection,
 	// also of one that resumed.
@@ -68,24 +68,32 @@ type identifyQueue struct {
 	timer     *time.Timer
 	renewal   *time.Timer // until the budget's window has ended; nil: there has been none
 	closed    bool
+	permits   *permits // nil: Options.Permit is
 
 	onEmpty func(until time.Time) // called when turns wait for the budget's reset
 	onReset func()                // begins to ask for the new budget; called with mu held; nil: nobody knows it
 }
 
 type identifyBucket struct {
-	holder  int              // a shard, or nobody
-	waiting []identifyWaiter // by shard
+	holder  identifyWaiter   // or nobody
+	permit  *permit          // of the holder; nil: it is not asked for
+	waiting []identifyWaiter // by place
 	next    time.Time        // not before this may the bucket identify again
 }
 
-// identifyWaiter is a shard that waits for a turn.
+// place is a shard's in the queue. One of another process may have the id of one of ours.
+type place struct {
+	shard int
+	other bool
+}
+
+// identifyWaiter is a shard that waits for a turn, or has one.
 type identifyWaiter struct {
-	shard   int
+	place
 	granted func()
 }
 
-const nobody = -1
+var nobody = identifyWaiter{place: place{shard: -1}}
 
 func newIdentifyQueue(concurrency int) *identifyQueue {
 	concurrency = max(1, concurrency)
@@ -168,13 +176,21 @@ func (q *identifyQueue) rebuild() {
 }
 
 // find returns where the shard waits, or would, and whether it does.
-func (b *identifyBucket) find(shard int) (int, bool) {
-	return slices.BinarySearchFunc(b.waiting, shard, func(w identifyWaiter, shard int) int { return w.shard - shard })
+func (b *identifyBucket) find(p place) (int, bool) {
+	return slices.BinarySearchFunc(b.waiting, p, func(w identifyWaiter, p place) int {
+		if w.shard == p.shard && w.other != p.other {
+			if p.other {
+				return -1
+			}
+			return 1
+		}
+		return w.shard - p.shard
+	})
 }
 
 // add puts a shard among those that wait.
 func (b *identifyBucket) add(w identifyWaiter) {
-	if i, found := b.find(w.shard); !found {
+	if i, found := b.find(w.place); !found {
 		b.waiting = slices.Insert(b.waiting, i, w)
 	}
 }
@@ -227,41 +243,65 @@ func (q *identifyQueue) used() resume.Starts {
 	return q.starts
 }
 
-func (q *identifyQueue) Join(shard int, granted func()) {
+func (q *identifyQueue) Join(shard int, granted func()) { q.join(place{shard: shard}, granted) }
+
+func (q *identifyQueue) join(p place, granted func()) {
 	q.mu.Lock()
-	if b := q.bucket(shard); b.holder != shard {
-		b.add(identifyWaiter{shard, granted})
+	if b := q.bucket(p.shard); b.holder.place != p {
+		b.add(identifyWaiter{p, granted})
 	}
 	q.unlockAndGrant()
 }
 
-func (q *identifyQueue) Leave(shard int) {
+func (q *identifyQueue) Leave(shard int) { q.leave(place{shard: shard}) }
+
+func (q *identifyQueue) leave(p place) {
 	q.mu.Lock()
-	b := q.bucket(shard)
-	if b.holder == shard {
-		b.holder = nobody
-		q.pending--
-	} else if i, found := b.find(shard); found {
+	b := q.bucket(p.shard)
+	if b.holder.place == p {
+		q.release(b)
+	} else if i, found := b.find(p); found {
 		b.waiting = slices.Delete(b.waiting, i, i+1)
 	}
 	q.unlockAndGrant()
 }
 
+// release ends the turn of a bucket's holder. q.mu is held.
+func (q *identifyQueue) release(b *identifyBucket) {
+	b.holder = nobody
+	b.permit.end()
+	b.permit = nil
+	q.pending--
+}
+
 func (q *identifyQueue) NotBefore(shard int) time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.bucket(shard).next
+	b := q.bucket(shard)
+	if q.permits != nil && b.holder.place == (place{shard: shard}) {
+		return later(b.next, q.permitted(b, time.Now()))
+	}
+	return b.next
 }
 
 func (q *identifyQueue) Spend(shard int, now time.Time) bool {
+	return q.spend(place{shard: shard}, now, 0)
+}
+
+// spend uses a turn for an Identify that is sent within travel.
+func (q *identifyQueue) spend(p place, now time.Time, travel time.Duration) bool {
 	q.mu.Lock()
-	b := q.bucket(shard)
-	b.next = now.Add(identifyWindow)
-	b.holder = nobody
-	q.pending--
-	q.count(now)
+	b := q.bucket(p.shard)
+	ok := b.holder.place == p && (q.permits == nil || b.permit.valid(time.Now()))
+	if b.holder.place == p {
+		q.release(b)
+	}
+	if ok {
+		b.next = now.Add(travel + identifyWindow)
+		q.count(now)
+	}
 	q.unlockAndGrant()
-	return true
+	return ok
 }
 
 // sent counts an Identify whose turn was another queue's.
@@ -311,7 +351,7 @@ func (q *identifyQueue) unlockAndGrant() {
 	}
 	for i := range q.buckets {
 		b := &q.buckets[i]
-		if b.holder != nobody || len(b.waiting) == 0 || q.closed || changes {
+		if b.holder.place != nobody.place || len(b.waiting) == 0 || q.closed || changes {
 			continue
 		}
 		if q.limited && q.remaining-q.pending <= q.reserved() {
@@ -335,7 +375,7 @@ func (q *identifyQueue) unlockAndGrant() {
 			}
 			break
 		}
-		b.holder = b.waiting[0].shard
+		b.holder = b.waiting[0]
 		granted = append(granted, b.waiting[0].granted)
 		b.waiting = slices.Delete(b.waiting, 0, 1)
 		q.pending++

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -335,6 +336,38 @@ func TestIdentifyQueueUncounted(t *testing.T) {
 		if got := granted(); len(got) != 3 {
 			t.Errorf("granted %v; one more is left", got)
 		}
+		q.close()
+	})
+}
+
+// No turn is used without the permission that it needs, however it comes to that.
+func TestSpendWithoutPermit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, granted := recordedQueue(1)
+		answer := make(chan struct{})
+		var asking sync.WaitGroup
+		q.permits = &permits{ctx: t.Context(), run: asking.Go, ask: func(context.Context, int) error { <-answer; return nil }}
+		for _, asked := range []bool{false, true} {
+			q.join(0)
+			if asked {
+				q.NotBefore(0)
+			}
+			if q.Spend(0, time.Now()) {
+				t.Errorf("asked %v: a turn is used", asked)
+			}
+		}
+		q.join(0)
+		q.NotBefore(0)
+		close(answer)
+		synctest.Wait()
+		if at := q.NotBefore(0); !at.IsZero() {
+			t.Errorf("with a permission, not before %v", at)
+		}
+		time.Sleep(permitFor)
+		if q.Spend(0, time.Now()) || len(granted()) != 4 {
+			t.Errorf("an old permission is used; granted %d times", len(granted()))
+		}
+		asking.Wait()
 		q.close()
 	})
 }

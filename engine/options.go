@@ -78,6 +78,12 @@ type Options struct {
 	// this Engine alone, which count on what the API says, Starts and StartReserve. Identifies are
 	// counted in the Starts that Checkpoints are given whoever gave the turn.
 	Identify IdentifyQueue
+	// Permit is asked before each Identify, with the turns of this Engine: when the shard is connected, so that
+	// it is sent at once. It returns nil when it may be, as long as that takes, or an error once ctx is done: the shard
+	// does not wait any more. It is asked again if half a second has passed since, or the process was stopped for
+	// that long at its return. Shards whose ids are equal modulo max_concurrency ask one after the other. nil: no
+	// permission is needed.
+	Permit func(ctx context.Context, shard int) error
 	// Confirm is asked, each time, before a shard that was added with an epoch is connected: whether it is
 	// still owned under that epoch. It must not wait, nor call the Engine: done is called once, by any
 	// goroutine, perhaps within Confirm. Until then the shard waits; if it is not owned, it is deposed

@@ -212,7 +212,7 @@ func (s *shard) step(now time.Time) {
 			s.end(now, cause{kind: causeNoHello}, s.incomplete())
 		}
 	case IdentifyWait:
-		if !now.Before(s.identifyAt) {
+		if flags&wakeTurn != 0 || !now.Before(s.identifyAt) {
 			s.sendIdentify(now)
 		}
 	case Identifying:

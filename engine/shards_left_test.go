@@ -31,7 +31,7 @@ func (e *Engine) Left() (left LeftBehind) {
 	left.Deposed = int(f.publisher.deposing.Load())
 	for _, b := range f.env.identify.buckets {
 		left.Waiting += len(b.waiting)
-		if b.holder != nobody {
+		if b.holder.place != nobody.place {
 			left.Waiting++
 		}
 	}

@@ -163,10 +163,14 @@ type Turns interface {
 	// A turn is counted against the budget when it is given. It is void, and stays counted, TurnFor
 	// after it may be used, and when its shard does not wait any more. No turn is given while no
 	// budget is known, or not more than Reserve is left of it.
-	Ask(ctx context.Context, incarnation string, waiting []int) (Grants, error)
-	// Sent says that a turn's Identify is written: that of the bucket's next is IdentifyPause later.
-	// ErrChanged: the turn is void.
-	Sent(ctx context.Context, incarnation string, shard int) error
+	//
+	// The incarnation need not be a member's: its questions are forgotten by themselves. It numbers them,
+	// ascending. ErrChanged: one with a higher number has come in the last AskOrder; one that was late
+	// changes nothing.
+	Ask(ctx context.Context, incarnation string, number int64, waiting []int) (Grants, error)
+	// Sent says that the Identify of a turn with that number is written: that of the bucket's next is
+	// IdentifyPause later. ErrChanged: the turn is void.
+	Sent(ctx context.Context, incarnation string, shard int, number int64) error
 	// Budget replaces what is left of the day's Identifies by what Discord says. Its answer was
 	// asked for at the time, of the coordinator's clock; turns given since then, and those that are out,
 	// are taken off.
@@ -176,14 +180,16 @@ type Turns interface {
 // Times of turns.
 const (
 	AskFor        = 3 * time.Second
+	AskOrder      = time.Minute
 	TurnFor       = 10 * time.Second
 	IdentifyPause = 5*time.Second + 250*time.Millisecond
 )
 
 // Turn is a shard's turn to identify.
 type Turn struct {
-	Shard int
-	In    time.Duration // it may be used so long after the answer
+	Shard  int
+	Number int64         // differs from that of every other turn of the shard
+	In     time.Duration // it may be used so long after the answer; negative: since so long
 }
 
 // Grants are the turns of a member.

@@ -4,8 +4,8 @@ package fleet
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -22,11 +22,14 @@ type Queue struct {
 	incarnation func() string
 	wake        chan struct{}
 
+	travel time.Duration // from Spend to the Identify, at most
+
 	mu      sync.Mutex
+	asked   int64             // questions
 	waiting map[int]*waiter   // the shards that wait, or have a turn
 	granted map[int]localTurn // of those that have one
 	left    bool              // somebody has left, which the coordinator does not know yet
-	sent    []int             // Identifies that it does not know of yet
+	sent    []sentTurn        // Identifies that it does not know of yet
 	budget  Budget
 	known   bool
 }
@@ -37,12 +40,31 @@ type waiter struct {
 }
 
 // localTurn is a turn by this process's clock.
-type localTurn struct{ from, until time.Time }
+type localTurn struct {
+	from, until time.Time
+	number      int64
+}
+
+// sentTurn is a turn that was used. The coordinator is told when its Identify has been sent.
+type sentTurn struct {
+	shard  int
+	number int64
+	at     time.Time
+}
 
 // Queue returns an identify queue of this process.
-func (f *Fleet) Queue() *Queue {
+func (f *Fleet) Queue() *Queue { return newQueue(f.o.Coordinator, f.current, 0) }
+
+// QueueForOthers returns an identify queue for shards of processes that are no members of the fleet. They may
+// have the ids of the fleet's own. The Identify of a turn is sent within travel of Spend.
+func (f *Fleet) QueueForOthers(travel time.Duration) *Queue {
+	name := rand.Text()
+	return newQueue(f.o.Coordinator, func() string { return name }, travel)
+}
+
+func newQueue(turns Turns, incarnation func() string, travel time.Duration) *Queue {
 	return &Queue{
-		turns: f.o.Coordinator, incarnation: f.current, wake: make(chan struct{}, 1),
+		turns: turns, incarnation: incarnation, travel: travel, wake: make(chan struct{}, 1),
 		waiting: make(map[int]*waiter), granted: make(map[int]localTurn),
 	}
 }
@@ -70,7 +92,7 @@ func (q *Queue) Run(ctx context.Context) {
 
 // ask tells the coordinator what was sent, and who waits. It returns when to ask again; 0: when
 // something has changed.
-func (q *Queue) ask(ctx context.Context) (time.Duration, error) {
+func (q *Queue) ask(ctx context.Context) (after time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	me := q.incarnation()
@@ -79,29 +101,38 @@ func (q *Queue) ask(ctx context.Context) (time.Duration, error) {
 		if len(q.sent) == 0 {
 			break
 		}
-		shard := q.sent[0]
+		s := q.sent[0] // they are in the order of time
+		if after = time.Until(s.at); after > 0 {
+			break
+		}
 		q.mu.Unlock()
-		if err := q.turns.Sent(ctx, me, shard); err != nil && !errors.Is(err, ErrChanged) {
+		if err := q.turns.Sent(ctx, me, s.shard, s.number); err != nil && !errors.Is(err, ErrChanged) {
 			return 0, err
 		}
 		q.mu.Lock()
 		q.sent = q.sent[1:]
 		q.mu.Unlock()
 	}
-	waiting := make([]int, 0, len(q.waiting))
+	waiting := make([]int, 0, len(q.waiting)+len(q.sent))
 	for shard := range q.waiting {
 		waiting = append(waiting, shard)
 	}
-	waiters := maps.Clone(q.waiting)
+	for _, s := range q.sent { // or their turns were void
+		if _, again := q.waiting[s.shard]; !again {
+			waiting = append(waiting, s.shard)
+		}
+	}
 	idle := len(waiting) == 0 && q.known && !q.left
 	q.left = false
+	q.asked++
+	number := q.asked
 	q.mu.Unlock()
 	if idle {
 		return 0, nil
 	}
 	slices.Sort(waiting)
 	asked := time.Now()
-	g, err := q.turns.Ask(ctx, me, waiting)
+	g, err := q.turns.Ask(ctx, me, number, waiting)
 	if err != nil {
 		q.mu.Lock()
 		q.left = true
@@ -113,12 +144,12 @@ func (q *Queue) ask(ctx context.Context) (time.Duration, error) {
 	q.mu.Lock()
 	q.budget, q.known = g.Budget, g.Known
 	for _, t := range g.Turns {
-		w := q.waiting[t.Shard]
-		if w == nil || w != waiters[t.Shard] { // it may have used the turn meanwhile, and waits for another
-			continue
+		w, until := q.waiting[t.Shard], asked.Add(t.In+useWithin-q.travel)
+		if w == nil || !read.Before(until) || slices.ContainsFunc(q.sent, func(s sentTurn) bool { return s.number == t.Number }) {
+			continue // it may have used the turn meanwhile, and waits for another
 		}
-		if _, has := q.granted[t.Shard]; !has {
-			q.granted[t.Shard] = localTurn{from: read.Add(t.In), until: asked.Add(t.In + useWithin)}
+		if had := q.granted[t.Shard]; had.number != t.Number {
+			q.granted[t.Shard] = localTurn{from: read.Add(t.In), until: until, number: t.Number}
 		}
 		if w.granted != nil {
 			granted = append(granted, w.granted)
@@ -132,7 +163,10 @@ func (q *Queue) ask(ctx context.Context) (time.Duration, error) {
 	if len(waiting) == 0 {
 		return 0, nil
 	}
-	return max(g.After, 10*time.Millisecond), nil
+	if after <= 0 || after > g.After {
+		after = g.After
+	}
+	return max(after, 10*time.Millisecond), nil
 }
 
 func (q *Queue) stir() {
@@ -181,7 +215,9 @@ func (q *Queue) Spend(shard int, now time.Time) bool {
 	delete(q.granted, shard)
 	ok := has && !now.Before(t.from) && now.Before(t.until)
 	if ok {
-		q.sent = append(q.sent, shard)
+		q.sent = append(q.sent, sentTurn{shard, t.number, now.Add(q.travel)})
+	} else {
+		q.left = true
 	}
 	q.mu.Unlock()
 	q.stir()

@@ -44,6 +44,9 @@ var marks = []mark{
 	{doc: "docs/formats.md", has: "82  a5 65 76 65 6e 74", reason: "bytes; sinks/stdio tests the format"},
 	{doc: "docs/formats.md", has: "XGROUP CREATE MESSAGE_CREATE", way: byRedis},
 
+	{doc: "docs/identify.md", has: "IDENTIFY_ADDRESS=:7070", discord: true, until: `"msg":"(ready|resumed)"`, stays: true},
+	{doc: "docs/identify.md", has: "curl -s", says: `"shard 1 may identify"`},
+
 	{doc: "docs/install.md", has: "sha256sum -c", reason: ".ci/reproduce makes a release, checks its sums, unpacks it and reads its SBOM"},
 	{doc: "docs/install.md", has: "apt-get install ./dist", reason: "installs a service on this machine; .ci/release unpacks the package and looks at its files"},
 	{doc: "docs/install.md", has: "systemd-sysusers", reason: "installs a service on this machine; .ci/release has systemd read the unit"},

@@ -122,13 +122,15 @@ func (f *Faulty) Watch(ctx context.Context, changed func()) {
 	})
 }
 
-func (f *Faulty) Ask(ctx context.Context, incarnation string, waiting []int) (fleet.Grants, error) {
+func (f *Faulty) Ask(ctx context.Context, incarnation string, number int64, waiting []int) (fleet.Grants, error) {
 	waiting = slices.Clone(waiting)
-	return call(ctx, f, "Ask", func(ctx context.Context) (fleet.Grants, error) { return f.Coordinator.Ask(ctx, incarnation, waiting) })
+	return call(ctx, f, "Ask", func(ctx context.Context) (fleet.Grants, error) {
+		return f.Coordinator.Ask(ctx, incarnation, number, waiting)
+	})
 }
 
-func (f *Faulty) Sent(ctx context.Context, incarnation string, shard int) error {
-	return do(ctx, f, "Sent", func(ctx context.Context) error { return f.Coordinator.Sent(ctx, incarnation, shard) })
+func (f *Faulty) Sent(ctx context.Context, incarnation string, shard int, number int64) error {
+	return do(ctx, f, "Sent", func(ctx context.Context) error { return f.Coordinator.Sent(ctx, incarnation, shard, number) })
 }
 
 func (f *Faulty) Budget(ctx context.Context, b fleet.Budget, asked time.Time) error {

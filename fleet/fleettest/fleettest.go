@@ -50,6 +50,9 @@ type kit struct {
 	*testing.T
 	Subject
 	ctx context.Context
+
+	asks    int64            // for turns
+	numbers map[string]int64 // of the last turns, by incarnation and shard
 }
 
 var plan = fleet.Plan{Shards: 16, Intents: 513, Format: "redis json"}

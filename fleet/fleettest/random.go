@@ -30,7 +30,7 @@ func Random(t testing.TB, a, b fleet.Coordinator, advance func(d time.Duration),
 	t.Helper()
 	r := &random{
 		TB: t, ctx: t.Context(), a: a, b: b, advance: advance, Rand: rand.New(rand.NewPCG(seed, 15)), seed: seed,
-		shards: make(map[int]fleet.Shard), kinds: make(map[string]*[2]int), looks: [][2]int64{{0, 0}}, plan: plan, turns: make(map[int]string), saves: make(map[string]int64),
+		shards: make(map[int]fleet.Shard), kinds: make(map[string]*[2]int), looks: [][2]int64{{0, 0}}, plan: plan, turns: make(map[int]turnOf), saves: make(map[string]int64),
 	}
 	r.look(0)
 	for r.n = range steps {
@@ -66,9 +66,15 @@ type random struct {
 	old     []call2             // some steps of before, to be taken again
 	saves   map[string]int64    // by incarnation
 	now     time.Time
-	turns   map[int]string     // the last ones: who has had them
+	turns   map[int]turnOf     // the last ones
 	kinds   map[string]*[2]int // steps, and those that succeeded
 	log     []string           // the last steps
+}
+
+// turnOf is a turn to identify that was given.
+type turnOf struct {
+	by     string
+	number int64
 }
 
 // call2 is a step that can be taken on either.

@@ -201,8 +201,12 @@ func (r *random) ask() {
 	}
 	slices.Sort(waiting)
 	waiting = slices.DeleteFunc(waiting, func(int) bool { return r.one(20) })
-	answer, err := r.do("Ask", []any{by, waiting}, func(c fleet.Coordinator) (any, error) {
-		g, err := c.Ask(r.ctx, by, waiting)
+	number := int64(r.n)
+	if r.one(5) { // late
+		number -= int64(r.IntN(500))
+	}
+	answer, err := r.do("Ask", []any{by, number, waiting}, func(c fleet.Coordinator) (any, error) {
+		g, err := c.Ask(r.ctx, by, number, waiting)
 		slices.SortFunc(g.Turns, func(a, b fleet.Turn) int { return cmp.Compare(a.Shard, b.Shard) })
 		reset := int64(0)
 		if g.Known {
@@ -213,7 +217,7 @@ func (r *random) ask() {
 	})
 	if err == nil {
 		for _, turn := range answer.(grantsOf).Turns {
-			r.turns[turn.Shard] = by
+			r.turns[turn.Shard] = turnOf{by, turn.Number}
 		}
 	}
 }
@@ -229,16 +233,19 @@ type grantsOf struct {
 func (r *random) sent() {
 	s := r.IntN(randomShards)
 	for range 10 {
-		if r.turns[s] != "" {
+		if r.turns[s].by != "" {
 			break
 		}
 		s = r.IntN(randomShards)
 	}
-	by := r.turns[s]
-	if by == "" || r.one(3) {
-		by = r.anybody()
+	t := r.turns[s]
+	if t.by == "" || r.one(3) {
+		t.by = r.anybody()
 	}
-	_, _ = r.do("Sent", []any{by, s}, func(c fleet.Coordinator) (any, error) { return nil, c.Sent(r.ctx, by, s) })
+	if r.one(3) {
+		t.number -= int64(r.IntN(3))
+	}
+	_, _ = r.do("Sent", []any{t.by, s, t.number}, func(c fleet.Coordinator) (any, error) { return nil, c.Sent(r.ctx, t.by, s, t.number) })
 	delete(r.turns, s)
 }
 

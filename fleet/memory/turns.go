@@ -21,6 +21,7 @@ const (
 type turns struct {
 	asked  map[string]ask // by incarnation
 	given  []turn         // in the order of time
+	last   int64          // number of a turn
 	budget fleet.Budget
 	known  bool // budget is
 }
@@ -28,6 +29,7 @@ type turns struct {
 // ask is the last one of a member.
 type ask struct {
 	at      time.Time
+	number  int64
 	waiting []int
 }
 
@@ -35,6 +37,7 @@ type ask struct {
 type turn struct {
 	incarnation string
 	shard       int
+	number      int64
 	at          time.Time // when
 	from        time.Time // it may be used from then on
 	sent        time.Time // zero: the Identify is not written, as far as is known
@@ -73,10 +76,10 @@ func (u *turns) bucket(shard int, now time.Time) (out bool, next time.Time) {
 func (u *turns) same(a, b int) bool { return a%u.budget.Concurrency == b%u.budget.Concurrency }
 
 // lower reports whether a lower shard of the bucket waits.
-func (u *turns) lower(shard int) bool {
+func (u *turns) lower(shard int, now time.Time) bool {
 	for _, a := range u.asked {
 		for _, s := range a.waiting {
-			if s < shard && u.same(s, shard) {
+			if now.Sub(a.at) <= fleet.AskFor && s < shard && u.same(s, shard) {
 				return true
 			}
 		}
@@ -86,15 +89,18 @@ func (u *turns) lower(shard int) bool {
 
 // Ask implements fleet.Coordinator. It gives turns to the one who asks, and leaves those of others
 // until they ask.
-func (c *Coordinator) Ask(ctx context.Context, incarnation string, waiting []int) (fleet.Grants, error) {
+func (c *Coordinator) Ask(ctx context.Context, incarnation string, number int64, waiting []int) (fleet.Grants, error) {
 	if err := c.write(ctx); err != nil {
 		return fleet.Grants{}, err
 	}
 	defer c.mu.Unlock()
 	u, now := &c.turns, c.clock()
+	maps.DeleteFunc(u.asked, func(_ string, a ask) bool { return now.Sub(a.at) > fleet.AskOrder })
+	if number < u.asked[incarnation].number {
+		return fleet.Grants{}, fleet.ErrChanged
+	}
 	waiting = slices.Sorted(slices.Values(waiting))
-	u.asked[incarnation] = ask{now, waiting}
-	maps.DeleteFunc(u.asked, func(_ string, a ask) bool { return now.Sub(a.at) > fleet.AskFor })
+	u.asked[incarnation] = ask{now, number, waiting}
 
 	recent := u.recent(now)
 	for i := range recent {
@@ -107,19 +113,20 @@ func (c *Coordinator) Ask(ctx context.Context, incarnation string, waiting []int
 			break
 		}
 		out, next := u.bucket(shard, now)
-		if out || u.lower(shard) {
+		if out || u.lower(shard, now) {
 			continue
 		}
 		if next.Before(now) {
 			next = now
 		}
-		u.given = append(u.given, turn{incarnation: incarnation, shard: shard, at: now, from: next})
+		u.last = max(u.last+1, now.UnixMilli()) // who has forgotten the last repeats none
+		u.given = append(u.given, turn{incarnation: incarnation, shard: shard, number: u.last, at: now, from: next})
 		u.budget.Remaining--
 	}
 	g := fleet.Grants{After: askAgain, Budget: u.budget, Known: u.known}
 	for _, t := range u.recent(now) {
 		if t.incarnation == incarnation && t.out(now) {
-			g.Turns = append(g.Turns, fleet.Turn{Shard: t.shard, In: max(0, t.from.Sub(now))})
+			g.Turns = append(g.Turns, fleet.Turn{Shard: t.shard, Number: t.number, In: t.from.Sub(now)})
 		}
 	}
 	slices.SortFunc(g.Turns, func(a, b fleet.Turn) int { return a.Shard - b.Shard })
@@ -127,17 +134,20 @@ func (c *Coordinator) Ask(ctx context.Context, incarnation string, waiting []int
 }
 
 // Sent implements fleet.Coordinator.
-func (c *Coordinator) Sent(ctx context.Context, incarnation string, shard int) error {
+func (c *Coordinator) Sent(ctx context.Context, incarnation string, shard int, number int64) error {
 	if err := c.write(ctx); err != nil {
 		return err
 	}
 	defer c.mu.Unlock()
 	now := c.clock()
 	recent := c.turns.recent(now)
-	for i := len(recent) - 1; i >= 0; i-- { // the shard's last one
+	for i := len(recent) - 1; i >= 0; i-- {
 		t := &recent[i]
-		if t.incarnation != incarnation || t.shard != shard {
+		if t.incarnation != incarnation || t.shard != shard || t.number != number && t.sent.IsZero() {
 			continue
+		}
+		if t.number != number { // a later one was sent
+			break
 		}
 		if t.out(now) {
 			t.sent = now

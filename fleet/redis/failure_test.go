@@ -41,8 +41,8 @@ func methods(ctx context.Context, c *Coordinator) map[string]func() error {
 		"confirm":   func() error { _, err := c.Confirm(ctx, "a", map[int]int64{2: 1}); return err },
 		"save":      func() error { _, err := c.Save(ctx, "a", []fleet.Record{{Shard: 2, Epoch: 1, Number: 1}}); return err },
 		"load":      func() error { _, err := c.Load(ctx, []int{1, 2, 3}); return err },
-		"ask":       func() error { _, err := c.Ask(ctx, "a", []int{2, 3}); return err },
-		"sent":      func() error { return c.Sent(ctx, "a", 2) },
+		"ask":       func() error { _, err := c.Ask(ctx, "a", 1, []int{2, 3}); return err },
+		"sent":      func() error { return c.Sent(ctx, "a", 2, 1) },
 		"budget": func() error {
 			return c.Budget(ctx, fleet.Budget{Total: 1000, Remaining: 900, Concurrency: 1, Reset: time.Now()}, time.Now())
 		},
@@ -293,7 +293,7 @@ func TestDamage(t *testing.T) {
 	if records := must[[]fleet.Record](t)(c.Load(t.Context(), []int{2, 100, 101, 106, 107, 4})); len(records) != 6 || string(records[5].Data) != "data" || records[1].Data != nil {
 		t.Errorf("loaded %v", records)
 	}
-	g := must[fleet.Grants](t)(c.Ask(t.Context(), "a", []int{2, 3, 4}))
+	g := must[fleet.Grants](t)(c.Ask(t.Context(), "a", 1, []int{2, 3, 4}))
 	if len(g.Turns) != 2 || !g.Known {
 		t.Errorf("granted %+v", g)
 	}
@@ -318,7 +318,7 @@ func TestDamage(t *testing.T) {
 	}
 	for _, bad := range []string{"", "0", "-1", "x", long} {
 		srv.CLI("HSET", c.key("budget"), "concurrency", bad)
-		if g := must[fleet.Grants](t)(c.Ask(t.Context(), "a", []int{2, 3, 4})); g.Known {
+		if g := must[fleet.Grants](t)(c.Ask(t.Context(), "a", 1, []int{2, 3, 4})); g.Known {
 			t.Errorf("with the concurrency %.20q: %+v", bad, g)
 		}
 	}

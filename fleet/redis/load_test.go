@@ -86,7 +86,7 @@ func BenchmarkAsk(b *testing.B) {
 		waiting[shard*members/shards] = append(waiting[shard*members/shards], shard)
 	}
 	ask := func(i int) {
-		must[fleet.Grants](b)(c.Ask(b.Context(), fmt.Sprintf("ABCDEFGHIJKLMNOPQRSTUVW%02d", i), waiting[i]))
+		must[fleet.Grants](b)(c.Ask(b.Context(), fmt.Sprintf("ABCDEFGHIJKLMNOPQRSTUVW%02d", i), 1, waiting[i]))
 	}
 	for i := range members {
 		ask(i)

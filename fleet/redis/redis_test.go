@@ -266,7 +266,7 @@ func TestExpiry(t *testing.T) {
 			_, err := c.Save(t.Context(), "a", []fleet.Record{{Shard: own.ID, Epoch: own.Owner.Epoch, Number: 2}})
 			return err
 		},
-		"ask": func() error { _, err := c.Ask(t.Context(), "a", []int{1}); return err },
+		"ask": func() error { _, err := c.Ask(t.Context(), "a", 1, []int{1}); return err },
 	} {
 		if name != "nothing" {
 			expire("1000")
@@ -303,7 +303,7 @@ func fill(t testing.TB, c *Coordinator) {
 	for _, s := range own[2:] {
 		must[[]int](t)(c.Save(ctx, "a", []fleet.Record{{Shard: s.ID, Epoch: s.Owner.Epoch, Number: 1, Data: []byte("data")}}))
 	}
-	if g := must[fleet.Grants](t)(c.Ask(ctx, "a", []int{2, 3, 4})); len(g.Turns) != 2 {
+	if g := must[fleet.Grants](t)(c.Ask(ctx, "a", 1, []int{2, 3, 4})); len(g.Turns) != 2 {
 		t.Fatalf("granted %+v", g)
 	}
 }
@@ -317,17 +317,24 @@ func TestClockSetBack(t *testing.T) {
 	if err := c.Budget(ctx, fleet.Budget{Total: 1000, Remaining: 900, Concurrency: 1, Reset: now.Add(time.Hour)}, now); err != nil {
 		t.Fatal(err)
 	}
+	last := int64(0)
 	ask := func(incarnation string, shard, want int, in time.Duration) {
 		t.Helper()
-		g := must[fleet.Grants](t)(c.Ask(ctx, incarnation, []int{shard}))
+		g := must[fleet.Grants](t)(c.Ask(ctx, incarnation, 1, []int{shard}))
 		if len(g.Turns) != want || want > 0 && (g.Turns[0].Shard != shard || g.Turns[0].In != in) {
 			t.Errorf("%s: granted %+v", incarnation, g.Turns)
+		}
+		for _, turn := range g.Turns {
+			if turn.Number <= last {
+				t.Errorf("%s: number %d after %d", incarnation, turn.Number, last)
+			}
+			last = turn.Number
 		}
 	}
 	ask("a", 1, 1, 0)
 	c.still.Add(-100)
 	ask("b", 0, 0, 0)
-	if err := c.Sent(ctx, "a", 1); err != nil {
+	if err := c.Sent(ctx, "a", 1, last); err != nil {
 		t.Fatal(err)
 	}
 	c.still.Add(-100)
@@ -357,7 +364,7 @@ func TestConcurrencyChanges(t *testing.T) {
 		if err := c.Budget(t.Context(), fleet.Budget{Total: 9, Remaining: step.remaining, Concurrency: step.concurrency, Reset: now}, now); err != nil {
 			t.Fatal(err)
 		}
-		if g := must[fleet.Grants](t)(c.Ask(t.Context(), step.incarnation, step.waiting)); len(g.Turns) != step.turns {
+		if g := must[fleet.Grants](t)(c.Ask(t.Context(), step.incarnation, 1, step.waiting)); len(g.Turns) != step.turns {
 			t.Errorf("%+v: granted %+v", step, g)
 		}
 	}

@@ -15,10 +15,10 @@ import "github.com/redis/rueidis"
 //	revision  the last revision; it is above the time in µs, so that a failover repeats none
 //	log       a sorted set: the last revisions, to know those that a failover has forgotten
 //	records   a hash: of each shard "epoch incarnation number 1 data", or 0 without any: the checkpoint
-//	asked     a hash: of each incarnation when it asked for turns, and the first shard of each bucket
+//	asked     a hash: of each incarnation when it asked for turns, by which number, and the first shard of each bucket
 //	waiting   a hash: of each incarnation the shards that wait for a turn
 //	turns     a hash: the turns that are out, and those that were sent last
-//	budget    a hash: fleet.Budget
+//	budget    a hash: fleet.Budget, and the number of the last turn
 //	given     a sorted set: the last turns by the time at which they were given
 //
 // The checkpoints lie in one key with the rest, and all expire together: a checkpoint never

@@ -16,9 +16,9 @@ import (
 	"sluice/fleet"
 )
 
-// turnsPrelude reads the budget and the turns. The fields of turns are t<shard>, "incarnation given usable id", of a
-// turn that is out, and s<shard> <incarnation>, "sent given last", of one whose Identify was written lately; last is 0
-// if there was a later turn. A time long after now, as when the clock was set back by as much, is none.
+// turnsPrelude reads the budget and the turns. The fields of turns are t<shard>, "incarnation given usable number", of a
+// turn that is out, and s<shard> <incarnation>, "sent given number", of the last one whose Identify was written.
+// A time long after now, as when the clock was set back by as much, is none.
 const turnsPrelude = `
   local has = call('HMGET', budget, 'total', 'remaining', 'reserve', 'reset', 'concurrency')
   local total, remaining, reserve, reset, concurrency = number(has[1]), number(has[2]), number(has[3]), number(has[4]), number(has[5])
@@ -27,13 +27,13 @@ const turnsPrelude = `
   local out, sent, stale, soon = {}, {}, {}, now + 60000
   local all = call('HGETALL', turns)
   for i = 1, #all, 2 do
-    local field, a, b, c, id = all[i], match(string.sub(all[i + 1], 1, 200), '^(%w+) (%d+) (%d+) ?(%d*)$')
+    local field, a, b, c, n = all[i], match(string.sub(all[i + 1], 1, 200), '^(%w+) (%d+) (%d+) ?(%d*)$')
     local turn, last = match(field, '^t(%d+)$'), match(field, '^s(%d+) %w+$')
     local at, from = number(b), number(c)
-    if number(turn) and at and from and at <= soon and from <= at + 5250 and now - from < 10000 then
-      out[turn] = {by = a, at = at, from = from, id = a .. ' ' .. turn .. ' ' .. b .. ' ' .. id}
-    elseif number(last) and number(a) and at and number(a) <= soon and now - at <= 20500 then
-      sent[field] = {shard = last, at = number(a), value = a .. ' ' .. b, last = c == '1'}
+    if number(turn) and at and from and number(n) and at <= soon and from <= at + 5250 and now - from < 10000 then
+      out[turn] = {by = a, at = at, from = from, number = n, id = a .. ' ' .. turn .. ' ' .. b .. ' ' .. n}
+    elseif number(last) and number(a) and at and from and number(a) <= soon and now - at <= 20500 then
+      sent[field] = {shard = last, at = number(a), number = c}
     else
       stale[#stale + 1] = field
     end
@@ -54,36 +54,46 @@ const turnsPrelude = `
     return first, buckets
   end
 
+  -- question reads what wait keeps of one.
+  local function question(s)
+    local at, n, of, list = match(s or '', '^(%d+) (%d+) (%d+)(.*)$')
+    if number(at) and number(n) and number(at) <= soon and now - number(at) <= 60000 then return number(at), n, of, list end
+  end
+
   -- wait keeps what an incarnation waits for, since a time.
-  local function wait(incarnation, at, list, first, buckets)
+  local function wait(incarnation, at, n, list, first, buckets)
     local s = {}
     for i, b in ipairs(buckets) do s[i] = first[b] end
-    call('HSET', asked, incarnation, text(at) .. ' ' .. (known and has[5] or '0') .. ' ' .. table.concat(s, ' '))
+    call('HSET', asked, incarnation, text(at) .. ' ' .. n .. ' ' .. (known and has[5] or '0') .. ' ' .. table.concat(s, ' '))
     call('HSET', waiting, incarnation, list)
   end
 `
 
-// askScript has the arguments incarnation and the shards that wait, by number. What it keeps of each incarnation
-// is the first shard of each bucket, so that with thousands of shards few are read; if the concurrency
-// has changed, all.
+// askScript has the arguments incarnation, the shards that wait, ascending, and the question's number. What it keeps of
+// each incarnation is the first shard of each bucket, so that with thousands of shards few are read; if the concurrency
+// has changed, all. The last number stays when nothing waits.
 var askScript = newScript(turnsPrelude + `
   local incarnation = ARGV[3]
-  call('HLEN', waiting) call('HLEN', asked)
+  local turn = number(call('HGET', budget, 'turn')) or 0
+  call('HLEN', waiting)
+  local _, before = question(call('HGET', asked, incarnation))
+  if before and tonumber(ARGV[5]) < tonumber(before) then return {'changed'} end
   local mine, first, buckets = ' ' .. ARGV[4] .. ' ', {}, {}
   if known then first, buckets = firsts(ARGV[4]) end
   local reply, busy, after = {}, {}, {}
-  for _, turn in pairs(sent) do
-    local b = known and bucket(turn.shard)
-    if b then after[b] = math.max(after[b] or 0, turn.at + 5250) end
+  for _, t in pairs(sent) do
+    local b = known and bucket(t.shard)
+    if b then after[b] = math.max(after[b] or 0, t.at + 5250) end
   end
-  for shard, turn in pairs(out) do
-    if turn.by == incarnation and not string.find(mine, ' ' .. shard .. ' ', 1, true) then
+  for shard, t in pairs(out) do
+    if t.by == incarnation and not string.find(mine, ' ' .. shard .. ' ', 1, true) then
       stale[#stale + 1] = 't' .. shard
     else
       if known then busy[bucket(shard)] = true end
-      if turn.by == incarnation then
+      if t.by == incarnation then
         reply[#reply + 1] = shard
-        reply[#reply + 1] = math.max(turn.from - now, 0)
+        reply[#reply + 1] = t.from - now
+        reply[#reply + 1] = t.number
       end
     end
   end
@@ -98,11 +108,10 @@ var askScript = newScript(turnsPrelude + `
     end
   end
   for i = 1, #others, 2 do
-    local at, of, list = match(others[i + 1], '^(%d+) (%d+)(.*)$')
-    at = number(at)
-    if not at or at > soon or now - at > 3000 then
+    local at, _, of, list = question(others[i + 1])
+    if not at then
       gone[#gone + 1] = others[i]
-    elseif others[i] ~= incarnation then
+    elseif others[i] ~= incarnation and now - at <= 3000 then
       if of ~= has[5] then list = call('HGET', waiting, others[i]) or '' end
       for shard in string.gmatch(list, '%d+') do
         local b, n = bucket(shard), tonumber(shard)
@@ -110,27 +119,25 @@ var askScript = newScript(turnsPrelude + `
       end
     end
   end
-  if ARGV[4] == '' then gone[#gone + 1] = incarnation end
   for _, other in ipairs(gone) do
     call('HDEL', asked, other)
     call('HDEL', waiting, other)
   end
-  if ARGV[4] ~= '' then wait(incarnation, now, ARGV[4], first, buckets) end
+  wait(incarnation, now, ARGV[5], ARGV[4], first, buckets)
 
   for _, b in ipairs(buckets) do
     local shard = first[b]
     if not busy[b] and not (lowest[b] and lowest[b] < tonumber(shard)) and remaining > reserve then
       local from = math.max(after[b] or 0, now)
       remaining = remaining - 1
+      turn = math.max(turn + 1, now) -- who has forgotten the last repeats none
       call('ZREMRANGEBYSCORE', given, '-inf', '(' .. text(now - 3600000))
-      local id = call('ZCARD', given) -- differs from that of another turn of the same ms
-      call('HSET', turns, 't' .. shard, incarnation .. ' ' .. text(now) .. ' ' .. text(from) .. ' ' .. id)
-      local field = 's' .. shard .. ' ' .. incarnation
-      if sent[field] then call('HSET', turns, field, sent[field].value .. ' 0') end
-      call('HSET', budget, 'remaining', text(remaining))
-      call('ZADD', given, text(now), incarnation .. ' ' .. shard .. ' ' .. text(now) .. ' ' .. id)
+      call('HSET', turns, 't' .. shard, incarnation .. ' ' .. text(now) .. ' ' .. text(from) .. ' ' .. text(turn))
+      call('HSET', budget, 'remaining', text(remaining), 'turn', text(turn))
+      call('ZADD', given, text(now), incarnation .. ' ' .. shard .. ' ' .. text(now) .. ' ' .. text(turn))
       reply[#reply + 1] = shard
       reply[#reply + 1] = from - now
+      reply[#reply + 1] = text(turn)
     end
   end
   touch()
@@ -141,7 +148,7 @@ var askScript = newScript(turnsPrelude + `
 const askAgain = fleet.AskFor / 3
 
 // Ask says which shards wait, and returns the turns.
-func (c *Coordinator) Ask(ctx context.Context, incarnation string, waiting []int) (fleet.Grants, error) {
+func (c *Coordinator) Ask(ctx context.Context, incarnation string, number int64, waiting []int) (fleet.Grants, error) {
 	if err := check(incarnation); err != nil {
 		return fleet.Grants{}, err
 	}
@@ -153,7 +160,7 @@ func (c *Coordinator) Ask(ctx context.Context, incarnation string, waiting []int
 		}
 		ids[i] = strconv.Itoa(shard)
 	}
-	reply, err := c.run(ctx, "ask", askScript, incarnation, strings.Join(ids, " "))
+	reply, err := c.run(ctx, "ask", askScript, incarnation, strings.Join(ids, " "), decimal(max(number, 0)))
 	if err != nil {
 		return fleet.Grants{}, err
 	}
@@ -178,42 +185,46 @@ func (c *Coordinator) Ask(ctx context.Context, incarnation string, waiting []int
 		}
 	}
 	turns, _ := reply[1].ToArray()
-	for i := 0; i+1 < len(turns); i += 2 {
+	for i := 0; i+2 < len(turns); i += 3 {
 		id, err1 := turns[i].ToString()
 		shard, err2 := strconv.Atoi(id)
 		in, err3 := turns[i+1].AsInt64()
-		if err := errors.Join(err1, err2, err3); err != nil {
+		digits, err4 := turns[i+2].ToString()
+		number, err5 := strconv.ParseInt(digits, 10, 64)
+		if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 			return bad(err)
 		}
-		g.Turns = append(g.Turns, fleet.Turn{Shard: shard, In: time.Duration(in) * time.Millisecond})
+		g.Turns = append(g.Turns, fleet.Turn{Shard: shard, Number: number, In: time.Duration(in) * time.Millisecond})
 	}
 	slices.SortFunc(g.Turns, func(a, b fleet.Turn) int { return cmp.Compare(a.Shard, b.Shard) })
 	return g, nil
 }
 
-// sentScript has the arguments incarnation and shard. A turn that was sent already was told by a call whose answer
-// was lost.
+// sentScript has the arguments incarnation, shard and the turn's number. A turn that was sent already was told by a
+// call whose answer was lost.
 var sentScript = newScript(turnsPrelude + `
   local incarnation, shard = ARGV[3], ARGV[4]
   local field, turn = 's' .. shard .. ' ' .. incarnation, out[shard]
-  if not turn or turn.by ~= incarnation then return {sent[field] and sent[field].last and 'ok' or 'changed'} end
-  local list, at = call('HGET', waiting, incarnation) or '', match(call('HGET', asked, incarnation) or '', '^(%d+) ')
-  call('HSET', turns, field, text(now) .. ' ' .. text(turn.at) .. ' 1')
+  if not turn or turn.by ~= incarnation or turn.number ~= ARGV[5] then
+    return {sent[field] and sent[field].number == ARGV[5] and 'ok' or 'changed'}
+  end
+  local list, at, n = call('HGET', waiting, incarnation) or '', question(call('HGET', asked, incarnation))
+  call('HSET', turns, field, text(now) .. ' ' .. text(turn.at) .. ' ' .. turn.number)
   call('HDEL', turns, 't' .. shard)
   call('ZADD', given, text(now), turn.id)
-  if known and number(at) then -- the shard does not wait any more
+  if known and at then -- the shard does not wait any more
     list = string.sub(string.gsub(' ' .. list .. ' ', ' ' .. shard .. ' ', ' ', 1), 2, -2)
-    wait(incarnation, number(at), list, firsts(list))
+    wait(incarnation, at, n, list, firsts(list))
   end
   touch()
   return {'ok'}`)
 
 // Sent says that a turn's Identify is written.
-func (c *Coordinator) Sent(ctx context.Context, incarnation string, shard int) error {
+func (c *Coordinator) Sent(ctx context.Context, incarnation string, shard int, number int64) error {
 	if err := check(incarnation); err != nil {
 		return err
 	}
-	_, err := c.run(ctx, "sent", sentScript, incarnation, strconv.Itoa(shard))
+	_, err := c.run(ctx, "sent", sentScript, incarnation, strconv.Itoa(shard), decimal(max(number, 0)))
 	return err
 }
 

@@ -64,13 +64,19 @@ func (e *entry) checkShape(r *http.Request) *refusal {
 // checkHost refuses the names of others, by which a page of theirs would reach a listener of this
 // machine (DNS rebinding). Browsers always send a Host.
 func (e *entry) checkHost(r *http.Request) *refusal {
-	host := hostOf(r.Host)
-	_, notIP := netip.ParseAddr(host)
-	if e.socket || e.metricsAlone || r.Host == "" || notIP == nil || host == "localhost" || strings.HasSuffix(host, ".localhost") ||
-		e.own != "" && host == hostOf(e.own) || slices.ContainsFunc(e.s.o.Hosts, func(h string) bool { return host == hostOf(h) }) {
+	if e.socket || e.metricsAlone || KnownHost(r.Host, e.own, e.s.o.Hosts) {
 		return nil
 	}
 	return &refusal{code: http.StatusMisdirectedRequest, text: "the host of the request is not one of this gateway: http.hosts names those that are", close: true}
+}
+
+// KnownHost reports whether the Host of a request, to a listener whose address has the host own, is none that a page
+// of others could have given it: an IP address, a name of this machine, own, or one of hosts.
+func KnownHost(requested, own string, hosts []string) bool {
+	host := hostOf(requested)
+	_, notIP := netip.ParseAddr(host)
+	return requested == "" || notIP == nil || host == "localhost" || strings.HasSuffix(host, ".localhost") ||
+		own != "" && host == hostOf(own) || slices.ContainsFunc(hosts, func(h string) bool { return host == hostOf(h) })
 }
 
 var crossOrigin = http.NewCrossOriginProtection()
@@ -140,7 +146,7 @@ func (e *entry) checkAccess(r *http.Request, needs level) (token string, refused
 	if subtle.ConstantTimeCompare(is[:], want[:]) == 1 {
 		return token, nil
 	}
-	if n, ok := s.wrong.now(time.Now()); ok {
+	if n, ok := s.wrong.Now(time.Now()); ok {
 		s.o.Log.Warn("http: a wrong token is refused", "times", n, "peer", r.RemoteAddr)
 	}
 	return "", &refusal{code: http.StatusUnauthorized, text: "the token is not http.token", slow: true}

@@ -83,8 +83,8 @@ var defaultLimits = limits{
 type Server struct {
 	o        Options
 	limits   limits
-	wrong    occasional // log lines about wrong tokens
-	crowded  occasional // log lines about too many connections
+	wrong    Occasional // log lines about wrong tokens
+	crowded  Occasional // log lines about too many connections
 	health   health
 	drawing  sync.Mutex // one answer of metrics or status is made at a time
 	draining atomic.Bool
@@ -179,7 +179,7 @@ func (s *Server) Addr(setting string) net.Addr { return s.addrs[setting] }
 // serve serves a listener until Close, with which the socket ends, if it is one. It is false after Close.
 func (s *Server) serve(l net.Listener, e *entry, sock *socket) bool {
 	set := &connections{max: s.limits.connections, grace: s.limits.grace, crowded: func() {
-		if n, ok := s.crowded.now(time.Now()); ok {
+		if n, ok := s.crowded.Now(time.Now()); ok {
 			s.o.Log.Warn("http: too many connections: the oldest that ask for nothing are closed", "closed", n, "max", s.limits.connections)
 		}
 	}}
@@ -238,14 +238,14 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// occasional lets a line be logged once in a while, with how often it would have been.
-type occasional struct {
+// Occasional lets a line be logged once in a while, with how often it would have been.
+type Occasional struct {
 	mu   sync.Mutex
 	n    int
 	last time.Time
 }
 
-func (o *occasional) now(at time.Time) (n int, ok bool) {
+func (o *Occasional) Now(at time.Time) (n int, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.n++

@@ -44,7 +44,7 @@ func serveAdmin(cfg *config.Config, parts admin.Options, log *slog.Logger) (*adm
 
 // listenAddresses are those of the settings at which a start listens, by their keys.
 func listenAddresses(cfg *config.Config) (list []setting) {
-	for _, s := range []setting{{"debug.address", cfg.Debug.Address}, {"http.address", cfg.HTTP.Address}, {"prometheus.address", cfg.Prometheus.Address}} {
+	for _, s := range []setting{{"debug.address", cfg.Debug.Address}, {"http.address", cfg.HTTP.Address}, {"identify.address", cfg.Identify.Address}, {"prometheus.address", cfg.Prometheus.Address}} {
 		if s.value != "" && (s.key != "prometheus.address" || !cfg.OneListener()) {
 			list = append(list, s)
 		}

@@ -112,6 +112,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		CheckpointEvery: cfg.ShardStore.Interval,
 		Gaps:            cfg.Broker.Gaps,
 		StartReserve:    cfg.Shards.IdentifyReserve,
+		Permit:          permission(cfg, log),
 		QueueBytes:      cfg.Broker.Buffer,
 		ReadyTimeout:    cfg.ReadyTimeout,
 		ShutdownTimeout: cfg.ShutdownTimeout,
@@ -161,6 +162,10 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	}
 	defer served.Close() // last: until then it is said how the shutdown goes
 	context.AfterFunc(ctx, served.Drain)
+	giveTurns, err := serveIdentify(cfg, member, e, log)
+	if err != nil {
+		return err
+	}
 	limitMemory(log)
 	go trimMemory(ctx, e)
 	var reading sync.WaitGroup
@@ -169,6 +174,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		working = member.run(ctx, e)
 	}
 	reading.Go(func() { broker.commands(working, cfg, member, out, e, counts, log) })
+	reading.Go(func() { giveTurns(ctx) })
 	running = true
 	go func() {
 		soon, stop := context.WithTimeout(ctx, startTimeout)

@@ -88,6 +88,22 @@ func gatewayTrouble(s string) string {
 	return ""
 }
 
+// identifyTrouble says what is wrong with the address of a service that gives turns to identify.
+func identifyTrouble(s string) string {
+	u, err := url.Parse(s)
+	switch scheme, trouble := schemeOf(s), authorityTrouble(s); {
+	case err == nil && u.User != nil || strings.ContainsRune(s, '@'): // before s is shown
+		return "the address has no user or password in it"
+	case scheme != "http" && scheme != "https":
+		return fmt.Sprintf("%.60q does not begin with http:// or https://", s)
+	case trouble != "":
+		return trouble
+	case err != nil || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(s, "?"):
+		return "not an address such as http://gateway-queue:7070, to which /?shard=0 is added"
+	}
+	return ""
+}
+
 // apiTrouble says what is wrong with a host, which may carry a port.
 func apiTrouble(s string) string {
 	u, err := url.Parse("https://" + s)

@@ -68,6 +68,7 @@ type Config struct {
 	Proxy           SecretURL // "none", or empty: that of the environment
 
 	Shards     ShardsConfig
+	Identify   IdentifyConfig
 	Fleet      FleetConfig
 	Gateway    GatewayConfig
 	API        APIConfig
@@ -99,7 +100,8 @@ type (
 		Auto            bool  // IDs are those that the fleet gives this process
 		IdentifyReserve int
 	}
-	FleetConfig struct {
+	IdentifyConfig struct{ Address, Queue string }
+	FleetConfig    struct {
 		Member, Zone          string
 		Weight, Moves         int
 		Death, Settle, Return time.Duration

@@ -149,10 +149,11 @@ func (l *loader) validateHTTP() {
 	if served && !IsLoopback(l.HTTP.Address) && l.HTTP.Token != "" {
 		l.say(Note, "http.address", "%s is not encrypted, and http.token goes over the network as it is: beyond a network that you trust, put a reverse proxy with TLS before it", l.HTTP.Address)
 	}
-	for _, key := range []string{tokenKey, "http.hosts"} {
-		if l.unused(key, served) {
-			l.say(Note, key, "has no effect without http.address")
-		}
+	if l.unused(tokenKey, served) {
+		l.say(Note, tokenKey, "has no effect without http.address")
+	}
+	if l.unused("http.hosts", served || l.Identify.Address != "") {
+		l.say(Note, "http.hosts", "has no effect without http.address or identify.address")
 	}
 	p := &l.Prometheus
 	if p.Endpoint != "" && p.Endpoint[0] != '/' {
@@ -232,6 +233,9 @@ func (c *Config) Served() (lines []string) {
 			where = "port " + a[1:] + " of all interfaces"
 		}
 		lines = append(lines, fmt.Sprintf("prometheus.address: %s: metrics at %s for everybody", where, cmp.Or(c.Prometheus.Endpoint, "every path")))
+	}
+	if a := c.Identify.Address; a != "" {
+		lines = append(lines, fmt.Sprintf("identify.address: http://%s: turns to identify, of this bot's session starts, for everybody who reaches it", a))
 	}
 	return lines
 }

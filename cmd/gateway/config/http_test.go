@@ -116,7 +116,7 @@ func TestHTTPProblems(t *testing.T) {
 		{"HTTP_ADDRESS=0.0.0.0:8080", "note: http.address: without http.token, 0.0.0.0:8080 serves metrics, /livez and /readyz alone"},
 		{"HTTP_ADDRESS=:8080 HTTP_HOSTS=ops.example.com", "note: http.address: without http.token, 127.0.0.1:8080 serves metrics"},
 		{"HTTP_TOKEN=0123456789abcdef", "note: http.token: has no effect without http.address"},
-		{"HTTP_HOSTS=ops.example.com", "note: http.hosts: has no effect without http.address"},
+		{"HTTP_HOSTS=ops.example.com", "note: http.hosts: has no effect without http.address or identify.address"},
 		{"HTTP_ADDRESS=:8080 HTTP_HOSTS=https://ops.example.com", "error: http.hosts: "},
 		{"HTTP_ADDRESS=8080", "error: http.address: \"8080\" is not host:port, such as :8080"},
 		{"PROMETHEUS_ENDPOINT=/metrics", "note: prometheus.endpoint: has no effect without prometheus.address"},

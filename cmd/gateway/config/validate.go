@@ -69,6 +69,10 @@ func (l *loader) validate() {
 		{l.unused("shard_store.compat", l.ShardStore.Type == StoreRedis), Note, "shard_store.compat", `has no effect without shard_store.type = "redis"`},
 		{l.Shards.Auto && l.Spool.Directory != "", Error, "spool.directory", "has no place in a fleet (shards.ids = \"auto\"): no other process reaches what is in it; remove one of the two"},
 		{l.Shards.Auto && l.is("shard_store.type"), Note, "shard_store.type", "has no effect in a fleet: sessions are in the Redis of redis.urls"},
+		{l.Shards.Auto && l.Identify.Queue != "", Error, "identify.queue",
+			"has no place in a fleet (shards.ids = \"auto\"), whose turns are in Redis: remove one of the two; others can ask identify.address of a member"},
+		{!l.Shards.Auto && l.Identify.Queue != "" && l.Identify.Address != "", Error, "identify.address",
+			"gives the turns of this process, which has none: they come from identify.queue, which others can ask; remove one of the two"},
 		{l.unused("spool.size", l.Spool.Directory != ""), Note, "spool.size", "has no effect without spool.directory"},
 	} {
 		if rule.broken {
