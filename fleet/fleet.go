@@ -255,8 +255,13 @@ func (f *Fleet) leave(ctx context.Context, i *incarnation) {
 	}
 }
 
-// Drain gives all shards to other members, and returns when none is left here, when there is nobody
-// to take them, or when ctx is done. From then on this member takes none.
+// BeginDrain has this member give all shards to other members, and take none from then on. It does not wait.
+func (f *Fleet) BeginDrain() {
+	f.drain.Do(func() { close(f.draining) })
+	f.stir()
+}
+
+// Drain is BeginDrain, and returns when no shard is left here, when there is nobody to take them, or when ctx is done.
 func (f *Fleet) Drain(ctx context.Context) {
 	f.drain.Do(func() { close(f.draining) })
 	done := make(chan struct{})
@@ -270,8 +275,8 @@ func (f *Fleet) Drain(ctx context.Context) {
 	}
 }
 
-// isDraining reports whether Drain was called.
-func (f *Fleet) isDraining() bool {
+// Draining reports whether BeginDrain or Drain was called.
+func (f *Fleet) Draining() bool {
 	select {
 	case <-f.draining:
 		return true

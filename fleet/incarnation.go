@@ -38,6 +38,7 @@ type incarnation struct {
 	ran     map[int]int64 // the epoch under which this process has run each shard last
 	fresh   []int         // shards of the table that are to be looked at
 	later   []int         // with the next beat
+	hurry   time.Time     // Rules.Settle is not waited for while this is when the set of members has changed last
 	rest    time.Time     // until then nothing is given to balance the fleet
 	results chan result   // of what works beside the loop
 	working int           // how much does
@@ -173,7 +174,7 @@ func (i *incarnation) unreached(ctx context.Context, now time.Time, err error) {
 
 // state is what this member says of itself.
 func (i *incarnation) state() State {
-	if i.f.isDraining() {
+	if i.f.Draining() {
 		return Draining
 	}
 	return Up
@@ -202,9 +203,12 @@ func (i *incarnation) decide(ctx context.Context) {
 			t.Begun = append(t.Begun, Handover{id, l.target})
 		}
 	}
-	rules := i.f.o.Rules.withDefaults()
+	rules := i.f.o.Rules
 	if i.f.balance.CompareAndSwap(true, false) {
-		t.Changed, t.Balancing, i.rest = t.Now.Add(-rules.Settle), true, time.Time{}
+		i.hurry, t.Balancing, i.rest = t.Changed, true, time.Time{}
+	}
+	if i.hurry.Equal(t.Changed) {
+		rules.Settle = 1
 	}
 	d := Decide(i.name, *t, rules)
 	t.Balancing = d.Balancing

@@ -12,7 +12,7 @@ import (
 // own clock.
 type Snapshot struct {
 	Incarnation string // of this member
-	Draining    bool   // Drain was called
+	Draining    bool   // Fleet.Draining
 
 	Confirmed bool      // this member is not suspect: Trusted
 	Beaten    time.Time // when its last beat was sent that was confirmed; zero: none was
@@ -80,7 +80,7 @@ func (f *Fleet) Snapshot() Snapshot {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s.Incarnation, s.Draining = f.incarnation, f.isDraining()
+	s.Incarnation, s.Draining = f.incarnation, f.Draining()
 	s.Confirmed, s.Beaten = f.pulse.Trusted(time.Now()), f.pulse.sent
 	return s
 }

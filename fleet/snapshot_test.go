@@ -218,6 +218,9 @@ func TestRebalances(t *testing.T) {
 		if n := b.engine.count(); n != 32 {
 			t.Errorf("the other has %d shards", n)
 		}
+		if since := time.Since(a.Snapshot().Changed); since > 23*time.Second {
+			t.Errorf("the members are the same for %v, and the second joined 23 s ago", since)
+		}
 		c := p.add("c")
 		time.Sleep(20 * time.Second)
 		if n := c.engine.count(); n != 0 {

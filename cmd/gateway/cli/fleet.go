@@ -34,12 +34,15 @@ type membership struct {
 	fleet  *fleet.Fleet
 	queue  *fleet.Queue
 	turns  fleet.Turns
-	shards int    // of the fleet
-	owner  string // under which shards are claimed at the sink
+	shards int            // of the fleet
+	out    sinks.Reporter // the broker's; nil: it says nothing of itself
+	owner  string         // under which shards are claimed at the sink
 	keeper *resume.Keeper
 	cfg    *config.Config
 	api    *wire.API
 	log    *slog.Logger
+	broker Broker
+	began  time.Time // the process
 
 	leave context.CancelFunc
 	done  sync.WaitGroup
@@ -50,26 +53,27 @@ func newMembership(cfg *config.Config, api *wire.API, log *slog.Logger) *members
 	if !cfg.Shards.Auto {
 		return nil
 	}
-	return &membership{owner: rand.Text(), cfg: cfg, api: api, log: log}
+	return &membership{owner: rand.Text(), cfg: cfg, api: api, log: log, began: time.Now()}
 }
 
 // join joins the fleet, whose events go to the sink, and returns how many shards it has.
 func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (shards int, err error) {
+	m.broker = broker
 	client, err := redisClient(m.cfg)
 	if err != nil {
 		return 0, err
 	}
+	m.out, _ = sink.(sinks.Reporter)
 	coordinator := &fleetredis.Coordinator{
 		Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, client) },
 		Prefix:  m.cfg.ShardStore.Prefix, Bot: strconv.FormatUint(sessionsOf(m.cfg), 16), Log: m.log,
 	}
-	host, _ := os.Hostname()
 	claimer, _ := sink.(sinks.Claimer)
 	f := &m.cfg.Fleet
 	m.fleet = fleet.New(fleet.Options{
 		Coordinator: coordinator,
 		Member: fleet.Member{
-			Name: cmp.Or(f.Member, host), Zone: f.Zone, Weight: f.Weight, Address: m.cfg.HTTP.Address, Version: version,
+			Name: memberName(m.cfg), Zone: f.Zone, Weight: f.Weight, Address: m.cfg.HTTP.Address, Version: version,
 		},
 		Plan: fleet.Plan{
 			Shards: m.cfg.Shards.Count, Intents: uint64(m.cfg.Intents), Format: broker.Name + " " + broker.format(m.cfg),
@@ -86,6 +90,12 @@ func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (
 	m.queue = m.fleet.Queue()
 	m.keeper = &resume.Keeper{Store: m.fleet.Store(), Bot: sessionsOf(m.cfg), OldBot: oldSessionsOf(m.cfg), Intents: m.cfg.Intents, Log: m.log}
 	return m.insist(ctx)
+}
+
+// memberName returns what this process is called in its fleet.
+func memberName(cfg *config.Config) string {
+	host, _ := os.Hostname()
+	return cmp.Or(cfg.Fleet.Member, host)
 }
 
 // insist joins, for as long as it takes. Meanwhile health is served: the process lives, and is not ready.
@@ -114,7 +124,7 @@ func (m *membership) insist(ctx context.Context) (shards int, err error) {
 		why.Store(&text)
 		if waiting == nil {
 			m.log.Warn("fleet: cannot join yet; trying again", "error", err)
-			if waiting, err = serveAdmin(m.cfg, admin.Options{Checks: func() []status.Check { return joining(*why.Load()) }}, m.log); err != nil {
+			if waiting, err = serveAdmin(m.cfg, m.waiting(func() string { return *why.Load() }), m.log); err != nil {
 				return 0, err
 			}
 		}
@@ -125,12 +135,40 @@ func (m *membership) insist(ctx context.Context) (shards int, err error) {
 	}
 }
 
-// joining are the conditions of a process that has not joined its fleet yet.
-func joining(why string) []status.Check {
-	return []status.Check{
-		{Name: "fleet", Of: status.Livez, OK: true, Text: "this process waits to join"},
-		{Name: "fleet", Of: status.Readyz, Text: "not joined yet: " + why},
+// waiting returns what is served of a process that has not joined its fleet yet.
+func (m *membership) waiting(why func() string) admin.Options {
+	src := &status.Source{
+		Engine: idle{}, Sink: m.out, Title: m.broker.Title, Config: m.cfg, Version: version, Started: m.began,
+		Fleet: func() *status.Fleet { return status.WaitingFleet(memberName(m.cfg), why()) },
 	}
+	if m.broker.server != nil {
+		src.Address = m.broker.addresses(m.cfg)
+	}
+	return admin.Options{Status: src.Status, Checks: src.Checks}
+}
+
+// idle is an engine that does not run yet.
+type idle struct{}
+
+func (idle) Status() engine.Status                                      { return engine.Status{} }
+func (idle) AppendShards(dst []engine.ShardStatus) []engine.ShardStatus { return dst }
+
+// Drain implements admin.Fleet.
+func (m *membership) Drain() error {
+	if !m.fleet.Draining() {
+		m.log.Info("fleet: this member was asked to drain: it gives its shards to others, and takes none until the process is restarted")
+	}
+	m.fleet.BeginDrain()
+	return nil
+}
+
+// Rebalance implements admin.Fleet.
+func (m *membership) Rebalance() error {
+	if m.fleet.Draining() {
+		return errors.New("this member drains: it gives all of its shards")
+	}
+	m.fleet.Rebalance()
+	return nil
 }
 
 // delivers returns what reports whether a sink takes events.
@@ -184,7 +222,7 @@ func (m *membership) run(ctx context.Context, e *engine.Engine) context.Context 
 	m.done.Go(func() { m.queue.Run(member) })
 	m.done.Go(func() { m.watchBudget(member) })
 	context.AfterFunc(ctx, func() {
-		if m.cfg.Fleet.Return > 0 { // the next process of this name resumes them
+		if m.cfg.Fleet.Return > 0 && !m.fleet.Draining() { // the next process of this name resumes them
 			stop(ctx.Err())
 			return
 		}
