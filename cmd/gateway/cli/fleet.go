@@ -19,6 +19,7 @@ import (
 
 	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/metrics"
 	"sluice/cmd/gateway/status"
 	"sluice/engine"
 	"sluice/fleet"
@@ -144,7 +145,8 @@ func (m *membership) waiting(why func() string) admin.Options {
 	if m.broker.server != nil {
 		src.Address = m.broker.addresses(m.cfg)
 	}
-	return admin.Options{Status: src.Status, Checks: src.Checks}
+	figures := metrics.New(metrics.Source{Version: version, Revision: builtFrom(), Broker: m.cfg.Broker.Type, Fleet: m.fleet.Snapshot})
+	return admin.Options{Status: src.Status, Checks: src.Checks, Metrics: figures}
 }
 
 // idle is an engine that does not run yet.
@@ -152,6 +154,24 @@ type idle struct{}
 
 func (idle) Status() engine.Status                                      { return engine.Status{} }
 func (idle) AppendShards(dst []engine.ShardStatus) []engine.ShardStatus { return dst }
+
+// memberEngine is the engine of a member, as it is shown: the budget of session starts is the fleet's.
+type memberEngine struct {
+	*engine.Engine
+	queue *fleet.Queue
+}
+
+// Status is the engine's, with what it does not know of the budget.
+func (m memberEngine) Status() engine.Status {
+	s := m.Engine.Status()
+	q := m.queue.Snapshot()
+	if i := &s.Identify; !i.Known && q.Known {
+		b := q.Budget
+		i.Known, i.MaxConcurrency, i.Total, i.Left, i.Reserve, i.Reset = true, b.Concurrency, b.Total, b.Remaining, b.Reserve, b.Reset
+		i.Exhausted = i.Waiting > 0 && b.Remaining <= b.Reserve
+	}
+	return s
+}
 
 // Drain implements admin.Fleet.
 func (m *membership) Drain() error {

@@ -66,6 +66,9 @@ func (w *watch) parts(ctx context.Context, cfg *config.Config) admin.Options {
 	}
 	var steer admin.Fleet
 	if m := w.member; m != nil {
+		with := memberEngine{w.e, m.queue}
+		src.Engine, figures.Engine = with, with
+		figures.Fleet = m.fleet.Snapshot
 		src.Fleet, src.Epochs = status.FleetOf(m.fleet, m.queue, memberName(cfg)), m.fleet.Epochs
 		steer = m
 	}

@@ -141,15 +141,6 @@ func (f *Fleet) waiting() []Check {
 	return []Check{{Name: "fleet", Of: Livez, OK: true, Text: "this process waits to join"}, f.check()}
 }
 
-// identify returns the identify queue of a member.
-func (f *Fleet) identify() Identify {
-	i := f.Identify
-	return Identify{
-		MaxConcurrency: i.MaxConcurrency, Waiting: i.Waiting, Known: i.Known, Total: i.Total, Left: i.Remaining, Reserve: i.Reserve, Reset: i.Reset,
-		Exhausted: i.Known && i.Waiting > 0 && i.Remaining <= i.Reserve,
-	}
-}
-
 // Summary says in a line how it stands with the fleet.
 func (f *Fleet) Summary() string {
 	if !f.Joined {

@@ -131,9 +131,7 @@ func (s *Source) collect(whole bool) *Status {
 		Commands: Commands{Sent: e.Commands.Sent, Pending: e.Commands.Pending, Replaced: e.Commands.Replaced, Refused: named(s.refused(e))},
 		Settings: []Setting{},
 	}
-	if d.Fleet = s.fleet(); d.Fleet != nil && !d.Identify.Known {
-		d.Identify = d.Fleet.identify()
-	}
+	d.Fleet = s.fleet()
 	if s.Spool != nil {
 		onDisk := s.Spool()
 		onDisk.Error = s.redact(onDisk.Error)
