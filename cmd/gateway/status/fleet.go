@@ -3,7 +3,6 @@
 package status
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -170,5 +169,5 @@ func members(n int) string {
 	if n == 1 {
 		return "1 member"
 	}
-	return cmp.Or(Count(n), "0") + " members"
+	return Count(n) + " members"
 }
