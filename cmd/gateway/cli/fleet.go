@@ -60,15 +60,11 @@ func newMembership(cfg *config.Config, api *wire.API, log *slog.Logger) *members
 // join joins the fleet, whose events go to the sink, and returns how many shards it has.
 func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (shards int, err error) {
 	m.broker = broker
-	client, err := redisClient(m.cfg)
+	coordinator, err := newCoordinator(m.cfg, m.log)
 	if err != nil {
 		return 0, err
 	}
 	m.out, _ = sink.(sinks.Reporter)
-	coordinator := &fleetredis.Coordinator{
-		Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, client) },
-		Prefix:  m.cfg.ShardStore.Prefix, Bot: strconv.FormatUint(sessionsOf(m.cfg), 16), Log: m.log,
-	}
 	claimer, _ := sink.(sinks.Claimer)
 	f := &m.cfg.Fleet
 	m.fleet = fleet.New(fleet.Options{
@@ -76,9 +72,7 @@ func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (
 		Member: fleet.Member{
 			Name: memberName(m.cfg), Zone: f.Zone, Weight: f.Weight, Address: m.cfg.HTTP.Address, Version: version,
 		},
-		Plan: fleet.Plan{
-			Shards: m.cfg.Shards.Count, Intents: uint64(m.cfg.Intents), Format: broker.Name + " " + broker.format(m.cfg),
-		},
+		Plan:        fleetPlan(m.cfg, broker),
 		Recommended: m.recommended,
 		Session:     func(shard int, c resume.Checkpoint) resume.Session { return m.keeper.Resumes(shard, c) },
 		Sink:        claimer,
@@ -91,6 +85,18 @@ func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (
 	m.queue = m.fleet.Queue()
 	m.keeper = &resume.Keeper{Store: m.fleet.Store(), Bot: sessionsOf(m.cfg), OldBot: oldSessionsOf(m.cfg), Intents: m.cfg.Intents, Log: m.log}
 	return m.insist(ctx)
+}
+
+// newCoordinator returns what the members of the bot's fleet have together in Redis.
+func newCoordinator(cfg *config.Config, log *slog.Logger) (*fleetredis.Coordinator, error) {
+	client, err := redisClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &fleetredis.Coordinator{
+		Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, client) },
+		Prefix:  cfg.ShardStore.Prefix, Bot: strconv.FormatUint(sessionsOf(cfg), 16), Log: log,
+	}, nil
 }
 
 // memberName returns what this process is called in its fleet.

@@ -70,8 +70,10 @@ and files can be written to, and leaves nothing behind. What will be served over
 HTTP, and to whom, has a line. What it did not contact is named. With -online it
 asks Discord for the recommended shard count and the session starts left, and
 logs in to the broker and to Redis as the store, which are left as they are;
-each has a line. Exit code 4 says that the token is refused, 1 that somebody did
-not answer, 2 that a broker refuses the settings.
+each has a line. With shards.ids = "auto" it says what the fleet would do, and
+with -online which members run and what this process would get there. Exit code
+4 says that the token is refused, 1 that somebody did not answer, 2 that a
+broker or the fleet refuses the settings.
 `,
 	"config": `gateway config [-config file]
 
