@@ -45,6 +45,9 @@ func TestFleetJoin(t *testing.T) {
 		if code, body := asked(address, "/livez"); code != 200 {
 			t.Errorf("/livez of a process that waits: %d %q", code, body)
 		}
+		if code, body := asked(address, "/metrics"); code != 200 || !strings.Contains(body, "\nsluice_fleet_confirmed 0\n") {
+			t.Errorf("/metrics of a process that waits: %d %q", code, body)
+		}
 	}
 	q.terminate()
 	q.exit(0)
