@@ -57,3 +57,24 @@ func BenchmarkObserve(b *testing.B) {
 		o.Observe("me", members, shards, now, now)
 	}
 }
+
+// BenchmarkSnapshot is what a member does once a beat so that it can be seen.
+func BenchmarkSnapshot(b *testing.B) {
+	v := View{Revision: 1, Plan: Plan{Shards: 10000}}
+	for i := range 50 {
+		v.Members = append(v.Members, Member{Incarnation: fmt.Sprintf("0123456789%06d", i), Weight: 1, Beat: 100})
+	}
+	for i := range v.Plan.Shards {
+		v.Shards = append(v.Shards, Shard{ID: i, Owner: Owner{v.Members[(i*7919)%50].Incarnation, 1}})
+	}
+	f := New(Options{})
+	i := newIncarnation(f, nil)
+	i.table.Update(v, 0, time.Unix(1000, 0))
+	for n := range 200 {
+		i.local[n] = &localShard{state: running}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		i.publish(true)
+	}
+}

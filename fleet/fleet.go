@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/resume"
@@ -61,8 +62,11 @@ type Fleet struct {
 
 	draining chan struct{} // closed by Drain
 	drain    sync.Once
-	empty    chan struct{} // closed when Drain has nothing to wait for any more
 	runs     runs
+
+	snapshot  atomic.Pointer[Snapshot] // nil: the table was not read yet
+	chronicle chronicle                // of the goroutine of Run
+	balance   atomic.Bool              // Rebalance was called
 
 	mu          sync.Mutex
 	incarnation string // the current one
@@ -71,8 +75,9 @@ type Fleet struct {
 	time        time.Time // of the coordinator, as of read
 	read        time.Time
 	gone        gone
-	warned      time.Time  // when it was last logged that a step fails
-	asked       []question // of Confirm
+	warned      time.Time       // when it was last logged that a step fails
+	drains      []chan struct{} // of those that wait in Drain; closed when there is nothing to wait for
+	asked       []question      // of Confirm
 	asking      bool
 }
 
@@ -91,7 +96,7 @@ func New(o Options) *Fleet {
 	o.Member.Weight = max(1, o.Member.Weight)
 	f := &Fleet{
 		o:    o,
-		wake: make(chan struct{}, 1), draining: make(chan struct{}), empty: make(chan struct{}),
+		wake: make(chan struct{}, 1), draining: make(chan struct{}),
 		incarnation: rand.Text(),
 	}
 	f.pulse.Suspect = o.Death * 2 / 3
@@ -217,6 +222,7 @@ func (f *Fleet) Run(ctx context.Context, e Engine) error {
 		}
 		f.o.Log.Warn("fleet: deposed by the others; every shard is dropped, and this process joins again", "incarnation", i.name, "shards", i.owned())
 		i.dropAll()
+		f.chronicle.died(Death{Member: f.member(Deposed, i.beat), At: time.Now(), Shards: i.had})
 		f.mu.Lock()
 		f.incarnation, f.pulse = rand.Text(), Pulse{Suspect: f.pulse.Suspect}
 		f.mu.Unlock()
@@ -260,15 +266,41 @@ func (f *Fleet) Leave(ctx context.Context) error {
 	return nil
 }
 
-// Drain gives all shards to other members, and returns when none is left here, when there is nobody
-// to take them, or when ctx is done. From then on this member takes none.
-func (f *Fleet) Drain(ctx context.Context) {
+// BeginDrain has this member give all shards to other members, and take none from then on. It does not wait.
+func (f *Fleet) BeginDrain() {
 	f.drain.Do(func() { close(f.draining) })
 	f.stir()
+}
+
+// Drain is BeginDrain, and returns when no shard is left here, when there is nobody to take them, or when ctx is done.
+func (f *Fleet) Drain(ctx context.Context) {
+	f.drain.Do(func() { close(f.draining) })
+	done := make(chan struct{})
+	f.mu.Lock()
+	f.drains = append(f.drains, done)
+	f.mu.Unlock()
+	f.stir()
 	select {
-	case <-f.empty:
+	case <-done:
 	case <-ctx.Done():
 	}
+}
+
+// Draining reports whether BeginDrain or Drain was called.
+func (f *Fleet) Draining() bool {
+	select {
+	case <-f.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// Rebalance has this member give what it has above its share now, and down to it: Rules.Settle is not waited for, and
+// Rules.Slack not left, this once.
+func (f *Fleet) Rebalance() {
+	f.balance.Store(true)
+	f.stir()
 }
 
 // Dropped says that a shard was found to be another's, by the engine or the sink. It does not wait.

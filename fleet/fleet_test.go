@@ -126,6 +126,13 @@ func (w *way) Look(ctx context.Context, since int64) (fleet.View, error) {
 	return w.Coordinator.Look(ctx, since)
 }
 
+func (w *way) Depose(ctx context.Context, incarnation string, beat int64) error {
+	if err := w.err(); err != nil {
+		return err
+	}
+	return w.Coordinator.Depose(ctx, incarnation, beat)
+}
+
 func (w *way) Leave(ctx context.Context, incarnation string) error {
 	if err := w.err(); err != nil {
 		return err

@@ -28,11 +28,17 @@ type incarnation struct {
 	observer Observer
 	logged   time.Time // when it was last logged that the coordinator does not answer
 	cut      time.Time // since when it does not; zero: it does
+	cutBy    error     // why
+
+	deposed   map[string]bool // whom this incarnation has deposed, until a view shows it
+	published time.Time       // when the last Snapshot was made
+	had       int             // shards when the last beat was confirmed
 
 	local   map[int]*localShard
 	ran     map[int]int64 // the epoch under which this process has run each shard last
 	fresh   []int         // shards of the table that are to be looked at
 	later   []int         // with the next beat
+	hurry   time.Time     // Rules.Settle is not waited for while this is when the set of members has changed last
 	rest    time.Time     // until then nothing is given to balance the fleet
 	results chan result   // of what works beside the loop
 	working int           // how much does
@@ -44,6 +50,7 @@ func newIncarnation(f *Fleet, e Engine) *incarnation {
 	return &incarnation{
 		f: f, engine: e, name: f.incarnation, observer: Observer{Death: f.o.Death},
 		local: make(map[int]*localShard), ran: make(map[int]int64), results: make(chan result),
+		deposed: make(map[string]bool),
 	}
 }
 
@@ -69,6 +76,7 @@ func (i *incarnation) run(ctx context.Context) error {
 		i.decide(ctx)
 		i.settle()
 		i.sayEmpty()
+		i.publish(beat)
 		if at := i.observer.Next(); !at.IsZero() { // and not up to a beat later
 			death.Reset(max(time.Until(at), i.f.o.Beat/10))
 		}
@@ -136,7 +144,7 @@ func (i *incarnation) look(ctx context.Context, beat bool) error {
 		if !i.logged.IsZero() {
 			i.f.o.Log.Info("fleet: the coordinator answers again", "after", now.Sub(i.cut).Round(time.Millisecond))
 		}
-		i.cut, i.logged = time.Time{}, time.Time{}
+		i.cut, i.cutBy, i.logged = time.Time{}, nil, time.Time{}
 	}
 	i.f.runs.see(i.name, v.Shards, since == 0) // before it is trusted again
 	i.f.mu.Lock()
@@ -144,6 +152,7 @@ func (i *incarnation) look(ctx context.Context, beat bool) error {
 	i.f.gone.update(v.Members, now)
 	i.f.mu.Unlock()
 	if beat {
+		i.had = i.owned()
 		i.f.mu.Lock()
 		still := i.f.pulse.Confirm(sent, now, v.Now)
 		i.f.mu.Unlock()
@@ -151,6 +160,7 @@ func (i *incarnation) look(ctx context.Context, beat bool) error {
 			i.f.o.Log.Warn("fleet: this machine was suspended, as its clock says", "for", still.Round(time.Millisecond))
 		}
 	}
+	i.bury(v)
 	i.table.Update(v, since, now)
 	for _, s := range v.Shards {
 		i.fresh = append(i.fresh, s.ID)
@@ -168,6 +178,7 @@ func (i *incarnation) unreached(ctx context.Context, now time.Time, err error) {
 	if i.cut.IsZero() {
 		i.cut = now
 	}
+	i.cutBy = err
 	if ctx.Err() != nil || now.Sub(i.cut) < i.f.o.Beat || now.Sub(i.logged) < time.Minute {
 		return
 	}
@@ -177,12 +188,10 @@ func (i *incarnation) unreached(ctx context.Context, now time.Time, err error) {
 
 // state is what this member says of itself.
 func (i *incarnation) state() State {
-	select {
-	case <-i.f.draining:
+	if i.f.Draining() {
 		return Draining
-	default:
-		return Up
 	}
+	return Up
 }
 
 // decide deposes who is dead, acquires shards, and begins to give some away.
@@ -196,6 +205,7 @@ func (i *incarnation) decide(ctx context.Context) {
 		err := i.f.o.Coordinator.Depose(call, d.Incarnation, d.Beat)
 		cancel()
 		if err == nil {
+			i.deposed[d.Incarnation] = true
 			i.f.o.Log.Warn("fleet: a member is dead", "member", t.name(d.Incarnation), "incarnation", d.Incarnation, "without_a_beat_for", i.f.o.Death)
 			i.f.stir()
 		}
@@ -207,7 +217,14 @@ func (i *incarnation) decide(ctx context.Context) {
 			t.Begun = append(t.Begun, Handover{id, l.target})
 		}
 	}
-	d := Decide(i.name, *t, i.f.o.Rules)
+	rules := i.f.o.Rules
+	if i.f.balance.CompareAndSwap(true, false) {
+		i.hurry, t.Balancing, i.rest = t.Changed, true, time.Time{}
+	}
+	if i.hurry.Equal(t.Changed) {
+		rules.Settle = 1
+	}
+	d := Decide(i.name, *t, rules)
 	t.Balancing = d.Balancing
 	i.acquire(ctx, d.Acquire)
 	rests := i.state() == Up && time.Now().Before(i.rest)
@@ -230,8 +247,15 @@ func (i *incarnation) acquire(ctx context.Context, want []Want) {
 		i.f.o.Log.Debug("fleet: shards are not acquired", "error", err)
 		return
 	}
+	from := make(map[int]string, len(want))
+	for _, w := range want {
+		from[w.Shard] = w.From.Incarnation
+	}
 	for _, s := range rows { // nobody else changes them, but by deposing this incarnation
 		i.table.set(s, time.Now())
 		i.fresh = append(i.fresh, s.ID)
+		if of := from[s.ID]; of != "" && of != i.name {
+			i.f.chronicle.counts.Takeovers++
+		}
 	}
 }

@@ -39,6 +39,7 @@ type localShard struct {
 	epoch int64 // of the ownership
 
 	target string    // of giving: an incarnation
+	since  time.Time // and when that began
 	given  Owner     // its owner then
 	until  time.Time // then it is taken back
 }
@@ -62,6 +63,7 @@ type result struct {
 // begun is what became of starting a shard.
 type begun struct {
 	ownedShard
+	taken bool  // it was given to this member, and it has taken it
 	above int64 // the sink knows this epoch: a higher one is needed
 	err   error // it does not run
 }
@@ -195,6 +197,9 @@ func (i *incarnation) ended(r result) {
 		case b.err == nil:
 			l.to(running)
 			i.ran[b.id] = b.epoch
+			if b.taken {
+				i.f.chronicle.counts.Taken++
+			}
 		case b.above > 0:
 			raise = append(raise, Want{b.id, Owner{i.name, b.epoch}, b.above})
 			fallthrough
@@ -247,6 +252,7 @@ func (i *incarnation) begin(rows []Shard) []begun {
 		if err != nil {
 			fail(n, err)
 		}
+		out[n].taken = true
 	}
 	positions, err := i.claim(epochs)
 	if claimed := (*sinks.ClaimedError)(nil); errors.As(err, &claimed) {
@@ -332,7 +338,7 @@ func (i *incarnation) give(h Handover) {
 		return
 	}
 	l.to(giving)
-	l.target = h.To
+	l.target, l.since = h.To, time.Now()
 	s := ownedShard{h.Shard, l.epoch}
 	i.work(func() result {
 		g := &gave{ownedShard: s}
@@ -352,6 +358,9 @@ func (i *incarnation) give(h Handover) {
 // taken looks at a shard that was given away.
 func (i *incarnation) taken(id int, l *localShard, row Shard) {
 	if row.Owner != l.given || row.Giver == "" {
+		if row.Owner.Incarnation != i.name {
+			i.f.chronicle.counts.Given++
+		}
 		l.to(absent)
 		return
 	}
@@ -443,9 +452,10 @@ func (i *incarnation) sayEmpty() {
 			return
 		}
 	}
-	select {
-	case <-i.f.empty:
-	default:
-		close(i.f.empty)
+	i.f.mu.Lock()
+	defer i.f.mu.Unlock()
+	for _, done := range i.f.drains {
+		close(done)
 	}
+	i.f.drains = nil
 }

@@ -21,6 +21,9 @@ type Table struct {
 	Silent    map[string]bool // whom nothing is given to now: Observer.Silent
 	Begun     []Handover      // its own that Shards does not show yet, and that have not failed: a shard is drained before it is given
 	Balancing bool            // Decision.Balancing of the decision before
+
+	owned  map[string]int // how many of Shards each incarnation has, and "" those that are free
+	moving map[int]bool   // those of Shards with a Giver
 }
 
 // Update takes a view of what has changed since a revision. 0 stands for the whole table, and what
@@ -39,6 +42,7 @@ func (t *Table) Update(v View, since int64, now time.Time) {
 		for i := range t.Shards {
 			t.Shards[i].ID = i
 		}
+		t.owned, t.moving = map[string]int{"": v.Plan.Shards}, make(map[int]bool)
 	}
 	for _, s := range v.Shards {
 		t.set(s, now)
@@ -65,8 +69,17 @@ func (t *Table) set(s Shard, now time.Time) {
 	if s.ID < 0 || s.ID >= len(t.Shards) {
 		return
 	}
-	if s.Owner.Incarnation != t.Shards[s.ID].Owner.Incarnation {
+	if before := t.Shards[s.ID].Owner.Incarnation; s.Owner.Incarnation != before {
 		t.Since[s.ID] = now
+		if t.owned[before]--; t.owned[before] == 0 {
+			delete(t.owned, before)
+		}
+		t.owned[s.Owner.Incarnation]++
+	}
+	if s.Giver != "" {
+		t.moving[s.ID] = true
+	} else if t.Shards[s.ID].Giver != "" {
+		delete(t.moving, s.ID)
 	}
 	t.Shards[s.ID] = s
 }

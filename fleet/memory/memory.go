@@ -10,7 +10,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -119,7 +118,7 @@ func (c *Coordinator) Join(ctx context.Context, m fleet.Member, p fleet.Plan) (f
 		return fleet.Plan{}, fleet.ErrDeposed
 	}
 	if other := c.living(); other != nil && c.plan.Shards != 0 { // 0: the plan has been forgotten
-		if err := misfit(p, c.plan, other.Name); err != nil {
+		if err := fleet.Misfit(p, c.plan, other.Name); err != nil {
 			return fleet.Plan{}, err
 		}
 	} else {
@@ -140,18 +139,6 @@ func (c *Coordinator) living() *fleet.Member {
 		if m := c.members[incarnation]; m.State != fleet.Deposed {
 			return &m
 		}
-	}
-	return nil
-}
-
-func misfit(ours, theirs fleet.Plan, member string) error {
-	switch {
-	case ours.Shards != theirs.Shards:
-		return &fleet.MisfitError{Setting: "shard count", Ours: strconv.Itoa(ours.Shards), Theirs: strconv.Itoa(theirs.Shards), Member: member}
-	case ours.Intents != theirs.Intents:
-		return &fleet.MisfitError{Setting: "intents", Ours: strconv.FormatUint(ours.Intents, 10), Theirs: strconv.FormatUint(theirs.Intents, 10), Member: member}
-	case ours.Format != theirs.Format:
-		return &fleet.MisfitError{Setting: "format", Ours: ours.Format, Theirs: theirs.Format, Member: member}
 	}
 	return nil
 }

@@ -67,6 +67,21 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// errNoFleet is the error of what only a member of a fleet can be asked for.
+var errNoFleet = errors.New(`this process is in no fleet: shards.ids is not "auto"`)
+
+// askFleet returns the handler of an action of a member.
+func (s *Server) askFleet(take func(Fleet) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s.action(w, r, nil, func(context.Context) (result, error) {
+			if s.o.Fleet == nil {
+				return result{}, errNoFleet
+			}
+			return result{}, take(s.o.Fleet)
+		})
+	}
+}
+
 // action reads the body, if there is to be one, and takes the action. It is not given up when its
 // client is.
 func (s *Server) action(w http.ResponseWriter, r *http.Request, body any, take func(context.Context) (result, error)) {

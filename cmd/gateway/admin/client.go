@@ -144,6 +144,18 @@ func (c *Client) Reload(ctx context.Context) (changes []string, err error) {
 	return c.post(ctx, "/reload", nil)
 }
 
+// Drain is Fleet.Drain of the process.
+func (c *Client) Drain(ctx context.Context) error {
+	_, err := c.post(ctx, "/fleet/drain", nil)
+	return err
+}
+
+// Rebalance is Fleet.Rebalance of the process.
+func (c *Client) Rebalance(ctx context.Context) error {
+	_, err := c.post(ctx, "/fleet/rebalance", nil)
+	return err
+}
+
 func (c *Client) post(ctx context.Context, path string, body any) (changes []string, err error) {
 	var text []byte
 	if body != nil {

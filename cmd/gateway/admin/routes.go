@@ -149,6 +149,10 @@ func (e *entry) find(u *url.URL) (route, bool) {
 		return route{needs: act, post: true, serve: e.s.setLogLevel}, true
 	case "/reload":
 		return route{needs: act, post: true, serve: e.s.reload}, true
+	case "/fleet/drain":
+		return route{needs: act, post: true, serve: e.s.askFleet(Fleet.Drain)}, true
+	case "/fleet/rebalance":
+		return route{needs: act, post: true, serve: e.s.askFleet(Fleet.Rebalance)}, true
 	}
 	return route{}, false
 }

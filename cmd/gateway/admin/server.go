@@ -41,6 +41,7 @@ type Options struct {
 	Page    http.Handler          // of / and what is below /page/; /page/stream is a stream
 	Tap     http.Handler          // of /tap, a stream
 	Actions Actions
+	Fleet   Fleet // actions, too; nil: this process is in no fleet
 
 	Log *slog.Logger
 }
@@ -54,6 +55,14 @@ type Actions interface {
 	SetLogLevel(level string) error
 	// Reload reads the settings again, and returns a line for each change.
 	Reload(ctx context.Context) (changes []string, err error)
+}
+
+// Fleet is what can be asked of a member of a fleet.
+type Fleet interface {
+	// Drain has it give all of its shards to others, and take none from now on. It does not wait.
+	Drain() error
+	// Rebalance has it give what it has above its share now.
+	Rebalance() error
 }
 
 // limits bound what clients cost. Tests have shorter ones.

@@ -71,6 +71,16 @@ func (a *asked) Reload(context.Context) ([]string, error) {
 	return []string{"log.level: info, now debug"}, nil
 }
 
+func (a *asked) Drain() error {
+	a.note("drain")
+	return nil
+}
+
+func (a *asked) Rebalance() error {
+	a.note("rebalance")
+	return errors.New("this member drains")
+}
+
 // parts are options whose answers say which part they are of.
 func parts(a *asked) Options {
 	says := func(what string) http.Handler {
@@ -85,6 +95,7 @@ func parts(a *asked) Options {
 			return []status.Check{{Name: "readers", Of: "livez", OK: true, Text: "they turn"}, {Name: "shards", Of: "readyz", OK: true, Text: "all are ready"}}
 		},
 		Actions: a,
+		Fleet:   a,
 	}
 }
 
@@ -164,6 +175,7 @@ var everything = []struct {
 	{"GET /tap?event=MESSAGE_CREATE", view, "the tap"},
 	{"POST /shards/3/reconnect", act, `{"ok":true}`},
 	{"POST /shards/0/identify", act, `{"ok":true}`},
+	{"POST /fleet/drain", act, `{"ok":true}`},
 	{"POST /reload", act, `{"ok":true,"changes":["log.level: info, now debug"]}`},
 }
 

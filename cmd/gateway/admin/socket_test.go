@@ -74,10 +74,20 @@ func TestSocket(t *testing.T) {
 	if want := []string{"log.level: info, now debug"}; err != nil || !reflect.DeepEqual(changes, want) {
 		t.Errorf("%q, %v", changes, err)
 	}
-	if want := []string{"resume 3", "loglevel debug", "reload"}; !reflect.DeepEqual(a.take(), want) {
+	if err := c.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := c.Rebalance(t.Context()); err == nil || err.Error() != "this member drains" {
+		t.Errorf("%v", err)
+	}
+	if want := []string{"resume 3", "loglevel debug", "reload", "drain", "rebalance"}; !reflect.DeepEqual(a.take(), want) {
 		t.Errorf("not %q", want)
 	}
 	if err := c.Reconnect(t.Context(), 404, "identify"); err == nil || err.Error() != "shard 404 is not run by this process" {
+		t.Errorf("%v", err)
+	}
+	s.o.Fleet = nil
+	if err := c.Drain(t.Context()); err == nil || err.Error() != `this process is in no fleet: shards.ids is not "auto"` {
 		t.Errorf("%v", err)
 	}
 	s.Drain()

@@ -84,7 +84,10 @@ func (r registry) servers(cfg *config.Config) iter.Seq2[Broker, string] {
 			if b.Name == cfg.Broker.Type {
 				uses = append(uses, "broker")
 			}
-			if b.Stores && b.Name == cfg.ShardStore.Type {
+			switch {
+			case b.Stores && cfg.Shards.Auto:
+				uses = append(uses, "fleet")
+			case b.Stores && b.Name == cfg.ShardStore.Type:
 				uses = append(uses, "store")
 			}
 			if b.server != nil && len(uses) > 0 && !yield(b, strings.Join(uses, " and ")) {

@@ -41,12 +41,15 @@ func check(ctx context.Context, cfg *config.Config, brokers registry, online boo
 		code = exitUsage
 	}
 	if online {
-		code = cmp.Or(code, checkOnline(ctx, cfg, stdout, stderr), brokers.check(ctx, cfg, stdout, stderr))
+		code = cmp.Or(code, checkOnline(ctx, cfg, stdout, stderr), brokers.check(ctx, cfg, stdout, stderr), checkFleet(ctx, cfg, brokers.of(cfg), stdout, stderr))
 	}
 	if code != exitOK {
 		return code
 	}
 	fmt.Fprintln(stdout, "ok: "+summary(cfg, brokers.of(cfg)))
+	for _, line := range fleetLines(cfg, brokers.of(cfg)) {
+		fmt.Fprintln(stdout, secrets.Redact(printableLine(line)))
+	}
 	for _, line := range cfg.Served() {
 		fmt.Fprintln(stdout, secrets.Redact(line))
 	}
@@ -76,7 +79,10 @@ func summary(cfg *config.Config, b Broker) string {
 	if cfg.Shards.Count > 0 {
 		shards = plural(cfg.Shards.Count, "shard")
 	}
-	if cfg.Shards.IDs != nil {
+	switch {
+	case cfg.Shards.Auto:
+		shards += ", in a fleet"
+	case cfg.Shards.IDs != nil:
 		shards += ", here " + config.FormatShardIDs(cfg.Shards.IDs)
 	}
 	return strings.Join([]string{

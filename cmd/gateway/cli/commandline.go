@@ -24,7 +24,7 @@ type command struct {
 	online bool              // check -online
 	yes    bool              // sessions clear -yes
 
-	json  bool       // status -json
+	json  bool       // status -json and fleet -json
 	tap   url.Values // what tap asks for
 	ready bool       // health -ready
 
@@ -34,10 +34,10 @@ type command struct {
 }
 
 // subcommands are the names that may stand on the command line.
-var subcommands = []string{"run", "check", "completion", "config", "demo", "health", "help", "loglevel", "man", "reload", "service", "sessions", "shard", "status", "tap", "top", "upgrade", "version"}
+var subcommands = []string{"run", "check", "completion", "config", "demo", "fleet", "health", "help", "loglevel", "man", "reload", "service", "sessions", "shard", "status", "tap", "top", "upgrade", "version"}
 
 // controls are the commands to a running process.
-var controls = []string{"status", "health", "top", "tap", "shard", "loglevel", "reload"}
+var controls = []string{"status", "health", "top", "tap", "shard", "loglevel", "reload", "fleet"}
 
 // tapFlags are the flags of tap, which are parameters of /tap.
 var tapFlags = []string{"event", "shard", "guild", "rate", "max"}
@@ -94,8 +94,10 @@ func parseCommand(args []string) (command, error) {
 		return cmd, errors.New("-online belongs to check")
 	case cmd.yes && len(cmd.args) == 0:
 		return cmd, errors.New("-yes belongs to sessions clear")
-	case cmd.json && cmd.name != "status":
-		return cmd, errors.New("-json belongs to status")
+	case cmd.json && cmd.name == "fleet" && len(cmd.args) > 0:
+		return cmd, fmt.Errorf("-json belongs to fleet without %s", cmd.args[0])
+	case cmd.json && cmd.name != "status" && cmd.name != "fleet":
+		return cmd, errors.New("-json belongs to status and fleet")
 	case cmd.tap != nil && cmd.name != "tap":
 		return cmd, errors.New("-event, -shard, -guild, -rate and -max belong to tap")
 	case cmd.tap != nil:

@@ -35,6 +35,10 @@ func checkControl(name string, args []string) error {
 		if id, err := strconv.Atoi(args[1]); err != nil || id < 0 || id >= config.MaxShards {
 			return fmt.Errorf("%.60q is no shard's id, which is a number from 0 on", config.RedactArgument(args[1]))
 		}
+	case name == "fleet" && len(args) > 1:
+		return fmt.Errorf("fleet takes one action, not also %.60q", config.RedactArgument(args[1]))
+	case name == "fleet" && len(args) == 1 && !slices.Contains(fleetActions, args[0]):
+		return fmt.Errorf("fleet has no action %.60q%s", config.RedactArgument(args[0]), didYouMean(args[0], fleetActions))
 	case name == "loglevel" && len(args) != 1:
 		return fmt.Errorf("loglevel takes one level: debug, info, warn, error or suppress")
 	case name == "loglevel" && !slices.Contains(logLevels, args[0]):
@@ -43,7 +47,7 @@ func checkControl(name string, args []string) error {
 		return errors.New("service takes install or remove, such as gateway service install -config gateway.toml")
 	case name == "service" && (len(args) > 2 || len(args) == 2 && !namesService(args[1])):
 		return fmt.Errorf("%.60q is no service's name, which is one word such as sluice-2", config.RedactArgument(strings.Join(args[1:], " ")))
-	case name != "service" && name != "shard" && name != "loglevel" && len(args) > 0:
+	case name != "service" && name != "shard" && name != "loglevel" && name != "fleet" && len(args) > 0:
 		return fmt.Errorf("%s takes no argument %.60q", name, config.RedactArgument(args[0]))
 	}
 	return nil

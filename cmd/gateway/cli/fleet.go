@@ -19,6 +19,7 @@ import (
 
 	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/metrics"
 	"sluice/cmd/gateway/status"
 	"sluice/engine"
 	"sluice/fleet"
@@ -35,11 +36,14 @@ type membership struct {
 	queue       *fleet.Queue
 	coordinator fleet.Coordinator // nil: join has not been called
 	shards      int               // of the fleet; 0: not joined
+	out         sinks.Reporter    // the broker's; nil: it says nothing of itself
 	owner       string            // under which shards are claimed at the sink
 	keeper      *resume.Keeper
 	cfg         *config.Config
 	api         *wire.API
 	log         *slog.Logger
+	broker      Broker
+	began       time.Time // the process
 
 	leave context.CancelFunc // nil: run has not been called
 	done  sync.WaitGroup
@@ -50,30 +54,25 @@ func newMembership(cfg *config.Config, api *wire.API, log *slog.Logger) *members
 	if !cfg.Shards.Auto {
 		return nil
 	}
-	return &membership{owner: rand.Text(), cfg: cfg, api: api, log: log}
+	return &membership{owner: rand.Text(), cfg: cfg, api: api, log: log, began: time.Now()}
 }
 
 // join joins the fleet, whose events go to the sink, and returns how many shards it has.
 func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (shards int, err error) {
-	client, err := redisClient(m.cfg)
+	m.broker = broker
+	coordinator, err := newCoordinator(m.cfg, m.log)
 	if err != nil {
 		return 0, err
 	}
-	coordinator := &fleetredis.Coordinator{
-		Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, client) },
-		Prefix:  m.cfg.ShardStore.Prefix, Bot: strconv.FormatUint(sessionsOf(m.cfg), 16), Log: m.log,
-	}
-	host, _ := os.Hostname()
+	m.out, _ = sink.(sinks.Reporter)
 	claimer, _ := sink.(sinks.Claimer)
 	f := &m.cfg.Fleet
 	m.fleet = fleet.New(fleet.Options{
 		Coordinator: coordinator,
 		Member: fleet.Member{
-			Name: cmp.Or(f.Member, host), Zone: f.Zone, Weight: f.Weight, Address: m.cfg.HTTP.Address, Version: version,
+			Name: memberName(m.cfg), Zone: f.Zone, Weight: f.Weight, Address: m.cfg.HTTP.Address, Version: version,
 		},
-		Plan: fleet.Plan{
-			Shards: m.cfg.Shards.Count, Intents: uint64(m.cfg.Intents), Format: broker.Name + " " + broker.format(m.cfg),
-		},
+		Plan:        fleetPlan(m.cfg, broker),
 		Recommended: m.recommended,
 		Session:     func(shard int, c resume.Checkpoint) resume.Session { return m.keeper.Resumes(shard, c) },
 		Sink:        claimer,
@@ -86,6 +85,24 @@ func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (
 	m.queue = m.fleet.Queue()
 	m.keeper = &resume.Keeper{Store: m.fleet.Store(), Bot: sessionsOf(m.cfg), OldBot: oldSessionsOf(m.cfg), Intents: m.cfg.Intents, Log: m.log}
 	return m.insist(ctx)
+}
+
+// newCoordinator returns what the members of the bot's fleet have together in Redis.
+func newCoordinator(cfg *config.Config, log *slog.Logger) (*fleetredis.Coordinator, error) {
+	client, err := redisClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &fleetredis.Coordinator{
+		Connect: func(ctx context.Context) (rueidis.Client, error) { return redis.Connect(ctx, client) },
+		Prefix:  cfg.ShardStore.Prefix, Bot: strconv.FormatUint(sessionsOf(cfg), 16), Log: log,
+	}, nil
+}
+
+// memberName returns what this process is called in its fleet.
+func memberName(cfg *config.Config) string {
+	host, _ := os.Hostname()
+	return cmp.Or(cfg.Fleet.Member, host)
 }
 
 // insist joins, for as long as it takes. Meanwhile health is served: the process lives, and is not ready.
@@ -114,7 +131,7 @@ func (m *membership) insist(ctx context.Context) (shards int, err error) {
 		why.Store(&text)
 		if waiting == nil {
 			m.log.Warn("fleet: cannot join yet; trying again", "error", err)
-			if waiting, err = serveAdmin(m.cfg, admin.Options{Checks: func() []status.Check { return joining(*why.Load()) }}, m.log); err != nil {
+			if waiting, err = serveAdmin(m.cfg, m.waiting(func() string { return *why.Load() }), m.log); err != nil {
 				return 0, err
 			}
 		}
@@ -125,12 +142,59 @@ func (m *membership) insist(ctx context.Context) (shards int, err error) {
 	}
 }
 
-// joining are the conditions of a process that has not joined its fleet yet.
-func joining(why string) []status.Check {
-	return []status.Check{
-		{Name: "fleet", Of: status.Livez, OK: true, Text: "this process waits to join"},
-		{Name: "fleet", Of: status.Readyz, Text: "not joined yet: " + why},
+// waiting returns what is served of a process that has not joined its fleet yet.
+func (m *membership) waiting(why func() string) admin.Options {
+	src := &status.Source{
+		Engine: idle{}, Sink: m.out, Title: m.broker.Title, Config: m.cfg, Version: version, Started: m.began,
+		Fleet: func() *status.Fleet { return status.WaitingFleet(memberName(m.cfg), why()) },
 	}
+	if m.broker.server != nil {
+		src.Address = m.broker.addresses(m.cfg)
+	}
+	figures := metrics.New(metrics.Source{Version: version, Revision: builtFrom(), Broker: m.cfg.Broker.Type, Fleet: m.fleet.Snapshot})
+	return admin.Options{Status: src.Status, Checks: src.Checks, Metrics: figures}
+}
+
+// idle is an engine that does not run yet.
+type idle struct{}
+
+func (idle) Status() engine.Status                                      { return engine.Status{} }
+func (idle) AppendShards(dst []engine.ShardStatus) []engine.ShardStatus { return dst }
+
+// memberEngine is the engine of a member, as it is shown: the budget of session starts is the fleet's.
+type memberEngine struct {
+	*engine.Engine
+	queue *fleet.Queue
+}
+
+// Status is the engine's, with what it does not know of the budget.
+func (m memberEngine) Status() engine.Status {
+	s := m.Engine.Status()
+	q := m.queue.Snapshot()
+	if i := &s.Identify; !i.Known && q.Known {
+		b := q.Budget
+		i.Known, i.MaxConcurrency, i.Total, i.Left, i.Reserve, i.Reset = true, b.Concurrency, b.Total, b.Remaining, b.Reserve, b.Reset
+		i.Exhausted = i.Waiting > 0 && b.Remaining <= b.Reserve
+	}
+	return s
+}
+
+// Drain implements admin.Fleet.
+func (m *membership) Drain() error {
+	if !m.fleet.Draining() {
+		m.log.Info("fleet: this member was asked to drain: it gives its shards to others, and takes none until the process is restarted")
+	}
+	m.fleet.BeginDrain()
+	return nil
+}
+
+// Rebalance implements admin.Fleet.
+func (m *membership) Rebalance() error {
+	if m.fleet.Draining() {
+		return errors.New("this member drains: it gives all of its shards")
+	}
+	m.fleet.Rebalance()
+	return nil
 }
 
 // delivers returns what reports whether a sink takes events.
@@ -184,7 +248,7 @@ func (m *membership) run(ctx context.Context, e *engine.Engine) context.Context 
 	m.done.Go(func() { m.queue.Run(member) })
 	m.done.Go(func() { m.watchBudget(member) })
 	context.AfterFunc(ctx, func() {
-		if m.cfg.Fleet.Return > 0 { // the next process of this name resumes them
+		if m.cfg.Fleet.Return > 0 && !m.fleet.Draining() { // the next process of this name resumes them
 			stop(ctx.Err())
 			return
 		}

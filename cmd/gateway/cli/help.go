@@ -24,6 +24,8 @@ Usage:
   gateway health [-ready]    ask the running process if it is live, or ready
   gateway top                show it live in the terminal
   gateway tap                show events as they pass
+  gateway fleet [action]     show the fleet of the running process; drain it, or
+                             rebalance
   gateway upgrade            have the running process hand over to a new version
   gateway shard action id    have a shard of it reconnect, resume or identify
   gateway loglevel level     set its log level
@@ -68,8 +70,10 @@ and files can be written to, and leaves nothing behind. What will be served over
 HTTP, and to whom, has a line. What it did not contact is named. With -online it
 asks Discord for the recommended shard count and the session starts left, and
 logs in to the broker and to Redis as the store, which are left as they are;
-each has a line. Exit code 4 says that the token is refused, 1 that somebody did
-not answer, 2 that a broker refuses the settings.
+each has a line. With shards.ids = "auto" it says what the fleet would do, and
+with -online which members run and what this process would get there. Exit code
+4 says that the token is refused, 1 that somebody did not answer, 2 that a
+broker or the fleet refuses the settings.
 `,
 	"config": `gateway config [-config file]
 
@@ -124,6 +128,18 @@ and the broker do. With -ready: whether its shards are ready or resuming and the
 broker is available. Prints ok or the checks that fail. Exit code 0, or 1, as it
 is without an answer within 5 s. For probes of images with neither shell nor
 curl.
+` + reaching,
+	"fleet": `gateway fleet [drain|rebalance] [-json] [-address host:port]
+              [-token-file file] [-config file]
+
+Shows the fleet as the running process sees it: its members with their shards
+and shares, handovers, the last deaths, session starts; or why it has not joined
+yet. -json prints the object fleet of /status, which docs/status.md describes.
+drain: this member gives all of its shards to others, and takes none until its
+process is restarted, which runs on. It waits until none is left, and fails when
+nobody is there to take them. rebalance: this member gives what it has above its
+share now, and does not wait for fleet.settle this once. Exit code 0, or 1 with
+one line that says why, as where the process is in no fleet.
 ` + reaching,
 	"shard": `gateway shard reconnect|resume|identify id [-address host:port]
               [-token-file file] [-config file]
@@ -218,7 +234,7 @@ at its http.address, host:port or https://host, and needs its http.token: from
 `
 
 // topicNames are the topics in the order in which they are listed.
-var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "status", "top", "tap", "health", "shard", "loglevel", "reload", "upgrade", "service", "demo", "completion", "man", "help", "version"}
+var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "status", "top", "tap", "health", "fleet", "shard", "loglevel", "reload", "upgrade", "service", "demo", "completion", "man", "help", "version"}
 
 // help prints the usage or a topic.
 func help(args []string, stdout, stderr io.Writer) int {

@@ -107,6 +107,8 @@ func start(args, environ []string, stdout, stderr io.Writer, m *manager) int {
 		return upgrade(ctx, cfg, stdout, stderr)
 	case "status", "health":
 		return look(ctx, cmd, cfg, stdout, stderr)
+	case "fleet":
+		return runFleet(ctx, cmd, cfg, stdout, stderr)
 	case "top", "tap":
 		return follow(ctx, cmd, cfg, os.Stdin, stdout, stderr)
 	case "shard", "loglevel", "reload":

@@ -155,7 +155,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		}
 	}
 	counts := commands.NewCounts()
-	watched := watch{e: e, out: out, spool: spooled, tap: tapped, keeper: keeper, broker: broker, counts: counts, r: r, logs: logs, began: began}
+	watched := watch{e: e, out: out, spool: spooled, tap: tapped, keeper: keeper, member: member, broker: broker, counts: counts, r: r, logs: logs, began: began}
 	served, err := serveAdmin(cfg, watched.parts(ctx, cfg), log)
 	if err != nil {
 		return err

@@ -75,6 +75,9 @@ func statusTable(d *status.Status, columns int, color bool) string {
 	l.health(d.Health)
 	l.row("", "")
 	l.row("shards", "%s", shardsText(d.Shards))
+	if f := d.Fleet; f != nil {
+		l.row("fleet", "%s", f.Summary())
+	}
 	l.row("events", "%s received, %s/s now", status.Count(d.Events.Received), rateText(d.Events.Rate))
 	l.row("lag", "%s", lagText(d.Events.Lag))
 	l.lost(d)

@@ -27,6 +27,7 @@ type watch struct {
 	spool  *spool.Sink    // before it; nil: there is none
 	tap    *tap.Sink      // before both
 	keeper *resume.Keeper // nil: nothing is stored
+	member *membership    // nil: this process is in no fleet
 	broker Broker
 	counts *commands.Counts
 	r      *reloader
@@ -63,11 +64,19 @@ func (w *watch) parts(ctx context.Context, cfg *config.Config) admin.Options {
 	if w.keeper != nil {
 		src.Store, figures.Store = status.StoreOf(w.keeper), w.keeper.Status
 	}
+	var steer admin.Fleet
+	if m := w.member; m != nil {
+		with := memberEngine{w.e, m.queue}
+		src.Engine, figures.Engine = with, with
+		figures.Fleet = m.fleet.Snapshot
+		src.Fleet, src.Epochs = status.FleetOf(m.fleet, m.queue, memberName(cfg)), m.fleet.Epochs
+		steer = m
+	}
 	p := page.New(page.Options{Summary: src.Summary, Shards: src.Shards, Logs: w.logs})
 	go src.Run(ctx)
 	go p.Run(ctx)
 	return admin.Options{
-		Metrics: metrics.New(figures), Status: src.Status, Checks: src.Checks, Page: p, Tap: w.tap, Actions: w.r,
+		Metrics: metrics.New(figures), Status: src.Status, Checks: src.Checks, Page: p, Tap: w.tap, Actions: w.r, Fleet: steer,
 	}
 }
 

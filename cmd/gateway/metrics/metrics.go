@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/fleet"
 	"sluice/resume"
 	"sluice/sinks"
 )
@@ -22,6 +23,7 @@ type Source struct {
 	Sink    func() sinks.Status // the broker's, also where a spool stands before it
 	Spool   func() SpoolStatus
 	Store   func() resume.KeeperStatus
+	Fleet   func() fleet.Snapshot
 	Refused func() map[string]int64 // commands by reason, those that the engine has refused included; nil: they are all there are
 
 	// PacketsMode is prometheus.packets; PacketsAuto by default.
@@ -102,6 +104,7 @@ type snapshot struct {
 	sink    sinks.Status
 	spool   SpoolStatus
 	store   resume.KeeperStatus
+	fleet   fleet.Snapshot
 	refused map[string]int64
 	library lines // of the metrics library: the process and Go's runtime
 }
@@ -123,6 +126,9 @@ func (s *snapshot) collect(src *Source) {
 	}
 	if src.Store != nil {
 		s.store = src.Store()
+	}
+	if src.Fleet != nil {
+		s.fleet = src.Fleet()
 	}
 	if src.Refused != nil {
 		s.refused = src.Refused()

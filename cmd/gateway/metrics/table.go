@@ -44,6 +44,7 @@ var groups = []group{
 	{"Broker", func(s *snapshot) bool { return s.src.Sink != nil }, brokerMetrics},
 	{"Spool", func(s *snapshot) bool { return s.src.Spool != nil }, spoolMetrics},
 	{"Store", func(s *snapshot) bool { return s.src.Store != nil }, storeMetrics},
+	{"Fleet", func(s *snapshot) bool { return s.src.Fleet != nil }, fleetMetrics},
 	{"Commands", hasEngine, commandMetrics},
 	{"Of the gateway of spec-tacles", hasEngine, oldMetrics},
 	{"Process", func(*snapshot) bool { return true }, processMetrics},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/fleet"
 	"sluice/resume"
 	"sluice/sinks"
 	"sluice/wire"
@@ -70,6 +71,16 @@ func fullSource(shards int) (Source, *fakeEngine) {
 		Spool: func() SpoolStatus { return SpoolStatus{true, 1 << 20, 10 << 30, 3 * time.Second, 77, true, 2} },
 		Store: func() resume.KeeperStatus {
 			return resume.KeeperStatus{Available: true, Current: time.Now().Add(-time.Minute), Pending: 2, Failures: 1}
+		},
+		Fleet: func() fleet.Snapshot {
+			member := func(incarnation string, state fleet.State, shards int) fleet.MemberStatus {
+				return fleet.MemberStatus{Member: fleet.Member{Incarnation: incarnation, State: state}, Shards: shards}
+			}
+			return fleet.Snapshot{
+				Incarnation: "b", Confirmed: true, Beaten: time.Now().Add(-time.Minute), Unowned: 5, Starting: 4, Moves: make([]fleet.Move, 3),
+				Members: []fleet.MemberStatus{member("a", fleet.Up, 6), member("b", fleet.Up, 7), member("c", fleet.Draining, 1), member("d", fleet.Deposed, 5)},
+				Counts:  fleet.Counts{Deaths: 8, Takeovers: 9, Given: 10, Taken: 11},
+			}
 		},
 		Refused: func() map[string]int64 { return map[string]int64{"too large": 2, "not JSON": 1} },
 	}, e

@@ -26,6 +26,7 @@ func Abridge(list []Shard) {
 }
 
 func (s *Shard) abridge() {
+	s.Epoch = 0
 	if s.State == engine.Ready.String() {
 		if s.LastACK <= ordinaryACK {
 			s.LastACK = 0

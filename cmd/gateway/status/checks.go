@@ -32,12 +32,19 @@ func holds(checks []Check, of string) bool {
 
 // checks returns all of them, those of Livez first. What is not live is not ready.
 func (s *Source) checks(now time.Time, e engine.Status, shards []engine.ShardStatus) []Check {
+	f := s.fleet()
+	if f != nil && !f.Joined {
+		return f.waiting()
+	}
 	sink := s.sink()
 	checks := []Check{s.engineCheck(), s.engineCheck(), shardsCheck(now, e, shards), s.brokerCheck(now, sink), s.storeCheck(), lostCheck(e, sink)}
 	for i := range checks {
 		checks[i].Of = Readyz
 	}
 	checks[0].Of = Livez
+	if f != nil {
+		checks = append(checks, f.check())
+	}
 	return checks
 }
 

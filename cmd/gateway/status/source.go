@@ -40,6 +40,8 @@ type Source struct {
 	Title, Address string
 	Spool          func() Spool            // nil: there is none
 	Store          func() Store            // without its Type; nil: it is always available
+	Fleet          func() *Fleet           // nil: there is none
+	Epochs         func() map[int]int64    // of the shards, in a fleet; nil: there are none
 	Refused        func() map[string]int64 // commands by reason, those that the engine has refused included; nil: they are all there are
 	Config         *config.Config
 	Version        string            // of the program
@@ -129,6 +131,7 @@ func (s *Source) collect(whole bool) *Status {
 		Commands: Commands{Sent: e.Commands.Sent, Pending: e.Commands.Pending, Replaced: e.Commands.Replaced, Refused: named(s.refused(e))},
 		Settings: []Setting{},
 	}
+	d.Fleet = s.fleet()
 	if s.Spool != nil {
 		onDisk := s.Spool()
 		onDisk.Error = s.redact(onDisk.Error)
@@ -208,10 +211,14 @@ func (s *Source) list(now time.Time, e engine.Status, shards []engine.ShardStatu
 	list := make([]Shard, len(shards))
 	w := newWaits(now, e.Identify, shards)
 	rates := s.samples.rates(now)
+	var epochs map[int]int64
+	if s.Epochs != nil {
+		epochs = s.Epochs()
+	}
 	for i := range shards {
 		from := &shards[i]
 		list[i] = Shard{
-			ID: from.ID, State: from.State.String(), Since: since(now, from.Since), Why: w.why(from), Session: maskSession(from.Session), Seq: from.Seq,
+			ID: from.ID, State: from.State.String(), Epoch: epochs[from.ID], Since: since(now, from.Since), Why: w.why(from), Session: maskSession(from.Session), Seq: from.Seq,
 			Events: from.Events, Rate: brief(rates.of(from.ID, from.Events)), LastEvent: since(now, from.LastEvent), LastACK: since(now, from.LastACK),
 			RoundTrip: round(from.RoundTrip.Seconds(), 3), Reconnects: max(0, from.Connections-1), Paused: from.Paused, Pending: from.Pending,
 			Cause: from.Cause, Code: int(from.Code),

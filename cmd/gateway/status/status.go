@@ -40,8 +40,87 @@ type Process struct {
 	LogLevel   string    `json:"log_level"`
 }
 
-// Fleet has no fields yet: a process runs alone.
-type Fleet struct{}
+// Fleet is the fleet as this member has seen it last.
+type Fleet struct {
+	Joined      bool          `json:"joined"`
+	Why         string        `json:"why,omitempty"` // it has not joined yet; then nothing follows but Member
+	Member      string        `json:"member"`        // the name of this one
+	Incarnation string        `json:"incarnation"`
+	Draining    bool          `json:"draining"`
+	Confirmed   bool          `json:"confirmed"`
+	Beat        float64       `json:"beat"`                // age of its last confirmed beat
+	Unreached   float64       `json:"unreached,omitempty"` // for how long Redis has not answered
+	Error       string        `json:"error,omitempty"`     // why not
+	Stable      float64       `json:"stable"`              // since the set of members that are up has changed
+	Revision    int64         `json:"revision"`            // of the table
+	Plan        FleetPlan     `json:"plan"`
+	Members     []FleetMember `json:"members"`
+	Unowned     int           `json:"unowned"`  // shards without an owner that lives
+	Starting    int           `json:"starting"` // shards of this member that do not run yet
+	Moves       []FleetMove   `json:"moves"`    // pending
+	Deaths      []FleetDeath  `json:"deaths"`   // the last that this process has seen, the latest first
+	Counts      FleetCounts   `json:"counts"`
+	Identify    FleetIdentify `json:"identify"`
+}
+
+// FleetPlan is what all members have in common.
+type FleetPlan struct {
+	Generation int    `json:"generation"`
+	Shards     int    `json:"shards"`
+	Intents    uint64 `json:"intents"`
+	Format     string `json:"format"`
+}
+
+// FleetMember is one of them.
+type FleetMember struct {
+	Name        string  `json:"name"`
+	Incarnation string  `json:"incarnation"`
+	State       string  `json:"state"` // up, draining or deposed
+	Zone        string  `json:"zone"`
+	Weight      int     `json:"weight"`
+	Shards      int     `json:"shards"` // that it owns
+	Share       float64 `json:"share"`  // that it should
+	Beat        float64 `json:"beat"`   // since its beat has changed
+	Version     string  `json:"version"`
+	Address     string  `json:"address"` // its http.address
+}
+
+// FleetMove is a handover that is pending.
+type FleetMove struct {
+	Shard int     `json:"shard"`
+	From  string  `json:"from"` // incarnation
+	To    string  `json:"to"`
+	Since float64 `json:"since"`
+}
+
+// FleetDeath is a member that was deposed.
+type FleetDeath struct {
+	Name        string    `json:"name"`
+	Incarnation string    `json:"incarnation"`
+	At          time.Time `json:"at"`
+	Shards      int       `json:"shards"`       // that it had
+	By          string    `json:"by,omitempty"` // name of this member, if it has deposed it
+}
+
+// FleetCounts are counts of this process.
+type FleetCounts struct {
+	Deaths    int64 `json:"deaths"`    // that it has seen
+	Takeovers int64 `json:"takeovers"` // shards that it has taken over from the dead
+	Given     int64 `json:"given"`     // handovers to others
+	Taken     int64 `json:"taken"`     // and from them
+}
+
+// FleetIdentify is this member's identify queue, and the budget of the whole bot.
+type FleetIdentify struct {
+	Waiting        int        `json:"waiting"` // shards that wait here
+	Turns          int        `json:"turns"`   // that have a turn
+	Known          bool       `json:"known"`
+	Total          int        `json:"total"`
+	Remaining      int        `json:"remaining"`
+	Reserve        int        `json:"reserve"`
+	Reset          *time.Time `json:"reset"`
+	MaxConcurrency int        `json:"max_concurrency"`
+}
 
 // Health is what /livez and /readyz answer.
 type Health struct {
@@ -106,6 +185,7 @@ type Ended struct {
 type Shard struct {
 	ID         int     `json:"id"`
 	State      string  `json:"state"`
+	Epoch      int64   `json:"epoch,omitempty"`   // in a fleet
 	Since      float64 `json:"since"`             // seconds in that state
 	Why        string  `json:"why,omitempty"`     // it is not ready
 	Session    string  `json:"session,omitempty"` // masked

@@ -117,6 +117,8 @@ func (m *model) head() []string {
 	}
 	if why := failing(&s.Health); why != "" {
 		rows = append(rows, yellow+why+plain)
+	} else if s.Fleet != nil {
+		rows = append(rows, "fleet     "+printable(s.Fleet.Summary()))
 	} else {
 		rows = append(rows, "")
 	}

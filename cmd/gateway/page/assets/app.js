@@ -7,6 +7,7 @@ import { Grid, ID } from "./grid.js";
 import { Story } from "./story.js";
 import { Chart, P50, P99, RATE } from "./chart.js";
 import { tables } from "./tables.js";
+import { fleet } from "./fleet.js";
 import { Log } from "./log.js";
 
 document.documentElement.classList.add("js");
@@ -99,6 +100,7 @@ function draw() {
   now($("chart-rate"), s ? [["", rate(s.events.rate) + " now"]] : []);
   now($("chart-lag"), s ? [["p50", latency(s.events.lag.p50)], ["p99", latency(s.events.lag.p99)], ["", "max " + latency(s.events.lag.max)]] : []);
   tables(model);
+  fleet(s, model.now);
   link();
 }
 
