@@ -50,7 +50,7 @@ type Status struct {
 	Given     int64  // taken by the engine
 	Sent      int64  // of them: written to a connection, or made obsolete by a newer one
 	Forwarded int64  // to the process that runs the shard
-	Requeued  int64  // with RabbitMQ, in the queue of their shard, which has no room: received again from there
+	Requeued  int64  // with RabbitMQ, in the queue of their shard, which has no room, or in a fleet is run by another process now: received again from there
 	Refused   map[string]int64
 	Waiting   int64           // with the engine, or for room there
 	Waited    sinks.Histogram // seconds from the broker's time, as in the id of an entry of Redis, or from the arrival here, until they were sent
