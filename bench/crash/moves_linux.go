@@ -4,6 +4,7 @@ package crash
 
 import (
 	"context"
+	"strings"
 	"syscall"
 	"time"
 
@@ -91,13 +92,33 @@ func (r *fleetRun) rested(ctx context.Context, since before, res *FleetResult) (
 	return resumes, nil
 }
 
-// quiet waits until no shard has moved for a while, and all are connected.
+// quiet waits until no shard has moved for a while, all are connected, and each member has one.
 func (r *fleetRun) quiet(ctx context.Context) error {
 	n, since := -1, time.Now()
 	return r.until(ctx, "a fleet at rest", func() bool {
 		if now := r.srv.Ledger().Summary().Connects; now != n {
 			n, since = now, time.Now()
 		}
-		return time.Since(since) >= atRest && r.srv.Connected() == r.o.Shards
+		if time.Since(since) < atRest || r.srv.Connected() != r.o.Shards {
+			return false
+		}
+		since = time.Now()
+		return r.owners() >= min(len(r.members), r.o.Shards)
 	})
+}
+
+// owners returns how many members have shards.
+func (r *fleetRun) owners() int {
+	if r.server == nil {
+		return len(r.members) // a Sentinel knows where the table is
+	}
+	key, _ := r.server.TryCLI("--raw", "keys", "*:owners")
+	rows, _ := r.server.TryCLI("--raw", "hvals", strings.TrimSpace(key))
+	members := make(map[string]bool)
+	for row := range strings.Lines(rows) {
+		if f := strings.Fields(row); len(f) > 1 { // epoch and incarnation
+			members[f[1]] = true
+		}
+	}
+	return len(members)
 }
