@@ -16,11 +16,14 @@ const atRest = 4 * time.Second
 
 // move has members come, and restarts them.
 func (r *fleetRun) move(ctx context.Context, res *FleetResult) error {
+	if r.o.Joins+r.o.Rolls == 0 {
+		return nil
+	}
+	if err := r.quiet(ctx); err != nil {
+		return err
+	}
 	if r.o.Joins > 0 {
-		since, err := r.watch(ctx)
-		if err != nil {
-			return err
-		}
+		since := r.seen()
 		for range r.o.Joins {
 			g, err := r.member(len(r.members))
 			if err != nil {
@@ -41,16 +44,14 @@ func (r *fleetRun) move(ctx context.Context, res *FleetResult) error {
 	}
 	for range r.o.Rolls {
 		for n, g := range r.members {
-			since, err := r.watch(ctx)
-			if err != nil {
-				return err
-			}
+			since := r.seen()
 			began := time.Now()
 			g.cmd.Process.Signal(syscall.SIGTERM)
 			if _, err := g.finished(true); err != nil {
 				return err
 			}
 			took := time.Since(began)
+			var err error
 			if r.members[n], err = r.member(n); err != nil {
 				return err
 			}
@@ -70,12 +71,9 @@ func (r *fleetRun) move(ctx context.Context, res *FleetResult) error {
 // before is what the server had seen before shards move.
 type before struct{ resumes, identifies int }
 
-// watch waits until the fleet is at rest, and returns what the server has seen.
-func (r *fleetRun) watch(ctx context.Context) (before, error) {
-	if err := r.quiet(ctx); err != nil {
-		return before{}, err
-	}
-	return before{len(r.srv.Ledger().Resumes()), r.srv.Ledger().Summary().Identifies}, nil
+// seen returns what the server has seen.
+func (r *fleetRun) seen() before {
+	return before{len(r.srv.Ledger().Resumes()), r.srv.Ledger().Summary().Identifies}
 }
 
 // rested waits until the fleet is at rest, and returns the Resumes since.
