@@ -35,25 +35,28 @@ type lastSave struct {
 // that follows, has another one of it. A shard that is out already is not saved: it is another's. Those that come
 // while a Save is on its way are saved together by the next, until the contexts of all are done.
 func (v *saver) last(ctx context.Context, s *shard) (removed bool, err error) {
-	g := v.join(s)
+	g, first := v.join(s)
 	defer context.AfterFunc(ctx, func() { v.leave(g) })()
 	<-g.done
-	return slices.Contains(g.removed, s), g.err
+	return first && slices.Contains(g.removed, s), g.err
 }
 
-func (v *saver) join(s *shard) *lastSave {
+// join has the shard saved by the next Save. first: nobody else has asked that for it.
+func (v *saver) join(s *shard) (g *lastSave, first bool) {
 	l := &v.leaving
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.next == nil {
-		g := &lastSave{done: make(chan struct{})}
-		g.ctx, g.cancel = context.WithCancel(context.Background())
-		l.next = g
-		go v.saveLast(g)
+		l.next = &lastSave{done: make(chan struct{})}
+		l.next.ctx, l.next.cancel = context.WithCancel(context.Background())
+		go v.saveLast(l.next)
 	}
-	l.next.shards = append(l.next.shards, s)
-	l.next.callers++
-	return l.next
+	g = l.next
+	if first = !slices.Contains(g.shards, s); first {
+		g.shards = append(g.shards, s)
+	}
+	g.callers++
+	return g, first
 }
 
 // leave notes that one of those that wait for g has no time left.

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"io"
 	"net"
 	"slices"
 	"time"
@@ -109,7 +110,12 @@ type memSocket struct {
 	poller *memPoller
 }
 
-func (s memSocket) linger(time.Duration) { s.Close() }
+func (s memSocket) linger(d time.Duration) {
+	s.PollConn.(interface{ CloseWrite() error }).CloseWrite()
+	s.SetReadDeadline(time.Now().Add(d))
+	io.Copy(io.Discard, s.PollConn) // whose Read waits
+	s.Close()
+}
 
 func (s memSocket) Read(p []byte) (int, error) {
 	n, err := s.TryRead(p)

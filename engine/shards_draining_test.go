@@ -160,6 +160,7 @@ func TestDeposeWhileRemoved(t *testing.T) {
 		if err := <-d.removed; !errors.As(err, new(*sinks.NotLocalError)) {
 			t.Errorf("Remove: %v", err)
 		}
+		synctest.Wait()
 		if left := d.engine.Left(); left.Deposed > 0 {
 			t.Errorf("left behind: %+v", left)
 		}

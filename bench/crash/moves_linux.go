@@ -4,6 +4,7 @@ package crash
 
 import (
 	"context"
+	"strings"
 	"syscall"
 	"time"
 
@@ -15,11 +16,14 @@ const atRest = 4 * time.Second
 
 // move has members come, and restarts them.
 func (r *fleetRun) move(ctx context.Context, res *FleetResult) error {
+	if r.o.Joins+r.o.Rolls == 0 {
+		return nil
+	}
+	if err := r.quiet(ctx); err != nil {
+		return err
+	}
 	if r.o.Joins > 0 {
-		since, err := r.watch(ctx)
-		if err != nil {
-			return err
-		}
+		since := r.seen()
 		for range r.o.Joins {
 			g, err := r.member(len(r.members))
 			if err != nil {
@@ -40,16 +44,14 @@ func (r *fleetRun) move(ctx context.Context, res *FleetResult) error {
 	}
 	for range r.o.Rolls {
 		for n, g := range r.members {
-			since, err := r.watch(ctx)
-			if err != nil {
-				return err
-			}
+			since := r.seen()
 			began := time.Now()
 			g.cmd.Process.Signal(syscall.SIGTERM)
 			if _, err := g.finished(true); err != nil {
 				return err
 			}
 			took := time.Since(began)
+			var err error
 			if r.members[n], err = r.member(n); err != nil {
 				return err
 			}
@@ -69,12 +71,9 @@ func (r *fleetRun) move(ctx context.Context, res *FleetResult) error {
 // before is what the server had seen before shards move.
 type before struct{ resumes, identifies int }
 
-// watch waits until the fleet is at rest, and returns what the server has seen.
-func (r *fleetRun) watch(ctx context.Context) (before, error) {
-	if err := r.quiet(ctx); err != nil {
-		return before{}, err
-	}
-	return before{len(r.srv.Ledger().Resumes()), r.srv.Ledger().Summary().Identifies}, nil
+// seen returns what the server has seen.
+func (r *fleetRun) seen() before {
+	return before{len(r.srv.Ledger().Resumes()), r.srv.Ledger().Summary().Identifies}
 }
 
 // rested waits until the fleet is at rest, and returns the Resumes since.
@@ -91,13 +90,33 @@ func (r *fleetRun) rested(ctx context.Context, since before, res *FleetResult) (
 	return resumes, nil
 }
 
-// quiet waits until no shard has moved for a while, and all are connected.
+// quiet waits until no shard has moved for a while, all are connected, and each member has one.
 func (r *fleetRun) quiet(ctx context.Context) error {
 	n, since := -1, time.Now()
 	return r.until(ctx, "a fleet at rest", func() bool {
 		if now := r.srv.Ledger().Summary().Connects; now != n {
 			n, since = now, time.Now()
 		}
-		return time.Since(since) >= atRest && r.srv.Connected() == r.o.Shards
+		if time.Since(since) < atRest || r.srv.Connected() != r.o.Shards {
+			return false
+		}
+		since = time.Now()
+		return r.owners() >= min(len(r.members), r.o.Shards)
 	})
+}
+
+// owners returns how many members have shards.
+func (r *fleetRun) owners() int {
+	if r.server == nil {
+		return len(r.members) // a Sentinel knows where the table is
+	}
+	key, _ := r.server.TryCLI("--raw", "keys", "*:owners")
+	rows, _ := r.server.TryCLI("--raw", "hvals", strings.TrimSpace(key))
+	members := make(map[string]bool)
+	for row := range strings.Lines(rows) {
+		if f := strings.Fields(row); len(f) > 1 { // epoch and incarnation
+			members[f[1]] = true
+		}
+	}
+	return len(members)
 }
