@@ -19,6 +19,7 @@ import (
 
 	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/identify"
 	"sluice/cmd/gateway/status"
 	"sluice/engine"
 	"sluice/fleet"
@@ -33,6 +34,7 @@ import (
 type membership struct {
 	fleet  *fleet.Fleet
 	queue  *fleet.Queue
+	others *fleet.Queue // for identify.address
 	turns  fleet.Turns
 	shards int    // of the fleet
 	owner  string // under which shards are claimed at the sink
@@ -83,7 +85,7 @@ func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (
 		Log:         m.log,
 	})
 	m.turns = coordinator
-	m.queue = m.fleet.Queue()
+	m.queue, m.others = m.fleet.Queue(), m.fleet.QueueForOthers(identify.Travel)
 	m.keeper = &resume.Keeper{Store: m.fleet.Store(), Bot: sessionsOf(m.cfg), OldBot: oldSessionsOf(m.cfg), Intents: m.cfg.Intents, Log: m.log}
 	return m.insist(ctx)
 }
@@ -217,6 +219,9 @@ func (m *membership) watchBudget(ctx context.Context) {
 	var asked time.Time
 	for ; ctx.Err() == nil; wait(ctx, tick.C) {
 		b, known, waiting := m.queue.Budget()
+		if seen, ok, more := m.others.Budget(); more > 0 {
+			b, known, waiting = seen, ok, waiting+more
+		}
 		now := time.Now()
 		over := known && !b.Reset.After(now)
 		spent := known && waiting > 0 && b.Remaining <= b.Reserve
@@ -240,7 +245,9 @@ func (m *membership) watchBudget(ctx context.Context) {
 		err := m.turns.Budget(ctx, fleet.Budget{Total: l.Total, Remaining: l.Remaining, Reserve: reserve, Reset: now.Add(l.ResetAfter), Concurrency: max(1, l.MaxConcurrency)}, at)
 		if err != nil {
 			asked = time.Time{}
+			continue
 		}
+		m.queue.Refresh() // or its day would seem to be over until a shard waits
 	}
 }
 
