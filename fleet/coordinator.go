@@ -164,8 +164,8 @@ type Turns interface {
 	// after it may be used, and when its shard does not wait any more. No turn is given while no
 	// budget is known, or not more than Reserve is left of it.
 	//
-	// The incarnation need not be a member's: its questions are forgotten by themselves. It numbers them,
-	// ascending. ErrChanged: one with a higher number has come in the last AskOrder; one that was late
+	// The incarnation need not be a member's: its questions are forgotten by themselves. It numbers them
+	// from 0 on, ascending. ErrChanged: one with a higher number has come in the last AskOrder; one that was late
 	// changes nothing.
 	Ask(ctx context.Context, incarnation string, number int64, waiting []int) (Grants, error)
 	// Sent says that the Identify of a turn with that number is written: that of the bucket's next is

@@ -231,6 +231,14 @@ func (q *Queue) Left() int {
 	return max(0, q.budget.Remaining-q.budget.Reserve)
 }
 
+// Refresh has the budget looked at again, though nobody waits.
+func (q *Queue) Refresh() {
+	q.mu.Lock()
+	q.left = true
+	q.mu.Unlock()
+	q.stir()
+}
+
 // Budget returns the budget as it was last seen, and how many shards wait here.
 func (q *Queue) Budget() (b Budget, known bool, waiting int) {
 	q.mu.Lock()

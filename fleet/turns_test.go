@@ -153,3 +153,26 @@ func TestTurnsForOthers(t *testing.T) {
 		runs.Wait()
 	})
 }
+
+// A queue in which nobody waits sees another budget when it is told to look.
+func TestQueueRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := memory.New(nil)
+		q := fleet.New(fleet.Options{Coordinator: c}).Queue()
+		ctx, stop := context.WithCancel(t.Context())
+		var runs sync.WaitGroup
+		runs.Go(func() { q.Run(ctx) })
+		for _, remaining := range []int{10, 20} {
+			if err := c.Budget(t.Context(), fleet.Budget{Total: 100, Remaining: remaining, Concurrency: 1}, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			q.Refresh()
+			synctest.Wait()
+			if b, known, _ := q.Budget(); !known || b.Remaining != remaining {
+				t.Errorf("of %d it sees %d", remaining, b.Remaining)
+			}
+		}
+		stop()
+		runs.Wait()
+	})
+}

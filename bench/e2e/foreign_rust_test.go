@@ -26,6 +26,38 @@ func TestForeignTwilight(t *testing.T) {
 	}
 }
 
+// TestForeignTwilightQueue: its shards identify in the turns that a gateway gives, whose own have the same ids.
+func TestForeignTwilightQueue(t *testing.T) {
+	const shards = 2 // as many as the program has
+	file := buildRust(t, "twilight")
+	srv := startSim(t, sim.Options{Shards: shards, MaxConcurrency: 1, TLS: true})
+	queue := freeAddress(t)
+	startGateway(t, setup{name: buildGateway(t)}, srv, "IDENTIFY_ADDRESS="+queue)
+	waitFor(t, "the service", func() bool { code, _ := asked(queue, "/"); return code == 400 })
+	cmd := exec.CommandContext(t.Context(), file, srv.APIURL(), srv.GatewayURL(), "sim-token", "none")
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, srv.CertPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stderr lockedBuffer
+	cmd.Env, cmd.Stderr = append(os.Environ(), "SSL_CERT_FILE="+ca, "FOREIGN_QUEUE="+queue), &stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "sessions", func() bool { return srv.Ledger().Summary().Sessions >= 2*shards })
+	stdin.Close()
+	if err := cmd.Wait(); err != nil || stderr.String() != "" {
+		t.Errorf("twilight: %v\n%s", err, stderr.tail())
+	}
+	if n := srv.Ledger().Summary(); n.Identifies != 2*shards || n.BucketRefused > 0 {
+		t.Errorf("%v", n)
+	}
+}
+
 // TestForeignSerenity: its only compression is that of single messages, and it can't
 // be told whom to trust. It resumes at the main gateway.
 func TestForeignSerenity(t *testing.T) {

@@ -33,13 +33,21 @@ const sharesTurns = 4
 // after. It ends with ctx.
 func startOther(ctx context.Context, t *testing.T, srv *sim.Server, queue string, shard int, before bool) {
 	dial := func() (read func() bool, write func(text string)) {
-		conn, _, _, err := ws.Dial(ctx, srv.GatewayURL()+"/?v=10&encoding=json")
+		conn, began, _, err := ws.Dial(ctx, srv.GatewayURL()+"/?v=10&encoding=json")
 		if err != nil {
 			t.Errorf("shard %d: %v", shard, err)
 			return nil, nil
 		}
 		context.AfterFunc(ctx, func() { conn.Close() })
-		return func() bool { _, _, err := wsutil.ReadServerData(conn); return err == nil },
+		in := io.Reader(conn)
+		if began != nil { // with what came behind the handshake
+			in = began
+		}
+		from := struct {
+			io.Reader
+			io.Writer
+		}{in, conn}
+		return func() bool { _, _, err := wsutil.ReadServerData(from); return err == nil },
 			func(text string) { wsutil.WriteClientText(conn, []byte(text)) }
 	}
 	var read func() bool

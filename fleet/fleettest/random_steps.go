@@ -203,7 +203,7 @@ func (r *random) ask() {
 	waiting = slices.DeleteFunc(waiting, func(int) bool { return r.one(20) })
 	number := int64(r.n)
 	if r.one(5) { // late
-		number -= int64(r.IntN(500))
+		number = max(0, number-int64(r.IntN(500)))
 	}
 	answer, err := r.do("Ask", []any{by, number, waiting}, func(c fleet.Coordinator) (any, error) {
 		g, err := c.Ask(r.ctx, by, number, waiting)

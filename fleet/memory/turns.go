@@ -96,7 +96,7 @@ func (c *Coordinator) Ask(ctx context.Context, incarnation string, number int64,
 	defer c.mu.Unlock()
 	u, now := &c.turns, c.clock()
 	maps.DeleteFunc(u.asked, func(_ string, a ask) bool { return now.Sub(a.at) > fleet.AskOrder })
-	if number < u.asked[incarnation].number {
+	if before, any := u.asked[incarnation]; any && number < before.number {
 		return fleet.Grants{}, fleet.ErrChanged
 	}
 	waiting = slices.Sorted(slices.Values(waiting))

@@ -19,6 +19,7 @@ import (
 
 	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/identify"
 	"sluice/cmd/gateway/metrics"
 	"sluice/cmd/gateway/status"
 	"sluice/engine"
@@ -34,6 +35,7 @@ import (
 type membership struct {
 	fleet       *fleet.Fleet
 	queue       *fleet.Queue
+	others      *fleet.Queue      // for identify.address
 	coordinator fleet.Coordinator // nil: join has not been called
 	shards      int               // of the fleet; 0: not joined
 	out         sinks.Reporter    // the broker's; nil: it says nothing of itself
@@ -82,7 +84,7 @@ func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (
 		Log:         m.log,
 	})
 	m.coordinator = coordinator
-	m.queue = m.fleet.Queue()
+	m.queue, m.others = m.fleet.Queue(), m.fleet.QueueForOthers(identify.Travel)
 	m.keeper = &resume.Keeper{Store: m.fleet.Store(), Bot: sessionsOf(m.cfg), OldBot: oldSessionsOf(m.cfg), Intents: m.cfg.Intents, Log: m.log}
 	return m.insist(ctx)
 }
@@ -299,6 +301,9 @@ func (m *membership) watchBudget(ctx context.Context) {
 	var asked time.Time
 	for ; ctx.Err() == nil; wait(ctx, tick.C) {
 		b, known, waiting := m.queue.Budget()
+		if seen, ok, more := m.others.Budget(); more > 0 {
+			b, known, waiting = seen, ok, waiting+more
+		}
 		now := time.Now()
 		over := known && !b.Reset.After(now)
 		spent := known && waiting > 0 && b.Remaining <= b.Reserve
@@ -322,7 +327,9 @@ func (m *membership) watchBudget(ctx context.Context) {
 		err := m.coordinator.Budget(ctx, fleet.Budget{Total: l.Total, Remaining: l.Remaining, Reserve: reserve, Reset: now.Add(l.ResetAfter), Concurrency: max(1, l.MaxConcurrency)}, at)
 		if err != nil {
 			asked = time.Time{}
+			continue
 		}
+		m.queue.Refresh() // or its day would seem to be over until a shard waits
 	}
 }
 

@@ -32,11 +32,10 @@ func serveIdentify(cfg *config.Config, member *membership, e *engine.Engine, log
 	return func(ctx context.Context) {
 		defer s.Close()
 		if member != nil {
-			q := member.fleet.QueueForOthers(identify.Travel)
 			ctx, stop := context.WithCancel(ctx)
 			defer stop()
-			go q.Run(ctx)
-			s.Serve(ctx, q)
+			go member.others.Run(ctx)
+			s.Serve(ctx, member.others)
 			return
 		}
 		if q, err := e.QueueForOthers(ctx, identify.Travel); err == nil {

@@ -376,6 +376,32 @@ func TestGapsDefault(t *testing.T) {
 	}
 }
 
+// Turns to identify are given or asked for, not both; the service of others is an address without secrets.
+func TestIdentifySettings(t *testing.T) {
+	for _, tt := range []struct{ environ, want string }{
+		{"IDENTIFY_ADDRESS=:7070", ""},
+		{"IDENTIFY_QUEUE=http://queue:7070", ""},
+		{"IDENTIFY_QUEUE=https://queue.example/turns/", ""},
+		{"IDENTIFY_ADDRESS=:7070 DISCORD_SHARD_IDS=auto REDIS_URL=localhost", ""},
+		{"IDENTIFY_QUEUE=http://queue DISCORD_SHARD_IDS=auto REDIS_URL=localhost", "identify.queue: has no place in a fleet"},
+		{"IDENTIFY_QUEUE=http://queue IDENTIFY_ADDRESS=:7070", "identify.address: gives the turns of this process, which has none"},
+		{"IDENTIFY_QUEUE=queue:7070", `identify.queue: "queue:7070" does not begin with http:// or https://`},
+		{"IDENTIFY_QUEUE=http://user:password@queue", "identify.queue: the address has no user or password in it"},
+		{"IDENTIFY_QUEUE=http://queue/?shard=0", "identify.queue: not an address such as http://gateway-queue:7070, to which"},
+		{"IDENTIFY_QUEUE=http://queue:0", "identify.queue: the port is not a number"},
+		{"IDENTIFY_ADDRESS=7070", "identify.address: \"7070\" is not host:port"},
+	} {
+		cfg, problems := Load(Sources{Environ: append(strings.Fields(tt.environ), "DISCORD_TOKEN=x.y.z")})
+		text := fmt.Sprint(problems)
+		switch {
+		case tt.want == "" && (problems.Failed() || strings.Contains(tt.environ, "ADDRESS") != (cfg.Identify.Address == "127.0.0.1:7070")):
+			t.Errorf("%q: %q, %v", tt.environ, cfg.Identify.Address, problems)
+		case tt.want != "" && (!problems.Failed() || !strings.Contains(text, tt.want) || strings.Contains(text, "user:")):
+			t.Errorf("%q: %v, want %s", tt.environ, problems, tt.want)
+		}
+	}
+}
+
 // A fleet needs a Redis, and has no spool; what is misspelt is named.
 func TestFleetSettings(t *testing.T) {
 	for _, tt := range []struct {

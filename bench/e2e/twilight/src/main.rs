@@ -1,11 +1,58 @@
 //! A bot on twilight that writes the shard, seq and type of each event as a line of
 //! JSON, and ends with its standard input: foreign-twilight API GATEWAY TOKEN COMPRESSION.
-//! Its compression is chosen when it is built.
+//! Its compression is chosen when it is built. FOREIGN_QUEUE names the host and port of a
+//! service that gives the turns to identify.
 
 use futures_util::StreamExt;
 use serde::Deserialize;
-use tokio::{io::AsyncReadExt, task::JoinSet};
-use twilight_gateway::{ConfigBuilder, EventTypeFlags, Intents, Message, Shard, ShardId, parse};
+use std::io;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinSet,
+};
+use twilight_gateway::{
+    ConfigBuilder, EventTypeFlags, Intents, Message, Shard, ShardId, parse,
+    queue::{InMemoryQueue, Queue},
+};
+
+/// Where the turns come from.
+#[derive(Clone, Debug)]
+enum Turns {
+    Own(InMemoryQueue),
+    Service(String),
+}
+
+impl Queue for Turns {
+    fn enqueue(&self, id: u32) -> oneshot::Receiver<()> {
+        let address = match self {
+            Turns::Own(queue) => return queue.enqueue(id),
+            Turns::Service(address) => address.clone(),
+        };
+        let (mut tx, rx) = oneshot::channel();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tx.closed() => {}
+                answer = ask(&address, id) => match answer {
+                    Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => _ = tx.send(()),
+                    other => eprintln!("shard {id}: no turn: {other:?}"),
+                },
+            }
+        });
+        rx
+    }
+}
+
+/// Asks the service for a turn, and returns its answer.
+async fn ask(address: &str, id: u32) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET /?shard={id} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
 
 /// What an event is besides its data.
 #[derive(Deserialize)]
@@ -25,6 +72,10 @@ async fn main() {
     let token = args.next().expect("TOKEN");
     let config = ConfigBuilder::new(token, Intents::all())
         .proxy_url(gateway)
+        .queue(match std::env::var("FOREIGN_QUEUE") {
+            Ok(address) => Turns::Service(address),
+            Err(_) => Turns::Own(InMemoryQueue::default()),
+        })
         .build();
     let mut shards = JoinSet::new();
     for id in 0..2 {
@@ -41,7 +92,7 @@ async fn main() {
 }
 
 /// Reads a shard's events, and has each of them parsed.
-async fn run(mut shard: Shard) {
+async fn run(mut shard: Shard<Turns>) {
     while let Some(message) = shard.next().await {
         let text = match message {
             Ok(Message::Text(text)) => text,
