@@ -118,7 +118,7 @@ func (e *Engine) refreshGateway(ctx context.Context, env *environment) {
 
 // limit takes Discord's figures about Identifies. More buckets than shards are of no use.
 func (env *environment) limit(l wire.SessionStartLimit) {
-	l.MaxConcurrency = min(l.MaxConcurrency, env.shards)
+	l.MaxConcurrency = min(l.MaxConcurrency, max(env.inForce.Load().shards, int(env.next.Load())))
 	env.identify.setLimit(l, time.Now())
 }
 

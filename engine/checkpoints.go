@@ -204,7 +204,13 @@ func (s *shard) snapshot() resume.Session {
 	now := resume.Session{Epoch: s.epoch}
 	if ses := s.current.Load(); ses != nil {
 		now = resume.Session{
-			ID: ses.id, ResumeURL: ses.resumeURL, Seq: ses.checkpoint(), Shards: s.env.shards, Began: ses.began, Epoch: s.epoch,
+			ID: ses.id, ResumeURL: ses.resumeURL, Seq: ses.checkpoint(), Shards: s.gen.shards, Began: ses.began, Epoch: s.epoch,
+		}
+	}
+	if f := s.env.overlap; f != nil && s.gen.number != 0 {
+		// After the checkpoint, which only rises: what is kept has been acknowledged to the shard.
+		if session, first, ok := f.First(s.id); ok && session == now.ID {
+			now.Seq = min(now.Seq, first-1)
 		}
 	}
 	// After the session, in place of which it comes.

@@ -291,3 +291,15 @@ func (q *commandQueue) note(w *waitingCommand, now time.Time) {
 		q.requested[w.Guild] = now
 	}
 }
+
+// shard returns which shard of so many sends a command that was one's: that of its guild, or one of the same id.
+func (w *waitingCommand) shard(id, shards int) int {
+	guild := w.Guild
+	if guild == 0 && len(w.Guilds) > 0 {
+		guild = w.Guilds[0]
+	}
+	if guild == 0 {
+		return id % shards
+	}
+	return wire.ShardOf(guild, shards)
+}

@@ -395,7 +395,7 @@ func (s *shard) emit(e *wire.Envelope) {
 		s.session.lastQueued = e.Seq
 	}
 	s.session.seen = true
-	s.push(sinks.Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began, Epoch: s.epoch}, s.session, e.Type, e.Data)
+	s.push(sinks.Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began, Epoch: s.epoch, Generation: s.gen.number}, s.session, e.Type, e.Data)
 }
 
 // push leaves an event with copies of its name and data in the queue. One that fills a large

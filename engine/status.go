@@ -131,8 +131,8 @@ func (e *Engine) Status() Status {
 		t.Lag = newHistogram(lagBounds).status()
 		return t
 	}
-	t.Shards = f.env.shards
 	now := f.current.Load()
+	t.Shards = now.gen.shards
 	t.Counts, t.Running = now.past, len(now.all)
 	queued := 0
 	for _, s := range now.all {
@@ -155,7 +155,7 @@ func (e *Engine) Status() Status {
 	default: // the other hands out no turns
 		t.Identify.Waiting, t.Identify.Left = queued, q.Left()
 	}
-	t.Readers = f.reader.status(nil, now.all)
+	t.Readers = f.reader.status(nil, f.everyone())
 	t.Names = f.publisher.names()
 	t.Lag = f.publisher.lag.status()
 	return t
