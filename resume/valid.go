@@ -112,6 +112,9 @@ func (s State) Checked() State {
 	if s.Starts.Check() == nil {
 		out.Starts = s.Starts
 	}
+	if s.Plan.Check() == nil {
+		out.Plan = s.Plan
+	}
 	return out
 }
 

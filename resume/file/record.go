@@ -23,12 +23,13 @@ const magic = "sluice sessions 1\n"
 //
 // recordCheckpoint has all fields of a shard's checkpoint, and replaces it.
 // recordAdvance has a new seq and time of it, recordRemoval just the shard.
-// recordStarts has the count and the time of Starts.
+// recordStarts has the count and the time of Starts, recordPlan the fields of a Plan.
 const (
 	recordCheckpoint = iota + 1
 	recordAdvance
 	recordRemoval
 	recordStarts
+	recordPlan
 )
 
 func appendCheckpoint(dst []byte, shard int, c resume.Checkpoint) []byte {
@@ -58,6 +59,10 @@ func appendRemoval(dst []byte, shard int) []byte {
 
 func appendStarts(dst []byte, s resume.Starts) []byte {
 	return appendNumbers(dst, recordStarts, uint64(s.Count), resume.Millis(s.Until))
+}
+
+func appendPlan(dst []byte, p resume.Plan) []byte {
+	return appendNumbers(dst, recordPlan, uint64(p.Shards), uint64(p.Instead), p.Bot)
 }
 
 func appendNumbers(dst []byte, kind byte, numbers ...uint64) []byte {
@@ -99,7 +104,7 @@ func parseFile(b []byte) (s resume.State, d damage) {
 		}
 		b = b[n:]
 		r := newFields(body)
-		shard := r.count() // but for Starts
+		shard := r.count() // but for Starts and a Plan
 		if begun != nil && !r.Bad {
 			if body[0] == recordAdvance && !begun[shard] {
 				continue // it is at least as far as before
@@ -107,7 +112,7 @@ func parseFile(b []byte) (s resume.State, d damage) {
 			begun[shard] = begun[shard] || body[0] == recordCheckpoint
 		}
 		if err := parseRecord(&s, body); err != nil {
-			if body[0] != recordStarts {
+			if body[0] != recordStarts && body[0] != recordPlan {
 				delete(s.Checkpoints, shard)
 			}
 			d.errs = append(d.errs, err)
@@ -119,7 +124,7 @@ func parseFile(b []byte) (s resume.State, d damage) {
 // nextRecord returns how many bytes come before the next record.
 func nextRecord(b []byte, budget *int) int {
 	for i := 1; i < len(b); i++ {
-		if rest := b[i:]; len(rest) > record.Head && rest[0] == 0 && rest[1] == 0 && rest[record.Head] >= recordCheckpoint && rest[record.Head] <= recordStarts {
+		if rest := b[i:]; len(rest) > record.Head && rest[0] == 0 && rest[1] == 0 && rest[record.Head] >= recordCheckpoint && rest[record.Head] <= recordPlan {
 			if *budget -= min(int(binary.BigEndian.Uint32(rest)), resume.MaxSize); *budget < 0 {
 				break
 			}
@@ -184,6 +189,15 @@ func parseRecord(s *resume.State, body []byte) error {
 			return err
 		}
 		s.Starts = starts
+	case recordPlan:
+		plan := resume.Plan{Shards: r.count(), Instead: r.count(), Bot: r.Number()}
+		if !r.done() {
+			return errors.New("the shard count that the bot was resharded to is damaged")
+		}
+		if err := plan.Check(); err != nil {
+			return err
+		}
+		s.Plan = plan
 	default:
 		return fmt.Errorf("a record of a kind that is not known, %d", body[0])
 	}
