@@ -51,6 +51,19 @@ type fate struct{ sent, dropped func() }
 // known reports whether anybody does.
 func (f fate) known() bool { return f.sent != nil || f.dropped != nil }
 
+// then returns a fate after which f is called as well.
+func (t fate) then(f func()) fate {
+	also := func(g func()) func() {
+		return func() {
+			if g != nil {
+				g()
+			}
+			f()
+		}
+	}
+	return fate{also(t.sent), also(t.dropped)}
+}
+
 // done says that the command is sent, or obsolete.
 func (w *waitingCommand) done() {
 	for _, f := range w.sent {

@@ -104,7 +104,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	}
 	env := &environment{
 		opts:     &e.opts,
-		first:    &generation{shards: count},
+		first:    newGeneration(0, count),
 		identify: newIdentifyQueue(min(info.Limit.MaxConcurrency, count)),
 		turns:    e.opts.Identify,
 		gateway:  &gatewayAddress{main: u},
@@ -301,7 +301,12 @@ func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 		return e.refuse(refusedIntent, errors.New("all members of a guild are given only to a bot with the intent GUILD_MEMBERS"))
 	}
 	if err := checkRoute(parsed, id, count); err != nil {
-		return e.refuse(refusedGuild, err)
+		if now.gen == f.env.first {
+			return e.refuse(refusedGuild, err)
+		}
+		// Whoever has sent it goes by the count before.
+		w := waitingCommand{Command: parsed}
+		s = now.find(w.shard(id, count))
 	}
 	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...), fate{c.Sent, c.Dropped}); err != nil {
 		return e.refuse(refusedByQueue(err), fmt.Errorf("shard %d: %w", id, err))

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"context"
 	"sync/atomic"
 
 	"sluice/resume"
@@ -14,6 +15,9 @@ type generation struct {
 	number   int32 // of the process, from 0 on
 	shards   int
 	replaced atomic.Bool                // its shards stop, for those of the next one
+	over     chan struct{}              // closed when another one is in force
+	settled  chan struct{}              // closed when it is over, and its commands are sent
+	left     atomic.Int64               // of these, and one until all are counted
 	failed   atomic.Pointer[FatalError] // what Discord has said to one that is not in force, if that was final
 }
 
@@ -24,6 +28,48 @@ const (
 	// maxGenerations is how many numbers there are, which begin anew.
 	maxGenerations = 1 << 10
 )
+
+func newGeneration(number int32, shards int) *generation {
+	g := &generation{number: number, shards: shards, over: make(chan struct{}), settled: make(chan struct{})}
+	g.left.Store(1)
+	return g
+}
+
+// settle notes that a command is sent.
+func (g *generation) settle() {
+	if g.left.Add(-1) == 0 {
+		close(g.settled)
+	}
+}
+
+// Generation are the shards of one count, as whoever reads commands for them has to know them.
+type Generation struct {
+	Shards  int           // the count
+	IDs     []int         // of those that this engine runs, in ascending order
+	Over    chan struct{} // closed when Reshard has put another one in force
+	Settled chan struct{} // closed after that, when every command is sent that was given to these shards, or the engine has ended
+}
+
+// Generation returns the one in force. It waits until Run has its shards, or ctx is done.
+func (e *Engine) Generation(ctx context.Context) (g Generation, err error) {
+	f, err := e.wait(ctx)
+	if err != nil {
+		return g, err
+	}
+	now := f.current.Load()
+	g = Generation{Shards: now.gen.shards, Over: now.gen.over, Settled: make(chan struct{})}
+	for _, s := range now.all {
+		g.IDs = append(g.IDs, s.id)
+	}
+	go func() {
+		defer close(g.Settled)
+		select {
+		case <-now.gen.settled:
+		case <-e.ended:
+		}
+	}()
+	return g, nil
+}
 
 // turn returns the shard as the IdentifyQueue knows it.
 func (s *shard) turn() int { return int(s.gen.number)*turnStride + s.id }
@@ -115,19 +161,27 @@ func (f *shardSet) enforce() {
 	for _, o := range old {
 		o.counters.addTo(&now.past)
 	}
-	f.env.inForce.Store(now.gen)
-	f.replace(now)
-	f.mu.Unlock()
 	moved := make(map[*shard][]*waitingCommand)
 	for _, o := range old {
 		for _, w := range pointers(o.moved) {
 			s := now.all[w.shard(o.id, now.gen.shards)]
+			for i := range w.sent {
+				o.gen.left.Add(1)
+				w.sent[i] = w.sent[i].then(o.gen.settle)
+			}
 			moved[s] = append(moved[s], w)
 		}
 	}
 	for s, commands := range moved {
 		s.commands.putBack(commands)
 		s.wake(wakeCommands)
+	}
+	f.env.inForce.Store(now.gen)
+	f.replace(now) // from here on the others come behind these
+	f.mu.Unlock()
+	if len(old) > 0 {
+		close(old[0].gen.over)
+		old[0].gen.settle()
 	}
 }
 

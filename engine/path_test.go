@@ -123,7 +123,7 @@ func newPath(tb testing.TB, c wire.Compression, stream *recordedStream) *path {
 	tb.Helper()
 	opts := Options{Token: "t", Compression: c}.withDefaults()
 	env := &environment{
-		opts: &opts, first: &generation{shards: 1}, counts: newEngineCounts(), packets: true,
+		opts: &opts, first: newGeneration(0, 1), counts: newEngineCounts(), packets: true,
 		identify: newIdentifyQueue(1), gateway: &gatewayAddress{main: &url.URL{Scheme: "ws", Host: "resume"}}, fail: func(err error) { tb.Fatal(err) },
 	}
 	env.turns = env.identify

@@ -95,39 +95,56 @@ type resharding struct {
 	status ReshardStatus
 }
 
-// CheckReshard returns why Reshard would begin nothing; nil: it would.
-func (e *Engine) CheckReshard(ctx context.Context, shards int) error {
+// ReshardPlan is what Reshard would do.
+type ReshardPlan struct {
+	From, To       int       // shard counts
+	Left           int       // session starts, beside the reserve; To are needed
+	Reset          time.Time // of them; zero: it is not known
+	Recommended    int       // shards, by Discord; 0: nobody asks it
+	MaxConcurrency int
+	Connecting     time.Duration // about how long it takes until all are connected
+	Persisted      bool          // a restart goes on with the new count
+}
+
+// PlanReshard returns what Reshard would do, and an error if it would begin nothing. Without an error that is *BudgetError
+// or nil the plan is of no use.
+func (e *Engine) PlanReshard(ctx context.Context, shards int) (p ReshardPlan, err error) {
 	f, err := e.wait(ctx)
 	if err != nil {
-		return err
+		return p, err
 	}
 	now := f.current.Load()
 	if _, replaces := e.opts.Checkpoints.(Replacer); e.opts.Checkpoints != nil && !replaces {
-		return errNoReplace
+		return p, errNoReplace
 	}
 	switch {
 	case shards < 1 || shards > resume.MaxShards:
-		return fmt.Errorf("%d is no shard count: it is 1 to %d", shards, resume.MaxShards)
+		return p, fmt.Errorf("%d is no shard count: it is 1 to %d", shards, resume.MaxShards)
 	case e.opts.Identify != nil || e.opts.Confirm != nil:
-		return errInFleet
+		return p, errInFleet
 	case shards == now.gen.shards:
-		return fmt.Errorf("the bot has %d shards already", shards)
-	case len(now.all) != now.gen.shards:
-		return errOtherShards
+		return p, fmt.Errorf("the bot has %d shards already", shards)
+	case len(now.all) != now.gen.shards, now.gen == f.env.first && e.opts.IDs != nil:
+		return p, errOtherShards // after a restart, too
 	case e.reshard.Load() != nil:
-		return errResharding
+		return p, errResharding
 	}
+	p = ReshardPlan{From: now.gen.shards, To: shards, Persisted: e.opts.Checkpoints != nil}
 	if e.opts.API != nil { // others draw on the budget, too
 		info, err := e.opts.API.GatewayBot(ctx)
 		if err != nil {
-			return fmt.Errorf("Discord does not say how many session starts are left: %w", err)
+			return p, fmt.Errorf("Discord does not say how many session starts are left: %w", err)
 		}
 		f.env.limit(info.Limit)
+		p.Recommended = info.Shards
 	}
-	if left := f.env.turns.Left(); left < shards {
-		return &BudgetError{Needed: shards, Left: left, Reset: f.env.identify.status().Reset}
+	s := f.env.identify.status()
+	p.Left, p.Reset, p.MaxConcurrency = f.env.turns.Left(), s.Reset, s.MaxConcurrency
+	p.Connecting = time.Duration((shards-1)/max(s.MaxConcurrency, 1)) * identifyWindow
+	if p.Left < shards {
+		return p, &BudgetError{Needed: shards, Left: p.Left, Reset: p.Reset}
 	}
-	return nil
+	return p, nil
 }
 
 // Reshard runs another number of shards in place of those that run. The new ones are started beside the old ones, and take
@@ -135,7 +152,7 @@ func (e *Engine) CheckReshard(ctx context.Context, shards int) error {
 // their order. Until then nothing of the new ones does, and CallOff, the end of ctx or of the process leave all as it was.
 //
 // It returns when the new shards are in force, or why they are not. Nothing is begun, but what
-// CheckReshard says returned, unless the session starts that are left beside the reserve are enough for all of them.
+// PlanReshard says, unless the session starts that are left beside the reserve are enough for all of them.
 func (e *Engine) Reshard(ctx context.Context, o ReshardOptions) error {
 	if o.Overlap <= 0 {
 		o.Overlap = 2 * time.Second
@@ -146,12 +163,12 @@ func (e *Engine) Reshard(ctx context.Context, o ReshardOptions) error {
 	if o.SwitchTimeout <= 0 {
 		o.SwitchTimeout = 10 * time.Second
 	}
-	if err := e.CheckReshard(ctx, o.Shards); err != nil {
+	if _, err := e.PlanReshard(ctx, o.Shards); err != nil {
 		return err
 	}
 	f := e.running.Load()
 	now := f.current.Load()
-	r := &resharding{e: e, f: f, o: o, gen: &generation{number: (now.gen.number + 1) % maxGenerations, shards: o.Shards}}
+	r := &resharding{e: e, f: f, o: o, gen: newGeneration((now.gen.number+1)%maxGenerations, o.Shards)}
 	r.status = ReshardStatus{Stage: ReshardConnects, From: now.gen.shards, To: o.Shards, Began: time.Now()}
 	ctx, r.stop = context.WithCancelCause(ctx)
 	defer r.stop(nil)
@@ -432,7 +449,7 @@ func (v *saver) replace(ctx context.Context, count int, next []*shard, same func
 			}
 		}
 	}
-	to := v.to.(Replacer) // see CheckReshard
+	to := v.to.(Replacer) // see PlanReshard
 	return v.save(ctx, func(ctx context.Context, _ iter.Seq2[int, resume.Session], starts resume.Starts) error {
 		err := to.Replace(ctx, count, all(next), starts)
 		if err == nil {
