@@ -28,8 +28,10 @@ type Engine struct {
 	running atomic.Pointer[shardSet]
 	counts  *engineCounts
 	reshard atomic.Pointer[resharding] // at work; nil: none is
-	started chan struct{}              // closed when running is set
-	ended   chan struct{}              // closed when Run returns
+
+	resharded atomic.Pointer[ReshardStatus] // the last that has ended; nil: none has
+	started   chan struct{}                 // closed when running is set
+	ended     chan struct{}                 // closed when Run returns
 }
 
 // New returns an Engine for the options, or an error that names the one that

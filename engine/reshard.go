@@ -39,7 +39,7 @@ type Replacer interface {
 type Stage string
 
 const (
-	ReshardNone     Stage = ""
+	ReshardNone     Stage = ""           // none is at work
 	ReshardConnects Stage = "connecting" // the new shards identify, in their turns
 	ReshardCompares Stage = "comparing"  // both generations are to show the same
 	ReshardSwitches Stage = "switching"  // it cannot be called off any more, but may fail
@@ -47,15 +47,15 @@ const (
 	ReshardLeaves   Stage = "leaving"    // it is called off; the new shards are closed
 )
 
-// ReshardStatus is what becomes of a Reshard.
+// ReshardStatus is what becomes of a Reshard, or has become of the last one. The zero value: there was none.
 type ReshardStatus struct {
-	Stage    Stage // ReshardNone: there is none
+	Stage    Stage // ReshardNone: it has ended
 	From, To int   // shard counts
 	Ready    int   // of the new shards
 	Began    time.Time
 	Overlap  overlap.Status
 	Failures int    // switches that were taken back
-	Failure  string // why the last one was
+	Failure  string // why the last one was, or, of one that has ended, why that was called off
 }
 
 // ErrCalledOff is the error of a Reshard that was called off.
@@ -178,8 +178,14 @@ func (e *Engine) Reshard(ctx context.Context, o ReshardOptions) error {
 	}
 	done := make(chan error, 1)
 	work := func() {
-		defer e.reshard.Store(nil)
-		done <- r.run(ctx)
+		err := r.run(ctx)
+		last := e.Resharding()
+		if last.Stage, last.Failure = ReshardNone, ""; err != nil {
+			last.Failure = err.Error()
+		}
+		e.resharded.Store(&last)
+		e.reshard.Store(nil)
+		done <- err
 	}
 	if !f.task(work) {
 		e.reshard.Store(nil)
@@ -207,6 +213,9 @@ func (e *Engine) CallOff() error {
 func (e *Engine) Resharding() ReshardStatus {
 	r := e.reshard.Load()
 	if r == nil {
+		if last := e.resharded.Load(); last != nil {
+			return *last
+		}
 		return ReshardStatus{}
 	}
 	r.mu.Lock()

@@ -20,6 +20,7 @@ type Status struct {
 	Identify IdentifyStatus
 	Commands CommandStatus
 	Readers  []ReaderStatus
+	Reshard  ReshardStatus
 
 	Names     []NameCount     // events of Counts.Events by their name, in the order of the names
 	Ended     []EndCount      // connections that ended, or could not be made; also where Count is 0
@@ -155,6 +156,7 @@ func (e *Engine) Status() Status {
 	default: // the other hands out no turns
 		t.Identify.Waiting, t.Identify.Left = queued, q.Left()
 	}
+	t.Reshard = e.Resharding()
 	t.Readers = f.reader.status(nil, f.everyone())
 	t.Names = f.publisher.names()
 	t.Lag = f.publisher.lag.status()

@@ -26,9 +26,9 @@ func amqpBroker() Broker {
 				log.Warn("fleet: no commands are read from RabbitMQ; they stay in its queues")
 				return
 			}
-			if total, shards, err := e.Shards(ctx); err == nil {
-				sink.(*amqp.Sink).Relay(ctx, e.Done(), shards, total, counts, e.Send)
-			}
+			eachGeneration(ctx, e, func(ctx context.Context, g engine.Generation) {
+				sink.(*amqp.Sink).Relay(ctx, g.Settled, g.IDs, g.Shards, counts, e.Send)
+			})
 		},
 		format: func(cfg *config.Config) string { return cfg.Broker.Encoding.String() },
 		server: &server{
