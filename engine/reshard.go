@@ -135,7 +135,9 @@ func (e *Engine) PlanReshard(ctx context.Context, shards int) (p ReshardPlan, er
 		if err != nil {
 			return p, fmt.Errorf("Discord does not say how many session starts are left: %w", err)
 		}
+		f.env.next.Store(int64(shards)) // of which there may be more than buckets now
 		f.env.limit(info.Limit)
+		f.env.next.Store(0)
 		p.Recommended = info.Shards
 	}
 	s := f.env.identify.status()
@@ -221,7 +223,9 @@ func (e *Engine) Resharding() ReshardStatus {
 	r.mu.Lock()
 	s := r.status
 	r.mu.Unlock()
-	s.Overlap = r.f.env.overlap.Status()
+	if s.Stage != ReshardEnds {
+		s.Overlap = r.f.env.overlap.Status()
+	}
 	now := r.f.current.Load()
 	shards := now.next
 	if now.gen == r.gen {
@@ -314,6 +318,9 @@ func (r *resharding) run(ctx context.Context) error {
 	}
 	r.enter(context.Background(), ReshardEnds)
 	s := filter.Status()
+	r.mu.Lock()
+	r.status.Overlap = s
+	r.mu.Unlock()
 	log.Info("resharding: the new shards are in force", "shards", r.o.Shards, "was", r.status.From,
 		"after", time.Since(r.status.Began).Round(time.Second), "agreed", s.Agreed, "old_alone", s.Older, "new_alone", s.Next)
 	for !filter.End() && pauseFor(r.f.stopping, lookEvery) == nil {
