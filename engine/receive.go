@@ -294,6 +294,9 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 		return
 	case s.unpersisted && s.hold(now, e):
 		return
+	case e.HasSeq && s.session.skips != nil && s.session.done(e.Seq):
+		s.tally.repeated++
+		s.session.last = e.Seq
 	default:
 		if s.unreported {
 			s.reportGaps()

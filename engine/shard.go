@@ -143,6 +143,7 @@ func newShard(id int, gen *generation, env *environment, stored resume.Session) 
 	case stored.Shards == gen.shards || stored.Shards == 0:
 		ses := newSession(stored.ID, s.resumeURL(stored.ResumeURL), stored.Seq)
 		ses.began = stored.Began
+		ses.skipping(stored.Skip)
 		s.setSession(ses)
 		s.session.persisted.Store(true)
 		s.session.seen = true // by the process before, perhaps

@@ -28,6 +28,7 @@ import (
 	"context"
 	"hash/maphash"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -182,16 +183,26 @@ func (f *Filter) Overflowed() bool {
 	return v.overflowed
 }
 
-// First returns the first event of a shard of the next generation that is kept, or that the sink has not acknowledged
-// since Open: a checkpoint must lie before it.
-func (f *Filter) First(shard int) (session string, seq int64, ok bool) {
+// First returns the first event of a session of a shard of the next generation that is kept, or that the sink has not acknowledged
+// since Open, and those behind it that are done, as the older generation has shown them, in ascending order. A checkpoint must lie before the first; who goes
+// on from there must leave out the others.
+func (f *Filter) First(shard int, session string) (seq int64, done []int64, ok bool) {
 	v := f.now.Load()
 	if v == nil {
-		return "", 0, false
+		return 0, nil, false
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.first(shard)
+	if seq, ok = v.first(shard, session); !ok {
+		return 0, nil, false
+	}
+	for _, s := range v.shard(shard).done {
+		if s > seq {
+			done = append(done, s)
+		}
+	}
+	slices.Sort(done)
+	return seq, done, true
 }
 
 // Open gives the inner sink what is kept, and lets the next generation's events go out. The older one has stopped.
@@ -244,17 +255,10 @@ type overlap struct {
 	ahead      *table // shown by the older one alone
 	kept       *table // shown by the next one alone, with copies
 	status     Status
+	shards     []shard // of the next generation, by id
 	batches    []batch // given to the inner sink, or dropped, and not acknowledged; in order
 	spare      [][]sinks.Event
 	own        []sinks.Event // that Open has given to the sink; what is acknowledged is cut off
-}
-
-// batch is one of Publish, of which the inner sink has a part, or of Open.
-type batch struct {
-	left    int  // of those that the inner sink has not acknowledged
-	dropped int  // that it was not given: they count as acknowledged when the others are
-	own     bool // of Open
-	events  []sinks.Event
 }
 
 func (v *overlap) since() time.Duration { return time.Since(v.began) }
@@ -271,6 +275,7 @@ func (v *overlap) turn(p phase) {
 	case cancelled:
 		v.kept.clear()
 		v.ahead.clear()
+		v.shards = nil
 	}
 }
 
@@ -339,33 +344,46 @@ func (v *overlap) goes(ev *sinks.Event, now time.Duration) bool {
 		}
 		h := v.hash(ev)
 		if at, ok := v.kept.find(h); ok {
+			s, seq := v.shard(v.kept.items[at-1].event.Shard), v.kept.items[at-1].event.Seq
 			v.kept.remove(at)
+			s.keep(-1)
+			s.shown(seq)
 			v.status.Agreed++
 		} else if v.ahead.add(h, now) {
 			v.differs(now, &v.status.Older)
 		}
 		return true
 	}
+	s := v.shard(ev.Shard)
 	if ev.Gap || alone(ev.Type) {
+		if v.phase != opened && !ev.Gap {
+			s.shown(ev.Seq)
+		}
 		return v.phase == opened
 	}
 	h := v.hash(ev)
 	if at, ok := v.ahead.find(h); ok {
 		v.ahead.remove(at)
+		s.shown(ev.Seq)
 		v.status.Agreed++
 		return false
 	}
 	if v.phase == opened {
 		return true
 	}
-	if v.kept.keep(h, now, ev) {
+	for v.kept.n > 0 && (v.kept.full() || v.kept.bytes+len(ev.Data) > v.o.Bytes) {
+		v.giveUp()
 		v.differs(now, &v.status.Next)
 	}
-	for v.kept.bytes > v.o.Bytes {
-		v.kept.removeOldest()
-		v.differs(now, &v.status.Next)
-	}
+	v.kept.keep(h, now, ev)
+	s.keep(1)
 	return false
+}
+
+// giveUp drops the oldest that is kept.
+func (v *overlap) giveUp() {
+	v.shard(v.kept.items[v.kept.front-1].event.Shard).keep(-1)
+	v.kept.removeOldest()
 }
 
 // differs notes that something was given up for want of memory.
@@ -387,19 +405,19 @@ func (v *overlap) expire(now time.Duration) {
 		return
 	}
 	for at, ok := v.kept.oldest(); ok && now-at > v.o.Patience; at, ok = v.kept.oldest() {
-		v.kept.removeOldest()
+		v.giveUp()
 		v.status.Next++
 		v.differed = now
 	}
 }
 
-func (v *overlap) first(shard int) (session string, seq int64, ok bool) {
+func (v *overlap) first(shard int, session string) (seq int64, ok bool) {
 	for i := range v.own {
-		if v.own[i].Shard == shard {
-			return v.own[i].Session, v.own[i].Seq, true
+		if v.own[i].Shard == shard && v.own[i].Session == session {
+			return v.own[i].Seq, true
 		}
 	}
-	return v.kept.first(shard)
+	return v.kept.first(shard, session)
 }
 
 // open gives what is kept to the inner sink, in batches.
@@ -444,84 +462,4 @@ func (v *overlap) end() bool {
 		v.f.now.CompareAndSwap(v, nil)
 	}
 	return v.f.now.Load() != v
-}
-
-// acknowledge takes acknowledgements of the inner sink: what came without the overlap is before all of it, or
-// behind it if it is ending.
-func (v *overlap) acknowledge(n int) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	before := 0
-	if !v.ending {
-		before = min(n, int(v.f.inFlight.Load()))
-		if v.passed(before); v.f.inFlight.Load() > 0 {
-			return
-		}
-	}
-	n -= before
-	all := 0
-	for len(v.batches) > 0 {
-		b := &v.batches[0]
-		k := min(n, b.left)
-		b.left, n = b.left-k, n-k
-		if b.own {
-			clear(v.own[:k])
-			v.own = v.own[k:]
-		} else {
-			all += k
-		}
-		if b.left > 0 {
-			break
-		}
-		all += v.pop()
-	}
-	if all > 0 {
-		v.f.acked(all)
-	}
-	v.passed(n)
-}
-
-// passed acknowledges what came without the overlap.
-func (v *overlap) passed(n int) {
-	if n > 0 {
-		v.f.acked(n)
-		v.f.inFlight.Add(int64(-n))
-	}
-}
-
-// settle acknowledges the batches at the front of which the inner sink has nothing.
-func (v *overlap) settle() {
-	if v.f.inFlight.Load() > 0 && !v.ending {
-		return
-	}
-	all := 0
-	for len(v.batches) > 0 && v.batches[0].left == 0 {
-		all += v.pop()
-	}
-	if all > 0 {
-		v.f.acked(all)
-	}
-}
-
-// pop takes out the first batch, and returns how many events it has dropped.
-func (v *overlap) pop() (dropped int) {
-	b := v.batches[0]
-	if b.events != nil && len(v.spare) < 16 {
-		clear(b.events)
-		v.spare = append(v.spare, b.events[:0])
-	}
-	n := copy(v.batches, v.batches[1:])
-	v.batches[n] = batch{}
-	v.batches = v.batches[:n]
-	return b.dropped
-}
-
-// slice returns an empty slice with room for n events.
-func (v *overlap) slice(n int) []sinks.Event {
-	if last := len(v.spare) - 1; last >= 0 && cap(v.spare[last]) >= n {
-		s := v.spare[last]
-		v.spare = v.spare[:last]
-		return s
-	}
-	return make([]sinks.Event, 0, max(n, 64))
 }

@@ -169,8 +169,8 @@ func script(t *testing.T, steps []byte) {
 	if acked != given {
 		t.Fatalf("%d events are acknowledged of %d", acked, given)
 	}
-	if s, _, ok := f.First(int('1')); ok {
-		t.Fatalf("an event of %q is kept or not acknowledged", s)
+	if seq, _, ok := f.First(int('1'), ""); ok {
+		t.Fatalf("event %d is kept or not acknowledged", seq)
 	}
 }
 
@@ -289,20 +289,29 @@ func TestFirst(t *testing.T) {
 	inner := &slow{}
 	f := New(inner)
 	f.Begin(Options{Next: 1})
-	give(t, f, inner, event(1, 3, 7, "a"), event(1, 3, 8, "b"), event(1, 4, 9, "c"), event(0, 3, 1, "a"))
-	first := func(shard int, want int64) {
+	first := func(shard int, want int64, behind ...int64) {
 		t.Helper()
-		if _, seq, _ := f.First(shard); seq != want {
-			t.Fatalf("the first of shard %d is %d, not %d", shard, seq, want)
+		if seq, done, _ := f.First(shard, fmt.Sprint("s", shard)); seq != want || !slices.Equal(done, behind) {
+			t.Fatalf("the first of shard %d is %d, and %d are done; not %d and %d", shard, seq, done, want, behind)
 		}
 	}
+	give(t, f, inner, event(1, 3, 7, "a"), event(1, 3, 8, "b"), event(1, 4, 9, "c"))
+	first(3, 7)
+	give(t, f, inner, event(0, 3, 1, "a"))
 	first(3, 8)
 	first(4, 9)
 	f.Stop()
+	give(t, f, inner, event(0, 3, 2, "d"), event(0, 3, 3, "e"), event(1, 3, 9, "e"), event(1, 3, 10, "x"), event(1, 3, 11, "d"))
+	first(3, 8, 9, 11)
+	give(t, f, inner, event(0, 3, 4, "x"))
+	first(3, 8, 9, 10, 11)
+	if _, _, ok := f.First(3, "another session"); ok {
+		t.Fatal("an event of another session is kept")
+	}
 	if err := f.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	first(3, 8) // the sink has it, and has not acknowledged
+	first(3, 8, 9, 10, 11) // the sink has it, and has not acknowledged
 	inner.ack(1)
 	first(3, 0)
 	first(4, 9)

@@ -99,15 +99,14 @@ func (t *table) add(hash uint64, now time.Duration) (full bool) {
 }
 
 // keep notes an event with a copy of it.
-func (t *table) keep(hash uint64, now time.Duration, ev *sinks.Event) (full bool) {
-	full = t.add(hash, now)
+func (t *table) keep(hash uint64, now time.Duration, ev *sinks.Event) {
+	t.add(hash, now)
 	i := &t.items[t.back-1]
 	i.buf = append(append(i.buf[:0], ev.Type...), ev.Data...)
 	i.event = *ev
 	n := len(ev.Type)
 	i.event.Type, i.event.Data = i.buf[:n:n], i.buf[n:]
 	t.bytes += len(i.buf) + overhead
-	return full
 }
 
 // find returns the oldest event with a hash.
@@ -164,14 +163,17 @@ func (t *table) clear() {
 	}
 }
 
-// first returns the oldest event that is kept of a shard.
-func (t *table) first(shard int) (session string, seq int64, ok bool) {
+// full reports whether the next event takes the place of the oldest.
+func (t *table) full() bool { return t.free == 0 && len(t.items) == t.most }
+
+// first returns the oldest event that is kept of a session.
+func (t *table) first(shard int, session string) (seq int64, ok bool) {
 	for at := t.front; at != 0; at = t.items[at-1].after {
-		if ev := &t.items[at-1].event; ev.Shard == shard {
-			return ev.Session, ev.Seq, true
+		if ev := &t.items[at-1].event; ev.Shard == shard && ev.Session == session {
+			return ev.Seq, true
 		}
 	}
-	return "", 0, false
+	return 0, false
 }
 
 // take empties the table, and returns what was kept, in order: the caller owns it.

@@ -44,6 +44,9 @@ func appendCheckpoint(dst []byte, shard int, c resume.Checkpoint) []byte {
 	for _, s := range [...]string{c.ID, c.ResumeURL, c.Gaps[0].Session, c.Gaps[0].Reason, c.Gaps[1].Session, c.Gaps[1].Reason} {
 		dst = record.AppendText(dst, s)
 	}
+	if c.Skip != "" { // earlier versions know no such field
+		dst = record.AppendText(dst, c.Skip)
+	}
 	return record.End(dst, start)
 }
 
@@ -149,6 +152,9 @@ func parseRecord(s *resume.State, body []byte) error {
 		c.ID, c.ResumeURL = r.text(), r.text()
 		for i := range c.Gaps {
 			c.Gaps[i].Session, c.Gaps[i].Reason = r.text(), r.text()
+		}
+		if len(r.Rest) > 0 {
+			c.Skip = r.text()
 		}
 		if !r.done() {
 			return fmt.Errorf("a field of the record of shard %d is damaged", shard)

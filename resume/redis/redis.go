@@ -208,6 +208,7 @@ func (r *Store) loadShard(s *resume.State, shard int, fields map[string]string) 
 	c := resume.Checkpoint{
 		Session: resume.Session{
 			ID: fields["session"], Seq: h.number("seq"), ResumeURL: fields["url"], Shards: int(h.number("shards")),
+			Skip: fields["skip"],
 			Gaps: [2]sinks.Gap{h.gap("gap_"), h.gap("gap2_")},
 		},
 		Intents: wire.Intents(h.number("intents")), Bot: h.unsigned("bot"), At: h.time("at"),
@@ -401,6 +402,9 @@ func (r *Store) appendFields(args []string, c resume.Checkpoint) []string {
 	for i, prefix := range [...]string{"gap_", "gap2_"} {
 		g := c.Gaps[i]
 		args = append(args, prefix+"session", g.Session, prefix+"seq", decimal(g.Seq), prefix+"at", decimal(g.At), prefix+"reason", g.Reason)
+	}
+	if c.Skip != "" {
+		args = append(args, "skip", c.Skip)
 	}
 	return args
 }

@@ -68,6 +68,9 @@ func Test(t *testing.T, open func(t *testing.T) resume.Store) {
 					if c.ID != "" {
 						c.Seq += r.Int64N(1000)
 						if r.IntN(4) == 0 {
+							c.Skip = resume.AppendSkip([]int64{c.Seq + 2, c.Seq + 3, c.Seq + 9})
+						}
+						if r.IntN(4) == 0 {
 							c.AddGap(sinks.Gap{Session: "lost", Seq: r.Int64N(9), At: 1_795_000_000_000, Reason: "closed by Discord"})
 						}
 						changes.Checkpoints[shard] = c
