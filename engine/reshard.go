@@ -273,6 +273,8 @@ const (
 	switchEvery = time.Millisecond
 	// anyway times the overlap, and the shards are switched though they have not shown the same.
 	anyway = 10
+	// tolerated is the part of the events that may differ then: one of so many.
+	tolerated = 20
 	// retrySwitch lies between two attempts at the switch.
 	retrySwitch = 5 * time.Second
 )
@@ -352,7 +354,8 @@ func (r *resharding) leave(err error) {
 // compare returns when both generations are ready, and have shown the same for a while.
 func (r *resharding) compare(ctx context.Context) error {
 	filter := r.f.env.overlap
-	var ready time.Time // zero: they are not
+	var ready time.Time       // zero: they are not
+	var before overlap.Status // then
 	for {
 		if err := r.gen.failed.Load(); err != nil {
 			return err
@@ -362,7 +365,7 @@ func (r *resharding) compare(ctx context.Context) error {
 			ready = time.Time{}
 			filter.Restart()
 		} else if ready.IsZero() {
-			ready = time.Now()
+			ready, before = time.Now(), filter.Status()
 			r.enter(ctx, ReshardCompares)
 		}
 		if !ready.IsZero() && !r.e.Full() {
@@ -372,9 +375,13 @@ func (r *resharding) compare(ctx context.Context) error {
 			}
 			if since > r.o.Patience+anyway*r.o.Overlap {
 				s := filter.Status()
-				r.e.opts.Log.Warn("resharding: the old and the new shards do not show quite the same; they are switched all the same",
-					"agreed", s.Agreed, "old_alone", s.Older, "new_alone", s.Next)
-				return nil
+				figures := []any{"agreed", s.Agreed, "old_alone", s.Older, "new_alone", s.Next}
+				if alone := s.Older - before.Older + s.Next - before.Next; alone*tolerated <= s.Agreed-before.Agreed {
+					r.e.opts.Log.Warn("resharding: the old and the new shards do not show quite the same; they are switched all the same", figures...)
+					return nil
+				}
+				r.e.opts.Log.Warn("resharding: the old or the new shards are behind by more than can be compared; waiting", figures...)
+				before, ready = s, time.Now()
 			}
 		}
 		if pauseFor(ctx, lookEvery) != nil {

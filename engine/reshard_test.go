@@ -78,7 +78,7 @@ func (w *world) asGenerated() {
 			got[g] = append(got[g], ev.Hash)
 		}
 	}
-	if len(all) < 400 {
+	if len(all) < 200 {
 		w.t.Errorf("%d events in all", len(all))
 	}
 	for g := range want {
