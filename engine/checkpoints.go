@@ -184,7 +184,16 @@ func (s *shard) snapshot() resume.Session {
 	now := resume.Session{Epoch: s.epoch}
 	if ses := s.current.Load(); ses != nil {
 		now = resume.Session{
-			ID: ses.id, ResumeURL: ses.resumeURL, Seq: ses.checkpoint(), Shards: s.env.shards, Began: ses.began, Epoch: s.epoch,
+			ID: ses.id, ResumeURL: ses.resumeURL, Seq: ses.checkpoint(), Shards: s.gen.shards, Began: ses.began, Epoch: s.epoch,
+		}
+	}
+	if ses := s.current.Load(); ses != nil && ses.id == now.ID && now.Seq < ses.skipEnd {
+		now.Skip = ses.skip
+	}
+	if f := s.env.overlap; f != nil && s.gen.number != 0 {
+		// After the checkpoint, which only rises: what is kept has been acknowledged to the shard.
+		if first, done, ok := f.First(s.id, now.ID); ok {
+			now.Seq, now.Skip = min(now.Seq, first-1), resume.AppendSkip(done)
 		}
 	}
 	// After the session, in place of which it comes.

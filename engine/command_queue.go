@@ -51,6 +51,19 @@ type fate struct{ sent, dropped func() }
 // known reports whether anybody does.
 func (f fate) known() bool { return f.sent != nil || f.dropped != nil }
 
+// then returns a fate after which f is called as well.
+func (t fate) then(f func()) fate {
+	also := func(g func()) func() {
+		return func() {
+			if g != nil {
+				g()
+			}
+			f()
+		}
+	}
+	return fate{also(t.sent), also(t.dropped)}
+}
+
 // done says that the command is sent, or obsolete.
 func (w *waitingCommand) done() {
 	for _, f := range w.sent {
@@ -290,4 +303,16 @@ func (q *commandQueue) note(w *waitingCommand, now time.Time) {
 		}
 		q.requested[w.Guild] = now
 	}
+}
+
+// shard returns which shard of so many sends a command that was one's: that of its guild, or one of the same id.
+func (w *waitingCommand) shard(id, shards int) int {
+	guild := w.Guild
+	if guild == 0 && len(w.Guilds) > 0 {
+		guild = w.Guilds[0]
+	}
+	if guild == 0 {
+		return id % shards
+	}
+	return wire.ShardOf(guild, shards)
 }

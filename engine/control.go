@@ -46,10 +46,11 @@ func (e *Engine) Reconnect(ctx context.Context, shard int, how Reconnect) error 
 	if err != nil {
 		return err
 	}
-	if shard < 0 || shard >= f.env.shards {
-		return &ShardIDError{ID: shard, Shards: f.env.shards}
+	now := f.current.Load()
+	if shard < 0 || shard >= now.gen.shards {
+		return &ShardIDError{ID: shard, Shards: now.gen.shards}
 	}
-	s := f.find(shard)
+	s := now.find(shard)
 	if s == nil || s.leaving.Load() {
 		return &sinks.NotLocalError{Shard: shard}
 	}

@@ -64,6 +64,15 @@
 // a deposed shard is dropped before it is given to the Sink, until its barrier is passed. The queues are those of the readers, not of the
 // shards: one for each goroutine of the epoll reader, one that all goroutines of the other share.
 //
+// # Another shard count
+//
+// Engine.Reshard (reshard.go) runs the shards of the next count beside those in force: a generation each (generation.go). What
+// both get goes through package overlap, between the publisher and the Sink, which lets nothing of the next generation
+// out before the switch. Status, commands and snapshots are of the generation in force. The switch stops the old
+// shards, waits until all that they have given is acknowledged and was shown by the new ones, too, has the snapshots of the
+// new ones persisted in place of all others (Replacer), and makes them those in force. Whatever fails before
+// that is taken back: the old ones resume.
+//
 // # Invariants
 //
 //   - A shard's state is changed by shard.to alone, along the table in state.go.

@@ -54,7 +54,12 @@ func (s *shard) end(now time.Time, c cause, err error) {
 	case nextStop:
 		s.noteEnd(now, time.Time{}, c)
 		s.to(Stopped)
-		s.env.fatal(&FatalError{Shard: s.id, Code: c.code, Shards: s.env.shards, Intents: s.env.opts.Intents})
+		fatal := &FatalError{Shard: s.id, Code: c.code, Shards: s.gen.shards, Intents: s.env.opts.Intents}
+		if s.gen != s.env.inForce.Load() {
+			s.gen.fail(fatal)
+			return
+		}
+		s.env.fatal(fatal)
 		return
 	case nextIdentify:
 		s.forget(now, c.reason())
@@ -121,7 +126,7 @@ func (s *shard) wait(now time.Time, o outcome) time.Duration {
 	}
 	if wait == 0 {
 		// Shards that are cut in one moment do not dial in one moment.
-		wait = between(0, min(time.Duration(s.env.shards)*time.Millisecond, 5*time.Second), s.rand)
+		wait = between(0, min(time.Duration(s.gen.shards)*time.Millisecond, 5*time.Second), s.rand)
 	}
 	return wait
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/engine/overlap"
 	"sluice/internal/failpoint"
 	"sluice/internal/proxy"
 	"sluice/resume"
@@ -26,8 +27,11 @@ type Engine struct {
 	proxy   *proxy.Dialer
 	running atomic.Pointer[shardSet]
 	counts  *engineCounts
-	started chan struct{} // closed when running is set
-	ended   chan struct{} // closed when Run returns
+	reshard atomic.Pointer[resharding] // at work; nil: none is
+
+	resharded atomic.Pointer[ReshardStatus] // the last that has ended; nil: none has
+	started   chan struct{}                 // closed when running is set
+	ended     chan struct{}                 // closed when Run returns
 }
 
 // New returns an Engine for the options, or an error that names the one that
@@ -104,7 +108,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	}
 	env := &environment{
 		opts:     &e.opts,
-		shards:   count,
+		first:    newGeneration(0, count),
 		identify: newIdentifyQueue(min(info.Limit.MaxConcurrency, wire.MaxShards)),
 		turns:    e.opts.Identify,
 		gateway:  &gatewayAddress{main: u},
@@ -121,6 +125,8 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 			}
 		},
 	}
+	env.inForce.Store(env.first)
+	env.overlap = overlap.New(e.opts.Sink)
 	var asking sync.WaitGroup
 	arriving := e.opts.MaxMessage
 	if e.opts.Compression != wire.CompressionNone {
@@ -170,19 +176,20 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 			from = e.opts.Checkpoints.Session(id)
 			from.Epoch = 0 // that is of a fleet, which adds its shards
 		}
-		all = append(all, newShard(id, env, from))
+		all = append(all, newShard(id, env.first, env, from))
 	}
-	publisher := newPublisher(e.opts.Sink, max(e.opts.Linger, 0))
+	publisher := newPublisher(env.overlap, max(e.opts.Linger, 0))
 	reader.start(publisher)
-	f := &shardSet{env: env, publisher: publisher, reader: reader, leaving: make(map[int]*shard)}
+	f := &shardSet{env: env, publisher: publisher, reader: reader, leaving: make(map[int]*shard), tasks: &asking, stopping: dialing}
 	env.drop = f.drop
 	env.pulse.after, env.pulse.began = e.opts.SuspectAfter, time.Now()
 	if e.opts.Confirm != nil || e.opts.Trusted != nil {
 		asking.Go(func() { env.pulse.run(dialing) })
 	}
-	f.start(all)
 	publishing, stopPublishing := context.WithCancel(context.Background())
 	defer stopPublishing()
+	f.publishing = publishing
+	f.start(all)
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
@@ -277,14 +284,18 @@ func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 		}
 		return err
 	}
-	id := c.Shard
+	now := f.current.Load()
+	id, count := c.Shard, now.gen.shards
 	if c.Guild != 0 {
-		id = wire.ShardOf(c.Guild, f.env.shards)
+		id = wire.ShardOf(c.Guild, count)
 	}
-	s := f.find(id)
+	s := now.find(id)
+	if s != nil && s.gen.replaced.Load() {
+		return e.refuse(refusedByQueue(sinks.ErrQueueFull), fmt.Errorf("%w: the bot is being resharded", sinks.ErrQueueFull))
+	}
 	if s == nil || s.leaving.Load() {
-		if id < 0 || id >= f.env.shards {
-			return e.refuse(refusedNoShard, fmt.Errorf("shard %d does not exist with %d shards", id, f.env.shards))
+		if id < 0 || id >= count {
+			return e.refuse(refusedNoShard, fmt.Errorf("shard %d does not exist with %d shards", id, count))
 		}
 		return e.refuse(refusedNotLocal, &sinks.NotLocalError{Shard: id})
 	}
@@ -296,8 +307,13 @@ func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 		// Discord ends the session over it.
 		return e.refuse(refusedIntent, errors.New("all members of a guild are given only to a bot with the intent GUILD_MEMBERS"))
 	}
-	if err := checkRoute(parsed, id, f.env.shards); err != nil {
-		return e.refuse(refusedGuild, err)
+	if err := checkRoute(parsed, id, count); err != nil {
+		if now.gen == f.env.first {
+			return e.refuse(refusedGuild, err)
+		}
+		// Whoever has sent it goes by the count before.
+		w := waitingCommand{Command: parsed}
+		s = now.find(w.shard(id, count))
 	}
 	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...), fate{c.Sent, c.Dropped}); err != nil {
 		return e.refuse(refusedByQueue(err), fmt.Errorf("shard %d: %w", id, err))
@@ -328,10 +344,11 @@ func (e *Engine) Shards(ctx context.Context) (count int, ids []int, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	for _, s := range f.list() {
+	now := f.current.Load()
+	for _, s := range now.all {
 		ids = append(ids, s.id)
 	}
-	return f.env.shards, ids, nil
+	return now.gen.shards, ids, nil
 }
 
 // Full reports whether the events that wait for the sink have reached Options.QueueBytes, so

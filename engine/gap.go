@@ -77,8 +77,8 @@ func (s *shard) reportGap(g *gap) {
 		Seq     int64  `json:"seq"`
 		At      string `json:"at"`
 		Reason  string `json:"reason"`
-	}{s.id, s.env.shards, g.Session, g.Seq, time.UnixMilli(g.At).UTC().Format("2006-01-02T15:04:05.000Z"), g.Reason})
-	ev := sinks.Event{Shard: s.id, Session: g.Session, Seq: g.Seq, Epoch: s.epoch, Gap: true}
+	}{s.id, s.gen.shards, g.Session, g.Seq, time.UnixMilli(g.At).UTC().Format("2006-01-02T15:04:05.000Z"), g.Reason})
+	ev := sinks.Event{Shard: s.id, Session: g.Session, Seq: g.Seq, Epoch: s.epoch, Gap: true, Generation: s.gen.number}
 	if g.of != nil {
 		ev.Began = g.of.began
 	}

@@ -102,7 +102,9 @@ func newIdentifyQueue(concurrency int) *identifyQueue {
 	return q
 }
 
-func (q *identifyQueue) bucket(shard int) *identifyBucket { return &q.buckets[shard%len(q.buckets)] }
+func (q *identifyQueue) bucket(shard int) *identifyBucket {
+	return &q.buckets[shard%turnStride%len(q.buckets)]
+}
 
 // setLimit replaces the budget, and the number of buckets, by Discord's own figures. Without
 // a MaxConcurrency the buckets stay.

@@ -73,7 +73,7 @@ func (e *Engine) Live(now time.Time) error {
 		return nil
 	default:
 	}
-	for i, r := range f.reader.status(nil, f.list()) {
+	for i, r := range f.reader.status(nil, f.everyone()) {
 		if took := now.Sub(r.Turned); !r.Waits && took > stuckAfter {
 			return fmt.Errorf("engine: reader %d is stuck: it has worked on one turn for %v", i, took.Round(time.Second))
 		}

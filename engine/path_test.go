@@ -123,12 +123,13 @@ func newPath(tb testing.TB, c wire.Compression, stream *recordedStream) *path {
 	tb.Helper()
 	opts := Options{Token: "t", Compression: c}.withDefaults()
 	env := &environment{
-		opts: &opts, shards: 1, counts: newEngineCounts(), packets: true,
+		opts: &opts, first: newGeneration(0, 1), counts: newEngineCounts(), packets: true,
 		identify: newIdentifyQueue(1), gateway: &gatewayAddress{main: &url.URL{Scheme: "ws", Host: "resume"}}, fail: func(err error) { tb.Fatal(err) },
 	}
 	env.turns = env.identify
+	env.inForce.Store(env.first)
 	env.commandBytes.Store(commandShare(1))
-	p := &path{s: newShard(0, env, resume.Session{}), sink: new(discard), now: time.Now()}
+	p := &path{s: newShard(0, env.first, env, resume.Session{}), sink: new(discard), now: time.Now()}
 	p.publisher = newPublisher(p.sink, 0)
 	p.s.queue, p.s.waker = p.publisher.newQueue(64<<20, false), &stubWaker{}
 	p.s.begin()

@@ -294,6 +294,9 @@ func (s *shard) dispatch(now time.Time, e *wire.Envelope) {
 		return
 	case s.unpersisted && s.hold(now, e):
 		return
+	case e.HasSeq && s.session.skips != nil && s.session.done(e.Seq):
+		s.tally.repeated++
+		s.session.last = e.Seq
 	default:
 		if s.unreported {
 			s.reportGaps()
@@ -395,7 +398,7 @@ func (s *shard) emit(e *wire.Envelope) {
 		s.session.lastQueued = e.Seq
 	}
 	s.session.seen = true
-	s.push(sinks.Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began, Epoch: s.epoch}, s.session, e.Type, e.Data)
+	s.push(sinks.Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began, Epoch: s.epoch, Generation: s.gen.number}, s.session, e.Type, e.Data)
 }
 
 // push leaves an event with copies of its name and data in the queue. One that fills a large

@@ -82,7 +82,7 @@ func (e *Engine) SetPresence(presence []byte, send bool) error {
 		return err
 	}
 	var all []error
-	for _, s := range f.list() {
+	for _, s := range f.everyone() {
 		// Shards that leave or stop refuse it, and need none.
 		if err := s.commands.add(wire.Command{Op: wire.OpPresenceUpdate}, packet, fate{}); errors.Is(err, sinks.ErrQueueFull) {
 			all = append(all, fmt.Errorf("shard %d: %w", s.id, err))

@@ -13,14 +13,14 @@ import (
 
 // sendIdentify sends the Identify of the shard that holds its bucket's turn, when it may.
 func (s *shard) sendIdentify(now time.Time) {
-	if s.identifyAt = s.env.turns.NotBefore(s.id); now.Before(s.identifyAt) {
+	if s.identifyAt = s.env.turns.NotBefore(s.turn()); now.Before(s.identifyAt) {
 		return
 	}
 	if !s.trusted() {
 		s.end(now, cause{kind: causeUnconfirmed}, nil)
 		return
 	}
-	if !s.env.turns.Spend(s.id, now) {
+	if !s.env.turns.Spend(s.turn(), now) {
 		s.end(now, cause{kind: causeTurnLost}, nil)
 		return
 	}
@@ -38,7 +38,7 @@ func (s *shard) sendIdentify(now time.Time) {
 		Token:          o.Token,
 		Intents:        o.Intents,
 		Shard:          s.id,
-		Shards:         s.env.shards,
+		Shards:         s.gen.shards,
 		Compress:       o.Compression == wire.CompressionPayload,
 		LargeThreshold: o.LargeThreshold,
 		Presence:       s.presenceNow(),

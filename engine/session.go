@@ -2,7 +2,11 @@
 
 package engine
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"sluice/resume"
+)
 
 // session is a shard's running session.
 type session struct {
@@ -21,6 +25,10 @@ type session struct {
 	shown  atomic.Int64
 	queued atomic.Int64
 
+	skip    string // see resume.Session.Skip; fixed, as skipEnd, the last of them
+	skipEnd int64
+	skips   map[int64]struct{} // the same, owned by the reader; nil: none
+
 	persisted atomic.Bool // Options.Checkpoints has it, or does not take it
 
 	// Written by the publisher.
@@ -32,6 +40,27 @@ func newSession(id, resumeURL string, seq int64) *session {
 	s.show()
 	s.acked.Store(seq)
 	return s
+}
+
+// skipping has the session leave out what is persisted as acknowledged by itself.
+func (s *session) skipping(text string) {
+	seqs, err := resume.ParseSkip(text)
+	if err != nil || len(seqs) == 0 {
+		return
+	}
+	s.skip, s.skipEnd, s.skips = text, seqs[len(seqs)-1], make(map[int64]struct{})
+	for _, seq := range seqs {
+		s.skips[seq] = struct{}{}
+	}
+}
+
+// done reports whether an event is to be left out.
+func (s *session) done(seq int64) bool {
+	_, ok := s.skips[seq]
+	if s.skips != nil && seq >= s.skipEnd {
+		s.skips = nil
+	}
+	return ok
 }
 
 // show publishes how far the session has come: queued first, see checkpoint.

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/engine/overlap"
 	"sluice/resume"
 	"sluice/sinks"
 	"sluice/wire"
@@ -30,7 +31,7 @@ const (
 // first shard starts.
 type environment struct {
 	opts     *Options
-	shards   int
+	first    *generation    // that Run begins with
 	arriving *wire.Budget   // of the messages that have not arrived whole
 	bounds   wire.Bounds    // of what is inflated; Arriving is arriving
 	identify *identifyQueue // of this process
@@ -40,6 +41,9 @@ type environment struct {
 	counts   *engineCounts
 	pulse    pulse
 	drop     func(s *shard, why string) // deposes one that is another's
+	next     atomic.Int64               // shard count of the next generation; 0: there is none
+	inForce  atomic.Pointer[generation] // the shards of it are published and persisted
+	overlap  *overlap.Filter            // before the sink; nil in tests
 	packets  bool                       // are counted
 	fail     func(error)                // ends the engine
 	fatal    func(*FatalError)          // decides what follows the end of one shard
@@ -52,6 +56,7 @@ type environment struct {
 type shard struct {
 	// fixed
 	id    int
+	gen   *generation
 	epoch int64 // of the ownership under which it is run; 0: in no fleet
 	env   *environment
 	log   *slog.Logger
@@ -67,6 +72,7 @@ type shard struct {
 	current  atomic.Pointer[session] // session, for others than the owner
 	gaps     atomic.Pointer[[]*gap]  // that the sink may not have, oldest first; written by the owner, anew each time
 	leaving  atomic.Bool             // to be removed
+	ends     atomic.Bool             // nobody resumes its session: it ends with the shard
 	deposed  atomic.Bool             // nothing of it is published; written by the publisher's depose
 	passed   bool                    // its barrier is; the publisher's
 	released chan struct{}           // closed by the reader, which has let go of the shard and its connection
@@ -78,10 +84,11 @@ type shard struct {
 	readAt      int64 // when what is worked through was read from the socket; see publisher.since
 	rand        *rand.Rand
 	session     *session
-	unreported  bool     // of gaps, some are not published
-	unpersisted bool     // session may not be persisted yet
-	plan        nextStep // what the next connection is for
-	mainHost    bool     // resume through the main URL
+	unreported  bool             // of gaps, some are not published
+	unpersisted bool             // session may not be persisted yet
+	plan        nextStep         // what the next connection is for
+	moved       []waitingCommand // when it has stopped: of one that is replaced, for those that replace it
+	mainHost    bool             // resume through the main URL
 	history
 	failures   int       // connections in a row that did not live
 	fruitless  int       // Identifies in a row whose session did not last
@@ -103,7 +110,7 @@ type shard struct {
 }
 
 // newShard returns a shard that goes on from what was stored, under the epoch in it.
-func newShard(id int, env *environment, stored resume.Session) *shard {
+func newShard(id int, gen *generation, env *environment, stored resume.Session) *shard {
 	var seed [32]byte
 	if env.opts.Seed == 0 {
 		crand.Read(seed[:])
@@ -113,6 +120,7 @@ func newShard(id int, env *environment, stored resume.Session) *shard {
 	}
 	s := &shard{
 		id:    id,
+		gen:   gen,
 		epoch: stored.Epoch,
 		env:   env,
 		log:   env.opts.Log.With("shard", id),
@@ -132,15 +140,16 @@ func newShard(id int, env *environment, stored resume.Session) *shard {
 	}
 	switch {
 	case stored.ID == "":
-	case stored.Shards == env.shards || stored.Shards == 0:
+	case stored.Shards == gen.shards || stored.Shards == 0:
 		ses := newSession(stored.ID, s.resumeURL(stored.ResumeURL), stored.Seq)
 		ses.began = stored.Began
+		ses.skipping(stored.Skip)
 		s.setSession(ses)
 		s.session.persisted.Store(true)
 		s.session.seen = true // by the process before, perhaps
 	default:
 		s.log.Warn("persisted session discarded", "reason", "it belongs to another shard count",
-			"stored_shards", stored.Shards, "shards", env.shards)
+			"stored_shards", stored.Shards, "shards", gen.shards)
 		s.lose(sinks.Gap{Session: stored.ID, Seq: stored.Seq, At: time.Now().UnixMilli(), Reason: "the shard count was changed"}, nil)
 	}
 	return s
@@ -278,7 +287,7 @@ func earlier(a, b time.Time) time.Time {
 func (s *shard) proceed() {
 	if s.plan == nextIdentify {
 		s.to(IdentifyQueued)
-		s.env.turns.Join(s.id, func() { s.wake(wakeTurn) })
+		s.env.turns.Join(s.turn(), func() { s.wake(wakeTurn) })
 		return
 	}
 	s.approach()
@@ -336,13 +345,13 @@ func (s *shard) setSession(ses *session) {
 	if s.session = ses; ses != nil {
 		ses.shard = s
 	}
-	s.unpersisted = ses != nil && s.env.saver != nil
+	s.unpersisted = ses != nil && s.env.saver != nil && s.gen == s.env.inForce.Load()
 	s.current.Store(ses)
 }
 
 // leave gives up what belongs to a connection or to the wait for one.
 func (s *shard) leave() {
-	s.env.turns.Leave(s.id)
+	s.env.turns.Leave(s.turn())
 	s.commands.putBack(s.unwritten)
 	s.unwritten = nil
 	s.counters.paused.Store(false)
@@ -374,13 +383,17 @@ func (s *shard) stop() {
 	if s.state().connected() {
 		if s.deposed.Load() {
 			s.out = nil
+		} else if s.ends.Load() {
+			s.out = wire.AppendClose(s.out, wire.CloseNormal, "", s.mask())
 		} else {
 			s.out = wire.AppendClose(s.out, wire.CloseKeepSession, "", s.mask())
 		}
 		s.hangup = true
 	}
 	s.leave()
-	if s.leaving.Load() || s.deposed.Load() {
+	if s.gen.replaced.Load() {
+		s.moved = s.commands.close(sinks.ErrQueueFull) // there is one for it in a moment
+	} else if s.leaving.Load() || s.deposed.Load() {
 		for _, w := range s.commands.close(&sinks.NotLocalError{Shard: s.id}) {
 			for _, f := range w.sent {
 				if f.dropped != nil {

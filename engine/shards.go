@@ -25,12 +25,28 @@ type shardSet struct {
 	mu      sync.Mutex
 	closed  bool           // Run ends
 	leaving map[int]*shard // that are out, and that the reader may not have released, the last of each id
+
+	// Of Run, for what works beside the shards: it counts among the tasks, which Run waits for, and
+	// ends when stopping is done. What it publishes is given up with publishing.
+	tasks      *sync.WaitGroup
+	stopping   context.Context
+	publishing context.Context
 }
 
 // currentShards are the shards of one moment.
 type currentShards struct {
-	all  []*shard // by id
-	past Counts   // of those that are gone
+	gen  *generation // of all
+	all  []*shard    // by id
+	next []*shard    // of the generation that is to replace them; nil: there is none
+	past Counts      // of those that are gone
+}
+
+// find returns the shard with the id, or nil.
+func (c *currentShards) find(id int) *shard {
+	if i, found := search(c.all, id); found {
+		return c.all[i]
+	}
+	return nil
 }
 
 // list returns the shards, in ascending order of their ids. Any goroutine may call it.
@@ -43,11 +59,22 @@ func (f *shardSet) list() []*shard {
 
 // find returns the shard with the id, or nil. Any goroutine may call it.
 func (f *shardSet) find(id int) *shard {
-	all := f.list()
-	if i, found := search(all, id); found {
-		return all[i]
+	if f == nil {
+		return nil
 	}
-	return nil
+	return f.current.Load().find(id)
+}
+
+// everyone returns the shards of both generations, if there are two. Any goroutine may call it.
+func (f *shardSet) everyone() []*shard {
+	if f == nil {
+		return nil
+	}
+	now := f.current.Load()
+	if now.next == nil {
+		return now.all
+	}
+	return slices.Concat(now.all, now.next)
 }
 
 func search(all []*shard, id int) (int, bool) {
@@ -56,9 +83,20 @@ func search(all []*shard, id int) (int, bool) {
 
 // set replaces the shards, and shares out what they have together. The lock is held.
 func (f *shardSet) set(all []*shard, past Counts) {
-	f.env.arriving.SetConnections(len(all))
-	f.env.commandBytes.Store(commandShare(len(all)))
-	f.current.Store(&currentShards{all, past})
+	next := currentShards{gen: f.env.first}
+	if now := f.current.Load(); now != nil {
+		next = *now
+	}
+	next.all, next.past = all, past
+	f.replace(next)
+}
+
+// replace replaces the shards of both generations. The lock is held.
+func (f *shardSet) replace(now currentShards) {
+	n := len(now.all) + len(now.next)
+	f.env.arriving.SetConnections(n)
+	f.env.commandBytes.Store(commandShare(n))
+	f.current.Store(&now)
 }
 
 // start adds the first shards.
@@ -100,7 +138,7 @@ func (f *shardSet) add(ctx context.Context, ended <-chan struct{}, id int, from 
 	case found:
 		return fmt.Errorf("shard %d has been added", id)
 	}
-	s := newShard(id, f.env, from)
+	s := newShard(id, now.gen, f.env, from)
 	f.reader.add(s) // before others see it
 	f.set(slices.Insert(slices.Clone(now.all), i, s), now.past)
 	s.log.Info("shard added", "session", from.ID != "")
@@ -146,7 +184,7 @@ func (f *shardSet) close() {
 	f.mu.Lock()
 	f.closed = true
 	f.mu.Unlock()
-	for _, s := range f.list() {
+	for _, s := range f.everyone() {
 		s.wake(wakeStop)
 	}
 }
@@ -161,8 +199,8 @@ func (e *Engine) Add(ctx context.Context, shard int, from resume.Session) error 
 	if err != nil {
 		return err
 	}
-	if shard < 0 || shard >= f.env.shards {
-		return &ShardIDError{ID: shard, Shards: f.env.shards}
+	if count := f.current.Load().gen.shards; shard < 0 || shard >= count {
+		return &ShardIDError{ID: shard, Shards: count}
 	}
 	return f.add(ctx, e.ended, shard, from)
 }

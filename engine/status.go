@@ -20,6 +20,7 @@ type Status struct {
 	Identify IdentifyStatus
 	Commands CommandStatus
 	Readers  []ReaderStatus
+	Reshard  ReshardStatus
 
 	Names     []NameCount     // events of Counts.Events by their name, in the order of the names
 	Ended     []EndCount      // connections that ended, or could not be made; also where Count is 0
@@ -131,8 +132,8 @@ func (e *Engine) Status() Status {
 		t.Lag = newHistogram(lagBounds).status()
 		return t
 	}
-	t.Shards = f.env.shards
 	now := f.current.Load()
+	t.Shards = now.gen.shards
 	t.Counts, t.Running = now.past, len(now.all)
 	queued := 0
 	for _, s := range now.all {
@@ -155,7 +156,8 @@ func (e *Engine) Status() Status {
 	default: // the other hands out no turns
 		t.Identify.Waiting, t.Identify.Left = queued, q.Left()
 	}
-	t.Readers = f.reader.status(nil, now.all)
+	t.Reshard = e.Resharding()
+	t.Readers = f.reader.status(nil, f.everyone())
 	t.Names = f.publisher.names()
 	t.Lag = f.publisher.lag.status()
 	return t

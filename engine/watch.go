@@ -80,7 +80,7 @@ func (e *Engine) logWaits(f *shardSet, state State, now time.Time) {
 		return
 	}
 	shards, first, longest := 0, 0, time.Duration(0)
-	for _, s := range f.list() {
+	for _, s := range f.everyone() {
 		if since := now.Sub(time.Unix(0, s.counters.since.Load())); s.state() == state && since >= watchEvery && (state != Stopped || s.leaving.Load()) {
 			if shards++; since > longest {
 				first, longest = s.id, since

@@ -25,6 +25,7 @@ type Keeper struct {
 	Bot     uint64        // FingerprintAt of the bot's token and server
 	OldBot  uint64        // that earlier versions stored, and counts as Bot: Fingerprint of the token; 0: nothing does
 	Intents wire.Intents  // that its sessions have
+	Setting int           // the shard count of the settings; 0: they have none
 	MaxAge  time.Duration // of a checkpoint that is resumed; 0: 1 h. Discord keeps sessions for minutes.
 	// Final, if set, is asked about an error of loading. What it returns ends Load; nil: the store
 	// is waited for.
@@ -35,6 +36,8 @@ type Keeper struct {
 	starts   Starts
 
 	saved   State          // what the store has
+	plan    Plan           // what is to be in it; zero: whatever is
+	unsure  bool           // whether the store has what it had before the last Replace, or what that was
 	failing time.Time      // since when it is unavailable; zero: it is not
 	tried   time.Time      // when it was last asked to
 	logged  time.Time      // when it was last logged that it is
@@ -96,6 +99,16 @@ func (k *Keeper) load(ctx context.Context) error {
 	if until := state.Starts.Until; time.Until(until) > MaxStartsWindow {
 		k.Log.Warn("the persisted count of session starts ends later than in a day; it is discarded", "count", state.Starts.Count, "until", until.Format(time.RFC3339))
 		k.starts = Starts{}
+	}
+	switch p := state.Plan; {
+	case p == (Plan{}):
+	case p.Bot == k.Bot && p.Instead == k.Setting:
+		k.plan = p
+	default: // somebody has changed their mind since
+		k.plan = Plan{Shards: max(k.Setting, 1), Instead: max(k.Setting, 1), Bot: k.Bot}
+		if p.Shards != p.Instead && p.Shards != k.Setting {
+			k.Log.Warn("the bot was resharded by a process before; the settings have changed since, and count", "shards", k.Setting, "resharded_to", p.Shards, "instead_of", p.Instead)
+		}
 	}
 	k.sessions = make(map[int]Session)
 	why := make(map[string][]int)
@@ -163,6 +176,14 @@ func discarded(c Checkpoint, reason string) Checkpoint {
 	return c
 }
 
+// Shards returns the shard count in force: that of the settings, or what the bot was resharded to instead. 0: neither.
+func (k *Keeper) Shards() int {
+	if k.plan.Instead == k.Setting && k.plan.Shards > 0 {
+		return k.plan.Shards
+	}
+	return k.Setting
+}
+
 // Starts returns the count of Identifies that was loaded.
 func (k *Keeper) Starts() Starts { return k.starts }
 
@@ -178,10 +199,54 @@ func (k *Keeper) Close(ctx context.Context, snapshots iter.Seq2[int, Session], s
 	return errors.Join(k.save(ctx, snapshots, starts, true), k.Store.Close())
 }
 
+// Replace writes snapshots in place of all that is stored, with their shard count.
+func (k *Keeper) Replace(ctx context.Context, shards int, snapshots iter.Seq2[int, Session], starts Starts) error {
+	return k.replace(ctx, Plan{Shards: shards, Instead: k.Setting, Bot: k.Bot}, snapshots)
+}
+
+func (k *Keeper) replace(ctx context.Context, plan Plan, snapshots iter.Seq2[int, Session]) error {
+	store, ok := k.Store.(Replacer)
+	if !ok {
+		return ErrNoReplace
+	}
+	state := State{Checkpoints: make(map[int]Checkpoint), Plan: plan}
+	now := time.Now()
+	for shard, s := range snapshots {
+		if s = k.storable(shard, s); s != (Session{}) {
+			state.Checkpoints[shard] = Checkpoint{Session: s, Intents: k.Intents, Bot: k.Bot, At: now}
+		}
+	}
+	failpoint.Hit("store.replace")
+	k.unsure = true
+	if err := store.Replace(ctx, state); err != nil {
+		k.watched.failed(now, len(state.Checkpoints), err)
+		return fmt.Errorf("resume: %w", err)
+	}
+	failpoint.Hit("store.replaced")
+	k.unsure, k.plan = false, plan
+	state.Starts = k.saved.Starts
+	k.saved = State{}
+	k.saved.Apply(state)
+	k.watched.done(now, true)
+	return nil
+}
+
 // save writes snapshots; all: also those that the store should have.
 func (k *Keeper) save(ctx context.Context, snapshots iter.Seq2[int, Session], starts Starts, all bool) error {
-	changes := State{}
 	now := time.Now()
+	if k.unsure {
+		plan := k.plan
+		if plan == (Plan{}) {
+			plan = Plan{Shards: max(k.Setting, 1), Instead: max(k.Setting, 1), Bot: k.Bot}
+		}
+		if err := k.replace(ctx, plan, snapshots); err != nil {
+			return err
+		}
+	}
+	changes := State{}
+	if k.plan != k.saved.Plan || all && k.plan != (Plan{}) {
+		changes.Plan = k.plan
+	}
 	for shard, s := range snapshots {
 		was := k.saved.Checkpoints[shard]
 		if was.Session != s { // or it is stored
@@ -206,7 +271,7 @@ func (k *Keeper) save(ctx context.Context, snapshots iter.Seq2[int, Session], st
 	if all || starts.Count != k.saved.Starts.Count || !starts.Until.Truncate(time.Millisecond).Equal(k.saved.Starts.Until.Truncate(time.Millisecond)) {
 		changes.Starts = starts
 	}
-	if changes.Checkpoints == nil && changes.Starts == (Starts{}) && k.failing.IsZero() && now.Sub(k.tried) < CheckEvery {
+	if changes.Checkpoints == nil && changes.Starts == (Starts{}) && changes.Plan == (Plan{}) && k.failing.IsZero() && now.Sub(k.tried) < CheckEvery {
 		k.watched.done(now, false)
 		return nil
 	}

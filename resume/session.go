@@ -20,6 +20,9 @@ type Session struct {
 	Shards    int    // shard count that the session belongs to; 0: not known
 	Began     int64  // orders the sessions of a shard: see sinks.Event.Began; 0: not known
 	Epoch     int64  // of the ownership under which the shard is run (package fleet); 0: in no fleet
+	// Skip are events above Seq that are acknowledged, too, as those of another session: AppendSkip of their sequence numbers.
+	// They are not published when Discord sends them again. Empty: there are none.
+	Skip string
 	// Gaps are to be reported before the session's next event, oldest first; there may be some
 	// without a session.
 	Gaps [2]sinks.Gap

@@ -29,7 +29,35 @@ func (c *Checkpoint) Empty() bool { return c.ID == "" && c.Gaps == [2]sinks.Gap{
 type State struct {
 	Checkpoints map[int]Checkpoint // by shard
 	Starts      Starts             // kept to the millisecond
-	Unreadable  []error            // what Load has left out, each with its name
+	Plan        Plan
+	Unreadable  []error // what Load has left out, each with its name
+}
+
+// Plan is the shard count that a bot was resharded to. The zero value: it was not.
+type Plan struct {
+	Shards  int    // the count in force
+	Instead int    // of what the settings said then; 0: nothing. With another setting the Plan does not count
+	Bot     uint64 // FingerprintAt of the token and server
+}
+
+// Check returns an error if there can be no such plan.
+func (p Plan) Check() error {
+	if p.Shards < 1 || p.Shards > MaxShards || p.Instead < 0 || p.Instead > MaxShards {
+		return fmt.Errorf("a plan of %d shards instead of %d", p.Shards, p.Instead)
+	}
+	return nil
+}
+
+// ErrNoReplace is the error of Replace where it cannot be done in one step.
+var ErrNoReplace = errors.New("the persisted sessions cannot be replaced in one step")
+
+// Replacer is a Store that can be replaced as a whole.
+type Replacer interface {
+	Store
+
+	// Replace stores the checkpoints and the Plan of a state in place of all checkpoints, in one step: whatever happens,
+	// Load finds either all of them or all that were there before. After an error it may be either. Starts are left alone.
+	Replace(ctx context.Context, state State) error
 }
 
 // Store keeps a State. One goroutine at a time calls its methods.
@@ -39,7 +67,7 @@ type Store interface {
 	Load(ctx context.Context) (State, error)
 	// Save stores the checkpoints of changes in place of those that their shards
 	// had; the zero Checkpoint removes its shard's, and so does one that could not be
-	// loaded again. Starts is stored unless it is zero. After an error any of them may be stored, and Save is called
+	// loaded again. Starts and Plan are stored unless they are zero. After an error any of them may be stored, and Save is called
 	// again with all of them, or newer ones. Also without changes it looks, now and then, whether
 	// what it has saved is there, and writes it again, or returns an error that is ErrLost.
 	Save(ctx context.Context, changes State) error
@@ -98,6 +126,9 @@ func (s *State) Apply(changes State) {
 	}
 	if changes.Starts != (Starts{}) {
 		s.Starts = changes.Starts
+	}
+	if changes.Plan != (Plan{}) {
+		s.Plan = changes.Plan
 	}
 }
 

@@ -51,6 +51,9 @@ func Check(shard int, c Checkpoint) (Checkpoint, error) {
 	if len(c.ResumeURL) > maxURL {
 		c.ResumeURL = "" // the main address serves as well
 	}
+	if _, err := ParseSkip(c.Skip); err != nil {
+		c.Skip = ""
+	}
 	if ms := c.At.UnixMilli(); !c.At.IsZero() && (ms <= 0 || ms > math.MaxInt64/2) {
 		c.At = time.Time{}
 	}
@@ -111,6 +114,9 @@ func (s State) Checked() State {
 	}
 	if s.Starts.Check() == nil {
 		out.Starts = s.Starts
+	}
+	if s.Plan.Check() == nil {
+		out.Plan = s.Plan
 	}
 	return out
 }

@@ -20,6 +20,8 @@ type Event struct {
 	Began   int64  // orders the sessions of a shard: when this one was begun by an Identify, in nanoseconds of Unix time; in a fleet the Epoch of then, times a million, plus a count; 0: not known, as an earlier process has begun it
 	Epoch   int64  // of the ownership under which the shard is run (package fleet); 0: in no fleet
 	Gap     bool   // a GapEvent: Session and Seq are those of the session that has ended
+
+	Generation int32 // of the shard count that Shard is one of, while two of them run in one process: see package engine/overlap
 }
 
 // gapSuffix makes the session of a gap of that which has ended. No id of Discord's has a slash.

@@ -58,6 +58,27 @@ func TestFleet(t *testing.T) {
 	}
 }
 
+// A bot gets more shards and fewer, with a kill in the middle, and in no guild is anything lost, repeated or out of order.
+func TestReshard(t *testing.T) {
+	for _, o := range []ReshardOptions{{Sink: "redis", Store: "redis", From: 4, To: 6, Seed: 1}, {Sink: "file", Store: "file", From: 2, To: 4, Seed: 2}} {
+		t.Run(o.Sink, func(t *testing.T) {
+			t.Parallel()
+			o.Gateway, o.Rate, o.Kills, o.Log = reexec.Link(t, "gateway"), 300, 1, t.Output()
+			r, err := RunReshard(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log(&r)
+			if err := r.Check(); err != nil {
+				t.Error(err)
+			}
+			if r.Kills != 1 || r.Reshards != 1 || r.Events < 500 {
+				t.Errorf("that was no run: %v", &r)
+			}
+		})
+	}
+}
+
 // A gateway that forgets its sessions loses events, and the run says so.
 func TestRunFindsLoss(t *testing.T) {
 	t.Parallel()

@@ -36,6 +36,7 @@ type run struct {
 	srv    *sim.Server
 	outlet outlet
 	env    []string
+	tune   func(*sim.Options) // nil: they stay
 }
 
 // Run kills the gateway, and returns what came of it. The error is of what kept it from
@@ -86,6 +87,9 @@ func (r *run) start() error {
 		ReadyDelay: 20 * time.Millisecond, InvalidSessionDelay: time.Millisecond,
 		Rate: r.o.Rate, ReplayLimit: 1 << 20, Seed: r.o.Seed, LargeEvery: -1, LogLimit: 1 << 20,
 		LoneSurrogates: true, Undocumented: true,
+	}
+	if r.tune != nil {
+		r.tune(&so)
 	}
 	var err error
 	if r.srv, err = sim.New(so); err != nil {

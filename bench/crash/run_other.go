@@ -18,3 +18,8 @@ func Run(context.Context, Options) (Result, error) {
 func RunFleet(context.Context, FleetOptions) (FleetResult, error) {
 	return FleetResult{}, errors.New("fleet: it runs on Linux alone")
 }
+
+// RunReshard is for Linux alone.
+func RunReshard(context.Context, ReshardOptions) (ReshardResult, error) {
+	return ReshardResult{}, errors.New("reshard: it runs on Linux alone")
+}

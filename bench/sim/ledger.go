@@ -35,6 +35,7 @@ type Ledger struct {
 	droppedPresences int
 	maxSends         int
 	dispatched       int64
+	common           []CommonEvent
 }
 
 // list keeps the newest entries and the number of all that ever were.

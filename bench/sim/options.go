@@ -101,6 +101,11 @@ type Options struct {
 	// session's intents filter them. Default 0, none. Negative: as many as the
 	// client reads. Events wait for a client that does not read.
 	Rate float64
+	// Common makes the live events once for all sessions, at Rate for each of Shards together: each session that serves a guild gets
+	// those of the guild, the same in the same order, whatever its shard count, up to CommonSkew later. Ledger.Common
+	// has them. There are no direct messages, nor large events.
+	Common     bool
+	CommonSkew time.Duration
 	// Hold keeps live traffic back until Server.Play.
 	Hold bool
 	// QueueBytes is how much may wait for a connection's writer before live

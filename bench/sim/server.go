@@ -60,6 +60,7 @@ type Server struct {
 	calls       []time.Time       // REST calls in the last second
 	script      []scripted        // the faults to come
 	memberAsks  map[int]time.Time // last request for all members, by guild
+	done        chan struct{}     // closed by Close
 }
 
 // New starts a server.
@@ -72,6 +73,7 @@ func New(o Options) (*Server, error) {
 		sessions: make(map[string]*session), sessionsN: make(map[int]int), conns: make(map[*conn]struct{}),
 		shardConns: make(map[int]int), hostConns: make(map[string]int), buckets: make(map[int]time.Time),
 		remaining: o.IdentifyTotal, windowStart: now, memberAsks: make(map[int]time.Time),
+		done: make(chan struct{}),
 	}
 	for _, r := range o.Faults.Script {
 		srv.script = append(srv.script, scripted{Rule: r})
@@ -126,6 +128,10 @@ func New(o Options) (*Server, error) {
 			hs.Serve(l)
 		}()
 	}
+	if o.Common {
+		srv.wg.Add(1)
+		go srv.runCommon()
+	}
 	return srv, nil
 }
 
@@ -139,6 +145,9 @@ func (srv *Server) closeGates() {
 // goroutines. The ledger stays readable.
 func (srv *Server) Close() error {
 	srv.mu.Lock()
+	if !srv.closed {
+		close(srv.done)
+	}
 	srv.closed = true
 	conns := make([]*conn, 0, len(srv.conns))
 	for c := range srv.conns {
@@ -373,6 +382,9 @@ func (srv *Server) newSession(id string, c *conn, shard, count int, intents wire
 	s.number = srv.sessionID
 	srv.mu.Unlock()
 	s.rng = rand.New(rand.NewPCG(srv.opt.Seed^uint64(n)<<48, uint64(shard)<<32|uint64(count)))
+	if skew := srv.opt.CommonSkew; skew > 0 {
+		s.lag = time.Duration(s.rng.Int64N(int64(skew)))
+	}
 	if rec := srv.opt.Recording; rec != nil {
 		s.play = newPlayer(rec)
 	}

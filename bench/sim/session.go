@@ -43,6 +43,8 @@ type session struct {
 	loaded []int        // guilds that the client has
 	play   *player      // instead of stream and traffic
 	gen    generator
+	late   []late        // of Options.Common
+	lag    time.Duration // that these have
 }
 
 // replayed is an event in the replay buffer, as the whole message.

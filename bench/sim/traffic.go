@@ -64,6 +64,9 @@ const dmParts = 4
 // startTrafficLocked begins live traffic at the rate of the options.
 func (s *session) startTrafficLocked() {
 	s.last = time.Now()
+	if s.srv.opt.Common {
+		return // runCommon makes it
+	}
 	switch rate := s.srv.opt.Rate; {
 	case s.srv.isHeld() || rate == 0:
 	case rate < 0:

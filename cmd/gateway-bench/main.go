@@ -28,6 +28,7 @@ func commands() []command {
 		{"run", "measure the gateway, and others beside it", runRun},
 		{"compare", "say what has changed between two results of run", runCompare},
 		{"crash", "kill the gateway again and again, and compare what was sent with what arrived", runCrash},
+		{"reshard", "have a bot get another shard count, kill the gateway meanwhile, and compare for each guild", runReshard},
 		{"fleet", "kill, stop and restart gateways that share a bot, and compare what was sent with what arrived", runFleet},
 		{"profile", "say where the gateway spends its time in a scenario", runProfile},
 		{"simulator", "", runSimulator},

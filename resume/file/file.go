@@ -238,6 +238,10 @@ func (f *Store) Save(_ context.Context, changes resume.State) error {
 		f.buf = appendStarts(f.buf, changes.Starts)
 		f.synced = time.Time{}
 	}
+	if changes.Plan != (resume.Plan{}) {
+		f.buf = appendPlan(f.buf, changes.Plan)
+		f.synced = time.Time{}
+	}
 	f.state.Apply(changes)
 	if f.file != nil && !f.disk.has(fileName, f.file, f.size) {
 		f.log.Warn("the file of the persisted sessions is gone or another: it is written again")
@@ -266,6 +270,29 @@ func (f *Store) Save(_ context.Context, changes resume.State) error {
 		f.behind, f.synced = false, time.Now()
 	}
 	return nil
+}
+
+// Replace writes all of the state to a new file, in place of what is stored.
+func (f *Store) Replace(_ context.Context, state resume.State) error {
+	if err := f.relock(); err != nil {
+		f.abandon()
+		return err
+	}
+	before := f.state
+	var next resume.State
+	next.Apply(state)
+	next.Starts = before.Starts
+	for shard, c := range next.Checkpoints {
+		c.At = c.At.Truncate(time.Millisecond)
+		next.Checkpoints[shard] = c
+	}
+	f.state = next
+	err := f.rewrite()
+	if err != nil {
+		f.state = before // the next Save writes it anew, whichever file has the name now
+		f.abandon()
+	}
+	return err
 }
 
 // relock locks the directory again after its lock has been removed, perhaps with all of the
@@ -308,6 +335,9 @@ func (f *Store) rewrite() error {
 	}
 	if f.state.Starts != (resume.Starts{}) {
 		buf = appendStarts(buf, f.state.Starts)
+	}
+	if f.state.Plan != (resume.Plan{}) {
+		buf = appendPlan(buf, f.state.Plan)
 	}
 	f.buf = buf
 	f.abandon() // it may be replaced already when this fails, and must not be appended to

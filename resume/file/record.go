@@ -23,12 +23,13 @@ const magic = "sluice sessions 1\n"
 //
 // recordCheckpoint has all fields of a shard's checkpoint, and replaces it.
 // recordAdvance has a new seq and time of it, recordRemoval just the shard.
-// recordStarts has the count and the time of Starts.
+// recordStarts has the count and the time of Starts, recordPlan the fields of a Plan.
 const (
 	recordCheckpoint = iota + 1
 	recordAdvance
 	recordRemoval
 	recordStarts
+	recordPlan
 )
 
 func appendCheckpoint(dst []byte, shard int, c resume.Checkpoint) []byte {
@@ -42,6 +43,9 @@ func appendCheckpoint(dst []byte, shard int, c resume.Checkpoint) []byte {
 	}
 	for _, s := range [...]string{c.ID, c.ResumeURL, c.Gaps[0].Session, c.Gaps[0].Reason, c.Gaps[1].Session, c.Gaps[1].Reason} {
 		dst = record.AppendText(dst, s)
+	}
+	if c.Skip != "" { // earlier versions know no such field
+		dst = record.AppendText(dst, c.Skip)
 	}
 	return record.End(dst, start)
 }
@@ -58,6 +62,10 @@ func appendRemoval(dst []byte, shard int) []byte {
 
 func appendStarts(dst []byte, s resume.Starts) []byte {
 	return appendNumbers(dst, recordStarts, uint64(s.Count), resume.Millis(s.Until))
+}
+
+func appendPlan(dst []byte, p resume.Plan) []byte {
+	return appendNumbers(dst, recordPlan, uint64(p.Shards), uint64(p.Instead), p.Bot)
 }
 
 func appendNumbers(dst []byte, kind byte, numbers ...uint64) []byte {
@@ -99,7 +107,7 @@ func parseFile(b []byte) (s resume.State, d damage) {
 		}
 		b = b[n:]
 		r := newFields(body)
-		shard := r.count() // but for Starts
+		shard := r.count() // but for Starts and a Plan
 		if begun != nil && !r.Bad {
 			if body[0] == recordAdvance && !begun[shard] {
 				continue // it is at least as far as before
@@ -107,7 +115,7 @@ func parseFile(b []byte) (s resume.State, d damage) {
 			begun[shard] = begun[shard] || body[0] == recordCheckpoint
 		}
 		if err := parseRecord(&s, body); err != nil {
-			if body[0] != recordStarts {
+			if body[0] != recordStarts && body[0] != recordPlan {
 				delete(s.Checkpoints, shard)
 			}
 			d.errs = append(d.errs, err)
@@ -119,7 +127,7 @@ func parseFile(b []byte) (s resume.State, d damage) {
 // nextRecord returns how many bytes come before the next record.
 func nextRecord(b []byte, budget *int) int {
 	for i := 1; i < len(b); i++ {
-		if rest := b[i:]; len(rest) > record.Head && rest[0] == 0 && rest[1] == 0 && rest[record.Head] >= recordCheckpoint && rest[record.Head] <= recordStarts {
+		if rest := b[i:]; len(rest) > record.Head && rest[0] == 0 && rest[1] == 0 && rest[record.Head] >= recordCheckpoint && rest[record.Head] <= recordPlan {
 			if *budget -= min(int(binary.BigEndian.Uint32(rest)), resume.MaxSize); *budget < 0 {
 				break
 			}
@@ -144,6 +152,9 @@ func parseRecord(s *resume.State, body []byte) error {
 		c.ID, c.ResumeURL = r.text(), r.text()
 		for i := range c.Gaps {
 			c.Gaps[i].Session, c.Gaps[i].Reason = r.text(), r.text()
+		}
+		if len(r.Rest) > 0 {
+			c.Skip = r.text()
 		}
 		if !r.done() {
 			return fmt.Errorf("a field of the record of shard %d is damaged", shard)
@@ -184,6 +195,15 @@ func parseRecord(s *resume.State, body []byte) error {
 			return err
 		}
 		s.Starts = starts
+	case recordPlan:
+		plan := resume.Plan{Shards: r.count(), Instead: r.count(), Bot: r.Number()}
+		if !r.done() {
+			return errors.New("the shard count that the bot was resharded to is damaged")
+		}
+		if err := plan.Check(); err != nil {
+			return err
+		}
+		s.Plan = plan
 	default:
 		return fmt.Errorf("a record of a kind that is not known, %d", body[0])
 	}

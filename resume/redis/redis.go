@@ -24,6 +24,7 @@ import (
 //	{<prefix>sluice}:shards    a set: the shards of which there is a checkpoint
 //	{<prefix>sluice}:shard:<n> a hash: the checkpoint of shard n
 //	{<prefix>sluice}:starts    a hash: the count of Identifies, of all processes together
+//	{<prefix>sluice}:plan      a hash: the shard count that the bot was resharded to, which does not expire
 //
 // all of one hash tag, so that they lie in one slot of a Cluster. They expire a week after
 // they were last written, when no session of theirs can be resumed any more.
@@ -123,7 +124,8 @@ func (r *Store) loadOwn(ctx context.Context, s *resume.State) error {
 	} else if err != nil {
 		unreadable(s, r.key("shards"), err)
 	}
-	cmds := rueidis.Commands{b().Hgetall().Key(r.key("starts")).Build()}
+	cmds := rueidis.Commands{b().Hgetall().Key(r.key("starts")).Build(), b().Hgetall().Key(r.key("plan")).Build()}
+	names := []string{r.key("starts"), r.key("plan")}
 	var shards []int
 	for _, member := range members {
 		shard, err := strconv.Atoi(member)
@@ -136,24 +138,30 @@ func (r *Store) loadOwn(ctx context.Context, s *resume.State) error {
 	}
 	r.saved = make(map[int]position)
 	for i, answer := range r.client.DoMulti(ctx, cmds...) {
-		key, err := r.key("starts"), error(nil)
-		if i > 0 {
-			key = r.shardKey(shards[i-1])
+		var key string
+		if i < len(names) {
+			key = names[i]
+		} else {
+			key = r.shardKey(shards[i-len(names)])
 		}
 		fields, err := answer.AsStrMap()
 		if err != nil && !wrongType(err) {
 			return err
 		}
-		if err == nil && i == 0 {
+		switch {
+		case err != nil:
+		case i == 0:
 			err = loadStarts(s, fields)
-		} else if err == nil {
-			err = r.loadShard(s, shards[i-1], fields)
+		case i == 1:
+			err = loadPlan(s, fields)
+		default:
+			err = r.loadShard(s, shards[i-len(names)], fields)
 		}
 		if err != nil {
 			unreadable(s, key, err)
 		}
-		if err != nil && i > 0 {
-			r.saved[shards[i-1]] = position{fields["session"], math.MaxInt64} // whatever comes replaces it
+		if err != nil && i >= len(names) {
+			r.saved[shards[i-len(names)]] = position{fields["session"], math.MaxInt64} // whatever comes replaces it
 		}
 	}
 	r.loaded = s.Starts
@@ -200,6 +208,7 @@ func (r *Store) loadShard(s *resume.State, shard int, fields map[string]string) 
 	c := resume.Checkpoint{
 		Session: resume.Session{
 			ID: fields["session"], Seq: h.number("seq"), ResumeURL: fields["url"], Shards: int(h.number("shards")),
+			Skip: fields["skip"],
 			Gaps: [2]sinks.Gap{h.gap("gap_"), h.gap("gap2_")},
 		},
 		Intents: wire.Intents(h.number("intents")), Bot: h.unsigned("bot"), At: h.time("at"),
@@ -318,14 +327,7 @@ func (r *Store) Save(ctx context.Context, changes resume.State) error {
 				if _, has := r.written[shard]; has {
 					before = r.process
 				}
-				args := []string{
-					id, seconds, mode, before, "session", c.ID, "seq", decimal(c.Seq), "url", c.ResumeURL, "shards", strconv.Itoa(c.Shards),
-					"intents", strconv.FormatUint(uint64(c.Intents), 10), "bot", strconv.FormatUint(c.Bot, 10), "at", strconv.FormatUint(resume.Millis(c.At), 10), "process", r.process,
-				}
-				for i, prefix := range [...]string{"gap_", "gap2_"} {
-					g := c.Gaps[i]
-					args = append(args, prefix+"session", g.Session, prefix+"seq", decimal(g.Seq), prefix+"at", decimal(g.At), prefix+"reason", g.Reason)
-				}
+				args := r.appendFields([]string{id, seconds, mode, before}, c)
 				saved = append(saved, shard)
 				saves = append(saves, rueidis.LuaExec{Keys: []string{key, r.key("shards")}, Args: args})
 			}
@@ -350,6 +352,10 @@ func (r *Store) Save(ctx context.Context, changes resume.State) error {
 		answers = append(answers, stored...)
 		if len(removals) > 0 {
 			answers = append(answers, r.client.DoMulti(ctx, removals...)...)
+		}
+		if p := changes.Plan; p != (resume.Plan{}) {
+			answers = append(answers, r.client.Do(ctx, b().Hset().Key(r.key("plan")).FieldValue().FieldValue("shards", strconv.Itoa(p.Shards)).
+				FieldValue("instead", strconv.Itoa(p.Instead)).FieldValue("bot", strconv.FormatUint(p.Bot, 10)).Build()))
 		}
 		if s := changes.Starts; s != (resume.Starts{}) {
 			answers = append(answers, startsScript.Exec(ctx, r.client, []string{r.key("starts")}, r.startsArgs(seconds, s, time.Now())))
@@ -386,6 +392,21 @@ func (r *Store) Save(ctx context.Context, changes resume.State) error {
 		}
 		return r.check(ctx, time.Now())
 	})
+}
+
+// appendFields appends the fields of a checkpoint, session and seq first.
+func (r *Store) appendFields(args []string, c resume.Checkpoint) []string {
+	args = append(args,
+		"session", c.ID, "seq", decimal(c.Seq), "url", c.ResumeURL, "shards", strconv.Itoa(c.Shards),
+		"intents", strconv.FormatUint(uint64(c.Intents), 10), "bot", strconv.FormatUint(c.Bot, 10), "at", strconv.FormatUint(resume.Millis(c.At), 10), "process", r.process)
+	for i, prefix := range [...]string{"gap_", "gap2_"} {
+		g := c.Gaps[i]
+		args = append(args, prefix+"session", g.Session, prefix+"seq", decimal(g.Seq), prefix+"at", decimal(g.At), prefix+"reason", g.Reason)
+	}
+	if c.Skip != "" {
+		args = append(args, "skip", c.Skip)
+	}
+	return args
 }
 
 // startsArgs returns the arguments of startsScript. The process's own count is what has come

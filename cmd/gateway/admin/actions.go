@@ -21,7 +21,7 @@ var hows = []string{"reconnect", "resume", "identify"}
 type result struct {
 	OK      bool     `json:"ok"`
 	Error   string   `json:"error,omitempty"`
-	Changes []string `json:"changes,omitempty"` // of a reload
+	Changes []string `json:"changes,omitempty"` // of a reload; the plan of a reshard
 }
 
 // shardPath reads /shards/3/resume. The id is written in one way.
@@ -55,6 +55,21 @@ func (s *Server) setLogLevel(w http.ResponseWriter, r *http.Request) {
 	s.action(w, r, &body, func(context.Context) (result, error) {
 		return result{}, s.o.Actions.SetLogLevel(body.Level)
 	})
+}
+
+func (s *Server) reshard(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Shards int  `json:"shards"`
+		Begin  bool `json:"begin"`
+	}
+	s.action(w, r, &body, func(ctx context.Context) (result, error) {
+		plan, err := s.o.Actions.Reshard(ctx, body.Shards, body.Begin)
+		return result{Changes: plan}, err
+	})
+}
+
+func (s *Server) callOff(w http.ResponseWriter, r *http.Request) {
+	s.action(w, r, nil, func(context.Context) (result, error) { return result{}, s.o.Actions.CallOff() })
 }
 
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {

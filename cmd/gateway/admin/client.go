@@ -156,6 +156,17 @@ func (c *Client) Rebalance(ctx context.Context) error {
 	return err
 }
 
+// Reshard is Actions.Reshard of the process.
+func (c *Client) Reshard(ctx context.Context, shards int, begin bool) (plan []string, err error) {
+	return c.post(ctx, "/reshard", map[string]any{"shards": shards, "begin": begin})
+}
+
+// CallOff is Actions.CallOff of the process.
+func (c *Client) CallOff(ctx context.Context) error {
+	_, err := c.post(ctx, "/reshard/cancel", nil)
+	return err
+}
+
 func (c *Client) post(ctx context.Context, path string, body any) (changes []string, err error) {
 	var text []byte
 	if body != nil {

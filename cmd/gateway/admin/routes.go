@@ -147,6 +147,10 @@ func (e *entry) find(u *url.URL) (route, bool) {
 	switch path {
 	case "/loglevel":
 		return route{needs: act, post: true, serve: e.s.setLogLevel}, true
+	case "/reshard":
+		return route{needs: act, post: true, serve: e.s.reshard}, true
+	case "/reshard/cancel":
+		return route{needs: act, post: true, serve: e.s.callOff}, true
 	case "/reload":
 		return route{needs: act, post: true, serve: e.s.reload}, true
 	case "/fleet/drain":

@@ -55,6 +55,11 @@ type Actions interface {
 	SetLogLevel(level string) error
 	// Reload reads the settings again, and returns a line for each change.
 	Reload(ctx context.Context) (changes []string, err error)
+	// Reshard returns what another shard count takes, a line each, and, with begin, begins with it: the status says how
+	// it goes. With an error nothing is begun.
+	Reshard(ctx context.Context, shards int, begin bool) (plan []string, err error)
+	// CallOff ends what Reshard has begun, while it can be.
+	CallOff() error
 }
 
 // Fleet is what can be asked of a member of a fleet.

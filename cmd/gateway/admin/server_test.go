@@ -81,6 +81,19 @@ func (a *asked) Rebalance() error {
 	return errors.New("this member drains")
 }
 
+func (a *asked) Reshard(_ context.Context, shards int, begin bool) ([]string, error) {
+	a.note("reshard %d %v", shards, begin)
+	if shards == 0 {
+		return nil, errors.New("0 is no shard count")
+	}
+	return []string{"16 shards now"}, nil
+}
+
+func (a *asked) CallOff() error {
+	a.note("call off")
+	return errors.New("the bot is not being resharded")
+}
+
 // parts are options whose answers say which part they are of.
 func parts(a *asked) Options {
 	says := func(what string) http.Handler {

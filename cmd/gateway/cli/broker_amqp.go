@@ -22,14 +22,15 @@ func amqpBroker() Broker {
 		Name: config.BrokerAMQP, Title: "RabbitMQ",
 		sink: newAMQP,
 		commands: func(ctx context.Context, _ *config.Config, member *membership, sink sinks.Opener, e *engine.Engine, counts *commands.Counts, _ *slog.Logger) {
-			total, shards, err := e.Shards(ctx)
-			switch {
-			case err != nil: // the gateway stops before it has begun
-			case member != nil:
+			if member == nil {
+				eachGeneration(ctx, e, func(ctx context.Context, g engine.Generation) {
+					sink.(*amqp.Sink).Relay(ctx, g.Settled, g.IDs, g.Shards, counts, e.Send)
+				})
+				return
+			}
+			if total, _, err := e.Shards(ctx); err == nil { // or the gateway stops before it has begun
 				fleet := amqp.CommandFleet{Shards: shardsNow(ctx, e), Trusted: member.fleet.Trusted}
 				sink.(*amqp.Sink).RelayFleet(ctx, e.Done(), fleet, total, counts, e.Send)
-			default:
-				sink.(*amqp.Sink).Relay(ctx, e.Done(), shards, total, counts, e.Send)
 			}
 		},
 		format: func(cfg *config.Config) string { return cfg.Broker.Encoding.String() },

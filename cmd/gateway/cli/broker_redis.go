@@ -98,10 +98,11 @@ func newRedis(cfg *config.Config, member *membership, log *slog.Logger) (sinks.O
 }
 
 func readRedis(ctx context.Context, cfg *config.Config, member *membership, _ sinks.Opener, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
-	total, shards, err := e.Shards(ctx)
-	if err != nil {
-		return // the gateway stops before it has begun
-	}
+	eachGeneration(ctx, e, func(ctx context.Context, g engine.Generation) { readRedisFor(ctx, g, cfg, member, e, counts, log) })
+}
+
+func readRedisFor(ctx context.Context, g engine.Generation, cfg *config.Config, member *membership, e *engine.Engine, counts *commands.Counts, log *slog.Logger) {
+	total, shards := g.Shards, g.IDs
 	client, err := redisClient(cfg)
 	if err != nil {
 		return // newRedis has returned it
@@ -122,7 +123,7 @@ func readRedis(ctx context.Context, cfg *config.Config, member *membership, _ si
 		Discordjs:  cfg.Broker.Encoding == broker.Discordjs,
 		TimeoutNow: func() time.Duration { return cfg.Current().Broker.MessageTimeout },
 		Send:       e.Send,
-		Settled:    e.Done(),
+		Settled:    g.Settled,
 		Counts:     counts,
 		Log:        log,
 	})

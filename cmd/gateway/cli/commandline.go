@@ -22,7 +22,8 @@ type command struct {
 	file   string            // -config, or empty
 	flags  map[string]string // flags that are settings, by name without the dash
 	online bool              // check -online
-	yes    bool              // sessions clear -yes
+	yes    bool              // sessions clear -yes, reshard -yes
+	cancel bool              // reshard -cancel
 
 	json  bool       // status -json and fleet -json
 	tap   url.Values // what tap asks for
@@ -34,16 +35,16 @@ type command struct {
 }
 
 // subcommands are the names that may stand on the command line.
-var subcommands = []string{"run", "check", "completion", "config", "demo", "fleet", "health", "help", "loglevel", "man", "reload", "service", "sessions", "shard", "status", "tap", "top", "upgrade", "version"}
+var subcommands = []string{"run", "check", "completion", "config", "demo", "fleet", "health", "help", "loglevel", "man", "reload", "reshard", "service", "sessions", "shard", "status", "tap", "top", "upgrade", "version"}
 
 // controls are the commands to a running process.
-var controls = []string{"status", "health", "top", "tap", "shard", "loglevel", "reload", "fleet"}
+var controls = []string{"status", "health", "top", "tap", "shard", "loglevel", "reload", "reshard", "fleet"}
 
 // tapFlags are the flags of tap, which are parameters of /tap.
 var tapFlags = []string{"event", "shard", "guild", "rate", "max"}
 
 // flagNames are the flags of all subcommands.
-var flagNames = []string{"address", "config", "event", "guild", "json", "max", "rate", "ready", "shard", "loglevel", "online", "reader", "help", "require-broker", "token-file", "version", "yes"}
+var flagNames = []string{"address", "cancel", "config", "event", "guild", "json", "max", "rate", "ready", "shard", "loglevel", "online", "reader", "help", "require-broker", "token-file", "version", "yes"}
 
 // parseCommand reads the arguments: flags, a subcommand, more flags.
 func parseCommand(args []string) (command, error) {
@@ -92,8 +93,12 @@ func parseCommand(args []string) (command, error) {
 	switch {
 	case cmd.online && cmd.name != "check":
 		return cmd, errors.New("-online belongs to check")
-	case cmd.yes && len(cmd.args) == 0:
-		return cmd, errors.New("-yes belongs to sessions clear")
+	case cmd.yes && cmd.name != "sessions" && cmd.name != "reshard" || cmd.yes && len(cmd.args) == 0:
+		return cmd, errors.New("-yes belongs to sessions clear and to reshard with a shard count")
+	case cmd.cancel && cmd.name != "reshard":
+		return cmd, errors.New("-cancel belongs to reshard")
+	case cmd.name == "reshard" && cmd.cancel == (len(cmd.args) > 0):
+		return cmd, errors.New("reshard takes a shard count, such as gateway reshard 32, or -cancel")
 	case cmd.json && cmd.name == "fleet" && len(cmd.args) > 0:
 		return cmd, fmt.Errorf("-json belongs to fleet without %s", cmd.args[0])
 	case cmd.json && cmd.name != "status" && cmd.name != "fleet":
@@ -157,6 +162,7 @@ func (cmd *command) parseFlags(args []string) ([]string, error) {
 	set.StringVar(&cmd.file, "config", cmd.file, "")
 	set.BoolVar(&cmd.online, "online", cmd.online, "")
 	set.BoolVar(&cmd.yes, "yes", cmd.yes, "")
+	set.BoolVar(&cmd.cancel, "cancel", cmd.cancel, "")
 	set.BoolVar(&cmd.json, "json", cmd.json, "")
 	set.BoolVar(&cmd.ready, "ready", cmd.ready, "")
 	for _, name := range tapFlags {

@@ -47,7 +47,13 @@ func checkControl(name string, args []string) error {
 		return errors.New("service takes install or remove, such as gateway service install -config gateway.toml")
 	case name == "service" && (len(args) > 2 || len(args) == 2 && !namesService(args[1])):
 		return fmt.Errorf("%.60q is no service's name, which is one word such as sluice-2", config.RedactArgument(strings.Join(args[1:], " ")))
-	case name != "service" && name != "shard" && name != "loglevel" && name != "fleet" && len(args) > 0:
+	case name == "reshard" && len(args) > 1:
+		return errors.New("reshard takes one shard count, such as gateway reshard 32")
+	case name == "reshard" && len(args) == 1:
+		if n, err := strconv.Atoi(args[0]); err != nil || n < 1 || n > config.MaxShards {
+			return fmt.Errorf("%.60q is no shard count, which is 1 to %d", config.RedactArgument(args[0]), config.MaxShards)
+		}
+	case name != "service" && name != "shard" && name != "loglevel" && name != "fleet" && name != "reshard" && len(args) > 0:
 		return fmt.Errorf("%s takes no argument %.60q", name, config.RedactArgument(args[0]))
 	}
 	return nil
@@ -90,6 +96,8 @@ func ask(ctx context.Context, cmd command, client *admin.Client, stdout io.Write
 			return err
 		}
 		fmt.Fprintf(stdout, "log.level is %s until the process ends or reloads\n", cmd.args[0])
+	case "reshard":
+		return reshardCommand(ctx, cmd, client, stdout)
 	case "reload":
 		changes, err := client.Reload(ctx)
 		if err != nil {

@@ -41,6 +41,12 @@ func (answers) Reconnect(_ context.Context, shard int, how string) error {
 	return nil
 }
 func (answers) SetLogLevel(string) error { return nil }
+func (answers) Reshard(_ context.Context, shards int, begin bool) ([]string, error) {
+	return []string{"16 shards now, 32 to be"}, nil
+}
+
+func (answers) CallOff() error { return errors.New("the bot is not being resharded") }
+
 func (answers) Reload(context.Context) ([]string, error) {
 	return []string{"log.level: info, now debug", "http.token: changed, which needs a restart\x1b[2J"}, nil
 }
@@ -85,6 +91,8 @@ func TestControl(t *testing.T) {
 		{"shard identify 1", "", exitOK, "shard 1: its session is given up, and it identifies in its turn\n", ""},
 		{"shard identify 7", "", exitFailure, "", "error: shard 7 is not run by this process, which has 0-3\n"},
 		{"loglevel debug", "", exitOK, "log.level is debug until the process ends or reloads\n", ""},
+		{"reshard 32", "", exitOK, "16 shards now, 32 to be\nnothing is changed; gateway reshard 32 -yes begins\n", ""},
+		{"reshard -cancel", "", exitFailure, "", "the bot is not being resharded"},
 		{"reload", "", exitOK, "log.level: info, now debug\nhttp.token: changed, which needs a restart\\u001b[2J\n", ""},
 		{"reload -address " + address + " -token-file token", "SHARD_STORE_DIRECTORY=/elsewhere", exitOK, "log.level: ", ""},
 		{"reload -address http://" + address, "HTTP_TOKEN=" + secret, exitOK, "log.level: ", ""},

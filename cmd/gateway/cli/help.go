@@ -30,6 +30,7 @@ Usage:
   gateway shard action id    have a shard of it reconnect, resume or identify
   gateway loglevel level     set its log level
   gateway reload             have it read the settings again
+  gateway reshard count      plan another shard count; with -yes change to it
   gateway service action     install it as a service of Windows, or remove it
   gateway help [topic]       this text; topics: settings, intents, events, exit,
                              and the commands' names
@@ -159,6 +160,18 @@ Sets the log level of the running process, until it ends or reloads.
 Has the running process read its settings again, as SIGHUP does, and prints what
 has changed. Settings with a mistake change nothing; exit code 1 says why.
 ` + reaching,
+	"reshard": `gateway reshard count [-yes] [-address host:port] [-token-file file]
+              [-config file]
+gateway reshard -cancel
+
+Prints what another shard count takes: session starts, and how long. With -yes
+the running process connects the new shards beside the old ones, and changes
+over when both get the same events: each event is published once, in the order
+of its guild. Progress is printed until it is done; without this command it goes
+on. Until the switch -cancel calls it off, and so does a shutdown. It needs as many session starts as there will be shards, beside
+the reserve, and all shards in one process that is in no fleet. While
+shards.count stays as it is, the new count stays in force after a restart.
+` + reaching,
 	"service": `gateway service install [name] -config file [-loglevel level]
 gateway service remove [name]
 
@@ -234,7 +247,7 @@ at its http.address, host:port or https://host, and needs its http.token: from
 `
 
 // topicNames are the topics in the order in which they are listed.
-var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "status", "top", "tap", "health", "fleet", "shard", "loglevel", "reload", "upgrade", "service", "demo", "completion", "man", "help", "version"}
+var topicNames = []string{"settings", "intents", "events", "exit", "run", "check", "config", "sessions", "status", "top", "tap", "health", "fleet", "shard", "loglevel", "reload", "reshard", "upgrade", "service", "demo", "completion", "man", "help", "version"}
 
 // help prints the usage or a topic.
 func help(args []string, stdout, stderr io.Writer) int {

@@ -111,7 +111,7 @@ func start(args, environ []string, stdout, stderr io.Writer, m *manager) int {
 		return runFleet(ctx, cmd, cfg, stdout, stderr)
 	case "top", "tap":
 		return follow(ctx, cmd, cfg, os.Stdin, stdout, stderr)
-	case "shard", "loglevel", "reload":
+	case "shard", "loglevel", "reload", "reshard":
 		return control(ctx, cmd, cfg, stdout, stderr)
 	case "service":
 		return install(cmd, cfg, stdout, stderr)

@@ -126,6 +126,11 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		PacketShards:    packetShards(cfg.Prometheus.Packets),
 		Log:             log,
 	}
+	if keeper != nil {
+		if o.Shards = keeper.Shards(); o.Shards != cfg.Shards.Count {
+			log.Info("the bot was resharded: that shard count is in force, and not that of the settings", "shards", o.Shards, "shards.count", cfg.Shards.Count)
+		}
+	}
 	if member != nil {
 		shards, err := member.join(ctx, broker, out)
 		if ctx.Err() != nil {

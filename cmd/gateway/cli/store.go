@@ -29,7 +29,8 @@ func newKeeper(ctx context.Context, cfg *config.Config, log *slog.Logger) (*resu
 		return nil, err
 	}
 	k := &resume.Keeper{
-		Store: store, Bot: sessionsOf(cfg), OldBot: oldSessionsOf(cfg), Intents: cfg.Intents, Final: finalLoad(cfg), Log: log,
+		Store: store, Bot: sessionsOf(cfg), OldBot: oldSessionsOf(cfg), Intents: cfg.Intents, Setting: cfg.Shards.Count,
+		Final: finalLoad(cfg), Log: log,
 	}
 	if err := k.Load(ctx); err != nil {
 		store.Close()

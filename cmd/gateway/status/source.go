@@ -129,6 +129,7 @@ func (s *Source) collect(whole bool) *Status {
 		Store:    s.store(),
 		Identify: identify(e.Identify),
 		Commands: Commands{Sent: e.Commands.Sent, Pending: e.Commands.Pending, Replaced: e.Commands.Replaced, Refused: named(s.refused(e))},
+		Reshard:  reshard(now, e.Reshard),
 		Settings: []Setting{},
 	}
 	d.Fleet = s.fleet()

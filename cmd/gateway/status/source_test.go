@@ -307,7 +307,7 @@ func TestNoNull(t *testing.T) {
 	s := newSource(t, &state{})
 	_, body := serve(t, s)
 	text := string(body)
-	for _, allowed := range []string{`"fleet":null`, `"spool":null`, `"reset":null`} {
+	for _, allowed := range []string{`"fleet":null`, `"spool":null`, `"reset":null`, `"reshard":null`} {
 		if !strings.Contains(text, allowed) {
 			t.Errorf("no %s", allowed)
 		}

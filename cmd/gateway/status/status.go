@@ -23,6 +23,7 @@ type Status struct {
 	Store    Store     `json:"store"`
 	Identify Identify  `json:"identify"`
 	Commands Commands  `json:"commands"`
+	Reshard  *Reshard  `json:"reshard"`  // null: none has begun
 	Settings []Setting `json:"settings"` // in force, secrets masked
 }
 

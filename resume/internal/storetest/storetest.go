@@ -3,6 +3,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -32,7 +33,7 @@ func Same(a, b resume.State) bool {
 		at := a.At.Equal(b.At)
 		a.At = b.At
 		return at && a == b
-	}) && a.Starts.Count == b.Starts.Count && a.Starts.Until.Equal(b.Starts.Until)
+	}) && a.Starts.Count == b.Starts.Count && a.Starts.Until.Equal(b.Starts.Until) && a.Plan == b.Plan
 }
 
 // Loaded returns what a store has.
@@ -67,6 +68,9 @@ func Test(t *testing.T, open func(t *testing.T) resume.Store) {
 					if c.ID != "" {
 						c.Seq += r.Int64N(1000)
 						if r.IntN(4) == 0 {
+							c.Skip = resume.AppendSkip([]int64{c.Seq + 2, c.Seq + 3, c.Seq + 9})
+						}
+						if r.IntN(4) == 0 {
 							c.AddGap(sinks.Gap{Session: "lost", Seq: r.Int64N(9), At: 1_795_000_000_000, Reason: "closed by Discord"})
 						}
 						changes.Checkpoints[shard] = c
@@ -75,6 +79,24 @@ func Test(t *testing.T, open func(t *testing.T) resume.Store) {
 			}
 			if r.IntN(5) == 0 {
 				changes.Starts = resume.Starts{Count: r.IntN(1000), Until: time.UnixMilli(r.Int64N(1 << 40))}
+			}
+			if r.IntN(10) == 0 {
+				changes.Plan = resume.Plan{Shards: 1 + r.IntN(100), Instead: r.IntN(100), Bot: r.Uint64()}
+			}
+			if whole, ok := s.(resume.Replacer); ok && r.IntN(20) == 0 {
+				changes = resume.State{Checkpoints: map[int]resume.Checkpoint{}, Plan: resume.Plan{Shards: 1 + r.IntN(100)}}
+				for range r.IntN(20) {
+					changes.Checkpoints[r.IntN(30)] = Checkpoint(fmt.Sprintf("session-%d", r.Int()), r.Int64N(10))
+				}
+				switch err := whole.Replace(t.Context(), changes); {
+				case errors.Is(err, resume.ErrNoReplace):
+					continue
+				case err != nil:
+					t.Fatal(err)
+				}
+				want.Checkpoints = map[int]resume.Checkpoint{}
+				want.Apply(changes)
+				continue
 			}
 			want.Apply(changes)
 			if err := s.Save(t.Context(), changes); err != nil {
@@ -136,6 +158,16 @@ func (m *Memory) Save(_ context.Context, changes resume.State) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.state.Apply(changes)
+	return nil
+}
+
+// Replace keeps a copy of the state instead.
+func (m *Memory) Replace(_ context.Context, state resume.State) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	state.Starts = m.state.Starts
+	m.state = resume.State{}
+	m.state.Apply(state)
 	return nil
 }
 

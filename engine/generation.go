@@ -1,0 +1,193 @@
+// This file is a generation of shards: those of one shard count. While a bot is resharded there are two.
+
+package engine
+
+import (
+	"context"
+	"sync/atomic"
+
+	"sluice/resume"
+	"sluice/sinks"
+)
+
+// generation is what the shards of one count have together.
+type generation struct {
+	number   int32 // of the process, from 0 on
+	shards   int
+	replaced atomic.Bool                // its shards stop, for those of the next one
+	over     chan struct{}              // closed when another one is in force
+	settled  chan struct{}              // closed when it is over, and its commands are sent
+	left     atomic.Int64               // of these, and one until all are counted
+	failed   atomic.Pointer[FatalError] // what Discord has said to one that is not in force, if that was final
+}
+
+const (
+	// turnStride lies between the shards of two generations in an IdentifyQueue: those of the older one come
+	// first. A fleet's knows one generation, whose number is 0.
+	turnStride = resume.MaxShards
+	// maxGenerations is how many numbers there are, which begin anew.
+	maxGenerations = 1 << 10
+)
+
+func newGeneration(number int32, shards int) *generation {
+	g := &generation{number: number, shards: shards, over: make(chan struct{}), settled: make(chan struct{})}
+	g.left.Store(1)
+	return g
+}
+
+// settle notes that a command is sent.
+func (g *generation) settle() {
+	if g.left.Add(-1) == 0 {
+		close(g.settled)
+	}
+}
+
+// Generation are the shards of one count, as whoever reads commands for them has to know them.
+type Generation struct {
+	Shards  int           // the count
+	IDs     []int         // of those that this engine runs, in ascending order
+	Over    chan struct{} // closed when Reshard has put another one in force
+	Settled chan struct{} // closed after that, when every command is sent that was given to these shards, or the engine has ended
+}
+
+// Generation returns the one in force. It waits until Run has its shards, or ctx is done.
+func (e *Engine) Generation(ctx context.Context) (g Generation, err error) {
+	f, err := e.wait(ctx)
+	if err != nil {
+		return g, err
+	}
+	now := f.current.Load()
+	g = Generation{Shards: now.gen.shards, Over: now.gen.over, Settled: make(chan struct{})}
+	for _, s := range now.all {
+		g.IDs = append(g.IDs, s.id)
+	}
+	go func() {
+		defer close(g.Settled)
+		select {
+		case <-now.gen.settled:
+		case <-e.ended:
+		}
+	}()
+	return g, nil
+}
+
+// turn returns the shard as the IdentifyQueue knows it.
+func (s *shard) turn() int { return int(s.gen.number)*turnStride + s.id }
+
+// fail notes that Discord has refused a shard for good.
+func (g *generation) fail(err *FatalError) { g.failed.CompareAndSwap(nil, err) }
+
+// beginNext starts the shards of the next generation beside those in force.
+func (f *shardSet) beginNext(gen *generation) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return sinks.ErrStopped
+	}
+	now := *f.current.Load()
+	for id := range gen.shards {
+		now.next = append(now.next, newShard(id, gen, f.env, resume.Session{}))
+	}
+	f.reader.add(now.next...) // before others see them
+	f.replace(now)
+	return nil
+}
+
+// endNext stops the shards of the next generation, whose sessions end, and returns them.
+func (f *shardSet) endNext() []*shard {
+	f.mu.Lock()
+	now := *f.current.Load()
+	next := now.next
+	now.next = nil
+	for _, s := range next {
+		s.counters.addTo(&now.past)
+	}
+	f.replace(now)
+	f.mu.Unlock()
+	for _, s := range next {
+		s.leaving.Store(true)
+		s.ends.Store(true)
+		s.wake(wakeStop)
+	}
+	return next
+}
+
+// stopReplaced stops the shards in force, with their sessions kept.
+func (f *shardSet) stopReplaced() []*shard {
+	now := f.current.Load()
+	now.gen.replaced.Store(true)
+	for _, s := range now.all {
+		s.leaving.Store(true)
+		s.wake(wakeStop)
+	}
+	return now.all
+}
+
+// goOn starts shards again that stopReplaced has stopped, and which are released: each has the session that its
+// predecessor had, with what waits for the sink's acknowledgement, and the commands.
+func (f *shardSet) goOn() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := *f.current.Load()
+	now.gen.replaced.Store(false)
+	old := now.all
+	now.all = nil
+	for _, o := range old {
+		s := newShard(o.id, now.gen, f.env, resume.Session{})
+		s.session = o.session // which stays its predecessor's to others: they may be looking
+		s.current.Store(o.session)
+		s.unpersisted, s.unreported = o.unpersisted, o.unreported
+		s.gaps.Store(o.gaps.Load())
+		s.presence, s.sessionAt, s.startedAt, s.fruitless = o.presence, o.sessionAt, o.startedAt, o.fruitless
+		s.commands.putBack(pointers(o.moved))
+		o.counters.addTo(&now.past)
+		now.all = append(now.all, s)
+	}
+	f.replace(now)
+	if f.closed {
+		return // their sessions are stored
+	}
+	f.reader.add(now.all...)
+}
+
+// enforce makes the next generation that in force. Commands that wait for the old one's shards go to those that
+// serve their guilds now.
+func (f *shardSet) enforce() {
+	f.mu.Lock()
+	now := *f.current.Load()
+	old := now.all
+	now.all, now.next = now.next, nil
+	now.gen = now.all[0].gen
+	for _, o := range old {
+		o.counters.addTo(&now.past)
+	}
+	moved := make(map[*shard][]*waitingCommand)
+	for _, o := range old {
+		for _, w := range pointers(o.moved) {
+			s := now.all[w.shard(o.id, now.gen.shards)]
+			for i := range w.sent {
+				o.gen.left.Add(1)
+				w.sent[i] = w.sent[i].then(o.gen.settle)
+			}
+			moved[s] = append(moved[s], w)
+		}
+	}
+	for s, commands := range moved {
+		s.commands.putBack(commands)
+		s.wake(wakeCommands)
+	}
+	f.env.inForce.Store(now.gen)
+	f.replace(now) // from here on the others come behind these
+	f.mu.Unlock()
+	if len(old) > 0 {
+		close(old[0].gen.over)
+		old[0].gen.settle()
+	}
+}
+
+func pointers(all []waitingCommand) (out []*waitingCommand) {
+	for i := range all {
+		out = append(out, &all[i])
+	}
+	return out
+}

@@ -1,0 +1,465 @@
+// This file is the filter before a sink: which events of an overlap go out.
+
+// Package overlap lets the events of two generations of a bot's shards, which run beside each other while
+// the bot is resharded, reach a sink as those of one.
+//
+// Discord gives each of them every event, under sessions of their own: nothing but the payload tells that two
+// are one event. So for each a hash of name and data is counted, with a seed that nobody knows, on the side that it came on. The
+// older generation leads: all of it goes out, and nothing of the next one before Open. An event of the next one is
+// dropped if the older has shown it and kept otherwise, until the older shows it, too, or for Options.Patience: the
+// older sessions are whole by themselves. When the older generation is closed, what is kept is what it
+// has not shown. Open gives that to the sink; from then on an event of the next generation goes out unless the older one
+// has shown it. So what goes out is, for each payload, the greater of the two counts, and in the
+// order of the older generation, then of the next.
+//
+// What belongs to one session by its nature is not compared: READY, RESUMED, GUILD_MEMBERS_CHUNK and gaps. Of the next
+// generation it is dropped before Open. Equal payloads within Patience may be taken for each other, which
+// changes neither how many go out nor their order.
+//
+// Memory is bounded by Options.Events and Options.Bytes. At the bound the oldest that is noted is given up, and counted in
+// Status: before Stop that costs nothing but a longer overlap. Between Stop and Open nothing may be given up:
+// Overflowed then says that the switch must be called off.
+//
+// Begin, Stop, Open and Cancel are called by one goroutine at a time, and Publish by another; the other methods may be
+// called by any. While there is no overlap, a batch costs some atomic operations.
+package overlap
+
+import (
+	"context"
+	"hash/maphash"
+	"math/bits"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/sinks"
+)
+
+// Options say how two generations overlap.
+type Options struct {
+	Next     int32         // sinks.Event.Generation of the next one
+	Patience time.Duration // how long one side waits for the other to show an event; 0: 5 s
+	Events   int           // bound of the events that are noted, on each side; 0: 262,144
+	Bytes    int           // bound of the bytes of those that are kept; 0: 64 MiB
+}
+
+// Status is what an overlap has come to.
+type Status struct {
+	Agreed  int64 // events that both sides have shown
+	Older   int64 // that the older one alone has shown, in Patience or until the bound
+	Next    int64 // likewise the next one: they were not published, unless they were kept at Open
+	Kept    int   // of the next one, that the older has not shown yet
+	Ahead   int   // of the older one, that the next has not shown yet
+	Opened  int   // events that Open has given to the sink
+	Forgone int64 // of Older and Next: given up for want of memory
+}
+
+// Filter is a sink before another one.
+type Filter struct {
+	sinks.Sink
+	acked    func(int) // that of Publish, which is the same each time
+	ack      func(int) // acknowledge
+	now      atomic.Pointer[overlap]
+	passing  atomic.Bool  // Publish is within a call that began without an overlap
+	inFlight atomic.Int64 // given to Sink without an overlap, and not acknowledged
+}
+
+// New returns a Filter before a sink.
+func New(inner sinks.Sink) *Filter {
+	f := &Filter{Sink: inner}
+	f.ack = f.acknowledge
+	return f
+}
+
+// Publish gives the inner sink what goes out.
+func (f *Filter) Publish(ctx context.Context, batch []sinks.Event, acked func(n int)) error {
+	if f.acked == nil {
+		f.acked = acked
+	}
+	f.passing.Store(true)
+	v := f.now.Load()
+	if v == nil {
+		f.inFlight.Add(int64(len(batch)))
+		err := f.Sink.Publish(ctx, batch, f.ack)
+		f.passing.Store(false)
+		return err
+	}
+	f.passing.Store(false)
+	return v.publish(ctx, batch)
+}
+
+// acknowledge takes the acknowledgements of the inner sink, which gives them one at a time.
+func (f *Filter) acknowledge(n int) {
+	if v := f.now.Load(); v != nil {
+		v.acknowledge(n)
+		return
+	}
+	f.acked(n)
+	f.inFlight.Add(int64(-n))
+	if v := f.now.Load(); v != nil { // it has begun meanwhile, and waits for what was before it
+		v.acknowledge(0)
+	}
+}
+
+// Begin begins an overlap. There is none.
+func (f *Filter) Begin(o Options) {
+	if o.Patience == 0 {
+		o.Patience = 5 * time.Second
+	}
+	if o.Events == 0 {
+		o.Events = 256 << 10
+	}
+	if o.Bytes == 0 {
+		o.Bytes = 64 << 20
+	}
+	v := &overlap{f: f, o: o, seed: maphash.MakeSeed(), began: time.Now(), ahead: newTable(o.Events), kept: newTable(o.Events)}
+	f.now.Store(v)
+}
+
+// Active reports whether there is an overlap, or what is left of one.
+func (f *Filter) Active() bool { return f.now.Load() != nil }
+
+// Status returns what the overlap has come to; zero: there is none.
+func (f *Filter) Status() Status {
+	v := f.now.Load()
+	if v == nil {
+		return Status{}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.expire(v.since())
+	s := v.status
+	s.Kept, s.Ahead = v.kept.n, v.ahead.n
+	return s
+}
+
+// Restart has Agreed count from now on.
+func (f *Filter) Restart() {
+	if v := f.now.Load(); v != nil {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.differed = v.since()
+	}
+}
+
+// Agreed reports whether both sides have shown the same for so long, but for what has come on one of them a moment ago.
+func (f *Filter) Agreed(d time.Duration) bool {
+	v := f.now.Load()
+	if v == nil {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := v.since()
+	v.expire(now)
+	for _, t := range [...]*table{v.ahead, v.kept} {
+		if at, ok := t.oldest(); ok && now-at > v.o.Patience/4 {
+			return false
+		}
+	}
+	return now-v.differed >= d
+}
+
+// Stop says that the older generation has shown all that it will, unless Resume is called.
+func (f *Filter) Stop() { f.now.Load().turn(stopped) }
+
+// Resume says that it goes on.
+func (f *Filter) Resume() { f.now.Load().turn(compared) }
+
+// Met reports whether the next generation has shown all that the older one has.
+func (f *Filter) Met() bool {
+	v := f.now.Load()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.ahead.n == 0
+}
+
+// Overflowed reports whether something that the next generation alone has shown was given up since Stop.
+func (f *Filter) Overflowed() bool {
+	v := f.now.Load()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.overflowed
+}
+
+// First returns the first event of a session of a shard of the next generation that is kept, or that the sink has not acknowledged
+// since Open, and those behind it that are done, as the older generation has shown them, in ascending order. A checkpoint must lie before the first; who goes
+// on from there must leave out the others.
+func (f *Filter) First(shard int, session string) (seq int64, done []int64, ok bool) {
+	v := f.now.Load()
+	if v == nil {
+		return 0, nil, false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if seq, ok = v.first(shard, session); !ok {
+		return 0, nil, false
+	}
+	for _, s := range v.shard(shard).done {
+		if s > seq {
+			done = append(done, s)
+		}
+	}
+	slices.Sort(done)
+	return seq, done, true
+}
+
+// Open gives the inner sink what is kept, and lets the next generation's events go out. The older one has stopped.
+func (f *Filter) Open(ctx context.Context) error {
+	v := f.now.Load()
+	for f.passing.Load() { // a batch from before Begin
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return v.open(ctx)
+}
+
+// Cancel ends the overlap: all events of the next generation are dropped that still come.
+func (f *Filter) Cancel() { f.now.Load().turn(cancelled) }
+
+// End ends it when nothing of the next generation comes any more after Cancel, or all that the older one has shown was
+// shown by the next one, or is older than Patience. It returns false if that is not so yet.
+func (f *Filter) End() bool {
+	v := f.now.Load()
+	return v == nil || v.end()
+}
+
+// phase is how far an overlap has come.
+type phase int
+
+const (
+	compared phase = iota
+	stopped
+	opened
+	cancelled
+)
+
+// overlap is one of two generations.
+type overlap struct {
+	f     *Filter
+	o     Options
+	seed  maphash.Seed
+	began time.Time
+
+	publishing sync.Mutex // held while the inner sink is given a batch
+
+	mu         sync.Mutex
+	phase      phase
+	ending     bool          // what comes now passes as it does without an overlap
+	differed   time.Duration // when it was last seen that one side shows what the other does not
+	overflowed bool
+	ahead      *table // shown by the older one alone
+	kept       *table // shown by the next one alone, with copies
+	status     Status
+	shards     []shard // of the next generation, by id
+	batches    []batch // given to the inner sink, or dropped, and not acknowledged; in order
+	spare      [][]sinks.Event
+	own        []sinks.Event // that Open has given to the sink; what is acknowledged is cut off
+}
+
+func (v *overlap) since() time.Duration { return time.Since(v.began) }
+
+func (v *overlap) turn(p phase) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := v.since()
+	switch v.phase = p; p {
+	case stopped:
+		v.overflowed = false
+	case compared:
+		v.differed = now
+	case cancelled:
+		v.kept.clear()
+		v.ahead.clear()
+		v.shards = nil
+	}
+}
+
+// alone reports whether events of this name belong to one session.
+func alone(name []byte) bool {
+	switch string(name) {
+	case "READY", "RESUMED", "GUILD_MEMBERS_CHUNK":
+		return true
+	}
+	return false
+}
+
+func (v *overlap) hash(ev *sinks.Event) uint64 {
+	return maphash.Bytes(v.seed, ev.Data) ^ bits.RotateLeft64(maphash.Bytes(v.seed, ev.Type), 21)
+}
+
+// publish gives the inner sink what goes out of a batch.
+func (v *overlap) publish(ctx context.Context, events []sinks.Event) error {
+	v.publishing.Lock()
+	defer v.publishing.Unlock()
+	v.mu.Lock()
+	if v.ending {
+		if len(v.batches) == 0 { // all that is in flight came without an overlap
+			v.f.now.CompareAndSwap(v, nil)
+		}
+		v.f.inFlight.Add(int64(len(events)))
+		v.mu.Unlock()
+		return v.f.Sink.Publish(ctx, events, v.f.ack)
+	}
+	now := v.since()
+	v.expire(now)
+	out, copied := events, []sinks.Event(nil)
+	n := 0 // that go out
+	for i := range events {
+		goes := v.goes(&events[i], now)
+		switch {
+		case goes && copied != nil:
+			copied = append(copied, events[i])
+		case goes:
+			n++
+		case copied == nil:
+			copied = append(v.slice(len(events)), events[:n]...)
+		}
+	}
+	if copied != nil {
+		out, n = copied, len(copied)
+	}
+	v.batches = append(v.batches, batch{left: n, dropped: len(events) - n, events: copied})
+	if n == 0 {
+		v.settle()
+		v.mu.Unlock()
+		return nil
+	}
+	v.mu.Unlock()
+	return v.f.Sink.Publish(ctx, out, v.f.ack)
+}
+
+// goes reports whether an event goes out, and notes it. The lock is held.
+func (v *overlap) goes(ev *sinks.Event, now time.Duration) bool {
+	if v.phase == cancelled {
+		return ev.Generation != v.o.Next
+	}
+	if ev.Generation != v.o.Next {
+		if ev.Gap || alone(ev.Type) {
+			return true
+		}
+		h := v.hash(ev)
+		if at, ok := v.kept.find(h); ok {
+			s, seq := v.shard(v.kept.items[at-1].event.Shard), v.kept.items[at-1].event.Seq
+			v.kept.remove(at)
+			s.keep(-1)
+			s.shown(seq)
+			v.status.Agreed++
+		} else if v.ahead.add(h, now) {
+			v.differs(now, &v.status.Older)
+		}
+		return true
+	}
+	s := v.shard(ev.Shard)
+	if ev.Gap || alone(ev.Type) {
+		if v.phase != opened && !ev.Gap {
+			s.shown(ev.Seq)
+		}
+		return v.phase == opened
+	}
+	h := v.hash(ev)
+	if at, ok := v.ahead.find(h); ok {
+		v.ahead.remove(at)
+		s.shown(ev.Seq)
+		v.status.Agreed++
+		return false
+	}
+	if v.phase == opened {
+		return true
+	}
+	for v.kept.n > 0 && (v.kept.full() || v.kept.bytes+len(ev.Data) > v.o.Bytes) {
+		v.giveUp()
+		v.differs(now, &v.status.Next)
+	}
+	v.kept.keep(h, now, ev)
+	s.keep(1)
+	return false
+}
+
+// giveUp drops the oldest that is kept.
+func (v *overlap) giveUp() {
+	v.shard(v.kept.items[v.kept.front-1].event.Shard).keep(-1)
+	v.kept.removeOldest()
+}
+
+// differs notes that something was given up for want of memory.
+func (v *overlap) differs(now time.Duration, count *int64) {
+	*count++
+	v.status.Forgone++
+	v.differed = now
+	v.overflowed = true
+}
+
+// expire gives up what has waited for too long. The lock is held.
+func (v *overlap) expire(now time.Duration) {
+	for at, ok := v.ahead.oldest(); ok && now-at > v.o.Patience; at, ok = v.ahead.oldest() {
+		v.ahead.removeOldest()
+		v.status.Older++
+		v.differed = now
+	}
+	if v.phase != compared {
+		return
+	}
+	for at, ok := v.kept.oldest(); ok && now-at > v.o.Patience; at, ok = v.kept.oldest() {
+		v.giveUp()
+		v.status.Next++
+		v.differed = now
+	}
+}
+
+func (v *overlap) first(shard int, session string) (seq int64, ok bool) {
+	for i := range v.own {
+		if v.own[i].Shard == shard && v.own[i].Session == session {
+			return v.own[i].Seq, true
+		}
+	}
+	return v.kept.first(shard, session)
+}
+
+// open gives what is kept to the inner sink, in batches.
+func (v *overlap) open(ctx context.Context) error {
+	v.publishing.Lock()
+	defer v.publishing.Unlock()
+	v.mu.Lock()
+	v.phase = opened
+	v.own = v.kept.take()
+	own := v.own
+	v.status.Opened = len(own)
+	v.mu.Unlock()
+	for len(own) > 0 {
+		some := own[:min(len(own), 1024)]
+		own = own[len(some):]
+		v.mu.Lock()
+		v.batches = append(v.batches, batch{left: len(some), own: true})
+		v.mu.Unlock()
+		if err := v.f.Sink.Publish(ctx, some, v.f.ack); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end reports whether it has ended.
+func (v *overlap) end() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.expire(v.since())
+	switch {
+	case v.ending:
+	case v.phase == cancelled, v.phase == opened && v.ahead.n == 0:
+		if v.f.inFlight.Load() > 0 { // from before the overlap, and so before batches
+			return false
+		}
+		v.ending = true
+	default:
+		return false
+	}
+	if len(v.batches) == 0 && v.f.inFlight.Load() == 0 {
+		v.f.now.CompareAndSwap(v, nil)
+	}
+	return v.f.now.Load() != v
+}

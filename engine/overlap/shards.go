@@ -1,0 +1,35 @@
+// This file is the shards of the next generation of which something is kept.
+
+package overlap
+
+import "slices"
+
+// shard is what has to be known of one of the next generation while something of it is kept.
+type shard struct {
+	kept int     // events, those included that Open has given to the sink
+	done []int64 // behind the first of them
+}
+
+// maxDone bounds them. What is beyond may be repeated if the process is killed right at the switch.
+const maxDone = 4096
+
+func (v *overlap) shard(id int) *shard {
+	if id >= len(v.shards) {
+		v.shards = slices.Grow(v.shards, id+1-len(v.shards))[:id+1]
+	}
+	return &v.shards[id]
+}
+
+// keep notes that an event is kept, or, with -1, that it is not any more.
+func (s *shard) keep(n int) {
+	if s.kept += n; s.kept == 0 {
+		s.done = s.done[:0]
+	}
+}
+
+// shown notes an event that the older generation has shown, too.
+func (s *shard) shown(seq int64) {
+	if s.kept > 0 && seq > 0 && len(s.done) < maxDone {
+		s.done = append(s.done, seq)
+	}
+}

@@ -1,0 +1,390 @@
+// This file tests that a bot gets another shard count without a gap.
+
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/bench/sim"
+	"sluice/engine"
+	"sluice/resume"
+	"sluice/sinks"
+	"sluice/wire"
+)
+
+// replaced are checkpoints that can be replaced as a whole.
+type replaced struct {
+	*checkpoints
+	shards   int                       // of the last Replace
+	failures int                       // of the next calls of Replace
+	all      map[int]resume.Session    // of the last that did not fail
+	in       func(ctx context.Context) // within Replace
+}
+
+func (c *replaced) Replace(ctx context.Context, shards int, snapshots iter.Seq2[int, resume.Session], starts resume.Starts) error {
+	got := maps.Collect(snapshots)
+	if c.in != nil {
+		c.in(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failures > 0 {
+		c.failures--
+		return errors.New("the store is on fire")
+	}
+	c.shards, c.all, c.kept = shards, got, got
+	return nil
+}
+
+// reshardWorld is a world whose sessions have their traffic in common.
+func reshardWorld(t *testing.T, reader engine.ReaderKind, shards int, so sim.Options, eo engine.Options) *world {
+	so.Shards, so.Common, so.Hold = shards, true, true
+	if so.Rate == 0 {
+		so.Rate = 20
+	}
+	so.CommonSkew, so.ReplayLimit = 300*time.Millisecond, 100_000
+	if so.MaxConcurrency == 0 {
+		so.MaxConcurrency = 16
+	}
+	w := newWorld(t, reader, so, eo)
+	w.twice = true
+	w.ready(shards)
+	time.Sleep(10 * time.Second) // guilds that come later
+	w.srv.Play()
+	return w
+}
+
+// asGenerated compares what each guild's consumers got with what happened in it.
+func (w *world) asGenerated() {
+	w.t.Helper()
+	want, got, guild := map[int][]uint64{}, map[int][]uint64{}, map[uint64]int{}
+	all := w.srv.Ledger().Common()
+	for _, e := range all {
+		want[e.Guild] = append(want[e.Guild], e.Hash)
+		guild[e.Hash] = e.Guild
+	}
+	w.sink.mu.Lock()
+	defer w.sink.mu.Unlock()
+	for _, ev := range w.sink.received {
+		if g, ok := guild[ev.Hash]; ok {
+			got[g] = append(got[g], ev.Hash)
+		}
+	}
+	if len(all) < 200 {
+		w.t.Errorf("%d events in all", len(all))
+	}
+	for g := range want {
+		for i := range max(len(want[g]), len(got[g])) {
+			if i >= len(want[g]) || i >= len(got[g]) || want[g][i] != got[g][i] {
+				w.t.Fatalf("guild %d: event %d of %d differs, of %d that arrived", g, i, len(want[g]), len(got[g]))
+			}
+		}
+	}
+}
+
+// settle ends the traffic, and waits until all of it has arrived.
+func (w *world) settle() {
+	w.srv.Silence()
+	time.Sleep(10 * time.Second)
+	synctest.Wait()
+}
+
+func TestReshard(t *testing.T) {
+	for _, c := range []struct{ from, to int }{{4, 8}, {6, 9}, {8, 3}, {1, 2}} {
+		t.Run(fmt.Sprintf("%d to %d", c.from, c.to), func(t *testing.T) {
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				store := &replaced{checkpoints: new(checkpoints)}
+				w := reshardWorld(t, reader, c.from, sim.Options{Guilds: 6}, engine.Options{Checkpoints: store})
+				time.Sleep(5 * time.Second)
+				if err := w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: c.to}); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(5 * time.Second)
+				w.settle()
+				w.asGenerated()
+				s := w.engine.Status()
+				if s.Shards != c.to || s.Running != c.to || s.Ready != c.to {
+					t.Errorf("%d of %d shards run, %d are ready", s.Running, s.Shards, s.Ready)
+				}
+				if r := w.engine.Resharding(); r.Stage != engine.ReshardNone {
+					t.Errorf("it is still %s", r.Stage)
+				}
+				if n := w.srv.Ledger().Summary().Identifies; n != c.from+c.to {
+					t.Errorf("%d Identifies", n)
+				}
+				if store.shards != c.to || len(store.all) != c.to {
+					t.Errorf("the store has %d sessions of %d shards", len(store.all), store.shards)
+				}
+				for id, ses := range w.sessions() {
+					if ses.Shards != c.to || ses.ID == "" {
+						t.Errorf("shard %d would resume %+v", id, ses)
+					}
+				}
+				for _, r := range w.sink.received {
+					if r.Type == "GATEWAY_GAP" {
+						t.Error("a gap is reported")
+					}
+				}
+				sound(t, w)
+			})
+		})
+	}
+}
+
+// TestReshardAgain shows that it can be done twice, and back.
+func TestReshardAgain(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := reshardWorld(t, reader, 2, sim.Options{Guilds: 6, Rate: 50}, engine.Options{})
+		for _, n := range []int{4, 6, 2} {
+			if err := w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.settle()
+		w.asGenerated()
+		if s := w.engine.Status(); s.Running != 2 || s.Ready != 2 {
+			t.Errorf("%d run, %d are ready", s.Running, s.Ready)
+		}
+	})
+}
+
+// TestReshardCalledOff shows that nothing changes then, and that the new sessions end.
+func TestReshardCalledOff(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		store := &replaced{checkpoints: new(checkpoints)}
+		w := reshardWorld(t, reader, 4, sim.Options{MaxConcurrency: 1}, engine.Options{Checkpoints: store})
+		done := make(chan error, 1)
+		go func() { done <- w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 8}) }()
+		w.wait("some of the new shards", func() bool { return w.engine.Resharding().Ready >= 3 })
+		if err := w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 6}); err == nil {
+			t.Error("two at a time")
+		}
+		if err := w.engine.CallOff(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; !errors.Is(err, engine.ErrCalledOff) {
+			t.Fatalf("it ended with %v", err)
+		}
+		if err := w.engine.CallOff(); err == nil {
+			t.Error("it can be called off twice")
+		}
+		time.Sleep(20 * time.Second)
+		w.settle()
+		w.asGenerated()
+		if s := w.engine.Status(); s.Shards != 4 || s.Running != 4 || s.Ready != 4 {
+			t.Errorf("%d of %d run, %d are ready", s.Running, s.Shards, s.Ready)
+		}
+		alive := 0
+		for _, s := range w.srv.Ledger().Sessions() {
+			if s.Count == 8 && s.End != sim.EndClient {
+				t.Errorf("the session of new shard %d: %q", s.Shard, s.End)
+			}
+			if s.End == sim.EndNone {
+				alive++
+			}
+		}
+		if alive != 4 || store.shards != 0 {
+			t.Errorf("%d sessions are alive; stored are %d shards", alive, store.shards)
+		}
+	})
+}
+
+// TestReshardTakenBack has the store fail at the switch: the old shards resume, and it is tried again.
+func TestReshardTakenBack(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		store := &replaced{checkpoints: new(checkpoints), failures: 4}
+		w := reshardWorld(t, reader, 4, sim.Options{Rate: 50}, engine.Options{Checkpoints: store})
+		done := make(chan error, 1)
+		go func() { done <- w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 6}) }()
+		w.wait("a failure", func() bool { return w.engine.Resharding().Failures == 1 })
+		if s := w.engine.Resharding(); !strings.Contains(s.Failure, "on fire") {
+			t.Errorf("why: %s", s.Failure)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+		w.asGenerated()
+		if n := w.srv.Ledger().Summary().Identifies; n != 10 {
+			t.Errorf("%d Identifies", n)
+		}
+		if s := w.engine.Status(); s.Shards != 6 || s.Ready != 6 {
+			t.Errorf("%d of %d shards are ready", s.Ready, s.Shards)
+		}
+	})
+}
+
+// TestReshardSinkAway has the sink take nothing at the switch, for longer than the switch may take.
+func TestReshardSinkAway(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := reshardWorld(t, reader, 4, sim.Options{Rate: 50}, engine.Options{})
+		done := make(chan error, 1)
+		go func() { done <- w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 6}) }()
+		w.wait("the comparison", func() bool { return w.engine.Resharding().Stage == engine.ReshardCompares })
+		gate := make(chan struct{})
+		w.sink.hold(gate)
+		w.wait("a failure", func() bool { return w.engine.Resharding().Failures > 0 })
+		w.ready(4)
+		w.sink.hold(nil)
+		close(gate)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+		w.asGenerated()
+	})
+}
+
+// TestReshardLosesSession has a new session, and then an old one, end in the overlap.
+func TestReshardLosesSession(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := reshardWorld(t, reader, 4, sim.Options{}, engine.Options{})
+		done := make(chan error, 1)
+		go func() { done <- w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 6}) }()
+		w.wait("the comparison", func() bool { return w.engine.Resharding().Stage == engine.ReshardCompares })
+		w.srv.InvalidSession(5, false) // a new one alone has this id
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+		w.asGenerated()
+		if n := w.srv.Ledger().Summary().Identifies; n != 11 {
+			t.Errorf("%d Identifies", n)
+		}
+	})
+}
+
+// TestReshardRefused shows what begins nothing.
+func TestReshardRefused(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := reshardWorld(t, reader, 4, sim.Options{IdentifyTotal: 20}, engine.Options{StartReserve: 10})
+		for shards, want := range map[int]string{4: "already", 0: "no shard count", 15: "15 session starts are needed, and 14 are left"} {
+			if err := w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: shards}); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("to %d shards: %v", shards, err)
+			}
+		}
+		if n := w.srv.Ledger().Summary().Identifies; n != 4 {
+			t.Errorf("%d Identifies", n)
+		}
+		if err := w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 14}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestReshardTooFew has Discord refuse the new shards: the old ones go on.
+func TestReshardTooFew(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := reshardWorld(t, reader, 4, sim.Options{Guilds: 4, MaxGuildsPerShard: 5}, engine.Options{})
+		var fatal *engine.FatalError
+		if err := w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 2}); !errors.As(err, &fatal) || fatal.Code != wire.CloseShardingRequired {
+			t.Fatalf("it ended with %v", err)
+		}
+		time.Sleep(30 * time.Second)
+		w.settle()
+		w.asGenerated()
+		if s := w.engine.Status(); s.Shards != 4 || s.Ready != 4 {
+			t.Errorf("%d of %d shards are ready", s.Ready, s.Shards)
+		}
+	})
+}
+
+// TestReshardCommands shows that commands go to the old shards until the switch, and then to the new ones, each once.
+func TestReshardCommands(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := reshardWorld(t, reader, 4, sim.Options{}, engine.Options{})
+		stop, ended := make(chan struct{}), make(chan int)
+		go func() {
+			n := 0
+			for ; ; n++ {
+				select {
+				case <-stop:
+					ended <- n
+					return
+				case <-time.After(40 * time.Millisecond): // 500 in a minute over all shards
+				}
+				guild := uint64(210_000_000_000+n%12)<<22 | 7
+				c := sinks.Command{Guild: guild, Packet: fmt.Appendf(nil, `{"op":8,"d":{"guild_id":"%d","query":"q%d","limit":1}}`, guild, n)}
+				for w.engine.Send(t.Context(), c) != nil {
+					time.Sleep(5 * time.Millisecond)
+				}
+			}
+		}()
+		if err := w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 6}); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(20 * time.Second)
+		close(stop)
+		n := <-ended
+		w.wait("the commands", func() bool { return w.engine.Status().Commands.Pending == 0 })
+		seen := map[string]int{}
+		for _, c := range w.srv.Ledger().Commands() {
+			if c.Op == wire.OpRequestGuildMembers {
+				seen[string(c.Raw)]++
+			}
+		}
+		if len(seen) != n {
+			t.Errorf("%d commands arrived, of %d", len(seen), n)
+		}
+		for raw, times := range seen {
+			if times != 1 {
+				t.Errorf("%s arrived %d times", raw, times)
+			}
+		}
+		w.settle()
+		w.asGenerated()
+	})
+}
+
+// TestReshardStopped has the engine end in each stage.
+func TestReshardStopped(t *testing.T) {
+	for _, at := range []engine.Stage{engine.ReshardConnects, engine.ReshardCompares, engine.ReshardSwitches} {
+		t.Run(string(at), func(t *testing.T) {
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				store := &replaced{checkpoints: new(checkpoints)}
+				entered := make(chan struct{})
+				store.in = func(ctx context.Context) {
+					close(entered)
+					store.in = nil
+					time.Sleep(time.Second)
+				}
+				w := reshardWorld(t, reader, 4, sim.Options{}, engine.Options{Checkpoints: store})
+				done := make(chan error, 1)
+				go func() { done <- w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 6}) }()
+				if at == engine.ReshardSwitches {
+					<-entered
+				} else {
+					w.wait("the stage", func() bool { return w.engine.Resharding().Stage == at })
+				}
+				w.stop()
+				if err := <-w.ended; err != nil {
+					t.Error(err)
+				}
+				<-done
+				count := 4
+				if store.shards == 6 {
+					count = 6
+				}
+				sessions := maps.Clone(store.kept)
+				for id, s := range sessions {
+					if s.Shards != count {
+						t.Errorf("shard %d would resume %+v", id, s)
+					}
+				}
+				w.start(engine.Options{Shards: count, Checkpoints: &replaced{checkpoints: keep(sessions)}})
+				w.ready(count)
+				time.Sleep(20 * time.Second)
+				w.settle()
+				w.asGenerated()
+			})
+		})
+	}
+}
