@@ -67,6 +67,8 @@ func (c *Config) settings() []Setting {
 			Doc: "The shards that this process runs, such as `[0, 1]`, `[\"0-15\", 20]` or `\"0-15,20\"`; or `auto`: all processes with these settings and the Redis of `redis.urls` are a fleet, which divides the shards by itself."},
 		{Key: "shards.identify_reserve", Env: "DISCORD_SHARD_IDENTIFY_RESERVE", Default: "100", value: number(&c.Shards.IdentifyReserve, 0, 1_000_000),
 			Doc: "How many of the session starts that Discord allows in a day are left alone, a tenth of them at most: with no more than so many, shards that must identify wait for the next day. A process that crashes again and again can't use them up then."},
+		{Key: "shards.reshard", Env: "DISCORD_SHARD_RESHARD", Default: "false", value: boolean(&c.Shards.Reshard),
+			Doc: "Whether the bot changes to the shard count that Discord recommends when that is at least a tenth above the one in force, as `gateway reshard` does: without a gap, once a day at most, and only if the session starts that are left beside `shards.identify_reserve` are enough. For one process that runs all shards."},
 		{Key: "fleet.member", Env: "FLEET_MEMBER", Default: "the host's name", value: text(&c.Fleet.Member, "text", "gateway-0", nil),
 			Doc: "What this process is called in its fleet. With `fleet.return` it is the same after a restart, and no other process's."},
 		{Key: "fleet.weight", Env: "FLEET_WEIGHT", Default: "1", value: number(&c.Fleet.Weight, 1, 1000),
