@@ -74,6 +74,7 @@ var marks = []mark{
 	{doc: "docs/operate.md", has: "shards_ready=4", reason: "a line of cmd/gateway/top TestPrint"},
 	{doc: "docs/operate.md", has: "livez: ok", reason: "lines of cmd/gateway/cli TestControl"},
 	{doc: "docs/operate.md", has: "token_file = ", reason: "names a file; cmd/gateway/config TestHTTPToken reads one"},
+	{doc: "docs/operate.md", has: "16 shards now, 32 to be", reason: "the output of gateway reshard, as TestPlanLines in cmd/gateway/cli has it"},
 	{doc: "docs/operate.md", has: "proxy_pass http://127.0.0.1:8080", reason: "a location of nginx; cmd/gateway/admin TestAccess has what a proxy sends"},
 	{doc: "docs/operate.md", has: "livenessProbe:", reason: "a part of a pod's specification; cmd/gateway/admin TestOtherSites has what a probe sends"},
 

@@ -62,6 +62,7 @@ func simFlagSet(o *sim.Options, f *simFlags, stderr io.Writer) *flag.FlagSet {
 	fs.BoolVar(&o.Undocumented, "undocumented", false, "now and then events that no documentation has, one with an array as its d")
 	fs.IntVar(&o.MaxPayload, "max-payload", 4096, "largest message of a client in bytes")
 	fs.IntVar(&o.SendLimit, "send-limit", 120, "messages of a client in 60 s")
+	fs.BoolVar(&o.Common, "common", false, "sessions of several shard counts get the same events of a guild, as for gateway reshard; -rate\nis then that of each recommended shard")
 	fs.Float64Var(&o.Rate, "rate", 5, "events per second and shard; negative: as many as the client reads")
 	fs.BoolVar(&o.Stored, "stored", false, "compress nothing: stored blocks, for thousands of shards")
 	fs.IntVar(&f.record, "record", 0, "play a recording of so many events, compressed beforehand, instead of guilds and traffic")

@@ -180,6 +180,12 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	}
 	reading.Go(func() { broker.commands(working, cfg, member, out, e, counts, log) })
 	reading.Go(func() { giveTurns(ctx) })
+	if cfg.Shards.Reshard && api != nil && member == nil {
+		go reshardByItself(working, e, func(ctx context.Context) (int, error) {
+			bot, err := api.GatewayBot(ctx)
+			return bot.Shards, err
+		}, log)
+	}
 	running = true
 	go func() {
 		soon, stop := context.WithTimeout(ctx, startTimeout)

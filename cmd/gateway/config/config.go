@@ -99,6 +99,7 @@ type (
 		IDs             []int // ascending; nil: all. Without a Count they are yet to be held against Discord's.
 		Auto            bool  // IDs are those that the fleet gives this process
 		IdentifyReserve int
+		Reshard         bool
 	}
 	IdentifyConfig struct{ Address, Queue string }
 	FleetConfig    struct {

@@ -67,6 +67,8 @@ func (c *Config) settings() []Setting {
 			Doc: "The shards that this process runs, such as `[0, 1]`, `[\"0-15\", 20]` or `\"0-15,20\"`; or `auto`: all processes with these settings and the Redis of `redis.urls` are a fleet, which divides the shards by itself."},
 		{Key: "shards.identify_reserve", Env: "DISCORD_SHARD_IDENTIFY_RESERVE", Default: "100", value: number(&c.Shards.IdentifyReserve, 0, 1_000_000),
 			Doc: "How many of the session starts that Discord allows in a day are left alone, a tenth of them at most: with no more than so many, shards that must identify wait for the next day. A process that crashes again and again can't use them up then."},
+		{Key: "shards.reshard", Env: "DISCORD_SHARD_RESHARD", Default: "false", value: boolean(&c.Shards.Reshard),
+			Doc: "Whether the bot changes to the shard count that Discord recommends when that is at least a tenth above the one in force, as `gateway reshard` does: without a gap, once a day at most, and only if the session starts that are left beside `shards.identify_reserve` are enough. For one process that runs all shards."},
 		{Key: "identify.address", Env: "IDENTIFY_ADDRESS", Default: "off", value: loopbackAddress(&c.Identify.Address, ":7070"),
 			Doc: "Where turns to identify are given to other processes of the bot over HTTP, as twilight's gateway-queue does: `GET /?shard=3` is answered when shard 3 may identify. Without a host, as in `:7070`, only this machine reaches it. Whoever reaches it can use the day's session starts up. Names are those of `http.hosts`."},
 		{Key: "identify.queue", Env: "IDENTIFY_QUEUE", Default: "none", value: text(&c.Identify.Queue, "address", "http://gateway-queue:7070", identifyTrouble),
