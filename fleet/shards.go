@@ -252,7 +252,7 @@ func (i *incarnation) begin(rows []Shard) []begun {
 		if err != nil {
 			fail(n, err)
 		}
-		out[n].taken = true
+		out[n].taken = err == nil && rows[n].Giver != ""
 	}
 	positions, err := i.claim(epochs)
 	if claimed := (*sinks.ClaimedError)(nil); errors.As(err, &claimed) {
