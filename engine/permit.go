@@ -60,32 +60,33 @@ func (q *identifyQueue) permitted(b *identifyBucket, now time.Time) time.Time {
 }
 
 // wait asks until there is a permission that was not read late, and returns when it came; false: ctx is done.
+// One that was asked for before the process was stopped is not waited for any more: it may have come meanwhile,
+// whenever it is read.
 func (p *permits) wait(ctx context.Context, shard int) (time.Time, bool) {
 	tick := time.NewTicker(permitFor / 4)
 	defer tick.Stop()
-	for {
-		last, resumed := time.Now(), time.Time{} // resumed: it was stopped since it has asked, until then
+	for ctx.Err() == nil {
+		asking, cancel := context.WithCancel(ctx)
 		answer := make(chan error, 1)
-		p.run(func() { answer <- p.ask(ctx, shard) })
-		for waits := true; waits; {
+		last := time.Now()
+		p.run(func() { answer <- p.ask(asking, shard) })
+		for stopped := false; !stopped; {
 			var err error
+			answered := false
 			select {
 			case err = <-answer:
-				waits = false
+				answered = true
 			case <-tick.C:
 			}
 			now := time.Now()
-			if now.Sub(last) >= permitFor {
-				resumed = now
-			}
+			stopped = now.Sub(last) >= permitFor
 			last = now
-			switch {
-			case waits:
-			case err != nil || ctx.Err() != nil:
-				return now, false
-			case resumed.IsZero() || now.Sub(resumed) >= permitFor:
-				return now, true
+			if answered && !stopped {
+				cancel()
+				return now, err == nil && ctx.Err() == nil
 			}
 		}
+		cancel()
 	}
+	return time.Now(), false
 }

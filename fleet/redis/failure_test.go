@@ -246,7 +246,7 @@ func TestFull(t *testing.T) {
 			t.Errorf("%s, and may have changed something: %v", method, err)
 		}
 	}
-	if refused < 5 {
+	if refused < 4 { // a turn that has ended meanwhile is none that is sent
 		t.Errorf("%d are refused", refused)
 	}
 	srv.CLI("CONFIG", "SET", "maxmemory", "0")

@@ -15,6 +15,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -55,8 +56,8 @@ type fleetRelay struct {
 	seats map[string]*seat // owned by run
 
 	mu        sync.Mutex
-	keys      []string // of the seats
-	forwarded int      // commands, for the ids of the messages
+	read      map[string]time.Time // the queues that are read over a channel, by key, and since when
+	forwarded int                  // commands, for the ids of the messages
 	passed    map[string]*passed
 }
 
@@ -73,7 +74,8 @@ func (s *Sink) RelayFleet(ctx context.Context, settled <-chan struct{}, fleet Co
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(closeTimeout, stopPublishing) })()
 	r := &fleetRelay{sink: s, fleet: fleet, total: max(total, 1), send: send, conns: newConns(s),
 		answers: &answers{sink: s, wake: make(chan struct{}, 1)}, process: forwardedPrefix + rand.Text(),
-		publishing: publishing, ended: make(chan struct{}), seats: make(map[string]*seat), passed: make(map[string]*passed)}
+		publishing: publishing, ended: make(chan struct{}), seats: make(map[string]*seat), passed: make(map[string]*passed),
+		read: make(map[string]time.Time)}
 	var answering sync.WaitGroup
 	answer, stopAnswering := context.WithCancel(context.Background())
 	answering.Go(func() { r.answers.send(answer) })
@@ -144,18 +146,35 @@ func (r *fleetRelay) follow(wanted []string) {
 		default:
 		}
 	}
+}
+
+// reads notes whether the queue of a key is read from now on.
+func (r *fleetRelay) reads(key string, is bool) {
 	r.mu.Lock()
-	r.keys = wanted
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	if is {
+		r.read[key] = time.Now()
+	} else {
+		delete(r.read, key)
+	}
+}
+
+// known returns the keys of the queues that are read, and takes out of unread those that were not, or not all the
+// time since: a queue that moves has no consumer for a moment.
+func (r *fleetRelay) known(unread map[string]time.Time) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(unread, func(key string, at time.Time) bool {
+		since, is := r.read[key]
+		return !is || since.After(at)
+	})
+	return slices.Sorted(maps.Keys(r.read))
 }
 
 // watch declares everything again from time to time, as topology.watch does.
 func (r *fleetRelay) watch(ctx context.Context) {
-	t := &topology{sink: r.sink, unread: make(map[string]time.Time), lost: make(chan error, 1), keys: func() []string {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.keys
-	}}
+	t := &topology{sink: r.sink, unread: make(map[string]time.Time), lost: make(chan error, 1)}
+	t.keys = func() []string { return r.known(t.unread) }
 	tick := time.NewTicker(r.sink.every)
 	defer tick.Stop()
 	steady := time.NewTicker(time.Second)

@@ -102,6 +102,7 @@ func (s *seat) read(c *commandConn, ch *amqp091.Channel) (given bool, err error)
 	if err != nil {
 		return false, err
 	}
+	s.r.reads(s.key, true)
 	t := &tenure{seat: s, conn: c, changed: make(chan struct{}, 1)}
 	t.ctx, t.stop = context.WithCancel(s.ctx)
 	defer t.stop()
@@ -122,6 +123,7 @@ func (s *seat) read(c *commandConn, ch *amqp091.Channel) (given bool, err error)
 	if deleted && !ch.IsClosed() {
 		s.r.sink.lines.warn("RabbitMQ: a queue of commands was deleted, with the commands in it; declaring it again", "queue", s.queue())
 	}
+	s.r.reads(s.key, false)
 	t.stop()
 	t.settle()
 	return t.given, nil
