@@ -133,11 +133,9 @@ func (e *Engine) PlanReshard(ctx context.Context, shards int) (p ReshardPlan, er
 	if e.opts.API != nil { // others draw on the budget, too
 		info, err := e.opts.API.GatewayBot(ctx)
 		if err != nil {
-			return p, fmt.Errorf("Discord does not say how many session starts are left: %w", err)
+			return p, fmt.Errorf("asking Discord how many session starts are left: %w", err)
 		}
-		f.env.next.Store(int64(shards)) // of which there may be more than buckets now
 		f.env.limit(info.Limit)
-		f.env.next.Store(0)
 		p.Recommended = info.Shards
 	}
 	s := f.env.identify.status()
@@ -289,8 +287,6 @@ func (r *resharding) run(ctx context.Context) error {
 	}
 	log.Info("resharding: the new shards connect beside the others", "shards", r.status.From, "to", r.o.Shards)
 	filter.Begin(overlap.Options{Next: r.gen.number, Patience: r.o.Patience})
-	r.f.env.next.Store(int64(r.o.Shards))
-	defer r.f.env.next.Store(0)
 	err := r.f.beginNext(r.gen)
 	for err == nil {
 		if err = r.compare(ctx); err != nil {

@@ -41,7 +41,6 @@ type environment struct {
 	counts   *engineCounts
 	pulse    pulse
 	drop     func(s *shard, why string) // deposes one that is another's
-	next     atomic.Int64               // shard count of the next generation; 0: there is none
 	inForce  atomic.Pointer[generation] // the shards of it are published and persisted
 	overlap  *overlap.Filter            // before the sink; nil in tests
 	packets  bool                       // are counted
