@@ -130,6 +130,9 @@ func (f *shardSet) goOn() {
 	defer f.mu.Unlock()
 	now := *f.current.Load()
 	now.gen.replaced.Store(false)
+	if f.closed {
+		return // their sessions are stored
+	}
 	old := now.all
 	now.all = nil
 	for _, o := range old {
@@ -143,11 +146,8 @@ func (f *shardSet) goOn() {
 		o.counters.addTo(&now.past)
 		now.all = append(now.all, s)
 	}
+	f.reader.add(now.all...) // before others see them
 	f.replace(now)
-	if f.closed {
-		return // their sessions are stored
-	}
-	f.reader.add(now.all...)
 }
 
 // enforce makes the next generation that in force. Commands that wait for the old one's shards go to those that

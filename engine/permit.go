@@ -48,7 +48,7 @@ func (q *identifyQueue) permitted(b *identifyBucket, now time.Time) time.Time {
 		b.permit = p
 		q.permits.run(func() {
 			defer cancel()
-			if at, ok := q.permits.wait(ctx, w.shard); ok {
+			if at, ok := q.permits.wait(ctx, w.shard%turnStride); ok {
 				q.mu.Lock()
 				p.at = at
 				q.mu.Unlock()

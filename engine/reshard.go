@@ -273,6 +273,8 @@ const (
 	anyway = 10
 	// tolerated is the part of the events that may differ then: one of so many.
 	tolerated = 20
+	// hangs is how long a connection may be dead and not found out: two intervals of Discord's heartbeats, and more.
+	hangs = 90 * time.Second
 	// retrySwitch lies between two attempts at the switch.
 	retrySwitch = 5 * time.Second
 )
@@ -352,6 +354,8 @@ func (r *resharding) compare(ctx context.Context) error {
 	filter := r.f.env.overlap
 	var ready time.Time       // zero: they are not
 	var before overlap.Status // then
+	var alone int64           // events that the new shards alone have shown
+	var missed time.Time      // and when the last of them was noticed
 	for {
 		if err := r.gen.failed.Load(); err != nil {
 			return err
@@ -364,15 +368,22 @@ func (r *resharding) compare(ctx context.Context) error {
 			ready, before = time.Now(), filter.Status()
 			r.enter(ctx, ReshardCompares)
 		}
+		s := filter.Status()
+		if s.Next != alone {
+			alone, missed = s.Next, time.Now()
+		}
 		if !ready.IsZero() && !r.e.Full() {
 			since := time.Since(ready)
-			if filter.Agreed(r.o.Overlap) {
+			// An old shard may hang: its events come again once it is resumed.
+			hung := !missed.IsZero() && time.Since(missed) < hangs
+			if filter.Agreed(r.o.Overlap) && !hung {
 				return nil
 			}
 			if since > r.o.Patience+anyway*r.o.Overlap {
-				s := filter.Status()
 				figures := []any{"agreed", s.Agreed, "old_alone", s.Older, "new_alone", s.Next}
-				if alone := s.Older - before.Older + s.Next - before.Next; alone*tolerated <= s.Agreed-before.Agreed {
+				older, next := s.Older-before.Older, s.Next-before.Next
+				// Payloads that differ come in pairs.
+				if (older+next)*tolerated <= s.Agreed-before.Agreed && (next <= older || !hung) {
 					r.e.opts.Log.Warn("resharding: the old and the new shards do not show quite the same; they are switched all the same", figures...)
 					return nil
 				}
@@ -433,6 +444,9 @@ func (r *resharding) replace(ctx context.Context) (err error) {
 		return errors.New("the new shards have got more than there is memory for meanwhile")
 	}
 	same := func() error {
+		if err := r.gen.failed.Load(); err != nil {
+			return err
+		}
 		for i, s := range next {
 			if s.current.Load() != sessions[i] {
 				return fmt.Errorf("new shard %d has lost its session", s.id)

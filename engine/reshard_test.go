@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -387,4 +389,44 @@ func TestReshardStopped(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An old shard hangs while the generations are compared: they are not switched before it is resumed, or what Discord
+// sends again would be lost.
+func TestReshardHangingShard(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := reshardWorld(t, reader, 24, sim.Options{Guilds: 6}, engine.Options{Checkpoints: &replaced{checkpoints: new(checkpoints)}})
+		done := make(chan error, 1)
+		go func() { done <- w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 3}) }()
+		w.wait("the comparison", func() bool { return w.engine.Resharding().Stage == engine.ReshardCompares })
+		w.srv.Blackhole(23)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+		w.asGenerated()
+	})
+}
+
+// Who gives permission to identify is asked for the shard, of whichever generation.
+func TestReshardPermitted(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		var mu sync.Mutex
+		var asked []int
+		w := reshardWorld(t, reader, 2, sim.Options{}, engine.Options{Permit: func(_ context.Context, shard int) error {
+			mu.Lock()
+			defer mu.Unlock()
+			asked = append(asked, shard)
+			return nil
+		}})
+		if err := w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 4}); err != nil {
+			t.Fatal(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		slices.Sort(asked)
+		if !slices.Equal(asked, []int{0, 0, 1, 1, 2, 3}) {
+			t.Errorf("asked for %d", asked)
+		}
+	})
 }

@@ -113,10 +113,14 @@ func (f *Fleet) Trusted() bool {
 	return f.pulse.Trusted(time.Now())
 }
 
-// Time returns the coordinator's time, or one that is earlier by as much as its answers take.
+// Time returns the coordinator's time, or one that is earlier by as much as its answers take; the zero Time before the
+// first of them.
 func (f *Fleet) Time() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.read.IsZero() {
+		return time.Time{}
+	}
 	return f.time.Add(time.Since(f.read))
 }
 

@@ -219,6 +219,7 @@ func (k *Keeper) replace(ctx context.Context, plan Plan, snapshots iter.Seq2[int
 	failpoint.Hit("store.replace")
 	k.unsure = true
 	if err := store.Replace(ctx, state); err != nil {
+		k.unsure = !errors.Is(err, ErrNoReplace)
 		k.watched.failed(now, len(state.Checkpoints), err)
 		return fmt.Errorf("resume: %w", err)
 	}

@@ -196,7 +196,11 @@ func (f *Filter) First(shard int, session string) (seq int64, done []int64, ok b
 	if seq, ok = v.first(shard, session); !ok {
 		return 0, nil, false
 	}
-	for _, s := range v.shard(shard).done {
+	of := v.shard(shard)
+	if of.session != session {
+		return seq, nil, true
+	}
+	for _, s := range of.done {
 		if s > seq {
 			done = append(done, s)
 		}
@@ -344,10 +348,11 @@ func (v *overlap) goes(ev *sinks.Event, now time.Duration) bool {
 		}
 		h := v.hash(ev)
 		if at, ok := v.kept.find(h); ok {
-			s, seq := v.shard(v.kept.items[at-1].event.Shard), v.kept.items[at-1].event.Seq
+			kept := &v.kept.items[at-1].event
+			s, session, seq := v.shard(kept.Shard), kept.Session, kept.Seq
 			v.kept.remove(at)
 			s.keep(-1)
-			s.shown(seq)
+			s.shown(session, seq)
 			v.status.Agreed++
 		} else if v.ahead.add(h, now) {
 			v.differs(now, &v.status.Older)
@@ -357,14 +362,14 @@ func (v *overlap) goes(ev *sinks.Event, now time.Duration) bool {
 	s := v.shard(ev.Shard)
 	if ev.Gap || alone(ev.Type) {
 		if v.phase != opened && !ev.Gap {
-			s.shown(ev.Seq)
+			s.shown(ev.Session, ev.Seq)
 		}
 		return v.phase == opened
 	}
 	h := v.hash(ev)
 	if at, ok := v.ahead.find(h); ok {
 		v.ahead.remove(at)
-		s.shown(ev.Seq)
+		s.shown(ev.Session, ev.Seq)
 		v.status.Agreed++
 		return false
 	}

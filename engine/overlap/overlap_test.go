@@ -319,6 +319,29 @@ func TestFirst(t *testing.T) {
 	first(4, 0)
 }
 
+// TestFirstOfAnotherSession shows that what is done of a session does not count for the next one of the shard.
+func TestFirstOfAnotherSession(t *testing.T) {
+	inner := &slow{}
+	f := New(inner)
+	f.Begin(Options{Next: 1})
+	another := func(seq int64, data string) sinks.Event {
+		ev := event(1, 3, seq, data)
+		ev.Session = "another"
+		return ev
+	}
+	give(t, f, inner, event(0, 3, 1, "b"), event(0, 3, 2, "d"), event(1, 3, 7, "a"), event(1, 3, 8, "b"))
+	for range 2 {
+		give(t, f, inner, another(2, "c"))
+		if seq, done, ok := f.First(3, "another"); seq != 2 || len(done) > 0 && !slices.Equal(done, []int64{3}) || !ok {
+			t.Fatalf("the first is %d, and %d are done", seq, done)
+		}
+		give(t, f, inner, another(3, "d"))
+	}
+	if seq, done, ok := f.First(3, "s3"); seq != 7 || len(done) > 0 || !ok {
+		t.Fatalf("the first is %d, and %d are done", seq, done)
+	}
+}
+
 // TestBound shows what happens when more is noted than there is memory for.
 func TestBound(t *testing.T) {
 	inner := &slow{}

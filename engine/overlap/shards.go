@@ -6,8 +6,9 @@ import "slices"
 
 // shard is what has to be known of one of the next generation while something of it is kept.
 type shard struct {
-	kept int     // events, those included that Open has given to the sink
-	done []int64 // behind the first of them
+	kept    int     // events, those included that Open has given to the sink
+	session string  // of done
+	done    []int64 // behind the first of them
 }
 
 // maxDone bounds them. What is beyond may be repeated if the process is killed right at the switch.
@@ -27,8 +28,11 @@ func (s *shard) keep(n int) {
 	}
 }
 
-// shown notes an event that the older generation has shown, too.
-func (s *shard) shown(seq int64) {
+// shown notes an event of a session that the older generation has shown, too.
+func (s *shard) shown(session string, seq int64) {
+	if s.session != session {
+		s.session, s.done = session, s.done[:0]
+	}
 	if s.kept > 0 && seq > 0 && len(s.done) < maxDone {
 		s.done = append(s.done, seq)
 	}

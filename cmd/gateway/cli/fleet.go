@@ -311,6 +311,9 @@ func (m *membership) watchBudget(ctx context.Context) {
 			continue
 		}
 		at := m.fleet.Time()
+		if at.IsZero() { // or all turns that were ever given would count as given since
+			continue
+		}
 		asked = now
 		l := wire.AssumedStartLimit(m.shards)
 		if m.api != nil {

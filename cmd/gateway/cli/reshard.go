@@ -23,6 +23,9 @@ func (r *reloader) Reshard(ctx context.Context, shards int, begin bool) (plan []
 	if e == nil {
 		return nil, errors.New("the shards have not been started yet")
 	}
+	if r.cfg.ShardStore.Compat {
+		return nil, errors.New("shard_store.compat: sessions that the old gateway reads, too, cannot be replaced at once: set it to false")
+	}
 	p, err := e.PlanReshard(ctx, shards)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -69,7 +70,7 @@ func Listen(o Options) (*Server, error) {
 		DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout:            5 * time.Second,
 		IdleTimeout:                  5 * time.Second,
-		MaxHeaderBytes:               16 << 10,
+		MaxHeaderBytes:               1 << 10, // net/http adds 4 KiB
 		Protocols:                    new(http.Protocols),
 		ErrorLog:                     slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), // peers' mistakes
 	}
@@ -109,6 +110,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, refused, code)
 		return
 	}
+	r.Header = nil // it may be large, and the turn far
 	switch err := s.lines.wait(r.Context(), shard); {
 	case errors.Is(err, errCrowded):
 		if n, ok := s.crowded.Now(time.Now()); ok {
@@ -131,7 +133,7 @@ func (s *Server) check(r *http.Request) (shard, code int, refused string) {
 	switch {
 	case !admin.KnownHost(r.Host, s.own, s.o.Hosts):
 		return 0, http.StatusMisdirectedRequest, "the host of the request is not one of this gateway: http.hosts names those that are"
-	case r.Header.Get("Origin") != "" || site != "" && site != "none":
+	case strings.HasPrefix(r.UserAgent(), "Mozilla/") || r.Header.Get("Origin") != "" || site != "" && site != "none":
 		return 0, http.StatusForbidden, "a request of a page in a browser"
 	case r.URL.Path != "/":
 		return 0, http.StatusNotFound, "there is nothing at this path; ask for /?shard=0"
