@@ -67,6 +67,8 @@ var marks = []mark{
 		says:   `gateway.toml:39:1: note: redis.pool_size: has no effect`},
 	{doc: "docs/migrate.md", has: "gateway.toml:4:1: warning", reason: "the output of the block before it, of which cmd/gateway/config has a golden file"},
 
+	{doc: "docs/fleet.md", has: "kind: PodDisruptionBudget", reason: "needs a cluster; bench/deploy TestFleetDocs reads it as Kubernetes does"},
+	{doc: "docs/fleet.md", has: "for host in gw1", reason: "needs three hosts"},
 	{doc: "docs/fleet.md", has: "FOUND BY", reason: "the output of gateway fleet, as TestFleetTable in cmd/gateway/cli has it"},
 
 	{doc: "docs/operate.md", has: "up 4.0 s", reason: "the output of gateway status, as TestStatusTable in cmd/gateway/cli has it"},
