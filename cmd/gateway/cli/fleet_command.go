@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,7 +36,7 @@ func runFleet(ctx context.Context, cmd command, cfg *config.Config, stdout, stde
 		default:
 			err = f.rebalance(ctx)
 		}
-		if errors.Is(err, context.Canceled) {
+		if err != nil && ctx.Err() != nil {
 			err = errors.New("interrupted; the member goes on")
 		}
 	}
@@ -126,6 +127,7 @@ func (c *fleetClient) drain(ctx context.Context) error {
 	}
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
+	waits := false
 	for shown := -1; ; {
 		f, err := c.joined(ctx)
 		if err != nil {
@@ -133,6 +135,9 @@ func (c *fleetClient) drain(ctx context.Context) error {
 		}
 		left, known := drains(f)
 		switch {
+		case !known && !f.Confirmed && !waits:
+			fmt.Fprintf(c.stdout, "%s drains once Redis answers: %s\n", printableLine(f.Member), printableLine(cmp.Or(f.Error, "no answer yet")))
+			waits = true
 		case !known: // the table is older than the question
 		case left == 0:
 			fmt.Fprintf(c.stdout, "%s has no shards any more, and takes none until its process is restarted\n", printableLine(f.Member))

@@ -34,12 +34,28 @@ func (r *reloader) Reshard(ctx context.Context, shards int, begin bool) (plan []
 	if !begin {
 		return plan, nil
 	}
+	ended := make(chan error, 1)
 	go func() {
-		if err := e.Reshard(context.Background(), engine.ReshardOptions{Shards: shards}); err == nil && r.cfg.Shards.Count > 0 && r.cfg.Shards.Count != shards {
+		err := e.Reshard(context.Background(), engine.ReshardOptions{Shards: shards})
+		ended <- err
+		if err == nil && r.cfg.Shards.Count > 0 && r.cfg.Shards.Count != shards {
 			r.log.Warn("resharded: the settings have another shard count, which does not count while it stays as it is", "shards.count", r.cfg.Shards.Count, "shards", shards)
 		}
 	}()
-	return plan, nil
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for { // what comes next asks how it goes
+		if s := e.Resharding(); s.Stage != engine.ReshardNone {
+			return plan, nil
+		}
+		select {
+		case err := <-ended:
+			return plan, err
+		case <-tick.C:
+		case <-ctx.Done():
+			return plan, ctx.Err()
+		}
+	}
 }
 
 // CallOff ends what Reshard has begun.
@@ -92,7 +108,7 @@ func reshardCommand(ctx context.Context, cmd command, client *admin.Client, stdo
 		fmt.Fprintf(stdout, "nothing is changed; gateway reshard %d -yes begins\n", shards)
 		return nil
 	}
-	return followReshard(context.WithoutCancel(ctx), client, shards, stdout)
+	return followReshard(ctx, client, shards, stdout)
 }
 
 // reshardLook is how often the process is asked how it goes.
@@ -105,6 +121,9 @@ func followReshard(ctx context.Context, client *admin.Client, shards int, stdout
 		look, cancel := context.WithTimeout(ctx, controlTimeout)
 		s, err := client.Status(look, status.Query{Limit: 1})
 		cancel()
+		if ctx.Err() != nil {
+			return errors.New("interrupted; the resharding goes on, and gateway reshard -cancel calls it off")
+		}
 		if err != nil {
 			return fmt.Errorf("how it goes on is not known: %w", err)
 		}
@@ -131,8 +150,7 @@ func followReshard(ctx context.Context, client *admin.Client, shards int, stdout
 		}
 		select {
 		case <-time.After(reshardLook):
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-ctx.Done(): // see above
 		}
 	}
 }
