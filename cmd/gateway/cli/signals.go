@@ -49,21 +49,27 @@ func awaitSignals(runs bool, m *manager) (ctx context.Context, hangups <-chan os
 // own effect again, so that a second one ends the process at once; but for SIGHUP, which a
 // terminal and a shell may both send, or a supervisor for a reload. release gives up waiting, and reports whether a signal came.
 func awaitStop(reloads bool) (ctx context.Context, release func() bool) {
-	signals := stopSignals(reloads)
-	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	came := make(chan os.Signal, 1)
-	signal.Notify(came, signals...)
-	context.AfterFunc(ctx, func() {
-		signal.Stop(came)
-		if len(came) > 0 {
+	signal.Notify(came, stopSignals(reloads)...)
+	ctx, cancel := context.WithCancel(context.Background())
+	done, stopped := make(chan struct{}), false
+	go func() {
+		defer close(done)
+		select {
+		case <-came:
+			stopped = true
+			// Before anything can be seen of it: a second one may come at once.
 			signal.Ignore(syscall.SIGHUP)
+			signal.Stop(came)
+			cancel()
+		case <-ctx.Done(): // released
+			signal.Stop(came) // returns when what came before it is where it belongs
+			stopped = len(came) > 0
 		}
-		stop()
-	})
+	}()
 	return ctx, func() bool {
-		// Each Stop returns when what came before it is where it belongs.
-		signal.Stop(came)
-		stop()
-		return len(came) > 0
+		cancel()
+		<-done
+		return stopped
 	}
 }

@@ -184,8 +184,8 @@ func TestDemoOnTerminal(t *testing.T) {
 	p.wait("\nevents ")
 	p.check()
 	screen := p.screen()
-	for _, text := range []string{" READY ", "A simulated Discord runs at", "level=INFO msg=ready", ", lost 0\n"} {
-		if !strings.Contains(screen, text) {
+	for _, text := range []string{" READY ", "A simulated Discord runs at", "level=INFO msg=ready", ", lost 0"} {
+		if !strings.Contains(screen, text) && !strings.Contains(strings.Join(strings.Fields(screen), " "), text) { // a long line goes on in the next one
 			t.Errorf("the terminal does not show %q:\n%s", text, screen)
 		}
 	}
