@@ -66,7 +66,7 @@
 //
 // # Another shard count
 //
-// Engine.Reshard (reshard.go) runs the shards of the next count beside those in force: a generation each (generation.go). What
+// Engine.Reshard (reshard.go, resharding.go) runs the shards of the next count beside those in force: a generation each (generation.go). What
 // both get goes through package overlap, between the publisher and the Sink, which lets nothing of the next generation
 // out before the switch. Status, commands and snapshots are of the generation in force. The switch stops the old
 // shards, waits until all that they have given is acknowledged and was shown by the new ones, too, has the snapshots of the

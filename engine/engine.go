@@ -293,10 +293,14 @@ func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 	if s != nil && s.gen.replaced.Load() {
 		return e.refuse(refusedByQueue(sinks.ErrQueueFull), fmt.Errorf("%w: the bot is being resharded", sinks.ErrQueueFull))
 	}
-	if s == nil || s.leaving.Load() {
-		if id < 0 || id >= count {
-			return e.refuse(refusedNoShard, fmt.Errorf("shard %d does not exist with %d shards", id, count))
-		}
+	noShard := func() error {
+		return e.refuse(refusedNoShard, fmt.Errorf("shard %d does not exist with %d shards", id, count))
+	}
+	switch {
+	case id >= count && now.gen != f.env.first: // it may be of the count before
+	case id < 0 || id >= count:
+		return noShard()
+	case s == nil || s.leaving.Load():
 		return e.refuse(refusedNotLocal, &sinks.NotLocalError{Shard: id})
 	}
 	parsed, err := wire.ParseCommand(c.Packet)
@@ -306,6 +310,9 @@ func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 	if parsed.AllMembers && f.env.opts.Intents&wire.IntentGuildMembers == 0 {
 		// Discord ends the session over it.
 		return e.refuse(refusedIntent, errors.New("all members of a guild are given only to a bot with the intent GUILD_MEMBERS"))
+	}
+	if s == nil && parsed.Guild == 0 && len(parsed.Guilds) == 0 {
+		return noShard()
 	}
 	if err := checkRoute(parsed, id, count); err != nil {
 		if now.gen == f.env.first {

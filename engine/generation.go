@@ -8,6 +8,7 @@ import (
 
 	"sluice/resume"
 	"sluice/sinks"
+	"sluice/wire"
 )
 
 // generation is what the shards of one count have together.
@@ -18,6 +19,7 @@ type generation struct {
 	over     chan struct{}              // closed when another one is in force
 	settled  chan struct{}              // closed when it is over, and its commands are sent
 	left     atomic.Int64               // of these, and one until all are counted
+	presence *[]byte                    // environment.followed when they were made
 	failed   atomic.Pointer[FatalError] // what Discord has said to one that is not in force, if that was final
 }
 
@@ -85,8 +87,13 @@ func (f *shardSet) beginNext(gen *generation) error {
 		return sinks.ErrStopped
 	}
 	now := *f.current.Load()
+	gen.presence = f.env.followed.Load()
 	for id := range gen.shards {
-		now.next = append(now.next, newShard(id, gen, f.env, resume.Session{}))
+		s := newShard(id, gen, f.env, resume.Session{})
+		if gen.presence != nil {
+			s.presence = *gen.presence
+		}
+		now.next = append(now.next, s)
 	}
 	f.reader.add(now.next...) // before others see them
 	f.replace(now)
@@ -150,6 +157,23 @@ func (f *shardSet) goOn() {
 	f.replace(now)
 }
 
+// showPresence has shards send the presence that others have sent since these were made.
+func (f *shardSet) showPresence(now currentShards) {
+	p := f.env.followed.Load()
+	if p == now.gen.presence || *p == nil {
+		return
+	}
+	packet, err := presenceCommand(*p)
+	if err != nil {
+		return // follow keeps none such
+	}
+	for _, s := range now.all {
+		if s.commands.add(wire.Command{Op: wire.OpPresenceUpdate}, packet, fate{}) == nil { // or its queue is full
+			s.wake(wakeCommands)
+		}
+	}
+}
+
 // enforce makes the next generation that in force. Commands that wait for the old one's shards go to those that
 // serve their guilds now.
 func (f *shardSet) enforce() {
@@ -176,6 +200,7 @@ func (f *shardSet) enforce() {
 		s.commands.putBack(commands)
 		s.wake(wakeCommands)
 	}
+	f.showPresence(now)
 	f.env.inForce.Store(now.gen)
 	f.replace(now) // from here on the others come behind these
 	f.mu.Unlock()

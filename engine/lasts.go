@@ -33,7 +33,7 @@ type lastSave struct {
 
 // last saves the last snapshot of a shard, and takes the shard out: no Save that has begun, and none
 // that follows, has another one of it. A shard that is out already is not saved: it is another's. Those that come
-// while a Save is on its way are saved together by the next, until the contexts of all are done.
+// while a Save is in flight are saved together by the next, until the contexts of all are done.
 func (v *saver) last(ctx context.Context, s *shard) (removed bool, err error) {
 	g, first := v.join(s)
 	defer context.AfterFunc(ctx, func() { v.leave(g) })()

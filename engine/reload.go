@@ -118,12 +118,13 @@ func (s *shard) follow(w *waitingCommand) {
 	if w.Op != wire.OpPresenceUpdate || !s.env.opts.FollowPresence {
 		return
 	}
-	s.presence = nil
+	var presence []byte
 	var e wire.Envelope
-	if err := wire.ParseEnvelope(w.packet, &e); err != nil {
-		return
+	if wire.ParseEnvelope(w.packet, &e) == nil {
+		if _, err := presenceCommand(e.Data); err == nil {
+			presence = bytes.Clone(e.Data)
+		}
 	}
-	if _, err := presenceCommand(e.Data); err == nil {
-		s.presence = bytes.Clone(e.Data)
-	}
+	s.presence = presence
+	s.env.followed.Store(&presence)
 }

@@ -31,6 +31,13 @@ type replaced struct {
 	in       func(ctx context.Context) // within Replace
 }
 
+// fail has Save fail from now on, or not any more.
+func (c *replaced) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = err
+}
+
 func (c *replaced) Replace(ctx context.Context, shards int, snapshots iter.Seq2[int, resume.Session], starts resume.Starts) error {
 	got := maps.Collect(snapshots)
 	if c.in != nil {
@@ -427,6 +434,97 @@ func TestReshardPermitted(t *testing.T) {
 		slices.Sort(asked)
 		if !slices.Equal(asked, []int{0, 0, 1, 1, 2, 3}) {
 			t.Errorf("asked for %d", asked)
+		}
+	})
+}
+
+// A store that takes no other sessions at any switch has the resharding called off: no events go out while one fails.
+func TestReshardGivesUp(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		store := &replaced{checkpoints: new(checkpoints), failures: 1000}
+		w := reshardWorld(t, reader, 4, sim.Options{}, engine.Options{Checkpoints: store})
+		if err := w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 6}); err == nil || !strings.Contains(err.Error(), "6 switches have failed, the last one: the store is on fire") {
+			t.Errorf("error %v", err)
+		}
+		w.settle()
+		w.asGenerated()
+		if s := w.engine.Status(); s.Shards != 4 || s.Ready != 4 {
+			t.Errorf("%d of %d shards are ready", s.Ready, s.Shards)
+		}
+	})
+}
+
+// A store that takes nothing fails the switch before an old shard has stopped.
+func TestReshardWithoutStore(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		store := &replaced{checkpoints: new(checkpoints)}
+		w := reshardWorld(t, reader, 4, sim.Options{}, engine.Options{Checkpoints: store})
+		done := make(chan error, 1)
+		go func() { done <- w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 6}) }()
+		w.wait("the comparison", func() bool { return w.engine.Resharding().Stage == engine.ReshardCompares })
+		store.fail(errors.New("the store is away"))
+		w.wait("a failure", func() bool { return w.engine.Resharding().Failures == 1 })
+		if n := w.srv.Ledger().Summary().Resumes; n != 0 {
+			t.Errorf("%d shards were stopped, and resumed", n)
+		}
+		store.fail(nil)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+		w.asGenerated()
+	})
+}
+
+// The new shards show what the bot has had the old ones show, before they were connected and until the switch.
+func TestReshardPresence(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := reshardWorld(t, reader, 2, sim.Options{}, engine.Options{Presence: []byte(presenceOf("online")), FollowPresence: true})
+		show := func(status string) {
+			t.Helper()
+			if err := w.engine.Send(t.Context(), sinks.Command{Packet: []byte(`{"op":3,"d":` + presenceOf(status) + `}`)}); err != nil {
+				t.Fatal(err)
+			}
+			w.wait("the command", func() bool {
+				sent := w.sentOps(0, wire.OpPresenceUpdate)
+				return len(sent) > 0 && strings.Contains(sent[len(sent)-1], status)
+			})
+		}
+		show("idle")
+		done := make(chan error, 1)
+		go func() { done <- w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 4}) }()
+		w.wait("the comparison", func() bool { return w.engine.Resharding().Stage == engine.ReshardCompares })
+		if got := w.lastIdentify(3, 1); got != presenceOf("idle") {
+			t.Errorf("identified with %s", got)
+		}
+		show("dnd")
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		w.wait("the presence of the switch", func() bool {
+			sent := w.sentOps(3, wire.OpPresenceUpdate)
+			return len(sent) == 1 && strings.Contains(sent[0], "dnd")
+		})
+	})
+}
+
+// With fewer shards, a command that names one of those before goes by its guild.
+func TestReshardCommandOfBefore(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		w := reshardWorld(t, reader, 4, sim.Options{}, engine.Options{})
+		const guild = uint64(210_000_000_003)<<22 | 7 // of shard 3, and then of 1
+		send := func(packet string) error {
+			return w.engine.Send(t.Context(), sinks.Command{Shard: 3, Packet: []byte(packet)})
+		}
+		if err := w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 2}); err != nil {
+			t.Fatal(err)
+		}
+		if err := send(fmt.Sprintf(`{"op":8,"d":{"guild_id":"%d","query":"","limit":1}}`, guild)); err != nil {
+			t.Fatal(err)
+		}
+		w.wait("the command", func() bool { return len(w.sentOps(1, wire.OpRequestGuildMembers)) == 1 })
+		if err := send(`{"op":3,"d":` + presenceOf("idle") + `}`); err == nil || !strings.Contains(err.Error(), "shard 3 does not exist with 2 shards") {
+			t.Errorf("a command without a guild: %v", err)
 		}
 	})
 }

@@ -43,6 +43,7 @@ type environment struct {
 	drop     func(s *shard, why string) // deposes one that is another's
 	inForce  atomic.Pointer[generation] // the shards of it are published and persisted
 	overlap  *overlap.Filter            // before the sink; nil in tests
+	followed atomic.Pointer[[]byte]     // the presence that any shard has sent last, for those of the next generation; nil: none, or one that no Identify takes
 	packets  bool                       // are counted
 	fail     func(error)                // ends the engine
 	fatal    func(*FatalError)          // decides what follows the end of one shard

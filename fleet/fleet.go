@@ -254,6 +254,9 @@ func (f *Fleet) leave(ctx context.Context, i *incarnation) {
 	var err error
 	if f.o.Rules.Return > 0 && i.state() == Up {
 		err = f.o.Coordinator.Depose(ctx, i.name, i.beat)
+		if errors.Is(err, ErrChanged) { // the last beat was not sent any more
+			err = f.o.Coordinator.Depose(ctx, i.name, i.beat-1)
+		}
 	} else {
 		err = f.o.Coordinator.Leave(ctx, i.name)
 	}

@@ -37,7 +37,12 @@ func (t *Table) Update(v View, since int64, now time.Time) {
 	if since > 0 && (v.Plan.Generation != t.Plan.Generation || len(t.Shards) != v.Plan.Shards) {
 		since, t.Revision = 0, 0
 	}
+	var known []Shard // which come anew
+	var came []time.Time
 	if since == 0 {
+		if v.Plan.Generation == t.Plan.Generation && len(t.Shards) == v.Plan.Shards && len(t.Since) == len(t.Shards) {
+			known, came = t.Shards, t.Since
+		}
 		t.Shards, t.Since = make([]Shard, v.Plan.Shards), make([]time.Time, v.Plan.Shards)
 		for i := range t.Shards {
 			t.Shards[i].ID = i
@@ -46,6 +51,11 @@ func (t *Table) Update(v View, since int64, now time.Time) {
 	}
 	for _, s := range v.Shards {
 		t.set(s, now)
+	}
+	for i, s := range known {
+		if now := t.Shards[i]; s.Owner.Incarnation == now.Owner.Incarnation && s.Giver == now.Giver {
+			t.Since[i] = came[i]
+		}
 	}
 	if t.Changed.IsZero() || !sameUp(t.Members, v.Members) {
 		t.Changed = now

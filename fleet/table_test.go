@@ -25,6 +25,10 @@ func TestTable(t *testing.T) {
 	if !table.Since[2].Equal(at(1)) || !table.Changed.Equal(at(1)) {
 		t.Errorf("b has had shard 2 since %v, and members have changed %v; want %v", table.Since[2], table.Changed, at(1))
 	}
+	table.Update(View{Revision: 7, Plan: plan, Members: []Member{a, b}, Shards: []Shard{{ID: 1, Owner: Owner{"b", 9}}, {ID: 2, Owner: Owner{"b", 6}}}}, 0, at(3))
+	if !table.Since[2].Equal(at(1)) || !table.Since[1].Equal(at(3)) {
+		t.Errorf("after a look at everything, b has had shard 2 since %v and shard 1 since %v", table.Since[2], table.Since[1])
+	}
 	b.State = Deposed
 	for s := 3; s < 6; s++ {
 		table.Update(View{Revision: 7, Plan: plan, Members: []Member{a, b}}, 7, at(s))

@@ -45,7 +45,7 @@ type localTurn struct {
 	number      int64
 }
 
-// sentTurn is a turn that was used. The coordinator is told when its Identify has been sent.
+// sentTurn is a turn that was used. It is reported to the coordinator when its Identify has been sent.
 type sentTurn struct {
 	shard  int
 	number int64

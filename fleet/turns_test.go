@@ -154,7 +154,7 @@ func TestTurnsForOthers(t *testing.T) {
 	})
 }
 
-// A queue in which nobody waits sees another budget when it is told to look.
+// A queue in which nobody waits sees another budget after Refresh.
 func TestQueueRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := memory.New(nil)

@@ -14,7 +14,7 @@ import (
 // that loses everything; what was sent meanwhile arrives when it is mended.
 type relay struct {
 	l  net.Listener
-	to string // empty: it is an HTTP proxy, which is told with CONNECT
+	to string // empty: it is an HTTP proxy, and CONNECT says where
 
 	mu    sync.Mutex
 	whole chan struct{} // closed while it is not cut

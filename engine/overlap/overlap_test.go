@@ -14,7 +14,7 @@ import (
 	"sluice/sinks"
 )
 
-// slow is a sink that acknowledges when it is told to.
+// slow is a sink that acknowledges when ack is called.
 type slow struct {
 	mu    sync.Mutex
 	out   []string

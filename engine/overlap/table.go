@@ -163,7 +163,7 @@ func (t *table) clear() {
 	}
 }
 
-// full reports whether the next event takes the place of the oldest.
+// full reports whether the next event replaces the oldest.
 func (t *table) full() bool { return t.free == 0 && len(t.items) == t.most }
 
 // first returns the oldest event that is kept of a session.

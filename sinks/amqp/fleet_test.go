@@ -103,7 +103,7 @@ func testFleetKilled(t *testing.T, node *rabbitmq.Node) {
 	t.Logf("%d of %d were sent again, with %d members that had to do with it", len(repeats), all, len(unlucky))
 }
 
-// What was sent when the connection was lost, before its acknowledgement had arrived, comes again, and is not sent
+// What was sent when the connection was lost, before its acknowledgement had arrived, is redelivered, and is not sent
 // again: that which has come by SEND. What was not sent is sent.
 func testFleetCut(t *testing.T, node *rabbitmq.Node) {
 	w := newFleetWorld(t, node)

@@ -219,7 +219,7 @@ func (m *member) set(change func()) {
 
 func (m *member) add(shard int) { m.set(func() { m.runs[shard] = true }) }
 
-// remove removes a shard, and drops what waits for it, perhaps but for what is on its way to Discord.
+// remove removes a shard, and drops what waits for it, perhaps but for what is in flight to Discord.
 func (m *member) remove(shard int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

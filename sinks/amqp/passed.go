@@ -16,7 +16,7 @@ type passed struct {
 // message is one of them.
 type message struct {
 	sent  bool
-	again []*held // the same, come again before it was sent
+	again []*held // the same, redelivered before it was sent
 }
 
 // again reports whether a message was given before: it is acknowledged when the first is sent, or at once.
