@@ -246,9 +246,9 @@ func (s *Sink) forwarded(body []byte) amqp091.Publishing {
 // publish publishes a message that is no event. It takes the
 // connection of the events, through amqp091-go. It returns once the broker has
 // confirmed the message, and so waits while there is no connection; after a failure
-// it sends it again. It fails with errUnroutable, with ErrClosed, and at the end of
-// ctx, when the message may still be in flight.
-func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing) error {
+// it sends it again. It fails with errUnroutable, with errNacked if gives, which may be nil, returns true then, with ErrClosed, and at the
+// end of ctx, when the message may still be in flight.
+func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing, gives func() bool) error {
 	s.mu.Lock()
 	s.start()
 	s.mu.Unlock()
@@ -268,7 +268,7 @@ func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing) er
 			waiting = false
 			select {
 			case err := <-said:
-				if err == nil || errors.Is(err, errUnroutable) {
+				if err == nil || errors.Is(err, errUnroutable) || errors.Is(err, errNacked) && gives != nil && gives() {
 					return err
 				}
 				if ctx.Err() == nil {

@@ -14,6 +14,7 @@ import (
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
 
+	"sluice/sinks/commands"
 	"sluice/sinks/sinktest/rabbitmq"
 )
 
@@ -216,6 +217,44 @@ func testFleetUnrouted(t *testing.T, node *rabbitmq.Node) {
 			t.Errorf("the reply is %q", d.Body)
 		}
 	}
+	w.empty()
+	for i, n := range w.numbers(5) {
+		if i != n {
+			t.Fatalf("command %d is %d", i, n)
+		}
+	}
+}
+
+// A shard's queue is full, and RabbitMQ refuses what is forwarded to it. Whoever leaves SEND then leaves the command there,
+// to the next one.
+func testFleetFull(t *testing.T, node *rabbitmq.Node) {
+	w := newFleetWorld(t, node)
+	a := w.join(0)
+	w.read("SEND", 1)
+	for i := range 2 { // the queue is declared by the first
+		w.add("SEND", toShard(5, i))
+	}
+	until(t, "forwarding", func() bool { q, err := a.inspect("5"); return err == nil && q.Messages == 2 })
+	node.Ctl("set_policy", "full", "^"+w.exchange+":5$", `{"max-length":2,"overflow":"reject-publish"}`)
+	refused := func() bool {
+		probe, err := w.bot.PublishWithDeferredConfirm(w.exchange, "5", false, false, amqp091.Publishing{Body: appendRaw(nil, []byte("no command"))})
+		return err == nil && !probe.Wait()
+	}
+	until(t, "the policy", refused)
+	w.add("SEND", toShard(5, 2))
+	until(t, "the command in flight", func() bool {
+		for _, st := range a.counts.Status() {
+			if st.Source == commands.Send && st.Received == 3 {
+				return true
+			}
+		}
+		return false
+	})
+	a.set(func() { delete(a.runs, 0) })
+	until(t, "the command given back", func() bool { q, err := a.inspect("SEND"); return err == nil && q.Messages == 1 && q.Consumers == 0 })
+	node.Ctl("clear_policy", "full")
+	w.join(0, 5)
+	until(t, "commands", func() bool { return w.written() >= 3 })
 	w.empty()
 	for i, n := range w.numbers(5) {
 		if i != n {

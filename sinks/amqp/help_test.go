@@ -95,7 +95,7 @@ func try(t *testing.T, node *rabbitmq.Node, o Options) *trial {
 
 // forward publishes a command for another process, as the relay does.
 func (tr *trial) forward(ctx context.Context, key string, body []byte) error {
-	return tr.Sink.publish(ctx, key, tr.forwarded(body))
+	return tr.Sink.publish(ctx, key, tr.forwarded(body), nil)
 }
 
 // events returns the n next events, of shards in turn, with at least size bytes each.

@@ -235,7 +235,7 @@ func (r *relay) forward(ctx, publishing context.Context) {
 			default:
 			}
 			for try := 1; ; try++ {
-				err := r.sink.publish(publishing, strconv.Itoa(f.shard), f.message(r.sink, &f.command.delivery))
+				err := r.sink.publish(publishing, strconv.Itoa(f.shard), f.message(r.sink, &f.command.delivery), nil)
 				if errors.Is(err, errUnroutable) && f.order != "" && try < unroutableTries && ctx.Err() == nil {
 					pause(ctx, time.Second) // the queue is of this process, which declares it again
 					continue

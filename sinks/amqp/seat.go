@@ -367,7 +367,7 @@ func (t *tenure) forward(shard int) {
 func (t *tenure) publish(ctx context.Context, f forward) bool {
 	key := strconv.Itoa(f.shard)
 	for retry := firstRetry; t.ctx.Err() == nil; retry = min(2*retry, lastRetry) {
-		err := t.r.sink.publish(ctx, key, f.message(t.r.sink, &f.held.d))
+		err := t.r.sink.publish(ctx, key, f.message(t.r.sink, &f.held.d), func() bool { return t.ctx.Err() != nil })
 		if err == nil {
 			return true
 		}

@@ -13,6 +13,10 @@ import (
 // errUnroutable is what is returned when no queue takes a message.
 var errUnroutable = errors.New("amqp: no queue takes the message")
 
+// errNacked is what is returned when RabbitMQ refuses a message, as a queue that is full may have it do: it has
+// not taken it.
+var errNacked = errors.New("the broker refuses the message (basic.nack)")
+
 // side is a channel beside the one that events are published on. What the broker closes it
 // for costs the message alone that was published last: there is one at a time.
 type side struct {
@@ -59,7 +63,7 @@ func (s *side) say(ctx context.Context, conn *amqp091.Connection, exchange, key 
 		case err := <-s.closes:
 			return fmt.Errorf("amqp: publish to %q: %w", key, withDefault(err, amqp091.ErrClosed))
 		default:
-			return fmt.Errorf("amqp: the broker refuses the message to %q (basic.nack)", key)
+			return fmt.Errorf("amqp: publish to %q: %w", key, errNacked)
 		}
 	}
 	select {
