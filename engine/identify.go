@@ -218,6 +218,7 @@ func (q *identifyQueue) status() IdentifyStatus {
 	defer q.mu.Unlock()
 	t := IdentifyStatus{
 		MaxConcurrency: q.concurrency, Known: q.limited && !q.assumed, Reserve: q.reserved(), Reset: q.resetAt, Exhausted: q.timer != nil,
+		Permitted: q.permits != nil,
 	}
 	for _, b := range q.buckets {
 		t.Waiting += len(b.waiting)

@@ -106,7 +106,7 @@ func TestPermit(t *testing.T) {
 			}
 		}})
 		time.Sleep(30 * time.Minute)
-		if n := w.srv.Ledger().Summary(); n.Identifies > 0 || n.Connects != 2 || len(asks) != 2 || w.shard(0).State != engine.IdentifyWait {
+		if n := w.srv.Ledger().Summary(); n.Identifies > 0 || n.Connects != 2 || len(asks) != 2 || !w.engine.Status().Identify.Permitted || w.shard(0).State != engine.IdentifyWait {
 			t.Fatalf("%d shards ask: %v", len(asks), n)
 		}
 		next := func() asked {

@@ -62,7 +62,7 @@ var ErrCalledOff = errors.New("the resharding was called off")
 
 // Errors of Reshard that change nothing.
 var (
-	errResharding  = errors.New("the bot is being resharded already")
+	errResharding  = errors.New("the bot is being resharded already: that has to end, or to be called off, first")
 	errOtherShards = errors.New("not all shards of the bot run in this process")
 	errInFleet     = errors.New("the shards are a fleet's")
 	errNoReplace   = errors.New("the store of sessions cannot be replaced as a whole")

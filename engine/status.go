@@ -102,6 +102,7 @@ type IdentifyStatus struct {
 	Reserve        int  // of Left, not for this process
 	Reset          time.Time
 	Exhausted      bool // shards wait for Reset
+	Permitted      bool // by Options.Permit, too, each in its turn
 }
 
 // CommandStatus counts commands since Run began.

@@ -290,6 +290,10 @@ func (m *membership) close() {
 	m.coordinator.Close()
 }
 
+// refreshBudget is how often a member in which nobody waits looks at what is left of the fleet's budget, which status and
+// metrics show.
+const refreshBudget = 10 * time.Second
+
 // askAgain is how long the budget is not asked for again, unless its day is over.
 const askAgain = time.Minute
 
@@ -298,8 +302,12 @@ const askAgain = time.Minute
 func (m *membership) watchBudget(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	var asked time.Time
+	var asked, refreshed time.Time
 	for ; ctx.Err() == nil; wait(ctx, tick.C) {
+		if time.Since(refreshed) >= refreshBudget {
+			m.queue.Refresh()
+			refreshed = time.Now()
+		}
 		b, known, waiting := m.queue.Budget()
 		if seen, ok, more := m.others.Budget(); more > 0 {
 			b, known, waiting = seen, ok, waiting+more
@@ -332,7 +340,7 @@ func (m *membership) watchBudget(ctx context.Context) {
 			asked = time.Time{}
 			continue
 		}
-		m.queue.Refresh() // or its day would seem to be over until a shard waits
+		refreshed = time.Time{} // or the queue's day would seem to be over until then
 	}
 }
 

@@ -17,14 +17,19 @@ import (
 
 // Reshard plans another shard count, or begins with it.
 func (r *reloader) Reshard(ctx context.Context, shards int, begin bool) (plan []string, err error) {
+	switch {
+	case r.cfg.Shards.Auto:
+		return nil, errors.New("shards.ids is auto, and a fleet cannot be resharded while it runs: stop all members, and start them with another shards.count")
+	case r.cfg.Shards.IDs != nil:
+		return nil, errors.New("shards.ids is set: another shard count needs all shards in one process, without shards.ids")
+	case r.cfg.ShardStore.Compat:
+		return nil, errors.New("shard_store.compat: sessions that the old gateway reads, too, cannot be replaced at once: set it to false")
+	}
 	r.mu.Lock()
 	e := r.engine
 	r.mu.Unlock()
 	if e == nil {
 		return nil, errors.New("the shards have not been started yet")
-	}
-	if r.cfg.ShardStore.Compat {
-		return nil, errors.New("shard_store.compat: sessions that the old gateway reads, too, cannot be replaced at once: set it to false")
 	}
 	p, err := e.PlanReshard(ctx, shards)
 	if err != nil {

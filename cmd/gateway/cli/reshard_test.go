@@ -1,30 +1,25 @@
 package cli
 
 import (
-	"os"
 	"strings"
 	"testing"
-	"time"
 
-	"sluice/engine"
+	"sluice/cmd/gateway/config"
 )
 
-// TestPlanLines has the plan printed as docs/operate.md shows it.
-func TestPlanLines(t *testing.T) {
-	p := engine.ReshardPlan{
-		From: 16, To: 32, Left: 868, Reset: time.Date(2026, 3, 5, 13, 9, 57, 0, time.UTC), Recommended: 32, MaxConcurrency: 1,
-		Connecting: 31 * 5250 * time.Millisecond, Persisted: true,
-	}
-	doc, err := os.ReadFile("../../../docs/operate.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Join(planLines(p), "\n")
-	if !strings.Contains(strings.ReplaceAll(string(doc), "\r\n", "\n"), lines+"\nnothing is changed; gateway reshard 32 -yes begins\n") {
-		t.Errorf("the document has not\n%s", lines)
-	}
-	p.Persisted = false
-	if lines := strings.Join(planLines(p), "\n"); !strings.Contains(lines, "a restart goes by shards.count") {
-		t.Error(lines)
+// Settings with which a bot cannot be resharded are named.
+func TestReshardRefused(t *testing.T) {
+	for want, set := range map[string]func(*config.Config){
+		"shards.ids is auto, and a fleet cannot be resharded while it runs": func(c *config.Config) { c.Shards.Auto = true },
+		"shards.ids is set":   func(c *config.Config) { c.Shards.IDs = []int{0} },
+		"shard_store.compat:": func(c *config.Config) { c.ShardStore.Compat = true },
+		"the shards have not been started yet": func(*config.Config) {
+		},
+	} {
+		cfg := new(config.Config)
+		set(cfg)
+		if _, err := (&reloader{cfg: cfg}).Reshard(t.Context(), 32, true); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
 	}
 }

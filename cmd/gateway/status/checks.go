@@ -125,7 +125,7 @@ func (w *waits) main(e engine.Status, reasons map[string]int, missing int) strin
 	})
 	reason := sorted[0]
 	text := reason
-	if n := e.Identify.Waiting; reason == stateReasons[engine.IdentifyQueued] && n > 1 {
+	if n := e.Identify.Waiting; reason == stateReasons[engine.IdentifyQueued] && n > 1 && !e.Identify.Permitted {
 		text += ", the last of them about " + span(time.Duration(n/len(w.ahead))*identifyWindow)
 	}
 	if n := reasons[reason]; n < missing {

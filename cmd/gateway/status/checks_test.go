@@ -49,6 +49,12 @@ func TestWhy(t *testing.T) {
 			"connecting again in 3 s after: closed by Discord with 4004 (Authentication failed)", "connecting again in 1 min after: connect failed",
 			"connecting again after: connect failed", "is connecting again after: zombie connection",
 		}},
+		{"turns of others", []engine.ShardStatus{
+			{ID: 0, State: engine.IdentifyWait}, {ID: 1, State: engine.IdentifyQueued}, {ID: 2, State: engine.IdentifyQueued}, {ID: 3, State: engine.Connecting, Cause: "zombie connection"},
+		}, engine.IdentifyStatus{Permitted: true}, []string{
+			"waits until Discord allows the next identify, or for a turn from identify.queue", "waits in the identify queue behind 2 shards",
+			"waits in the identify queue behind 3 shards", "is connecting again after: zombie connection",
+		}},
 	} {
 		w := newWaits(now, tt.identify, tt.shards)
 		var got []string

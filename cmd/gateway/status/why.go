@@ -50,7 +50,15 @@ func (w *waits) why(s *engine.ShardStatus) string {
 		case n == 1:
 			return "waits in the identify queue behind 1 shard"
 		}
-		return fmt.Sprintf("waits in the identify queue behind %s shards, about %s", Count(n), span(time.Duration(n)*identifyWindow))
+		text := fmt.Sprintf("waits in the identify queue behind %s shards", Count(n))
+		if w.identify.Permitted { // who knows how long that takes
+			return text
+		}
+		return text + ", about " + span(time.Duration(n)*identifyWindow)
+	case engine.IdentifyWait:
+		if w.identify.Permitted {
+			return "waits until Discord allows the next identify, or for a turn from identify.queue"
+		}
 	case engine.Backoff, engine.Connecting:
 		return w.connecting(s)
 	}
