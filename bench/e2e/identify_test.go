@@ -177,9 +177,7 @@ func TestIdentifyQueue(t *testing.T) {
 	if !strings.Contains(p.stderr.String(), "no turn from identify.queue") {
 		t.Errorf("it logs\n%s", p.stderr.tail())
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	p.pause()
 	answers <- 200
 	time.Sleep(2 * time.Second) // a stop has to last
 	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
@@ -195,5 +193,22 @@ func TestIdentifyQueue(t *testing.T) {
 	p.exit(0)
 	if asked.Load() != 3 {
 		t.Errorf("asked %d times", asked.Load())
+	}
+}
+
+// pause stops the program, and returns when all its threads stand still: kill returns before.
+func (p *program) pause() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		p.t.Fatal(err)
+	}
+	var status syscall.WaitStatus
+	for {
+		if _, err := syscall.Wait4(p.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err == syscall.EINTR {
+			continue
+		} else if err != nil || !status.Stopped() {
+			p.t.Fatalf("it does not stop: %v, %#x", err, status)
+		}
+		return
 	}
 }

@@ -48,17 +48,27 @@ func (p *Process) end(sig syscall.Signal) {
 	cmd.Wait()
 }
 
-// Pause stops the process where it is, until Resume.
-func (p *Process) Pause() { p.signal(syscall.SIGSTOP) }
+// Pause stops the process where it is, until Resume. It returns when all its threads stand still: kill returns before.
+func (p *Process) Pause() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil || p.cmd.Process.Signal(syscall.SIGSTOP) != nil {
+		return
+	}
+	var status syscall.WaitStatus
+	for {
+		if _, err := syscall.Wait4(p.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != syscall.EINTR {
+			return
+		}
+	}
+}
 
 // Resume lets a paused process go on.
-func (p *Process) Resume() { p.signal(syscall.SIGCONT) }
-
-func (p *Process) signal(sig syscall.Signal) {
+func (p *Process) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cmd != nil {
-		p.cmd.Process.Signal(sig)
+		p.cmd.Process.Signal(syscall.SIGCONT)
 	}
 }
 
