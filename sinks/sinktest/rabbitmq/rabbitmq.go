@@ -138,6 +138,8 @@ func launch(dir, names, conf string, plugins []string) (*Node, error) {
 		"RABBITMQ_ADVANCED_CONFIG_FILE="+filepath.Join(n.Dir, "none"),
 		"RABBITMQ_CONF_ENV_FILE="+environment,
 		"RABBITMQ_ENABLED_PLUGINS_FILE="+enabled,
+		// Its schedulers look for work for a while before they sleep: that is others' time here.
+		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+sbwt none +sbwtdcpu none +sbwtdio none",
 	)
 	if names == "" {
 		// Erlang would start its register of names as a daemon that outlives the test.
