@@ -63,6 +63,7 @@ func TestBroker(t *testing.T) {
 		{"commands cut", testCommandsCut},
 		{"relay", testRelay},
 		{"sent late", testSentLate},
+		{"forward late", testForwardLate},
 		{"stuck shard", testStuckShard},
 		{"odd commands", testOddCommands},
 		{"exchange deleted, commands", testExchangeDeletedCommands},

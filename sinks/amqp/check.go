@@ -29,6 +29,6 @@ func Check(ctx context.Context, o Options) (exists bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	hangUp(conn, t)
+	hangUp(conn, t, closeTimeout)
 	return exists, nil
 }

@@ -221,12 +221,12 @@ func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle fu
 	case err = <-topology.lost:
 	}
 	// What is done is still acknowledged, by a broker that listens.
-	late := time.AfterFunc(closeTimeout, func() { t.Close() })
+	late := time.AfterFunc(settleTimeout, func() { t.Close() })
 	unwatch()
 	stop()
 	answerer.Wait()
 	late.Stop()
-	hangUp(conn, t)
+	hangUp(conn, t, settleTimeout)
 	readers.Wait()
 	if fault := t.guard.failed(); fault != nil {
 		err = fmt.Errorf("amqp: the connection for commands: %w", fault)

@@ -188,6 +188,36 @@ func testSentLate(t *testing.T, node *rabbitmq.Node) {
 	}
 }
 
+// testForwardLate has a busy broker confirm what is forwarded some time after the end of reading: the command is in one queue then.
+func testForwardLate(t *testing.T, node *rabbitmq.Node) {
+	p := newProxy(t, node.Addr)
+	tr := try(t, node, Options{URLs: []string{p.url()}})
+	tr.connect()
+	direct := try(t, node, Options{Exchange: tr.o.Exchange})
+	queue := direct.queueOf("7")
+	ctx, cancel := context.WithCancel(t.Context())
+	settled, done := make(chan struct{}), make(chan struct{})
+	close(settled)
+	go func() {
+		defer close(done)
+		tr.Relay(ctx, settled, []int{0}, 16, nil, func(_ context.Context, c sinks.Command) error {
+			p.hold()
+			time.AfterFunc(200*time.Millisecond, cancel) // it may be on its way by then, or stays where it is
+			time.AfterFunc(2*time.Second, p.flow)
+			return &sinks.NotLocalError{Shard: c.Shard}
+		})
+	}()
+	direct.bound(commands.Send)
+	if err := direct.forward(t.Context(), commands.Send, appendRaw(nil, []byte(`{"shard":7,"packet":{"op":4,"d":{}}}`))); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	q, err := direct.inspect(commands.Send)
+	if n := q.Messages + len(drain(t, node.URL(), queue)); err != nil || n != 1 {
+		t.Errorf("of one command there are %d, %v", n, err)
+	}
+}
+
 // testRelay has commands of all kinds on their way to an engine.
 func testRelay(t *testing.T, node *rabbitmq.Node) {
 	tr := try(t, node, Options{})

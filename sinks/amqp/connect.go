@@ -17,6 +17,11 @@ import (
 // closeTimeout is how long a broker has for its last word on a connection.
 const closeTimeout = time.Second
 
+// settleTimeout is how long a broker has, when commands are not read any more, to take the acknowledgements and to confirm
+// what is being forwarded: what it does not take or confirm then would be sent twice. A busy broker may need
+// more than a second.
+const settleTimeout = 5 * time.Second
+
 // brokers are the addresses, tried in turn. It belongs to one goroutine.
 type brokers struct {
 	o         *Options
@@ -85,7 +90,7 @@ func (b *brokers) open(ctx context.Context, a *address, setUp func(*address, *am
 		err = explainOpen(a, b.o.External, fmt.Errorf("the broker does not answer: %w", context.Cause(ctx)))
 	}
 	if err != nil {
-		hangUp(conn, t)
+		hangUp(conn, t, closeTimeout)
 		return nil, nil, err
 	}
 	return conn, t, nil
@@ -130,8 +135,8 @@ func (b *brokers) config(a *address) amqp091.Config {
 	}
 }
 
-// hangUp closes a connection, with a word to the broker if it still listens.
-func hangUp(conn *amqp091.Connection, t *tap) {
-	defer time.AfterFunc(closeTimeout, func() { t.Close() }).Stop()
+// hangUp closes a connection, with a word to the broker if it still listens, which has so long to answer.
+func hangUp(conn *amqp091.Connection, t *tap, within time.Duration) {
+	defer time.AfterFunc(within, func() { t.Close() }).Stop()
 	conn.Close()
 }

@@ -189,7 +189,7 @@ func (p *conns) close() {
 	var closing sync.WaitGroup
 	for _, c := range p.open {
 		closing.Go(func() {
-			hangUp(c.conn, c.tap)
+			hangUp(c.conn, c.tap, settleTimeout)
 			<-c.gone
 		})
 	}

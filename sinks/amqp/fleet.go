@@ -71,7 +71,7 @@ func (s *Sink) RelayFleet(ctx context.Context, settled <-chan struct{}, fleet Co
 	defer context.AfterFunc(s.ctx, cancel)()
 	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPublishing()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(closeTimeout, stopPublishing) })()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(settleTimeout, stopPublishing) })()
 	r := &fleetRelay{sink: s, fleet: fleet, total: max(total, 1), send: send, conns: newConns(s),
 		answers: &answers{sink: s, wake: make(chan struct{}, 1)}, process: forwardedPrefix + rand.Text(),
 		publishing: publishing, ended: make(chan struct{}), seats: make(map[string]*seat), passed: make(map[string]*passed),
@@ -90,7 +90,7 @@ func (s *Sink) RelayFleet(ctx context.Context, settled <-chan struct{}, fleet Co
 			}
 		}
 		close(r.ended)
-		late := time.AfterFunc(closeTimeout, r.conns.hangUp) // what is done is still acknowledged, by a broker that listens
+		late := time.AfterFunc(settleTimeout, r.conns.hangUp) // what is done is still acknowledged, by a broker that listens
 		<-answer.Done()
 		late.Stop()
 	})

@@ -121,6 +121,6 @@ func (l *link) failure() error {
 
 // close closes the connection and waits for its goroutine.
 func (l *link) close() {
-	hangUp(l.conn, l.tap)
+	hangUp(l.conn, l.tap, closeTimeout)
 	l.ended.Wait()
 }

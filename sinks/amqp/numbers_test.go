@@ -206,6 +206,7 @@ func TestBounds(t *testing.T) {
 		{"the longest wait after a nack", lastRetry, 5 * time.Second},
 		{"how long a connection must last", steady, 5 * time.Second},
 		{"how long a broker has for its last word", closeTimeout, time.Second},
+		{"how long it has to take acknowledgements at the end", settleTimeout, 5 * time.Second},
 		{"how long the confirm of a reply may take", replyTimeout, 5 * time.Second},
 		{"how many replies wait", maxReplies, 1024},
 		{"how long a queue may be unread", unreadFor, 5 * time.Second},

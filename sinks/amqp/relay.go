@@ -48,7 +48,7 @@ func (s *Sink) Relay(ctx context.Context, settled <-chan struct{}, shards []int,
 	defer stopReading()
 	publishing, stopPublishing := context.WithCancel(reading)
 	defer stopPublishing()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(closeTimeout, stopPublishing) })()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(settleTimeout, stopPublishing) })()
 	// Forwarding waits while the broker takes nothing, and must not hold up the
 	// other commands. Only the queue SEND has some to forward, and gives out no more
 	// than this before they are done, on each of its connections.

@@ -115,7 +115,7 @@ func (r *replier) try(ctx context.Context, reply botReply) error {
 
 func (r *replier) hangUp() {
 	if r.conn != nil {
-		hangUp(r.conn, r.tap)
+		hangUp(r.conn, r.tap, closeTimeout)
 		r.conn = nil
 	}
 }
