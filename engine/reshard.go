@@ -144,10 +144,10 @@ func (e *Engine) reshardable(f *shardSet, shards int, part bool) error {
 		return errResharding
 	case part:
 		return nil
-	case e.opts.Checkpoints != nil && !replaces:
-		return errNoReplace
 	case e.inFleet():
 		return errInFleet
+	case e.opts.Checkpoints != nil && !replaces:
+		return errNoReplace
 	case len(now.all) != now.gen.shards, now.gen == f.env.first && e.opts.IDs != nil:
 		return errOtherShards // after a restart, too
 	}

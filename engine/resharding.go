@@ -24,6 +24,8 @@ type resharding struct {
 	gen  *generation
 	stop context.CancelCauseFunc
 
+	alone   int64     // events that the new shards alone have shown
+	missed  time.Time // when the last of them was noticed; zero: there was none
 	agreed  agreement // of the last comparison
 	decided bool      // Part.Commit was called in this attempt
 
@@ -224,8 +226,17 @@ func (r *resharding) holds() bool {
 
 // strays reports whether the new shards have shown more that the old ones have not than the other way round: an old shard may hang.
 func (r *resharding) strays() bool {
-	s, then := r.f.env.overlap.Status(), r.agreed.shown
+	s, then := r.look(), r.agreed.shown
 	return s.Next-then.Next > s.Older-then.Older
+}
+
+// look returns what the overlap has come to.
+func (r *resharding) look() overlap.Status {
+	s := r.f.env.overlap.Status()
+	if s.Next != r.alone {
+		r.alone, r.missed = s.Next, time.Now()
+	}
+	return s
 }
 
 // compare returns when both generations are ready, and have shown the same for a while.
@@ -233,8 +244,6 @@ func (r *resharding) compare(ctx context.Context) error {
 	filter := r.f.env.overlap
 	var ready time.Time       // zero: they are not
 	var before overlap.Status // then
-	var alone int64           // events that the new shards alone have shown
-	var missed time.Time      // and when the last of them was noticed
 	for {
 		if err := r.gen.failed.Load(); err != nil {
 			return err
@@ -249,14 +258,11 @@ func (r *resharding) compare(ctx context.Context) error {
 				return nil // others run all of them
 			}
 		}
-		s := filter.Status()
-		if s.Next != alone {
-			alone, missed = s.Next, time.Now()
-		}
+		s := r.look()
 		if !ready.IsZero() && !r.e.Full() {
 			since := time.Since(ready)
 			// An old shard may hang: Discord sends its events once it is resumed.
-			hung := !missed.IsZero() && time.Since(missed) < hangs
+			hung := !r.missed.IsZero() && time.Since(r.missed) < hangs
 			if filter.Agreed(r.o.Overlap) && !hung {
 				return nil
 			}
