@@ -52,18 +52,19 @@ func newRound() *round {
 // member is an engine of them.
 type member struct {
 	*world
-	p       *parts
-	store   *checkpoints
-	sink    *memberSink
-	done    chan error // of Reshard
-	end     context.CancelFunc
-	round   *round // of the last Switch
-	aborts  []error
-	again   int                    // Switches that were withdrawn
-	next    map[int]resume.Session // of the last Commit
-	opened  int
-	opens   func()                    // within Open
-	commits func(ctx context.Context) // within Commit
+	p        *parts
+	store    *checkpoints
+	sink     *memberSink
+	done     chan error // of Reshard
+	end      context.CancelFunc
+	round    *round // of the last Switch
+	aborts   []error
+	again    int                    // Switches that were withdrawn
+	next     map[int]resume.Session // of the last Commit
+	opened   int
+	opens    func()                    // within Open
+	switches func()                    // within Switch
+	commits  func(ctx context.Context) // within Commit
 }
 
 // memberSink remembers what each engine has published.
@@ -205,6 +206,9 @@ func (m *member) begin(ids ...int) {
 
 func (m *member) agree(ctx context.Context) error {
 	p := m.p
+	if m.switches != nil {
+		m.switches()
+	}
 	p.mu.Lock()
 	r := p.round
 	m.round = r
@@ -418,9 +422,25 @@ func TestBeginRefused(t *testing.T) {
 		if err := m.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 6}); err == nil {
 			t.Error("another Reshard")
 		}
+		m.wait("the new shard", func() bool { return m.engine.Resharding().Ready == 1 })
+		gate := make(chan struct{})
+		m.sink.hold(gate)
+		time.Sleep(5 * time.Second)
 		m.engine.Abandon(4)
 		m.engine.Abandon(4)
-		m.begin(0, 2, 4)
+		again := make(chan error, 1)
+		go func() { again <- m.engine.Begin(t.Context(), 4, p.nextEpoch()) }()
+		time.Sleep(5 * time.Second)
+		select {
+		case err := <-again:
+			t.Errorf("while events of the one before may still come: %v", err)
+		default:
+		}
+		close(gate)
+		if err := <-again; err != nil {
+			t.Error(err)
+		}
+		m.begin(0, 2)
 		other.add(3, resume.Session{Epoch: p.nextEpoch()})
 		other.ready(2) // before that nobody gets its events
 		other.begin(1, 3, 5)
@@ -843,21 +863,42 @@ func TestPartStopsUndecided(t *testing.T) {
 	})
 }
 
-// An old shard hangs while the others are waited for: its engine does not agree any more, before what Discord has sent meanwhile is lost.
+// An old shard hangs while the others are waited for: its engine does not agree any more, before what Discord has sent meanwhile is
+// lost, and does not switch if it is told to right then.
 func TestPartHangingShard(t *testing.T) {
-	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
-		p := newParts(t, reader, sim.Options{Guilds: 6}, 24, classOf(0, 2, 24), classOf(1, 2, 24))
-		m, other := p.members[0], p.members[1]
-		p.reshard(22)
-		m.begin(classOf(0, 2, 22)...)
-		other.begin(classOf(1, 2, 22)[1:]...)
-		m.agrees()
-		m.srv.Blackhole(22) // an old one alone has this id
-		m.wait("the end of the agreement", func() bool { return m.withdrawn() == 1 })
-		other.begin(1)
-		p.switched()
-		p.check(22)
-	})
+	for _, when := range []string{"waits", "is told to switch"} {
+		t.Run(when, func(t *testing.T) {
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				p := newParts(t, reader, sim.Options{Guilds: 6}, 24, classOf(0, 2, 24), classOf(1, 2, 24))
+				m, other := p.members[0], p.members[1]
+				p.reshard(22)
+				m.begin(classOf(0, 2, 22)...)
+				m.agrees()
+				shown := m.engine.Resharding().Overlap.Next
+				if when == "waits" {
+					m.srv.Blackhole(22) // an old one alone has this id
+					m.wait("the end of the agreement", func() bool { return m.withdrawn() == 1 })
+					if state := m.shard(22).State; state != engine.Ready {
+						t.Errorf("the shard is found out, and %v", state)
+					}
+				} else {
+					other.switches = func() {
+						other.switches = nil
+						m.srv.Blackhole(22)
+						for m.engine.Resharding().Overlap.Next == shown {
+							time.Sleep(10 * time.Millisecond)
+						}
+					}
+				}
+				other.begin(classOf(1, 2, 22)...)
+				p.switched()
+				if why := fmt.Sprint(m.aborted()); when != "waits" && !strings.Contains(why, "have not shown what the new ones have") {
+					t.Errorf("aborted %v", why)
+				}
+				p.check(22)
+			})
+		})
+	}
 }
 
 // agrees waits until the engine says that its shards may be switched.
