@@ -163,6 +163,9 @@ func (r *resharding) agree(ctx context.Context) error {
 		if err := r.ask(ctx); !errors.Is(err, ErrAgain) {
 			return err
 		}
+		if pauseFor(ctx, lookEvery) != nil {
+			return context.Cause(ctx)
+		}
 	}
 }
 
