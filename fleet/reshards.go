@@ -61,12 +61,12 @@ type Reshards interface {
 	// and none pending. It is a *StartsError if the session starts that are left beside the reserve are fewer than Shards.
 	Propose(ctx context.Context, r Reshard) error
 
-	// Report says how many new shards of a member are ready.
+	// Report says how many new shards are ready of a member that does not agree, or not any more. The stage must be ReshardPending.
 	Report(ctx context.Context, incarnation string, a Attempt, ready int) error
 
 	// Agree says that a member is ready for the switch with the shards that it has, all of them, under these epochs, as of
-	// that revision of the table. None of them may be pending in a handover. The stage must be ReshardPending.
-	Agree(ctx context.Context, incarnation string, a Attempt, revision int64, epochs map[int]int64) error
+	// that revision of the table, and so many new ones. None of them may be pending in a handover. The stage must be ReshardPending.
+	Agree(ctx context.Context, incarnation string, a Attempt, revision int64, ready int, epochs map[int]int64) error
 
 	// Switch enters ReshardSwitching. All shards must be owned by members that are not deposed, and have agreed as of the table's
 	// present revision. What was prepared before is void.

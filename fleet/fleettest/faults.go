@@ -146,9 +146,11 @@ func (f *Faulty) Report(ctx context.Context, incarnation string, a fleet.Attempt
 	return do(ctx, f, "Report", func(ctx context.Context) error { return f.Coordinator.Report(ctx, incarnation, a, ready) })
 }
 
-func (f *Faulty) Agree(ctx context.Context, incarnation string, a fleet.Attempt, revision int64, epochs map[int]int64) error {
+func (f *Faulty) Agree(ctx context.Context, incarnation string, a fleet.Attempt, revision int64, ready int, epochs map[int]int64) error {
 	epochs = maps.Clone(epochs)
-	return do(ctx, f, "Agree", func(ctx context.Context) error { return f.Coordinator.Agree(ctx, incarnation, a, revision, epochs) })
+	return do(ctx, f, "Agree", func(ctx context.Context) error {
+		return f.Coordinator.Agree(ctx, incarnation, a, revision, ready, epochs)
+	})
 }
 
 func (f *Faulty) Switch(ctx context.Context, a fleet.Attempt) error {

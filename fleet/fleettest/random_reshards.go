@@ -73,7 +73,7 @@ func (r *random) agree(by string) {
 		}
 	}
 	s := call2{"Agree", []any{a, by, epochs}, func(c fleet.Coordinator, side int) (any, error) {
-		return nil, c.Agree(r.ctx, by, a, revisions[side], epochs)
+		return nil, c.Agree(r.ctx, by, a, revisions[side], len(epochs), epochs)
 	}}
 	if r.one(10) { // the answer is lost
 		_, _ = r.both(s)

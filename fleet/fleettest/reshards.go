@@ -62,7 +62,7 @@ func (k *kit) epochs(incarnation string) map[int]int64 {
 func (k *kit) agree(a fleet.Attempt, incarnations ...string) {
 	k.Helper()
 	for _, i := range incarnations {
-		k.ok(k.Agree(k.ctx, i, a, k.view().Revision, k.epochs(i)))
+		k.ok(k.Agree(k.ctx, i, a, k.view().Revision, 6, k.epochs(i)))
 	}
 }
 
@@ -122,31 +122,35 @@ func testSwitches(k *kit) {
 	a, b := k.epochs("a"), k.epochs("b")
 	other := at
 	other.Number++
-	k.fails("Agree to another attempt", k.Agree(k.ctx, "a", other, revision, a), fleet.ErrChanged)
-	k.fails("Agree as of another revision", k.Agree(k.ctx, "a", at, revision-1, a), fleet.ErrChanged)
-	k.fails("Agree of a stranger", k.Agree(k.ctx, "x", at, revision, nil), fleet.ErrDeposed)
+	k.fails("Agree to another attempt", k.Agree(k.ctx, "a", other, revision, 6, a), fleet.ErrChanged)
+	k.fails("Agree as of another revision", k.Agree(k.ctx, "a", at, revision-1, 6, a), fleet.ErrChanged)
+	k.fails("Agree of a stranger", k.Agree(k.ctx, "x", at, revision, 6, nil), fleet.ErrDeposed)
 	less := k.epochs("a")
 	delete(less, 2)
-	k.fails("Agree with too few shards", k.Agree(k.ctx, "a", at, revision, less), fleet.ErrChanged)
+	k.fails("Agree with too few shards", k.Agree(k.ctx, "a", at, revision, 6, less), fleet.ErrChanged)
 	less[1] = b[1]
-	k.fails("Agree with another's shard", k.Agree(k.ctx, "a", at, revision, less), fleet.ErrChanged)
+	k.fails("Agree with another's shard", k.Agree(k.ctx, "a", at, revision, 6, less), fleet.ErrChanged)
 	k.fails("Switch before anybody has agreed", k.Switch(k.ctx, at), fleet.ErrChanged)
 	k.ok(k.Report(k.ctx, "a", at, 5))
+	k.same("what is said", k.view().Reshard.Voices, []fleet.Voice{{Incarnation: "a", Ready: 5}})
+	k.agree(at, "a", "b")
+	k.ok(k.Report(k.ctx, "b", at, 5)) // not any more
+	k.fails("Switch with one that does not agree any more", k.Switch(k.ctx, at), fleet.ErrChanged)
+	k.ok(k.Report(k.ctx, "a", at, 5))
 	k.agree(at, "a")
-	k.ok(k.Report(k.ctx, "a", at, 6))
-	k.same("what is said", k.view().Reshard.Voices, []fleet.Voice{{Incarnation: "a", Revision: revision, Ready: 6}})
+	k.same("what is said", k.view().Reshard.Voices, []fleet.Voice{{Incarnation: "a", Revision: revision, Ready: 6}, {Incarnation: "b", Ready: 5}})
 	k.fails("Switch before all have agreed", k.Switch(k.ctx, at), fleet.ErrChanged)
 	k.agree(at, "b")
 
 	owner := k.give(1, fleet.Owner{Incarnation: "b", Epoch: b[1]}, "a")
 	k.fails("Switch after a change of the table", k.Switch(k.ctx, at), fleet.ErrChanged)
 	k.agree(at, "b")
-	k.fails("Agree with a shard that is not taken", k.Agree(k.ctx, "a", at, k.view().Revision, k.epochs("a")), fleet.ErrChanged)
+	k.fails("Agree with a shard that is not taken", k.Agree(k.ctx, "a", at, k.view().Revision, 6, k.epochs("a")), fleet.ErrChanged)
 	k.ok(k.Take(k.ctx, 1, owner))
 	k.agree(at, "a", "b")
 	k.depose("b")
 	k.fails("Switch with one that is deposed", k.Switch(k.ctx, at), fleet.ErrChanged)
-	k.fails("Agree of one that is deposed", k.Agree(k.ctx, "b", at, k.view().Revision, k.epochs("b")), fleet.ErrDeposed)
+	k.fails("Agree of one that is deposed", k.Agree(k.ctx, "b", at, k.view().Revision, 6, k.epochs("b")), fleet.ErrDeposed)
 	k.fails("Report of one that is deposed", k.Report(k.ctx, "b", at, 1), fleet.ErrDeposed)
 	for i := range plan.Shards {
 		if k.shard(i).Owner.Incarnation == "b" {
@@ -160,7 +164,7 @@ func testSwitches(k *kit) {
 	k.same("the shards after Switch", after.Shards, before.Shards)
 	k.same("the stage", after.Reshard.Stage, fleet.ReshardSwitching)
 	k.ok(k.Switch(k.ctx, at)) // again
-	k.fails("Agree after it", k.Agree(k.ctx, "a", at, after.Revision, k.epochs("a")), fleet.ErrChanged)
+	k.fails("Agree after it", k.Agree(k.ctx, "a", at, after.Revision, 6, k.epochs("a")), fleet.ErrChanged)
 	k.fails("Report after it", k.Report(k.ctx, "a", at, 1), fleet.ErrChanged)
 }
 

@@ -116,7 +116,7 @@ func (c *Coordinator) Report(ctx context.Context, incarnation string, a fleet.At
 	case !c.at(a, fleet.ReshardPending):
 		return fleet.ErrChanged
 	}
-	c.say(incarnation, func(v *fleet.Voice) { v.Ready = ready })
+	c.say(incarnation, func(v *fleet.Voice) { v.Revision, v.Ready = 0, ready })
 	return nil
 }
 
@@ -131,7 +131,7 @@ func (c *Coordinator) owns(incarnation string) (n int) {
 }
 
 // Agree implements fleet.Reshards.
-func (c *Coordinator) Agree(ctx context.Context, incarnation string, a fleet.Attempt, revision int64, epochs map[int]int64) error {
+func (c *Coordinator) Agree(ctx context.Context, incarnation string, a fleet.Attempt, revision int64, ready int, epochs map[int]int64) error {
 	if err := c.write(ctx); err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (c *Coordinator) Agree(ctx context.Context, incarnation string, a fleet.Att
 			return fleet.ErrChanged
 		}
 	}
-	c.say(incarnation, func(v *fleet.Voice) { v.Revision = revision })
+	c.say(incarnation, func(v *fleet.Voice) { v.Revision, v.Ready = revision, ready })
 	return nil
 }
 

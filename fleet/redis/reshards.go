@@ -37,10 +37,10 @@ const reshardPrelude = `
   end
   local function forget() for _, key in ipairs({nextowners, nextowned, nextchanges, nextrecords}) do call('UNLINK', key) end end
   local function none(why)
-    call('UNLINK', voices)
-    forget()
     call('HSET', reshard, 'failure', why)
     enter('0')
+    call('UNLINK', voices)
+    forget()
   end
   local function at(generation, attempt, stage)
     return r.stage == stage and r.generation == tonumber(generation) and r.attempt == tonumber(attempt)
@@ -85,7 +85,7 @@ var proposeScript = newScript(reshardPrelude + `
   local attempt = following_attempt()
   call('UNLINK', voices)
   forget()
-  call('DEL', reshard)
+  call('UNLINK', reshard)
   call('HSET', reshard, 'generation', ARGV[3], 'shards', ARGV[4], 'setting', ARGV[5], 'attempt', attempt)
   enter('1')
   return {'ok'}`)
@@ -122,8 +122,7 @@ func starts(s []string) error {
 var reportScript = newScript(reshardPrelude + `
   if not lives(ARGV[3]) then return {'deposed'} end
   if not at(ARGV[4], ARGV[5], '1') then return {'changed'} end
-  local agreed, prepared = voice(call('HGET', voices, ARGV[3]))
-  say(ARGV[3], agreed, prepared, ARGV[6])
+  say(ARGV[3], 0, '0', ARGV[6])
   return {'ok'}`)
 
 // attempt returns the arguments that name an attempt.
@@ -141,29 +140,26 @@ func (c *Coordinator) Report(ctx context.Context, incarnation string, a fleet.At
 	return err
 }
 
-// agreeScript has the arguments incarnation, generation, attempt, revision, how many shards there are in all, whether
-// these are the last of them, then shard and epoch of each. The table is the same for all calls, or they fail.
+// agreeScript has the arguments incarnation, generation, attempt, revision, how many new shards are ready, how many old ones
+// there are in all, whether these are the last of them, then shard and epoch of each. The table is the same for all calls, or they fail.
 var agreeScript = newScript(reshardPrelude + `
   local incarnation = ARGV[3]
   if not lives(incarnation) then return {'deposed'} end
-  if not at(ARGV[4], ARGV[5], '1') or rev ~= tonumber(ARGV[6]) or owns(incarnation) ~= tonumber(ARGV[7]) then return {'changed'} end
+  if not at(ARGV[4], ARGV[5], '1') or rev ~= tonumber(ARGV[6]) or owns(incarnation) ~= tonumber(ARGV[8]) then return {'changed'} end
   local shards = {}
-  for i = 9, #ARGV, 2 do shards[#shards + 1] = ARGV[i] end
+  for i = 10, #ARGV, 2 do shards[#shards + 1] = ARGV[i] end
   if #shards > 0 then
     local has = call('HMGET', owners, unpack(shards))
     for i = 1, #shards do
       local was = row(has[i])
-      if was.incarnation ~= incarnation or was.epoch ~= tonumber(ARGV[2 * i + 8]) or was.giver ~= '' then return {'changed'} end
+      if was.incarnation ~= incarnation or was.epoch ~= tonumber(ARGV[2 * i + 9]) or was.giver ~= '' then return {'changed'} end
     end
   end
-  if ARGV[8] == '1' then
-    local _, prepared, ready = voice(call('HGET', voices, incarnation))
-    say(incarnation, rev, prepared, ready)
-  end
+  if ARGV[9] == '1' then say(incarnation, rev, '0', ARGV[7]) end
   return {'ok'}`)
 
 // Agree says that a member is ready for the switch.
-func (c *Coordinator) Agree(ctx context.Context, incarnation string, a fleet.Attempt, revision int64, epochs map[int]int64) error {
+func (c *Coordinator) Agree(ctx context.Context, incarnation string, a fleet.Attempt, revision int64, ready int, epochs map[int]int64) error {
 	if err := check(incarnation); err != nil {
 		return err
 	}
@@ -172,7 +168,7 @@ func (c *Coordinator) Agree(ctx context.Context, incarnation string, a fleet.Att
 		part := ids[:min(len(ids), chunk)]
 		ids = ids[len(part):]
 		args := append([]string{incarnation}, attempt(a)...)
-		args = append(args, decimal(max(revision, 0)), strconv.Itoa(len(epochs)), flag(len(ids) == 0))
+		args = append(args, decimal(max(revision, 0)), strconv.Itoa(max(ready, 0)), strconv.Itoa(len(epochs)), flag(len(ids) == 0))
 		for _, shard := range part {
 			args = append(args, strconv.Itoa(shard), decimal(epochs[shard]))
 		}
@@ -264,8 +260,7 @@ func (c *Coordinator) Prepare(ctx context.Context, incarnation string, a fleet.A
 	}
 }
 
-// commitScript has the arguments generation and attempt. Its time does not depend on how many shards there are, but for
-// the entries of owned, which are counted.
+// commitScript has the arguments generation and attempt. It writes little, however many shards there are.
 var commitScript = newScript(reshardPrelude + `
   if r.stage == '0' and r.generation == tonumber(ARGV[3]) and now_generation == r.generation then return {'ok'} end
   if not at(ARGV[3], ARGV[4], '2') or rev ~= r.revision then return {'changed'} end
@@ -274,7 +269,6 @@ var commitScript = newScript(reshardPrelude + `
   if all(function(_, prepared) return prepared == '1' end) ~= now_shards then return {'changed'} end
   call('HLEN', records)
   for key, with in pairs({[owners] = nextowners, [owned] = nextowned, [changes] = nextchanges, [records] = nextrecords}) do
-    call('UNLINK', key) -- which RENAME would wait for
     call('RENAME', with, key)
   end
   rev = math.max(rev, r.score)
