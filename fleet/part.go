@@ -202,6 +202,82 @@ func (p *part) fails(_ context.Context, why error) {
 	p.f.stir()
 }
 
+// partNow is how a part stands.
+type partNow struct {
+	state   partState
+	attempt Attempt
+	abort   string
+	next    []Record
+}
+
+// now returns how it stands. It may change by the engine at once: to partAsks and back, from partSwitches to partCommits or
+// partCompares, and to partEnded.
+func (p *part) now() partNow {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return partNow{p.state, p.attempt, p.abort, p.next}
+}
+
+// goBack ends the attempt.
+func (p *part) goBack(why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.whole, p.next = false, nil
+	if p.state == partCommits {
+		p.to(partCompares)
+		p.reply(why)
+	}
+}
+
+// aborted notes that the attempt is.
+func (p *part) aborted() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.abort = ""
+}
+
+// compareAgain has the engine compare what it has now.
+func (p *part) compareAgain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.set++
+	if p.state == partAsks {
+		p.to(partCompares)
+		p.asked = p.set // all of them from now on
+		p.reply(ErrAgain)
+	}
+}
+
+// begin has the engine switch, if it has asked for that and nothing has changed since.
+func (p *part) begin(a Attempt) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state != partAsks || p.asked != p.set {
+		return false
+	}
+	p.attempt, p.whole = a, true
+	p.to(partSwitches)
+	p.reply(nil)
+	return true
+}
+
+// prepared notes that the next shards are.
+func (p *part) prepared() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next = nil
+}
+
+// force has the engine run the new shards.
+func (p *part) force() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state == partCommits {
+		p.to(partCommitted)
+		p.reply(nil)
+	}
+}
+
 // reply answers Switch, or Commit. mu is held.
 func (p *part) reply(err error) {
 	if p.answer != nil {

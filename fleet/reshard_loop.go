@@ -148,69 +148,61 @@ var errCalledOff = errors.New("fleet: the resharding was called off")
 func (i *incarnation) drive(ctx context.Context, p *part) {
 	t := &i.table
 	r := &t.Reshard
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.state == partEnded {
+	now := p.now()
+	if now.state == partEnded {
 		return // the next look
 	}
 	if t.Plan.Generation >= p.generation {
-		i.committed(p)
+		i.committed(p, now.state)
 		return
 	}
 	if r.Stage == ReshardNone || r.Generation != p.generation || r.Shards != p.shards {
-		i.goesBack(p, errCalledOff)
 		why := errCalledOff
 		if r.Failure != "" {
 			why = fmt.Errorf("%w: %s", errCalledOff, r.Failure)
 		}
+		p.goBack(why)
 		p.stop(why)
 		return
 	}
-	if p.attempt != r.At() {
-		i.goesBack(p, fmt.Errorf("%w: %s", errAborted, r.Failure))
+	if now.attempt != r.At() {
+		p.goBack(fmt.Errorf("%w: %s", errAborted, r.Failure))
+		now = p.now()
 	}
-	if p.abort != "" {
-		if p.attempt == r.At() && !i.abort(ctx, p.abort) {
+	if now.abort != "" {
+		if now.attempt == r.At() && !i.abort(ctx, now.abort) {
 			i.hasten()
 			return
 		}
-		p.abort = ""
+		p.aborted()
 		return
 	}
 	switch r.Stage {
 	case ReshardPending:
-		i.beginClasses(p)
+		if now.state == partCompares || now.state == partAsks { // or the engine goes back
+			i.beginClasses(p)
+		}
 		i.agree(ctx, p)
 	case ReshardSwitching:
 		i.switches(ctx, p)
 	}
 }
 
-// goesBack ends an attempt of the part.
-func (i *incarnation) goesBack(p *part, why error) {
-	p.whole = false
-	p.next = nil
-	if p.state == partCommits {
-		p.to(partCompares)
-		p.reply(why)
-	}
-}
-
 // abort aborts the present attempt.
 func (i *incarnation) abort(ctx context.Context, why string) bool {
-	a := i.table.Reshard.At()
-	i.f.o.Log.Warn("fleet: the switch to another shard count is taken back", "attempt", i.table.Reshard.Failures+1, "error", why)
-	i.f.stir()
-	return i.step(ctx, "abort", func(ctx context.Context) error {
+	a, n := i.table.Reshard.At(), i.table.Reshard.Failures+1
+	done := i.step(ctx, "abort", func(ctx context.Context) error {
 		return i.f.o.Coordinator.Abort(ctx, a, i.says(why), maxFailures)
 	})
+	if done {
+		i.f.o.Log.Warn("fleet: the switch to another shard count is taken back", "attempt", n, "error", why)
+		i.f.stir()
+	}
+	return done
 }
 
 // beginClasses begins the new shards of the classes that are whole here, and ends those of others.
 func (i *incarnation) beginClasses(p *part) {
-	if p.state == partSwitches { // the attempt was aborted, and the engine goes back
-		return
-	}
 	n := classes(p.from, p.shards)
 	whole := make(map[int]map[int]int64)
 	for id, l := range i.local {
@@ -249,23 +241,13 @@ func (i *incarnation) beginClasses(p *part) {
 				i.abandon(p, c, n, shard)
 				p.begun.remove(c)
 				i.hasten()
-				i.compareAgain(p)
+				p.compareAgain()
 				return
 			}
 		}
 	}
 	if changed {
-		i.compareAgain(p)
-	}
-}
-
-// compareAgain has the engine compare what it has now.
-func (i *incarnation) compareAgain(p *part) {
-	p.set++
-	if p.state == partAsks {
-		p.to(partCompares)
-		p.asked = p.set // all of them from now on
-		p.reply(ErrAgain)
+		p.compareAgain()
 	}
 }
 
@@ -323,11 +305,12 @@ func (i *incarnation) agree(ctx context.Context, p *part) {
 	r := &t.Reshard
 	voice := i.voice()
 	epochs, all := i.mine(p)
+	state := p.now().state
 	pause := time.Duration(0)
 	if r.Failures > 0 {
 		pause = pauseSwitch << (r.Failures - 1)
 	}
-	agrees := all && len(epochs) > 0 && p.state == partAsks && i.state() == Up && t.Revision > 0 && !i.f.Time().Before(r.Since.Add(pause))
+	agrees := all && len(epochs) > 0 && state == partAsks && i.state() == Up && t.Revision > 0 && !i.f.Time().Before(r.Since.Add(pause))
 	ready := p.engine.Ready()
 	switch {
 	case agrees && voice.Revision != t.Revision:
@@ -395,27 +378,21 @@ func (i *incarnation) switches(ctx context.Context, p *part) {
 	if len(epochs) == 0 {
 		return // Switch waits until it is committed
 	}
-	switch p.state {
+	switch now := p.now(); now.state {
 	case partCompares, partAsks:
-		if p.state == partCompares || !all || p.asked != p.set {
+		if !all || !p.begin(a) {
 			i.abort(ctx, "its old and new shards do not agree any more")
-			return
 		}
-		p.attempt, p.whole = a, true
-		p.to(partSwitches)
-		p.reply(nil)
 	case partCommits:
-		i.commits(ctx, p)
+		i.commits(ctx, p, now)
 	}
 }
 
 // commits prepares and commits.
-func (i *incarnation) commits(ctx context.Context, p *part) {
-	a := p.attempt
-	if p.next != nil {
-		next := p.next
+func (i *incarnation) commits(ctx context.Context, p *part, now partNow) {
+	if now.next != nil {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
-		err := i.f.o.Coordinator.Prepare(call, i.name, a, next, true)
+		err := i.f.o.Coordinator.Prepare(call, i.name, now.attempt, now.next, true)
 		cancel()
 		if errors.Is(err, ErrChanged) {
 			i.abort(ctx, "the table has changed meanwhile")
@@ -426,9 +403,9 @@ func (i *incarnation) commits(ctx context.Context, p *part) {
 			i.hasten()
 			return
 		}
-		p.next = nil
+		p.prepared()
 	}
-	if i.step(ctx, "commit", func(ctx context.Context) error { return i.f.o.Coordinator.Commit(ctx, a) }) {
+	if i.step(ctx, "commit", func(ctx context.Context) error { return i.f.o.Coordinator.Commit(ctx, now.attempt) }) {
 		i.f.stir()
 	}
 }
@@ -437,27 +414,17 @@ func (i *incarnation) commits(ctx context.Context, p *part) {
 func (i *incarnation) hasten() { time.AfterFunc(i.f.o.Beat/10, i.f.stir) }
 
 // committed has this process run what was committed.
-func (i *incarnation) committed(p *part) {
-	switch p.state {
-	case partCompares:
-		for c := range p.begun.list() { // it had none of the old ones any more
-			i.abandon(p, c, classes(p.from, p.shards), p.shards)
-			p.begun.remove(c)
-			p.set++
-		}
-	case partAsks:
+func (i *incarnation) committed(p *part, state partState) {
+	switch state {
+	case partCompares, partAsks: // it had none of the old ones any more
 		for c := range p.begun.list() {
 			i.abandon(p, c, classes(p.from, p.shards), p.shards)
 			p.begun.remove(c)
 		}
-		p.asked = p.set
-		p.attempt, p.whole = Attempt{}, true
-		p.to(partSwitches)
-		p.reply(nil)
+		p.begin(Attempt{})
 	case partCommits:
 		i.inForce(p)
-		p.to(partCommitted)
-		p.reply(nil)
+		p.force()
 	}
 }
 
