@@ -138,6 +138,12 @@ func (f *Fleet) Time() time.Time {
 // *MisfitError, but not before others that have died are found out.
 func (f *Fleet) Join(ctx context.Context) (Plan, error) {
 	p, err := f.join(ctx)
+	if errors.Is(err, ErrDeposed) { // an earlier call had entered it, whose answer was lost
+		f.mu.Lock()
+		f.incarnation = rand.Text()
+		f.mu.Unlock()
+		p, err = f.join(ctx)
+	}
 	var misfit *MisfitError
 	if errors.As(err, &misfit) {
 		f.o.Log.Warn("fleet: another member has other settings; it is found out whether it lives", "error", misfit, "for", f.o.Death)

@@ -83,9 +83,7 @@ func (i *incarnation) begins(ctx context.Context) error {
 		return fmt.Errorf("fleet: the bot has %d shards by now, and this process was started for %d", t.Plan.Shards, f.count.Shards)
 	default: // what is run is nobody's any more
 		i.dropAll()
-		for id := range i.local {
-			delete(i.local, id)
-		}
+		clear(i.local)
 		f.start(e, t.Plan.Generation, f.count.Shards, t.Plan.Shards)
 	}
 	return nil
@@ -416,7 +414,9 @@ func (i *incarnation) hasten() { time.AfterFunc(i.f.o.Beat/10, i.f.stir) }
 // committed has this process run what was committed.
 func (i *incarnation) committed(p *part, state partState) {
 	switch state {
-	case partCompares, partAsks: // it had none of the old ones any more
+	case partCompares, partAsks: // without it: what is run is nobody's any more
+		i.dropAll()
+		clear(i.local)
 		for c := range p.begun.list() {
 			i.abandon(p, c, classes(p.from, p.shards), p.shards)
 			p.begun.remove(c)
@@ -433,8 +433,8 @@ func (i *incarnation) committed(p *part, state partState) {
 func (i *incarnation) inForce(p *part) {
 	for id := range i.local {
 		i.f.runs.remove(id)
-		delete(i.local, id)
 	}
+	clear(i.local)
 	n := classes(p.from, p.shards)
 	for c, b := range p.begun.list() {
 		for shard := c; shard < p.shards; shard += n {

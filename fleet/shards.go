@@ -185,8 +185,11 @@ func (i *incarnation) ended(r result) {
 	var raise []Want
 	for _, b := range r.begun {
 		l := i.local[b.id]
-		if l == nil || l.epoch != b.epoch {
-			continue // it is a shard of another count
+		if l == nil || l.epoch != b.epoch { // it is a shard of another count than that which is in force by now
+			if b.err == nil {
+				i.engine.Depose(b.id)
+			}
+			continue
 		}
 		if b.err == nil {
 			if owner := (Owner{i.name, b.epoch}); i.row(b.id).Owner == owner { // and it is taken
