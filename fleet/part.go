@@ -54,7 +54,8 @@ const (
 	partAsks                       // Switch waits
 	partSwitches                   // Switch has returned nil; the old shards stop
 	partCommits                    // Commit waits
-	partCommitted                  // the new shards are in force
+	partCommitted                  // the new shards are in force here, and Open is to come
+	partOpened                     // Open has returned
 	partEnded                      // the engine has returned
 )
 
@@ -64,7 +65,8 @@ var partStates = [...][]partState{
 	partAsks:      {partCompares, partSwitches, partEnded},
 	partSwitches:  {partCompares, partCommits, partEnded},
 	partCommits:   {partCompares, partCommitted, partEnded},
-	partCommitted: {partEnded},
+	partCommitted: {partOpened, partEnded},
+	partOpened:    {partEnded},
 }
 
 // part is this process's part of a Reshard.
@@ -89,6 +91,9 @@ type part struct {
 	abort   string        // why the attempt is to be aborted
 	last    int64         // the highest epoch of all that were begun
 	begun   begunClasses
+
+	forced  bool // the new shards are in force
+	settled bool // of the loop: it drives them
 }
 
 // begunClasses are those by number. They have a lock of their own, which nobody keeps for long.
@@ -273,6 +278,7 @@ func (p *part) force() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state == partCommits {
+		p.forced = true
 		p.to(partCommitted)
 		p.reply(nil)
 	}
@@ -336,6 +342,12 @@ var errAborted = errors.New("fleet: the switch was aborted")
 // open is Part.Open. What others have taken over meanwhile is theirs; what the sink has under a higher epoch is begun again
 // under one that is higher still.
 func (p *part) open(ctx context.Context) error {
+	defer func() {
+		p.mu.Lock()
+		p.to(partOpened)
+		p.mu.Unlock()
+		p.f.stir()
+	}()
 	if p.f.o.Sink == nil {
 		return nil
 	}

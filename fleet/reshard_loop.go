@@ -95,19 +95,8 @@ func (i *incarnation) partEnds(ctx context.Context, p *part) {
 	f.mu.Lock()
 	f.part = nil
 	f.mu.Unlock()
-	if p.err == nil {
-		for c := range p.begun.list() { // this incarnation is another, if it has not what was begun
-			for shard := c; shard < p.shards; shard += classes(p.from, p.shards) {
-				if i.local[shard] == nil {
-					i.engine.Depose(shard)
-				}
-			}
-		}
-		f.count = Plan{Generation: p.generation, Shards: p.shards}
-		for id := range i.table.Shards {
-			i.fresh = append(i.fresh, id)
-		}
-		f.o.Log.Info("fleet: this member runs the new shard count", "shards", p.shards, "was", p.from, "generation", p.generation)
+	if p.err == nil || p.forced {
+		i.opened(p)
 		return
 	}
 	f.again = time.Now().Add(f.o.Beat)
@@ -425,7 +414,29 @@ func (i *incarnation) committed(p *part, state partState) {
 	case partCommits:
 		i.inForce(p)
 		p.force()
+	case partOpened:
+		i.opened(p)
 	}
+}
+
+// opened has the loop drive the new shards.
+func (i *incarnation) opened(p *part) {
+	if p.settled {
+		return
+	}
+	p.settled = true
+	for c := range p.begun.list() { // this incarnation is another, if it has not what was begun
+		for shard := c; shard < p.shards; shard += classes(p.from, p.shards) {
+			if i.local[shard] == nil {
+				i.engine.Depose(shard)
+			}
+		}
+	}
+	i.f.count = Plan{Generation: p.generation, Shards: p.shards}
+	for id := range i.table.Shards {
+		i.fresh = append(i.fresh, id)
+	}
+	i.f.o.Log.Info("fleet: this member runs the new shard count", "shards", p.shards, "was", p.from, "generation", p.generation)
 }
 
 // inForce notes the new shards as those that run here. What others have taken over by now is ended when the engine is

@@ -57,6 +57,7 @@ type resharder struct {
 	set      int               // rises with each change of runs or next
 	begun    int               // calls of Begin
 	switches int
+	lingers  time.Duration  // after Open
 	loaded   map[int]string // the session that each shard was added with
 }
 
@@ -273,7 +274,11 @@ func (e *resharder) change(ctx context.Context, set, shards int, part fleet.Part
 	}
 	e.runs, e.shards, e.stopped = next, shards, false
 	e.mu.Unlock()
-	return part.Open(ctx)
+	if err := part.Open(ctx); err != nil {
+		return err
+	}
+	time.Sleep(e.lingers)
+	return nil
 }
 
 // node is a process of the fleet under test.
@@ -872,6 +877,7 @@ func TestReshardRandom(t *testing.T) {
 				}
 				for _, n := range t.nodes {
 					n.set(faulty)
+					n.engine.lingers = time.Duration(chance(4000)) * time.Millisecond
 				}
 				to := []int{32, 24, 20, 8, 48}[chance(5)]
 				for range 5 {
