@@ -201,6 +201,11 @@ func (r *random) ask() {
 	}
 	slices.Sort(waiting)
 	waiting = slices.DeleteFunc(waiting, func(int) bool { return r.one(20) })
+	for range r.IntN(3) * r.IntN(2) { // of the next count
+		waiting = append(waiting, (1+r.IntN(2))*fleet.TurnStride+r.IntN(30))
+	}
+	slices.Sort(waiting)
+	waiting = slices.Compact(waiting)
 	number := int64(r.n)
 	if r.one(5) { // late
 		number = max(0, number-int64(r.IntN(500)))
