@@ -59,6 +59,7 @@ type resharder struct {
 	switches int
 	lingers  time.Duration // after Open
 	opened   func(next map[int]int64)
+	waits    chan struct{}  // nil: Reshard begins at once; or when it is closed
 	loaded   map[int]string // the session that each shard was added with
 }
 
@@ -186,6 +187,9 @@ func (e *resharder) agree(ctx context.Context) (int, error) {
 }
 
 func (e *resharder) Reshard(ctx context.Context, shards int, part fleet.Part) (err error) {
+	if e.waits != nil {
+		<-e.waits
+	}
 	e.mu.Lock()
 	e.at, e.next, e.ready = shards, make(map[int]int64), make(map[int]time.Time)
 	e.mu.Unlock()
@@ -305,12 +309,11 @@ func (n *node) set(fault func(method string) fleettest.Fault) {
 
 func (n *node) choose(method string) fleettest.Fault {
 	n.mu.Lock()
-	fault := n.fault
-	n.mu.Unlock()
-	if fault == nil {
+	defer n.mu.Unlock()
+	if n.fault == nil {
 		return fleettest.Fault{}
 	}
-	return fault(method)
+	return n.fault(method)
 }
 
 // lost loses every call.
@@ -546,7 +549,7 @@ var deaths = []struct {
 	name, method string
 	after        bool
 }{
-	{"pending", "Report", false},
+	{"pending", "Beat", false},
 	{"before it agrees", "Agree", false},
 	{"agreed", "Agree", true},
 	{"switching", "Prepare", false},
@@ -574,7 +577,7 @@ func lose(n *node, method string, after bool) (is func() bool) {
 
 // A member that dies costs an attempt at most: the others go on.
 func TestReshardDeaths(t *testing.T) {
-	for _, counts := range [][2]int{{16, 32}, {16, 24}} {
+	for _, counts := range [][2]int{{16, 32}, {16, 24}, {24, 16}} {
 		for _, d := range deaths {
 			t.Run(fmt.Sprintf("%s, %d to %d", d.name, counts[0], counts[1]), func(t *testing.T) {
 				resharding(t, counts[0], 3, func(t *team) {
@@ -692,7 +695,7 @@ func TestReshardCalledOff(t *testing.T) {
 					if err := t.nodes[1].CallOff(context.Background()); err != nil {
 						t.Fatal(err)
 					}
-					late = false
+					t.nodes[2].set(nil)
 					if before.Plan.Shards != 16 {
 						t.Fatal("it was too late")
 					}
@@ -794,6 +797,49 @@ func TestReshardJoins(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A member whose engine is late to follow runs nothing of the new count until it does.
+func TestReshardFollows(t *testing.T) {
+	resharding(t, 16, 1, func(t *team) {
+		a := t.nodes[0]
+		t.begin(a, 24)
+		x := t.add("x")
+		x.engine.waits = make(chan struct{})
+		t.until("the commit", func() bool { return t.view().Plan.Shards == 24 })
+		t.dies(a)
+		time.Sleep(20 * time.Second)
+		if n := len(x.engine.runs); n > 0 {
+			t.Errorf("%d shards run in an engine of another count", n)
+		}
+		close(x.engine.waits)
+		time.Sleep(20 * time.Second)
+		t.check(24)
+	})
+}
+
+// A member whose first call to join again has lost its answer, and which is deposed before the next, joins all the same.
+func TestJoinsAgain(t *testing.T) {
+	resharding(t, 16, 2, func(t *team) {
+		b := t.nodes[1]
+		b.set(lost)
+		time.Sleep(9 * time.Second)
+		joins := 0
+		b.set(func(m string) fleettest.Fault {
+			if m == "Join" {
+				joins++
+				return fleettest.Fault{LoseAnswer: joins == 1, Lose: joins > 1}
+			}
+			return fleettest.Fault{}
+		})
+		time.Sleep(20 * time.Second)
+		b.set(nil)
+		time.Sleep(30 * time.Second)
+		t.check(16)
+		if n := len(b.engine.runs); n != 8 {
+			t.Errorf("it has %d shards", n)
+		}
+	})
 }
 
 // The count holds when all processes have ended, unless the settings have changed since.
