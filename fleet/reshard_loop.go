@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"sluice/internal/failpoint"
+	"sluice/sinks"
 )
 
 const (
@@ -101,7 +104,7 @@ func (i *incarnation) partEnds(ctx context.Context, p *part) {
 	}
 	f.again = time.Now().Add(f.o.Beat)
 	committed := i.table.Plan.Generation >= p.generation
-	if ctx.Err() != nil || errors.Is(p.err, errCalledOff) {
+	if ctx.Err() != nil || errors.Is(p.err, errCalledOff) || errors.Is(p.err, sinks.ErrStopped) { // or this process ends
 		return
 	}
 	f.o.Log.Warn("fleet: this member's shards are not resharded", "error", p.err)
@@ -387,9 +390,12 @@ func (i *incarnation) commits(ctx context.Context, p *part, now partNow) {
 			i.hasten()
 			return
 		}
+		failpoint.Hit("reshard.prepared")
 		p.prepared()
 	}
+	failpoint.Hit("reshard.commit")
 	if i.step(ctx, "commit", func(ctx context.Context) error { return i.f.o.Coordinator.Commit(ctx, now.attempt) }) {
+		failpoint.Hit("reshard.committed")
 		i.f.stir()
 	}
 }
