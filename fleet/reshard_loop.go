@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"sluice/internal/failpoint"
 	"sluice/sinks"
 )
 
@@ -262,9 +263,6 @@ func (i *incarnation) mine(p *part) (epochs map[int]int64, all bool) {
 	epochs, all = make(map[int]int64), true
 	for id := range i.table.Shards {
 		row := &i.table.Shards[id]
-		if row.Giver == i.name {
-			all = false
-		}
 		if row.Owner.Incarnation != i.name {
 			continue
 		}
@@ -392,9 +390,12 @@ func (i *incarnation) commits(ctx context.Context, p *part, now partNow) {
 			i.hasten()
 			return
 		}
+		failpoint.Hit("reshard.prepared")
 		p.prepared()
 	}
+	failpoint.Hit("reshard.commit")
 	if i.step(ctx, "commit", func(ctx context.Context) error { return i.f.o.Coordinator.Commit(ctx, now.attempt) }) {
+		failpoint.Hit("reshard.committed")
 		i.f.stir()
 	}
 }
