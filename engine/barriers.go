@@ -93,7 +93,7 @@ func (p *publisher) discard(events []sinks.Event, held []held) int {
 	for i := range events {
 		ev, h := events[i], held[i]
 		clearEvent(&events[i], &held[i])
-		if h.origin.shard.deposed.Load() {
+		if h.origin.shard.Load().deposed.Load() {
 			p.buffers.Put(h.buf)
 			h.queue.ring.Release(int64(h.size))
 			continue

@@ -64,7 +64,8 @@ func TestPublisherDropsDeposed(t *testing.T) {
 		q := l.newQueue(64<<20, false)
 		one, two := stoppedShard(), stoppedShard()
 		a, b := newSession("a", "", 0), newSession("b", "", 1000)
-		a.shard, b.shard = one, two
+		a.shard.Store(one)
+		b.shard.Store(two)
 		for i := range int64(30) { // each is a batch
 			pushEvent(q, a, i+1, maxBatchBytes)
 			pushEvent(q, b, 1001+i, maxBatchBytes)

@@ -131,7 +131,7 @@ func (v *saver) save(ctx context.Context, f func(context.Context, iter.Seq2[int,
 		}
 	}
 	for _, ses := range v.waiting {
-		if ses.shard.epoch == 0 || err == nil && !ses.shard.deposed.Load() {
+		if s := ses.shard.Load(); s.epoch == 0 || err == nil && !s.deposed.Load() {
 			ses.markPersisted()
 		}
 	}
@@ -190,9 +190,9 @@ func (s *shard) snapshot() resume.Session {
 	if ses := s.current.Load(); ses != nil && ses.id == now.ID && now.Seq < ses.skipEnd {
 		now.Skip = ses.skip
 	}
-	if f := s.env.overlap; f != nil && s.gen.number != 0 {
+	if f := s.env.overlap; f != nil {
 		// After the checkpoint, which only rises: what is kept has been acknowledged to the shard.
-		if first, done, ok := f.First(s.id, now.ID); ok {
+		if first, done, ok := f.First(s.gen.number, s.id, now.ID); ok {
 			now.Seq, now.Skip = min(now.Seq, first-1), resume.AppendSkip(done)
 		}
 	}

@@ -73,6 +73,15 @@ func (w *waitingCommand) done() {
 	}
 }
 
+// drop gives the command back: it is not sent.
+func (w *waitingCommand) drop() {
+	for _, f := range w.sent {
+		if f.dropped != nil {
+			f.dropped()
+		}
+	}
+}
+
 // commandQueue is a shard's waiting commands. Any goroutine may add; the
 // reader takes.
 type commandQueue struct {

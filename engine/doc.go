@@ -73,6 +73,11 @@
 // new ones persisted in place of all others (Replacer), and makes them those in force. Whatever fails before
 // that is taken back: the old ones resume.
 //
+// Where several engines run a bot, each has a part of it (Part, part.go): the shards of some classes, of both generations. Old ones come and
+// go until the switch, new ones are begun beside those of their class and end with them; what is compared follows. Others say when all
+// are to be switched, and then decide, when the old shards of all are drained, whether the new ones are in force: until then an
+// engine can go back, and while it waits nothing goes out. Nothing of the new ones goes out before they are in force.
+//
 // # Invariants
 //
 //   - A shard's state is changed by shard.to alone, along the table in state.go.

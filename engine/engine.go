@@ -46,8 +46,8 @@ func New(o Options) (*Engine, error) {
 		return nil, errors.New("engine: Options.API is nil, and GatewayURL and Shards are not both set")
 	case o.Identify != nil && o.Permit != nil:
 		return nil, errors.New("engine: Options.Permit is of no use with Options.Identify")
-	case o.Shards < 0:
-		return nil, fmt.Errorf("engine: Options.Shards is %d", o.Shards)
+	case o.Shards < 0 || o.Generation < 0:
+		return nil, fmt.Errorf("engine: Options.Shards is %d and Generation %d", o.Shards, o.Generation)
 	}
 	e := &Engine{opts: o.withDefaults(), counts: newEngineCounts(), started: make(chan struct{}), ended: make(chan struct{})}
 	e.proxy = &proxy.Dialer{
@@ -108,7 +108,7 @@ func (e *Engine) Run(ctx context.Context) (err error) {
 	}
 	env := &environment{
 		opts:     &e.opts,
-		first:    newGeneration(0, count),
+		first:    newGeneration(int32(e.opts.Generation%maxGenerations), count),
 		identify: newIdentifyQueue(min(info.Limit.MaxConcurrency, wire.MaxShards)),
 		turns:    e.opts.Identify,
 		gateway:  &gatewayAddress{main: u},
@@ -293,11 +293,12 @@ func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 	if s != nil && s.gen.replaced.Load() {
 		return e.refuse(refusedByQueue(sinks.ErrQueueFull), fmt.Errorf("%w: the bot is being resharded", sinks.ErrQueueFull))
 	}
+	recounted := now.gen != f.env.first || e.opts.Generation > 1
 	noShard := func() error {
 		return e.refuse(refusedNoShard, fmt.Errorf("shard %d does not exist with %d shards", id, count))
 	}
 	switch {
-	case id >= count && now.gen != f.env.first: // it may be of the count before
+	case id >= count && recounted: // it may be of the count before
 	case id < 0 || id >= count:
 		return noShard()
 	case s == nil || s.leaving.Load():
@@ -315,12 +316,15 @@ func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 		return noShard()
 	}
 	if err := checkRoute(parsed, id, count); err != nil {
-		if now.gen == f.env.first {
+		if !recounted {
 			return e.refuse(refusedGuild, err)
 		}
 		// Whoever has sent it goes by the count before.
 		w := waitingCommand{Command: parsed}
-		s = now.find(w.shard(id, count))
+		id = w.shard(id, count)
+		if s = now.find(id); s == nil || s.leaving.Load() {
+			return e.refuse(refusedNotLocal, &sinks.NotLocalError{Shard: id})
+		}
 	}
 	if err := s.commands.add(parsed, append([]byte(nil), c.Packet...), fate{c.Sent, c.Dropped}); err != nil {
 		return e.refuse(refusedByQueue(err), fmt.Errorf("shard %d: %w", id, err))

@@ -42,7 +42,7 @@ func (s *shard) lose(g sinks.Gap, of *session) {
 		return
 	}
 	next := &gap{Gap: g, of: of}
-	next.end.shard = s
+	next.end.shard.Store(s)
 	next.end.acked.Store(-1)
 	gaps := []*gap{next}
 	if all := s.gaps.Load(); all != nil {

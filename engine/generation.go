@@ -13,8 +13,9 @@ import (
 
 // generation is what the shards of one count have together.
 type generation struct {
-	number   int32 // of the process, from 0 on
+	number   int32 // counts the shard counts that the bot has had
 	shards   int
+	classes  int                        // of its shards and those of the one before, with a Part; 0: without
 	replaced atomic.Bool                // its shards stop, for those of the next one
 	over     chan struct{}              // closed when another one is in force
 	settled  chan struct{}              // closed when it is over, and its commands are sent
@@ -25,7 +26,7 @@ type generation struct {
 
 const (
 	// turnStride lies between the shards of two generations in an IdentifyQueue: those of the older one come
-	// first. A fleet's knows one generation, whose number is 0.
+	// first.
 	turnStride = resume.MaxShards
 	// maxGenerations is how many numbers there are, which begin anew.
 	maxGenerations = 1 << 10
@@ -79,7 +80,7 @@ func (s *shard) turn() int { return int(s.gen.number)*turnStride + s.id }
 // fail notes that Discord has refused a shard for good.
 func (g *generation) fail(err *FatalError) { g.failed.CompareAndSwap(nil, err) }
 
-// beginNext starts the shards of the next generation beside those in force.
+// beginNext has another generation beside that in force, whose shards it starts, unless Begin does.
 func (f *shardSet) beginNext(gen *generation) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -88,6 +89,11 @@ func (f *shardSet) beginNext(gen *generation) error {
 	}
 	now := *f.current.Load()
 	gen.presence = f.env.followed.Load()
+	now.to = gen
+	if gen.classes > 0 {
+		f.replace(now)
+		return nil
+	}
 	for id := range gen.shards {
 		s := newShard(id, gen, f.env, resume.Session{})
 		if gen.presence != nil {
@@ -100,34 +106,26 @@ func (f *shardSet) beginNext(gen *generation) error {
 	return nil
 }
 
-// endNext stops the shards of the next generation, whose sessions end, and returns them.
-func (f *shardSet) endNext() []*shard {
+// leaveNext gives the next generation up, and returns its shards, which stop.
+func (f *shardSet) leaveNext() []*shard {
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.endNext(func(*shard) bool { return true })
 	now := *f.current.Load()
-	next := now.next
-	now.next = nil
-	for _, s := range next {
-		s.counters.addTo(&now.past)
-	}
+	now.to = nil
 	f.replace(now)
-	f.mu.Unlock()
-	for _, s := range next {
-		s.leaving.Store(true)
-		s.ends.Store(true)
-		s.wake(wakeStop)
-	}
-	return next
+	ended := f.ended
+	f.ended = nil
+	return ended
 }
 
-// stopReplaced stops the shards in force, with their sessions kept.
-func (f *shardSet) stopReplaced() []*shard {
-	now := f.current.Load()
-	now.gen.replaced.Store(true)
-	for _, s := range now.all {
+// stopReplaced stops shards in force, with their sessions kept.
+func (f *shardSet) stopReplaced(old []*shard) {
+	f.current.Load().gen.replaced.Store(true)
+	for _, s := range old {
 		s.leaving.Store(true)
 		s.wake(wakeStop)
 	}
-	return now.all
 }
 
 // goOn starts shards again that stopReplaced has stopped, and which are released: each has the session that its
@@ -135,6 +133,7 @@ func (f *shardSet) stopReplaced() []*shard {
 func (f *shardSet) goOn() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.thaw()
 	now := *f.current.Load()
 	now.gen.replaced.Store(false)
 	if f.closed {
@@ -143,8 +142,9 @@ func (f *shardSet) goOn() {
 	old := now.all
 	now.all = nil
 	for _, o := range old {
-		s := newShard(o.id, now.gen, f.env, resume.Session{})
-		s.session = o.session // which stays its predecessor's to others: they may be looking
+		s := newShard(o.id, now.gen, f.env, resume.Session{Epoch: o.epoch})
+		s.begun = o.begun
+		s.session = o.session
 		s.current.Store(o.session)
 		s.unpersisted, s.unreported = o.unpersisted, o.unreported
 		s.gaps.Store(o.gaps.Load())
@@ -153,7 +153,17 @@ func (f *shardSet) goOn() {
 		o.counters.addTo(&now.past)
 		now.all = append(now.all, s)
 	}
-	f.reader.add(now.all...) // before others see them
+	f.reader.add(now.all...)    // before others see them
+	for _, s := range now.all { // which others may wake now
+		if ses := s.current.Load(); ses != nil {
+			ses.shard.Store(s)
+		}
+		if gaps := s.gaps.Load(); gaps != nil {
+			for _, g := range *gaps {
+				g.end.shard.Store(s)
+			}
+		}
+	}
 	f.replace(now)
 }
 
@@ -179,16 +189,22 @@ func (f *shardSet) showPresence(now currentShards) {
 func (f *shardSet) enforce() {
 	f.mu.Lock()
 	now := *f.current.Load()
-	old := now.all
+	old, was := now.all, now.gen
 	now.all, now.next = now.next, nil
-	now.gen = now.all[0].gen
+	now.gen, now.to = now.to, nil
+	f.frozen, f.committing = false, false
 	for _, o := range old {
 		o.counters.addTo(&now.past)
 	}
 	moved := make(map[*shard][]*waitingCommand)
+	var lost []*waitingCommand
 	for _, o := range old {
 		for _, w := range pointers(o.moved) {
-			s := now.all[w.shard(o.id, now.gen.shards)]
+			s := now.find(w.shard(o.id, now.gen.shards))
+			if s == nil { // another process has it
+				lost = append(lost, w)
+				continue
+			}
 			for i := range w.sent {
 				o.gen.left.Add(1)
 				w.sent[i] = w.sent[i].then(o.gen.settle)
@@ -204,10 +220,11 @@ func (f *shardSet) enforce() {
 	f.env.inForce.Store(now.gen)
 	f.replace(now) // from here on the others come behind these
 	f.mu.Unlock()
-	if len(old) > 0 {
-		close(old[0].gen.over)
-		old[0].gen.settle()
+	for _, w := range lost {
+		w.drop()
 	}
+	close(was.over)
+	was.settle()
 }
 
 func pointers(all []waitingCommand) (out []*waitingCommand) {

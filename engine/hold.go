@@ -67,6 +67,6 @@ func (s *shard) goOn(now time.Time, flags uint32) {
 // may call it.
 func (s *session) markPersisted() {
 	if !s.persisted.Swap(true) {
-		s.shard.wake(wakePersisted)
+		s.shard.Load().wake(wakePersisted)
 	}
 }

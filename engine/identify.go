@@ -20,8 +20,9 @@ const identifyWindow = 5*time.Second + 250*time.Millisecond
 // answer to a question may be older than what was sent meanwhile.
 const countedAfter = 10 * time.Second
 
-// IdentifyQueue hands out the turns to Identify, by the ids of the shards. A bucket
-// (shard id % max_concurrency) has one shard at a time that holds a turn, so that the connection of
+// IdentifyQueue hands out the turns to Identify, by the ids of the shards, to which resume.MaxShards is added for each shard count that
+// the bot has had before: those of the older one come first. A bucket
+// (shard % resume.MaxShards % max_concurrency) has one shard at a time that holds a turn, so that the connection of
 // the next is made while the window of the last one passes; no turn is given beyond the daily budget.
 // All methods may be called by any goroutine, and wait for nothing.
 type IdentifyQueue interface {

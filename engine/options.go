@@ -52,6 +52,9 @@ type Options struct {
 
 	// Shards is the shard count; 0: what the API recommends.
 	Shards int
+	// Generation counts the shard counts that the bot has had, where others share Identify: who runs the same count has the
+	// same number, from 1 on. Reshard goes on from it. 0, the default: in no fleet.
+	Generation int
 	// IDs are the shards that this engine runs from the start; nil: all; empty, but not nil: none.
 	// Engine.Add adds others.
 	IDs []int
@@ -74,7 +77,8 @@ type Options struct {
 	// at most: with no more than so many, its shards wait for the next day. A process
 	// that fails again and again can't use them up then.
 	StartReserve int
-	// Identify hands out the turns to Identify where several processes share them; nil: those of
+	// Identify hands out the turns to Identify where several processes share them, by the numbers
+	// Generation*resume.MaxShards + the id of the shard; nil: those of
 	// this Engine alone, which count on what the API says, Starts and StartReserve. Identifies are
 	// counted in the Starts that Checkpoints are given whoever gave the turn.
 	Identify IdentifyQueue

@@ -24,6 +24,8 @@ type ReshardOptions struct {
 	// SwitchTimeout bounds how long no events go out: from the end of the old connections until the store has the new
 	// sessions. What lasts longer is called off. Default 10 s.
 	SwitchTimeout time.Duration
+	// Part is for an Engine whose shards are a part of the bot's. nil: all of them run here.
+	Part *Part
 }
 
 // Replacer is Checkpoints that can be replaced as a whole.
@@ -50,7 +52,8 @@ const (
 type ReshardStatus struct {
 	Stage    Stage // ReshardNone: it has ended
 	From, To int   // shard counts
-	Ready    int   // of the new shards
+	Running  int   // of the new shards, in this process
+	Ready    int   // of them
 	Began    time.Time
 	Overlap  overlap.Status
 	Failures int    // switches that were taken back
@@ -101,20 +104,8 @@ func (e *Engine) PlanReshard(ctx context.Context, shards int) (p ReshardPlan, er
 		return p, err
 	}
 	now := f.current.Load()
-	if _, replaces := e.opts.Checkpoints.(Replacer); e.opts.Checkpoints != nil && !replaces {
-		return p, errNoReplace
-	}
-	switch {
-	case shards < 1 || shards > resume.MaxShards:
-		return p, fmt.Errorf("%d is no shard count: it is 1 to %d", shards, resume.MaxShards)
-	case e.opts.Identify != nil || e.opts.Confirm != nil:
-		return p, errInFleet
-	case shards == now.gen.shards:
-		return p, fmt.Errorf("the bot has %d shards already", shards)
-	case len(now.all) != now.gen.shards, now.gen == f.env.first && e.opts.IDs != nil:
-		return p, errOtherShards // after a restart, too
-	case e.reshard.Load() != nil:
-		return p, errResharding
+	if err := e.reshardable(f, shards, e.inFleet()); err != nil {
+		return p, err
 	}
 	p = ReshardPlan{From: now.gen.shards, To: shards, Persisted: e.opts.Checkpoints != nil}
 	if e.opts.API != nil { // others draw on the budget, too
@@ -126,6 +117,9 @@ func (e *Engine) PlanReshard(ctx context.Context, shards int) (p ReshardPlan, er
 		p.Recommended = info.Shards
 	}
 	s := f.env.identify.status()
+	if q, reports := f.env.turns.(IdentifyReporter); reports {
+		s = q.Status()
+	}
 	p.Left, p.Reset, p.MaxConcurrency = f.env.turns.Left(), s.Reset, s.MaxConcurrency
 	p.Connecting = time.Duration((shards-1)/max(s.MaxConcurrency, 1)) * identifyWindow
 	if p.Left < shards {
@@ -134,12 +128,39 @@ func (e *Engine) PlanReshard(ctx context.Context, shards int) (p ReshardPlan, er
 	return p, nil
 }
 
+// inFleet reports whether the shards are a part of a bot's.
+func (e *Engine) inFleet() bool { return e.opts.Identify != nil || e.opts.Confirm != nil }
+
+// reshardable returns why the shards cannot be replaced by so many others, all of them or a part.
+func (e *Engine) reshardable(f *shardSet, shards int, part bool) error {
+	now := f.current.Load()
+	_, replaces := e.opts.Checkpoints.(Replacer)
+	switch {
+	case shards < 1 || shards > resume.MaxShards:
+		return fmt.Errorf("%d is no shard count: it is 1 to %d", shards, resume.MaxShards)
+	case shards == now.gen.shards:
+		return fmt.Errorf("the bot has %d shards already", shards)
+	case e.reshard.Load() != nil:
+		return errResharding
+	case part:
+		return nil
+	case e.inFleet():
+		return errInFleet
+	case e.opts.Checkpoints != nil && !replaces:
+		return errNoReplace
+	case len(now.all) != now.gen.shards, now.gen == f.env.first && e.opts.IDs != nil:
+		return errOtherShards // after a restart, too
+	}
+	return nil
+}
+
 // Reshard runs another number of shards in place of those that run. The new ones are started beside the old ones, and take
 // over at one moment, when both have been seen to get the same events: each event goes out once, those of a guild in
 // their order. Until then nothing of the new ones does, and CallOff, the end of ctx or of the process leave all as it was.
 //
 // It returns when the new shards are in force, or why they are not. Nothing is begun, but what
-// PlanReshard says, unless the session starts that are left beside the reserve are enough for all of them.
+// PlanReshard says, unless the session starts that are left beside the reserve are enough for all of them; with a Part,
+// those who have it look at them.
 func (e *Engine) Reshard(ctx context.Context, o ReshardOptions) error {
 	if o.Overlap <= 0 {
 		o.Overlap = 2 * time.Second
@@ -150,12 +171,26 @@ func (e *Engine) Reshard(ctx context.Context, o ReshardOptions) error {
 	if o.SwitchTimeout <= 0 {
 		o.SwitchTimeout = 10 * time.Second
 	}
-	if _, err := e.PlanReshard(ctx, o.Shards); err != nil {
+	f, err := e.wait(ctx)
+	if err != nil {
 		return err
 	}
-	f := e.running.Load()
+	if err := e.reshardable(f, o.Shards, o.Part != nil); err != nil {
+		return err
+	}
 	now := f.current.Load()
-	r := &resharding{e: e, f: f, o: o, gen: newGeneration((now.gen.number+1)%maxGenerations, o.Shards)}
+	number := (now.gen.number + 1) % maxGenerations
+	if p := o.Part; p != nil {
+		if number = int32(p.Generation % maxGenerations); number == now.gen.number {
+			return fmt.Errorf("the shards in force are of generation %d", p.Generation)
+		}
+	} else if _, err := e.PlanReshard(ctx, o.Shards); err != nil {
+		return err
+	}
+	r := &resharding{e: e, f: f, o: o, gen: newGeneration(number, o.Shards)}
+	if o.Part != nil {
+		r.gen.classes = gcd(now.gen.shards, o.Shards)
+	}
 	r.status = ReshardStatus{Stage: ReshardConnects, From: now.gen.shards, To: o.Shards, Began: time.Now()}
 	ctx, r.stop = context.WithCancelCause(ctx)
 	defer r.stop(nil)
@@ -216,7 +251,7 @@ func (e *Engine) Resharding() ReshardStatus {
 	if now.gen == r.gen {
 		shards = now.all
 	}
-	s.Ready = countReady(shards)
+	s.Running, s.Ready = len(shards), countReady(shards)
 	return s
 }
 

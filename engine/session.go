@@ -12,8 +12,8 @@ import (
 type session struct {
 	id        string
 	resumeURL string
-	began     int64 // see sinks.Event.Began
-	shard     *shard
+	began     int64                 // see sinks.Event.Began
+	shard     atomic.Pointer[shard] // another one when the shard was stopped for a switch that failed
 
 	// Owned by the reader.
 	last       int64 // dispatch that was queued or filtered out

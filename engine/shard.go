@@ -343,7 +343,7 @@ func (s *shard) connected(now time.Time, rest []byte) {
 // setSession is the one place that changes the session; nil: there is none.
 func (s *shard) setSession(ses *session) {
 	if s.session = ses; ses != nil {
-		ses.shard = s
+		ses.shard.Store(s)
 	}
 	s.unpersisted = ses != nil && s.env.saver != nil && s.gen == s.env.inForce.Load()
 	s.current.Store(ses)
@@ -391,15 +391,11 @@ func (s *shard) stop() {
 		s.hangup = true
 	}
 	s.leave()
-	if s.gen.replaced.Load() {
+	if s.gen.replaced.Load() && !s.deposed.Load() {
 		s.moved = s.commands.close(sinks.ErrQueueFull) // there is one for it in a moment
 	} else if s.leaving.Load() || s.deposed.Load() {
-		for _, w := range s.commands.close(&sinks.NotLocalError{Shard: s.id}) {
-			for _, f := range w.sent {
-				if f.dropped != nil {
-					f.dropped()
-				}
-			}
+		for _, w := range pointers(s.commands.close(&sinks.NotLocalError{Shard: s.id})) {
+			w.drop()
 		}
 	} else {
 		s.commands.close(sinks.ErrStopped)

@@ -26,6 +26,11 @@ type shardSet struct {
 	closed  bool           // Run ends
 	leaving map[int]*shard // that are out, and that the reader may not have released, the last of each id
 
+	// While there is a next generation, which replaces the one in force: see part.go.
+	ended      []*shard // of it, of which there may still come something
+	frozen     bool     // none is added or removed
+	committing bool     // whether it is in force is being decided
+
 	// Of Run, for what works beside the shards: it counts among the tasks, which Run waits for, and
 	// ends when stopping is done. What it publishes is given up with publishing.
 	tasks      *sync.WaitGroup
@@ -37,7 +42,8 @@ type shardSet struct {
 type currentShards struct {
 	gen  *generation // of all
 	all  []*shard    // by id
-	next []*shard    // of the generation that is to replace them; nil: there is none
+	to   *generation // that is to replace it; nil: there is none
+	next []*shard    // of that
 	past Counts      // of those that are gone
 }
 
@@ -135,6 +141,10 @@ func (f *shardSet) add(ctx context.Context, ended <-chan struct{}, id int, from 
 	switch {
 	case f.closed:
 		return sinks.ErrStopped
+	case f.frozen:
+		return errSwitching
+	case id >= now.gen.shards: // of the count before
+		return &ShardIDError{ID: id, Shards: now.gen.shards}
 	case found:
 		return fmt.Errorf("shard %d has been added", id)
 	}
@@ -142,6 +152,20 @@ func (f *shardSet) add(ctx context.Context, ended <-chan struct{}, id int, from 
 	f.reader.add(s) // before others see it
 	f.set(slices.Insert(slices.Clone(now.all), i, s), now.past)
 	s.log.Info("shard added", "session", from.ID != "")
+	return nil
+}
+
+// depart has a shard drained that is to be removed.
+func (f *shardSet) depart(s *shard) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.frozen {
+		return errSwitching
+	}
+	s.leaving.Store(true)
+	if f.find(s.id) == s {
+		f.part(s.id)
+	}
 	return nil
 }
 
@@ -159,7 +183,8 @@ func (f *shardSet) remove(s *shard) (removed bool) {
 	if !found || now.all[i] != s {
 		return false
 	}
-	past := now.past
+	f.part(s.id)
+	past := f.current.Load().past
 	s.counters.addTo(&past)
 	f.set(slices.Delete(slices.Clone(now.all), i, i+1), past)
 	f.leaving[s.id] = s
@@ -171,10 +196,14 @@ func (f *shardSet) drop(s *shard, why string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.find(s.id) != s {
+		if !f.committing {
+			f.endNext(func(o *shard) bool { return o == s })
+		}
 		return
 	}
 	f.publisher.depose(s)
 	f.remove(s)
+	f.env.overlap.Forget(s.gen.number, s.id)
 	s.log.Warn("shard deposed; its events that are not published are dropped", "reason", why)
 	s.wake(wakeStop)
 }
@@ -215,7 +244,7 @@ func (e *Engine) Add(ctx context.Context, shard int, from resume.Session) error 
 //
 // If ctx is done before the sink has acknowledged everything, the shard stays as it is, Draining: connected, if
 // Discord does not end that, and not read. It never goes on: Remove may be called again, or Depose.
-// A shard that this Engine does not run is a *sinks.NotLocalError.
+// A shard that this Engine does not run is a *sinks.NotLocalError. At the switch of a Reshard none is removed, nor added.
 func (e *Engine) Remove(ctx context.Context, shard int) (resume.Session, error) {
 	f, err := e.wait(ctx)
 	if err != nil {
@@ -225,7 +254,9 @@ func (e *Engine) Remove(ctx context.Context, shard int) (resume.Session, error) 
 	if s == nil {
 		return resume.Session{}, &sinks.NotLocalError{Shard: shard}
 	}
-	s.leaving.Store(true)
+	if err := f.depart(s); err != nil {
+		return resume.Session{}, fmt.Errorf("shard %d: %w", shard, err)
+	}
 	s.wake(wakeDrain)
 	select {
 	case <-s.drained:

@@ -315,6 +315,11 @@ func (k *Keeper) save(ctx context.Context, snapshots iter.Seq2[int, Session], st
 	return nil
 }
 
+// Checkpoint returns what a store takes of a snapshot now, for one that is not Store. It is called by whoever may call Save.
+func (k *Keeper) Checkpoint(shard int, s Session) Checkpoint {
+	return Checkpoint{Session: k.storable(shard, s), Intents: k.Intents, Bot: k.Bot, At: time.Now()}
+}
+
 // storable returns a session as a store takes it. One that no store takes is logged, once: its
 // shard then has nothing stored.
 func (k *Keeper) storable(shard int, s Session) Session {

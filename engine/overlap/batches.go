@@ -94,3 +94,12 @@ func (v *overlap) slice(n int) []sinks.Event {
 	}
 	return make([]sinks.Event, 0, max(n, 64))
 }
+
+// fits reports whether there is room for a batch, whatever is to be kept of it. The lock is held.
+func (v *overlap) fits(events []sinks.Event) bool {
+	bytes := v.kept.bytes
+	for i := range events {
+		bytes += len(events[i].Type) + len(events[i].Data) + overhead
+	}
+	return v.kept.n+len(events) <= v.o.Events && bytes <= v.o.Bytes
+}

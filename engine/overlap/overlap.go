@@ -16,11 +16,14 @@
 // generation it is dropped before Open. Equal payloads within Patience may be taken for each other, which
 // changes neither how many go out nor their order.
 //
-// Memory is bounded by Options.Events and Options.Bytes. At the bound the oldest that is noted is given up, and counted in
-// Status: before Stop that costs nothing but a longer overlap. Between Stop and Open nothing may be given up:
-// Overflowed then says that the switch must be called off.
+// Where several processes share a bot, the shards of some classes alone are here (Options.Classes), of both generations, and
+// may come and go: Compare and Leave say which.
 //
-// Begin, Stop, Open and Cancel are called by one goroutine at a time, and Publish by another; the other methods may be
+// Memory is bounded by Options.Events and Options.Bytes. At the bound the oldest that is noted is given up, and counted in
+// Status: before Stop that costs nothing but a longer overlap. Between Stop and Seal nothing may be given up:
+// Overflowed then says that the switch must be called off. From Seal on nothing is: Publish waits.
+//
+// Begin, Stop, Seal, Open and Cancel are called by one goroutine at a time, and Publish by another; the other methods may be
 // called by any. While there is no overlap, a batch costs some atomic operations.
 package overlap
 
@@ -38,7 +41,10 @@ import (
 
 // Options say how two generations overlap.
 type Options struct {
-	Next     int32         // sinks.Event.Generation of the next one
+	Next int32 // sinks.Event.Generation of the next one
+	// Classes is how many classes the shards of either generation form: those whose ids are equal modulo Classes have the
+	// events of the same guilds. None is compared before Compare says so. 0: there are none, and all is compared.
+	Classes  int
 	Patience time.Duration // how long one side waits for the other to show an event; 0: 5 s
 	Events   int           // bound of the events that are noted, on each side; 0: 262,144
 	Bytes    int           // bound of the bytes of those that are kept; 0: 64 MiB
@@ -113,7 +119,13 @@ func (f *Filter) Begin(o Options) {
 	if o.Bytes == 0 {
 		o.Bytes = 64 << 20
 	}
-	v := &overlap{f: f, o: o, seed: maphash.MakeSeed(), began: time.Now(), ahead: newTable(o.Events), kept: newTable(o.Events)}
+	v := &overlap{
+		f: f, o: o, seed: maphash.MakeSeed(), began: time.Now(), turned: make(chan struct{}),
+		apart: make([]bool, o.Classes), ahead: newTable(o.Events), kept: newTable(o.Events),
+	}
+	for class := range v.apart {
+		v.apart[class] = true
+	}
 	f.now.Store(v)
 }
 
@@ -164,6 +176,9 @@ func (f *Filter) Agreed(d time.Duration) bool {
 // Stop says that the older generation has shown all that it will, unless Resume is called.
 func (f *Filter) Stop() { f.now.Load().turn(stopped) }
 
+// Seal says that nothing of it comes any more, so that what comes of the next one and finds no room may wait.
+func (f *Filter) Seal() { f.now.Load().turn(sealed) }
+
 // Resume says that it goes on.
 func (f *Filter) Resume() { f.now.Load().turn(compared) }
 
@@ -183,12 +198,12 @@ func (f *Filter) Overflowed() bool {
 	return v.overflowed
 }
 
-// First returns the first event of a session of a shard of the next generation that is kept, or that the sink has not acknowledged
-// since Open, and those behind it that are done, as the older generation has shown them, in ascending order. A checkpoint must lie before the first; who goes
+// First returns the first event of a session of a shard, if that is of the next generation, that is kept, or that the sink has not
+// acknowledged since Open, and those behind it that are done, as the older generation has shown them, in ascending order. A checkpoint must lie before the first; who goes
 // on from there must leave out the others.
-func (f *Filter) First(shard int, session string) (seq int64, done []int64, ok bool) {
+func (f *Filter) First(generation int32, shard int, session string) (seq int64, done []int64, ok bool) {
 	v := f.now.Load()
-	if v == nil {
+	if v == nil || v.o.Next != generation {
 		return 0, nil, false
 	}
 	v.mu.Lock()
@@ -238,6 +253,7 @@ type phase int
 const (
 	compared phase = iota
 	stopped
+	sealed
 	opened
 	cancelled
 )
@@ -253,6 +269,8 @@ type overlap struct {
 
 	mu         sync.Mutex
 	phase      phase
+	turned     chan struct{} // closed with the next phase
+	apart      []bool        // by class: it is not compared
 	ending     bool          // what comes now passes as it does without an overlap
 	differed   time.Duration // when it was last seen that one side shows what the other does not
 	overflowed bool
@@ -271,7 +289,7 @@ func (v *overlap) turn(p phase) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	now := v.since()
-	switch v.phase = p; p {
+	switch v.enter(p); p {
 	case stopped:
 		v.overflowed = false
 	case compared:
@@ -281,6 +299,13 @@ func (v *overlap) turn(p phase) {
 		v.ahead.clear()
 		v.shards = nil
 	}
+}
+
+// enter is the one place that changes the phase. The lock is held.
+func (v *overlap) enter(p phase) {
+	v.phase = p
+	close(v.turned)
+	v.turned = make(chan struct{})
 }
 
 // alone reports whether events of this name belong to one session.
@@ -293,7 +318,11 @@ func alone(name []byte) bool {
 }
 
 func (v *overlap) hash(ev *sinks.Event) uint64 {
-	return maphash.Bytes(v.seed, ev.Data) ^ bits.RotateLeft64(maphash.Bytes(v.seed, ev.Type), 21)
+	h := maphash.Bytes(v.seed, ev.Data) ^ bits.RotateLeft64(maphash.Bytes(v.seed, ev.Type), 21)
+	if n := len(v.apart); n > 1 { // what two classes have alike are two events
+		h += uint64(ev.Shard%n) * 0x9e3779b97f4a7c15
+	}
+	return h
 }
 
 // publish gives the inner sink what goes out of a batch.
@@ -301,6 +330,22 @@ func (v *overlap) publish(ctx context.Context, events []sinks.Event) error {
 	v.publishing.Lock()
 	defer v.publishing.Unlock()
 	v.mu.Lock()
+	for v.phase == sealed && !v.fits(events) {
+		turned := v.turned
+		v.mu.Unlock()
+		v.publishing.Unlock() // to open
+		var err error
+		select {
+		case <-turned:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		v.publishing.Lock()
+		if err != nil {
+			return err
+		}
+		v.mu.Lock()
+	}
 	if v.ending {
 		if len(v.batches) == 0 { // all that is in flight came without an overlap
 			v.f.now.CompareAndSwap(v, nil)
@@ -343,7 +388,7 @@ func (v *overlap) goes(ev *sinks.Event, now time.Duration) bool {
 		return ev.Generation != v.o.Next
 	}
 	if ev.Generation != v.o.Next {
-		if ev.Gap || alone(ev.Type) {
+		if ev.Gap || alone(ev.Type) || v.isApart(ev) {
 			return true
 		}
 		h := v.hash(ev)
@@ -354,10 +399,13 @@ func (v *overlap) goes(ev *sinks.Event, now time.Duration) bool {
 			s.keep(-1)
 			s.shown(session, seq)
 			v.status.Agreed++
-		} else if v.ahead.add(h, now) {
+		} else if v.ahead.add(h, now, ev.Shard) {
 			v.differs(now, &v.status.Older)
 		}
 		return true
+	}
+	if v.isApart(ev) {
+		return v.phase == opened
 	}
 	s := v.shard(ev.Shard)
 	if ev.Gap || alone(ev.Type) {
@@ -430,7 +478,7 @@ func (v *overlap) open(ctx context.Context) error {
 	v.publishing.Lock()
 	defer v.publishing.Unlock()
 	v.mu.Lock()
-	v.phase = opened
+	v.enter(opened)
 	v.own = v.kept.take()
 	own := v.own
 	v.status.Opened = len(own)

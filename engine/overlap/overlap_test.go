@@ -169,7 +169,7 @@ func script(t *testing.T, steps []byte) {
 	if acked != given {
 		t.Fatalf("%d events are acknowledged of %d", acked, given)
 	}
-	if seq, _, ok := f.First(int('1'), ""); ok {
+	if seq, _, ok := f.First(1, int('1'), ""); ok {
 		t.Fatalf("event %d is kept or not acknowledged", seq)
 	}
 }
@@ -291,7 +291,7 @@ func TestFirst(t *testing.T) {
 	f.Begin(Options{Next: 1})
 	first := func(shard int, want int64, behind ...int64) {
 		t.Helper()
-		if seq, done, _ := f.First(shard, fmt.Sprint("s", shard)); seq != want || !slices.Equal(done, behind) {
+		if seq, done, _ := f.First(1, shard, fmt.Sprint("s", shard)); seq != want || !slices.Equal(done, behind) {
 			t.Fatalf("the first of shard %d is %d, and %d are done; not %d and %d", shard, seq, done, want, behind)
 		}
 	}
@@ -305,7 +305,7 @@ func TestFirst(t *testing.T) {
 	first(3, 8, 9, 11)
 	give(t, f, inner, event(0, 3, 4, "x"))
 	first(3, 8, 9, 10, 11)
-	if _, _, ok := f.First(3, "another session"); ok {
+	if _, _, ok := f.First(1, 3, "another session"); ok {
 		t.Fatal("an event of another session is kept")
 	}
 	if err := f.Open(t.Context()); err != nil {
@@ -332,12 +332,12 @@ func TestFirstOfAnotherSession(t *testing.T) {
 	give(t, f, inner, event(0, 3, 1, "b"), event(0, 3, 2, "d"), event(1, 3, 7, "a"), event(1, 3, 8, "b"))
 	for range 2 {
 		give(t, f, inner, another(2, "c"))
-		if seq, done, ok := f.First(3, "another"); seq != 2 || len(done) > 0 && !slices.Equal(done, []int64{3}) || !ok {
+		if seq, done, ok := f.First(1, 3, "another"); seq != 2 || len(done) > 0 && !slices.Equal(done, []int64{3}) || !ok {
 			t.Fatalf("the first is %d, and %d are done", seq, done)
 		}
 		give(t, f, inner, another(3, "d"))
 	}
-	if seq, done, ok := f.First(3, "s3"); seq != 7 || len(done) > 0 || !ok {
+	if seq, done, ok := f.First(1, 3, "s3"); seq != 7 || len(done) > 0 || !ok {
 		t.Fatalf("the first is %d, and %d are done", seq, done)
 	}
 }

@@ -26,10 +26,10 @@ type table struct {
 type item struct {
 	hash          uint64
 	at            time.Duration
-	chain         int32 // the next one, older, of its head
-	before, after int32 // in the order in which they came
-	event         sinks.Event
-	buf           []byte // of the copy, reused
+	chain         int32       // the next one, older, of its head
+	before, after int32       // in the order in which they came
+	event         sinks.Event // that is kept; of what is noted alone, its Shard
+	buf           []byte      // of the copy, reused
 }
 
 const (
@@ -73,8 +73,8 @@ func (t *table) link(at int32) {
 	i.chain, *h = *h, at
 }
 
-// add notes an event. It returns true if the oldest had to go for it.
-func (t *table) add(hash uint64, now time.Duration) (full bool) {
+// add notes an event of a shard. It returns true if the oldest had to go for it.
+func (t *table) add(hash uint64, now time.Duration, shard int) (full bool) {
 	if t.free == 0 && len(t.items) < t.most {
 		t.grow(min(2*len(t.items), t.most))
 	}
@@ -85,7 +85,7 @@ func (t *table) add(hash uint64, now time.Duration) (full bool) {
 	at := t.free
 	i := &t.items[at-1]
 	t.free = i.chain
-	i.hash, i.at = hash, now
+	i.hash, i.at, i.event.Shard = hash, now, shard
 	i.before, i.after = t.back, 0
 	if t.back != 0 {
 		t.items[t.back-1].after = at
@@ -100,7 +100,7 @@ func (t *table) add(hash uint64, now time.Duration) (full bool) {
 
 // keep notes an event with a copy of it.
 func (t *table) keep(hash uint64, now time.Duration, ev *sinks.Event) {
-	t.add(hash, now)
+	t.add(hash, now, ev.Shard)
 	i := &t.items[t.back-1]
 	i.buf = append(append(i.buf[:0], ev.Type...), ev.Data...)
 	i.event = *ev
@@ -160,6 +160,17 @@ func (t *table) remove(at int32) {
 func (t *table) clear() {
 	for t.front != 0 {
 		t.removeOldest()
+	}
+}
+
+// removeAll removes the events that are so.
+func (t *table) removeAll(is func(ev *sinks.Event) bool) {
+	for at := t.front; at != 0; {
+		next := t.items[at-1].after
+		if is(&t.items[at-1].event) {
+			t.remove(at)
+		}
+		at = next
 	}
 }
 

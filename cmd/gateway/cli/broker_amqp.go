@@ -22,16 +22,14 @@ func amqpBroker() Broker {
 		Name: config.BrokerAMQP, Title: "RabbitMQ",
 		sink: newAMQP,
 		commands: func(ctx context.Context, _ *config.Config, member *membership, sink sinks.Opener, e *engine.Engine, counts *commands.Counts, _ *slog.Logger) {
-			if member == nil {
-				eachGeneration(ctx, e, func(ctx context.Context, g engine.Generation) {
+			eachGeneration(ctx, e, func(ctx context.Context, g engine.Generation) {
+				if member == nil {
 					sink.(*amqp.Sink).Relay(ctx, g.Settled, g.IDs, g.Shards, counts, e.Send)
-				})
-				return
-			}
-			if total, _, err := e.Shards(ctx); err == nil { // or the gateway stops before it has begun
-				fleet := amqp.CommandFleet{Shards: shardsNow(ctx, e), Trusted: member.fleet.Trusted}
-				sink.(*amqp.Sink).RelayFleet(ctx, e.Done(), fleet, total, counts, e.Send)
-			}
+					return
+				}
+				fleet := amqp.CommandFleet{Shards: shardsNow(ctx, g, e), Trusted: member.fleet.Trusted}
+				sink.(*amqp.Sink).RelayFleet(ctx, g.Settled, fleet, g.Shards, counts, e.Send)
+			})
 		},
 		format: func(cfg *config.Config) string { return cfg.Broker.Encoding.String() },
 		server: &server{

@@ -119,7 +119,7 @@ func readRedisFor(ctx context.Context, g engine.Generation, cfg *config.Config, 
 		Consumer:   consumer,
 		Shards:     shards,
 		Total:      total,
-		Fleet:      commandFleet(ctx, member, e),
+		Fleet:      commandFleet(ctx, g, member, e),
 		Discordjs:  cfg.Broker.Encoding == broker.Discordjs,
 		TimeoutNow: func() time.Duration { return cfg.Current().Broker.MessageTimeout },
 		Send:       e.Send,
@@ -133,13 +133,13 @@ func readRedisFor(ctx context.Context, g engine.Generation, cfg *config.Config, 
 const fleetConsumer = "sluice-"
 
 // commandFleet returns who reads which commands in a fleet; nil: the process is in none.
-func commandFleet(ctx context.Context, member *membership, e *engine.Engine) *redis.CommandFleet {
+func commandFleet(ctx context.Context, g engine.Generation, member *membership, e *engine.Engine) *redis.CommandFleet {
 	if member == nil {
 		return nil
 	}
 	return &redis.CommandFleet{
 		Consumer: func() string { return fleetConsumer + member.fleet.Incarnation() },
-		Shards:   shardsNow(ctx, e),
+		Shards:   shardsNow(ctx, g, e),
 		Gone: func(consumer string) bool {
 			incarnation, ok := strings.CutPrefix(consumer, fleetConsumer)
 			// Of a process in no fleet it is a shard's number.
@@ -148,10 +148,13 @@ func commandFleet(ctx context.Context, member *membership, e *engine.Engine) *re
 	}
 }
 
-// shardsNow returns what returns the ids of the shards that an engine runs.
-func shardsNow(ctx context.Context, e *engine.Engine) func() []int {
+// shardsNow returns what returns the ids of the shards of a generation that an engine runs: none once another is in force.
+func shardsNow(ctx context.Context, g engine.Generation, e *engine.Engine) func() []int {
 	return func() []int {
-		_, ids, _ := e.Shards(ctx) // none once the engine has stopped
+		count, ids, _ := e.Shards(ctx) // none once the engine has stopped
+		if count != g.Shards {
+			return nil
+		}
 		return ids
 	}
 }
