@@ -26,7 +26,7 @@ func (s *shard) startsWith(name []byte, now time.Duration) bool {
 	case "READY":
 		s.guilds = now
 		return true
-	case "GUILD_CREATE":
+	case "GUILD_CREATE", "GUILD_DELETE": // the latter of one that is unavailable
 		if s.guilds == 0 || now-s.guilds > guildsPause {
 			s.guilds = 0
 			return false
