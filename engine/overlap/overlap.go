@@ -292,8 +292,10 @@ func (v *overlap) turn(p phase) {
 	switch v.enter(p); p {
 	case stopped:
 		v.overflowed = false
-	case compared:
+	case compared: // the older side was stopped, and shows now what it has missed
 		v.differed = now
+		v.kept.renew(now)
+		v.ahead.renew(now)
 	case cancelled:
 		v.kept.clear()
 		v.ahead.clear()

@@ -369,6 +369,24 @@ func TestBound(t *testing.T) {
 	}
 }
 
+// TestPatienceAfterResume shows that the older side has all of its patience for what it was too late for because it was stopped.
+func TestPatienceAfterResume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := &slow{}
+		f := New(inner)
+		f.Begin(Options{Next: 1, Patience: 5 * time.Second})
+		f.Stop()
+		give(t, f, inner, event(1, 0, 1, "x"))
+		time.Sleep(6 * time.Second)
+		f.Resume()
+		time.Sleep(4 * time.Second)
+		give(t, f, inner, event(0, 0, 1, "x"))
+		if s := f.Status(); s.Agreed != 1 || s.Next != 0 || s.Ahead != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // TestCancelAndEnd shows that a Filter passes everything again after an overlap, with acknowledgements in order.
 func TestCancelAndEnd(t *testing.T) {
 	inner := &slow{}

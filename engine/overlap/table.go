@@ -127,6 +127,13 @@ func (t *table) oldest() (at time.Duration, ok bool) {
 	return t.items[t.front-1].at, true
 }
 
+// renew has everything have come now.
+func (t *table) renew(now time.Duration) {
+	for at := t.front; at != 0; at = t.items[at-1].after {
+		t.items[at-1].at = now
+	}
+}
+
 func (t *table) removeOldest() { t.remove(t.front) }
 
 func (t *table) remove(at int32) {
