@@ -70,12 +70,19 @@ func (s *store) Save(ctx context.Context, changes resume.State) error {
 // saveTimeout bounds one attempt of Save, which is made again.
 const saveTimeout = 5 * time.Second
 
-// layout is that of a checkpoint's bytes.
-const layout = 1
+// Layouts of a checkpoint's bytes. Earlier versions know the first alone: what has a Skip is written in the second.
+const (
+	layout     = 1
+	layoutSkip = 2 // and Session.Skip behind
+)
 
 // appendCheckpoint appends a checkpoint but for its epoch, which its record has.
 func appendCheckpoint(dst []byte, c resume.Checkpoint) []byte {
-	dst = append(dst, layout)
+	if c.Skip != "" {
+		dst = append(dst, layoutSkip)
+	} else {
+		dst = append(dst, layout)
+	}
 	dst = record.AppendText(dst, c.ID)
 	dst = record.AppendText(dst, c.ResumeURL)
 	for _, n := range [...]uint64{uint64(c.Seq), uint64(c.Shards), uint64(c.Began), uint64(c.Intents), c.Bot, resume.Millis(c.At)} {
@@ -87,6 +94,9 @@ func appendCheckpoint(dst []byte, c resume.Checkpoint) []byte {
 		dst = binary.AppendUvarint(dst, uint64(g.Seq))
 		dst = binary.AppendUvarint(dst, uint64(g.At))
 	}
+	if c.Skip != "" {
+		dst = record.AppendText(dst, c.Skip)
+	}
 	return dst
 }
 
@@ -95,7 +105,7 @@ func decode(shard int, b []byte) (c resume.Checkpoint, err error) {
 	if len(b) == 0 {
 		return c, nil
 	}
-	if b[0] != layout {
+	if b[0] != layout && b[0] != layoutSkip {
 		return c, fmt.Errorf("it is of layout %d, which this version does not know", b[0])
 	}
 	r := record.Fields{Rest: b[1:]}
@@ -108,6 +118,9 @@ func decode(shard int, b []byte) (c resume.Checkpoint, err error) {
 	}
 	for i := range c.Gaps {
 		c.Gaps[i] = sinks.Gap{Session: string(r.Text()), Reason: string(r.Text()), Seq: int64(r.Number()), At: int64(r.Number())}
+	}
+	if b[0] == layoutSkip {
+		c.Skip = string(r.Text())
 	}
 	if r.Bad || len(r.Rest) > 0 {
 		return resume.Checkpoint{}, errors.New("it is not as it was written")

@@ -13,16 +13,51 @@ type question struct {
 	done func(owned bool)
 }
 
-// Confirm asks whether a shard is owned under the epoch, and calls done on another goroutine once that
+// Confirm asks whether a shard is owned under the epoch, or, of a new shard of a Reshard, whether the old ones of its class
+// still are as they were when it was begun, and calls done on another goroutine once that
 // is known, however long it takes, unless Run has returned. All questions that come while one is on
 // its way are one.
 func (f *Fleet) Confirm(shard int, epoch int64, done func(owned bool)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.part != nil {
+		if old, is := f.part.epochsOf(shard, epoch); is {
+			go f.confirmNew(shard, epoch, old, done)
+			return
+		}
+	}
+	f.ask(shard, epoch, done)
+}
+
+// ask is Confirm for a shard in force. mu is held.
+func (f *Fleet) ask(shard int, epoch int64, done func(owned bool)) {
 	f.asked = append(f.asked, question{ownedShard{shard, epoch}, done})
 	if !f.asking {
 		f.asking = true
 		go f.confirm()
+	}
+}
+
+// confirmNew confirms a new shard of a Reshard. If the old ones are not owned, that may be for it is in force by now.
+func (f *Fleet) confirmNew(shard int, epoch int64, old map[int]int64, done func(owned bool)) {
+	for wait := f.o.Beat / 10; ; wait = min(2*wait, f.o.Beat) {
+		ctx, cancel := context.WithTimeout(f.life, callTimeout)
+		lost, err := f.o.Coordinator.Confirm(ctx, f.current(), old)
+		cancel()
+		switch {
+		case err == nil && len(lost) == 0:
+			done(true)
+			return
+		case err == nil:
+			f.mu.Lock()
+			f.ask(shard, epoch, done)
+			f.mu.Unlock()
+			f.stir()
+			return
+		}
+		if sleep(f.life, wait) != nil {
+			return
+		}
 	}
 }
 

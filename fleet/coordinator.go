@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"sluice/resume"
 )
 
 // State is what a member of the fleet does.
@@ -48,6 +50,7 @@ type View struct {
 	Revision int64     // of the table; it rises with each change of a shard
 	Now      time.Time // of the coordinator
 	Plan     Plan
+	Reshard  Reshard  // that is pending, or the last one, which was called off
 	Members  []Member // all, by incarnation: a deposed one is left out once it owns nothing
 	Shards   []Shard  // those that have changed since the revision that was asked for, by id
 }
@@ -58,6 +61,11 @@ type Plan struct {
 	Shards     int    // shard count
 	Intents    uint64 // wire.Intents
 	Format     string // of what the sink writes: broker and format
+
+	// Resharded says that Shards is what the bot was resharded to, when the shard count of the settings was Instead; 0: they
+	// had none. It holds while they still say so, or say none: Join is asked for it then.
+	Resharded bool
+	Instead   int
 }
 
 // MisfitError is the refusal of a member whose settings are not those of the fleet.
@@ -103,8 +111,8 @@ type Coordinator interface {
 	Look(ctx context.Context, since int64) (View, error)
 
 	// Join enters a member, which is Up. A fleet in which nobody lives gets its plan, with the next
-	// generation if the shard count is another; otherwise the plans must be the same, but for
-	// Generation, or the error is a *MisfitError. It returns the plan that is in force.
+	// generation if the shard count is another, and a Reshard that is pending is called off; otherwise the plans must be the
+	// same, but for Generation, Resharded and Instead, or the error is a *MisfitError. It returns the plan that is in force.
 	Join(ctx context.Context, m Member, p Plan) (Plan, error)
 
 	// Beat writes the member, whose Beat the caller has raised, and looks. What has been forgotten of it
@@ -148,6 +156,7 @@ type Coordinator interface {
 	Watch(ctx context.Context, changed func())
 
 	Turns
+	Reshards
 
 	// Close lets go of it.
 	Close() error
@@ -156,8 +165,8 @@ type Coordinator interface {
 // Turns are the turns to identify, and the day's budget of them, of a whole bot.
 type Turns interface {
 	// Ask says which shards of an incarnation wait for a turn, all of them, and returns the turns
-	// that they have, those of earlier calls included, and when to ask again. A bucket, shard modulo
-	// concurrency, has one turn at a time; it is that of the lowest shard which waits, of whomever
+	// that they have, those of earlier calls included, and when to ask again. A bucket, shard modulo TurnStride
+	// modulo concurrency, has one turn at a time; it is that of the lowest shard which waits, of whomever
 	// has asked in the last AskFor. It is given as soon as the one before has ended, so that the
 	// connection is made meanwhile, and may be used from IdentifyPause after that one's Identify on.
 	// A turn is counted against the budget when it is given. It is void, and stays counted, TurnFor
@@ -176,6 +185,10 @@ type Turns interface {
 	// are taken off.
 	Budget(ctx context.Context, b Budget, asked time.Time) error
 }
+
+// TurnStride lies between the ids that the shards of two generations have in Turns: those of one count have their own
+// ids, and the new ones of a Reshard TurnStride more, or a multiple of it. So the old ones come first.
+const TurnStride = resume.MaxShards
 
 // Times of turns.
 const (

@@ -36,6 +36,8 @@ type Options struct {
 	Recommended func(ctx context.Context) (int, error)
 	// Session returns what resumes a shard, of what is stored, which may be nothing.
 	Session func(shard int, c resume.Checkpoint) resume.Session
+	// Checkpoint returns what is stored of a shard, so that Session returns it again. nil: what there is.
+	Checkpoint func(shard int, s resume.Session) resume.Checkpoint
 	// Sink is claimed before a shard is started, as it does under a name of the process, which stays the
 	// same when it joins again: no epoch of a shard is given twice. nil: it cannot refuse.
 	Sink sinks.Claimer
@@ -47,8 +49,10 @@ type Options struct {
 	Death time.Duration // without a beat, before others depose; 6 s by default
 	Taken time.Duration // that a handover waits for its target; 3 s by default
 	Drain time.Duration // that a shard may take to be drained for a handover; 10 s by default
-	Rules Rules
-	Log   *slog.Logger
+	// Switch is how long the switch of a Reshard may take until it is aborted; 10 s by default.
+	Switch time.Duration
+	Rules  Rules
+	Log    *slog.Logger
 }
 
 // Fleet is this process's part of a fleet. Join comes first, then Run, each once; the other methods
@@ -68,6 +72,10 @@ type Fleet struct {
 	chronicle chronicle                // of the goroutine of Run
 	balance   atomic.Bool              // Rebalance was called
 
+	engine Engine    // of Run
+	count  Plan      // that the engine runs: its Generation and Shards; of the goroutine of Run
+	again  time.Time // no other part begins before; of the goroutine of Run
+
 	mu          sync.Mutex
 	incarnation string // the current one
 	dropped     []ownedShard
@@ -77,6 +85,7 @@ type Fleet struct {
 	gone        gone
 	warned      time.Time       // when it was last logged that a step fails
 	drains      []chan struct{} // of those that wait in Drain; closed when there is nothing to wait for
+	part        *part           // of a Reshard; nil: none. It is changed by the goroutine of Run alone
 	asked       []question      // of Confirm
 	asking      bool
 }
@@ -93,6 +102,7 @@ func New(o Options) *Fleet {
 	o.Death = cmp.Or(o.Death, 6*time.Second)
 	o.Taken = cmp.Or(o.Taken, 3*time.Second)
 	o.Drain = cmp.Or(o.Drain, 10*time.Second)
+	o.Switch = cmp.Or(o.Switch, 10*time.Second)
 	o.Member.Weight = max(1, o.Member.Weight)
 	f := &Fleet{
 		o:    o,
@@ -128,6 +138,12 @@ func (f *Fleet) Time() time.Time {
 // *MisfitError, but not before others that have died are found out.
 func (f *Fleet) Join(ctx context.Context) (Plan, error) {
 	p, err := f.join(ctx)
+	if errors.Is(err, ErrDeposed) { // an earlier call had entered it, whose answer was lost
+		f.mu.Lock()
+		f.incarnation = rand.Text()
+		f.mu.Unlock()
+		p, err = f.join(ctx)
+	}
 	var misfit *MisfitError
 	if errors.As(err, &misfit) {
 		f.o.Log.Warn("fleet: another member has other settings; it is found out whether it lives", "error", misfit, "for", f.o.Death)
@@ -147,19 +163,24 @@ func (f *Fleet) Join(ctx context.Context) (Plan, error) {
 // join is Join once.
 func (f *Fleet) join(ctx context.Context) (Plan, error) {
 	plan := f.o.Plan
-	if plan.Shards == 0 {
-		v, err := f.o.Coordinator.Look(ctx, 0)
-		if err != nil {
-			return Plan{}, fmt.Errorf("fleet: join: %w", err)
-		}
-		for _, m := range v.Members {
-			if m.State != Deposed {
-				plan.Shards = v.Plan.Shards
-			}
-		}
+	v, err := f.o.Coordinator.Look(ctx, 0)
+	if err != nil {
+		return Plan{}, fmt.Errorf("fleet: join: %w", err)
+	}
+	lives := false
+	for _, m := range v.Members {
+		lives = lives || m.State != Deposed
+	}
+	holds := v.Plan.Resharded && (plan.Shards == 0 || plan.Shards == v.Plan.Instead)
+	if holds {
+		plan.Resharded, plan.Instead = true, v.Plan.Instead
+	} else if v.Plan.Resharded && plan.Shards != v.Plan.Shards && !lives {
+		f.o.Log.Warn("fleet: the bot was resharded before; the settings have changed since, and count", "shards", plan.Shards, "resharded_to", v.Plan.Shards, "instead_of", v.Plan.Instead)
+	}
+	if holds || lives && plan.Shards == 0 {
+		plan.Shards = v.Plan.Shards
 	}
 	if plan.Shards == 0 {
-		var err error
 		if plan.Shards, err = f.o.Recommended(ctx); err != nil {
 			return Plan{}, err
 		}
@@ -212,6 +233,8 @@ func (f *Fleet) current() string {
 // have stopped by then. An error is final.
 func (f *Fleet) Run(ctx context.Context, e Engine) error {
 	defer f.end()
+	f.engine, f.count = e, f.plan
+	defer f.endPart()
 	e = noted{e, &f.runs}
 	go f.o.Coordinator.Watch(ctx, f.stir)
 	if f.o.Sink != nil {
@@ -221,6 +244,7 @@ func (f *Fleet) Run(ctx context.Context, e Engine) error {
 		i := newIncarnation(f, e)
 		err := i.run(ctx)
 		if !errors.Is(err, ErrDeposed) {
+			f.endPart()
 			f.leave(ctx, i)
 			return err
 		}
@@ -240,6 +264,14 @@ func (f *Fleet) Run(ctx context.Context, e Engine) error {
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
+	}
+}
+
+// endPart ends this process's part of a Reshard, since it ends: the engine has stopped.
+func (f *Fleet) endPart() {
+	if f.part != nil {
+		f.end()
+		<-f.part.ended
 	}
 }
 

@@ -220,7 +220,15 @@ func TestHoldsWhileSuspect(t *testing.T) {
 // barred is a way on which all is seen with beats alone, acquiring takes long, and joining again does not succeed.
 type barred struct{ *way }
 
-func (b barred) Look(context.Context, int64) (fleet.View, error) { return fleet.View{}, errCut }
+func (b barred) Look(ctx context.Context, since int64) (fleet.View, error) {
+	if b.late() {
+		return fleet.View{}, errCut
+	}
+	return b.way.Look(ctx, since) // to join
+}
+
+// late reports whether a second has passed since the bubble's clock began, and the hour that run sleeps.
+func (b barred) late() bool { return time.Since(time.Unix(946684800, 0)) > time.Hour+time.Second }
 
 func (b barred) Acquire(ctx context.Context, incarnation string, wants []fleet.Want) ([]fleet.Shard, error) {
 	time.Sleep(time.Second)
@@ -228,7 +236,7 @@ func (b barred) Acquire(ctx context.Context, incarnation string, wants []fleet.W
 }
 
 func (b barred) Join(ctx context.Context, m fleet.Member, plan fleet.Plan) (fleet.Plan, error) {
-	if time.Since(time.Unix(946684800, 0)) > time.Hour+time.Second { // since the bubble's clock began
+	if b.late() {
 		return fleet.Plan{}, errCut
 	}
 	return b.way.Join(ctx, m, plan)

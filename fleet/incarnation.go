@@ -34,14 +34,19 @@ type incarnation struct {
 	published time.Time       // when the last Snapshot was made
 	had       int             // shards when the last beat was confirmed
 
-	local   map[int]*localShard
-	ran     map[int]int64 // the epoch under which this process has run each shard last
-	fresh   []int         // shards of the table that are to be looked at
-	later   []int         // with the next beat
-	hurry   time.Time     // Rules.Settle is not waited for while this is when the set of members has changed last
-	rest    time.Time     // until then nothing is given to balance the fleet
-	results chan result   // of what works beside the loop
-	working int           // how much does
+	local map[int]*localShard
+	ran   map[int]int64 // the epoch under which this process has run each shard last
+	fresh []int         // shards of the table that are to be looked at
+	later []int         // with the next beat
+	hurry time.Time     // Rules.Settle is not waited for while this is when the set of members has changed last
+	rest  time.Time     // until then nothing is given to balance the fleet
+
+	switching  Attempt   // that was seen to switch
+	switchedAt time.Time // since then
+	reported   time.Time // when Report was called last
+
+	results chan result // of what works beside the loop
+	working int         // how much does
 }
 
 func newIncarnation(f *Fleet, e Engine) *incarnation {
@@ -73,8 +78,14 @@ func (i *incarnation) run(ctx context.Context) error {
 		if err := i.look(ctx, beat); err != nil {
 			return err
 		}
-		i.decide(ctx)
-		i.settle()
+		if err := i.reshard(ctx); err != nil {
+			return err
+		}
+		i.watch(ctx)
+		if !i.held() {
+			i.decide(ctx)
+			i.settle()
+		}
 		i.sayEmpty()
 		i.publish(beat)
 		if at := i.observer.Next(); !at.IsZero() { // and not up to a beat later
@@ -194,8 +205,8 @@ func (i *incarnation) state() State {
 	return Up
 }
 
-// decide deposes who is dead, acquires shards, and begins to give some away.
-func (i *incarnation) decide(ctx context.Context) {
+// watch deposes who is dead.
+func (i *incarnation) watch(ctx context.Context) {
 	t := &i.table
 	if !i.cut.IsZero() || t.Now.IsZero() {
 		return
@@ -211,6 +222,14 @@ func (i *incarnation) decide(ctx context.Context) {
 		}
 	}
 	t.Silent = i.observer.Silent(t.Now)
+}
+
+// decide acquires shards, and begins to give some away.
+func (i *incarnation) decide(ctx context.Context) {
+	t := &i.table
+	if !i.cut.IsZero() || t.Now.IsZero() {
+		return
+	}
 	t.Begun = t.Begun[:0]
 	for id, l := range i.local {
 		if l.state == giving {

@@ -185,6 +185,12 @@ func (i *incarnation) ended(r result) {
 	var raise []Want
 	for _, b := range r.begun {
 		l := i.local[b.id]
+		if l == nil || l.epoch != b.epoch { // it is a shard of another count than that which is in force by now
+			if b.err == nil {
+				i.engine.Depose(b.id)
+			}
+			continue
+		}
 		if b.err == nil {
 			if owner := (Owner{i.name, b.epoch}); i.row(b.id).Owner == owner { // and it is taken
 				i.table.set(Shard{ID: b.id, Owner: owner}, time.Now())
@@ -212,6 +218,9 @@ func (i *incarnation) ended(r result) {
 	}
 	if g := r.gave; g != nil {
 		l := i.local[g.id]
+		if l == nil || l.epoch != g.epoch {
+			return
+		}
 		i.fresh = append(i.fresh, g.id)
 		if g.to == (Owner{}) {
 			i.f.o.Log.Warn("fleet: a shard could not be given away", "shard", g.id, "error", g.err)

@@ -94,7 +94,7 @@ type Handover struct {
 // takes fewer moves. Moves keep that rounding: each brings one closer, and when none is above, nothing moves.
 // The pending moves are divided among those that give, whoever has most above its share first.
 //
-// Who gives which shard to whom is in pairs.go.
+// Who gives which shard to whom is in pairs.go. While the bot is resharded it is all otherwise: see gather.go.
 func Decide(me string, t Table, r Rules) Decision {
 	r = r.withDefaults()
 	d := division{me: -1, table: &t, rules: r}
@@ -102,7 +102,15 @@ func Decide(me string, t Table, r Rules) Decision {
 	if d.me < 0 || t.Members[d.me].State == Deposed {
 		return Decision{}
 	}
+	if t.Reshard.Stage == ReshardSwitching {
+		return Decision{} // whatever moved would end the attempt
+	}
 	d.count()
+	if t.Reshard.Stage == ReshardPending && t.Reshard.Shards > 0 && len(t.Shards) > 0 {
+		d.gather()
+		return d.decision
+	}
+	d.giveBack(d.returning)
 	d.fill()
 	switch {
 	case t.Members[d.me].State == Draining:
@@ -127,8 +135,9 @@ type division struct {
 	weights  int64            // of those that are up, together
 	starting bool             // nobody has beaten Rules.Gather times
 
-	orphans []int // shards to acquire, by id
-	held    bool  // shards are left for a name
+	orphans   []int // shards to acquire, by id
+	returning []int // of members that were deposed a short time ago
+	held      bool  // shards are left for a name
 }
 
 // place is what a member has in a division.
@@ -170,7 +179,6 @@ func (d *division) enter(me string) {
 // count counts the shards of those that are up or drain, and collects the others.
 func (d *division) count() {
 	t := d.table
-	var returning []int
 	last, of := "", -1
 	for i := range t.Shards {
 		s := &t.Shards[i]
@@ -200,7 +208,7 @@ func (d *division) count() {
 		case m.State == Draining:
 			d.places[of].leaves++
 		case d.rules.Return > 0 && t.Now.Sub(t.Deposed[owner]) < d.rules.Return:
-			returning = append(returning, i)
+			d.returning = append(d.returning, i)
 		default:
 			d.orphans = append(d.orphans, i)
 		}
@@ -215,7 +223,6 @@ func (d *division) count() {
 			d.places[to].begun++
 		}
 	}
-	d.giveBack(returning)
 }
 
 // mine says that a shard is this member's.
@@ -338,8 +345,12 @@ func (d *division) leave() {
 		first += d.places[i].leaves
 	}
 	me := &d.places[d.me]
-	atOnce := min(int64(d.rules.Drain), max(leastDrain, (me.leaves+drainPart-1)/drainPart))
-	d.give(atOnce-me.moves, first, me.leaves, func(p *place) int64 { return p.gets })
+	d.give(me.drains(d.rules)-me.moves, first, me.leaves, func(p *place) int64 { return p.gets })
+}
+
+// drains is how many handovers of a draining member may be pending at a time.
+func (p *place) drains(r Rules) int64 {
+	return min(int64(r.Drain), max(leastDrain, (p.leaves+drainPart-1)/drainPart))
 }
 
 // balance moves shards between members that are up.

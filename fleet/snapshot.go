@@ -23,6 +23,7 @@ type Snapshot struct {
 	Changed  time.Time // when the set of members that are up has changed last
 	Revision int64
 	Plan     Plan
+	Reshard  ReshardStatus
 	Members  []MemberStatus // those that are known, by incarnation
 	Moves    []Move         // handovers under way, by shard
 	Unowned  int            // shards without an owner that lives
@@ -120,7 +121,7 @@ func (i *incarnation) publish(beat bool) {
 
 // snapshot returns what the table says, to the member me.
 func (t *Table) snapshot(me string, o *Observer) *Snapshot {
-	s := &Snapshot{At: t.Now, Changed: t.Changed, Revision: t.Revision, Plan: t.Plan, Members: make([]MemberStatus, len(t.Members))}
+	s := &Snapshot{At: t.Now, Changed: t.Changed, Revision: t.Revision, Plan: t.Plan, Reshard: t.resharding(), Members: make([]MemberStatus, len(t.Members))}
 	weights := 0
 	s.Unowned = len(t.Shards)
 	for n, m := range t.Members {

@@ -11,6 +11,7 @@ type Table struct {
 	Coordinator time.Time // and on that of the coordinator
 	Revision    int64     // to look since
 	Plan        Plan
+	Reshard     Reshard
 	Members     []Member             // all, by incarnation
 	Shards      []Shard              // all, by id
 	Since       []time.Time          // when each shard was seen to come to its owner; may be nil
@@ -71,7 +72,7 @@ func (t *Table) Update(v View, since int64, now time.Time) {
 		}
 	}
 	t.Now, t.Coordinator = now, v.Now
-	t.Plan, t.Members, t.Deposed = v.Plan, v.Members, deposed
+	t.Plan, t.Reshard, t.Members, t.Deposed = v.Plan, v.Reshard, v.Members, deposed
 }
 
 // set takes a row that is newer.

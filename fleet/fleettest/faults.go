@@ -5,6 +5,7 @@ package fleettest
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -135,4 +136,43 @@ func (f *Faulty) Sent(ctx context.Context, incarnation string, shard int, number
 
 func (f *Faulty) Budget(ctx context.Context, b fleet.Budget, asked time.Time) error {
 	return do(ctx, f, "Budget", func(ctx context.Context) error { return f.Coordinator.Budget(ctx, b, asked) })
+}
+
+func (f *Faulty) Propose(ctx context.Context, r fleet.Reshard) error {
+	return do(ctx, f, "Propose", func(ctx context.Context) error { return f.Coordinator.Propose(ctx, r) })
+}
+
+func (f *Faulty) Report(ctx context.Context, incarnation string, a fleet.Attempt, ready int) error {
+	return do(ctx, f, "Report", func(ctx context.Context) error { return f.Coordinator.Report(ctx, incarnation, a, ready) })
+}
+
+func (f *Faulty) Agree(ctx context.Context, incarnation string, a fleet.Attempt, revision int64, ready int, epochs map[int]int64) error {
+	epochs = maps.Clone(epochs)
+	return do(ctx, f, "Agree", func(ctx context.Context) error {
+		return f.Coordinator.Agree(ctx, incarnation, a, revision, ready, epochs)
+	})
+}
+
+func (f *Faulty) Switch(ctx context.Context, a fleet.Attempt) error {
+	return do(ctx, f, "Switch", func(ctx context.Context) error { return f.Coordinator.Switch(ctx, a) })
+}
+
+func (f *Faulty) Prepare(ctx context.Context, incarnation string, a fleet.Attempt, next []fleet.Record, done bool) error {
+	next = slices.Clone(next) // as in Save
+	for i := range next {
+		next[i].Data = slices.Clone(next[i].Data)
+	}
+	return do(ctx, f, "Prepare", func(ctx context.Context) error { return f.Coordinator.Prepare(ctx, incarnation, a, next, done) })
+}
+
+func (f *Faulty) Commit(ctx context.Context, a fleet.Attempt) error {
+	return do(ctx, f, "Commit", func(ctx context.Context) error { return f.Coordinator.Commit(ctx, a) })
+}
+
+func (f *Faulty) Abort(ctx context.Context, a fleet.Attempt, why string, failures int) error {
+	return do(ctx, f, "Abort", func(ctx context.Context) error { return f.Coordinator.Abort(ctx, a, why, failures) })
+}
+
+func (f *Faulty) CallOff(ctx context.Context, generation int, why string) error {
+	return do(ctx, f, "CallOff", func(ctx context.Context) error { return f.Coordinator.CallOff(ctx, generation, why) })
 }

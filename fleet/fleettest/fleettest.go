@@ -27,7 +27,7 @@ type Subject struct {
 
 // Test runs the suite. Each test opens a coordinator of its own, and closes it.
 func Test(t *testing.T, open func(t *testing.T) Subject) {
-	for _, test := range slices.Concat(memberTests, shardTests, recordTests, noticeTests, turnTests) {
+	for _, test := range slices.Concat(memberTests, shardTests, recordTests, noticeTests, turnTests, reshardTests) {
 		t.Run(test.name, func(t *testing.T) {
 			s := open(t)
 			defer func() {

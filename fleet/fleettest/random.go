@@ -32,6 +32,7 @@ func Random(t testing.TB, a, b fleet.Coordinator, advance func(d time.Duration),
 		TB: t, ctx: t.Context(), a: a, b: b, advance: advance, Rand: rand.New(rand.NewPCG(seed, 15)), seed: seed,
 		shards: make(map[int]fleet.Shard), kinds: make(map[string]*[2]int), looks: [][2]int64{{0, 0}}, plan: plan, turns: make(map[int]turnOf), saves: make(map[string]int64),
 	}
+	r.plan.Shards = randomShards
 	r.look(0)
 	for r.n = range steps {
 		r.step()
@@ -65,6 +66,7 @@ type random struct {
 	looks   [][2]int64          // revisions of both tables at the same time, the last few
 	old     []call2             // some steps of before, to be taken again
 	saves   map[string]int64    // by incarnation
+	reshard fleet.Reshard       // as it was seen last
 	now     time.Time
 	turns   map[int]turnOf     // the last ones
 	kinds   map[string]*[2]int // steps, and those that succeeded
@@ -112,9 +114,12 @@ func (r *random) both(s call2) (any, error) {
 // show is an answer, to be compared. Of a misfit the wording is free.
 func show(answer any, err error) string {
 	var misfit *fleet.MisfitError
+	var starts *fleet.StartsError
 	switch {
 	case errors.As(err, &misfit):
 		return "misfit: " + misfit.Setting
+	case errors.As(err, &starts):
+		return fmt.Sprintf("starts: %d %d %v", starts.Needed, starts.Left, starts.Reset.UnixMilli())
 	case errors.Is(err, fleet.ErrChanged):
 		return "changed"
 	case errors.Is(err, fleet.ErrDeposed):
@@ -129,7 +134,7 @@ func show(answer any, err error) string {
 func (r *random) table() {
 	r.Helper()
 	r.look(0)
-	all := make([]int, randomShards)
+	all := make([]int, 2*randomShards)
 	for i := range all {
 		all[i] = i
 	}
@@ -140,8 +145,26 @@ func (r *random) table() {
 type viewOf struct {
 	Now     int64
 	Plan    fleet.Plan
+	Reshard fleet.Reshard
 	Members []fleet.Member
 	Shards  []fleet.Shard
+}
+
+// plainly returns a Reshard whose voices say whether they are of this revision, as 1, or of another.
+func plainly(v fleet.View) fleet.Reshard {
+	r := v.Reshard
+	r.Voices = slices.Clone(r.Voices)
+	for i := range r.Voices {
+		switch voice := &r.Voices[i]; voice.Revision {
+		case 0:
+		case v.Revision:
+			voice.Revision = 1
+		default:
+			voice.Revision = 2
+		}
+	}
+	r.Since = time.UnixMilli(r.Since.UnixMilli()).UTC()
+	return r
 }
 
 // seen notes what a view shows.
@@ -150,7 +173,7 @@ func (r *random) seen(answer any, err error, revisions [2]int64) {
 		return
 	}
 	v := answer.(viewOf)
-	r.now = time.UnixMilli(v.Now)
+	r.now, r.reshard = time.UnixMilli(v.Now), v.Reshard
 	if v.Plan.Shards != 0 {
 		r.plan = v.Plan
 	}
@@ -169,7 +192,7 @@ func (r *random) looking(kind string, args []any, i int, do func(c fleet.Coordin
 	answer, err := r.both(call2{kind, append(args, since), func(c fleet.Coordinator, side int) (any, error) {
 		v, err := do(c, since[side])
 		revisions[side] = v.Revision
-		return viewOf{v.Now.UnixMilli(), v.Plan, v.Members, v.Shards}, err
+		return viewOf{v.Now.UnixMilli(), v.Plan, plainly(v), v.Members, v.Shards}, err
 	}})
 	r.seen(answer, err, revisions)
 }
@@ -276,13 +299,15 @@ func (r *random) step() {
 	case n < 750:
 		r.save()
 	case n < 780:
-		r.load([]int{r.IntN(randomShards), randomShards})
+		r.load([]int{r.IntN(r.plan.Shards), r.plan.Shards})
 	case n < 900:
 		r.ask()
 	case n < 970:
 		r.sent()
 	case n < 985:
 		r.budget()
+	case n < 995:
+		r.reshards()
 	default:
 		r.misfit()
 	}

@@ -90,7 +90,7 @@ func (r *random) beat() {
 func (r *random) acquire() {
 	by := r.anybody()
 	var want []fleet.Want
-	for _, s := range r.Perm(randomShards)[:1+r.IntN(8)] {
+	for _, s := range r.Perm(r.plan.Shards)[:1+r.IntN(8)] {
 		w := fleet.Want{Shard: s, From: r.owner(s)}
 		if r.one(10) {
 			w.Above = w.From.Epoch + int64(r.IntN(100)) - 10
@@ -112,12 +112,12 @@ func (r *random) acquire() {
 
 // shard returns one whose handover has begun, as a rule, or not.
 func (r *random) shard(given bool) int {
-	s := r.IntN(randomShards)
+	s := r.IntN(r.plan.Shards)
 	for range 10 {
 		if (r.shards[s].Giver != "") == given {
 			break
 		}
-		s = r.IntN(randomShards)
+		s = r.IntN(r.plan.Shards)
 	}
 	return s
 }
@@ -158,7 +158,7 @@ func (r *random) takeBack() {
 func (r *random) confirm() {
 	by := r.anybody()
 	epochs := make(map[int]int64)
-	for s := range randomShards {
+	for s := range r.plan.Shards {
 		if o := r.owner(s); o.Incarnation == by || r.one(3) {
 			epochs[s] = o.Epoch
 		}
@@ -173,7 +173,7 @@ func (r *random) save() {
 	by := r.anybody()
 	var records []fleet.Record
 	r.saves[by]++
-	for s := range randomShards {
+	for s := range r.plan.Shards {
 		if o := r.owner(s); o.Incarnation == by && r.one(50) || r.one(2) {
 			record := fleet.Record{Shard: s, Epoch: o.Epoch, Number: r.saves[by], Data: fmt.Appendf(nil, "%d of %s", r.saves[by], by)}
 			if r.one(10) {
@@ -201,6 +201,11 @@ func (r *random) ask() {
 	}
 	slices.Sort(waiting)
 	waiting = slices.DeleteFunc(waiting, func(int) bool { return r.one(20) })
+	for range r.IntN(3) * r.IntN(2) { // of the next count
+		waiting = append(waiting, (1+r.IntN(2))*fleet.TurnStride+r.IntN(30))
+	}
+	slices.Sort(waiting)
+	waiting = slices.Compact(waiting)
 	number := int64(r.n)
 	if r.one(5) { // late
 		number = max(0, number-int64(r.IntN(500)))
@@ -231,12 +236,12 @@ type grantsOf struct {
 }
 
 func (r *random) sent() {
-	s := r.IntN(randomShards)
+	s := r.IntN(r.plan.Shards)
 	for range 10 {
 		if r.turns[s].by != "" {
 			break
 		}
-		s = r.IntN(randomShards)
+		s = r.IntN(r.plan.Shards)
 	}
 	t := r.turns[s]
 	if t.by == "" || r.one(3) {

@@ -102,6 +102,17 @@ var turnTests = []test{
 		g.Budget.Reset, b.Reset = time.Time{}, time.Time{}
 		k.same("the budget", g.Budget, b)
 	}},
+	{"TurnsOfTwoGenerations", func(k *kit) {
+		k.budget(100, 0, 3)
+		next := func(generation, id int) int { return generation*fleet.TurnStride + id }
+		// buckets 0: 3 and the new 0, 1: the new 1 and 7, 2: the new 5 of two counts
+		k.turns("of three buckets", "a", []int{3, next(1, 0), next(1, 1), next(1, 7), next(2, 5), next(1023, 5)}, 3, next(1, 1), next(2, 5))
+		k.turns("of another, behind", "b", []int{next(3, 8)})
+		k.ok(k.sent("a", next(1, 1)))
+		k.turns("of an old one, before", "b", []int{4, next(3, 8)}, 4)
+		k.ok(k.sent("a", 3))
+		k.turns("when the old one is through", "a", []int{next(1, 0), next(1, 7), next(2, 5)}, next(1, 0), next(2, 5))
+	}},
 	{"TurnsOneABucket", func(k *kit) {
 		k.budget(100, 0, 3)
 		waiting := []int{8, 5, 7, 3, 4, 6} // buckets 0: 3 6, 1: 4 7, 2: 5 8

@@ -38,6 +38,7 @@ type state struct {
 	rows     map[int]row
 	records  map[int]record
 	turns    turns
+	reshard  reshard
 }
 
 // New returns an empty one, whose time is the clock's; nil: time.Now.
@@ -90,7 +91,7 @@ func (c *Coordinator) view(since int64) fleet.View {
 	if since > c.revision {
 		since = 0
 	}
-	v := fleet.View{Revision: c.revision, Now: c.clock(), Plan: c.plan}
+	v := fleet.View{Revision: c.revision, Now: c.clock(), Plan: c.plan, Reshard: c.viewed()}
 	owners := make(map[string]bool)
 	for _, r := range c.rows {
 		owners[r.Owner.Incarnation] = true
@@ -127,6 +128,9 @@ func (c *Coordinator) Join(ctx context.Context, m fleet.Member, p fleet.Plan) (f
 			p.Generation++
 		}
 		c.plan = p
+		if c.reshard.Stage != fleet.ReshardNone {
+			c.none("no member was left")
+		}
 	}
 	m.State = fleet.Up
 	c.members[m.Incarnation] = m

@@ -73,7 +73,9 @@ func (u *turns) bucket(shard int, now time.Time) (out bool, next time.Time) {
 }
 
 // same reports whether two shards have the same bucket.
-func (u *turns) same(a, b int) bool { return a%u.budget.Concurrency == b%u.budget.Concurrency }
+func (u *turns) same(a, b int) bool {
+	return a%fleet.TurnStride%u.budget.Concurrency == b%fleet.TurnStride%u.budget.Concurrency
+}
 
 // lower reports whether a lower shard of the bucket waits.
 func (u *turns) lower(shard int, now time.Time) bool {

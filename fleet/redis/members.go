@@ -18,8 +18,8 @@ import (
 	"sluice/fleet"
 )
 
-// joinScript has the arguments incarnation, member, shard count, intents, format.
-var joinScript = newScript(`
+// joinScript has the arguments incarnation, member, shard count, intents, format, and Instead, or nothing.
+var joinScript = newScript(reshardPrelude + `
   local incarnation = ARGV[3]
   if dead(incarnation) then return {'deposed'} end
   local rival, name
@@ -28,21 +28,23 @@ var joinScript = newScript(`
     local state, n = match(all[i + 1], '^%d+ ([012]) %d+ (%S*) ')
     if state and state ~= '2' and (not rival or all[i] < rival) then rival, name = all[i], n end
   end
-  local has = call('HMGET', plan, 'generation', 'shards', 'intents', 'format')
-  local generation = number(has[1])
+  local has = call('HMGET', plan, 'generation', 'shards', 'intents', 'format', 'instead')
+  local generation, instead = number(has[1]), has[5] or ''
   if rival and has[1] then
     if not generation or not number(has[2]) then bad(plan, 'not a plan') end
     for i, setting in ipairs({'shard count', 'intents', 'format'}) do
       if has[i + 1] ~= ARGV[4 + i] then return {'misfit', setting, ARGV[4 + i], has[i + 1] or '', name} end
     end
   else
-    generation = generation or 0
+    generation, instead = generation or 0, ARGV[8]
     if has[2] ~= ARGV[5] or generation == 0 then generation = generation + 1 end
     call('HSET', plan, 'generation', text(generation), 'shards', ARGV[5], 'intents', ARGV[6], 'format', ARGV[7])
+    if instead == '' then call('HDEL', plan, 'instead') else call('HSET', plan, 'instead', instead) end
+    if r.stage ~= '0' then none('no member was left') end
   end
   call('HSET', members, incarnation, ARGV[4])
   touch()
-  return {'ok', text(generation)}`)
+  return {'ok', text(generation), instead}`)
 
 // Join enters a member.
 func (c *Coordinator) Join(ctx context.Context, m fleet.Member, p fleet.Plan) (fleet.Plan, error) {
@@ -51,14 +53,30 @@ func (c *Coordinator) Join(ctx context.Context, m fleet.Member, p fleet.Plan) (f
 	if err != nil {
 		return fleet.Plan{}, err
 	}
-	reply, err := c.run(ctx, "join", joinScript, m.Incarnation, value, strconv.Itoa(p.Shards), strconv.FormatUint(p.Intents, 10), p.Format)
+	instead := ""
+	if p.Resharded {
+		instead = strconv.Itoa(p.Instead)
+	}
+	reply, err := c.run(ctx, "join", joinScript, m.Incarnation, value, strconv.Itoa(p.Shards), strconv.FormatUint(p.Intents, 10), p.Format, instead)
 	if err != nil {
 		return fleet.Plan{}, err
 	}
-	if p.Generation, err = strconv.Atoi(first(reply)); err != nil {
+	if p.Generation, err = strconv.Atoi(first(reply)); err == nil {
+		p.Resharded, p.Instead, err = resharded(first(reply[1:]))
+	}
+	if err != nil {
 		return fleet.Plan{}, fmt.Errorf("fleet: redis: join: %s: %w", c.key("plan"), err)
 	}
 	return p, nil
+}
+
+// resharded reads a plan's Instead.
+func resharded(s string) (bool, int, error) {
+	if s == "" {
+		return false, 0, nil
+	}
+	n, err := strconv.Atoi(s)
+	return true, n, err
 }
 
 // misfit makes an error of setting, ours, theirs and the name of a member, packed.
@@ -104,7 +122,15 @@ var lookScript = newScript(`
       if values[i] and #values[i] > 300 then values[i] = 'too long' end
     end
   end
-  local has = call('HMGET', plan, 'generation', 'shards', 'intents', 'format')
+  local has = call('HMGET', plan, 'generation', 'shards', 'intents', 'format', 'instead')
+  local next, said = call('HMGET', reshard, ` + reshardFields + `), {}
+  if next[1] and next[1] ~= '0' then said = call('HGETALL', voices) end
+  for i = 2, #said, 2 do
+    if #said[i] > 100 then said[i] = 'too long' end
+  end
+  for i = 1, #next do
+    if next[i] and #next[i] > 500 then next[i] = 'too long' end
+  end
   local all, own = call('HGETALL', members), 0
   for i = 2, #all, 2 do
     if all[i - 1] == incarnation then own = i - 2 elseif #all[i] > 4096 then all[i] = 'too long' end
@@ -115,7 +141,7 @@ var lookScript = newScript(`
     call('HSET', members, incarnation, ARGV[4])
     if call('TTL', members) < 604800 - 600 then touch() end
   end
-  return {'ok', text(now), text(rev), anew, has, all, found, values}`)
+  return {'ok', text(now), text(rev), anew, has, all, found, values, next, said}`)
 
 // Look returns the table as it has changed since a revision.
 func (c *Coordinator) Look(ctx context.Context, since int64) (fleet.View, error) {
@@ -140,7 +166,7 @@ func (c *Coordinator) look(ctx context.Context, operation, incarnation, value st
 		if err != nil {
 			return fleet.View{}, err
 		}
-		if len(reply) != 7 {
+		if len(reply) != 9 {
 			return fleet.View{}, fmt.Errorf("fleet: redis: %s: a reply of %d parts", operation, len(reply))
 		}
 		now, err := reply[0].AsInt64()
@@ -154,7 +180,7 @@ func (c *Coordinator) look(ctx context.Context, operation, incarnation, value st
 		if n, _ := reply[2].AsInt64(); n != 0 {
 			anew = true
 		}
-		v.Plan = c.readPlan(reply[3])
+		v.Plan, v.Reshard = c.readPlan(reply[3]), c.readReshard(reply[7], reply[8])
 		v.Members = c.readMembers(reply[4])
 		found, _ := reply[5].ToArray()
 		values, _ := reply[6].ToArray()
@@ -189,17 +215,18 @@ const maxShards = 1 << 20
 func (c *Coordinator) readPlan(m rueidis.RedisMessage) fleet.Plan {
 	fields, _ := m.ToArray()
 	s := strs(fields)
-	if len(s) != 4 || s[0] == "" && s[1] == "" {
+	if len(s) != 5 || s[0] == "" && s[1] == "" {
 		return fleet.Plan{} // there is none
 	}
 	generation, err1 := strconv.Atoi(s[0])
 	shards, err2 := strconv.Atoi(s[1])
 	intents, err3 := strconv.ParseUint(s[2], 10, 64)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	is, instead, err4 := resharded(s[4])
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		c.warn("plan", "all", err)
 		return fleet.Plan{}
 	}
-	return fleet.Plan{Generation: generation, Shards: shards, Intents: intents, Format: s[3]}
+	return fleet.Plan{Generation: generation, Shards: shards, Intents: intents, Format: s[3], Resharded: is, Instead: instead}
 }
 
 func (c *Coordinator) readMembers(m rueidis.RedisMessage) []fleet.Member {

@@ -97,6 +97,17 @@ var saveScript = newScript(`
 // maxData bounds a checkpoint.
 const maxData = 1 << 20
 
+// packRecord returns what is kept of a record behind its number.
+func packRecord(r fleet.Record) (string, error) {
+	switch {
+	case r.Number < 0 || r.Number >= maxEpoch || len(r.Data) > maxData:
+		return "", fmt.Errorf("shard %d: a checkpoint of number %d and %d bytes", r.Shard, r.Number, len(r.Data))
+	case r.Data == nil:
+		return "0 ", nil
+	}
+	return "1 " + string(r.Data), nil
+}
+
 // Save keeps records.
 func (c *Coordinator) Save(ctx context.Context, incarnation string, records []fleet.Record) (refused []int, err error) {
 	if incarnation == "" {
@@ -111,12 +122,9 @@ func (c *Coordinator) Save(ctx context.Context, incarnation string, records []fl
 	for part := range slices.Chunk(records, chunk) {
 		args := []string{incarnation}
 		for _, r := range part {
-			if r.Number < 0 || r.Number >= maxEpoch || len(r.Data) > maxData {
-				return refused, fmt.Errorf("fleet: redis: save: shard %d: a checkpoint of number %d and %d bytes", r.Shard, r.Number, len(r.Data))
-			}
-			data := "0 "
-			if r.Data != nil {
-				data = "1 " + string(r.Data)
+			data, err := packRecord(r)
+			if err != nil {
+				return refused, fmt.Errorf("fleet: redis: save: %w", err)
 			}
 			args = append(args, strconv.Itoa(r.Shard), decimal(r.Epoch), decimal(r.Number), data)
 		}

@@ -95,6 +95,8 @@ func (c *Coordinator) run(ctx context.Context, operation string, script *rueidis
 		return nil, fleet.ErrChanged
 	case "misfit":
 		return nil, misfit(strs(reply[1:]))
+	case "starts":
+		return nil, starts(strs(reply[1:]))
 	default:
 		return nil, fmt.Errorf("fleet: redis: %s: reply %.40q", operation, status)
 	}

@@ -247,7 +247,7 @@ func TestExpiry(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	c := open(t, srv.Addr, "bot")
-	fill(t, c)
+	fillAll(t, c)
 	own := must[fleet.View](t)(c.Look(t.Context(), 0)).Shards[2]
 	keys := strings.Fields(srv.CLI("KEYS", "*"))
 	if len(keys) != len(names) {
@@ -305,6 +305,44 @@ func fill(t testing.TB, c *Coordinator) {
 	}
 	if g := must[fleet.Grants](t)(c.Ask(ctx, "a", 1, []int{2, 3, 4})); len(g.Turns) != 2 {
 		t.Fatalf("granted %+v", g)
+	}
+}
+
+// fillAll has all keys in use: it is fill, and then the fleet is at the switch to another shard count.
+func fillAll(t testing.TB, c *Coordinator) {
+	t.Helper()
+	fill(t, c)
+	ctx := t.Context()
+	for _, s := range must[fleet.View](t)(c.Look(ctx, 0)).Shards {
+		if s.Giver != "" {
+			if err := c.Take(ctx, s.ID, s.Owner); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s.Owner.Incarnation == "d" {
+			must[[]fleet.Shard](t)(c.Acquire(ctx, "a", []fleet.Want{{Shard: s.ID, From: s.Owner}}))
+		}
+	}
+	acquire(t, c, "a", 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+	v := must[fleet.View](t)(c.Look(ctx, 0))
+	epochs := make(map[string]map[int]int64)
+	for _, s := range v.Shards {
+		if epochs[s.Owner.Incarnation] == nil {
+			epochs[s.Owner.Incarnation] = make(map[int]int64)
+		}
+		epochs[s.Owner.Incarnation][s.ID] = s.Owner.Epoch
+	}
+	if err := c.Propose(ctx, fleet.Reshard{Generation: v.Plan.Generation + 1, Shards: 32}); err != nil {
+		t.Fatal(err)
+	}
+	r := must[fleet.View](t)(c.Look(ctx, 0)).Reshard
+	for _, err := range []error{
+		c.Agree(ctx, "a", r.At(), v.Revision, 1, epochs["a"]), c.Agree(ctx, "b", r.At(), v.Revision, 1, epochs["b"]), c.Switch(ctx, r.At()),
+		c.Prepare(ctx, "a", r.At(), []fleet.Record{{Shard: 20, Epoch: 1, Data: []byte("data")}}, true),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

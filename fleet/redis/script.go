@@ -20,11 +20,16 @@ import "github.com/redis/rueidis"
 //	turns     a hash: the turns that are out, and those that were sent last
 //	budget    a hash: fleet.Budget, and the number of the last turn
 //	given     a sorted set: the last turns by the time at which they were given
+//	reshard   a hash: fleet.Reshard, the revision of the table at Switch, and the last score of nextchanges
+//	voices    a hash: of each incarnation "revision prepared ready", a fleet.Voice
+//	nextowners, nextowned, nextchanges, nextrecords
+//	          what becomes owners, owned, changes and records
 //
 // The checkpoints lie in one key with the rest, and all expire together: a checkpoint never
 // outlives the epoch of its shard.
 var names = []string{
 	"members", "deposed", "plan", "owners", "owned", "changes", "revision", "log", "records", "asked", "waiting", "turns", "budget", "given",
+	"reshard", "voices", "nextowners", "nextowned", "nextchanges", "nextrecords",
 }
 
 // newScript returns the script that begins as all do, and goes on with body. It has the arguments
@@ -35,7 +40,8 @@ func newScript(body string) *rueidis.Lua {
 }
 
 const prelude = `
-local members, deposed, plan, owners, owned, changes, revision, log, records, asked, waiting, turns, budget, given = unpack(KEYS)
+local members, deposed, plan, owners, owned, changes, revision, log, records, asked, waiting, turns, budget, given,
+  reshard, voices, nextowners, nextowned, nextchanges, nextrecords = unpack(KEYS)
 local match, format = string.match, string.format
 local time = redis.call('TIME')
 local now = tonumber(match(ARGV[1], '^=(%d+)$')) or tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[1])

@@ -38,7 +38,7 @@ const turnsPrelude = `
       stale[#stale + 1] = field
     end
   end
-  local function bucket(shard) return tonumber(shard) % concurrency end
+  local function bucket(shard) return tonumber(shard) % 65536 % concurrency end -- fleet.TurnStride
 
   -- firsts returns the first shard of each bucket.
   local function firsts(list)

@@ -229,6 +229,7 @@ func TestRightsOfFleet(t *testing.T) {
 	_, err = c.Confirm(ctx, "a", map[int]int64{1: 1})
 	check("confirm", err)
 	check("budget", c.Budget(ctx, fleet.Budget{Total: 9, Remaining: 9, Concurrency: 1}, time.Now()))
+	reshard(check, ctx, c)
 	g, err := c.Ask(ctx, "a", 1, []int{0})
 	check("ask", err)
 	check("sent", c.Sent(ctx, "a", 0, g.Turns[0].Number))
@@ -259,6 +260,41 @@ func TestRightsOfFleet(t *testing.T) {
 	if out := srv.CLI("ACL", "LOG"); strings.Contains(out, "eval") || strings.Contains(out, "key") || strings.Contains(out, "lua") {
 		t.Errorf("refused: %s", out)
 	}
+}
+
+// reshard takes a fleet of 4 shards to another shard count, and back.
+func reshard(check func(what string, err error), ctx context.Context, c *coordinator.Coordinator) {
+	for _, count := range []int{5, 4} {
+		v, err := c.Look(ctx, 0)
+		check("look", err)
+		check("propose", c.Propose(ctx, fleet.Reshard{Generation: v.Plan.Generation + 1, Shards: count}))
+		now, err := c.Look(ctx, 0)
+		check("look", err)
+		at, epochs := now.Reshard.At(), map[string]map[int]int64{"a": {}, "b": {}}
+		for _, s := range v.Shards {
+			epochs[s.Owner.Incarnation][s.ID] = s.Owner.Epoch
+		}
+		for incarnation, own := range epochs {
+			check("report", c.Report(ctx, incarnation, at, 1))
+			check("agree", c.Agree(ctx, incarnation, at, v.Revision, 2, own))
+		}
+		check("switch", c.Switch(ctx, at))
+		for n, incarnation := range []string{"a", "b"} {
+			var next []fleet.Record
+			for i := n; i < count; i += 2 {
+				next = append(next, fleet.Record{Shard: i, Epoch: v.Now.UnixMilli() + 1e6*int64(v.Plan.Generation), Data: []byte("data")})
+			}
+			check("prepare", c.Prepare(ctx, incarnation, at, next, true))
+		}
+		check("commit", c.Commit(ctx, at))
+	}
+	v, err := c.Look(ctx, 0)
+	check("look", err)
+	check("propose", c.Propose(ctx, fleet.Reshard{Generation: v.Plan.Generation + 1, Shards: 8}))
+	v, err = c.Look(ctx, 0)
+	check("look", err)
+	check("abort", c.Abort(ctx, v.Reshard.At(), "why", 6))
+	check("call off", c.CallOff(ctx, v.Reshard.Generation, "why"))
 }
 
 // What a user may not do is told as that, and not as a wrong password.
