@@ -69,7 +69,7 @@ func (s *Server) reshard(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) callOff(w http.ResponseWriter, r *http.Request) {
-	s.action(w, r, nil, func(context.Context) (result, error) { return result{}, s.o.Actions.CallOff() })
+	s.action(w, r, nil, func(ctx context.Context) (result, error) { return result{}, s.o.Actions.CallOff(ctx) })
 }
 
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {

@@ -59,7 +59,7 @@ type Actions interface {
 	// it goes. With an error nothing is begun.
 	Reshard(ctx context.Context, shards int, begin bool) (plan []string, err error)
 	// CallOff ends what Reshard has begun, while it can be.
-	CallOff() error
+	CallOff(ctx context.Context) error
 }
 
 // Fleet is what can be asked of a member of a fleet.

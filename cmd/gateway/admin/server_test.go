@@ -89,7 +89,7 @@ func (a *asked) Reshard(_ context.Context, shards int, begin bool) ([]string, er
 	return []string{"16 shards now"}, nil
 }
 
-func (a *asked) CallOff() error {
+func (a *asked) CallOff(context.Context) error {
 	a.note("call off")
 	return errors.New("the bot is not being resharded")
 }

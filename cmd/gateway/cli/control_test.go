@@ -45,7 +45,7 @@ func (answers) Reshard(_ context.Context, shards int, begin bool) ([]string, err
 	return []string{"16 shards now, 32 to be"}, nil
 }
 
-func (answers) CallOff() error { return errors.New("the bot is not being resharded") }
+func (answers) CallOff(context.Context) error { return errors.New("the bot is not being resharded") }
 
 func (answers) Reload(context.Context) ([]string, error) {
 	return []string{"log.level: info, now debug", "http.token: changed, which needs a restart\x1b[2J"}, nil

@@ -59,12 +59,12 @@ func newMembership(cfg *config.Config, api *wire.API, log *slog.Logger) *members
 	return &membership{owner: rand.Text(), cfg: cfg, api: api, log: log, began: time.Now()}
 }
 
-// join joins the fleet, whose events go to the sink, and returns how many shards it has.
-func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (shards int, err error) {
+// join joins the fleet, whose events go to the sink, and returns what all members have in common.
+func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (plan fleet.Plan, err error) {
 	m.broker = broker
 	coordinator, err := newCoordinator(m.cfg, m.log)
 	if err != nil {
-		return 0, err
+		return plan, err
 	}
 	m.out, _ = sink.(sinks.Reporter)
 	claimer, _ := sink.(sinks.Claimer)
@@ -77,6 +77,7 @@ func (m *membership) join(ctx context.Context, broker Broker, sink sinks.Sink) (
 		Plan:        fleetPlan(m.cfg, broker),
 		Recommended: m.recommended,
 		Session:     func(shard int, c resume.Checkpoint) resume.Session { return m.keeper.Resumes(shard, c) },
+		Checkpoint:  func(shard int, s resume.Session) resume.Checkpoint { return m.keeper.Checkpoint(shard, s) },
 		Sink:        claimer,
 		Delivers:    delivers(sink),
 		Death:       f.Death,
@@ -108,7 +109,7 @@ func memberName(cfg *config.Config) string {
 }
 
 // insist joins, for as long as it takes. Meanwhile health is served: the process lives, and is not ready.
-func (m *membership) insist(ctx context.Context) (shards int, err error) {
+func (m *membership) insist(ctx context.Context) (plan fleet.Plan, err error) {
 	var waiting *admin.Server
 	defer func() {
 		if waiting != nil {
@@ -121,20 +122,20 @@ func (m *membership) insist(ctx context.Context) (shards int, err error) {
 		switch {
 		case err == nil:
 			m.shards = plan.Shards
-			return plan.Shards, nil
+			return plan, nil
 		case errors.As(err, new(*fleet.MisfitError)):
-			return 0, settingError{err}
+			return plan, settingError{err}
 		case errors.As(err, new(*redis.ConfigError)):
-			return 0, settingError{fmt.Errorf("redis.urls: %w", err)}
+			return plan, settingError{fmt.Errorf("redis.urls: %w", err)}
 		case ctx.Err() != nil:
-			return 0, ctx.Err()
+			return plan, ctx.Err()
 		}
 		text := m.cfg.KnownSecrets().Redact(explain(err))
 		why.Store(&text)
 		if waiting == nil {
 			m.log.Warn("fleet: cannot join yet; trying again", "error", err)
 			if waiting, err = serveAdmin(m.cfg, m.waiting(func() string { return *why.Load() }), m.log); err != nil {
-				return 0, err
+				return plan, err
 			}
 		}
 		select {
@@ -229,8 +230,8 @@ func (m *membership) recommended(ctx context.Context) (int, error) {
 }
 
 // options adds to an engine's options what a member has.
-func (m *membership) options(o *engine.Options, shards int) {
-	o.Shards, o.IDs = shards, []int{}
+func (m *membership) options(o *engine.Options, plan fleet.Plan) {
+	o.Shards, o.Generation, o.IDs = plan.Shards, plan.Generation, []int{}
 	o.Checkpoints = m.keeper
 	o.Confirm, o.Trusted, o.Identify = m.fleet.Confirm, m.fleet.Trusted, m.queue
 	o.SuspectAfter = m.cfg.Fleet.Death * 2 / 3
@@ -243,7 +244,7 @@ func (m *membership) run(ctx context.Context, e *engine.Engine) context.Context 
 	member, leave := context.WithCancel(context.WithoutCancel(ctx))
 	m.leave = leave
 	m.done.Go(func() {
-		if err := m.fleet.Run(member, e); err != nil {
+		if err := m.fleet.Run(member, fleetEngine{e}); err != nil {
 			stop(err)
 		}
 	})

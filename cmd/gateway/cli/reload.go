@@ -28,6 +28,7 @@ type reloader struct {
 
 	mu     sync.Mutex
 	engine *engine.Engine // nil: it is not made yet
+	member *membership    // nil: this process is in no fleet, or has not joined it
 }
 
 // newReloader returns what reads the settings from the sources again.
@@ -50,11 +51,12 @@ func (r *reloader) await(ctx context.Context, asked <-chan os.Signal) {
 	}
 }
 
-// begin gives the reloader the engine, which may have been made by settings that have changed since.
-func (r *reloader) begin(e *engine.Engine) error {
+// begin gives the reloader the engine, which may have been made by settings that have changed since, and this process as a member
+// of a fleet, if it is one.
+func (r *reloader) begin(e *engine.Engine, m *membership) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.engine = e
+	r.engine, r.member = e, m
 	now := r.cfg.Current()
 	if now == r.cfg {
 		return nil

@@ -18,18 +18,17 @@ import (
 // Reshard plans another shard count, or begins with it.
 func (r *reloader) Reshard(ctx context.Context, shards int, begin bool) (plan []string, err error) {
 	switch {
-	case r.cfg.Shards.Auto:
-		return nil, errors.New("shards.ids is auto, and a fleet cannot be resharded while it runs: stop all members, and start them with another shards.count")
-	case r.cfg.Shards.IDs != nil:
+	case r.cfg.Shards.IDs != nil && !r.cfg.Shards.Auto:
 		return nil, errors.New("shards.ids is set: another shard count needs all shards in one process, without shards.ids")
 	case r.cfg.ShardStore.Compat:
 		return nil, errors.New("shard_store.compat: sessions that the old gateway reads, too, cannot be replaced at once: set it to false")
 	}
-	r.mu.Lock()
-	e := r.engine
-	r.mu.Unlock()
-	if e == nil {
-		return nil, errors.New("the shards have not been started yet")
+	e, m, err := r.running()
+	if err != nil {
+		return nil, err
+	}
+	if m != nil {
+		return m.planReshard(ctx, e, shards, begin)
 	}
 	p, err := e.PlanReshard(ctx, shards)
 	if err != nil {
@@ -64,14 +63,25 @@ func (r *reloader) Reshard(ctx context.Context, shards int, begin bool) (plan []
 }
 
 // CallOff ends what Reshard has begun.
-func (r *reloader) CallOff() error {
-	r.mu.Lock()
-	e := r.engine
-	r.mu.Unlock()
-	if e == nil {
-		return errors.New("the shards have not been started yet")
+func (r *reloader) CallOff(ctx context.Context) error {
+	e, m, err := r.running()
+	if err != nil {
+		return err
+	}
+	if m != nil {
+		return m.fleet.CallOff(ctx)
 	}
 	return e.CallOff()
+}
+
+// running returns the engine, and this process as a member of a fleet, if it is one.
+func (r *reloader) running() (*engine.Engine, *membership, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.engine == nil {
+		return nil, nil, errors.New("the shards have not been started yet")
+	}
+	return r.engine, r.member, nil
 }
 
 func planLines(p engine.ReshardPlan) []string {

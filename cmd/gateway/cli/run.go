@@ -132,13 +132,13 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		}
 	}
 	if member != nil {
-		shards, err := member.join(ctx, broker, out)
+		plan, err := member.join(ctx, broker, out)
 		if ctx.Err() != nil {
 			return nil // it is stopped before it has joined
 		} else if err != nil {
 			return err
 		}
-		member.options(&o, shards)
+		member.options(&o, plan)
 		keeper = member.keeper
 	}
 	e, err := engine.New(o)
@@ -146,7 +146,7 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		return err
 	}
 	full.Store(e)
-	if err := r.begin(e); err != nil {
+	if err := r.begin(e, member); err != nil {
 		return err
 	}
 	// Without this a write to a pipe that nobody reads would kill the process
@@ -180,7 +180,12 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 	}
 	reading.Go(func() { broker.commands(working, cfg, member, out, e, counts, log) })
 	reading.Go(func() { giveTurns(ctx) })
-	if cfg.Shards.Reshard && api != nil && member == nil {
+	switch {
+	case !cfg.Shards.Reshard || api == nil:
+	case member != nil:
+		i := itself{member, e}
+		go reshardByItself(working, i, i.recommended, log)
+	default:
 		go reshardByItself(working, e, func(ctx context.Context) (int, error) {
 			bot, err := api.GatewayBot(ctx)
 			return bot.Shards, err

@@ -68,7 +68,7 @@ func (l *loader) validate() {
 		{l.unused("shard_store.prefix", l.ShardStore.Type == StoreRedis || l.Shards.Auto), Note, "shard_store.prefix", `has no effect without shard_store.type = "redis"`},
 		{l.unused("shard_store.compat", l.ShardStore.Type == StoreRedis), Note, "shard_store.compat", `has no effect without shard_store.type = "redis"`},
 		{l.Shards.Auto && l.Spool.Directory != "", Error, "spool.directory", "has no place in a fleet (shards.ids = \"auto\"): no other process reaches what is in it; remove one of the two"},
-		{l.Shards.Reshard && (l.Shards.Auto || l.Shards.IDs != nil), Error, "shards.reshard", "needs all shards in one process: remove it, or shards.ids"},
+		{l.Shards.Reshard && l.Shards.IDs != nil && !l.Shards.Auto, Error, "shards.reshard", "needs all shards in one process, or a fleet: remove it, or shards.ids"},
 		{l.Shards.Reshard && l.ShardStore.Compat, Error, "shards.reshard", "goes with no shard_store.compat: the keys of the other gateway cannot be replaced in one step; remove one of the two"},
 		{l.Shards.Auto && l.is("shard_store.type"), Note, "shard_store.type", "has no effect in a fleet: sessions are in the Redis of redis.urls"},
 		{l.Shards.Auto && l.Identify.Queue != "", Error, "identify.queue",

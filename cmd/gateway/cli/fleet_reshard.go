@@ -1,0 +1,117 @@
+// This file is another shard count in a fleet: the engine as the fleet drives it, and what is asked of the fleet.
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sluice/engine"
+	"sluice/fleet"
+)
+
+// fleetEngine is the engine of a member, as its fleet drives it: a fleet.Resharder.
+type fleetEngine struct{ *engine.Engine }
+
+// Reshard has the engine run its part of another shard count.
+func (e fleetEngine) Reshard(ctx context.Context, shards int, p fleet.Part) error {
+	return e.Engine.Reshard(ctx, engine.ReshardOptions{Shards: shards, Part: &engine.Part{
+		Generation: p.Generation,
+		Switch: func(ctx context.Context) error {
+			err := p.Switch(ctx)
+			if errors.Is(err, fleet.ErrAgain) {
+				return engine.ErrAgain
+			}
+			return err
+		},
+		Commit: p.Commit, Abort: p.Abort, Open: p.Open,
+	}})
+}
+
+// Ready returns how many of the new shards are ready.
+func (e fleetEngine) Ready() int { return e.Resharding().Ready }
+
+// planReshard returns what another shard count takes, a line each, and, with begin, begins with it.
+func (m *membership) planReshard(ctx context.Context, e *engine.Engine, shards int, begin bool) (plan []string, err error) {
+	p, err := m.fleet.PlanReshard(ctx, shards)
+	if err != nil {
+		return nil, err
+	}
+	if _, known, _ := m.queue.Budget(); !known {
+		return nil, errors.New("how many session starts are left is not known yet")
+	}
+	all, err := e.PlanReshard(ctx, shards)
+	if err != nil {
+		return nil, err
+	}
+	plan = planLines(all)
+	switch {
+	case p.Moves > 0:
+		plan = append(plan, fmt.Sprintf("each of %s of shards has to be at one member until the switch: %s to other members before", counted(p.Classes, "group"), moves(p.Moves)))
+	case p.Classes < p.From:
+		plan = append(plan, fmt.Sprintf("each of %s of shards is at one member until the switch", counted(p.Classes, "group")))
+	}
+	if !begin {
+		return plan, nil
+	}
+	if err := m.reshard(ctx, shards); err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for { // what comes next asks how it goes
+		if s := m.fleet.Resharding(); s.Stage != fleet.ReshardNone && s.To == shards {
+			return plan, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return plan, ctx.Err()
+		}
+	}
+}
+
+func moves(n int) string {
+	if n == 1 {
+		return "1 shard moves"
+	}
+	return fmt.Sprintf("%d shards move", n)
+}
+
+// reshard begins with another shard count.
+func (m *membership) reshard(ctx context.Context, shards int) error {
+	err := m.fleet.Reshard(ctx, shards)
+	if starts := (*fleet.StartsError)(nil); errors.As(err, &starts) {
+		return &engine.BudgetError{Needed: starts.Needed, Left: starts.Left, Reset: starts.Reset}
+	}
+	return err
+}
+
+// itself is what reshardByItself asks of a fleet. The member that runs shard 0 alone does, so that one asks at a time.
+type itself struct {
+	m *membership
+	e *engine.Engine
+}
+
+func (i itself) Status() engine.Status {
+	s := i.e.Status()
+	if i.m.fleet.Resharding().Stage != fleet.ReshardNone && s.Reshard.Stage == engine.ReshardNone {
+		s.Reshard.Stage = engine.ReshardConnects
+	}
+	return s
+}
+
+func (i itself) Reshard(ctx context.Context, o engine.ReshardOptions) error {
+	return i.m.reshard(ctx, o.Shards)
+}
+
+// recommended returns how many shards Discord recommends, or 0 where another member asks.
+func (i itself) recommended(ctx context.Context) (int, error) {
+	if _, ids, err := i.e.Shards(ctx); err != nil || !slices.Contains(ids, 0) {
+		return 0, err
+	}
+	return i.m.recommended(ctx)
+}
