@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"sluice/sinks"
 )
 
 const (
@@ -101,7 +103,7 @@ func (i *incarnation) partEnds(ctx context.Context, p *part) {
 	}
 	f.again = time.Now().Add(f.o.Beat)
 	committed := i.table.Plan.Generation >= p.generation
-	if ctx.Err() != nil || errors.Is(p.err, errCalledOff) {
+	if ctx.Err() != nil || errors.Is(p.err, errCalledOff) || errors.Is(p.err, sinks.ErrStopped) { // or this process ends
 		return
 	}
 	f.o.Log.Warn("fleet: this member's shards are not resharded", "error", p.err)

@@ -305,12 +305,11 @@ func (n *node) set(fault func(method string) fleettest.Fault) {
 
 func (n *node) choose(method string) fleettest.Fault {
 	n.mu.Lock()
-	fault := n.fault
-	n.mu.Unlock()
-	if fault == nil {
+	defer n.mu.Unlock()
+	if n.fault == nil {
 		return fleettest.Fault{}
 	}
-	return fault(method)
+	return n.fault(method)
 }
 
 // lost loses every call.
@@ -546,7 +545,7 @@ var deaths = []struct {
 	name, method string
 	after        bool
 }{
-	{"pending", "Report", false},
+	{"pending", "Beat", false},
 	{"before it agrees", "Agree", false},
 	{"agreed", "Agree", true},
 	{"switching", "Prepare", false},
@@ -692,7 +691,7 @@ func TestReshardCalledOff(t *testing.T) {
 					if err := t.nodes[1].CallOff(context.Background()); err != nil {
 						t.Fatal(err)
 					}
-					late = false
+					t.nodes[2].set(nil)
 					if before.Plan.Shards != 16 {
 						t.Fatal("it was too late")
 					}
