@@ -293,11 +293,12 @@ func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 	if s != nil && s.gen.replaced.Load() {
 		return e.refuse(refusedByQueue(sinks.ErrQueueFull), fmt.Errorf("%w: the bot is being resharded", sinks.ErrQueueFull))
 	}
+	recounted := now.gen != f.env.first || e.opts.Generation > 1
 	noShard := func() error {
 		return e.refuse(refusedNoShard, fmt.Errorf("shard %d does not exist with %d shards", id, count))
 	}
 	switch {
-	case id >= count && now.gen != f.env.first: // it may be of the count before
+	case id >= count && recounted: // it may be of the count before
 	case id < 0 || id >= count:
 		return noShard()
 	case s == nil || s.leaving.Load():
@@ -315,7 +316,7 @@ func (e *Engine) Send(ctx context.Context, c sinks.Command) error {
 		return noShard()
 	}
 	if err := checkRoute(parsed, id, count); err != nil {
-		if now.gen == f.env.first {
+		if !recounted {
 			return e.refuse(refusedGuild, err)
 		}
 		// Whoever has sent it goes by the count before.

@@ -53,7 +53,7 @@ type Options struct {
 	// Shards is the shard count; 0: what the API recommends.
 	Shards int
 	// Generation counts the shard counts that the bot has had, where others share Identify: who runs the same count has the
-	// same number. Reshard goes on from it. 0 by default.
+	// same number, from 1 on. Reshard goes on from it. 0, the default: in no fleet.
 	Generation int
 	// IDs are the shards that this engine runs from the start; nil: all; empty, but not nil: none.
 	// Engine.Add adds others.

@@ -979,3 +979,28 @@ func TestPartChangesUndecided(t *testing.T) {
 		}
 	})
 }
+
+// A command that goes by the count before is known as such by an engine that has begun after that.
+func TestCommandOfBeforeGeneration(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		for _, generation := range []int{1, 2} {
+			w := newWorld(t, reader, sim.Options{Shards: 4, MaxConcurrency: 4}, engine.Options{Generation: generation, IDs: []int{0, 1}})
+			w.ready(2)
+			send := func(shard int, guild uint64) error {
+				packet := fmt.Appendf(nil, `{"op":8,"d":{"guild_id":"%d","query":"","limit":1}}`, guild<<22|7)
+				return w.engine.Send(t.Context(), sinks.Command{Shard: shard, Packet: packet})
+			}
+			var elsewhere *sinks.NotLocalError
+			for i, err := range []error{send(0, 210_000_000_001), send(9, 210_000_000_001), send(0, 210_000_000_003)} {
+				switch {
+				case generation == 1 && i != 1 && (err == nil || !strings.Contains(err.Error(), "belongs to shard")),
+					generation == 1 && i == 1 && (err == nil || !strings.Contains(err.Error(), "does not exist")),
+					generation == 2 && i < 2 && err != nil,
+					generation == 2 && i == 2 && (!errors.As(err, &elsewhere) || elsewhere.Shard != 3):
+					t.Errorf("generation %d, command %d: %v", generation, i, err)
+				}
+			}
+			w.end()
+		}
+	})
+}

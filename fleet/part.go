@@ -82,8 +82,6 @@ type part struct {
 	state   partState
 	err     error         // of partEnded
 	ended   chan struct{} // closed with it
-	set     int64         // rises with each shard that is begun or abandoned
-	asked   int64         // set at the last call of Switch: what was begun since has not been compared
 	answer  chan error    // of Switch that waits, and of Commit
 	attempt Attempt       // of partSwitches and partCommits
 	whole   bool          // that attempt is the fleet's still
@@ -167,15 +165,9 @@ func (f *Fleet) start(e Resharder, generation, from, shards int) *part {
 	return p
 }
 
-// ask is Part.Switch. What was begun since the last call is compared first.
+// ask is Part.Switch.
 func (p *part) ask(ctx context.Context) error {
 	p.mu.Lock()
-	if p.asked != p.set {
-		p.asked = p.set
-		p.mu.Unlock()
-		p.f.stir()
-		return ErrAgain
-	}
 	p.to(partAsks)
 	answer := make(chan error, 1)
 	p.answer = answer
@@ -245,19 +237,17 @@ func (p *part) aborted() {
 func (p *part) compareAgain() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.set++
 	if p.state == partAsks {
 		p.to(partCompares)
-		p.asked = p.set // all of them from now on
 		p.reply(ErrAgain)
 	}
 }
 
-// begin has the engine switch, if it has asked for that and nothing has changed since.
+// begin has the engine switch, if it has asked for that.
 func (p *part) begin(a Attempt) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state != partAsks || p.asked != p.set {
+	if p.state != partAsks {
 		return false
 	}
 	p.attempt, p.whole = a, true

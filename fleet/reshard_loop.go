@@ -262,9 +262,6 @@ func (i *incarnation) mine(p *part) (epochs map[int]int64, all bool) {
 	epochs, all = make(map[int]int64), true
 	for id := range i.table.Shards {
 		row := &i.table.Shards[id]
-		if row.Giver == i.name {
-			all = false
-		}
 		if row.Owner.Incarnation != i.name {
 			continue
 		}

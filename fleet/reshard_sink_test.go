@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice/fleet"
+	"sluice/fleet/fleettest"
 	"sluice/sinks"
 )
 
@@ -127,8 +128,13 @@ func TestReshardConfirms(t *testing.T) {
 				t.Errorf("shard %d is not owned", shard)
 			}
 		}
+		late := false // it does not see the commit
+		b.set(func(m string) fleettest.Fault {
+			late = late || m == "Commit"
+			return fleettest.Fault{Lose: late && (m == "Look" || m == "Beat")}
+		})
 		t.until("the commit", func() bool { return t.view().Plan.Shards == 24 })
-		for shard, epoch := range next { // at once: it may not know
+		for shard, epoch := range next {
 			if !confirms(b, shard, epoch) {
 				t.Errorf("new shard %d is not owned when it is in force", shard)
 			}
@@ -138,6 +144,7 @@ func TestReshardConfirms(t *testing.T) {
 				t.Errorf("old shard %d is owned", shard)
 			}
 		}
+		b.set(nil)
 		t.committed(24)
 	})
 }

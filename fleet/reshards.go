@@ -69,7 +69,7 @@ type Reshards interface {
 	Agree(ctx context.Context, incarnation string, a Attempt, revision int64, ready int, epochs map[int]int64) error
 
 	// Switch enters ReshardSwitching. All shards must be owned by members that are not deposed, and have agreed as of the table's
-	// present revision. What was prepared before is void.
+	// present revision.
 	Switch(ctx context.Context, a Attempt) error
 
 	// Prepare adds what a member will own: owners and records of new shards. Each Epoch must be above that of the shard of the same id.

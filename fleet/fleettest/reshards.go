@@ -179,6 +179,9 @@ func (k *kit) switching(shards int) fleet.Attempt {
 }
 
 func testCommits(k *kit) {
+	k.join("gone") // it has a shard that an earlier plan had
+	k.acquire("gone", 100)
+	k.depose("gone")
 	at := k.switching(24)
 	k.join("idle")
 	_, err := k.Save(k.ctx, "a", []fleet.Record{{Shard: 2, Epoch: k.epochs("a")[2], Number: 3, Data: []byte("old")}})
@@ -231,6 +234,9 @@ func testCommits(k *kit) {
 	k.fails("CallOff after it", k.CallOff(k.ctx, at.Generation, "late"), fleet.ErrChanged)
 	k.fails("Prepare after it", k.Prepare(k.ctx, "a", at, a, true), fleet.ErrChanged)
 
+	if _, there := k.member("gone"); there {
+		k.Error("a deposed member is shown that owns nothing any more")
+	}
 	k.depose("a") // its new shards are taken over like any
 	for i := 0; i < 24; i += 2 {
 		k.acquire("b", i)

@@ -163,7 +163,7 @@ func (c *Coordinator) Switch(ctx context.Context, a fleet.Attempt) error {
 	if !c.at(a, fleet.ReshardPending) || c.all(func(v fleet.Voice) bool { return v.Revision == c.revision }) != c.plan.Shards {
 		return fleet.ErrChanged
 	}
-	c.reshard.revision, c.reshard.next = c.revision, nil
+	c.reshard.revision = c.revision
 	c.enter(fleet.ReshardSwitching)
 	return nil
 }

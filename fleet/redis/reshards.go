@@ -190,7 +190,6 @@ var switchScript = newScript(reshardPrelude + `
   if at(ARGV[3], ARGV[4], '2') then return {'ok'} end
   if not at(ARGV[3], ARGV[4], '1') then return {'changed'} end
   if all(function(agreed) return agreed == rev end) ~= now_shards then return {'changed'} end
-  forget()
   call('HSET', reshard, 'revision', text(rev), 'score', '0')
   enter('2')
   return {'ok'}`)

@@ -48,11 +48,8 @@ func (m *membership) planReshard(ctx context.Context, e *engine.Engine, shards i
 		return nil, err
 	}
 	plan = planLines(all)
-	switch {
-	case p.Moves > 0:
-		plan = append(plan, fmt.Sprintf("each of %s of shards has to be at one member until the switch: %s to other members before", counted(p.Classes, "group"), moves(p.Moves)))
-	case p.Classes < p.From:
-		plan = append(plan, fmt.Sprintf("each of %s of shards is at one member until the switch", counted(p.Classes, "group")))
+	if p.Moves > 0 {
+		plan = append(plan, fmt.Sprintf("%s to other members before: until the switch each of the %d classes of shards is at one", moves(p.Moves), p.Classes))
 	}
 	if !begin {
 		return plan, nil

@@ -70,6 +70,7 @@ func (w *watch) parts(ctx context.Context, cfg *config.Config) admin.Options {
 		src.Engine, figures.Engine = with, with
 		figures.Fleet = m.fleet.Snapshot
 		src.Fleet, src.Epochs = status.FleetOf(m.fleet, m.queue, memberName(cfg)), m.fleet.Epochs
+		src.Reshard = m.fleet.Resharding
 		steer = m
 	}
 	p := page.New(page.Options{Summary: src.Summary, Shards: src.Shards, Logs: w.logs})

@@ -17,6 +17,7 @@ import (
 
 	"sluice/cmd/gateway/config"
 	"sluice/engine"
+	"sluice/fleet"
 	"sluice/resume"
 	"sluice/sinks"
 	"sluice/sinks/spool"
@@ -38,11 +39,12 @@ type Source struct {
 	Sink sinks.Reporter
 	// Title names the broker in sentences, such as Redis; Address is where it is, without credentials.
 	Title, Address string
-	Spool          func() Spool            // nil: there is none
-	Store          func() Store            // without its Type; nil: it is always available
-	Fleet          func() *Fleet           // nil: there is none
-	Epochs         func() map[int]int64    // of the shards, in a fleet; nil: there are none
-	Refused        func() map[string]int64 // commands by reason, those that the engine has refused included; nil: they are all there are
+	Spool          func() Spool               // nil: there is none
+	Store          func() Store               // without its Type; nil: it is always available
+	Fleet          func() *Fleet              // nil: there is none
+	Epochs         func() map[int]int64       // of the shards, in a fleet; nil: there are none
+	Reshard        func() fleet.ReshardStatus // of the fleet; nil: there is none
+	Refused        func() map[string]int64    // commands by reason, those that the engine has refused included; nil: they are all there are
 	Config         *config.Config
 	Version        string            // of the program
 	Started        time.Time         // of the process
@@ -129,7 +131,7 @@ func (s *Source) collect(whole bool) *Status {
 		Store:    s.store(),
 		Identify: identify(e.Identify),
 		Commands: Commands{Sent: e.Commands.Sent, Pending: e.Commands.Pending, Replaced: e.Commands.Replaced, Refused: named(s.refused(e))},
-		Reshard:  reshard(now, e.Reshard),
+		Reshard:  s.reshard(now, e.Reshard),
 		Settings: []Setting{},
 	}
 	d.Fleet = s.fleet()
@@ -142,6 +144,14 @@ func (s *Source) collect(whole bool) *Status {
 		d.Shards.List = s.list(now, e, shards)
 	}
 	return d
+}
+
+func (s *Source) reshard(now time.Time, e engine.ReshardStatus) *Reshard {
+	if s.Reshard == nil {
+		return reshardOf(now, e, nil)
+	}
+	f := s.Reshard()
+	return reshardOf(now, e, &f)
 }
 
 // sink returns what the sink says of itself.

@@ -1,0 +1,262 @@
+// This file tests members that die, hang or come back while the shard count is changed.
+
+package fleet_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice/fleet"
+	"sluice/fleet/fleettest"
+)
+
+// deaths are the stages at which a member is lost: with a call, before it is made or after.
+var deaths = []struct {
+	name, method string
+	after        bool
+}{
+	{"pending", "Beat", false},
+	{"before it agrees", "Agree", false},
+	{"agreed", "Agree", true},
+	{"switching", "Prepare", false},
+	{"prepared", "Prepare", true},
+}
+
+// lose has a node lost at its first call of a method.
+func lose(n *node, method string, after bool) (is func() bool) {
+	var mu sync.Mutex
+	gone := false
+	n.set(func(m string) fleettest.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		if gone {
+			return fleettest.Fault{Lose: true}
+		}
+		if m == method {
+			gone = true
+			return fleettest.Fault{Lose: !after, LoseAnswer: after}
+		}
+		return fleettest.Fault{}
+	})
+	return func() bool { mu.Lock(); defer mu.Unlock(); return gone }
+}
+
+// A member that dies costs an attempt at most: the others go on.
+func TestReshardDeaths(t *testing.T) {
+	for _, counts := range [][2]int{{16, 32}, {16, 24}, {24, 16}} {
+		for _, d := range deaths {
+			t.Run(fmt.Sprintf("%s, %d to %d", d.name, counts[0], counts[1]), func(t *testing.T) {
+				resharding(t, counts[0], 3, func(t *team) {
+					b := t.nodes[1]
+					gone := lose(b, d.method, d.after)
+					t.begin(t.nodes[0], counts[1])
+					t.until("the death", gone)
+					t.dies(b)
+					t.committed(counts[1])
+				})
+			})
+			t.Run(fmt.Sprintf("%s, %d to %d, and it is back", d.name, counts[0], counts[1]), func(t *testing.T) {
+				resharding(t, counts[0], 3, func(t *team) {
+					b := t.nodes[1]
+					gone := lose(b, d.method, d.after)
+					t.begin(t.nodes[0], counts[1])
+					t.until("the loss", gone)
+					time.Sleep(9 * time.Second)
+					b.set(nil) // it has been deposed
+					t.committed(counts[1])
+				})
+			})
+		}
+	}
+}
+
+// Who dies after the commit, before it has seen it, is taken over from like anyone.
+func TestReshardDeathCommitted(t *testing.T) {
+	for _, back := range []bool{false, true} {
+		resharding(t, 16, 3, func(t *team) {
+			b := t.nodes[1]
+			gone := false
+			b.set(func(m string) fleettest.Fault {
+				gone = gone || t.view().Plan.Shards == 24
+				return fleettest.Fault{Lose: gone}
+			})
+			t.begin(t.nodes[0], 24)
+			t.until("the commit", func() bool { return t.view().Plan.Shards == 24 })
+			if back {
+				time.Sleep(9 * time.Second)
+				b.set(nil)
+			} else {
+				t.dies(b)
+			}
+			t.committed(24)
+		})
+	}
+}
+
+// Everybody but one dies, and that one goes on.
+func TestReshardLastOne(t *testing.T) {
+	resharding(t, 16, 3, func(t *team) {
+		t.begin(t.nodes[0], 24)
+		time.Sleep(500 * time.Millisecond)
+		t.dies(t.nodes[0])
+		t.dies(t.nodes[0])
+		t.committed(24)
+	})
+}
+
+// A lost answer costs nothing but time.
+func TestReshardLostAnswers(t *testing.T) {
+	for _, method := range []string{"Propose", "Report", "Agree", "Switch", "Prepare", "Commit", "Look", "Beat"} {
+		for _, n := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%s %d", method, n), func(t *testing.T) {
+				resharding(t, 16, 3, func(t *team) {
+					if method == "Look" { // it is not for what is asked at once
+						t.begin(t.nodes[0], 24)
+					}
+					for _, node := range t.nodes {
+						left := n
+						node.set(func(m string) fleettest.Fault {
+							if m == method && left > 0 {
+								left--
+								return fleettest.Fault{LoseAnswer: true}
+							}
+							return fleettest.Fault{}
+						})
+					}
+					if method != "Look" {
+						t.begin(t.nodes[0], 24)
+					}
+					t.committed(24)
+					if f := t.view().Reshard.Failures; f > 0 {
+						t.Errorf("%d attempts have failed", f)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A shard that is acquired again meanwhile has the new ones of its class begun again.
+func TestReshardBeginsAgain(t *testing.T) {
+	resharding(t, 16, 3, func(t *team) {
+		t.nodes[2].engine.slow = 5 * time.Second
+		b := t.nodes[1]
+		t.begin(t.nodes[0], 24)
+		t.until("new shards", func() bool { return b.engine.Ready() > 0 })
+		b.engine.mu.Lock()
+		begun := b.engine.begun
+		dropped := slices.Min(slices.Collect(maps.Keys(b.engine.runs)))
+		epoch := b.engine.runs[dropped]
+		b.engine.mu.Unlock()
+		b.Dropped(dropped, epoch)
+		t.committed(24)
+		if n := b.engine.begun; n != begun+3 {
+			t.Errorf("%d new shards were begun, and %d before, want 3 more", n, begun)
+		}
+		if f := t.view().Reshard.Failures; f > 0 {
+			t.Errorf("%d attempts have failed", f)
+		}
+	})
+}
+
+// Who has agreed and does not any more says so: there is no switch meanwhile.
+func TestReshardDisagrees(t *testing.T) {
+	resharding(t, 16, 3, func(t *team) {
+		t.nodes[2].engine.slow = 5 * time.Second
+		b := t.nodes[1]
+		t.begin(t.nodes[0], 32)
+		t.until("an agreement", func() bool {
+			return slices.ContainsFunc(t.view().Reshard.Voices, func(v fleet.Voice) bool { return v.Incarnation == b.Incarnation() && v.Revision > 0 })
+		})
+		b.engine.mu.Lock()
+		for id := range b.engine.next {
+			b.engine.ready[id] = time.Now().Add(9 * time.Second)
+			break
+		}
+		b.engine.set++
+		b.engine.mu.Unlock()
+		time.Sleep(8 * time.Second)
+		t.check(16)
+		t.committed(32)
+		if f := t.view().Reshard.Failures; f > 0 {
+			t.Errorf("%d attempts have failed", f)
+		}
+	})
+}
+
+// An engine that hangs at the switch has the others go on without the switch after a while, and switch later.
+func TestReshardHangs(t *testing.T) {
+	resharding(t, 16, 3, func(t *team) {
+		t.nodes[1].engine.stalls = 25 * time.Second
+		t.begin(t.nodes[0], 32)
+		t.until("a failure", func() bool { return t.view().Reshard.Failures == 1 })
+		if f := t.view().Reshard.Failure; !strings.HasSuffix(f, "it has not come about within 10s") {
+			t.Errorf("the failure: %s", f)
+		}
+		t.committed(32)
+	})
+}
+
+// What a deposed member's engine has of a commit that was slow to come in force is dropped.
+func TestReshardDeposedMeanwhile(t *testing.T) {
+	resharding(t, 16, 3, func(t *team) {
+		b := t.nodes[1]
+		b.engine.delays = 15 * time.Second
+		t.begin(t.nodes[0], 32)
+		t.until("the commit", func() bool { return t.view().Plan.Shards == 32 })
+		time.Sleep(100 * time.Millisecond) // and it knows
+		b.set(lost)
+		time.Sleep(9 * time.Second)
+		b.set(nil)
+		time.Sleep(20 * time.Second)
+		t.check(32)
+	})
+}
+
+// A member whose engine is late to follow runs nothing of the new count until it does.
+func TestReshardFollows(t *testing.T) {
+	resharding(t, 16, 1, func(t *team) {
+		a := t.nodes[0]
+		t.begin(a, 24)
+		x := t.add("x")
+		x.engine.waits = make(chan struct{})
+		t.until("the commit", func() bool { return t.view().Plan.Shards == 24 })
+		t.dies(a)
+		time.Sleep(20 * time.Second)
+		if n := len(x.engine.runs); n > 0 {
+			t.Errorf("%d shards run in an engine of another count", n)
+		}
+		close(x.engine.waits)
+		time.Sleep(20 * time.Second)
+		t.check(24)
+	})
+}
+
+// A member whose first call to join again has lost its answer, and which is deposed before the next, joins all the same.
+func TestJoinsAgain(t *testing.T) {
+	resharding(t, 16, 2, func(t *team) {
+		b := t.nodes[1]
+		b.set(lost)
+		time.Sleep(9 * time.Second)
+		joins := 0
+		b.set(func(m string) fleettest.Fault {
+			if m == "Join" {
+				joins++
+				return fleettest.Fault{LoseAnswer: joins == 1, Lose: joins > 1}
+			}
+			return fleettest.Fault{}
+		})
+		time.Sleep(20 * time.Second)
+		b.set(nil)
+		time.Sleep(30 * time.Second)
+		t.check(16)
+		if n := len(b.engine.runs); n != 8 {
+			t.Errorf("it has %d shards", n)
+		}
+	})
+}
