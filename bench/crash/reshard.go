@@ -41,21 +41,22 @@ type ReshardResult struct {
 	Pauses                      []time.Duration // of each switch, as the log has it; of members: the longest of theirs
 	Again                       int             // (session, seq) that came twice, and were dropped
 	Wrong                       []string        // where events are missing, or came twice: the first of them
-	// Of members.
-	Drains, Stops, Cuts int
-	CalledOff           int // as it was asked for
-	GivenUp             int // by the members themselves
-	Aborted             int // attempts at a switch that came about
-	Restarted           int // Identifies when all were restarted at the end
+	Members                     bool            // there are such, and what follows is of them
+	Drains, Stops, Cuts         int
+	CalledOff                   int           // as it was asked for
+	GivenUp                     int           // by the members themselves
+	Aborted                     int           // attempts at a switch that came about
+	Restarted                   int           // Identifies when all were restarted at the end
+	Lull                        time.Duration // longest without an event of any shard before that, aborted attempts included
 }
 
 // String returns the result in a line or two.
 func (r *ReshardResult) String() string {
 	text := fmt.Sprintf("%d events happened, %d arrived: lost %d, repeated %d, out of order in %d guilds, %d gaps; %d with the same session and seq dropped; resharded %d times with %d kills and %d identifies; pauses at the switch %v",
 		r.Events, r.Arrived, r.Lost, r.Repeated, r.OutOfOrder, r.Gaps, r.Again, r.Reshards, r.Kills, r.Identifies, r.Pauses)
-	if n := r.Drains + r.Stops + r.Cuts + r.CalledOff + r.GivenUp + r.Aborted + r.Restarted; n > 0 {
-		text += fmt.Sprintf("\n%d drains, %d stops, %d cuts; called off %d times as asked, and %d times by itself; %d attempts at a switch aborted; %d identifies when all were restarted",
-			r.Drains, r.Stops, r.Cuts, r.CalledOff, r.GivenUp, r.Aborted, r.Restarted)
+	if r.Members {
+		text += fmt.Sprintf("\n%d drains, %d stops, %d cuts; called off %d times as asked, and %d times by itself; %d attempts at a switch aborted, nothing came for %v at most; %d identifies when all were restarted",
+			r.Drains, r.Stops, r.Cuts, r.CalledOff, r.GivenUp, r.Aborted, r.Lull.Round(time.Millisecond), r.Restarted)
 	}
 	return text
 }

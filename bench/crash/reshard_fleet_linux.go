@@ -34,6 +34,7 @@ func reshardFleet(ctx context.Context, o ReshardOptions) (ReshardResult, error) 
 	defer f.stop()
 	f.env = append(f.env, o.setting())
 	r := &fleetReshard{fleetRun: f, o: o, rng: rand.New(rand.NewPCG(o.Seed, 0)), read: make([]int, o.Members)}
+	r.res.Members = true
 	if r.table, err = newFleetTable(r.redis); err != nil {
 		return r.res, fmt.Errorf("reshard: %w", err)
 	}
@@ -101,7 +102,9 @@ func (r *fleetReshard) drain(_ context.Context, n int) error {
 }
 
 // aWhile is long enough to be deposed, or not.
-func (r *fleetReshard) aWhile() { time.Sleep(2*time.Second + time.Duration(r.rng.Int64N(int64(13*time.Second)))) }
+func (r *fleetReshard) aWhile() {
+	time.Sleep(2*time.Second + time.Duration(r.rng.Int64N(int64(13*time.Second))))
+}
 
 func (r *fleetReshard) pause(_ context.Context, n int) error {
 	r.res.Stops++
@@ -152,6 +155,7 @@ func (r *fleetReshard) all(ctx context.Context) error {
 		return err
 	}
 	r.srv.Play()
+	r.outlet.look(func(a *arrivals) { a.latest = time.Time{} })
 	from, to, left := r.o.From, r.o.To, r.troubles()
 	for round, rounds := 0, max(r.o.Rounds, 1); round < rounds; round++ {
 		n := (len(left) + rounds - round - 1) / (rounds - round)
@@ -162,6 +166,7 @@ func (r *fleetReshard) all(ctx context.Context) error {
 		r.res.Reshards++
 		from, to = to, from
 	}
+	r.outlet.look(func(a *arrivals) { r.res.Lull = a.lull })
 	if err := r.restart(ctx, from); err != nil {
 		return err
 	}
