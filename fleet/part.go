@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice/internal/failpoint"
 	"sluice/resume"
 	"sluice/sinks"
 )
@@ -332,7 +333,9 @@ var errAborted = errors.New("fleet: the switch was aborted")
 // open is Part.Open. What others have taken over meanwhile is theirs; what the sink has under a higher epoch is begun again
 // under one that is higher still.
 func (p *part) open(ctx context.Context) error {
+	failpoint.Hit("reshard.open")
 	defer func() {
+		failpoint.Hit("reshard.opened")
 		p.mu.Lock()
 		p.to(partOpened)
 		p.mu.Unlock()

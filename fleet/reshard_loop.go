@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"sluice/internal/failpoint"
 	"sluice/sinks"
 )
 
@@ -389,9 +390,12 @@ func (i *incarnation) commits(ctx context.Context, p *part, now partNow) {
 			i.hasten()
 			return
 		}
+		failpoint.Hit("reshard.prepared")
 		p.prepared()
 	}
+	failpoint.Hit("reshard.commit")
 	if i.step(ctx, "commit", func(ctx context.Context) error { return i.f.o.Coordinator.Commit(ctx, now.attempt) }) {
+		failpoint.Hit("reshard.committed")
 		i.f.stir()
 	}
 }

@@ -48,7 +48,6 @@ type resharder struct {
 	runs     map[int]int64 // of the count in force
 	next     map[int]int64
 	ready    map[int]time.Time // when each of next is
-	from     map[int]bool      // the classes that are whole, by what was added
 	at       int               // the count that is to be; 0: none
 	stopped  bool              // from Switch's nil on
 	set      int               // rises with each change of runs or next

@@ -257,11 +257,10 @@ func TestReshardHolds(t *testing.T) {
 					return plan, func() { stop(); <-ended }
 				}
 				_, stop := start("a", c.before)
-				joins := fleet.New(p.options("x", k))
 				if c.before == 16 && c.after == 16 { // while the fleet lives, too
 					o := p.options("x", k)
 					o.Plan.Shards = 16
-					joins = fleet.New(o)
+					joins := fleet.New(o)
 					if plan, err := joins.Join(context.Background()); err != nil || plan.Shards != 32 {
 						t.Errorf("one joins with %+v: %v", plan, err)
 					}

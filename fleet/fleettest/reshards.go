@@ -305,10 +305,10 @@ func testAborts(k *kit) {
 		k.ok(k.Abort(k.ctx, r.At(), "the last", 3))
 	}
 	last := k.view().Reshard
-	k.same("the end", []any{last.Stage, last.Shards, last.Failures, last.Failure}, []any{fleet.ReshardNone, 32, 3, "the last"})
+	k.same("what has become of it", []any{last.Stage, last.Shards, last.Failures, last.Failure}, []any{fleet.ReshardNone, 32, 3, "the last"})
 	k.ok(k.Abort(k.ctx, r.At(), "again", 3))
 	k.ok(k.CallOff(k.ctx, at.Generation, "again"))
-	k.same("the end after that", k.view().Reshard, last)
+	k.same("what it is after that", k.view().Reshard, last)
 }
 
 func testCallsOff(k *kit) {
@@ -319,10 +319,10 @@ func testCallsOff(k *kit) {
 	k.fails("CallOff of another", k.CallOff(k.ctx, at.Generation+1, "no"), fleet.ErrChanged)
 	k.ok(k.CallOff(k.ctx, at.Generation, "asked to"))
 	r := k.view().Reshard
-	k.same("the end", []any{r.Stage, r.Shards, r.Failure}, []any{fleet.ReshardNone, 32, "asked to"})
+	k.same("what has become of it", []any{r.Stage, r.Shards, r.Failure}, []any{fleet.ReshardNone, 32, "asked to"})
 	k.fails("Commit of what was called off", k.Commit(k.ctx, at), fleet.ErrChanged)
 	k.ok(k.CallOff(k.ctx, at.Generation, "again"))
-	k.same("the end after that", k.view().Reshard, r)
+	k.same("what it is after that", k.view().Reshard, r)
 
 	again := k.propose(32)
 	if again.Number <= at.Number || again.Generation != at.Generation {

@@ -77,6 +77,7 @@ func TestBroker(t *testing.T) {
 		{"fleet in flight", testFleetInFlight},
 		{"fleet suspect", testFleetSuspect},
 		{"fleet unrouted", testFleetUnrouted},
+		{"fleet count before", testFleetCountBefore},
 		{"fleet full", testFleetFull},
 		{"fleet queue deleted", testFleetQueueDeleted},
 		{"closed", testClosed},

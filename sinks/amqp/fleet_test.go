@@ -287,3 +287,21 @@ func testFleetQueueDeleted(t *testing.T, node *rabbitmq.Node) {
 	until(t, "the binding", func() bool { return a.forward(t.Context(), "1", appendRaw(nil, []byte(numbered(2)))) == nil })
 	until(t, "a command", func() bool { return w.written() >= 3 })
 }
+
+// A command in a shard's own queue that is another shard's, since whoever has published it goes by the shard count before, is
+// forwarded.
+func testFleetCountBefore(t *testing.T, node *rabbitmq.Node) {
+	w := newFleetWorld(t, node)
+	m := w.join(0, 1, 2, 3)
+	m.set(func() { m.others = map[int]int{1: 5} })
+	w.join(4, 5, 6, 7)
+	w.declared()
+	for n := range 20 {
+		w.add("1", numbered(n))
+	}
+	until(t, "the commands", func() bool { return w.written() == 20 })
+	w.empty()
+	if got := w.numbers(5); len(got) != 20 || !slices.IsSorted(got) {
+		t.Errorf("shard 5 has sent %d", got)
+	}
+}

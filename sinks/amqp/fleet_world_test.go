@@ -118,6 +118,7 @@ type member struct {
 	dead      bool // it writes nothing
 	untrusted bool
 	stuck     map[int]bool
+	others    map[int]int // shards whose commands are another shard's, by the shard count before
 	counts    *commands.Counts
 }
 
@@ -172,6 +173,9 @@ func (m *member) shards() (ids []int) {
 func (m *member) send(_ context.Context, c sinks.Command) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if other, is := m.others[c.Shard]; is {
+		return &sinks.NotLocalError{Shard: other}
+	}
 	switch {
 	case c.Shard >= fleetShards:
 		return errors.New("no such shard")

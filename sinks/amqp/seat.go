@@ -239,6 +239,15 @@ func (t *tenure) own(h *held, body []byte) {
 	case err == nil:
 		counts.Given(t.key)
 		t.given = true
+	case errors.As(err, &other) && strconv.Itoa(other.Shard) != t.key: // it is by the shard count before
+		t.given = true
+		for i, h := range t.passed.end(id, h, false) {
+			if i == 0 {
+				h.Forward(t.ctx, other.Shard, command.Packet)
+			} else {
+				h.done(nil) // it is the same
+			}
+		}
 	case errors.As(err, &other), errors.Is(err, sinks.ErrQueueFull), !commands.Refused(t.ctx, err):
 		counts.Requeued(t.key)
 		end(false)

@@ -61,6 +61,7 @@ type member struct {
 	alive  bool // it writes
 	counts *commands.Counts
 	stuck  map[int]bool
+	others map[int]int // shards whose commands are another shard's, by the shard count before
 }
 
 // join starts a member with shards.
@@ -128,6 +129,9 @@ func (m *member) send(_ context.Context, c sinks.Command) error {
 	shard := c.Shard
 	if c.Guild != 0 {
 		shard = int(c.Guild >> 22 % fleetShards)
+	}
+	if other, is := m.others[shard]; is {
+		return &sinks.NotLocalError{Shard: other}
 	}
 	switch {
 	case shard >= fleetShards:
@@ -473,5 +477,25 @@ func TestForwardRefusedInFleet(t *testing.T) {
 	}
 	if n := strings.Count(w.log.String(), "command not forwarded"); n > 20 {
 		t.Errorf("logged %d times", n)
+	}
+}
+
+// A command in a shard's own stream that is another shard's, since whoever has written it goes by the shard count before, is forwarded.
+func TestForwardedByCountBefore(t *testing.T) {
+	t.Parallel()
+	w := newFleetWorld(t)
+	m := w.join("a", 0, 1, 2, 3)
+	m.mu.Lock()
+	m.others = map[int]int{1: 5}
+	m.mu.Unlock()
+	w.join("b", 4, 5, 6, 7)
+	for n := range 20 {
+		w.add("1", rawString(packet(n)))
+	}
+	w.wait("the commands", func() bool { return w.written() == 20 && w.pending("1") == 0 && w.pending("5") == 0 })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if got := w.sent[5]; len(got) != 20 || !slices.IsSorted(got) {
+		t.Errorf("shard 5 has sent %d", got)
 	}
 }

@@ -55,10 +55,10 @@ func (r *commandReader) forwardsLess() bool {
 }
 
 // forwardInFleet has a command forwarded, with what else was read. One from its shard's own stream is in the right
-// place: it is read again, or whoever runs the shard next claims it.
+// place: it is read again, or whoever runs the shard next claims it. In another shard's it is by the shard count before.
 func (d delivery) forwardInFleet(shard int, value string) {
 	m := &d.r.moves
-	if d.fromShared() {
+	if d.fromShared() || d.at.stream != strconv.Itoa(shard) {
 		m.forwards = append(m.forwards, forwarding{d.at, shard, value})
 		m.size += len(value)
 		return
