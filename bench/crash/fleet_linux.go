@@ -29,6 +29,7 @@ type fleetRun struct {
 	ways    []*relay // of each member to it
 	proxies []*relay // of each member to Discord, with Lonely
 	stops   []func()
+	fallen  func(n int) error // a member has ended by itself; nil: that is an error
 
 	moved []sim.Resume // by moves
 }
@@ -177,7 +178,10 @@ func (r *fleetRun) come(members int) error {
 func (r *fleetRun) state(n int) string { return filepath.Join(r.dir, "m"+strconv.Itoa(n)) }
 
 // member starts the n-th member.
-func (r *fleetRun) member(n int) (*gateway, error) {
+func (r *fleetRun) member(n int) (*gateway, error) { return r.memberTo(n, "") }
+
+// memberTo starts it, to end at a failpoint.
+func (r *fleetRun) memberTo(n int, failpoint string) (*gateway, error) {
 	name := "m" + strconv.Itoa(n)
 	env := r.env
 	defer func() { r.env = env }()
@@ -188,7 +192,7 @@ func (r *fleetRun) member(n int) (*gateway, error) {
 	if r.proxies != nil {
 		r.env = append(r.env, "DISCORD_PROXY=http://"+r.proxies[n].addr())
 	}
-	return r.launch("")
+	return r.launch(failpoint)
 }
 
 // all does everything that is asked for.
@@ -339,13 +343,8 @@ func (r *fleetRun) deliver(ctx context.Context, began time.Time) (time.Duration,
 // until waits, while all members run.
 func (r *fleetRun) until(ctx context.Context, what string, holds func() bool) error {
 	for end := time.Now().Add(patience); !holds(); {
-		for n, g := range r.members {
-			select {
-			case err := <-g.ended:
-				g.ended <- err
-				return fmt.Errorf("member %d ended: %v\n%s", n, g.cmd.ProcessState, tail(g.stderr.Bytes()))
-			default:
-			}
+		if err := r.running(); err != nil {
+			return err
 		}
 		if time.Now().After(end) {
 			text := ""
@@ -358,6 +357,25 @@ func (r *fleetRun) until(ctx context.Context, what string, holds func() bool) er
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// running finds out whether all members run.
+func (r *fleetRun) running() error {
+	for n, g := range r.members {
+		select {
+		case err := <-g.ended:
+			g.ended <- err
+		default:
+			continue
+		}
+		if r.fallen == nil {
+			return fmt.Errorf("member %d ended: %v\n%s", n, g.cmd.ProcessState, tail(g.stderr.Bytes()))
+		}
+		if err := r.fallen(n); err != nil {
+			return fmt.Errorf("member %d: %w", n, err)
 		}
 	}
 	return nil

@@ -4,10 +4,12 @@ package crash
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -21,7 +23,8 @@ type fleetReshard struct {
 	o     ReshardOptions
 	rng   *rand.Rand
 	table *fleetTable
-	read  []int // of each member's log, bytes
+	read  []int  // of each member's log, bytes
+	armed []bool // members that are to end at a failpoint: nothing else happens to them
 	res   ReshardResult
 }
 
@@ -33,8 +36,8 @@ func reshardFleet(ctx context.Context, o ReshardOptions) (ReshardResult, error) 
 	}
 	defer f.stop()
 	f.env = append(f.env, o.setting())
-	r := &fleetReshard{fleetRun: f, o: o, rng: rand.New(rand.NewPCG(o.Seed, 0)), read: make([]int, o.Members)}
-	r.res.Members = true
+	r := &fleetReshard{fleetRun: f, o: o, rng: rand.New(rand.NewPCG(o.Seed, 0)), read: make([]int, o.Members), armed: make([]bool, o.Members)}
+	r.res.Members, r.fallen = true, r.revive
 	if r.table, err = newFleetTable(r.redis); err != nil {
 		return r.res, fmt.Errorf("reshard: %w", err)
 	}
@@ -67,7 +70,12 @@ func (r *fleetReshard) troubles() (all []trouble) {
 		}
 	}
 	any, before := []reshardStage{connecting, comparing, switching, committed}, []reshardStage{connecting, comparing, switching}
-	add(r.o.Kills, "killed", any, r.kill)
+	add((r.o.Kills+1)/2, "killed", any, r.kill)
+	points := r.rng.Perm(len(reshardPoints))
+	for k := range r.o.Kills / 2 {
+		point := reshardPoints[points[k%len(points)]]
+		add(1, "restarted to end at "+point, any[:1], func(_ context.Context, n int) error { return r.arm(n, point) })
+	}
 	add(r.o.Drains, "ended with SIGTERM", any, r.drain)
 	add(r.o.Stops, "stopped for a while", any, r.pause)
 	add(r.o.Cuts, "cut off from Redis for a while", any, r.cut)
@@ -76,29 +84,47 @@ func (r *fleetReshard) troubles() (all []trouble) {
 	return all
 }
 
-// again starts another in a member's place.
-func (r *fleetReshard) again(n int) (err error) {
+// reshardPoints are the failpoints of a member's part, if the program has them.
+var reshardPoints = []string{"reshard.prepared", "reshard.commit", "reshard.committed", "reshard.open", "reshard.opened"}
+
+// again starts another in a member's place, to end at a failpoint, if any.
+func (r *fleetReshard) again(n int, point string) (err error) {
 	r.hear(n)
 	time.Sleep(time.Duration(r.rng.Int64N(int64(3 * time.Second))))
-	r.members[n], err = r.member(n)
-	r.read[n] = 0
+	r.members[n], err = r.memberTo(n, point)
+	r.read[n], r.armed[n] = 0, point != ""
 	return err
+}
+
+// revive starts another in place of one that has ended at a failpoint.
+func (r *fleetReshard) revive(n int) error {
+	if _, err := r.members[n].finished(false); err != nil {
+		return err
+	}
+	r.res.Kills++
+	r.say("member %d has ended at a failpoint", n)
+	return r.again(n, "")
+}
+
+// arm has another in a member's place end at a failpoint.
+func (r *fleetReshard) arm(n int, point string) error {
+	r.members[n].cmd.Process.Signal(syscall.SIGTERM)
+	if _, err := r.members[n].finished(true); err != nil {
+		return err
+	}
+	return r.again(n, point)
 }
 
 func (r *fleetReshard) kill(_ context.Context, n int) error {
 	r.res.Kills++
 	r.members[n].cmd.Process.Kill()
 	<-r.members[n].ended
-	return r.again(n)
+	return r.again(n, "")
 }
 
 func (r *fleetReshard) drain(_ context.Context, n int) error {
 	r.res.Drains++
-	r.members[n].cmd.Process.Signal(syscall.SIGTERM)
-	if _, err := r.members[n].finished(true); err != nil {
-		return err
-	}
-	return r.again(n)
+	return r.arm(n, "")
 }
 
 // aWhile is long enough to be deposed, or not.
@@ -110,7 +136,8 @@ func (r *fleetReshard) pause(_ context.Context, n int) error {
 	r.res.Stops++
 	r.members[n].cmd.Process.Signal(syscall.SIGSTOP)
 	r.aWhile()
-	return r.members[n].cmd.Process.Signal(syscall.SIGCONT)
+	r.members[n].cmd.Process.Signal(syscall.SIGCONT)
+	return nil
 }
 
 func (r *fleetReshard) cut(_ context.Context, n int) error {
@@ -159,6 +186,7 @@ func (r *fleetReshard) all(ctx context.Context) error {
 	from, to, left := r.o.From, r.o.To, r.troubles()
 	for round, rounds := 0, max(r.o.Rounds, 1); round < rounds; round++ {
 		n := (len(left) + rounds - round - 1) / (rounds - round)
+		slices.SortStableFunc(left[:n], func(a, b trouble) int { return cmp.Compare(a.stage, b.stage) })
 		if err := r.round(ctx, to, left[:n]); err != nil {
 			return fmt.Errorf("from %d to %d shards: %w", from, to, err)
 		}
@@ -190,7 +218,7 @@ func (r *fleetReshard) restart(ctx context.Context, shards int) error {
 	}
 	for n := range r.members {
 		r.hear(n)
-		r.read[n] = 0
+		r.read[n], r.armed[n] = 0, false
 	}
 	r.members = nil
 	if err := r.come(r.o.Members); err != nil {
@@ -281,12 +309,18 @@ func (r *fleetReshard) follow(ctx context.Context, generation int, left []troubl
 			return s, left, nil
 		case len(left) > 0 && stage >= left[0].stage:
 			t, n := left[0], r.rng.IntN(len(r.members))
+			for r.armed[n] && slices.Contains(r.armed, false) {
+				n = (n + 1) % len(r.members)
+			}
 			left = left[1:]
 			time.Sleep(t.after)
 			r.say("member %d is %s, %v after %v", n, t.name, t.after.Round(time.Millisecond), stage)
 			if err := t.do(ctx, n); err != nil {
 				return s, left, err
 			}
+		}
+		if err := r.running(); err != nil {
+			return s, left, err
 		}
 		select {
 		case <-ctx.Done():
