@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"sluice/sinks"
 )
@@ -131,4 +132,36 @@ func TestSeal(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The guilds with which a session begins are not what the next generation alone has shown; one that comes later is.
+func TestGuildsOfReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := &slow{}
+		f := New(inner)
+		f.Begin(Options{Next: 1})
+		time.Sleep(time.Second)
+		named := func(generation int32, name, data string) sinks.Event {
+			ev := event(generation, 3, 1, data)
+			ev.Type = []byte(name)
+			return ev
+		}
+		give(t, f, inner, named(1, "GUILD_CREATE", "before"))
+		if s := f.Status(); s.Kept != 1 {
+			t.Fatalf("%+v", s)
+		}
+		give(t, f, inner, named(1, "READY", "r"))
+		for i := range 3 {
+			time.Sleep(8 * time.Second)
+			give(t, f, inner, named(1, "GUILD_CREATE", fmt.Sprint("guild ", i)), named(0, "GUILD_CREATE", fmt.Sprint("joined ", i)), named(1, "GUILD_CREATE", fmt.Sprint("joined ", i)))
+		}
+		if s := f.Status(); s.Kept != 0 || s.Ahead != 0 || s.Next != 1 || s.Agreed != 3 {
+			t.Fatalf("%+v", s)
+		}
+		time.Sleep(11 * time.Second)
+		give(t, f, inner, named(1, "GUILD_CREATE", "later"), named(1, "GUILD_CREATE", "and later"))
+		if s := f.Status(); s.Kept != 2 {
+			t.Fatalf("%+v", s)
+		}
+	})
 }

@@ -12,8 +12,8 @@
 // has shown it. So what goes out is, for each payload, the greater of the two counts, and in the
 // order of the older generation, then of the next.
 //
-// What belongs to one session by its nature is not compared: READY, RESUMED, GUILD_MEMBERS_CHUNK and gaps. Of the next
-// generation it is dropped before Open. Equal payloads within Patience may be taken for each other, which
+// What belongs to one session by its nature is not compared: READY, RESUMED, GUILD_MEMBERS_CHUNK and gaps, nor are the guilds that
+// follow READY. Of the next generation it is dropped before Open. Equal payloads within Patience may be taken for each other, which
 // changes neither how many go out nor their order.
 //
 // Where several processes share a bot, the shards of some classes alone are here (Options.Classes), of both generations, and
@@ -408,6 +408,7 @@ func (v *overlap) goes(ev *sinks.Event, now time.Duration) bool {
 		return v.phase == opened
 	}
 	s := v.shard(ev.Shard)
+	starts := !ev.Gap && s.startsWith(ev.Type, now)
 	if ev.Gap || alone(ev.Type) {
 		if v.phase != opened && !ev.Gap {
 			s.shown(ev.Session, ev.Seq)
@@ -423,6 +424,10 @@ func (v *overlap) goes(ev *sinks.Event, now time.Duration) bool {
 	}
 	if v.phase == opened {
 		return true
+	}
+	if starts { // consumers have the guild of the older session
+		s.shown(ev.Session, ev.Seq)
+		return false
 	}
 	for v.kept.n > 0 && (v.kept.full() || v.kept.bytes+len(ev.Data) > v.o.Bytes) {
 		v.giveUp()

@@ -2,13 +2,39 @@
 
 package overlap
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // shard is what has to be known of one of the next generation while something of it is kept.
 type shard struct {
 	kept    int     // events, those included that Open has given to the sink
 	session string  // of done
 	done    []int64 // behind the first of them
+
+	// While the guilds of a session come, behind its READY: when the last of that has come. Zero: they do not.
+	guilds time.Duration
+}
+
+// guildsPause is the longest between two guilds of those that follow READY.
+const guildsPause = 10 * time.Second
+
+// startsWith reports whether an event is one of those with which a session begins, and notes it.
+func (s *shard) startsWith(name []byte, now time.Duration) bool {
+	switch string(name) {
+	case "READY":
+		s.guilds = now
+		return true
+	case "GUILD_CREATE", "GUILD_DELETE": // the latter of one that is unavailable
+		if s.guilds == 0 || now-s.guilds > guildsPause {
+			s.guilds = 0
+			return false
+		}
+		s.guilds = now
+		return true
+	}
+	return false
 }
 
 // maxDone bounds them. What is beyond may be repeated if the process is killed right at the switch.
