@@ -29,10 +29,13 @@ func (s reshardStage) String() string {
 
 // lasts is about how long.
 func (s reshardStage) lasts() time.Duration {
-	if s == connecting || s == comparing {
-		return 2 * time.Second
+	switch s {
+	case switching:
+		return 50 * time.Millisecond
+	case committed:
+		return 150 * time.Millisecond
 	}
-	return 150 * time.Millisecond
+	return 2 * time.Second
 }
 
 // tableState is what the table says.
