@@ -22,6 +22,8 @@ type arrivals struct {
 	at     time.Time         // when what is added was published, if the broker says so; zero: now
 	last   map[int]time.Time // when the last event of each shard was
 	pause  time.Duration     // longest between two of them
+	latest time.Time         // when the last of any shard was
+	lull   time.Duration     // longest between two of any
 	still  map[int][]span    // each that is no shorter than leastPause
 
 	epochs  map[int]int64 // the highest of each shard
@@ -87,6 +89,10 @@ func (a *arrivals) add(shard int, session string, seq int64, name string, data [
 	if now.IsZero() {
 		now = time.Now()
 	}
+	if !a.latest.IsZero() {
+		a.lull = max(a.lull, now.Sub(a.latest))
+	}
+	a.latest = now
 	if last, ok := a.last[shard]; ok {
 		a.pause = max(a.pause, now.Sub(last))
 		if now.Sub(last) >= leastPause {

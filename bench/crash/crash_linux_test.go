@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"sluice/bench/reexec"
+	"sluice/bench/sim"
 )
 
 // TestMain lets the test's own binary be the gateway: with the tag failpoints, one that has
@@ -76,6 +77,58 @@ func TestReshard(t *testing.T) {
 				t.Errorf("that was no run: %v", &r)
 			}
 		})
+	}
+}
+
+// The same of a fleet, with one of its members killed in the middle: to a multiple, and to a count for which shards move before.
+func TestReshardFleet(t *testing.T) {
+	for _, o := range []ReshardOptions{{From: 4, To: 8, Seed: 6}, {From: 6, To: 9, Seed: 4}} { // killed after the commit, and while connecting
+		t.Run(fmt.Sprint(o.To), func(t *testing.T) {
+			t.Parallel()
+			o.Gateway, o.Members, o.Rate, o.Kills, o.Log = reexec.Link(t, "gateway"), 3, 300, 1, t.Output()
+			r, err := RunReshard(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log(&r)
+			if err := r.Check(); err != nil {
+				t.Error(err)
+			}
+			if r.Kills != 1 || r.Reshards != 1 || r.GivenUp > 0 || r.Events < 500 {
+				t.Errorf("that was no run: %v", &r)
+			}
+		})
+	}
+}
+
+// What is missing, comes twice or in another order is found, and named.
+func TestCompareGuilds(t *testing.T) {
+	happened := []sim.CommonEvent{{Guild: 1, Hash: 10}, {Guild: 1, Hash: 11}, {Guild: 2, Hash: 20}, {Guild: 2, Hash: 21}}
+	received := func(hashes ...uint64) (all []sim.Received) {
+		for n, h := range hashes {
+			all = append(all, sim.Received{Seq: int64(n), Hash: h})
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		arrived        []uint64
+		lost, repeated int
+		outOfOrder     int
+	}{
+		{[]uint64{10, 20, 11, 99, 21}, 0, 0, 0}, // 99 is of no guild
+		{[]uint64{10, 20, 21}, 1, 0, 0},
+		{[]uint64{10, 11, 20, 10, 21, 10}, 0, 2, 0},
+		{[]uint64{11, 10, 20, 21}, 0, 0, 1},
+		{[]uint64{11, 10, 20, 20}, 1, 1, 1},
+	} {
+		var r ReshardResult
+		r.compare(happened, received(tt.arrived...))
+		if r.Lost != tt.lost || r.Repeated != tt.repeated || r.OutOfOrder != tt.outOfOrder || len(r.Wrong) != tt.lost+tt.repeated+tt.outOfOrder {
+			t.Errorf("%v: %v %q", tt.arrived, &r, r.Wrong)
+		}
+		if err := r.Check(); (err != nil) != (len(r.Wrong) > 0) {
+			t.Errorf("%v: %v", tt.arrived, err)
+		}
 	}
 }
 

@@ -28,6 +28,8 @@ type fleetRun struct {
 	server  *redistest.Server
 	ways    []*relay // of each member to it
 	proxies []*relay // of each member to Discord, with Lonely
+	stops   []func()
+	fallen  func(n int) error // a member has ended by itself; nil: that is an error
 
 	moved []sim.Resume // by moves
 }
@@ -46,61 +48,11 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 	if o.Rate == 0 {
 		o.Rate = 5000 / float64(o.Shards)
 	}
-	dir, err := os.MkdirTemp("", "gateway-fleet-")
+	r, err := startFleet(o, nil)
 	if err != nil {
-		return FleetResult{}, err
-	}
-	defer os.RemoveAll(dir)
-	outlet := o.Sink
-	if o.Promote {
-		outlet = sentinel
-	}
-	r := &fleetRun{run: &run{dir: dir, o: Options{Gateway: o.Gateway, Sink: outlet, Store: "redis", Shards: o.Shards, Rate: o.Rate, Seed: o.Seed, Log: o.Log}}, o: o}
-	if err := r.start(); err != nil {
 		return FleetResult{}, fmt.Errorf("fleet: %w", err)
 	}
-	defer r.srv.Close()
-	defer r.outlet.stop()
-	defer func() {
-		for _, g := range r.members {
-			g.cmd.Process.Kill()
-		}
-	}()
-	switch own := r.outlet.(type) {
-	case *sentinelOutlet:
-	case *redisOutlet:
-		r.redis, r.server = own.server.Addr, own.server
-	default:
-		stop, err := r.keep()
-		if err != nil {
-			return FleetResult{}, fmt.Errorf("fleet: %w", err)
-		}
-		defer stop()
-	}
-	if o.Old != "" {
-		rules, err := sim.ParseScript(strings.NewReader("when=resume-live times=-1 delay=30s do=old-" + o.Old))
-		if err != nil {
-			return FleetResult{}, fmt.Errorf("fleet: %w", err)
-		}
-		r.srv.AddRules(rules...)
-	}
-	for range o.Members + o.Joins {
-		way, err := newRelay(r.redis)
-		if err != nil {
-			return FleetResult{}, fmt.Errorf("fleet: %w", err)
-		}
-		defer way.l.Close()
-		r.ways = append(r.ways, way)
-		if o.Lonely == 0 {
-			continue
-		}
-		proxy, err := newRelay("")
-		if err != nil {
-			return FleetResult{}, fmt.Errorf("fleet: %w", err)
-		}
-		defer proxy.l.Close()
-		r.proxies = append(r.proxies, proxy)
-	}
+	defer r.stop()
 	res := FleetResult{Sink: o.Sink}
 	if err = r.all(ctx, &res); err == nil {
 		res.Result, err = r.rest(ctx)
@@ -114,47 +66,139 @@ func RunFleet(ctx context.Context, o FleetOptions) (FleetResult, error) {
 	return res, nil
 }
 
+// startFleet starts all but the members. tune may be nil.
+func startFleet(o FleetOptions, tune func(*sim.Options)) (*fleetRun, error) {
+	dir, err := os.MkdirTemp("", "gateway-fleet-")
+	if err != nil {
+		return nil, err
+	}
+	outlet := o.Sink
+	if o.Promote {
+		outlet = sentinel
+	}
+	r := &fleetRun{run: &run{dir: dir, o: Options{Gateway: o.Gateway, Sink: outlet, Store: "redis", Shards: o.Shards, Rate: o.Rate, Seed: o.Seed, Log: o.Log}, tune: tune}, o: o}
+	r.later(func() { os.RemoveAll(dir) })
+	if err := r.begin(); err != nil {
+		r.stop()
+		return nil, err
+	}
+	return r, nil
+}
+
+// later has stop call f, before what it was told to call earlier.
+func (r *fleetRun) later(f func()) { r.stops = append(r.stops, f) }
+
+// stop ends whatever runs.
+func (r *fleetRun) stop() {
+	for _, f := range slices.Backward(r.stops) {
+		f()
+	}
+}
+
+// begin starts the simulator, the brokers and the ways to them.
+func (r *fleetRun) begin() error {
+	if err := r.start(); err != nil {
+		return err
+	}
+	r.later(func() { r.srv.Close() })
+	r.later(r.outlet.stop)
+	switch own := r.outlet.(type) {
+	case *sentinelOutlet:
+	case *redisOutlet:
+		r.redis, r.server = own.server.Addr, own.server
+	default:
+		if err := r.keep(); err != nil {
+			return err
+		}
+		r.later(r.server.Kill)
+	}
+	if r.o.Old != "" {
+		rules, err := sim.ParseScript(strings.NewReader("when=resume-live times=-1 delay=30s do=old-" + r.o.Old))
+		if err != nil {
+			return err
+		}
+		r.srv.AddRules(rules...)
+	}
+	for range r.o.Members + r.o.Joins {
+		way, err := newRelay(r.redis)
+		if err != nil {
+			return err
+		}
+		r.later(func() { way.l.Close() })
+		r.ways = append(r.ways, way)
+		if r.o.Lonely == 0 {
+			continue
+		}
+		proxy, err := newRelay("")
+		if err != nil {
+			return err
+		}
+		r.later(func() { proxy.l.Close() })
+		r.proxies = append(r.proxies, proxy)
+	}
+	r.later(func() {
+		for _, g := range r.members {
+			g.cmd.Process.Kill()
+		}
+	})
+	return nil
+}
+
 // keep starts a Redis for what the members have together, where the events go elsewhere.
-func (r *fleetRun) keep() (stop func(), err error) {
+func (r *fleetRun) keep() error {
 	dir := filepath.Join(r.dir, "redis")
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, err
+		return err
 	}
 	port, err := freePort()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	server, err := redistest.Launch(dir, port, "--appendonly", "yes", "--appendfsync", "always")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.redis, r.server = server.Addr, server
-	return server.Kill, nil
+	return nil
 }
 
+// come starts so many members more.
+func (r *fleetRun) come(members int) error {
+	for range members {
+		g, err := r.member(len(r.members))
+		if err != nil {
+			return err
+		}
+		r.members = append(r.members, g)
+	}
+	return nil
+}
+
+// state is the n-th member's directory.
+func (r *fleetRun) state(n int) string { return filepath.Join(r.dir, "m"+strconv.Itoa(n)) }
+
 // member starts the n-th member.
-func (r *fleetRun) member(n int) (*gateway, error) {
+func (r *fleetRun) member(n int) (*gateway, error) { return r.memberTo(n, "") }
+
+// memberTo starts it, to end at a failpoint.
+func (r *fleetRun) memberTo(n int, failpoint string) (*gateway, error) {
 	name := "m" + strconv.Itoa(n)
 	env := r.env
 	defer func() { r.env = env }()
-	r.env = append(slices.Clip(env), "DISCORD_SHARD_IDS=auto", "FLEET_MEMBER="+name, "FLEET_SETTLE=2s", "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+filepath.Join(r.dir, name))
+	r.env = append(slices.Clip(env), "DISCORD_SHARD_IDS=auto", "FLEET_MEMBER="+name, "FLEET_SETTLE=2s", "SHARD_STORE_TYPE=file", "SHARD_STORE_DIRECTORY="+r.state(n))
 	if r.redis != "" { // else a Sentinel says where
 		r.env = append(r.env, "REDIS_URL="+r.ways[n].addr())
 	}
 	if r.proxies != nil {
 		r.env = append(r.env, "DISCORD_PROXY=http://"+r.proxies[n].addr())
 	}
-	return r.launch("")
+	return r.launch(failpoint)
 }
 
 // all does everything that is asked for.
 func (r *fleetRun) all(ctx context.Context, res *FleetResult) error {
-	for n := range r.o.Members {
-		g, err := r.member(n)
-		if err != nil {
-			return err
-		}
-		r.members = append(r.members, g)
+	if err := r.come(r.o.Members); err != nil {
+		return err
 	}
 	rng := rand.New(rand.NewPCG(r.o.Seed, 0))
 	if _, err := r.deliver(ctx, time.Now()); err != nil {
@@ -273,12 +317,6 @@ func (r *fleetRun) twice() (text string) {
 	return text
 }
 
-func (r *fleetRun) say(format string, args ...any) {
-	if r.o.Log != nil {
-		fmt.Fprintf(r.o.Log, format+"\n", args...)
-	}
-}
-
 // inFlight is how long after a kill what the dead one had written may be read.
 const inFlight = 300 * time.Millisecond
 
@@ -305,13 +343,8 @@ func (r *fleetRun) deliver(ctx context.Context, began time.Time) (time.Duration,
 // until waits, while all members run.
 func (r *fleetRun) until(ctx context.Context, what string, holds func() bool) error {
 	for end := time.Now().Add(patience); !holds(); {
-		for n, g := range r.members {
-			select {
-			case err := <-g.ended:
-				g.ended <- err
-				return fmt.Errorf("member %d ended: %v\n%s", n, g.cmd.ProcessState, tail(g.stderr.Bytes()))
-			default:
-			}
+		if err := r.running(); err != nil {
+			return err
 		}
 		if time.Now().After(end) {
 			text := ""
@@ -329,6 +362,25 @@ func (r *fleetRun) until(ctx context.Context, what string, holds func() bool) er
 	return nil
 }
 
+// running finds out whether all members run.
+func (r *fleetRun) running() error {
+	for n, g := range r.members {
+		select {
+		case err := <-g.ended:
+			g.ended <- err
+		default:
+			continue
+		}
+		if r.fallen == nil {
+			return fmt.Errorf("member %d ended: %v\n%s", n, g.cmd.ProcessState, tail(g.stderr.Bytes()))
+		}
+		if err := r.fallen(n); err != nil {
+			return fmt.Errorf("member %d: %w", n, err)
+		}
+	}
+	return nil
+}
+
 // rest lets the fleet come to rest, and compares.
 func (r *fleetRun) rest(ctx context.Context) (res Result, err error) {
 	r.srv.Calm()
@@ -339,6 +391,17 @@ func (r *fleetRun) rest(ctx context.Context) (res Result, err error) {
 	if err := r.until(ctx, "the last events", func() bool { return r.report().Pending == 0 }); err != nil {
 		return res, err
 	}
+	err = r.leave()
+	time.Sleep(200 * time.Millisecond) // for what comes twice
+	r.outlet.look(func(a *arrivals) {
+		res = compare(r.srv.Ledger(), a, deduplicates(r.o.Sink))
+		res.Pause = a.pause
+	})
+	return res, err
+}
+
+// leave has all members end in an orderly way.
+func (r *fleetRun) leave() (err error) {
 	for _, g := range r.members {
 		g.cmd.Process.Signal(syscall.SIGTERM)
 	}
@@ -346,10 +409,5 @@ func (r *fleetRun) rest(ctx context.Context) (res Result, err error) {
 		_, e := g.finished(true)
 		err = errors.Join(err, e)
 	}
-	time.Sleep(200 * time.Millisecond) // for what comes twice
-	r.outlet.look(func(a *arrivals) {
-		res = compare(r.srv.Ledger(), a, deduplicates(r.o.Sink))
-		res.Pause = a.pause
-	})
-	return res, err
+	return err
 }

@@ -24,12 +24,8 @@ func (r *fleetRun) move(ctx context.Context, res *FleetResult) error {
 	}
 	if r.o.Joins > 0 {
 		since := r.seen()
-		for range r.o.Joins {
-			g, err := r.member(len(r.members))
-			if err != nil {
-				return err
-			}
-			r.members = append(r.members, g)
+		if err := r.come(r.o.Joins); err != nil {
+			return err
 		}
 		resumes, err := r.rested(ctx, since, res)
 		if err != nil {

@@ -40,17 +40,15 @@ func RunReshard(ctx context.Context, o ReshardOptions) (ReshardResult, error) {
 	if o.Rate == 0 {
 		o.Rate = 2000
 	}
+	if o.Members > 0 {
+		return reshardFleet(ctx, o)
+	}
 	dir, err := os.MkdirTemp("", "gateway-reshard-")
 	if err != nil {
 		return ReshardResult{}, err
 	}
 	defer os.RemoveAll(dir)
-	r := &reshardRun{run: &run{dir: dir, o: Options{Gateway: o.Gateway, Sink: o.Sink, Store: o.Store, Shards: o.From, Seed: o.Seed}}, o: o}
-	r.tune = func(so *sim.Options) {
-		so.Common, so.Hold, so.CommonSkew = true, true, 50*time.Millisecond
-		so.Rate, so.LoneSurrogates, so.Undocumented = o.Rate/float64(o.From), false, false
-		so.MaxConcurrency, so.UnavailableEvery = max(o.From, o.To), -1
-	}
+	r := &reshardRun{run: &run{dir: dir, o: Options{Gateway: o.Gateway, Sink: o.Sink, Store: o.Store, Shards: o.From, Seed: o.Seed, Log: o.Log}, tune: o.tune}, o: o}
 	if err := r.start(); err != nil {
 		return r.res, fmt.Errorf("reshard: %w", err)
 	}
@@ -61,7 +59,7 @@ func RunReshard(ctx context.Context, o ReshardOptions) (ReshardResult, error) {
 			r.g.cmd.Process.Kill()
 		}
 	}()
-	r.env = append(r.env, fmt.Sprint("DISCORD_SHARD_COUNT=", o.From))
+	r.env = append(r.env, o.setting())
 	if r.client, err = admin.NewClient(admin.ClientOptions{Socket: filepath.Join(dir, "state", admin.SocketName)}); err != nil {
 		return r.res, err
 	}
@@ -74,6 +72,16 @@ func RunReshard(ctx context.Context, o ReshardOptions) (ReshardResult, error) {
 	}
 	return r.res, nil
 }
+
+// tune has the simulator make what all sessions of a guild have in common.
+func (o *ReshardOptions) tune(so *sim.Options) {
+	so.Common, so.Hold, so.CommonSkew = true, true, 50*time.Millisecond
+	so.Rate, so.LoneSurrogates, so.Undocumented = o.Rate/float64(o.From), false, false
+	so.MaxConcurrency, so.UnavailableEvery = max(o.From, o.To), -1
+}
+
+// setting is the shard count as gateways are told it.
+func (o *ReshardOptions) setting() string { return fmt.Sprint("DISCORD_SHARD_COUNT=", o.From) }
 
 // count returns the shard count in force, once all shards are ready.
 func (r *reshardRun) count(ctx context.Context) (n int, err error) {
@@ -138,27 +146,41 @@ func (r *reshardRun) all(ctx context.Context) (err error) {
 		}
 	}
 	r.srv.Silence()
-	arrived := -1
-	err = r.wait(ctx, r.g, "the last events", func() bool {
-		before := arrived
-		r.outlet.look(func(a *arrivals) { arrived = len(a.events) })
-		return arrived == before && arrived >= len(r.srv.Ledger().Common()) // they may be fewer: it is compared below
-	})
-	if err != nil {
+	if err := r.wait(ctx, r.g, "the last events", r.last()); err != nil {
 		return err
 	}
 	r.g.cmd.Process.Signal(syscall.SIGTERM)
 	_, err = r.g.finished(true)
 	r.pauses()
+	r.judge(&r.res)
+	return err
+}
+
+// last returns what reports whether nothing comes any more: they may be fewer than have happened, which judge finds.
+func (r *run) last() func() bool {
+	arrived, since := -1, time.Now()
+	return func() bool {
+		n := 0
+		r.outlet.look(func(a *arrivals) { n = len(a.events) })
+		if n != arrived {
+			arrived, since = n, time.Now()
+		}
+		still := time.Since(since)
+		return still > 300*time.Millisecond && n >= len(r.srv.Ledger().Common()) || still > 5*time.Second
+	}
+}
+
+// judge compares what happened with what has arrived.
+func (r *run) judge(res *ReshardResult) {
 	time.Sleep(200 * time.Millisecond) // for what comes twice
 	r.outlet.look(func(a *arrivals) {
-		res := compareGuilds(r.srv.Ledger().Common(), a.events)
+		res.compare(r.srv.Ledger().Common(), a.events)
 		res.Gaps, res.Again = len(a.gaps), a.again
-		res.Kills, res.Reshards, res.Pauses = r.res.Kills, r.res.Reshards, r.res.Pauses
-		r.res = res
 	})
-	r.res.Identifies = r.srv.Ledger().Summary().Identifies
-	return err
+	if deduplicates(r.o.Sink) {
+		res.Repeated += res.Again
+	}
+	res.Identifies = r.srv.Ledger().Summary().Identifies
 }
 
 // point returns where the next process ends by itself, right at the switch; empty: nowhere.
@@ -208,15 +230,18 @@ func (r *reshardRun) pauses() {
 		if bytes.Contains(line, []byte("resharding:")) {
 			r.say("  %s", bytes.TrimSpace(line))
 		}
-		if m := switched.FindSubmatch(line); m != nil {
-			d, _ := time.ParseDuration(strings.TrimSpace(string(m[1])))
+		if d, is := pauseOf(line); is {
 			r.res.Pauses = append(r.res.Pauses, d)
 		}
 	}
 }
 
-func (r *reshardRun) say(format string, args ...any) {
-	if r.o.Log != nil {
-		fmt.Fprintf(r.o.Log, format+"\n", args...)
+// pauseOf returns the pause at a switch, if a line of the log has one.
+func pauseOf(line []byte) (d time.Duration, is bool) {
+	m := switched.FindSubmatch(line)
+	if m == nil {
+		return 0, false
 	}
+	d, err := time.ParseDuration(strings.TrimSpace(string(m[1])))
+	return d, err == nil
 }

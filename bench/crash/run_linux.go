@@ -121,8 +121,27 @@ func (r *run) start() error {
 // gateway is a process of the gateway.
 type gateway struct {
 	cmd    *exec.Cmd
-	stderr bytes.Buffer
+	stderr output
 	ended  chan error
+}
+
+// output is what a process writes.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+// Bytes returns what there is so far. Nobody changes it.
+func (o *output) Bytes() []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Bytes()
 }
 
 // launch starts the gateway, to end at the failpoint, if any.
@@ -247,13 +266,11 @@ func (r *run) round(ctx context.Context, round int) (killed bool, err error) {
 	if err = errors.Join(err, faulty, ctx.Err()); err != nil {
 		return killed, err
 	}
-	if r.o.Log != nil {
-		s := r.srv.Ledger().Summary()
-		arrived := 0
-		r.outlet.look(func(a *arrivals) { arrived = len(a.events) })
-		fmt.Fprintf(r.o.Log, "round %d: %s after %v; sent %d, arrived %d, identifies %d, resumed %d\n",
-			round, what, life.Round(time.Millisecond), s.Events, arrived, s.Identifies, s.Resumed)
-	}
+	s := r.srv.Ledger().Summary()
+	arrived := 0
+	r.outlet.look(func(a *arrivals) { arrived = len(a.events) })
+	r.say("round %d: %s after %v; sent %d, arrived %d, identifies %d, resumed %d",
+		round, what, life.Round(time.Millisecond), s.Events, arrived, s.Identifies, s.Resumed)
 	return killed, nil
 }
 
@@ -305,11 +322,9 @@ func (r *run) restart(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if r.o.Log != nil {
-			r.outlet.look(func(a *arrivals) {
-				fmt.Fprintf(r.o.Log, "%s: %d events, %d repeated, longest pause of a shard so far %v\n", what, len(a.events), a.again, a.pause.Round(time.Millisecond))
-			})
-		}
+		r.outlet.look(func(a *arrivals) {
+			r.say("%s: %d events, %d repeated, longest pause of a shard so far %v", what, len(a.events), a.again, a.pause.Round(time.Millisecond))
+		})
 	}
 	if g == nil {
 		return nil
@@ -394,6 +409,12 @@ func (r *run) end(ctx context.Context) (Result, error) {
 		res.Pause = a.pause
 	})
 	return res, nil
+}
+
+func (r *run) say(format string, args ...any) {
+	if r.o.Log != nil {
+		fmt.Fprintf(r.o.Log, format+"\n", args...)
+	}
 }
 
 func (r *run) report() (report sim.Report) {
