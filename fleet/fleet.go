@@ -85,6 +85,7 @@ type Fleet struct {
 	gone        gone
 	warned      time.Time       // when it was last logged that a step fails
 	drains      []chan struct{} // of those that wait in Drain; closed when there is nothing to wait for
+	queue       *Queue          // the last of Queue; nil: none
 	part        *part           // of a Reshard; nil: none. It is changed by the goroutine of Run alone
 	asked       []question      // of Confirm
 	asking      bool

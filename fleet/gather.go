@@ -19,8 +19,33 @@ import "slices"
 func (d *division) gather() {
 	t := d.table
 	n := classes(t.Plan.Shards, t.Reshard.Shards)
+	homes := d.house(n)
+	for _, s := range d.returning {
+		if homes[s%n] >= 0 {
+			d.orphans = append(d.orphans, s)
+		}
+	}
+	for _, s := range d.orphans {
+		if home := homes[s%n]; home >= 0 {
+			d.acquire(s, home)
+		}
+	}
+	left := d.gives()
+	gives := d.movable()
+	slices.SortStableFunc(gives, func(a, b int) int { return a%n - b%n })
+	for _, s := range gives {
+		if home := homes[s%n]; left > 0 && home >= 0 && home != d.me && d.places[home].open {
+			left--
+			d.decision.Give = append(d.decision.Give, Handover{s, t.Members[home].Incarnation})
+		}
+	}
+}
+
+// house is homes, with a home for each class that is without one, and may have one. It counts what each place will have.
+func (d *division) house(n int) []int {
+	t := d.table
 	homes := d.homes(n)
-	for i := range d.places { // as it will be
+	for i := range d.places {
 		d.places[i].has = 0
 	}
 	clear(d.zones)
@@ -50,25 +75,7 @@ func (d *division) gather() {
 			}
 		}
 	}
-	for _, s := range d.returning {
-		if homes[s%n] >= 0 {
-			d.orphans = append(d.orphans, s)
-		}
-	}
-	for _, s := range d.orphans {
-		if home := homes[s%n]; home >= 0 {
-			d.acquire(s, home)
-		}
-	}
-	left := d.gives()
-	gives := d.movable()
-	slices.SortStableFunc(gives, func(a, b int) int { return a%n - b%n })
-	for _, s := range gives {
-		if home := homes[s%n]; left > 0 && home >= 0 && home != d.me && d.places[home].open {
-			left--
-			d.decision.Give = append(d.decision.Give, Handover{s, t.Members[home].Incarnation})
-		}
-	}
+	return homes
 }
 
 // homes returns who is at home with each of n classes, as an index of Table.Members, or -1.

@@ -163,3 +163,14 @@ func TestGather(t *testing.T) {
 	}
 	t.Logf("%d fleets, %d moves", gathers, total)
 }
+
+// TestCountFor gives the count that the members are resharded to, by the present one.
+func TestCountFor(t *testing.T) {
+	for _, c := range []struct{ from, shards, members, want int }{
+		{150, 167, 3, 168}, {150, 167, 1, 167}, {151, 167, 3, 302}, {160, 176, 16, 176}, {2, 3, 5, 4}, {2, 4, 5, 4}, {0, 3, 0, 3},
+	} {
+		if n := countFor(c.from, c.shards, c.members); n != c.want {
+			t.Errorf("%d shards of %d members, %d at the least: %d, want %d", c.from, c.members, c.shards, n, c.want)
+		}
+	}
+}

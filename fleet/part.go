@@ -93,6 +93,9 @@ type part struct {
 
 	forced  bool // the new shards are in force
 	settled bool // of the loop: it drives them
+
+	starved time.Time // of the loop: since when shards wait for session starts, and none are left; zero: they do not
+	warned  time.Time // of the loop: when that was logged last
 }
 
 // begunClasses are those by number. They have a lock of their own, which nobody keeps for long.

@@ -17,6 +17,8 @@ type ReshardPlan struct {
 	// Classes is how many classes of shards there are that each have to be at one member, old and new ones, until the switch;
 	// Moves is how many shards have to move for it.
 	Classes, Moves int
+	// Largest is how many of the new shards one member has at the switch, at most. They are balanced after it.
+	Largest int
 }
 
 // Errors of PlanReshard, Reshard and CallOff.
@@ -55,7 +57,45 @@ func (f *Fleet) PlanReshard(ctx context.Context, shards int) (ReshardPlan, error
 	for _, n := range most {
 		p.Moves -= n
 	}
+	p.Largest = largest(v, shards, f.o.Rules)
 	return p, nil
+}
+
+// largest returns how many new shards one member has at most when the classes are gathered.
+func largest(v View, shards int, rules Rules) int {
+	var t Table
+	t.Update(v, 0, time.Now())
+	t.Reshard = Reshard{Stage: ReshardPending, Shards: shards}
+	d := division{me: -1, table: &t, rules: rules.withDefaults()}
+	d.enter("")
+	d.count()
+	d.house(classes(t.Plan.Shards, shards))
+	most := int64(0)
+	for i := range d.places {
+		most = max(most, d.places[i].has)
+	}
+	return int(most) * shards / t.Plan.Shards // a class has the same part of both counts
+}
+
+// CountFor returns the next shard count, from shards on, in which there is a class of shards for each member: with fewer, some
+// would have no shards at the switch, and others all of them. It is the next multiple of the present count at most, of which
+// nothing moves.
+func (f *Fleet) CountFor(shards int) int {
+	s := f.Snapshot()
+	up := 0
+	for _, m := range s.Members {
+		if m.State == Up {
+			up++
+		}
+	}
+	return countFor(s.Plan.Shards, shards, up)
+}
+
+func countFor(from, shards, members int) int {
+	for from > 0 && shards%from != 0 && classes(from, shards) < members {
+		shards++
+	}
+	return shards
 }
 
 // Reshard has the fleet run another shard count in place of its own, without a gap: the members start the new shards beside the
@@ -167,10 +207,10 @@ func (t *Table) resharding() ReshardStatus {
 		}
 	}
 	for _, v := range r.Voices {
-		s.Ready += v.Ready
-		if t.owned[v.Incarnation] == 0 {
+		if t.owned[v.Incarnation] == 0 { // it may be dead
 			continue
 		}
+		s.Ready += v.Ready
 		if v.Revision != 0 && (v.Revision == t.Revision || r.Stage == ReshardSwitching) {
 			s.Agreed++
 		}

@@ -172,7 +172,9 @@ func (i *incarnation) drive(ctx context.Context, p *part) {
 		if now.state == partCompares || now.state == partAsks { // or the engine goes back
 			i.beginClasses(p)
 		}
-		i.agree(ctx, p)
+		if !i.starves(ctx, p) {
+			i.agree(ctx, p)
+		}
 	case ReshardSwitching:
 		i.switches(ctx, p)
 	}

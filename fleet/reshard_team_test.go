@@ -3,10 +3,13 @@
 package fleet_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -296,6 +299,7 @@ type node struct {
 	*fleet.Fleet
 	name   string
 	engine *resharder
+	queue  *fleet.Queue
 	stop   context.CancelFunc
 	ended  chan error
 
@@ -330,6 +334,24 @@ type team struct {
 	nodes  []*node // that live
 	all    []*node
 	before int // shards
+	log    lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func (t *team) add(name string) *node {
@@ -340,7 +362,9 @@ func (t *team) add(name string) *node {
 	o.Plan.Shards = 0
 	o.Recommended = func(context.Context) (int, error) { return t.before, nil }
 	o.Sink = t.sink
+	o.Log = slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), &t.log), nil)).With("member", name)
 	n.Fleet = fleet.New(o)
+	n.queue = n.Queue()
 	var ctx context.Context
 	ctx, n.stop = context.WithCancel(context.Background())
 	plan, err := n.Join(ctx)

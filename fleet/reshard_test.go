@@ -24,7 +24,7 @@ func TestReshards(t *testing.T) {
 	resharding(t, 16, 3, func(t *team) {
 		a := t.nodes[0]
 		plan, err := a.PlanReshard(context.Background(), 32)
-		if err != nil || plan != (fleet.ReshardPlan{From: 16, To: 32, Classes: 16}) {
+		if err != nil || plan != (fleet.ReshardPlan{From: 16, To: 32, Classes: 16, Largest: 12}) {
 			t.Errorf("the plan: %+v, %v", plan, err)
 		}
 		t.begin(a, 32)
@@ -89,6 +89,98 @@ func TestReshardBudget(t *testing.T) {
 		}
 		if r := t.view().Reshard; r.Stage != fleet.ReshardNone {
 			t.Errorf("it began: %+v", r)
+		}
+	})
+}
+
+// Shards that are begun anew wait for session starts which are used up: it ends after minutes, not with the day, unless there
+// are some again.
+func TestReshardStarves(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		t.Run(fmt.Sprintf("again %v", again), func(t *testing.T) {
+			resharding(t, 16, 2, func(t *team) {
+				b := t.nodes[1]
+				b.engine.slow = time.Hour
+				if again {
+					b.engine.slow = 6 * time.Minute
+				}
+				ctx, stop := context.WithCancel(context.Background())
+				defer stop()
+				go b.queue.Run(ctx)
+				t.begin(t.nodes[0], 32)
+				t.budget(0)
+				join := func() {
+					b.queue.Join(2*fleet.TurnStride+3, func() { b.queue.Leave(2*fleet.TurnStride + 3) })
+				}
+				join()
+				time.Sleep(3 * time.Minute)
+				if n := strings.Count(t.log.String(), "shards wait for session starts"); n != 3 {
+					t.Errorf("it is logged %d times in 3 minutes", n)
+				}
+				if again {
+					t.budget(100)
+					time.Sleep(30 * time.Second)
+					t.budget(0)
+					join()
+					time.Sleep(150 * time.Second) // which are not counted with those before
+					t.committed(32)
+					return
+				}
+				time.Sleep(90 * time.Second)
+				if r := t.view().Reshard; r.Stage != fleet.ReshardPending {
+					t.Errorf("it has ended after less than 5 minutes: %+v", r)
+				}
+				time.Sleep(time.Minute)
+				if s := t.nodes[0].Resharding(); s.Stage != fleet.ReshardNone || !strings.Contains(s.Failure, "member b: no session starts are left") {
+					t.Errorf("the status: %+v", s)
+				}
+				t.check(16)
+			})
+		})
+	}
+}
+
+// The plan says how many shards one member has at the switch, and CountFor avoids that it is all of them.
+func TestReshardLargest(t *testing.T) {
+	resharding(t, 8, 3, func(t *team) {
+		for shards, want := range map[int]int{9: 9, 10: 5, 12: 6, 16: 6, 4: 2, 2: 1} {
+			p, err := t.nodes[0].PlanReshard(context.Background(), shards)
+			if err != nil || p.Largest != want {
+				t.Errorf("to %d: %+v, %v, want %d at one member", shards, p, err, want)
+			}
+		}
+		t.until("the snapshot", func() bool { return len(t.nodes[0].Snapshot().Members) == 3 })
+		for shards, want := range map[int]int{9: 12, 12: 12, 13: 16, 16: 16, 17: 20} {
+			if n := t.nodes[0].CountFor(shards); n != want {
+				t.Errorf("%d shards at the least: %d, want %d", shards, n, want)
+			}
+		}
+		t.begin(t.nodes[0], 12)
+		at := make(map[string]int)
+		t.until("12 shards", func() bool { return t.view().Plan.Shards == 12 })
+		for _, s := range t.view().Shards[:12] {
+			at[s.Owner.Incarnation]++
+		}
+		if most := slices.Max(slices.Collect(maps.Values(at))); most != 6 {
+			t.Errorf("one member has %d shards", most)
+		}
+		t.committed(12)
+	})
+}
+
+// New shards of a member that died are not ready.
+func TestReshardReadyOfDead(t *testing.T) {
+	resharding(t, 16, 2, func(t *team) {
+		a, b := t.nodes[0], t.nodes[1]
+		t.begin(a, 32)
+		a.engine.mu.Lock()
+		a.engine.slow = time.Hour
+		a.engine.mu.Unlock()
+		t.until("its new shards", func() bool { return a.Resharding().Ready == 16 })
+		t.dies(b)
+		t.until("its death", func() bool { return a.Resharding().Owners == 1 })
+		if n := a.Resharding().Ready; n != 0 {
+			t.Errorf("%d new shards are ready", n)
 		}
 	})
 }

@@ -53,7 +53,13 @@ type sentTurn struct {
 }
 
 // Queue returns an identify queue of this process.
-func (f *Fleet) Queue() *Queue { return newQueue(f.o.Coordinator, f.current, 0) }
+func (f *Fleet) Queue() *Queue {
+	q := newQueue(f.o.Coordinator, f.current, 0)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queue = q
+	return q
+}
 
 // QueueForOthers returns an identify queue for shards of processes that are no members of the fleet. They may
 // have the ids of the fleet's own. The Identify of a turn is sent within travel of Spend.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -405,4 +406,32 @@ func TestReshardFleetChanges(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A member dies when both agree, and the session starts do not do for new shards once more: it is called off, and nothing is lost.
+func TestReshardFleetStarves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const from, to = 2, 6
+		w := newReshardWorld(t, from)
+		first, second := w.start("m0", from), w.start("m1", from)
+		w.wait("all shards", func() bool { return w.ready(from) && w.spread() })
+		time.Sleep(20 * time.Second)
+		w.srv.Play()
+		time.Sleep(5 * time.Second)
+		b := fleet.Budget{Total: 1000, Remaining: to + 1, Reset: time.Now().Add(24 * time.Hour), Concurrency: 16}
+		if err := w.table.Budget(t.Context(), b, first.fleet.Time()); err != nil {
+			t.Fatal(err)
+		}
+		if err := first.fleet.Reshard(t.Context(), to); err != nil {
+			t.Fatal(err)
+		}
+		w.wait("comparing", func() bool { return first.fleet.Resharding().Ready == to })
+		w.depose(second)
+		w.wait("the end of it", func() bool { return first.fleet.Resharding().Stage == fleet.ReshardNone })
+		if s := first.fleet.Resharding(); !strings.Contains(s.Failure, "no session starts are left") {
+			t.Errorf("the status: %+v", s)
+		}
+		w.wait("the old shards", func() bool { return w.ready(from) && w.spread() })
+		w.check()
+	})
 }

@@ -49,8 +49,9 @@ func (m *membership) planReshard(ctx context.Context, e *engine.Engine, shards i
 	}
 	plan = planLines(all)
 	if p.Moves > 0 {
-		plan = append(plan, fmt.Sprintf("%s to other members before: until the switch each of the %d classes of shards is at one", moves(p.Moves), p.Classes))
+		plan = append(plan, fmt.Sprintf("%s to other members before: until the switch each of the %d classes of shards is at one; for a multiple of %d shards nothing moves", moves(p.Moves), p.Classes, p.From))
 	}
+	plan = append(plan, fmt.Sprintf("one member runs up to %d of the new shards, until they are balanced after the switch", p.Largest))
 	if !begin {
 		return plan, nil
 	}
@@ -81,7 +82,7 @@ func moves(n int) string {
 // reshard begins with another shard count.
 func (m *membership) reshard(ctx context.Context, shards int) error {
 	err := m.fleet.Reshard(ctx, shards)
-	if starts := (*fleet.StartsError)(nil); errors.As(err, &starts) {
+	if starts := (*fleet.StartsError)(nil); errors.As(err, &starts) && !starts.Reset.IsZero() { // or they are not known
 		return &engine.BudgetError{Needed: starts.Needed, Left: starts.Left, Reset: starts.Reset}
 	}
 	return err
@@ -101,8 +102,13 @@ func (i itself) Status() engine.Status {
 	return s
 }
 
+// Reshard begins with the shard count, or the next one that leaves no member without shards.
 func (i itself) Reshard(ctx context.Context, o engine.ReshardOptions) error {
-	return i.m.reshard(ctx, o.Shards)
+	shards := i.m.fleet.CountFor(o.Shards)
+	if shards != o.Shards {
+		i.m.log.Info("resharding by itself: the next count that has a part for each member is taken", "recommended", o.Shards, "shards", shards)
+	}
+	return i.m.reshard(ctx, shards)
 }
 
 // recommended returns how many shards Discord recommends, or 0 where another member asks.
