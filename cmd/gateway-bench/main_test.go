@@ -50,6 +50,8 @@ func TestRun(t *testing.T) {
 		{"run, no gateway", []string{"run", "-gateway", "nowhere/gateway"}, 2, nil, []string{"nowhere/gateway can't be run"}},
 		{"run, bad peer", []string{"run", "-peer", "x"}, 2, nil, []string{`-peer "x" is not name=command`}},
 		{"profile, none", []string{"profile"}, 2, nil, []string{"one scenario"}},
+		{"reshard, drains", []string{"reshard", "-drains", "1"}, 2, nil, []string{"-cancels need -members"}},
+		{"reshard, members and a file", []string{"reshard", "-members", "3", "-sink", "file", "-store", "file"}, 2, nil, []string{"-members needs a broker"}},
 		{"compare, one", []string{"compare", "a.json"}, 2, nil, []string{"two files are compared, got 1"}},
 		{"compare, absent", []string{"compare", "nowhere.json", "a.json"}, 2, nil, []string{"nowhere.json"}},
 		{"compare, no report", []string{"compare", script, script}, 2, nil, []string{script}},
