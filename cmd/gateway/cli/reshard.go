@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/status"
 	"sluice/engine"
 )
@@ -103,16 +102,18 @@ func planLines(p engine.ReshardPlan) []string {
 }
 
 // reshardCommand asks the process for another shard count, and prints how it goes.
-func reshardCommand(ctx context.Context, cmd command, client *admin.Client, stdout io.Writer) error {
+func reshardCommand(ctx context.Context, cmd command, client process, stdout io.Writer) error {
+	asking, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
 	if cmd.cancel {
-		if err := client.CallOff(ctx); err != nil {
+		if err := client.CallOff(asking); err != nil {
 			return err
 		}
 		fmt.Fprintln(stdout, "called off: the shards stay as they are")
 		return nil
 	}
 	shards, _ := strconv.Atoi(cmd.args[0]) // see checkControl
-	plan, err := client.Reshard(ctx, shards, cmd.yes)
+	plan, err := client.Reshard(asking, shards, cmd.yes)
 	if err != nil {
 		return err
 	}
@@ -150,7 +151,7 @@ func reshardLine(r *status.Reshard) string {
 const reshardLook = time.Second / 2
 
 // followReshard prints how a resharding goes, until it has ended.
-func followReshard(ctx context.Context, client *admin.Client, shards int, stdout io.Writer) error {
+func followReshard(ctx context.Context, client process, shards int, stdout io.Writer) error {
 	last := ""
 	for {
 		look, cancel := context.WithTimeout(ctx, controlTimeout)
