@@ -127,26 +127,6 @@ func reshardCommand(ctx context.Context, cmd command, client process, stdout io.
 	return followReshard(ctx, client, shards, stdout)
 }
 
-// reshardLine says how far a resharding is.
-func reshardLine(r *status.Reshard) string {
-	line, f := r.Stage, r.Fleet
-	switch {
-	case r.Stage == string(engine.ReshardConnects):
-		line += fmt.Sprintf(": %d of %d ready", r.Ready, r.To)
-	case f == nil:
-	case r.Stage == string(engine.ReshardCompares):
-		line += fmt.Sprintf(": %d of %s", f.Agreed, plural(f.Members, "member")) + " agree"
-	case r.Stage == string(engine.ReshardSwitches):
-		line += fmt.Sprintf(": %d of %s", f.Prepared, plural(f.Members, "member")) + " prepared"
-	default:
-		line += fmt.Sprintf(": %d of %d classes of shards are at one member", f.Gathered, f.Classes)
-	}
-	if r.Error != "" {
-		line += "; the last switch was taken back: " + r.Error
-	}
-	return line
-}
-
 // reshardLook is how often the process is asked how it goes.
 const reshardLook = time.Second / 2
 
@@ -167,7 +147,7 @@ func followReshard(ctx context.Context, client process, shards int, stdout io.Wr
 		switch {
 		case r == nil || r.To != shards:
 		case r.Stage != "":
-			if line := reshardLine(r); line != last {
+			if line := r.Progress(); line != last {
 				fmt.Fprintln(stdout, printableLine(line))
 				last = line
 			}
