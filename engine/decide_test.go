@@ -4,6 +4,7 @@
 package engine
 
 import (
+	"strings"
 	"testing"
 
 	"sluice/wire"
@@ -110,6 +111,15 @@ func TestDecideKeepsSession(t *testing.T) {
 					t.Fatalf("decide(%v %d) closes with %d and resumes", causeKind(kind), code, o.closeWith)
 				}
 			}
+		}
+	}
+}
+
+// An engine with a part of the shards does not say that they are switched: it merely agrees.
+func TestReshardAnyway(t *testing.T) {
+	for want, o := range map[string]ReshardOptions{"; they are switched all the same": {}, "; this member agrees to the switch all the same": {Part: new(Part)}} {
+		if got := o.anyway(); !strings.HasSuffix(got, want) {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

@@ -415,6 +415,25 @@ func TestReshardHangingShard(t *testing.T) {
 	})
 }
 
+// Generations that differ in more than is tolerated, since one has each event so much later than the other, are not switched,
+// and it is said why.
+func TestReshardDiffers(t *testing.T) {
+	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		var logs logLines
+		w := reshardWorld(t, reader, 4, sim.Options{}, engine.Options{Log: logs.logger()})
+		ctx, end := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- w.engine.Reshard(ctx, engine.ReshardOptions{Shards: 8, Patience: 20 * time.Millisecond})
+		}()
+		w.wait("the reason", func() bool { return len(logs.lines("differ in more than is tolerated, one event of 20; waiting")) > 0 })
+		end()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
 // Who gives permission to identify is asked for the shard, of whichever generation.
 func TestReshardPermitted(t *testing.T) {
 	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {

@@ -270,14 +270,18 @@ func (r *resharding) compare(ctx context.Context) error {
 				return nil
 			}
 			if since > r.o.Patience+anyway*r.o.Overlap {
-				figures := []any{"agreed", s.Agreed, "old_alone", s.Older, "new_alone", s.Next}
-				older, next := s.Older-before.Older, s.Next-before.Next
+				agreed, older, next := s.Agreed-before.Agreed, s.Older-before.Older, s.Next-before.Next
+				figures := []any{"agreed", agreed, "old_alone", older, "new_alone", next, "for", since.Round(time.Second)}
 				// Payloads that differ come in pairs.
-				if (older+next)*tolerated <= s.Agreed-before.Agreed && (next <= older || !hung) {
-					r.e.opts.Log.Warn("resharding: the old and the new shards do not show quite the same; they are switched all the same", figures...)
+				switch {
+				case (older+next)*tolerated > agreed:
+					r.e.opts.Log.Warn("resharding: the old and the new shards differ in more than is tolerated, one event of 20; waiting", figures...)
+				case next > older && hung:
+					r.e.opts.Log.Warn("resharding: the new shards alone have shown events, as if an old one hung; waiting", figures...)
+				default:
+					r.e.opts.Log.Warn(r.o.anyway(), figures...)
 					return nil
 				}
-				r.e.opts.Log.Warn("resharding: the old or the new shards are behind by more than can be compared; waiting", figures...)
 				before, ready = s, time.Now()
 			}
 		}
@@ -285,6 +289,14 @@ func (r *resharding) compare(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// anyway says what becomes of generations that do not show quite the same.
+func (o *ReshardOptions) anyway() string {
+	if o.Part != nil {
+		return "resharding: the old and the new shards here do not show quite the same; this member agrees to the switch all the same"
+	}
+	return "resharding: the old and the new shards do not show quite the same; they are switched all the same"
 }
 
 // replace is the switch. If it fails the old shards go on.

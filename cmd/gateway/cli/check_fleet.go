@@ -36,7 +36,7 @@ func fleetLines(cfg *config.Config, broker Broker) []string {
 	}
 	count := "the shard count of the fleet, or what Discord recommends to the first"
 	if p.Shards > 0 {
-		count = fmt.Sprintf("shards.count %d", p.Shards)
+		count = fmt.Sprintf("shards.count %d (which may have been resharded since)", p.Shards)
 	}
 	moves := fmt.Sprintf("fleet: the others take its shards over after %v without a beat; shards move to balance the fleet %v after the last member has joined or left, %d at a time", f.Death, f.Settle, f.Moves)
 	if f.Return > 0 {
@@ -46,6 +46,14 @@ func fleetLines(cfg *config.Config, broker Broker) []string {
 		fmt.Sprintf("fleet: it runs as %s, with all processes that have the same token, shard_store.prefix %q and Redis; all need %s, intents %d and format %q", as, cfg.ShardStore.Prefix, count, p.Intents, p.Format),
 		moves,
 	}
+}
+
+// misfit adds to a refusal for the shard count the setting, and what it is to be.
+func misfit(err error) error {
+	if e := (*fleet.MisfitError)(nil); errors.As(err, &e) && e.Setting == "shard count" {
+		return fmt.Errorf("%w: set shards.count to %s, or remove it", err, e.Theirs)
+	}
+	return err
 }
 
 // checkFleet looks at the fleet, which this process does not join, and prints what it would find there.
@@ -67,7 +75,7 @@ func checkFleet(ctx context.Context, cfg *config.Config, broker Broker, stdout, 
 		fmt.Fprintln(stdout, cfg.Secrets().Redact(printableLine(text)))
 		return exitOK
 	case errors.As(err, new(*fleet.MisfitError)):
-		fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(printableLine(err.Error())))
+		fmt.Fprintf(stderr, "error: %s\n", cfg.Secrets().Redact(printableLine(misfit(err).Error())))
 		return exitUsage
 	}
 	if conf := (*redis.ConfigError)(nil); errors.As(err, &conf) {
@@ -131,7 +139,7 @@ func lookAtFleet(ctx context.Context, c fleet.Coordinator, cfg *config.Config, p
 	if len(run) == 0 {
 		return "fleet: ok: no member runs" + also + ": this process would run all shards", nil
 	}
-	if plan.Shards == 0 {
+	if plan.Shards == 0 || v.Plan.Resharded && plan.Shards == v.Plan.Instead { // as Join
 		plan.Shards = v.Plan.Shards
 	}
 	if err := fleet.Misfit(plan, v.Plan, name); err != nil {

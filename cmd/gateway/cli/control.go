@@ -12,11 +12,11 @@ import (
 	"strings"
 	"time"
 
-	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/config"
+	"sluice/cmd/gateway/status"
 )
 
-// controlTimeout bounds how long the process may take to do what it is asked for.
+// controlTimeout bounds how long the process may take to do what it is asked for, and to say how that goes on.
 const controlTimeout = 30 * time.Second
 
 var (
@@ -61,8 +61,6 @@ func checkControl(name string, args []string) error {
 
 // control asks the running process, and says what it answers.
 func control(ctx context.Context, cmd command, cfg *config.Config, stdout, stderr io.Writer) int {
-	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
-	defer cancel()
 	client, err := cmd.reach(cfg)
 	if err == nil {
 		defer client.Close()
@@ -79,7 +77,23 @@ func printError(w io.Writer, cfg *config.Config, err error) {
 	fmt.Fprintf(w, "error: %s\n", cfg.Secrets().Redact(plain(err)))
 }
 
-func ask(ctx context.Context, cmd command, client *admin.Client, stdout io.Writer) error {
+// process is an admin.Client.
+type process interface {
+	Reconnect(ctx context.Context, shard int, how string) error
+	SetLogLevel(ctx context.Context, level string) error
+	Reload(ctx context.Context) (changes []string, err error)
+	Reshard(ctx context.Context, shards int, begin bool) (plan []string, err error)
+	CallOff(ctx context.Context) error
+	Status(ctx context.Context, q status.Query) (*status.Status, error)
+}
+
+// ask asks the process, and follows what it begins as long as that takes.
+func ask(ctx context.Context, cmd command, client process, stdout io.Writer) error {
+	if cmd.name == "reshard" {
+		return reshardCommand(ctx, cmd, client, stdout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
 	switch cmd.name {
 	case "shard":
 		id, _ := strconv.Atoi(cmd.args[1]) // see checkControl
@@ -96,8 +110,6 @@ func ask(ctx context.Context, cmd command, client *admin.Client, stdout io.Write
 			return err
 		}
 		fmt.Fprintf(stdout, "log.level is %s until the process ends or reloads\n", cmd.args[0])
-	case "reshard":
-		return reshardCommand(ctx, cmd, client, stdout)
 	case "reload":
 		changes, err := client.Reload(ctx)
 		if err != nil {

@@ -124,7 +124,7 @@ func (m *membership) insist(ctx context.Context) (plan fleet.Plan, err error) {
 			m.shards = plan.Shards
 			return plan, nil
 		case errors.As(err, new(*fleet.MisfitError)):
-			return plan, settingError{err}
+			return plan, settingError{misfit(err)}
 		case errors.As(err, new(*redis.ConfigError)):
 			return plan, settingError{fmt.Errorf("redis.urls: %w", err)}
 		case ctx.Err() != nil:

@@ -53,8 +53,8 @@ type fleetClient struct {
 	stdout io.Writer
 }
 
-// document returns the fleet as the process sees it, as text and read.
-func (c *fleetClient) document(ctx context.Context) (json.RawMessage, *status.Fleet, error) {
+// document returns the fleet as the process sees it, as text and read, and another shard count.
+func (c *fleetClient) document(ctx context.Context) (json.RawMessage, *status.Fleet, *status.Reshard, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, statusTimeout, fmt.Errorf("no answer within %v", statusTimeout))
 	defer cancel()
 	body, code, err := c.get(ctx, "/status?limit=1")
@@ -62,11 +62,12 @@ func (c *fleetClient) document(ctx context.Context) (json.RawMessage, *status.Fl
 		err = refused("/status", code)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	var d struct {
 		Version int
 		Fleet   json.RawMessage
+		Reshard *status.Reshard
 	}
 	var f *status.Fleet
 	if err = json.Unmarshal(body, &d); err == nil {
@@ -74,26 +75,26 @@ func (c *fleetClient) document(ctx context.Context) (json.RawMessage, *status.Fl
 	}
 	switch {
 	case err != nil:
-		return nil, nil, fmt.Errorf("/status is not answered with a document of a gateway: %w", err)
+		return nil, nil, nil, fmt.Errorf("/status is not answered with a document of a gateway: %w", err)
 	case d.Version != status.Version:
-		return nil, nil, fmt.Errorf("the process runs a version whose document this program cannot show (%d, not %d)", d.Version, status.Version)
+		return nil, nil, nil, fmt.Errorf("the process runs a version whose document this program cannot show (%d, not %d)", d.Version, status.Version)
 	case f == nil:
-		return nil, nil, errors.New(`the process is in no fleet: it runs alone, since shards.ids is not "auto"`)
+		return nil, nil, nil, errors.New(`the process is in no fleet: it runs alone, since shards.ids is not "auto"`)
 	}
-	return d.Fleet, f, nil
+	return d.Fleet, f, d.Reshard, nil
 }
 
 // joined is document of a process that is a member.
-func (c *fleetClient) joined(ctx context.Context) (*status.Fleet, error) {
-	_, f, err := c.document(ctx)
+func (c *fleetClient) joined(ctx context.Context) (*status.Fleet, *status.Reshard, error) {
+	_, f, r, err := c.document(ctx)
 	if err == nil && !f.Joined {
 		err = fmt.Errorf("the process waits to join its fleet: %s", f.Why)
 	}
-	return f, err
+	return f, r, err
 }
 
 func (c *fleetClient) show(ctx context.Context, asJSON bool) error {
-	text, f, err := c.document(ctx)
+	text, f, r, err := c.document(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -106,7 +107,7 @@ func (c *fleetClient) show(ctx context.Context, asJSON bool) error {
 		columns, _ = t.size()
 		color = t.color
 	}
-	_, err = io.WriteString(c.stdout, fleetTable(f, time.Now(), columns, color))
+	_, err = io.WriteString(c.stdout, fleetTable(f, r, time.Now(), columns, color))
 	return err
 }
 
@@ -119,7 +120,7 @@ func (c *fleetClient) ask(ctx context.Context, do func(*admin.Client, context.Co
 
 // drain has the member give its shards away, and shows how far it is until it has none.
 func (c *fleetClient) drain(ctx context.Context) error {
-	if _, err := c.joined(ctx); err != nil {
+	if _, _, err := c.joined(ctx); err != nil {
 		return err
 	}
 	if err := c.ask(ctx, (*admin.Client).Drain); err != nil {
@@ -129,7 +130,7 @@ func (c *fleetClient) drain(ctx context.Context) error {
 	defer tick.Stop()
 	waits := false
 	for shown := -1; ; {
-		f, err := c.joined(ctx)
+		f, _, err := c.joined(ctx)
 		if err != nil {
 			return fmt.Errorf("it was asked to drain, and then: %w", err)
 		}
@@ -173,9 +174,12 @@ func drains(f *status.Fleet) (left int, known bool) {
 
 // rebalance has the member give what it has above its share.
 func (c *fleetClient) rebalance(ctx context.Context) error {
-	f, err := c.joined(ctx)
+	f, r, err := c.joined(ctx)
 	if err != nil {
 		return err
+	}
+	if r != nil && r.Fleet != nil {
+		return fmt.Errorf("the bot is being resharded, %s: until that has ended nothing moves to balance the fleet", r.Summary())
 	}
 	if err := c.ask(ctx, (*admin.Client).Rebalance); err != nil {
 		return err

@@ -15,8 +15,8 @@ import (
 // shownMoves is how many handovers are listed.
 const shownMoves = 10
 
-// fleetTable returns the fleet as a table.
-func fleetTable(f *status.Fleet, now time.Time, columns int, color bool) string {
+// fleetTable returns the fleet as a table, and what becomes of another shard count.
+func fleetTable(f *status.Fleet, r *status.Reshard, now time.Time, columns int, color bool) string {
 	l := &layout{columns: columns, color: color}
 	if !f.Joined {
 		l.painted(red, "fleet", "%s has not joined yet: %s", f.Member, f.Why)
@@ -36,6 +36,7 @@ func fleetTable(f *status.Fleet, now time.Time, columns int, color bool) string 
 	}
 	p := f.Plan
 	l.row("plan", "%s, generation %d, intents %d, %s", counted(p.Shards, "shard"), p.Generation, p.Intents, p.Format)
+	l.reshard(r)
 	l.row("members", "%s, the same for %s", status.Count(len(f.Members)), ageText(f.Stable))
 	if f.Unowned > 0 {
 		l.painted(red, "unowned", "%s of nobody that lives", counted(f.Unowned, "shard"))

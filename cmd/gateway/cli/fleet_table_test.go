@@ -3,6 +3,10 @@
 package cli
 
 import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -30,10 +34,12 @@ func TestFleetTable(t *testing.T) {
 	for i := range 12 {
 		f.Moves = append(f.Moves, status.FleetMove{Shard: i, From: "MNOPQRSTUVWX", To: "ABCDEFGHIJKL", Since: 0.2})
 	}
-	got := fleetTable(f, now, 0, false)
+	r := &status.Reshard{Stage: "gathering", From: 64, To: 96, Fleet: &status.FleetReshard{Classes: 32, Gathered: 30, Members: 2}}
+	got := fleetTable(f, r, now, 0, false)
 	for _, want := range []string{
 		"fleet     pod-0 (ABCDEFGH), confirmed 0.4 s ago\n",
 		"plan      64 shards, generation 1, intents 513, redis json\n",
+		"reshard   from 64 to 96 shards, attempt 1, gathering: 30 of 32 classes of shards are at one member; it waits until shards have moved\n",
 		"members   3, the same for 12 s\n",
 		"unowned   2 shards of nobody that lives\n",
 		"starting  1 shard of this member, and not started yet\n",
@@ -59,11 +65,48 @@ func TestFleetTable(t *testing.T) {
 	for _, want := range []string{
 		"pod-0 (ABCDEFGH), not confirmed: Redis has not answered for 7.0 s: dial: refused\n", "it drains: ", "; used up: shards wait for the reset\n",
 	} {
-		if got := fleetTable(f, now, 0, false); !strings.Contains(got, want) {
+		if got := fleetTable(f, r, now, 0, false); !strings.Contains(got, want) {
 			t.Errorf("it does not have\n%s\n%s", want, got)
 		}
 	}
-	if got, want := fleetTable(status.WaitingFleet("pod-0", "nobody listens"), now, 80, false), "fleet     pod-0 has not joined yet: nobody listens\n"; got != want {
+	if got, want := fleetTable(status.WaitingFleet("pod-0", "nobody listens"), nil, now, 80, false), "fleet     pod-0 has not joined yet: nobody listens\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// While the bot is resharded gateway status and gateway fleet say so, and nothing moves to balance the fleet.
+func TestFleetReshards(t *testing.T) {
+	d := status.Status{
+		Version: status.Version,
+		Fleet:   &status.Fleet{Joined: true, Member: "a", Incarnation: "AAAA", Confirmed: true, Members: []status.FleetMember{{Name: "a", Incarnation: "AAAA", State: "up", Shards: 4, Share: 2}}},
+		Reshard: &status.Reshard{Stage: "comparing", From: 4, To: 6, Fleet: &status.FleetReshard{Members: 3, Agreed: 1}},
+	}
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/fleet/rebalance" {
+			asked++
+			io.WriteString(w, `{"ok":true}`)
+			return
+		}
+		json.NewEncoder(w).Encode(&d)
+	}))
+	defer server.Close()
+	const line = "reshard   from 4 to 6 shards, attempt 1, comparing: 1 of 3 members agree; it waits until the old and the new shards show the same\n"
+	for _, command := range []string{"status", "fleet"} {
+		if o := runCommand(nil, command, "-address", server.URL); o.code != exitOK || !strings.Contains(o.stdout, line) {
+			t.Errorf("gateway %s: %+v", command, o)
+		}
+	}
+	if o := runCommand(nil, "fleet", "rebalance", "-address", server.URL); o.code != exitFailure || asked != 0 || !strings.Contains(o.stderr, "1 of 3 members agree; it waits until the old and the new shards show the same: until that has ended nothing moves to balance the fleet\n") {
+		t.Errorf("gateway fleet rebalance, which has asked %d times: %+v", asked, o)
+	}
+	d.Reshard.Stage, d.Reshard.Fleet = "", nil
+	for _, args := range [][]string{{"status"}, {"fleet"}, {"fleet", "rebalance"}} {
+		if o := runCommand(nil, append(args, "-address", server.URL)...); o.code != exitOK || strings.Contains(o.stdout, "reshard") {
+			t.Errorf("gateway %s after it: %+v", args, o)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
 	}
 }

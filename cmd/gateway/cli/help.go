@@ -168,10 +168,10 @@ Prints what another shard count takes: session starts, and how long. With -yes
 the running process connects the new shards beside the old ones, and changes
 over when both get the same events: each event is published once, in the order
 of its guild. Progress is printed until it is done; without this command it goes
-on. -cancel calls it off, until the switch, and so does a shutdown. It needs as
-many session starts as there will be shards, beside the reserve, and all shards
-in one process that is in no fleet. While shards.count stays as it is, the new
-count stays in force after a restart.
+on. -cancel calls it off, until the switch, and so does a shutdown, but in a
+fleet, where the other members go on. It needs as many session starts as there
+will be shards, beside the reserve, and all shards in one process or in a fleet.
+While shards.count stays as it is, the new count stays in force after a restart.
 ` + reaching,
 	"service": `gateway service install [name] -config file [-loglevel level]
 gateway service remove [name]

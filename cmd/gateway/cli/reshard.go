@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/status"
 	"sluice/engine"
 )
@@ -103,16 +102,18 @@ func planLines(p engine.ReshardPlan) []string {
 }
 
 // reshardCommand asks the process for another shard count, and prints how it goes.
-func reshardCommand(ctx context.Context, cmd command, client *admin.Client, stdout io.Writer) error {
+func reshardCommand(ctx context.Context, cmd command, client process, stdout io.Writer) error {
+	asking, cancel := context.WithTimeout(ctx, controlTimeout)
+	defer cancel()
 	if cmd.cancel {
-		if err := client.CallOff(ctx); err != nil {
+		if err := client.CallOff(asking); err != nil {
 			return err
 		}
 		fmt.Fprintln(stdout, "called off: the shards stay as they are")
 		return nil
 	}
 	shards, _ := strconv.Atoi(cmd.args[0]) // see checkControl
-	plan, err := client.Reshard(ctx, shards, cmd.yes)
+	plan, err := client.Reshard(asking, shards, cmd.yes)
 	if err != nil {
 		return err
 	}
@@ -126,31 +127,11 @@ func reshardCommand(ctx context.Context, cmd command, client *admin.Client, stdo
 	return followReshard(ctx, client, shards, stdout)
 }
 
-// reshardLine says how far a resharding is.
-func reshardLine(r *status.Reshard) string {
-	line, f := r.Stage, r.Fleet
-	switch {
-	case r.Stage == string(engine.ReshardConnects):
-		line += fmt.Sprintf(": %d of %d ready", r.Ready, r.To)
-	case f == nil:
-	case r.Stage == string(engine.ReshardCompares):
-		line += fmt.Sprintf(": %d of %s", f.Agreed, plural(f.Members, "member")) + " agree"
-	case r.Stage == string(engine.ReshardSwitches):
-		line += fmt.Sprintf(": %d of %s", f.Prepared, plural(f.Members, "member")) + " prepared"
-	default:
-		line += fmt.Sprintf(": %d of %d classes of shards are at one member", f.Gathered, f.Classes)
-	}
-	if r.Error != "" {
-		line += "; the last switch was taken back: " + r.Error
-	}
-	return line
-}
-
 // reshardLook is how often the process is asked how it goes.
 const reshardLook = time.Second / 2
 
 // followReshard prints how a resharding goes, until it has ended.
-func followReshard(ctx context.Context, client *admin.Client, shards int, stdout io.Writer) error {
+func followReshard(ctx context.Context, client process, shards int, stdout io.Writer) error {
 	last := ""
 	for {
 		look, cancel := context.WithTimeout(ctx, controlTimeout)
@@ -166,7 +147,7 @@ func followReshard(ctx context.Context, client *admin.Client, shards int, stdout
 		switch {
 		case r == nil || r.To != shards:
 		case r.Stage != "":
-			if line := reshardLine(r); line != last {
+			if line := r.Progress(); line != last {
 				fmt.Fprintln(stdout, printableLine(line))
 				last = line
 			}

@@ -1,8 +1,13 @@
 package cli
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"sluice/cmd/gateway/config"
 	"sluice/cmd/gateway/status"
@@ -23,20 +28,50 @@ func TestReshardRefused(t *testing.T) {
 	}
 }
 
-// What is printed says how far it is.
-func TestReshardLine(t *testing.T) {
-	fleet := &status.FleetReshard{Classes: 4, Gathered: 3, Members: 2, Agreed: 1}
-	for want, r := range map[string]status.Reshard{
-		"connecting: 3 of 8 ready": {Stage: "connecting", To: 8, Ready: 3},
-		"comparing":                {Stage: "comparing", To: 8, Ready: 8},
-		"comparing; the last switch was taken back: Redis is away":      {Stage: "comparing", To: 8, Ready: 8, Error: "Redis is away"},
-		"gathering: 3 of 4 classes of shards are at one member":         {Stage: "gathering", To: 8, Fleet: fleet},
-		"comparing: 1 of 2 members agree":                               {Stage: "comparing", To: 8, Fleet: fleet},
-		"switching: 0 of 2 members prepared":                            {Stage: "switching", To: 8, Fleet: fleet},
-		"connecting: 0 of 8 ready; the last switch was taken back: why": {Stage: "connecting", To: 8, Fleet: fleet, Error: "why"},
-	} {
-		if got := reshardLine(&r); got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
+// slow is a process that takes long for another shard count.
+type slow struct {
+	process
+	began time.Time
+	takes time.Duration
+}
+
+func (s *slow) Reshard(ctx context.Context, shards int, begin bool) ([]string, error) {
+	s.began = time.Now()
+	return nil, nil
+}
+
+func (s *slow) CallOff(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s *slow) Status(context.Context, status.Query) (*status.Status, error) {
+	d := &status.Status{Reshard: &status.Reshard{Stage: "connecting", From: 4, To: 8}}
+	d.Shards.Count = 4
+	if time.Since(s.began) >= s.takes {
+		d.Reshard.Stage, d.Shards.Count = "", 8
 	}
+	return d, nil
+}
+
+// It is followed for as long as it takes, which is longer than what is asked may, or until the command is interrupted.
+func TestReshardFollowed(t *testing.T) {
+	follow := func(ctx context.Context) (string, error) {
+		var out bytes.Buffer
+		err := ask(ctx, command{name: "reshard", args: []string{"8"}, yes: true}, &slow{takes: 20 * time.Minute}, &out)
+		return out.String(), err
+	}
+	synctest.Test(t, func(t *testing.T) {
+		if text, err := follow(t.Context()); err != nil || !strings.HasPrefix(text, "connecting: 0 of 8 ready\n8 shards are in force; ") {
+			t.Errorf("%v, with %q", err, text)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if text, err := follow(ctx); err == nil || !strings.HasPrefix(err.Error(), "interrupted; ") {
+			t.Errorf("interrupted: %v, with %q", err, text)
+		}
+		if err := ask(t.Context(), command{name: "reshard", cancel: true}, new(slow), new(bytes.Buffer)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("without an answer: %v", err)
+		}
+	})
 }

@@ -138,6 +138,9 @@ func run(ctx context.Context, cfg *config.Config, brokers registry, log *slog.Lo
 		} else if err != nil {
 			return err
 		}
+		if n := cfg.Shards.Count; n > 0 && n != plan.Shards {
+			log.Info("fleet: the bot was resharded: that shard count is in force, and not that of the settings", "shards", plan.Shards, "shards.count", n)
+		}
 		member.options(&o, plan)
 		keeper = member.keeper
 	}

@@ -78,6 +78,7 @@ func statusTable(d *status.Status, columns int, color bool) string {
 	if f := d.Fleet; f != nil {
 		l.row("fleet", "%s", f.Summary())
 	}
+	l.reshard(d.Reshard)
 	l.row("events", "%s received, %s/s now", status.Count(d.Events.Received), rateText(d.Events.Rate))
 	l.row("lag", "%s", lagText(d.Events.Lag))
 	l.lost(d)
@@ -117,6 +118,13 @@ func (l *layout) health(h status.Health) {
 		if !c.OK && !slices.ContainsFunc(h.Checks[:i], same) {
 			l.painted(red, "", "%s: %s", c.Name, c.Text)
 		}
+	}
+}
+
+// reshard says how another shard count comes about, if one is at work.
+func (l *layout) reshard(r *status.Reshard) {
+	if r.AtWork() {
+		l.row("reshard", "%s", r.Summary())
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice/engine"
+	"sluice/fleet"
 )
 
 var update = flag.Bool("update", false, "write the tables in docs/metrics.md anew")
@@ -292,5 +293,22 @@ func TestLibraryAge(t *testing.T) {
 	}
 	if later := mallocs(now.Add(libraryAge)); later == first {
 		t.Errorf("%s for ever", first)
+	}
+}
+
+// The shard count that is to be is that of the fleet, where the engine has no part in it yet, or the engine's.
+func TestReshardShards(t *testing.T) {
+	for want, set := range map[string]func(*engine.Status, *fleet.Snapshot){
+		"0": func(e *engine.Status, f *fleet.Snapshot) { e.Reshard.To, f.Reshard.To = 4, 4 }, // the last one
+		"6": func(e *engine.Status, f *fleet.Snapshot) { e.Reshard.Stage, e.Reshard.To = engine.ReshardCompares, 6 },
+		"8": func(e *engine.Status, f *fleet.Snapshot) { f.Reshard.Stage, f.Reshard.To = fleet.ReshardPending, 8 },
+	} {
+		src, e := fullSource(1)
+		var f fleet.Snapshot
+		set(&e.status, &f)
+		src.Fleet = func() fleet.Snapshot { return f }
+		if got := "\n" + string(New(src).Append(nil)); !strings.Contains(got, "\nsluice_reshard_shards "+want+"\n") {
+			t.Errorf("it is not %s", want)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"sluice/engine"
+	"sluice/fleet"
 )
 
 var eventMetrics = []Metric{
@@ -40,6 +41,19 @@ var eventMetrics = []Metric{
 }
 
 var shardMetrics = []Metric{
+	{Name: "sluice_reshard_shards", Type: Gauge, Unit: "shards",
+		Help: "Shard count that is to be, while the bot is resharded; 0: it is not.",
+		Look: "Not 0 for longer than the new shards need to connect: `gateway reshard` has not come about; `gateway status` says what it waits for.",
+		values: func(w *writer, s *snapshot) {
+			switch {
+			case s.fleet.Reshard.Stage != fleet.ReshardNone:
+				w.count(int64(s.fleet.Reshard.To))
+			case s.engine.Reshard.Stage != engine.ReshardNone:
+				w.count(int64(s.engine.Reshard.To))
+			default:
+				w.count(0)
+			}
+		}},
 	{Name: "sluice_shards", Type: Gauge, Unit: "shards", Labels: labels("state"),
 		Help: "Shards of this process by state.",
 		Look: "Many in `backoff`: Discord or the network is unavailable. Many in `identify queued`: a start takes its time, see Session starts.",

@@ -3,6 +3,7 @@
 package status
 
 import (
+	"fmt"
 	"time"
 
 	"sluice/engine"
@@ -24,6 +25,48 @@ type Reshard struct {
 	Error    string  `json:"error,omitempty"` // of the last of them; or why it was called off
 
 	Fleet *FleetReshard `json:"fleet"` // null: in no fleet, or it is not at work
+}
+
+// AtWork reports whether it has not ended.
+func (r *Reshard) AtWork() bool { return r != nil && r.Stage != "" }
+
+// Progress says how far one at work is.
+func (r *Reshard) Progress() string {
+	line, f := r.Stage, r.Fleet
+	switch {
+	case r.Stage == string(engine.ReshardConnects):
+		line += fmt.Sprintf(": %d of %d ready", r.Ready, r.To)
+	case f == nil:
+	case r.Stage == string(engine.ReshardCompares):
+		line += fmt.Sprintf(": %d of %s agree", f.Agreed, members(f.Members))
+	case r.Stage == string(engine.ReshardSwitches):
+		line += fmt.Sprintf(": %d of %s prepared", f.Prepared, members(f.Members))
+	case r.Stage == gathering:
+		line += fmt.Sprintf(": %d of %d classes of shards are at one member", f.Gathered, f.Classes)
+	}
+	if r.Error != "" {
+		line += "; the last switch was taken back: " + r.Error
+	}
+	return line
+}
+
+// Summary says in a line what one at work does, and what it waits for.
+func (r *Reshard) Summary() string {
+	line := fmt.Sprintf("from %d to %d shards, attempt %d, %s", r.From, r.To, r.Failures+1, r.Progress())
+	if until := awaits[r.Stage]; until != "" {
+		line += "; it waits until " + until
+	}
+	return line
+}
+
+// awaits is what each stage waits for.
+var awaits = map[string]string{
+	gathering:                      "shards have moved",
+	string(engine.ReshardConnects): "all new shards are ready",
+	string(engine.ReshardCompares): "the old and the new shards show the same",
+	string(engine.ReshardSwitches): "the new sessions are in force, or taken back",
+	string(engine.ReshardEnds):     "the last events of the old shards have been compared",
+	string(engine.ReshardLeaves):   "the new shards are closed",
 }
 
 // FleetReshard is one at work in a fleet. Ready and Failures beside it are the fleet's, what is compared this member's.

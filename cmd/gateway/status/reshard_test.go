@@ -1,6 +1,7 @@
 package status
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -44,5 +45,44 @@ func TestReshardOf(t *testing.T) {
 		if *got != *c.want {
 			t.Errorf("%s: %+v, want %+v", what, *got, *c.want)
 		}
+	}
+}
+
+// What is printed says how far it is.
+func TestReshardProgress(t *testing.T) {
+	fleet := &FleetReshard{Classes: 4, Gathered: 3, Members: 2, Agreed: 1}
+	for want, r := range map[string]Reshard{
+		"connecting: 3 of 8 ready": {Stage: "connecting", To: 8, Ready: 3},
+		"comparing":                {Stage: "comparing", To: 8, Ready: 8},
+		"comparing; the last switch was taken back: Redis is away":      {Stage: "comparing", To: 8, Ready: 8, Error: "Redis is away"},
+		"gathering: 3 of 4 classes of shards are at one member":         {Stage: "gathering", To: 8, Fleet: fleet},
+		"comparing: 1 of 2 members agree":                               {Stage: "comparing", To: 8, Fleet: fleet},
+		"switching: 0 of 2 members prepared":                            {Stage: "switching", To: 8, Fleet: fleet},
+		"connecting: 0 of 8 ready; the last switch was taken back: why": {Stage: "connecting", To: 8, Fleet: fleet, Error: "why"},
+	} {
+		if got := r.Progress(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// A line says what is at work, and what it waits for, in each stage.
+func TestReshardSummary(t *testing.T) {
+	for want, r := range map[string]*Reshard{
+		"from 4 to 6 shards, attempt 2, comparing: 1 of 3 members agree; the last switch was taken back: why; it waits until the old and the new shards show the same": {
+			Stage: "comparing", From: 4, To: 6, Ready: 6, Failures: 1, Error: "why", Fleet: &FleetReshard{Members: 3, Agreed: 1}},
+		"from 4 to 6 shards, attempt 1, connecting: 2 of 6 ready; it waits until all new shards are ready": {Stage: "connecting", From: 4, To: 6, Ready: 2},
+	} {
+		if got := r.Summary(); got != want || !r.AtWork() {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	for _, stage := range []string{"gathering", "connecting", "comparing", "switching", "ending", "leaving"} {
+		if r := (&Reshard{Stage: stage}); !strings.Contains(r.Summary(), "; it waits until ") {
+			t.Errorf("%q", r.Summary())
+		}
+	}
+	if (*Reshard)(nil).AtWork() || new(Reshard).AtWork() {
+		t.Error("none is at work")
 	}
 }
