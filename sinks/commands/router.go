@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"sluice/sinks"
@@ -57,6 +58,7 @@ type Delivery interface {
 }
 
 // Route gives the engine a command that came under a name as Parse takes it. It waits for no shard.
+// One from a former shard's stream or queue goes by its guild.
 // When ctx is done, or the engine has stopped, nothing becomes of a command: the broker has it still.
 func (r *Router) Route(ctx context.Context, name string, value []byte, d Delivery) {
 	c, err := Parse(name, value)
@@ -64,6 +66,9 @@ func (r *Router) Route(ctx context.Context, name string, value []byte, d Deliver
 		r.Counts.Refused(name, Reason(err, c, r.Total))
 		d.Refuse(err)
 		return
+	}
+	if Former(name, r.Total) {
+		recount(&c, r.Total)
 	}
 	shard := c.Shard
 	if c.Guild != 0 {
@@ -107,6 +112,26 @@ func (r *Router) Route(ctx context.Context, name string, value []byte, d Deliver
 	default:
 		r.Counts.Refused(name, Stopped)
 	}
+}
+
+// Former reports whether a name is the number of a shard that a bot with so many has only had: it has been resharded to
+// fewer, and what waits there, or is still written there, is for the shards of the guilds.
+func Former(name string, total int) bool {
+	id, err := strconv.Atoi(name)
+	return err == nil && id >= total
+}
+
+// recount gives a command of a former shard to the shard of its guild, and one without a guild to the shard whose process
+// reads it.
+func recount(c *sinks.Command, total int) {
+	parsed, err := wire.ParseCommand(c.Packet)
+	switch {
+	case err == nil && parsed.Guild != 0:
+		c.Guild = parsed.Guild
+	case err == nil && len(parsed.Guilds) > 0:
+		c.Guild = parsed.Guilds[0]
+	}
+	c.Shard %= total
 }
 
 // Wait gives the engine a command from a queue of one shard alone. While the shard takes no

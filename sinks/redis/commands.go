@@ -27,7 +27,8 @@ type CommandOptions struct {
 	// what it had not done by then is waiting under that name.
 	Group, Consumer string
 	// Shards are the ids that this process runs, of Total that the bot has (at least as
-	// many). The streams are SEND and these numbers.
+	// many). The streams are SEND and these numbers, and those of the ids that there were with more
+	// shards: id modulo Total is one of Shards.
 	Shards []int
 	Total  int
 	// Fleet, if set, stands in place of Consumer and Shards, which change then.
@@ -97,6 +98,7 @@ type commandReader struct {
 	client  rueidis.Client // nil: not connected; written with mu held
 	outage  broker.Outage
 	streams []string
+	most    int       // the shard count up to which there are streams; 0: not known yet
 	count   int64     // entries of a stream to read at once
 	claimed time.Time // when others' commands were last looked for
 	claims  bool      // that has failed, and comes before all else
@@ -158,10 +160,7 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 	if r.Fleet != nil {
 		r.moves = newMoves(r)
 	} else {
-		r.streams = r.shared()
-		for _, id := range o.Shards {
-			r.streams = append(r.streams, strconv.Itoa(id))
-		}
+		r.streams = r.streamsOf(o.Shards)
 	}
 	r.pass()
 	acking, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -190,6 +189,9 @@ func ReadCommands(ctx context.Context, o CommandOptions) {
 			r.mu.Unlock()
 		}
 		err := r.join(ctx, r.streams)
+		if err == nil && r.most == 0 {
+			err = r.findFormer(ctx)
+		}
 		for err == nil && ctx.Err() == nil {
 			if err = r.readOnce(ctx); err == nil {
 				failed = 0
@@ -437,7 +439,8 @@ func (r *commandReader) from(stream string) string {
 		return r.undone[stream]
 	}
 	shard, err := strconv.Atoi(stream)
-	if err == nil && (r.isLeft(shard) || r.quota.Held(shard) >= r.quota.PerShard) || err != nil && r.forwardsLess() {
+	own := err == nil && shard < r.router.Total
+	if own && (r.isLeft(shard) || r.quota.Held(shard) >= r.quota.PerShard) || !own && r.forwardsLess() {
 		return ""
 	}
 	return ">"

@@ -2,7 +2,7 @@
 //
 // A shard's stream is read by whoever runs the shard, and SEND, and gateway_send, by whoever runs shard 0, which
 // forwards all of it: each stream has one reader, and so the commands of a shard keep the order in which they came to
-// SEND, or to its own stream.
+// SEND, or to its own stream. The streams of ids that there were with more shards are forwarded as SEND is (former.go).
 //
 // Nothing is handed on while another consumer has something pending in the stream: Redis gives entries out in
 // their order, so what is older was given to it before. The one that had the stream before acknowledges what
@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -98,13 +97,7 @@ func (r *commandReader) block() time.Duration {
 // move follows the shards of this process.
 func (r *commandReader) move(ctx context.Context) error {
 	ids, consumer := r.Fleet.Shards(), r.Fleet.Consumer()
-	var streams []string
-	if slices.Contains(ids, 0) {
-		streams = r.shared()
-	}
-	for _, id := range ids {
-		streams = append(streams, strconv.Itoa(id))
-	}
+	streams := r.streamsOf(ids)
 	gained, lost := streams, r.streams
 	if consumer == r.Consumer {
 		if slices.Equal(streams, r.streams) {

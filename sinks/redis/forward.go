@@ -1,4 +1,4 @@
-// This file forwards what comes to SEND in a fleet, as much at a time as was read.
+// This file forwards what comes to SEND in a fleet, and to streams of former shards, as much at a time as was read.
 
 package redis
 
@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"sluice/sinks/commands"
 )
 
 // forwarding is a command that goes from one stream to that of its shard.
@@ -46,10 +48,10 @@ return said
 
 // fromShared reports whether an entry is of a stream from which a fleet forwards.
 func (d delivery) fromShared() bool {
-	return d.r.Fleet != nil && slices.Contains(d.r.shared(), d.at.stream)
+	return d.r.Fleet != nil && (slices.Contains(d.r.shared(), d.at.stream) || commands.Former(d.at.stream, d.r.router.Total))
 }
 
-// forwardsLess reports whether no more is read of SEND, since too much of it cannot be forwarded.
+// forwardsLess reports whether no more is read of these, since too much of it cannot be forwarded.
 func (r *commandReader) forwardsLess() bool {
 	return len(r.moves.unforwarded) > 0 && r.leftCount >= maxLeft
 }
