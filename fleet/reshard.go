@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"sluice/resume"
@@ -123,7 +125,7 @@ type ReshardStatus struct {
 	From, To int       // shard counts; To is that of the last one if none is pending, 0 if there was none
 	Since    time.Time // of this stage and attempt, by the coordinator's clock
 	Attempt  int       // from 1 on
-	Failure  string    // why the last attempt was aborted, or, if none is pending, why the last Reshard was called off
+	Failure  string    // why the last attempt was aborted, and who has said nothing of this one; or, if none is pending, why the last Reshard was called off
 	Classes  int       // that there are
 	Gathered int       // of them, those that are at one member
 	Ready    int       // new shards, of all members
@@ -147,6 +149,12 @@ func (t *Table) resharding() ReshardStatus {
 	if r.Stage == ReshardNone {
 		s.Attempt = r.Failures
 		return s
+	}
+	if silent := t.unheard(); len(silent) > 0 && t.Coordinator.Sub(r.Since) >= unheardFor {
+		if s.Failure != "" {
+			s.Failure += "; "
+		}
+		s.Failure += fmt.Sprintf("nothing is said of it by %s: is this an earlier version, which cannot be resharded?", strings.Join(silent, ", "))
 	}
 	s.Classes = classes(t.Plan.Shards, r.Shards)
 	apart := make([]bool, s.Classes)
@@ -179,4 +187,18 @@ func (t *Table) resharding() ReshardStatus {
 		}
 	}
 	return s
+}
+
+// unheardFor is after how long a status names who has said nothing.
+const unheardFor = 30 * time.Second
+
+// unheard returns the names of those who have said nothing of the present attempt.
+func (t *Table) unheard() (names []string) {
+	for _, m := range t.Members {
+		said := slices.ContainsFunc(t.Reshard.Voices, func(v Voice) bool { return v.Incarnation == m.Incarnation })
+		if m.State != Deposed && !said {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }

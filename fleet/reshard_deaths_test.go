@@ -3,6 +3,7 @@
 package fleet_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -257,6 +258,55 @@ func TestJoinsAgain(t *testing.T) {
 		t.check(16)
 		if n := len(b.engine.runs); n != 8 {
 			t.Errorf("it has %d shards", n)
+		}
+	})
+}
+
+// A member of an earlier version runs no other count: the switch waits until it is gone, and the status says so.
+func TestReshardEarlierVersion(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		t.Run(fmt.Sprintf("late %v", late), func(t *testing.T) {
+			resharding(t, 16, 2, func(t *team) {
+				ctx := context.Background()
+				if late { // it joins in the middle of the switch
+					t.nodes[1].engine.stalls = 2 * time.Second
+				}
+				t.begin(t.nodes[0], 32)
+				t.until("the switch", func() bool { return !late || t.view().Reshard.Stage == fleet.ReshardSwitching })
+				old := fleet.Member{Incarnation: "i", Name: "old", Weight: 1, State: fleet.Up}
+				if _, err := t.c.Join(ctx, old, t.view().Plan); err != nil {
+					t.Fatal(err)
+				}
+				for range 60 {
+					old.Beat++
+					if _, err := t.c.Beat(ctx, old, 0); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Second)
+				}
+				t.check(16)
+				if s := t.nodes[1].Resharding(); !strings.Contains(s.Failure, "said of it by old") {
+					t.Errorf("the status: %+v", s)
+				}
+				if err := t.c.Leave(ctx, old.Incarnation); err != nil {
+					t.Fatal(err)
+				}
+				t.committed(32)
+			})
+		})
+	}
+}
+
+// One that joins in the middle of the switch does not end the attempt.
+func TestReshardJoinedMeanwhile(t *testing.T) {
+	resharding(t, 16, 2, func(t *team) {
+		t.nodes[1].engine.stalls = 5 * time.Second
+		t.begin(t.nodes[0], 32)
+		t.until("the switch", func() bool { return t.view().Reshard.Stage == fleet.ReshardSwitching })
+		t.add("x")
+		t.committed(32)
+		if f := t.view().Reshard.Failures; f > 0 {
+			t.Errorf("%d attempts have failed", f)
 		}
 	})
 }

@@ -276,21 +276,21 @@ func (i *incarnation) mine(p *part) (epochs map[int]int64, all bool) {
 	return epochs, all && len(epochs) == len(i.local)
 }
 
-// voice returns what this member has said.
-func (i *incarnation) voice() (v Voice) {
+// voice returns what this member has said, if it has said anything.
+func (i *incarnation) voice() (v Voice, said bool) {
 	for _, v := range i.table.Reshard.Voices {
 		if v.Incarnation == i.name {
-			return v
+			return v, true
 		}
 	}
-	return v
+	return v, false
 }
 
 // agree says that this member agrees, or does not, and has the switch begin when all have.
 func (i *incarnation) agree(ctx context.Context, p *part) {
 	t := &i.table
 	r := &t.Reshard
-	voice := i.voice()
+	voice, said := i.voice()
 	epochs, all := i.mine(p)
 	state := p.now().state
 	pause := time.Duration(0)
@@ -307,9 +307,9 @@ func (i *incarnation) agree(ctx context.Context, p *part) {
 			return
 		}
 		i.said(Voice{Incarnation: i.name, Revision: t.Revision, Ready: ready})
-	case !agrees && (voice.Revision != 0 || voice.Ready != ready && t.Now.Sub(i.reported) >= i.f.o.Beat):
+	case !agrees && (!said || voice.Revision != 0 || voice.Ready != ready && t.Now.Sub(i.reported) >= i.f.o.Beat):
 		i.reported = t.Now
-		i.step(ctx, "report", func(ctx context.Context) error { return i.f.o.Coordinator.Report(ctx, i.name, r.At(), ready) })
+		i.report(ctx, ready)
 		return
 	}
 	n := 0
@@ -324,6 +324,12 @@ func (i *incarnation) agree(ctx context.Context, p *part) {
 			i.f.stir()
 		}
 	}
+}
+
+// report says how many new shards are ready.
+func (i *incarnation) report(ctx context.Context, ready int) {
+	a := i.table.Reshard.At()
+	i.step(ctx, "report", func(ctx context.Context) error { return i.f.o.Coordinator.Report(ctx, i.name, a, ready) })
 }
 
 // said notes what this member has said, before the next look.
@@ -362,8 +368,11 @@ func (i *incarnation) switches(ctx context.Context, p *part) {
 		return
 	}
 	epochs, all := i.mine(p)
-	if len(epochs) == 0 {
-		return // Switch waits until it is committed
+	if len(epochs) == 0 { // Switch waits until it is committed
+		if _, said := i.voice(); !said { // it has joined since
+			i.report(ctx, 0)
+		}
+		return
 	}
 	switch now := p.now(); now.state {
 	case partCompares, partAsks:

@@ -158,6 +158,9 @@ func testSwitches(k *kit) {
 		}
 	}
 	k.agree(at, "a")
+	k.join("old")
+	k.fails("Switch with one that has said nothing", k.Switch(k.ctx, at), fleet.ErrChanged)
+	k.ok(k.Report(k.ctx, "old", at, 0))
 	before := k.view()
 	k.ok(k.Switch(k.ctx, at))
 	after := k.view()
@@ -203,6 +206,12 @@ func testCommits(k *kit) {
 	k.ok(k.Prepare(k.ctx, "b", at, b[1:], true))
 	k.fails("Commit without all shards", k.Commit(k.ctx, at), fleet.ErrChanged)
 	k.ok(k.Prepare(k.ctx, "b", at, b[:1], false))
+	k.fails("Commit with one that has said nothing", k.Commit(k.ctx, at), fleet.ErrChanged)
+	k.fails("Report of another attempt", k.Report(k.ctx, "idle", other, 0), fleet.ErrChanged)
+	k.fails("Report of one that has prepared", k.Report(k.ctx, "a", at, 0), fleet.ErrChanged)
+	for range 2 {
+		k.ok(k.Report(k.ctx, "idle", at, 0))
+	}
 	k.unchanged("what fails", func() { k.fails("Commit of another attempt", k.Commit(k.ctx, other), fleet.ErrChanged) })
 	k.same("the shards before Commit", k.view().Shards, before.Shards)
 

@@ -140,8 +140,10 @@ func reshardLine(r *status.Reshard) string {
 	default:
 		line += fmt.Sprintf(": %d of %d classes of shards are at one member", f.Gathered, f.Classes)
 	}
-	if r.Error != "" {
+	if r.Failures > 0 && r.Error != "" {
 		line += "; the last switch was taken back: " + r.Error
+	} else if r.Error != "" {
+		line += "; " + r.Error
 	}
 	return line
 }
