@@ -4,6 +4,7 @@ package fleet_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -307,6 +308,44 @@ func TestReshardJoinedMeanwhile(t *testing.T) {
 		t.committed(32)
 		if f := t.view().Reshard.Failures; f > 0 {
 			t.Errorf("%d attempts have failed", f)
+		}
+	})
+}
+
+// When a failover forgets that an attempt was aborted, that attempt is aborted again: what was prepared for it is old.
+func TestReshardForgetsAbort(t *testing.T) {
+	resharding(t, 16, 0, func(t *team) {
+		for _, name := range []string{"a", "b", "c"} {
+			t.add(name)
+			time.Sleep(330 * time.Millisecond) // their beats
+		}
+		time.Sleep(20 * time.Second)
+		t.check(16)
+		t.c.Remember(1000)
+		a := t.nodes[0]
+		a.engine.stalls = 500 * time.Millisecond // the others prepare
+		failures := 1
+		a.engine.fails = func() error {
+			if failures--; failures == 0 {
+				return errors.New("no such luck")
+			}
+			return nil
+		}
+		t.begin(a, 32)
+		t.until("the abort", func() bool { return t.view().Reshard.Failures == 1 })
+		time.Sleep(2 * time.Second)
+		for range 1000 {
+			if t.c.Forget(1); t.view().Reshard.Stage == fleet.ReshardSwitching {
+				break
+			}
+		}
+		r := t.view().Reshard
+		if r.Stage != fleet.ReshardSwitching || len(r.Voices) != 3 || r.Failures != 0 {
+			t.Fatalf("what is not forgotten: %+v", r)
+		}
+		t.committed(32)
+		if is := t.view().Reshard; is.Attempt <= r.Attempt || is.Failures != 1 {
+			t.Errorf("attempt %d is committed after %d failures, and the one that was aborted is %d", is.Attempt, is.Failures, r.Attempt)
 		}
 	})
 }

@@ -98,6 +98,7 @@ func (i *incarnation) partEnds(ctx context.Context, p *part) {
 	f.mu.Lock()
 	f.part = nil
 	f.mu.Unlock()
+	f.past = p.past
 	if p.err == nil || p.forced {
 		i.opened(p)
 		return
@@ -415,14 +416,14 @@ func (i *incarnation) hasten() { time.AfterFunc(i.f.o.Beat/10, i.f.stir) }
 // committed has this process run what was committed.
 func (i *incarnation) committed(p *part, state partState) {
 	switch state {
-	case partCompares, partAsks: // without it: what is run is nobody's any more
+	case partCompares, partAsks: // without it: what is run is nobody's any more, and sessions that are committed go on
 		i.dropAll()
 		clear(i.local)
 		for c := range p.begun.list() {
 			i.abandon(p, c, classes(p.from, p.shards), p.shards)
 			p.begun.remove(c)
 		}
-		p.begin(Attempt{})
+		p.follow()
 	case partCommits:
 		i.inForce(p)
 		p.force()
