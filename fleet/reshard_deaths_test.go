@@ -349,3 +349,63 @@ func TestReshardForgetsAbort(t *testing.T) {
 		}
 	})
 }
+
+// When nobody reaches the coordinator for longer than a switch may take, what all have prepared before is committed then,
+// and who has not prepared has the time for it.
+func TestReshardOutage(t *testing.T) {
+	for _, prepared := range []int{1, 2, 3} {
+		t.Run(fmt.Sprint(prepared), func(t *testing.T) {
+			resharding(t, 16, 3, func(t *team) {
+				var mu sync.Mutex
+				var since time.Time
+				for _, n := range t.nodes {
+					n.set(func(m string) fleettest.Fault {
+						mu.Lock()
+						defer mu.Unlock()
+						if m == "Commit" && since.IsZero() {
+							has := 0
+							for _, v := range t.view().Reshard.Voices {
+								if v.Prepared {
+									has++
+								}
+							}
+							if has == prepared {
+								since = time.Now()
+							}
+						}
+						return fleettest.Fault{Lose: !since.IsZero() && time.Since(since) < 15*time.Second}
+					})
+				}
+				for _, n := range t.nodes[prepared:] {
+					n.engine.stalls = time.Second
+				}
+				t.begin(t.nodes[0], 32)
+				t.committed(32)
+				if mu.Lock(); since.IsZero() {
+					t.Error("there was no outage")
+				}
+				mu.Unlock()
+				if f := t.view().Reshard.Failures; f > 0 {
+					t.Errorf("%d attempts have failed", f)
+				}
+			})
+		})
+	}
+}
+
+// A commit that fails all the time does not hold the old shards up.
+func TestReshardCannotCommit(t *testing.T) {
+	resharding(t, 16, 2, func(t *team) {
+		for _, n := range t.nodes {
+			n.set(func(m string) fleettest.Fault { return fleettest.Fault{Lose: m == "Commit"} })
+		}
+		t.begin(t.nodes[0], 32)
+		t.until("a failure", func() bool { return t.view().Reshard.Failures == 1 })
+		time.Sleep(time.Second)
+		t.check(16)
+		for _, n := range t.nodes {
+			n.set(nil)
+		}
+		t.committed(32)
+	})
+}

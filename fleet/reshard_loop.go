@@ -364,6 +364,10 @@ func (i *incarnation) switches(ctx context.Context, p *part) {
 			return
 		}
 	}
+	now := p.now()
+	if now.state == partCommits && i.commits(ctx, p, now) { // first: all may have prepared before they were cut off
+		return
+	}
 	if t.Now.Sub(i.switchedAt) >= i.f.o.Switch {
 		i.abort(ctx, fmt.Sprintf("it has not come about within %v", i.f.o.Switch))
 		return
@@ -375,39 +379,36 @@ func (i *incarnation) switches(ctx context.Context, p *part) {
 		}
 		return
 	}
-	switch now := p.now(); now.state {
-	case partCompares, partAsks:
-		if !all || !p.begin(a) {
-			i.abort(ctx, "its old and new shards do not agree any more")
-		}
-	case partCommits:
-		i.commits(ctx, p, now)
+	if (now.state == partCompares || now.state == partAsks) && (!all || !p.begin(a)) {
+		i.abort(ctx, "its old and new shards do not agree any more")
 	}
 }
 
-// commits prepares and commits.
-func (i *incarnation) commits(ctx context.Context, p *part, now partNow) {
+// commits prepares and commits. It returns false if the attempt may have to be aborted for the time that it takes.
+func (i *incarnation) commits(ctx context.Context, p *part, now partNow) bool {
 	if now.next != nil {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		err := i.f.o.Coordinator.Prepare(call, i.name, now.attempt, now.next, true)
 		cancel()
 		if errors.Is(err, ErrChanged) {
 			i.abort(ctx, "the table has changed meanwhile")
-			return
+			return true
 		}
 		if err != nil {
 			i.f.o.Log.Debug("fleet: a step of a reshard has failed", "step", "prepare", "error", err)
 			i.hasten()
-			return
+			return false
 		}
 		failpoint.Hit("reshard.prepared")
 		p.prepared()
 	}
 	failpoint.Hit("reshard.commit")
-	if i.step(ctx, "commit", func(ctx context.Context) error { return i.f.o.Coordinator.Commit(ctx, now.attempt) }) {
+	done := i.step(ctx, "commit", func(ctx context.Context) error { return i.f.o.Coordinator.Commit(ctx, now.attempt) })
+	if done {
 		failpoint.Hit("reshard.committed")
 		i.f.stir()
 	}
+	return done
 }
 
 // hasten has the loop look again before the next beat.
