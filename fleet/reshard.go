@@ -3,6 +3,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +72,8 @@ func (f *Fleet) Reshard(ctx context.Context, shards int) error {
 	}
 	v, err := f.o.Coordinator.Look(ctx, 0)
 	if err == nil {
-		r := Reshard{Generation: v.Plan.Generation + 1, Shards: shards, Setting: f.o.Plan.Shards}
+		// Others may have the setting that this member has not.
+		r := Reshard{Generation: v.Plan.Generation + 1, Shards: shards, Setting: cmp.Or(f.o.Plan.Shards, v.Plan.Instead, v.Plan.Shards)}
 		err = f.persist(ctx, func(ctx context.Context) error { return f.o.Coordinator.Propose(ctx, r) })
 	}
 	f.stir()

@@ -409,3 +409,23 @@ func TestReshardCannotCommit(t *testing.T) {
 		t.committed(32)
 	})
 }
+
+// A member with the former shard count in its settings joins again, also when those that have proposed another had none in theirs.
+func TestReshardSettings(t *testing.T) {
+	resharding(t, 16, 2, func(t *team) {
+		x := t.addWith("x", 16)
+		time.Sleep(20 * time.Second)
+		for _, to := range []int{32, 24} {
+			t.begin(t.nodes[0], to)
+			t.committed(to)
+			x.set(lost)
+			time.Sleep(9 * time.Second)
+			x.set(nil)
+			time.Sleep(30 * time.Second)
+			t.check(to)
+			if len(x.engine.runs) == 0 {
+				t.Errorf("it runs none of %d shards", to)
+			}
+		}
+	})
+}

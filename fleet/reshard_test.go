@@ -37,7 +37,7 @@ func TestReshards(t *testing.T) {
 			t.Errorf("the status: %+v", s)
 		}
 		t.committed(32)
-		if v := t.view(); v.Plan.Generation != 2 || !v.Plan.Resharded || v.Plan.Instead != 0 {
+		if v := t.view(); v.Plan.Generation != 2 || !v.Plan.Resharded || v.Plan.Instead != 16 {
 			t.Errorf("the plan: %+v", v.Plan)
 		}
 		begun := 0
@@ -224,7 +224,7 @@ func TestReshardJoins(t *testing.T) {
 
 // The count holds when all processes have ended, unless the settings have changed since.
 func TestReshardHolds(t *testing.T) {
-	for _, c := range []struct{ before, after, want int }{{0, 0, 32}, {16, 16, 32}, {16, 0, 32}, {16, 48, 48}, {16, 32, 32}, {0, 48, 48}, {0, 16, 16}} {
+	for _, c := range []struct{ before, after, want int }{{0, 0, 32}, {16, 16, 32}, {16, 0, 32}, {16, 48, 48}, {16, 32, 32}, {0, 48, 48}, {0, 16, 32}, {0, 8, 8}} {
 		t.Run(fmt.Sprintf("%d, then %d", c.before, c.after), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(time.Hour)

@@ -26,7 +26,9 @@ type Reshard struct {
 	Stage      ReshardStage
 	Generation int // that it makes: one above the plan's. 0: there never was any
 	Shards     int // the count that is to be
-	Setting    int // the shard count of the settings when it was proposed; 0: they had none. It becomes Plan.Instead
+	// Setting is the shard count of the settings when it was proposed, or that which they would have had if there was none, as
+	// another member's may. It becomes Plan.Instead.
+	Setting int
 	// Attempt is the number of the attempt at the switch; each is another, and above those before.
 	Attempt  int64
 	Failures int // attempts that were aborted
