@@ -26,6 +26,7 @@ type ReshardPlan struct {
 var (
 	ErrResharding    = errors.New("fleet: the bot is being resharded already: that has to end, or to be called off, first")
 	ErrNotResharding = errors.New("fleet: the bot is not being resharded")
+	errInForce       = errors.New("fleet: the new shards are in force already")
 )
 
 // PlanReshard returns what Reshard would do. Whether there are session starts enough is found out by Reshard.
@@ -90,19 +91,27 @@ func (f *Fleet) Reshard(ctx context.Context, shards int) error {
 
 // CallOff ends a Reshard that is not committed yet: the shards stay as they were.
 func (f *Fleet) CallOff(ctx context.Context) error {
-	v, err := f.o.Coordinator.Look(ctx, 0)
-	if err == nil && v.Reshard.Stage == ReshardNone {
-		return ErrNotResharding
-	}
-	if err == nil {
-		err = f.persist(ctx, func(ctx context.Context) error {
-			return f.o.Coordinator.CallOff(ctx, v.Reshard.Generation, "it was asked for at member "+f.o.Member.Name)
-		})
+	err := ErrChanged
+	for n := 0; n < 4 && errors.Is(err, ErrChanged); n++ { // an attempt may end meanwhile
+		var v View
+		if v, err = f.o.Coordinator.Look(ctx, 0); err != nil {
+			break
+		}
+		r := &v.Reshard
+		switch {
+		case r.Stage == ReshardNone && n == 0:
+			return ErrNotResharding
+		case r.Stage != ReshardNone:
+			err = f.persist(ctx, func(ctx context.Context) error {
+				return f.o.Coordinator.CallOff(ctx, r.At(), "it was asked for at member "+f.o.Member.Name)
+			})
+		case v.Plan.Generation >= r.Generation:
+			f.stir()
+			return errInForce
+		}
 	}
 	f.stir()
 	switch {
-	case errors.Is(err, ErrChanged):
-		return errors.New("fleet: the new shards are in force already")
 	case err != nil:
 		return fmt.Errorf("fleet: call off: %w", err)
 	}

@@ -78,7 +78,7 @@ func (i *incarnation) begins(ctx context.Context) error {
 			return nil
 		}
 		i.step(ctx, "call off", func(ctx context.Context) error {
-			return f.o.Coordinator.CallOff(ctx, generation, i.says("it cannot be resharded"))
+			return f.o.Coordinator.CallOff(ctx, t.Reshard.At(), i.says("it cannot be resharded"))
 		})
 	case t.Plan.Shards == f.count.Shards:
 		f.count = t.Plan
@@ -109,9 +109,9 @@ func (i *incarnation) partEnds(ctx context.Context, p *part) {
 		return
 	}
 	f.o.Log.Warn("fleet: this member's shards are not resharded", "error", p.err)
-	if !committed {
+	if a := i.table.Reshard.At(); !committed && a.Generation == p.generation {
 		i.step(ctx, "call off", func(ctx context.Context) error {
-			return f.o.Coordinator.CallOff(ctx, p.generation, i.says(p.err.Error()))
+			return f.o.Coordinator.CallOff(ctx, a, i.says(p.err.Error()))
 		})
 	}
 }

@@ -89,8 +89,9 @@ type Reshards interface {
 	// pending. An attempt that was aborted is never committed.
 	Abort(ctx context.Context, a Attempt, why string, failures int) error
 
-	// CallOff ends a Reshard that is not committed.
-	CallOff(ctx context.Context, generation int, why string) error
+	// CallOff ends a Reshard that is not committed, in an attempt that must be the present one: a call that is late does not
+	// end the next Reshard.
+	CallOff(ctx context.Context, a Attempt, why string) error
 }
 
 // MaxFailure is how many bytes of a Failure are kept.

@@ -271,13 +271,13 @@ func (c *Coordinator) Abort(ctx context.Context, a fleet.Attempt, why string, fa
 }
 
 // CallOff implements fleet.Reshards.
-func (c *Coordinator) CallOff(ctx context.Context, generation int, why string) error {
+func (c *Coordinator) CallOff(ctx context.Context, a fleet.Attempt, why string) error {
 	if err := c.write(ctx); err != nil {
 		return err
 	}
 	defer c.mu.Unlock()
 	switch r := &c.reshard; {
-	case r.Generation != generation, c.plan.Generation >= generation:
+	case r.At() != a, c.plan.Generation >= a.Generation:
 		return fleet.ErrChanged
 	case r.Stage != fleet.ReshardNone:
 		c.none(why[:min(len(why), fleet.MaxFailure)])

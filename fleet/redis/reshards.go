@@ -324,16 +324,16 @@ func (c *Coordinator) Abort(ctx context.Context, a fleet.Attempt, why string, fa
 	return err
 }
 
-// callOffScript has the arguments generation and why.
+// callOffScript has the arguments generation, attempt and why.
 var callOffScript = newScript(reshardPrelude + `
   local generation = tonumber(ARGV[3])
-  if r.generation ~= generation or now_generation >= generation then return {'changed'} end
-  if r.stage ~= '0' then none(ARGV[4]) end
+  if r.generation ~= generation or r.attempt ~= tonumber(ARGV[4]) or now_generation >= generation then return {'changed'} end
+  if r.stage ~= '0' then none(ARGV[5]) end
   return {'ok'}`)
 
 // CallOff ends one that is pending.
-func (c *Coordinator) CallOff(ctx context.Context, generation int, why string) error {
-	_, err := c.run(ctx, "call off", callOffScript, strconv.Itoa(max(generation, 0)), why[:min(len(why), fleet.MaxFailure)])
+func (c *Coordinator) CallOff(ctx context.Context, a fleet.Attempt, why string) error {
+	_, err := c.run(ctx, "call off", callOffScript, append(attempt(a), why[:min(len(why), fleet.MaxFailure)])...)
 	return err
 }
 
