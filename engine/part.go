@@ -28,7 +28,8 @@ type Part struct {
 	// Commit is called when the old shards are stopped, and their last snapshots persisted, with what resumes the new ones. nil says that
 	// the new ones are in force everywhere; an error that they are nowhere, and will not be by this attempt: the
 	// old ones go on. So it returns when that is known, however long it takes. Meanwhile no events go out, and none is lost. ctx is done
-	// when the engine ends: it may then return without knowing, and the sessions of both are kept.
+	// when the engine ends: it may then return without knowing. What Commit was given is never ended by the engine, whatever it
+	// returns: others may have forgotten that, and put it in force all the same.
 	Commit func(ctx context.Context, next iter.Seq2[int, resume.Session]) error
 	// Abort is called in place of Commit when Switch has returned nil and the shards here cannot be switched: the
 	// old ones go on. nil: nobody is told.
@@ -62,7 +63,8 @@ func (e *Engine) Begin(ctx context.Context, shard int, epoch int64) error {
 	}
 }
 
-// Abandon ends a shard that Begin has started, and its session. It does not wait, and does nothing if there is none.
+// Abandon ends a shard that Begin has started, and its session, unless Part.Commit was given that. It does not wait, and
+// does nothing if there is none.
 func (e *Engine) Abandon(shard int) {
 	if f := e.running.Load(); f != nil {
 		f.abandon(shard)
@@ -143,7 +145,7 @@ func (f *shardSet) endNext(which func(s *shard) bool) {
 	f.replace(now)
 	for _, s := range f.ended[n:] {
 		s.leaving.Store(true)
-		s.ends.Store(f.stopping.Err() == nil) // or they may be in force, and nobody was told
+		s.ends.Store(f.stopping.Err() == nil && !s.given) // or they may be in force, and nobody was told
 		s.wake(wakeStop)
 	}
 }
@@ -194,6 +196,9 @@ func (f *shardSet) commits(was currentShards) error {
 		return errors.New("some shards have gone meanwhile")
 	}
 	f.committing = true
+	for _, s := range now.next {
+		s.given = true
+	}
 	return nil
 }
 

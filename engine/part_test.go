@@ -862,6 +862,42 @@ func TestPartStopsUndecided(t *testing.T) {
 	})
 }
 
+// What Commit was given may be in force by an answer that was lost, or forgotten: it is kept when it is ended later.
+func TestPartKeepsCommitted(t *testing.T) {
+	for how, end := range map[string]func(m *member){
+		"called off":     func(m *member) { m.end() },
+		"abandoned":      func(m *member) { m.engine.Abandon(0); m.engine.Abandon(2) },
+		"old is deposed": func(m *member) { m.engine.Depose(0) },
+	} {
+		t.Run(how, func(t *testing.T) {
+			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				p := newParts(t, reader, sim.Options{}, 1, []int{0})
+				m := p.members[0]
+				p.fails = 1
+				p.reshard(3)
+				m.begin(0, 1, 2)
+				m.wait("a failure", func() bool { return m.engine.Resharding().Failures == 1 })
+				before := len(m.srv.Ledger().Closes())
+				end(m)
+				time.Sleep(time.Second)
+				kept := 0
+				for _, c := range m.srv.Ledger().Closes()[before:] {
+					if c.FromClient && c.Code != wire.CloseKeepSession {
+						t.Errorf("closed with %v", c.Code)
+					} else if c.FromClient {
+						kept++
+					}
+				}
+				if kept < 2 {
+					t.Errorf("%d sessions are kept", kept)
+				}
+				m.end()
+				<-m.done
+			})
+		})
+	}
+}
+
 // An old shard hangs while the others are waited for: its engine does not agree any more, before what Discord has sent meanwhile is
 // lost, and does not switch if it is told to right then.
 func TestPartHangingShard(t *testing.T) {

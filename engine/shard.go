@@ -73,6 +73,7 @@ type shard struct {
 	gaps     atomic.Pointer[[]*gap]  // that the sink may not have, oldest first; written by the owner, anew each time
 	leaving  atomic.Bool             // to be removed
 	ends     atomic.Bool             // nobody resumes its session: it ends with the shard
+	given    bool                    // Part.Commit was given its session, which may be in force some day; under shardSet.mu
 	deposed  atomic.Bool             // nothing of it is published; written by the publisher's depose
 	passed   bool                    // its barrier is; the publisher's
 	released chan struct{}           // closed by the reader, which has let go of the shard and its connection

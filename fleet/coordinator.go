@@ -62,8 +62,8 @@ type Plan struct {
 	Intents    uint64 // wire.Intents
 	Format     string // of what the sink writes: broker and format
 
-	// Resharded says that Shards is what the bot was resharded to, when the shard count of the settings was Instead; 0: they
-	// had none. It holds while they still say so, or say none: Join is asked for it then.
+	// Resharded says that Shards is what the bot was resharded to, when the shard count of the settings was Instead, or would
+	// have been: Reshard.Setting. It holds while they still say so, or say none: Join is asked for it then.
 	Resharded bool
 	Instead   int
 }

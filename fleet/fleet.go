@@ -75,6 +75,7 @@ type Fleet struct {
 	engine Engine    // of Run
 	count  Plan      // that the engine runs: its Generation and Shards; of the goroutine of Run
 	again  time.Time // no other part begins before; of the goroutine of Run
+	past   int64     // part.past of the last one; of the goroutine of Run
 
 	mu          sync.Mutex
 	incarnation string // the current one

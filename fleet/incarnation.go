@@ -156,6 +156,7 @@ func (i *incarnation) look(ctx context.Context, beat bool) error {
 			i.f.o.Log.Info("fleet: the coordinator answers again", "after", now.Sub(i.cut).Round(time.Millisecond))
 		}
 		i.cut, i.cutBy, i.logged = time.Time{}, nil, time.Time{}
+		i.switching = Attempt{} // nobody could switch meanwhile
 	}
 	i.f.runs.see(i.name, v.Shards, since == 0) // before it is trusted again
 	i.f.mu.Lock()

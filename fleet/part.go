@@ -22,7 +22,8 @@ type Resharder interface {
 	// Reshard runs another shard count in place of the one that it runs, as part says. It returns when that is in force, or
 	// why it is not; then the shards are as they were.
 	Reshard(ctx context.Context, shards int, part Part) error
-	// Begin starts a shard of the next count, and Abandon ends it, with its session, while Reshard is at work.
+	// Begin starts a shard of the next count, and Abandon ends it, while Reshard is at work, with its session unless
+	// Part.Commit was given that.
 	Begin(ctx context.Context, shard int, epoch int64) error
 	Abandon(shard int)
 	// Ready returns how many shards that Begin has started are ready.
@@ -87,6 +88,7 @@ type part struct {
 	attempt Attempt       // of partSwitches and partCommits
 	whole   bool          // that attempt is the fleet's still
 	next    []Record      // of partCommits: what is to be prepared
+	past    int64         // the highest number of the attempts that the engine has gone back from, also of former parts
 	abort   string        // why the attempt is to be aborted
 	last    int64         // the highest epoch of all that were begun
 	begun   begunClasses
@@ -152,7 +154,7 @@ func (p *part) to(s partState) {
 // start begins a part.
 func (f *Fleet) start(e Resharder, generation, from, shards int) *part {
 	ctx, stop := context.WithCancelCause(f.life)
-	p := &part{f: f, engine: e, generation: generation, from: from, shards: shards, stop: stop, ended: make(chan struct{})}
+	p := &part{f: f, engine: e, generation: generation, from: from, shards: shards, stop: stop, ended: make(chan struct{}), past: f.past}
 	f.mu.Lock()
 	f.part = p
 	f.mu.Unlock()
@@ -198,7 +200,7 @@ func (p *part) ask(ctx context.Context) error {
 func (p *part) fails(_ context.Context, why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.abort = why.Error()
+	p.abort, p.past = why.Error(), max(p.past, p.attempt.Number)
 	p.to(partCompares)
 	p.f.stir()
 }
@@ -223,7 +225,7 @@ func (p *part) now() partNow {
 func (p *part) goBack(why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.whole, p.next = false, nil
+	p.whole, p.next, p.past = false, nil, max(p.past, p.attempt.Number)
 	if p.state == partCommits {
 		p.to(partCompares)
 		p.reply(why)
@@ -247,17 +249,32 @@ func (p *part) compareAgain() {
 	}
 }
 
-// begin has the engine switch, if it has asked for that.
+// begin has the engine switch, if it has asked for that. It returns false, too, if the coordinator has forgotten that an
+// attempt was aborted: what was prepared for it is old.
 func (p *part) begin(a Attempt) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state != partAsks {
+	if p.state != partAsks || a.Number <= p.past {
 		return false
 	}
+	p.switches(a)
+	return true
+}
+
+// follow has it switch to what was committed without it.
+func (p *part) follow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state == partAsks {
+		p.switches(Attempt{})
+	}
+}
+
+// switches answers Switch. mu is held.
+func (p *part) switches(a Attempt) {
 	p.attempt, p.whole = a, true
 	p.to(partSwitches)
 	p.reply(nil)
-	return true
 }
 
 // prepared notes that the next shards are.

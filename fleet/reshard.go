@@ -3,9 +3,12 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"sluice/resume"
@@ -25,6 +28,7 @@ type ReshardPlan struct {
 var (
 	ErrResharding    = errors.New("fleet: the bot is being resharded already: that has to end, or to be called off, first")
 	ErrNotResharding = errors.New("fleet: the bot is not being resharded")
+	errInForce       = errors.New("fleet: the new shards are in force already")
 )
 
 // PlanReshard returns what Reshard would do. Whether there are session starts enough is found out by Reshard.
@@ -109,7 +113,8 @@ func (f *Fleet) Reshard(ctx context.Context, shards int) error {
 	}
 	v, err := f.o.Coordinator.Look(ctx, 0)
 	if err == nil {
-		r := Reshard{Generation: v.Plan.Generation + 1, Shards: shards, Setting: f.o.Plan.Shards}
+		// Others may have the setting that this member has not.
+		r := Reshard{Generation: v.Plan.Generation + 1, Shards: shards, Setting: cmp.Or(f.o.Plan.Shards, v.Plan.Instead, v.Plan.Shards)}
 		err = f.persist(ctx, func(ctx context.Context) error { return f.o.Coordinator.Propose(ctx, r) })
 	}
 	f.stir()
@@ -126,19 +131,27 @@ func (f *Fleet) Reshard(ctx context.Context, shards int) error {
 
 // CallOff ends a Reshard that is not committed yet: the shards stay as they were.
 func (f *Fleet) CallOff(ctx context.Context) error {
-	v, err := f.o.Coordinator.Look(ctx, 0)
-	if err == nil && v.Reshard.Stage == ReshardNone {
-		return ErrNotResharding
-	}
-	if err == nil {
-		err = f.persist(ctx, func(ctx context.Context) error {
-			return f.o.Coordinator.CallOff(ctx, v.Reshard.Generation, "it was asked for at member "+f.o.Member.Name)
-		})
+	err := ErrChanged
+	for n := 0; n < 4 && errors.Is(err, ErrChanged); n++ { // an attempt may end meanwhile
+		var v View
+		if v, err = f.o.Coordinator.Look(ctx, 0); err != nil {
+			break
+		}
+		r := &v.Reshard
+		switch {
+		case r.Stage == ReshardNone && n == 0:
+			return ErrNotResharding
+		case r.Stage != ReshardNone:
+			err = f.persist(ctx, func(ctx context.Context) error {
+				return f.o.Coordinator.CallOff(ctx, r.At(), "it was asked for at member "+f.o.Member.Name)
+			})
+		case v.Plan.Generation >= r.Generation:
+			f.stir()
+			return errInForce
+		}
 	}
 	f.stir()
 	switch {
-	case errors.Is(err, ErrChanged):
-		return errors.New("fleet: the new shards are in force already")
 	case err != nil:
 		return fmt.Errorf("fleet: call off: %w", err)
 	}
@@ -163,7 +176,7 @@ type ReshardStatus struct {
 	From, To int       // shard counts; To is that of the last one if none is pending, 0 if there was none
 	Since    time.Time // of this stage and attempt, by the coordinator's clock
 	Attempt  int       // from 1 on
-	Failure  string    // why the last attempt was aborted, or, if none is pending, why the last Reshard was called off
+	Failure  string    // why the last attempt was aborted, and who has said nothing of this one; or, if none is pending, why the last Reshard was called off
 	Classes  int       // that there are
 	Gathered int       // of them, those that are at one member
 	Ready    int       // new shards, of all members
@@ -187,6 +200,12 @@ func (t *Table) resharding() ReshardStatus {
 	if r.Stage == ReshardNone {
 		s.Attempt = r.Failures
 		return s
+	}
+	if silent := t.unheard(); len(silent) > 0 && t.Coordinator.Sub(r.Since) >= unheardFor {
+		if s.Failure != "" {
+			s.Failure += "; "
+		}
+		s.Failure += fmt.Sprintf("nothing is said of it by %s: is this an earlier version, which cannot be resharded?", strings.Join(silent, ", "))
 	}
 	s.Classes = classes(t.Plan.Shards, r.Shards)
 	apart := make([]bool, s.Classes)
@@ -219,4 +238,18 @@ func (t *Table) resharding() ReshardStatus {
 		}
 	}
 	return s
+}
+
+// unheardFor is after how long a status names who has said nothing.
+const unheardFor = 30 * time.Second
+
+// unheard returns the names of those who have said nothing of the present attempt.
+func (t *Table) unheard() (names []string) {
+	for _, m := range t.Members {
+		said := slices.ContainsFunc(t.Reshard.Voices, func(v Voice) bool { return v.Incarnation == m.Incarnation })
+		if m.State != Deposed && !said {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }

@@ -3,6 +3,8 @@
 package fleet_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -257,6 +259,173 @@ func TestJoinsAgain(t *testing.T) {
 		t.check(16)
 		if n := len(b.engine.runs); n != 8 {
 			t.Errorf("it has %d shards", n)
+		}
+	})
+}
+
+// A member of an earlier version runs no other count: the switch waits until it is gone, and the status says so.
+func TestReshardEarlierVersion(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		t.Run(fmt.Sprintf("late %v", late), func(t *testing.T) {
+			resharding(t, 16, 2, func(t *team) {
+				ctx := context.Background()
+				if late { // it joins in the middle of the switch
+					t.nodes[1].engine.stalls = 2 * time.Second
+				}
+				t.begin(t.nodes[0], 32)
+				t.until("the switch", func() bool { return !late || t.view().Reshard.Stage == fleet.ReshardSwitching })
+				old := fleet.Member{Incarnation: "i", Name: "old", Weight: 1, State: fleet.Up}
+				if _, err := t.c.Join(ctx, old, t.view().Plan); err != nil {
+					t.Fatal(err)
+				}
+				for range 60 {
+					old.Beat++
+					if _, err := t.c.Beat(ctx, old, 0); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Second)
+				}
+				t.check(16)
+				if s := t.nodes[1].Resharding(); !strings.Contains(s.Failure, "said of it by old") {
+					t.Errorf("the status: %+v", s)
+				}
+				if err := t.c.Leave(ctx, old.Incarnation); err != nil {
+					t.Fatal(err)
+				}
+				t.committed(32)
+			})
+		})
+	}
+}
+
+// One that joins in the middle of the switch does not end the attempt.
+func TestReshardJoinedMeanwhile(t *testing.T) {
+	resharding(t, 16, 2, func(t *team) {
+		t.nodes[1].engine.stalls = 5 * time.Second
+		t.begin(t.nodes[0], 32)
+		t.until("the switch", func() bool { return t.view().Reshard.Stage == fleet.ReshardSwitching })
+		t.add("x")
+		t.committed(32)
+		if f := t.view().Reshard.Failures; f > 0 {
+			t.Errorf("%d attempts have failed", f)
+		}
+	})
+}
+
+// When a failover forgets that an attempt was aborted, that attempt is aborted again: what was prepared for it is old.
+func TestReshardForgetsAbort(t *testing.T) {
+	resharding(t, 16, 0, func(t *team) {
+		for _, name := range []string{"a", "b", "c"} {
+			t.add(name)
+			time.Sleep(330 * time.Millisecond) // their beats
+		}
+		time.Sleep(20 * time.Second)
+		t.check(16)
+		t.c.Remember(1000)
+		a := t.nodes[0]
+		a.engine.stalls = 500 * time.Millisecond // the others prepare
+		failures := 1
+		a.engine.fails = func() error {
+			if failures--; failures == 0 {
+				return errors.New("no such luck")
+			}
+			return nil
+		}
+		t.begin(a, 32)
+		t.until("the abort", func() bool { return t.view().Reshard.Failures == 1 })
+		time.Sleep(2 * time.Second)
+		for range 1000 {
+			if t.c.Forget(1); t.view().Reshard.Stage == fleet.ReshardSwitching {
+				break
+			}
+		}
+		r := t.view().Reshard
+		if r.Stage != fleet.ReshardSwitching || len(r.Voices) != 3 || r.Failures != 0 {
+			t.Fatalf("what is not forgotten: %+v", r)
+		}
+		t.committed(32)
+		if is := t.view().Reshard; is.Attempt <= r.Attempt || is.Failures != 1 {
+			t.Errorf("attempt %d is committed after %d failures, and the one that was aborted is %d", is.Attempt, is.Failures, r.Attempt)
+		}
+	})
+}
+
+// When nobody reaches the coordinator for longer than a switch may take, what all have prepared before is committed then,
+// and who has not prepared has the time for it.
+func TestReshardOutage(t *testing.T) {
+	for _, prepared := range []int{1, 2, 3} {
+		t.Run(fmt.Sprint(prepared), func(t *testing.T) {
+			resharding(t, 16, 3, func(t *team) {
+				var mu sync.Mutex
+				var since time.Time
+				for _, n := range t.nodes {
+					n.set(func(m string) fleettest.Fault {
+						mu.Lock()
+						defer mu.Unlock()
+						if m == "Commit" && since.IsZero() {
+							has := 0
+							for _, v := range t.view().Reshard.Voices {
+								if v.Prepared {
+									has++
+								}
+							}
+							if has == prepared {
+								since = time.Now()
+							}
+						}
+						return fleettest.Fault{Lose: !since.IsZero() && time.Since(since) < 15*time.Second}
+					})
+				}
+				for _, n := range t.nodes[prepared:] {
+					n.engine.stalls = time.Second
+				}
+				t.begin(t.nodes[0], 32)
+				t.committed(32)
+				if mu.Lock(); since.IsZero() {
+					t.Error("there was no outage")
+				}
+				mu.Unlock()
+				if f := t.view().Reshard.Failures; f > 0 {
+					t.Errorf("%d attempts have failed", f)
+				}
+			})
+		})
+	}
+}
+
+// A commit that fails all the time does not hold the old shards up.
+func TestReshardCannotCommit(t *testing.T) {
+	resharding(t, 16, 2, func(t *team) {
+		for _, n := range t.nodes {
+			n.set(func(m string) fleettest.Fault { return fleettest.Fault{Lose: m == "Commit"} })
+		}
+		t.begin(t.nodes[0], 32)
+		t.until("a failure", func() bool { return t.view().Reshard.Failures == 1 })
+		time.Sleep(time.Second)
+		t.check(16)
+		for _, n := range t.nodes {
+			n.set(nil)
+		}
+		t.committed(32)
+	})
+}
+
+// A member with the former shard count in its settings joins again, also when those that have proposed another had none in theirs.
+func TestReshardSettings(t *testing.T) {
+	resharding(t, 16, 2, func(t *team) {
+		x := t.addWith("x", 16)
+		time.Sleep(20 * time.Second)
+		for _, to := range []int{32, 24} {
+			t.begin(t.nodes[0], to)
+			t.committed(to)
+			x.set(lost)
+			time.Sleep(9 * time.Second)
+			x.set(nil)
+			time.Sleep(30 * time.Second)
+			t.check(to)
+			if len(x.engine.runs) == 0 {
+				t.Errorf("it runs none of %d shards", to)
+			}
 		}
 	})
 }

@@ -78,7 +78,7 @@ func (i *incarnation) begins(ctx context.Context) error {
 			return nil
 		}
 		i.step(ctx, "call off", func(ctx context.Context) error {
-			return f.o.Coordinator.CallOff(ctx, generation, i.says("it cannot be resharded"))
+			return f.o.Coordinator.CallOff(ctx, t.Reshard.At(), i.says("it cannot be resharded"))
 		})
 	case t.Plan.Shards == f.count.Shards:
 		f.count = t.Plan
@@ -98,6 +98,7 @@ func (i *incarnation) partEnds(ctx context.Context, p *part) {
 	f.mu.Lock()
 	f.part = nil
 	f.mu.Unlock()
+	f.past = p.past
 	if p.err == nil || p.forced {
 		i.opened(p)
 		return
@@ -108,9 +109,9 @@ func (i *incarnation) partEnds(ctx context.Context, p *part) {
 		return
 	}
 	f.o.Log.Warn("fleet: this member's shards are not resharded", "error", p.err)
-	if !committed {
+	if a := i.table.Reshard.At(); !committed && a.Generation == p.generation {
 		i.step(ctx, "call off", func(ctx context.Context) error {
-			return f.o.Coordinator.CallOff(ctx, p.generation, i.says(p.err.Error()))
+			return f.o.Coordinator.CallOff(ctx, a, i.says(p.err.Error()))
 		})
 	}
 }
@@ -278,21 +279,21 @@ func (i *incarnation) mine(p *part) (epochs map[int]int64, all bool) {
 	return epochs, all && len(epochs) == len(i.local)
 }
 
-// voice returns what this member has said.
-func (i *incarnation) voice() (v Voice) {
+// voice returns what this member has said, if it has said anything.
+func (i *incarnation) voice() (v Voice, said bool) {
 	for _, v := range i.table.Reshard.Voices {
 		if v.Incarnation == i.name {
-			return v
+			return v, true
 		}
 	}
-	return v
+	return v, false
 }
 
 // agree says that this member agrees, or does not, and has the switch begin when all have.
 func (i *incarnation) agree(ctx context.Context, p *part) {
 	t := &i.table
 	r := &t.Reshard
-	voice := i.voice()
+	voice, said := i.voice()
 	epochs, all := i.mine(p)
 	state := p.now().state
 	pause := time.Duration(0)
@@ -309,9 +310,9 @@ func (i *incarnation) agree(ctx context.Context, p *part) {
 			return
 		}
 		i.said(Voice{Incarnation: i.name, Revision: t.Revision, Ready: ready})
-	case !agrees && (voice.Revision != 0 || voice.Ready != ready && t.Now.Sub(i.reported) >= i.f.o.Beat):
+	case !agrees && (!said || voice.Revision != 0 || voice.Ready != ready && t.Now.Sub(i.reported) >= i.f.o.Beat):
 		i.reported = t.Now
-		i.step(ctx, "report", func(ctx context.Context) error { return i.f.o.Coordinator.Report(ctx, i.name, r.At(), ready) })
+		i.report(ctx, ready)
 		return
 	}
 	n := 0
@@ -326,6 +327,12 @@ func (i *incarnation) agree(ctx context.Context, p *part) {
 			i.f.stir()
 		}
 	}
+}
+
+// report says how many new shards are ready.
+func (i *incarnation) report(ctx context.Context, ready int) {
+	a := i.table.Reshard.At()
+	i.step(ctx, "report", func(ctx context.Context) error { return i.f.o.Coordinator.Report(ctx, i.name, a, ready) })
 }
 
 // said notes what this member has said, before the next look.
@@ -359,47 +366,51 @@ func (i *incarnation) switches(ctx context.Context, p *part) {
 			return
 		}
 	}
+	now := p.now()
+	if now.state == partCommits && i.commits(ctx, p, now) { // first: all may have prepared before they were cut off
+		return
+	}
 	if t.Now.Sub(i.switchedAt) >= i.f.o.Switch {
 		i.abort(ctx, fmt.Sprintf("it has not come about within %v", i.f.o.Switch))
 		return
 	}
 	epochs, all := i.mine(p)
-	if len(epochs) == 0 {
-		return // Switch waits until it is committed
-	}
-	switch now := p.now(); now.state {
-	case partCompares, partAsks:
-		if !all || !p.begin(a) {
-			i.abort(ctx, "its old and new shards do not agree any more")
+	if len(epochs) == 0 { // Switch waits until it is committed
+		if _, said := i.voice(); !said { // it has joined since
+			i.report(ctx, 0)
 		}
-	case partCommits:
-		i.commits(ctx, p, now)
+		return
+	}
+	if (now.state == partCompares || now.state == partAsks) && (!all || !p.begin(a)) {
+		i.abort(ctx, "its old and new shards do not agree any more")
 	}
 }
 
-// commits prepares and commits.
-func (i *incarnation) commits(ctx context.Context, p *part, now partNow) {
+// commits prepares and commits. It returns false if the attempt may have to be aborted for the time that it takes.
+func (i *incarnation) commits(ctx context.Context, p *part, now partNow) bool {
 	if now.next != nil {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		err := i.f.o.Coordinator.Prepare(call, i.name, now.attempt, now.next, true)
 		cancel()
 		if errors.Is(err, ErrChanged) {
 			i.abort(ctx, "the table has changed meanwhile")
-			return
+			return true
 		}
 		if err != nil {
 			i.f.o.Log.Debug("fleet: a step of a reshard has failed", "step", "prepare", "error", err)
 			i.hasten()
-			return
+			return false
 		}
 		failpoint.Hit("reshard.prepared")
 		p.prepared()
 	}
 	failpoint.Hit("reshard.commit")
-	if i.step(ctx, "commit", func(ctx context.Context) error { return i.f.o.Coordinator.Commit(ctx, now.attempt) }) {
+	done := i.step(ctx, "commit", func(ctx context.Context) error { return i.f.o.Coordinator.Commit(ctx, now.attempt) })
+	if done {
 		failpoint.Hit("reshard.committed")
 		i.f.stir()
 	}
+	return done
 }
 
 // hasten has the loop look again before the next beat.
@@ -408,14 +419,14 @@ func (i *incarnation) hasten() { time.AfterFunc(i.f.o.Beat/10, i.f.stir) }
 // committed has this process run what was committed.
 func (i *incarnation) committed(p *part, state partState) {
 	switch state {
-	case partCompares, partAsks: // without it: what is run is nobody's any more
+	case partCompares, partAsks: // without it: what is run is nobody's any more, and sessions that are committed go on
 		i.dropAll()
 		clear(i.local)
 		for c := range p.begun.list() {
 			i.abandon(p, c, classes(p.from, p.shards), p.shards)
 			p.begun.remove(c)
 		}
-		p.begin(Attempt{})
+		p.follow()
 	case partCommits:
 		i.inForce(p)
 		p.force()

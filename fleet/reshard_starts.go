@@ -41,7 +41,7 @@ func (i *incarnation) starves(ctx context.Context, p *part) bool {
 		return false
 	}
 	why := i.says(fmt.Sprintf("no session starts are left beside the reserve until %s, and shards wait for them: %d", until, waiting))
-	if !i.step(ctx, "call off", func(ctx context.Context) error { return i.f.o.Coordinator.CallOff(ctx, p.generation, why) }) {
+	if !i.step(ctx, "call off", func(ctx context.Context) error { return i.f.o.Coordinator.CallOff(ctx, i.table.Reshard.At(), why) }) {
 		return false
 	}
 	i.f.o.Log.Warn("fleet: the resharding is called off", "error", why)

@@ -356,10 +356,16 @@ func (l *lockedBuffer) String() string {
 
 func (t *team) add(name string) *node {
 	t.Helper()
+	return t.addWith(name, 0)
+}
+
+// addWith adds a node with a shard count in its settings; 0: none.
+func (t *team) addWith(name string, setting int) *node {
+	t.Helper()
 	n := &node{name: name, ended: make(chan error, 1)}
 	p := &party{t: t.T, c: t.c}
 	o := p.options(name, &fleettest.Faulty{Coordinator: t.c, Choose: n.choose})
-	o.Plan.Shards = 0
+	o.Plan.Shards = setting
 	o.Recommended = func(context.Context) (int, error) { return t.before, nil }
 	o.Sink = t.sink
 	o.Log = slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), &t.log), nil)).With("member", name)

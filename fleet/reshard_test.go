@@ -37,7 +37,7 @@ func TestReshards(t *testing.T) {
 			t.Errorf("the status: %+v", s)
 		}
 		t.committed(32)
-		if v := t.view(); v.Plan.Generation != 2 || !v.Plan.Resharded || v.Plan.Instead != 0 {
+		if v := t.view(); v.Plan.Generation != 2 || !v.Plan.Resharded || v.Plan.Instead != 16 {
 			t.Errorf("the plan: %+v", v.Plan)
 		}
 		begun := 0
@@ -232,6 +232,53 @@ func TestReshardCalledOff(t *testing.T) {
 	}
 }
 
+// It is called off also when the attempt ends, or it is committed or called off, before the call arrives.
+func TestReshardCalledOffMeanwhile(t *testing.T) {
+	ctx := context.Background()
+	for name, meanwhile := range map[string]func(t *team, r *fleet.Reshard) error{
+		"aborted":    func(t *team, r *fleet.Reshard) error { return t.c.Abort(ctx, r.At(), "no luck", 6) },
+		"called off": func(t *team, r *fleet.Reshard) error { return t.c.Abort(ctx, r.At(), "no luck", 1) },
+		"committed": func(t *team, _ *fleet.Reshard) error {
+			t.committed(32)
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			resharding(t, 16, 3, func(t *team) {
+				a := t.nodes[0]
+				t.begin(a, 32)
+				once := false
+				a.set(func(m string) fleettest.Fault {
+					if m == "CallOff" && !once {
+						once = true
+						a.mu.Unlock()
+						defer a.mu.Lock()
+						r := t.view().Reshard
+						if err := meanwhile(t, &r); err != nil {
+							t.Error(err)
+						}
+					}
+					return fleettest.Fault{}
+				})
+				want := 16
+				if err := a.CallOff(ctx); name != "committed" && err != nil {
+					t.Error(err)
+				} else if name == "committed" {
+					want = 32
+					if err == nil || !strings.Contains(err.Error(), "in force already") {
+						t.Errorf("it is committed: %v", err)
+					}
+				}
+				time.Sleep(20 * time.Second)
+				t.check(want)
+				if r := t.view().Reshard; r.Stage != fleet.ReshardNone {
+					t.Errorf("it goes on: %+v", r)
+				}
+			})
+		})
+	}
+}
+
 // An engine that cannot switch has the attempt taken back, and the next one is later; after six it is over.
 func TestReshardFails(t *testing.T) {
 	resharding(t, 16, 3, func(t *team) {
@@ -316,7 +363,7 @@ func TestReshardJoins(t *testing.T) {
 
 // The count holds when all processes have ended, unless the settings have changed since.
 func TestReshardHolds(t *testing.T) {
-	for _, c := range []struct{ before, after, want int }{{0, 0, 32}, {16, 16, 32}, {16, 0, 32}, {16, 48, 48}, {16, 32, 32}, {0, 48, 48}, {0, 16, 16}} {
+	for _, c := range []struct{ before, after, want int }{{0, 0, 32}, {16, 16, 32}, {16, 0, 32}, {16, 48, 48}, {16, 32, 32}, {0, 48, 48}, {0, 16, 32}, {0, 8, 8}} {
 		t.Run(fmt.Sprintf("%d, then %d", c.before, c.after), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(time.Hour)

@@ -26,7 +26,9 @@ type Reshard struct {
 	Stage      ReshardStage
 	Generation int // that it makes: one above the plan's. 0: there never was any
 	Shards     int // the count that is to be
-	Setting    int // the shard count of the settings when it was proposed; 0: they had none. It becomes Plan.Instead
+	// Setting is the shard count of the settings when it was proposed, or that which they would have had if there was none, as
+	// another member's may. It becomes Plan.Instead.
+	Setting int
 	// Attempt is the number of the attempt at the switch; each is another, and above those before.
 	Attempt  int64
 	Failures int // attempts that were aborted
@@ -61,7 +63,8 @@ type Reshards interface {
 	// and none pending. It is a *StartsError if the session starts that are left beside the reserve are fewer than Shards.
 	Propose(ctx context.Context, r Reshard) error
 
-	// Report says how many new shards are ready of a member that does not agree, or not any more. The stage must be ReshardPending.
+	// Report says how many new shards are ready of a member that does not agree, or not any more. The stage must be
+	// ReshardPending, or ReshardSwitching if the member has not agreed: so does one that has joined since.
 	Report(ctx context.Context, incarnation string, a Attempt, ready int) error
 
 	// Agree says that a member is ready for the switch with the shards that it has, all of them, under these epochs, as of
@@ -69,7 +72,8 @@ type Reshards interface {
 	Agree(ctx context.Context, incarnation string, a Attempt, revision int64, ready int, epochs map[int]int64) error
 
 	// Switch enters ReshardSwitching. All shards must be owned by members that are not deposed, and have agreed as of the table's
-	// present revision.
+	// present revision. All other members that are not deposed must have said something: one of an earlier version, which
+	// would go on with the former count, does not.
 	Switch(ctx context.Context, a Attempt) error
 
 	// Prepare adds what a member will own: owners and records of new shards. Each Epoch must be above that of the shard of the same id.
@@ -78,15 +82,16 @@ type Reshards interface {
 
 	// Commit puts in force what was prepared, in one step: the owners and the records, and the plan's next generation. All
 	// members that have agreed must have prepared, none may be deposed, there must be all of the new shards, and the
-	// table's revision be that of Switch.
+	// table's revision be that of Switch. All other members must have said something, as with Switch.
 	Commit(ctx context.Context, a Attempt) error
 
 	// Abort ends an attempt: the stage is ReshardPending again, of the next attempt, or, after so many failures, none is
 	// pending. An attempt that was aborted is never committed.
 	Abort(ctx context.Context, a Attempt, why string, failures int) error
 
-	// CallOff ends a Reshard that is not committed.
-	CallOff(ctx context.Context, generation int, why string) error
+	// CallOff ends a Reshard that is not committed, in an attempt that must be the present one: a call that is late does not
+	// end the next Reshard.
+	CallOff(ctx context.Context, a Attempt, why string) error
 }
 
 // MaxFailure is how many bytes of a Failure are kept.

@@ -173,6 +173,6 @@ func (f *Faulty) Abort(ctx context.Context, a fleet.Attempt, why string, failure
 	return do(ctx, f, "Abort", func(ctx context.Context) error { return f.Coordinator.Abort(ctx, a, why, failures) })
 }
 
-func (f *Faulty) CallOff(ctx context.Context, generation int, why string) error {
-	return do(ctx, f, "CallOff", func(ctx context.Context) error { return f.Coordinator.CallOff(ctx, generation, why) })
+func (f *Faulty) CallOff(ctx context.Context, a fleet.Attempt, why string) error {
+	return do(ctx, f, "CallOff", func(ctx context.Context) error { return f.Coordinator.CallOff(ctx, a, why) })
 }

@@ -28,8 +28,8 @@ func (r *random) reshards() {
 	case 0:
 		r.propose()
 	case 1:
-		generation := r.attempt().Generation
-		_, _ = r.do("CallOff", []any{generation}, func(c fleet.Coordinator) (any, error) { return nil, c.CallOff(r.ctx, generation, "asked to") })
+		a := r.attempt()
+		_, _ = r.do("CallOff", []any{a}, func(c fleet.Coordinator) (any, error) { return nil, c.CallOff(r.ctx, a, "asked to") })
 	case 2:
 		a, n := r.attempt(), 1+r.IntN(6)
 		_, _ = r.do("Abort", []any{a, n}, func(c fleet.Coordinator) (any, error) { return nil, c.Abort(r.ctx, a, fmt.Sprint("failure ", r.n), n) })

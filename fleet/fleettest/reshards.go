@@ -158,6 +158,9 @@ func testSwitches(k *kit) {
 		}
 	}
 	k.agree(at, "a")
+	k.join("old")
+	k.fails("Switch with one that has said nothing", k.Switch(k.ctx, at), fleet.ErrChanged)
+	k.ok(k.Report(k.ctx, "old", at, 0))
 	before := k.view()
 	k.ok(k.Switch(k.ctx, at))
 	after := k.view()
@@ -203,6 +206,12 @@ func testCommits(k *kit) {
 	k.ok(k.Prepare(k.ctx, "b", at, b[1:], true))
 	k.fails("Commit without all shards", k.Commit(k.ctx, at), fleet.ErrChanged)
 	k.ok(k.Prepare(k.ctx, "b", at, b[:1], false))
+	k.fails("Commit with one that has said nothing", k.Commit(k.ctx, at), fleet.ErrChanged)
+	k.fails("Report of another attempt", k.Report(k.ctx, "idle", other, 0), fleet.ErrChanged)
+	k.fails("Report of one that has prepared", k.Report(k.ctx, "a", at, 0), fleet.ErrChanged)
+	for range 2 {
+		k.ok(k.Report(k.ctx, "idle", at, 0))
+	}
 	k.unchanged("what fails", func() { k.fails("Commit of another attempt", k.Commit(k.ctx, other), fleet.ErrChanged) })
 	k.same("the shards before Commit", k.view().Shards, before.Shards)
 
@@ -231,7 +240,7 @@ func testCommits(k *kit) {
 	k.ok(k.Commit(k.ctx, at)) // again
 	k.same("the table after that", k.view().Shards, want)
 	k.fails("Abort after it", k.Abort(k.ctx, at, "late", 6), fleet.ErrChanged)
-	k.fails("CallOff after it", k.CallOff(k.ctx, at.Generation, "late"), fleet.ErrChanged)
+	k.fails("CallOff after it", k.CallOff(k.ctx, at, "late"), fleet.ErrChanged)
 	k.fails("Prepare after it", k.Prepare(k.ctx, "a", at, a, true), fleet.ErrChanged)
 
 	if _, there := k.member("gone"); there {
@@ -307,7 +316,7 @@ func testAborts(k *kit) {
 	last := k.view().Reshard
 	k.same("what has become of it", []any{last.Stage, last.Shards, last.Failures, last.Failure}, []any{fleet.ReshardNone, 32, 3, "the last"})
 	k.ok(k.Abort(k.ctx, r.At(), "again", 3))
-	k.ok(k.CallOff(k.ctx, at.Generation, "again"))
+	k.ok(k.CallOff(k.ctx, r.At(), "again"))
 	k.same("what it is after that", k.view().Reshard, last)
 }
 
@@ -316,18 +325,21 @@ func testCallsOff(k *kit) {
 	e := k.above()
 	k.ok(k.Prepare(k.ctx, "a", at, next(0, 2, 32, e), true))
 	k.ok(k.Prepare(k.ctx, "b", at, next(1, 2, 32, e), true))
-	k.fails("CallOff of another", k.CallOff(k.ctx, at.Generation+1, "no"), fleet.ErrChanged)
-	k.ok(k.CallOff(k.ctx, at.Generation, "asked to"))
+	for _, other := range []fleet.Attempt{{Generation: at.Generation + 1, Number: at.Number}, {Generation: at.Generation, Number: at.Number - 1}} {
+		k.fails("CallOff of another", k.CallOff(k.ctx, other, "no"), fleet.ErrChanged)
+	}
+	k.ok(k.CallOff(k.ctx, at, "asked to"))
 	r := k.view().Reshard
 	k.same("what has become of it", []any{r.Stage, r.Shards, r.Failure}, []any{fleet.ReshardNone, 32, "asked to"})
 	k.fails("Commit of what was called off", k.Commit(k.ctx, at), fleet.ErrChanged)
-	k.ok(k.CallOff(k.ctx, at.Generation, "again"))
+	k.ok(k.CallOff(k.ctx, at, "again"))
 	k.same("what it is after that", k.view().Reshard, r)
 
 	again := k.propose(32)
 	if again.Number <= at.Number || again.Generation != at.Generation {
 		k.Errorf("after %+v comes %+v", at, again)
 	}
+	k.fails("CallOff that is late", k.CallOff(k.ctx, at, "late"), fleet.ErrChanged)
 	k.agree(again, "a", "b")
 	k.ok(k.Switch(k.ctx, again))
 	k.fails("Prepare of what was called off", k.Prepare(k.ctx, "a", at, next(0, 2, 32, e), true), fleet.ErrChanged)

@@ -113,7 +113,7 @@ func (c *Coordinator) Report(ctx context.Context, incarnation string, a fleet.At
 	switch {
 	case !c.lives(incarnation):
 		return fleet.ErrDeposed
-	case !c.at(a, fleet.ReshardPending):
+	case !c.at(a, fleet.ReshardPending) && !(c.at(a, fleet.ReshardSwitching) && c.reshard.voices[incarnation].Revision == 0):
 		return fleet.ErrChanged
 	}
 	c.say(incarnation, func(v *fleet.Voice) { v.Revision, v.Ready = 0, ready })
@@ -160,7 +160,7 @@ func (c *Coordinator) Switch(ctx context.Context, a fleet.Attempt) error {
 	if c.at(a, fleet.ReshardSwitching) {
 		return nil // done before
 	}
-	if !c.at(a, fleet.ReshardPending) || c.all(func(v fleet.Voice) bool { return v.Revision == c.revision }) != c.plan.Shards {
+	if !c.at(a, fleet.ReshardPending) || !c.heard() || c.all(func(v fleet.Voice) bool { return v.Revision == c.revision }) != c.plan.Shards {
 		return fleet.ErrChanged
 	}
 	c.reshard.revision = c.revision
@@ -176,6 +176,16 @@ func (c *Coordinator) all(demand func(v fleet.Voice) bool) (n int) {
 		}
 	}
 	return n
+}
+
+// heard reports whether all who live have said something.
+func (c *Coordinator) heard() bool {
+	for incarnation := range c.members {
+		if _, said := c.reshard.voices[incarnation]; !said && c.lives(incarnation) {
+			return false
+		}
+	}
+	return true
 }
 
 // Prepare implements fleet.Reshards.
@@ -222,7 +232,7 @@ func (c *Coordinator) Commit(ctx context.Context, a fleet.Attempt) error {
 	if r.Stage == fleet.ReshardNone && r.Generation == a.Generation && c.plan.Generation == a.Generation {
 		return nil // done before
 	}
-	if !c.at(a, fleet.ReshardSwitching) || c.revision != r.revision || len(r.next) != r.Shards || c.all(func(v fleet.Voice) bool { return v.Prepared }) != c.plan.Shards {
+	if !c.at(a, fleet.ReshardSwitching) || c.revision != r.revision || len(r.next) != r.Shards || !c.heard() || c.all(func(v fleet.Voice) bool { return v.Prepared }) != c.plan.Shards {
 		return fleet.ErrChanged
 	}
 	c.rows, c.records = make(map[int]row), make(map[int]record)
@@ -261,13 +271,13 @@ func (c *Coordinator) Abort(ctx context.Context, a fleet.Attempt, why string, fa
 }
 
 // CallOff implements fleet.Reshards.
-func (c *Coordinator) CallOff(ctx context.Context, generation int, why string) error {
+func (c *Coordinator) CallOff(ctx context.Context, a fleet.Attempt, why string) error {
 	if err := c.write(ctx); err != nil {
 		return err
 	}
 	defer c.mu.Unlock()
 	switch r := &c.reshard; {
-	case r.Generation != generation, c.plan.Generation >= generation:
+	case r.At() != a, c.plan.Generation >= a.Generation:
 		return fleet.ErrChanged
 	case r.Stage != fleet.ReshardNone:
 		c.none(why[:min(len(why), fleet.MaxFailure)])

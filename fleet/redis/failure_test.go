@@ -52,7 +52,7 @@ func methods(ctx context.Context, c *Coordinator) map[string]func() error {
 		},
 		"commit":   func() error { return c.Commit(ctx, fleet.Attempt{Generation: 2}) },
 		"abort":    func() error { return c.Abort(ctx, fleet.Attempt{Generation: 2}, "why", 6) },
-		"call off": func() error { return c.CallOff(ctx, 2, "why") },
+		"call off": func() error { return c.CallOff(ctx, fleet.Attempt{Generation: 2}, "why") },
 		"budget": func() error {
 			return c.Budget(ctx, fleet.Budget{Total: 1000, Remaining: 900, Concurrency: 1, Reset: time.Now()}, time.Now())
 		},

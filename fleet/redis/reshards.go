@@ -67,6 +67,14 @@ const reshardPrelude = `
     end
     return n
   end
+  -- heard reports whether all who live have said something: others may not know what a change of the shard count is.
+  local function heard()
+    local all = call('HGETALL', members)
+    for i = 1, #all, 2 do
+      if lives(all[i]) and not call('HGET', voices, all[i]) then return false end
+    end
+    return true
+  end
 `
 
 // proposeScript has the arguments generation, shards and setting.
@@ -121,7 +129,8 @@ func starts(s []string) error {
 // reportScript has the arguments incarnation, generation, attempt, and how many are ready.
 var reportScript = newScript(reshardPrelude + `
   if not lives(ARGV[3]) then return {'deposed'} end
-  if not at(ARGV[4], ARGV[5], '1') then return {'changed'} end
+  local agreed = voice(call('HGET', voices, ARGV[3]))
+  if not at(ARGV[4], ARGV[5], '1') and not (at(ARGV[4], ARGV[5], '2') and agreed == 0) then return {'changed'} end
   say(ARGV[3], 0, '0', ARGV[6])
   return {'ok'}`)
 
@@ -189,7 +198,7 @@ func flag(b bool) string {
 var switchScript = newScript(reshardPrelude + `
   if at(ARGV[3], ARGV[4], '2') then return {'ok'} end
   if not at(ARGV[3], ARGV[4], '1') then return {'changed'} end
-  if all(function(agreed) return agreed == rev end) ~= now_shards then return {'changed'} end
+  if not heard() or all(function(agreed) return agreed == rev end) ~= now_shards then return {'changed'} end
   call('HSET', reshard, 'revision', text(rev), 'score', '0')
   enter('2')
   return {'ok'}`)
@@ -265,7 +274,7 @@ var commitScript = newScript(reshardPrelude + `
   if not at(ARGV[3], ARGV[4], '2') or rev ~= r.revision then return {'changed'} end
   if call('HLEN', nextowners) ~= r.shards or call('ZCARD', nextowned) ~= r.shards or call('ZCARD', nextchanges) ~= r.shards
     or call('HLEN', nextrecords) ~= r.shards then return {'changed'} end
-  if all(function(_, prepared) return prepared == '1' end) ~= now_shards then return {'changed'} end
+  if not heard() or all(function(_, prepared) return prepared == '1' end) ~= now_shards then return {'changed'} end
   local keys = {
     {owners, nextowners, call('HLEN', owners)}, {owned, nextowned, call('ZCARD', owned)},
     {changes, nextchanges, call('ZCARD', changes)}, {records, nextrecords, call('HLEN', records)},
@@ -315,16 +324,16 @@ func (c *Coordinator) Abort(ctx context.Context, a fleet.Attempt, why string, fa
 	return err
 }
 
-// callOffScript has the arguments generation and why.
+// callOffScript has the arguments generation, attempt and why.
 var callOffScript = newScript(reshardPrelude + `
   local generation = tonumber(ARGV[3])
-  if r.generation ~= generation or now_generation >= generation then return {'changed'} end
-  if r.stage ~= '0' then none(ARGV[4]) end
+  if r.generation ~= generation or r.attempt ~= tonumber(ARGV[4]) or now_generation >= generation then return {'changed'} end
+  if r.stage ~= '0' then none(ARGV[5]) end
   return {'ok'}`)
 
 // CallOff ends one that is pending.
-func (c *Coordinator) CallOff(ctx context.Context, generation int, why string) error {
-	_, err := c.run(ctx, "call off", callOffScript, strconv.Itoa(max(generation, 0)), why[:min(len(why), fleet.MaxFailure)])
+func (c *Coordinator) CallOff(ctx context.Context, a fleet.Attempt, why string) error {
+	_, err := c.run(ctx, "call off", callOffScript, append(attempt(a), why[:min(len(why), fleet.MaxFailure)])...)
 	return err
 }
 

@@ -294,7 +294,9 @@ func reshard(check func(what string, err error), ctx context.Context, c *coordin
 	v, err = c.Look(ctx, 0)
 	check("look", err)
 	check("abort", c.Abort(ctx, v.Reshard.At(), "why", 6))
-	check("call off", c.CallOff(ctx, v.Reshard.Generation, "why"))
+	v, err = c.Look(ctx, 0)
+	check("look", err)
+	check("call off", c.CallOff(ctx, v.Reshard.At(), "why"))
 }
 
 // What a user may not do is told as that, and not as a wrong password.

@@ -44,8 +44,12 @@ func (r *Reshard) Progress() string {
 	case r.Stage == gathering:
 		line += fmt.Sprintf(": %d of %d classes of shards are at one member", f.Gathered, f.Classes)
 	}
-	if r.Error != "" {
+	switch {
+	case r.Error == "":
+	case r.Failures > 0:
 		line += "; the last switch was taken back: " + r.Error
+	default:
+		line += "; " + r.Error
 	}
 	return line
 }

@@ -52,13 +52,14 @@ func TestReshardOf(t *testing.T) {
 func TestReshardProgress(t *testing.T) {
 	fleet := &FleetReshard{Classes: 4, Gathered: 3, Members: 2, Agreed: 1}
 	for want, r := range map[string]Reshard{
-		"connecting: 3 of 8 ready": {Stage: "connecting", To: 8, Ready: 3},
-		"comparing":                {Stage: "comparing", To: 8, Ready: 8},
-		"comparing; the last switch was taken back: Redis is away":      {Stage: "comparing", To: 8, Ready: 8, Error: "Redis is away"},
+		"connecting: 3 of 8 ready":              {Stage: "connecting", To: 8, Ready: 3},
+		"comparing":                             {Stage: "comparing", To: 8, Ready: 8},
+		"comparing; nothing is said of it by a": {Stage: "comparing", To: 8, Error: "nothing is said of it by a"},
+		"comparing; the last switch was taken back: Redis is away":      {Stage: "comparing", To: 8, Ready: 8, Failures: 1, Error: "Redis is away"},
 		"gathering: 3 of 4 classes of shards are at one member":         {Stage: "gathering", To: 8, Fleet: fleet},
 		"comparing: 1 of 2 members agree":                               {Stage: "comparing", To: 8, Fleet: fleet},
 		"switching: 0 of 2 members prepared":                            {Stage: "switching", To: 8, Fleet: fleet},
-		"connecting: 0 of 8 ready; the last switch was taken back: why": {Stage: "connecting", To: 8, Fleet: fleet, Error: "why"},
+		"connecting: 0 of 8 ready; the last switch was taken back: why": {Stage: "connecting", To: 8, Fleet: fleet, Failures: 1, Error: "why"},
 	} {
 		if got := r.Progress(); got != want {
 			t.Errorf("%q, want %q", got, want)
