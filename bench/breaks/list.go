@@ -121,7 +121,7 @@ var breakages = []breakage{
 	{name: "new shards are published before their claim", file: "engine/resharding.go",
 		old: "		if !r.open(whole, sessions) {\n", new: "		if false {\n"},
 	{name: "sessions that may be in force are ended", file: "engine/part.go",
-		old: "s.ends.Store(f.stopping.Err() == nil)", new: "s.ends.Store(true)"},
+		old: "s.ends.Store(f.stopping.Err() == nil && !s.given)", new: "s.ends.Store(true)"},
 	{name: "no reserve of identifies", file: "engine/identify.go",
 		old: "func (q *identifyQueue) reserved() int { return min(q.reserve, q.total/10) }", new: "func (q *identifyQueue) reserved() int { return 0 }"},
 	{name: "every token is let in", file: "cmd/gateway/admin/access.go",
