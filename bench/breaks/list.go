@@ -118,7 +118,7 @@ var breakages = []breakage{
 		old: "	f.env.overlap.Leave(id)\n", new: ""},
 	{name: "a shard that was stopped for a switch loses its epoch", file: "engine/generation.go",
 		old: "resume.Session{Epoch: o.epoch}", new: "resume.Session{}"},
-	{name: "new shards are published before their claim", file: "engine/resharding.go",
+	{name: "new shards are published before their claim", file: "engine/switching.go",
 		old: "		if !r.open(whole, sessions) {\n", new: "		if false {\n"},
 	{name: "sessions that may be in force are ended", file: "engine/part.go",
 		old: "s.ends.Store(f.stopping.Err() == nil && !s.given)", new: "s.ends.Store(true)"},
