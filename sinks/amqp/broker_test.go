@@ -79,7 +79,6 @@ func TestBroker(t *testing.T) {
 		{"fleet suspect", testFleetSuspect},
 		{"fleet unrouted", testFleetUnrouted},
 		{"fleet count before", testFleetCountBefore},
-		{"fleet fewer", testFleetFewer},
 		{"fleet full", testFleetFull},
 		{"fleet queue deleted", testFleetQueueDeleted},
 		{"closed", testClosed},
@@ -300,7 +299,7 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 		if err := tr.forward(t.Context(), "1", nil); !errors.Is(err, ErrClosed) {
 			t.Errorf("Forward: %v", err)
 		}
-		tr.commands(t.Context(), nil, 1, nil)
+		tr.commands(t.Context(), nil, nil)
 	})
 	t.Run("connected", func(t *testing.T) {
 		closeConnected(t, try(t, node, Options{}))

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -104,7 +105,7 @@ func (a *answers) send(ctx context.Context) {
 }
 
 // commands calls handle, on one goroutine for each queue, for each message in the
-// queues <exchange>:SEND and <exchange>:<shard>, those of former shards of so many (former.go) among them, until ctx ends or the sink is
+// queues <exchange>:SEND and <exchange>:<shard>, until ctx ends or the sink is
 // closed, and through whatever happens to the broker. Within a queue the order is
 // kept. The queues are durable, and bound to the exchange with SEND and the shard's
 // number.
@@ -112,23 +113,13 @@ func (a *answers) send(ctx context.Context) {
 // handle must see to it that command.done is called, then or later; until it is,
 // the command counts against Options.Prefetch. Commands have a connection of their
 // own: they are read while the broker is blocked and events are buffered.
-func (s *Sink) commands(ctx context.Context, shards []int, total int, handle func(*command)) {
+func (s *Sink) commands(ctx context.Context, shards []int, handle func(*command)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	most := 0
-	keys := func(conn *amqp091.Connection) ([]string, error) {
-		if most == 0 {
-			ch, err := conn.Channel()
-			if err != nil {
-				return nil, err
-			}
-			defer ch.Close()
-			if most, err = s.findFormer(ch, total); err != nil {
-				return nil, err
-			}
-		}
-		return append([]string{commands.Send}, keysOf(shards, total, most)...), nil
+	keys := []string{commands.Send}
+	for _, id := range shards {
+		keys = append(keys, strconv.Itoa(id))
 	}
 	var replying sync.WaitGroup
 	defer replying.Wait()
@@ -146,21 +137,17 @@ func (s *Sink) commands(ctx context.Context, shards []int, total int, handle fun
 }
 
 // consume reads commands over one connection until it fails or ctx ends.
-func (s *Sink) consume(ctx context.Context, b *brokers, keysOf func(*amqp091.Connection) ([]string, error), handle func(*command), up func(context.Context)) error {
+func (s *Sink) consume(ctx context.Context, b *brokers, keys []string, handle func(*command), up func(context.Context)) error {
 	var queues []<-chan amqp091.Delivery
 	var ch *amqp091.Channel
-	var keys []string
 	topology := &topology{sink: s, keys: func() []string { return keys }, unread: make(map[string]time.Time), lost: make(chan error, 1)}
 	conn, t, err := b.connect(ctx, func(a *address, conn *amqp091.Connection, t *tap) (err error) {
 		queues = queues[:0]
 		topology.at, topology.conn = a, conn
+		t.guard.allow(2*s.o.Prefetch*len(keys), maxCommand) // a queue that is declared again has a second consumer
 		if ch, err = declareExchange(b.o, a, conn); err != nil {
 			return err
 		}
-		if keys, err = keysOf(conn); err != nil {
-			return err
-		}
-		t.guard.allow(2*s.o.Prefetch*len(keys), maxCommand) // a queue that is declared again has a second consumer
 		if err := ch.Qos(s.o.Prefetch, 0, false); err != nil {
 			return explainOpen(a, s.o.External, err)
 		}

@@ -36,7 +36,7 @@ func (tr *trial) listen(shards []int, hold bool) (l *listener, stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tr.commands(ctx, shards, 1<<10, func(c *command) {
+		tr.commands(ctx, shards, func(c *command) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.got[c.key] = append(l.got[c.key], string(c.body))

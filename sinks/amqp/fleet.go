@@ -2,7 +2,7 @@
 //
 // A shard's queue is read by whoever runs the shard, and SEND by whoever runs shard 0, which forwards all of it: each
 // queue has one reader, and so the commands of a shard keep the order in which they came to SEND, or to
-// its own queue. The queues of ids that there were with more shards are forwarded as SEND is (former.go).
+// its own queue.
 //
 // That there is one is RabbitMQ's to ensure: consumers are exclusive. A reader that leaves holds on to its queue until
 // what is in flight is sent and acknowledged, or given back, and then closes its channel. In that one step
@@ -17,8 +17,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"sluice/sinks"
@@ -54,7 +54,6 @@ type fleetRelay struct {
 	ended      chan struct{}   // closed when no command is sent any more
 
 	seats map[string]*seat // owned by run
-	most  atomic.Int64     // the shard count up to which there are queues; 0: not known yet
 
 	mu        sync.Mutex
 	read      map[string]time.Time // the queues that are read over a channel, by key, and since when
@@ -82,7 +81,6 @@ func (s *Sink) RelayFleet(ctx context.Context, settled <-chan struct{}, fleet Co
 	answering.Go(func() { r.answers.send(answer) })
 	answering.Go(func() { s.answer(answer) })
 	answering.Go(func() { r.watch(ctx) })
-	answering.Go(func() { r.findFormer(ctx) })
 	answering.Go(func() {
 		<-ctx.Done()
 		if settled != nil {
@@ -113,7 +111,9 @@ func (r *fleetRelay) run(ctx context.Context) {
 			if slices.Contains(ids, 0) {
 				wanted = append(wanted, commands.Send)
 			}
-			wanted = append(wanted, keysOf(ids, r.total, int(r.most.Load()))...)
+			for _, id := range ids {
+				wanted = append(wanted, strconv.Itoa(id))
+			}
 		}
 		r.follow(wanted)
 		if ctx.Err() != nil && len(r.seats) == 0 {

@@ -21,8 +21,7 @@ import (
 
 // Relay reads commands from the queues <exchange>:SEND and <exchange>:<shard>, and
 // gives them to send, which is the engine's, until ctx ends, through whatever happens
-// to the broker. total is the shard count of the bot; queues of ids from there on that are left from more
-// shards are read by whoever runs the id modulo total. A command is acknowledged when it
+// to the broker. total is the shard count of the bot. A command is acknowledged when it
 // is in flight to Discord, or at once when it is none: what is wrong with it is logged.
 // One for a shard that another process runs is forwarded under the shard's number. A bot
 // that wants a reply gets it at the acknowledgement.
@@ -51,8 +50,8 @@ func (s *Sink) Relay(ctx context.Context, settled <-chan struct{}, shards []int,
 	defer stopPublishing()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(settleTimeout, stopPublishing) })()
 	// Forwarding waits while the broker takes nothing, and must not hold up the
-	// other commands. Only the queue SEND has some to forward, and those of former shards. SEND gives out
-	// no more than this before they are done, on each of its connections.
+	// other commands. Only the queue SEND has some to forward, and gives out no more
+	// than this before they are done, on each of its connections.
 	r := &relay{sink: s, router: commands.Router{Total: max(total, len(shards), 1), Send: send, Counts: counts},
 		// A few shards must not take all that SEND gives out.
 		quota:    commands.Quota{PerShard: max(s.o.Prefetch/8, 1), All: max(s.o.Prefetch/2, 1)},
@@ -72,7 +71,7 @@ func (s *Sink) Relay(ctx context.Context, settled <-chan struct{}, shards []int,
 			}
 		}
 	})
-	s.commands(reading, shards, r.router.Total, func(c *command) {
+	s.commands(reading, shards, func(c *command) {
 		if ctx.Err() == nil {
 			r.handle(ctx, c)
 		}
@@ -108,13 +107,13 @@ type forward struct {
 	held    *held  // in a fleet, in place of command
 }
 
-// handle has a command carried out, forwarded, or refused. For SEND, and for a former shard, it waits for no shard. Any
+// handle has a command carried out, forwarded, or refused. For SEND it waits for no shard. Any
 // goroutine may call it, one for each queue.
 func (r *relay) handle(ctx context.Context, c *command) {
 	r.sink.counts.Received(c.key)
 	body := c.body
 	c.body, c.delivery.Body = nil, nil // it may be large
-	if c.key == commands.Send || commands.Former(c.key, r.router.Total) {
+	if c.key == commands.Send {
 		r.router.Route(ctx, c.key, body, delivery{r, c})
 		return
 	}

@@ -467,7 +467,7 @@ func TestReader(t *testing.T) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				s.commands(ctx, nil, 1, func(c *command) { c.done(nil) })
+				s.commands(ctx, nil, func(c *command) { c.done(nil) })
 			}()
 			waitUntil(t, "the next connection", func() bool { return good.Load() == 1 })
 			waitUntil(t, "the end of the outage", func() bool { return log.count("available again; reading commands") == 1 })

@@ -107,7 +107,7 @@ func (s *seat) read(c *commandConn, ch *amqp091.Channel) (given bool, err error)
 	t.ctx, t.stop = context.WithCancel(s.ctx)
 	defer t.stop()
 	t.router = commands.Router{Total: s.r.total, Counts: s.r.sink.counts}
-	if !t.shared() {
+	if s.key != commands.Send {
 		t.router.Send = t.send
 	}
 	deleted := false
@@ -172,11 +172,6 @@ func (t *tenure) settle() {
 	}
 }
 
-// shared reports whether all that comes from the queue is forwarded.
-func (t *tenure) shared() bool {
-	return t.key == commands.Send || commands.Former(t.key, t.r.total)
-}
-
 // handle has a command carried out, forwarded, or refused.
 func (t *tenure) handle(d amqp091.Delivery) {
 	counts := t.r.sink.counts
@@ -191,7 +186,7 @@ func (t *tenure) handle(d amqp091.Delivery) {
 	body := d.Body
 	h.d.Body = nil // it may be large
 	h.hold()
-	if t.shared() {
+	if t.key == commands.Send {
 		counts.Received(t.key)
 		t.given = true
 		t.router.Route(t.ctx, t.key, body, h)
@@ -272,7 +267,7 @@ func (t *tenure) send(ctx context.Context, c sinks.Command) error {
 	return t.r.send(ctx, c)
 }
 
-// held is a command that was read and not yet acknowledged. As one of a shared queue it is a commands.Delivery.
+// held is a command that was read and not yet acknowledged. As one of SEND it is a commands.Delivery.
 type held struct {
 	t  *tenure
 	d  amqp091.Delivery
@@ -312,7 +307,7 @@ func (t *tenure) count(held, writing int) {
 
 func (h *held) At() time.Time { return h.at }
 
-// Hold lets all of a shared queue be forwarded.
+// Hold lets all of SEND be forwarded.
 func (h *held) Hold(int) bool { return true }
 
 func (h *held) Release(int)                        {}
