@@ -115,10 +115,10 @@ func (r *Router) Route(ctx context.Context, name string, value []byte, d Deliver
 }
 
 // Former reports whether a name is the number of a shard that a bot with so many has only had: it has been resharded to
-// fewer, and what waits there, or is still written there, is for the shards of the guilds.
+// fewer, and what waits there, or is still written there, is for the shards of the guilds. 0: how many it has is not known.
 func Former(name string, total int) bool {
 	id, err := strconv.Atoi(name)
-	return err == nil && id >= total
+	return err == nil && total > 0 && id >= total
 }
 
 // recount gives a command of a former shard to the shard of its guild, and one without a guild to the shard whose process

@@ -13,6 +13,8 @@ import (
 	"strconv"
 
 	"github.com/redis/rueidis"
+
+	"sluice/resume"
 )
 
 // formerAtOnce is how many streams are looked for at once.
@@ -39,7 +41,7 @@ func (r *commandReader) streamsOf(ids []int) (streams []string) {
 // findFormer finds out up to which id there are streams with the group, and reads those that are this process's.
 func (r *commandReader) findFormer(ctx context.Context) error {
 	id := r.router.Total
-	for more := true; more; {
+	for more := true; more && id < resume.MaxShards; {
 		var cmds []rueidis.Completed
 		for i := range formerAtOnce {
 			cmds = append(cmds, r.client.B().Xpending().Key(strconv.Itoa(id+i)).Group(r.Group).Build())
