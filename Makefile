@@ -60,12 +60,9 @@ test: servers ## every test, those of the nested module included; what takes lon
 # Half of what linking sixty programs costs is for debuggers.
 LINK = -ldflags=-s
 
-# Packages wait for servers, heartbeats and kills: twice as many at a time as Go runs by itself.
-TOGETHER = -p $$((2 * $$(getconf _NPROCESSORS_ONLN)))
-
 # Kills run twice: with the tag, the gateway has points to end at.
 test-product:
-	$(GO) test -timeout 30m $(LINK) $(TOGETHER) $(TESTFLAGS) ./... && $(GO) test $(LINK) $(TESTFLAGS) -tags failpoints -run 'TestPoints|TestRun$$' ./bench/crash
+	$(GO) test -timeout 30m $(LINK) $(TESTFLAGS) ./... && $(GO) test $(LINK) $(TESTFLAGS) -tags failpoints -run 'TestPoints|TestRun$$' ./bench/crash
 
 test-e2e:
 	cd $(E2E) && $(GO) test -timeout 30m $(LINK) $(TESTFLAGS) ./...

@@ -13,12 +13,14 @@ import (
 	"strconv"
 
 	"github.com/redis/rueidis"
-
-	"sluice/resume"
 )
 
-// formerAtOnce is how many streams are looked for at once.
-const formerAtOnce = 64
+const (
+	// formerAtOnce is how many streams are looked for at once.
+	formerAtOnce = 64
+	// maxShards is the most shards that a bot can have here.
+	maxShards = 1 << 16
+)
 
 // streamsOf returns the streams that are read by whoever runs these shards.
 func (r *commandReader) streamsOf(ids []int) (streams []string) {
@@ -41,7 +43,7 @@ func (r *commandReader) streamsOf(ids []int) (streams []string) {
 // findFormer finds out up to which id there are streams with the group, and reads those that are this process's.
 func (r *commandReader) findFormer(ctx context.Context) error {
 	id := r.router.Total
-	for more := true; more && id < resume.MaxShards; {
+	for more := true; more && id < maxShards; {
 		var cmds []rueidis.Completed
 		for i := range formerAtOnce {
 			cmds = append(cmds, r.client.B().Xpending().Key(strconv.Itoa(id+i)).Group(r.Group).Build())
