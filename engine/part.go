@@ -32,7 +32,7 @@ type Part struct {
 	// returns: others may have forgotten that, and put it in force all the same.
 	Commit func(ctx context.Context, next iter.Seq2[int, resume.Session]) error
 	// Abort is called in place of Commit when Switch has returned nil and the shards here cannot be switched: the
-	// old ones go on. nil: nobody is told.
+	// old ones go on. nil: nobody is notified.
 	Abort func(ctx context.Context, why error)
 	// Open is called after Commit, when the ids of Add, Remove and Depose are those of the new shards, and before anything
 	// of these goes out. It returns when it may, or an error when ctx is done.

@@ -448,7 +448,7 @@ func TestBeginRefused(t *testing.T) {
 	})
 }
 
-// In a fleet what a resharding would take is told, and that the fleet must ask for it.
+// In a fleet the plan says what a resharding would take, and the error that the fleet must ask for it.
 func TestPlanPart(t *testing.T) {
 	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 		p := newParts(t, reader, sim.Options{}, 2, []int{0}, []int{1})
@@ -899,9 +899,9 @@ func TestPartKeepsCommitted(t *testing.T) {
 }
 
 // An old shard hangs while the others are waited for: its engine does not agree any more, before what Discord has sent meanwhile is
-// lost, and does not switch if it is told to right then.
+// lost, and does not switch if Switch returns right then.
 func TestPartHangingShard(t *testing.T) {
-	for _, when := range []string{"waits", "is told to switch"} {
+	for _, when := range []string{"waits", "switches"} {
 		t.Run(when, func(t *testing.T) {
 			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
 				p := newParts(t, reader, sim.Options{Guilds: 6}, 4, []int{0, 2}, []int{1, 3})

@@ -80,7 +80,7 @@ func (o *ReshardOptions) tune(so *sim.Options) {
 	so.MaxConcurrency, so.UnavailableEvery = max(o.From, o.To), -1
 }
 
-// setting is the shard count as gateways are told it.
+// setting is the shard count that gateways are started with.
 func (o *ReshardOptions) setting() string { return fmt.Sprint("DISCORD_SHARD_COUNT=", o.From) }
 
 // count returns the shard count in force, once all shards are ready.

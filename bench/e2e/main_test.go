@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 const patience = 2 * time.Minute
 
 // waitFor waits until the condition holds, for as long as the gateways of the test run, and a moment longer: what one has
-// done last may still be on its way.
+// done last may still be in flight.
 func waitFor(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	const moment = 5 * time.Second

@@ -6,7 +6,6 @@ package fleetsim
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"sluice/bench/sim"
 	"sluice/engine"
 	"sluice/fleet"
+	"sluice/fleet/fleetengine"
 	"sluice/fleet/fleettest"
 	"sluice/fleet/memory"
 	"sluice/resume"
@@ -93,25 +93,6 @@ type reshardMember struct {
 	failed      error
 }
 
-// resharder is what cmd/gateway/cli has between fleet and engine.
-type resharder struct{ *engine.Engine }
-
-func (r resharder) Reshard(ctx context.Context, shards int, p fleet.Part) error {
-	return r.Engine.Reshard(ctx, engine.ReshardOptions{Shards: shards, Part: &engine.Part{
-		Generation: p.Generation,
-		Switch: func(ctx context.Context) error {
-			err := p.Switch(ctx)
-			if errors.Is(err, fleet.ErrAgain) {
-				return engine.ErrAgain
-			}
-			return err
-		},
-		Commit: p.Commit, Abort: p.Abort, Open: p.Open,
-	}})
-}
-
-func (r resharder) Ready() int { return r.Resharding().Ready }
-
 func newReshardWorld(t *testing.T, shards int) *reshardWorld {
 	w := &reshardWorld{t: t, net: new(sim.Network), table: memory.New(nil), sink: new(commonSink), switching: make(chan struct{})}
 	w.log = slog.New(slog.NewTextHandler(&w.text, nil))
@@ -150,7 +131,7 @@ func (w *reshardWorld) onCall(method string) fleettest.Fault {
 	return fleettest.Fault{}
 }
 
-// start starts a process, which is told so many shards.
+// start starts a process, whose settings have so many shards.
 func (w *reshardWorld) start(name string, shards int) *reshardMember {
 	w.t.Helper()
 	m := &reshardMember{ended: make(chan struct{})}
@@ -191,7 +172,7 @@ func (w *reshardWorld) start(name string, shards int) *reshardMember {
 		defer close(m.ended)
 		var parts sync.WaitGroup
 		parts.Go(func() {
-			m.failed = m.fleet.Run(member, resharder{m.engine})
+			m.failed = m.fleet.Run(member, fleetengine.Engine{Engine: m.engine})
 			stop()
 		})
 		parts.Go(func() { m.queue.Run(member) })

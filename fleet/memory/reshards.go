@@ -79,7 +79,7 @@ func (c *Coordinator) Propose(ctx context.Context, r fleet.Reshard) error {
 	return nil
 }
 
-// attempt is the number of the next attempt. It follows the time, so that those which were forgotten do not come again.
+// attempt is the number of the next attempt. It follows the time, so that no number that was forgotten is given twice.
 func (c *Coordinator) attempt() int64 { return max(c.reshard.Attempt+1, c.clock().UnixMilli()) }
 
 // at reports whether an attempt is the present one, in a stage.

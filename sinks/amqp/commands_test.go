@@ -202,7 +202,7 @@ func testForwardLate(t *testing.T, node *rabbitmq.Node) {
 		defer close(done)
 		tr.Relay(ctx, settled, []int{0}, 16, nil, func(_ context.Context, c sinks.Command) error {
 			p.hold()
-			time.AfterFunc(200*time.Millisecond, cancel) // it may be on its way by then, or stays where it is
+			time.AfterFunc(200*time.Millisecond, cancel) // it may be in flight by then, or stays where it is
 			time.AfterFunc(2*time.Second, p.flow)
 			return &sinks.NotLocalError{Shard: c.Shard}
 		})

@@ -1,7 +1,7 @@
 // This file finds the streams of shards that there are no more.
 //
 // A bot that is resharded to fewer leaves streams in which commands wait, and some may still come: bots go by the count before
-// until they are told. Whoever runs shard s of n reads those of s+n, s+2n and so on, too. There is nobody to ask up to
+// until they know the new one. Whoever runs shard s of n reads those of s+n, s+2n and so on, too. There is nobody to ask up to
 // which: a shard's stream, with its group, was made when the shard was first run.
 
 package redis

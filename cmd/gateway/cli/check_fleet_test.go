@@ -100,7 +100,7 @@ func TestCheckFleet(t *testing.T) {
 }
 
 // A process whose setting is from before the bot was resharded joins, and says which count is in force; check -online says so
-// before. With any other it does not, and is told what the setting is to be.
+// before. With any other it does not, and the error names what the setting is to be.
 func TestCheckResharded(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

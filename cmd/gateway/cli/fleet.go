@@ -24,6 +24,7 @@ import (
 	"sluice/cmd/gateway/status"
 	"sluice/engine"
 	"sluice/fleet"
+	"sluice/fleet/fleetengine"
 	fleetredis "sluice/fleet/redis"
 	"sluice/resume"
 	"sluice/sinks"
@@ -244,7 +245,7 @@ func (m *membership) run(ctx context.Context, e *engine.Engine) context.Context 
 	member, leave := context.WithCancel(context.WithoutCancel(ctx))
 	m.leave = leave
 	m.done.Go(func() {
-		if err := m.fleet.Run(member, fleetEngine{e}); err != nil {
+		if err := m.fleet.Run(member, fleetengine.Engine{Engine: e}); err != nil {
 			stop(err)
 		}
 	})

@@ -1,4 +1,4 @@
-// This file is another shard count in a fleet: the engine as the fleet drives it, and what is asked of the fleet.
+// This file is another shard count in a fleet.
 
 package cli
 
@@ -12,27 +12,6 @@ import (
 	"sluice/engine"
 	"sluice/fleet"
 )
-
-// fleetEngine is the engine of a member, as its fleet drives it: a fleet.Resharder.
-type fleetEngine struct{ *engine.Engine }
-
-// Reshard has the engine run its part of another shard count.
-func (e fleetEngine) Reshard(ctx context.Context, shards int, p fleet.Part) error {
-	return e.Engine.Reshard(ctx, engine.ReshardOptions{Shards: shards, Part: &engine.Part{
-		Generation: p.Generation,
-		Switch: func(ctx context.Context) error {
-			err := p.Switch(ctx)
-			if errors.Is(err, fleet.ErrAgain) {
-				return engine.ErrAgain
-			}
-			return err
-		},
-		Commit: p.Commit, Abort: p.Abort, Open: p.Open,
-	}})
-}
-
-// Ready returns how many of the new shards are ready.
-func (e fleetEngine) Ready() int { return e.Resharding().Ready }
 
 // planReshard returns what another shard count takes, a line each, and, with begin, begins with it.
 func (m *membership) planReshard(ctx context.Context, e *engine.Engine, shards int, begin bool) (plan []string, err error) {

@@ -15,6 +15,7 @@ import (
 
 	"sluice/engine"
 	"sluice/fleet"
+	"sluice/fleet/fleetengine"
 	fleetmemory "sluice/fleet/memory"
 	"sluice/resume"
 	"sluice/sinks"
@@ -51,7 +52,7 @@ func TestFleetEngine(t *testing.T) {
 		ran.Go(func() { e.Run(ctx) })
 		var calls []string
 		failed := false
-		err := fleetEngine{e}.Reshard(ctx, 4, fleet.Part{
+		err := fleetengine.Engine{Engine: e}.Reshard(ctx, 4, fleet.Part{
 			Generation: 2,
 			Switch: func(context.Context) error {
 				if calls = append(calls, "switch"); len(calls) == 1 {
@@ -102,7 +103,7 @@ func TestReshardAskedInFleet(t *testing.T) {
 			}
 			e := offline(t, engine.Options{Shards: plan.Shards, Generation: plan.Generation, Confirm: m.fleet.Confirm, Trusted: m.fleet.Trusted, Identify: m.queue})
 			ran.Go(func() { e.Run(ctx) })
-			ran.Go(func() { m.fleet.Run(ctx, fleetEngine{e}) })
+			ran.Go(func() { m.fleet.Run(ctx, fleetengine.Engine{Engine: e}) })
 			ran.Go(func() { m.queue.Run(ctx) })
 			members = append(members, itself{m, e})
 		}
