@@ -68,6 +68,11 @@ type Plan struct {
 	Instead   int
 }
 
+// Holds reports whether a Reshard has made the shard count, in place of one that a process has in its settings; 0: it has none.
+func (p Plan) Holds(setting int) bool {
+	return p.Resharded && (setting == 0 || setting == p.Instead)
+}
+
 // MisfitError is the refusal of a member whose settings are not those of the fleet.
 type MisfitError struct {
 	Setting      string // "shard count", "intents" or "format"

@@ -173,7 +173,7 @@ func (f *Fleet) join(ctx context.Context) (Plan, error) {
 	for _, m := range v.Members {
 		lives = lives || m.State != Deposed
 	}
-	holds := v.Plan.Resharded && (plan.Shards == 0 || plan.Shards == v.Plan.Instead)
+	holds := v.Plan.Holds(plan.Shards)
 	if holds {
 		plan.Resharded, plan.Instead = true, v.Plan.Instead
 	} else if v.Plan.Resharded && plan.Shards != v.Plan.Shards && !lives {

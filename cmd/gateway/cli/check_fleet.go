@@ -139,7 +139,7 @@ func lookAtFleet(ctx context.Context, c fleet.Coordinator, cfg *config.Config, p
 	if len(run) == 0 {
 		return "fleet: ok: no member runs" + also + ": this process would run all shards", nil
 	}
-	if plan.Shards == 0 || v.Plan.Resharded && plan.Shards == v.Plan.Instead { // as Join
+	if plan.Shards == 0 || v.Plan.Holds(plan.Shards) { // as Join
 		plan.Shards = v.Plan.Shards
 	}
 	if err := fleet.Misfit(plan, v.Plan, name); err != nil {
