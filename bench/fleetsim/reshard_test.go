@@ -17,9 +17,9 @@ import (
 	"sluice/bench/sim"
 	"sluice/engine"
 	"sluice/fleet"
-	"sluice/fleet/fleetengine"
 	"sluice/fleet/fleettest"
 	"sluice/fleet/memory"
+	"sluice/internal/fleetengine"
 	"sluice/resume"
 	"sluice/sinks"
 )

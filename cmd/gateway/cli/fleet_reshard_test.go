@@ -15,8 +15,8 @@ import (
 
 	"sluice/engine"
 	"sluice/fleet"
-	"sluice/fleet/fleetengine"
 	fleetmemory "sluice/fleet/memory"
+	"sluice/internal/fleetengine"
 	"sluice/resume"
 	"sluice/sinks"
 )
