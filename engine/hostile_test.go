@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -384,7 +385,11 @@ func TestLargeEventTaken(t *testing.T) {
 	z.Write([]byte(words(30 << 20)))
 	z.Flush()
 	large := b.Bytes()
-	for i, n := range []int{100, 600 << 10, 900 << 10, 5 << 20, 7 << 20, 60 << 20, 300} {
+	sizes := []int{100, 600 << 10, 900 << 10, 5 << 20, 7 << 20, 60 << 20, 300}
+	if testing.Short() {
+		sizes = slices.DeleteFunc(sizes, func(n int) bool { return n == 60<<20 })
+	}
+	for i, n := range sizes {
 		data := fmt.Appendf(nil, `"%d %s"`, i, words(n))
 		var packed bytes.Buffer
 		z := zlib.NewWriter(&packed)
