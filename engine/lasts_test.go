@@ -7,7 +7,6 @@ import (
 	"errors"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"sluice/bench/sim"
@@ -74,10 +73,7 @@ func TestRemoveTogether(t *testing.T) {
 		if took := time.Since(began); took > 6*time.Second {
 			t.Errorf("after %v", took)
 		}
-		synctest.Wait()
-		if n := w.engine.Status().Running; n != 0 {
-			t.Errorf("%d shards run", n)
-		}
+		w.wait("the end of both", func() bool { return w.engine.Status().Running == 0 })
 		w.stop()
 	})
 }
