@@ -116,7 +116,6 @@ func (a *answers) send(ctx context.Context) {
 func (s *Sink) commands(ctx context.Context, shards []int, handle func(*command)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.ctx, cancel)()
 	keys := []string{commands.Send}
 	for _, id := range shards {
 		keys = append(keys, strconv.Itoa(id))
@@ -250,6 +249,12 @@ func (s *Sink) forwarded(body []byte) amqp091.Publishing {
 // end of ctx, when the message may still be in flight.
 func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing, gives func() bool) error {
 	s.mu.Lock()
+	if s.closes() {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.forwarding.Add(1)
+	defer s.forwarding.Done()
 	s.start()
 	s.mu.Unlock()
 	said := make(chan error, 1)
@@ -260,7 +265,9 @@ func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing, gi
 		s.mu.Lock()
 		l, changed := s.link, s.changed
 		s.mu.Unlock()
+		closing := s.closing
 		if l != nil {
+			closing = nil // what the broker says of it is still heard
 			// amqp091-go's calls know no contexts; they end with the connection.
 			go func() { said <- l.forward(key).say(ctx, l.conn, s.o.Exchange, key, p) }()
 		}
@@ -284,10 +291,11 @@ func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing, gi
 				s.lines.warn("RabbitMQ confirms no forwarded command; waiting", "shard", key)
 				waiting = true
 			case <-ctx.Done():
+			case <-closing:
 			case <-s.ctx.Done():
 			}
 		}
-		if s.ctx.Err() != nil {
+		if s.closes() {
 			return ErrClosed
 		}
 		if ctx.Err() != nil {

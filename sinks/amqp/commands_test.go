@@ -188,33 +188,53 @@ func testSentLate(t *testing.T, node *rabbitmq.Node) {
 	}
 }
 
-// testForwardLate has a busy broker confirm what is forwarded some time after the end of reading: the command is in one queue then.
+// testForwardLate has a busy broker confirm what is forwarded some time after the end of reading, with the sink closed
+// meanwhile, too, as a gateway that ends does: the command is in one queue then.
 func testForwardLate(t *testing.T, node *rabbitmq.Node) {
-	p := newProxy(t, node.Addr)
-	tr := try(t, node, Options{URLs: []string{p.url()}})
-	tr.connect()
-	direct := try(t, node, Options{Exchange: tr.o.Exchange})
-	queue := direct.queueOf("7")
-	ctx, cancel := context.WithCancel(t.Context())
-	settled, done := make(chan struct{}), make(chan struct{})
-	close(settled)
-	go func() {
-		defer close(done)
-		tr.Relay(ctx, settled, []int{0}, 16, nil, func(_ context.Context, c sinks.Command) error {
-			p.hold()
-			time.AfterFunc(200*time.Millisecond, cancel) // it may be in flight by then, or stays where it is
-			time.AfterFunc(2*time.Second, p.flow)
-			return &sinks.NotLocalError{Shard: c.Shard}
-		})
-	}()
-	direct.bound(commands.Send)
-	if err := direct.forward(t.Context(), commands.Send, appendRaw(nil, []byte(`{"shard":7,"packet":{"op":4,"d":{}}}`))); err != nil {
-		t.Fatal(err)
-	}
-	<-done
-	q, err := direct.inspect(commands.Send)
-	if n := q.Messages + len(drain(t, node.URL(), queue)); err != nil || n != 1 {
-		t.Errorf("of one command there are %d, %v", n, err)
+	for name, end := range map[string]func(*trial){
+		"read on": func(*trial) {},
+		"closed":  func(tr *trial) { tr.Close() },
+	} {
+		p := newProxy(t, node.Addr)
+		tr := try(t, node, Options{URLs: []string{p.url()}})
+		tr.connect()
+		direct := try(t, node, Options{Exchange: tr.o.Exchange})
+		queue := direct.queueOf("7")
+		ch := channel(t, dial(t, node.URL()))
+		ctx, cancel := context.WithCancel(t.Context())
+		settled, done := make(chan struct{}), make(chan struct{})
+		const total = 2 // what the first is forwarded by is there when the second comes
+		n := 0
+		go func() {
+			defer close(done)
+			tr.Relay(ctx, settled, []int{0}, 16, nil, func(_ context.Context, c sinks.Command) error {
+				if n++; n == total {
+					p.hush()
+					time.AfterFunc(200*time.Millisecond, func() { // it may be in flight by then, or stays where it is
+						cancel()
+						end(tr)
+						close(settled)
+					})
+					time.AfterFunc(2*time.Second, p.flow)
+				}
+				return &sinks.NotLocalError{Shard: c.Shard}
+			})
+		}()
+		direct.bound(commands.Send)
+		for i := range total {
+			if err := direct.forward(t.Context(), commands.Send, appendRaw(nil, []byte(`{"shard":7,"packet":{"op":4,"d":{}}}`))); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the first in the other queue", func() bool {
+				q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+				return i > 0 || err == nil && q.Messages > 0
+			})
+		}
+		<-done
+		q, err := direct.inspect(commands.Send)
+		if n := q.Messages + len(drain(t, node.URL(), queue)); err != nil || n != total {
+			t.Errorf("%s: of %d commands there are %d, %v", name, total, n, err)
+		}
 	}
 }
 

@@ -240,6 +240,7 @@ type proxy struct {
 	conns          map[net.Conn]struct{}
 	gone           bool          // there is no broker, as far as the sink can tell
 	stall          chan struct{} // not nil: nothing is passed on until it is closed
+	mute           chan struct{} // the same for what the broker says
 	copied         atomic.Int64  // bytes to the broker
 	beats, answers atomic.Int64  // heartbeats to the broker, and from it
 }
@@ -274,8 +275,8 @@ func newProxy(t *testing.T, to string) *proxy {
 			}
 			p.conns[from], p.conns[broker] = struct{}{}, struct{}{}
 			p.mu.Unlock()
-			go p.copy(broker, from, &p.copied, &p.beats)
-			go p.copy(from, broker, new(atomic.Int64), &p.answers)
+			go p.copy(broker, from, &p.stall, &p.copied, &p.beats)
+			go p.copy(from, broker, &p.mute, new(atomic.Int64), &p.answers)
 		}
 	}()
 	return p
@@ -286,14 +287,14 @@ func (p *proxy) url() string { return "amqp://guest:guest@" + p.addr + "/" }
 // beat is the frame of a heartbeat.
 var beat = []byte{frameHeartbeat, 0, 0, 0, 0, 0, 0, frameEnd}
 
-func (p *proxy) copy(to, from net.Conn, count, beats *atomic.Int64) {
+func (p *proxy) copy(to, from net.Conn, stalls *chan struct{}, count, beats *atomic.Int64) {
 	defer to.Close()
 	defer from.Close()
 	b := make([]byte, 1000) // frames are cut anywhere
 	for {
 		n, err := from.Read(b)
 		p.mu.Lock()
-		stall := p.stall
+		stall := *stalls
 		p.mu.Unlock()
 		if stall != nil {
 			<-stall
@@ -331,18 +332,28 @@ func (p *proxy) back() {
 }
 
 // hold passes nothing on until flow.
+// hold passes nothing on until flow, and hush nothing that the broker says.
 func (p *proxy) hold() {
+	p.hush()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stall = make(chan struct{})
 }
 
+func (p *proxy) hush() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mute = make(chan struct{})
+}
+
 func (p *proxy) flow() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stall != nil {
-		close(p.stall)
-		p.stall = nil
+	for _, stall := range []*chan struct{}{&p.stall, &p.mute} {
+		if *stall != nil {
+			close(*stall)
+			*stall = nil
+		}
 	}
 }
 

@@ -120,8 +120,8 @@ func (f *front) serve(conn net.Conn) {
 		return
 	}
 	p := &proxy{}
-	f.wg.Go(func() { p.copy(broker, conn, new(atomic.Int64), new(atomic.Int64)) })
-	p.copy(conn, broker, new(atomic.Int64), new(atomic.Int64))
+	f.wg.Go(func() { p.copy(broker, conn, new(chan struct{}), new(atomic.Int64), new(atomic.Int64)) })
+	p.copy(conn, broker, new(chan struct{}), new(atomic.Int64), new(atomic.Int64))
 }
 
 // testHostile has several sinks attacked at once, for the time that the flag says: nothing

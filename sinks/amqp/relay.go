@@ -43,6 +43,7 @@ func (s *Sink) Relay(ctx context.Context, settled <-chan struct{}, shards []int,
 	counts.Reads(commands.Send, commands.Shard)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)() // the sink may be closed before ctx ends
 	// What is being forwarded at the end is still acknowledged, or it would be a duplicate.
 	reading, stopReading := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopReading()
@@ -76,7 +77,6 @@ func (s *Sink) Relay(ctx context.Context, settled <-chan struct{}, shards []int,
 			r.handle(ctx, c)
 		}
 	})
-	cancel() // the sink may have been closed before ctx ended
 	forwarding.Wait()
 }
 

@@ -25,6 +25,9 @@ type Sink struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
+	closing    chan struct{}  // closed when Close begins
+	forwarding sync.WaitGroup // calls of publish
+
 	addresses []address
 	trying    sync.Mutex // held by Open
 
@@ -60,7 +63,7 @@ func New(o Options) (*Sink, error) {
 		o: o, addresses: addresses, window: window.New(o.Window), ctx: ctx, cancel: cancel,
 		changed: make(chan struct{}), ended: make(chan struct{}),
 		lines: limiter{log: o.Log}, replies: make(chan botReply, maxReplies),
-		rebind: make(chan struct{}, 1), every: checkEvery, stuckAfter: logEvery,
+		closing: make(chan struct{}), rebind: make(chan struct{}, 1), every: checkEvery, stuckAfter: logEvery,
 		figures: broker.NewFigures(DeadLetterReasons, o.DeadLetter),
 	}, nil
 }
@@ -140,6 +143,15 @@ func (s *Sink) Publish(ctx context.Context, batch []sinks.Event, acked func(n in
 // Close ends the connection and everything that the sink has started. What is not
 // acknowledged by then never will be, and is no longer borrowed.
 func (s *Sink) Close() error {
+	s.mu.Lock()
+	if !s.closes() {
+		close(s.closing)
+	}
+	s.mu.Unlock()
+	// A command that the broker has been given to forward would be a duplicate if its confirmation were not awaited.
+	late := time.AfterFunc(settleTimeout, s.cancel)
+	s.forwarding.Wait()
+	late.Stop()
 	s.cancel()
 	s.mu.Lock()
 	started := s.started
@@ -152,6 +164,16 @@ func (s *Sink) Close() error {
 		<-s.ended
 	}
 	return nil
+}
+
+// closes reports whether Close was called.
+func (s *Sink) closes() bool {
+	select {
+	case <-s.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 // block notes that the broker blocks, or that it does so no more.
