@@ -72,6 +72,8 @@ const (
 	maxLeft = 100_000
 	// repassPause is the least time between two passes over what was left.
 	repassPause = 100 * time.Millisecond
+	// settleTimeout is how long Redis has, when commands are not read any more, to answer that one is forwarded.
+	settleTimeout = 5 * time.Second
 	// retryPause is how long a command waits that could not be forwarded.
 	retryPause = 2 * time.Second
 	// readBlock is how long a read waits for a command, and so how long the end

@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -185,6 +187,69 @@ func TestCommandsSentLate(t *testing.T) {
 	<-stopped
 	if n := w.pending("0"); n != 0 {
 		t.Errorf("%d commands are not acknowledged", n)
+	}
+}
+
+// A command that is being forwarded at the end of reading is in one stream then, also if Redis answers late.
+func TestForwardLate(t *testing.T) {
+	t.Parallel()
+	w := newCommandWorld(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	w.address = l.Addr().String()
+	hushed, answer := make(chan struct{}), make(chan struct{})
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			up, err := net.Dial("tcp", w.srv.Addr)
+			if err != nil {
+				conn.Close()
+				continue
+			}
+			go func() { defer up.Close(); io.Copy(up, conn) }()
+			go func() {
+				defer conn.Close()
+				for b := make([]byte, 4096); ; {
+					n, err := up.Read(b)
+					select {
+					case <-hushed:
+						<-answer
+					default:
+					}
+					if _, e := conn.Write(b[:n]); e != nil || err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	option, err := NewClientOption([]string{w.address}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ReadCommands(ctx, CommandOptions{Client: option, Group: "gateway", Consumer: "a", Shards: []int{0}, Total: 8, Timeout: time.Minute,
+			Send: func(_ context.Context, c sinks.Command) error {
+				close(hushed)
+				return &sinks.NotLocalError{Shard: 5}
+			}, Log: logTo(&w.log)})
+	}()
+	w.add("SEND", shardCommand(5, 1))
+	w.wait("forwarded command", func() bool { return strings.TrimSpace(w.srv.CLI("XLEN", "5")) == "1" })
+	cancel()
+	time.AfterFunc(time.Second, func() { close(answer) })
+	<-done
+	if n := w.pending("SEND"); n != 0 {
+		t.Errorf("%d commands are forwarded, and would be again", n)
 	}
 }
 

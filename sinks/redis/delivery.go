@@ -106,7 +106,11 @@ func (d delivery) Forward(ctx context.Context, shard int, packet []byte) {
 		d.forwardInFleet(shard, value)
 		return
 	}
-	err := r.client.Do(ctx, r.client.B().Xadd().Key(stream).Minid().Almost().Threshold(forwardedSince()).Id("*").
+	// At the end of ctx it may be there already, and would be twice if the answer were not awaited.
+	adding, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(settleTimeout, cancel) })()
+	err := r.client.Do(adding, r.client.B().Xadd().Key(stream).Minid().Almost().Threshold(forwardedSince()).Id("*").
 		FieldValue().FieldValue("data", value).Build()).Error()
 	if err == nil {
 		r.Counts.Forwarded(d.at.stream)

@@ -233,6 +233,7 @@ func TestBounds(t *testing.T) {
 		{"commands that are claimed at once", prefetch, 256},
 		{"how long a forwarded command is kept", forwardedFor, time.Hour},
 		{"how long a command waits that could not be forwarded", retryPause, 2 * time.Second},
+		{"how long Redis has to answer that a command is forwarded, after the end of reading", settleTimeout, 5 * time.Second},
 		{"how long a read waits", readBlock, 500 * time.Millisecond},
 		{"how long acknowledgements are gathered", ackPause, 20 * time.Millisecond},
 		{"the wait after one that failed", ackRetry, time.Second},
