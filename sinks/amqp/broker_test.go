@@ -299,7 +299,7 @@ func testClosed(t *testing.T, node *rabbitmq.Node) {
 		if err := tr.forward(t.Context(), "1", nil); !errors.Is(err, ErrClosed) {
 			t.Errorf("Forward: %v", err)
 		}
-		tr.commands(t.Context(), nil, nil)
+		tr.Relay(t.Context(), nil, nil, 1, nil, nil)
 	})
 	t.Run("connected", func(t *testing.T) {
 		closeConnected(t, try(t, node, Options{}))

@@ -105,9 +105,8 @@ func (a *answers) send(ctx context.Context) {
 }
 
 // commands calls handle, on one goroutine for each queue, for each message in the
-// queues <exchange>:SEND and <exchange>:<shard>, until ctx ends or the sink is
-// closed, and through whatever happens to the broker. Within a queue the order is
-// kept. The queues are durable, and bound to the exchange with SEND and the shard's
+// queues <exchange>:SEND and <exchange>:<shard>, until ctx ends, and through whatever
+// happens to the broker. Within a queue the order is kept. The queues are durable, and bound to the exchange with SEND and the shard's
 // number.
 //
 // handle must see to it that command.done is called, then or later; until it is,
