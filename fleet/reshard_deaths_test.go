@@ -191,6 +191,31 @@ func TestReshardDisagrees(t *testing.T) {
 	})
 }
 
+// So does one whose shards are all ready, and do not show the same any more.
+func TestReshardDiffers(t *testing.T) {
+	resharding(t, 16, 3, func(t *team) {
+		t.nodes[2].engine.slow = 5 * time.Second
+		b := t.nodes[1]
+		agrees := func() bool {
+			return slices.ContainsFunc(t.view().Reshard.Voices, func(v fleet.Voice) bool { return v.Incarnation == b.Incarnation() && v.Revision > 0 })
+		}
+		t.begin(t.nodes[0], 32)
+		t.until("an agreement", agrees)
+		b.engine.mu.Lock()
+		b.engine.differs = time.Now().Add(9 * time.Second)
+		b.engine.set++
+		b.engine.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		if agrees() {
+			t.Error("it agrees still")
+		}
+		t.committed(32)
+		if f := t.view().Reshard.Failures; f > 0 {
+			t.Errorf("%d attempts have failed", f)
+		}
+	})
+}
+
 // An engine that hangs at the switch has the others go on without the switch after a while, and switch later.
 func TestReshardHangs(t *testing.T) {
 	resharding(t, 16, 3, func(t *team) {

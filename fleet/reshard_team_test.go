@@ -62,6 +62,7 @@ type resharder struct {
 	stalls   time.Duration  // before Commit, once
 	delays   time.Duration  // after Commit, before the new shards are in force
 	slow     time.Duration  // until a new shard is ready, besides
+	differs  time.Time      // until when old and new shards, all of them ready, do not show the same
 	loaded   map[int]string // the session that each shard was added with
 }
 
@@ -175,7 +176,7 @@ func (e *resharder) agree(ctx context.Context) (int, error) {
 	for {
 		n := e.Ready()
 		e.mu.Lock()
-		set, ready := e.set, n == len(e.next)
+		set, ready := e.set, n == len(e.next) && !time.Now().Before(e.differs)
 		e.mu.Unlock()
 		if ready {
 			return set, nil

@@ -122,6 +122,8 @@ var breakages = []breakage{
 		old: "		if !r.open(whole, sessions) {\n", new: "		if false {\n"},
 	{name: "sessions that may be in force are ended", file: "engine/part.go",
 		old: "s.ends.Store(f.stopping.Err() == nil && !s.given)", new: "s.ends.Store(true)"},
+	{name: "who has agreed to a reshard keeps to it", file: "fleet/reshard_loop.go",
+		old: "(!said || voice.Revision != 0 || voice.Ready", new: "(!said || voice.Ready"},
 	{name: "no reserve of identifies", file: "engine/identify.go",
 		old: "func (q *identifyQueue) reserved() int { return min(q.reserve, q.total/10) }", new: "func (q *identifyQueue) reserved() int { return 0 }"},
 	{name: "every token is let in", file: "cmd/gateway/admin/access.go",

@@ -197,9 +197,15 @@ func (m *membership) Rebalance() error {
 	if m.fleet.Draining() {
 		return errors.New("this member drains: it gives all of its shards")
 	}
+	if m.fleet.Resharding().Stage != fleet.ReshardNone {
+		return errResharded
+	}
 	m.fleet.Rebalance()
 	return nil
 }
+
+// errResharded is why a member does not rebalance, of the command and of the member.
+var errResharded = errors.New("the bot is being resharded: until that has ended nothing moves to balance the fleet")
 
 // delivers returns what reports whether a sink takes events.
 func delivers(sink sinks.Sink) func() bool {

@@ -179,7 +179,7 @@ func (c *fleetClient) rebalance(ctx context.Context) error {
 		return err
 	}
 	if r != nil && r.Fleet != nil {
-		return fmt.Errorf("the bot is being resharded, %s: until that has ended nothing moves to balance the fleet", r.Summary())
+		return errResharded
 	}
 	if err := c.ask(ctx, (*admin.Client).Rebalance); err != nil {
 		return err

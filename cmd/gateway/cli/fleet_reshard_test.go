@@ -144,10 +144,16 @@ func TestReshardAskedInFleet(t *testing.T) {
 		if a.Status().Reshard.Stage == engine.ReshardNone || b.Status().Reshard.Stage == engine.ReshardNone {
 			t.Error("a member may ask again meanwhile")
 		}
+		if err := b.m.Rebalance(); !errors.Is(err, errResharded) {
+			t.Errorf("rebalanced meanwhile: %v", err)
+		}
 		if err := b.m.fleet.CallOff(ctx); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Second)
+		if err := b.m.Rebalance(); err != nil {
+			t.Errorf("rebalanced after it: %v", err)
+		}
 		if a.Status().Reshard.Stage != engine.ReshardNone {
 			t.Errorf("it was called off: %+v", a.Status().Reshard)
 		}
