@@ -69,6 +69,7 @@ test-e2e:
 
 test-long: servers ## the tests at length: more events, more kills, goroutines left behind
 	$(GO) test $(TESTFLAGS) -count=1 -tags long -timeout 30m ./bench ./bench/crash ./engine ./sinks/...
+	$(GO) test $(TESTFLAGS) -count=1 -timeout 30m ./bench/fleetsim -seeds 40
 	cd $(E2E) && $(GO) test $(TESTFLAGS) -count=1 -tags long -timeout 2h ./...
 
 test-near: # one package, of whichever module
