@@ -45,7 +45,7 @@ func TestRun(t *testing.T) {
 // Members of a fleet are killed and restarted, and nothing is lost or comes twice.
 func TestFleet(t *testing.T) {
 	t.Parallel()
-	o := FleetOptions{Gateway: reexec.Link(t, "gateway"), Members: 3, Shards: 8, Rate: 50, Kills: 1, Rolls: 1, Seed: 1, Log: t.Output()}
+	o := FleetOptions{Gateway: reexec.Link(t, "gateway"), Members: 3, Shards: 8, Rate: 20, Kills: 1, Rolls: 1, Seed: 1, Log: t.Output()}
 	r, err := RunFleet(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
