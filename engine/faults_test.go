@@ -483,10 +483,10 @@ func TestAPIInTrouble(t *testing.T) {
 // What Discord may send at any time, and what it must not, at each moment of a
 // connection.
 func TestFaultsAtEachMoment(t *testing.T) {
-	for _, moment := range []sim.Moment{sim.BeforeHello, sim.AfterHello, sim.OnIdentify, sim.AfterReady, sim.OnResume, sim.AfterResumed} {
-		for _, kind := range []sim.Kind{sim.Reconnect, sim.AskHeartbeat, sim.PingFrame, sim.SplitFrames, sim.SplitWrites, sim.Garbage, sim.BadFrame} {
+	for m, moment := range []sim.Moment{sim.BeforeHello, sim.AfterHello, sim.OnIdentify, sim.AfterReady, sim.OnResume, sim.AfterResumed} {
+		for k, kind := range []sim.Kind{sim.Reconnect, sim.AskHeartbeat, sim.PingFrame, sim.SplitFrames, sim.SplitWrites, sim.Garbage, sim.BadFrame} {
 			t.Run(fmt.Sprintf("%v %v", moment, kind), func(t *testing.T) {
-				onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+				byTurns(t, m+k, func(t *testing.T, reader engine.ReaderKind) {
 					w := newWorld(t, reader, sim.Options{Rate: 2, Faults: sim.Faults{Script: []sim.Rule{
 						{When: moment, Do: sim.Action{Kind: kind}},
 					}}}, engine.Options{Compression: wire.CompressionZstd})

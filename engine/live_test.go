@@ -84,7 +84,7 @@ func TestWaitingIsLive(t *testing.T) {
 		if testing.Short() {
 			shards, d = 200, 12*time.Minute
 		}
-		onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+		byTurns(t, 1, func(t *testing.T, reader engine.ReaderKind) {
 			w := newWorld(t, reader, sim.Options{Shards: shards, MaxConcurrency: 1, Guilds: 1}, engine.Options{})
 			w.alwaysLive(d)
 			if s := w.engine.Status(); s.Ready < shards/2 || s.Identify.Waiting < shards/10 {

@@ -18,7 +18,7 @@ import (
 // pace, and stay ready while the others start.
 func TestStartupOrder(t *testing.T) {
 	const shards, buckets = 2000, 16
-	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+	byTurns(t, 1, func(t *testing.T, reader engine.ReaderKind) {
 		w := newWorld(t, reader, sim.Options{Shards: shards, MaxConcurrency: buckets, IdentifyTotal: shards, Guilds: 1, Stored: true},
 			engine.Options{Compression: wire.CompressionZstd})
 		began := time.Now()

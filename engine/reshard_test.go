@@ -401,7 +401,7 @@ func TestReshardStopped(t *testing.T) {
 // An old shard hangs while the generations are compared: they are not switched before it is resumed, or what Discord
 // sends again would be lost.
 func TestReshardHangingShard(t *testing.T) {
-	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+	byTurns(t, 1, func(t *testing.T, reader engine.ReaderKind) {
 		w := reshardWorld(t, reader, 24, sim.Options{Guilds: 6}, engine.Options{Checkpoints: &replaced{checkpoints: new(checkpoints)}})
 		done := make(chan error, 1)
 		go func() { done <- w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 3}) }()
@@ -459,7 +459,7 @@ func TestReshardPermitted(t *testing.T) {
 
 // A store that takes no other sessions at any switch has the resharding called off: no events go out while one fails.
 func TestReshardGivesUp(t *testing.T) {
-	onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+	byTurns(t, 0, func(t *testing.T, reader engine.ReaderKind) {
 		store := &replaced{checkpoints: new(checkpoints), failures: 1000}
 		w := reshardWorld(t, reader, 4, sim.Options{}, engine.Options{Checkpoints: store})
 		if err := w.engine.Reshard(t.Context(), engine.ReshardOptions{Shards: 6}); err == nil || !strings.Contains(err.Error(), "6 switches have failed, the last one: the store is on fire") {

@@ -33,7 +33,7 @@ func TestFaultSeeds(t *testing.T) {
 	for seed := first; seed < first+count; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			onReaders(t, func(t *testing.T, reader engine.ReaderKind) { runSeed(t, reader, seed) })
+			byTurns(t, int(seed), func(t *testing.T, reader engine.ReaderKind) { runSeed(t, reader, seed) })
 		})
 	}
 }

@@ -28,7 +28,7 @@ func TestShardsInAnyOrder(t *testing.T) {
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			onReaders(t, func(t *testing.T, reader engine.ReaderKind) { anyOrder(t, reader, uint64(seed)) })
+			byTurns(t, seed/2, func(t *testing.T, reader engine.ReaderKind) { anyOrder(t, reader, uint64(seed)) })
 		})
 	}
 }

@@ -143,7 +143,7 @@ func TestShardsMoveThroughFaults(t *testing.T) {
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			onReaders(t, func(t *testing.T, reader engine.ReaderKind) {
+			byTurns(t, seed, func(t *testing.T, reader engine.ReaderKind) {
 				const shards = 6
 				w := newWorld(t, reader, sim.Options{
 					Shards: shards, MaxConcurrency: 2, Rate: 10, ReplayLimit: 50_000, SessionTTL: time.Hour, Seed: uint64(seed),

@@ -112,17 +112,36 @@ type world struct {
 	dials   []string // host:port of each connection tried, REST apart
 }
 
+// readers are those that tests run with.
+var readers = []struct {
+	name string
+	kind engine.ReaderKind
+}{{"goroutine", engine.ReaderGoroutine}, {"epoll", engine.ReaderEpoll}}
+
 // onReaders runs a test on fake time with each reader.
 func onReaders(t *testing.T, f func(t *testing.T, reader engine.ReaderKind)) {
 	t.Helper()
-	for _, r := range []struct {
-		name string
-		kind engine.ReaderKind
-	}{{"goroutine", engine.ReaderGoroutine}, {"epoll", engine.ReaderEpoll}} {
-		t.Run(r.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { f(t, r.kind) })
-		})
+	for n := range readers {
+		onReader(t, n, f)
 	}
+}
+
+func onReader(t *testing.T, n int, f func(t *testing.T, reader engine.ReaderKind)) {
+	t.Helper()
+	t.Run(readers[n].name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { f(t, readers[n].kind) })
+	})
+}
+
+// byTurns is onReaders for a test that is costly, and the same for each reader, or the nth of many: it runs with
+// one, the next with the other. With everyReader it runs with each.
+func byTurns(t *testing.T, n int, f func(t *testing.T, reader engine.ReaderKind)) {
+	t.Helper()
+	if everyReader {
+		onReaders(t, f)
+		return
+	}
+	onReader(t, n%len(readers), f)
 }
 
 // newWorld starts both. The options need only what the test is about. Both are

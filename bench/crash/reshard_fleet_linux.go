@@ -232,7 +232,7 @@ func (r *fleetReshard) restart(ctx context.Context, shards int) error {
 const (
 	// reshardPatience bounds one resharding: six attempts at a switch may fail, and there are pauses between them.
 	reshardPatience = 5 * time.Minute
-	// reshardLook lies between two looks at the table.
+	// reshardLook lies between two looks at the table while something is to happen at a stage, which may be short.
 	reshardLook = 2 * time.Millisecond
 	// maxAsked is how often a round is begun anew.
 	maxAsked = 5
@@ -322,10 +322,14 @@ func (r *fleetReshard) follow(ctx context.Context, generation int, left []troubl
 		if err := r.running(); err != nil {
 			return s, left, err
 		}
+		look := reshardLook
+		if len(left) == 0 {
+			look *= 10
+		}
 		select {
 		case <-ctx.Done():
 			return s, left, ctx.Err()
-		case <-time.After(reshardLook):
+		case <-time.After(look):
 		}
 	}
 	return s, left, fmt.Errorf("waited in vain: %v", s)

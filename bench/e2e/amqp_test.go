@@ -16,32 +16,47 @@ import (
 	"sluice/sinks/sinktest/rabbitmq"
 )
 
-// TestAMQP runs the program with one RabbitMQ: a node takes seconds to start.
+// amqpTest is a part of TestAMQP or TestAMQPOutages.
+type amqpTest struct {
+	name string
+	run  func(t *testing.T, node *rabbitmq.Node, gateway string)
+}
+
+// TestAMQP runs the program with a RabbitMQ that is there.
 func TestAMQP(t *testing.T) {
 	t.Parallel()
-	node := rabbitmq.Start(t, "")
+	node := sharedRabbitMQ(t)
 	name := buildGateway(t)
-	for _, tt := range []struct {
-		name string
-		run  func(t *testing.T, node *rabbitmq.Node, gateway string)
-	}{
+	for _, tt := range []amqpTest{
 		{"mistakes", testAMQPMistakes},
 		{"commands", testAMQPCommands},
 		{"hostile commands", testAMQPHostileCommands},
 		{"head of line", testAMQPHeadOfLine},
-		{"blocked", testAMQPBlocked},
-		{"restarts", testAMQPRestarts},
-		{"late", testAMQPLate},
 		{"reload", testAMQPReload},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, node, name) })
 	}
 }
 
+// TestAMQPOutages runs the program and the consumers of docs/consumers with a RabbitMQ that blocks and restarts.
+func TestAMQPOutages(t *testing.T) {
+	t.Parallel()
+	node := rabbitmq.Start(t, "")
+	name := buildGateway(t)
+	for _, tt := range []amqpTest{
+		{"blocked", testAMQPBlocked},
+		{"restarts", testAMQPRestarts},
+		{"late", testAMQPLate},
+		{"consumers", testConsumersAMQPRestart},
+	} {
+		t.Run(tt.name, func(t *testing.T) { tt.run(t, node, name) })
+	}
+}
+
 // amqpChannel returns a channel of a connection that ends with the test.
-func amqpChannel(t *testing.T, node *rabbitmq.Node) *amqp091.Channel {
+func amqpChannel(t *testing.T, url string) *amqp091.Channel {
 	t.Helper()
-	conn, err := amqp091.Dial(node.URL())
+	conn, err := amqp091.Dial(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +72,7 @@ func amqpChannel(t *testing.T, node *rabbitmq.Node) *amqp091.Channel {
 // durable queue of the same name that all events go to.
 func eventQueue(t *testing.T, node *rabbitmq.Node, exchange string) {
 	t.Helper()
-	ch := amqpChannel(t, node)
+	ch := amqpChannel(t, node.URL())
 	if err := ch.ExchangeDeclare(exchange, "direct", true, false, false, false, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -197,11 +212,11 @@ func testAMQPBlocked(t *testing.T, node *rabbitmq.Node, gateway string) {
 		HeartbeatInterval: heartbeat, HeartbeatGrace: 30 * time.Second, Seed: 1})
 	p := startGateway(t, setup{name: gateway}, srv, amqpEnv(node, "blocked", "BROKER_BUFFER=1MiB")...)
 	waitFor(t, "sessions", func() bool { return srv.Ledger().Summary().Sessions == shards })
-	node.Ctl("set_vm_memory_high_watermark", "0.0001")
+	node.Block(true)
 	waitFor(t, "the alarm to be told", func() bool { return strings.Contains(p.stderr.String(), "RabbitMQ blocked; buffering events") })
 	waitBeats(t, srv, shards)
 	want := silence(srv)
-	node.Ctl("set_vm_memory_high_watermark", "0.4")
+	node.Block(false)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	received, repeated := readQueue(ctx, t, node, "blocked", want, nil)
@@ -245,7 +260,7 @@ func testAMQPLate(t *testing.T, node *rabbitmq.Node, gateway string) {
 // What is wrong with the broker at the start is told in a line.
 func testAMQPMistakes(t *testing.T, node *rabbitmq.Node, gateway string) {
 	srv := startSim(t, sim.Options{TLS: true, Shards: 1})
-	if err := amqpChannel(t, node).ExchangeDeclare("news", "topic", true, false, false, false, nil); err != nil {
+	if err := amqpChannel(t, node.URL()).ExchangeDeclare("news", "topic", true, false, false, false, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {

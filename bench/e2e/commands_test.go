@@ -126,7 +126,7 @@ func TestRedisCommands(t *testing.T) {
 }
 
 func testAMQPCommands(t *testing.T, node *rabbitmq.Node, gateway string) {
-	ch := amqpChannel(t, node)
+	ch := amqpChannel(t, node.URL())
 	if err := ch.ExchangeDeclare("commands", "direct", true, false, false, false, nil); err != nil {
 		t.Fatal(err)
 	}

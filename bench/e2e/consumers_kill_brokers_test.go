@@ -19,7 +19,6 @@ import (
 	"github.com/redis/rueidis"
 
 	"sluice/bench/sim"
-	"sluice/sinks/sinktest/rabbitmq"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -141,7 +140,7 @@ func (b *killRedis) done() (all []doneEvent) {
 // has every event.
 type killAMQP struct {
 	t       *testing.T
-	node    *rabbitmq.Node
+	url     string
 	journal string
 	one     bool
 
@@ -151,8 +150,8 @@ type killAMQP struct {
 }
 
 func newKillAMQP(t *testing.T, one bool) killBroker {
-	b := &killAMQP{t: t, node: rabbitmq.Start(t, ""), journal: filepath.Join(t.TempDir(), "journal"), one: one, events: make(map[doneEvent]bool), ends: make(map[string]int64)}
-	ch := amqpChannel(t, b.node)
+	b := &killAMQP{t: t, url: sharedVhost(t), journal: filepath.Join(t.TempDir(), "journal"), one: one, events: make(map[doneEvent]bool), ends: make(map[string]int64)}
+	ch := amqpChannel(t, b.url)
 	if err := ch.ExchangeDeclare("gateway", "direct", true, false, false, false, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -187,11 +186,11 @@ func newKillAMQP(t *testing.T, one bool) killBroker {
 }
 
 func (b *killAMQP) gateway() []string {
-	return []string{"BROKER_TYPE=amqp", "AMQP_URL=" + b.node.URL(), "BROKER_ENCODING=json", "BROKER_MESSAGE_TIMEOUT=24h"}
+	return []string{"BROKER_TYPE=amqp", "AMQP_URL=" + b.url, "BROKER_ENCODING=json", "BROKER_MESSAGE_TIMEOUT=24h"}
 }
 
 func (b *killAMQP) consumer(int) []string {
-	env := []string{"AMQP_URL=" + b.node.URL(), "JOURNAL=" + b.journal}
+	env := []string{"AMQP_URL=" + b.url, "JOURNAL=" + b.journal}
 	if b.one {
 		env = append(env, "QUEUE=bots")
 	}

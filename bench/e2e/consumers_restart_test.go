@@ -57,17 +57,17 @@ func TestConsumersRedisRestart(t *testing.T) {
 	}
 }
 
-// TestConsumersAMQP runs the consumers with one RabbitMQ: a node takes seconds to start. Each test has queues of its own.
+// TestConsumersAMQP runs the consumers with a RabbitMQ that is there; TestAMQPOutages restarts it. Each test has queues
+// of its own.
 func TestConsumersAMQP(t *testing.T) {
 	t.Parallel()
-	node := rabbitmq.Start(t, "")
-	t.Run("queue deleted", func(t *testing.T) { testConsumersAMQPQueueDeleted(t, node) })
-	t.Run("former owner", func(t *testing.T) { testConsumersAMQPFormerOwner(t, node) })
-	t.Run("restart", func(t *testing.T) { testConsumersAMQPRestart(t, node) })
+	url := sharedVhost(t)
+	t.Run("queue deleted", func(t *testing.T) { testConsumersAMQPQueueDeleted(t, url) })
+	t.Run("former owner", func(t *testing.T) { testConsumersAMQPFormerOwner(t, url) })
 }
 
-// RabbitMQ restarts: the consumers go on, and process nothing again of what is redelivered.
-func testConsumersAMQPRestart(t *testing.T, node *rabbitmq.Node) {
+// RabbitMQ restarts: the consumers go on, and process nothing again of what is redelivered. It is a part of TestAMQPOutages.
+func testConsumersAMQPRestart(t *testing.T, node *rabbitmq.Node, _ string) {
 	languages := consumerLanguages(t)
 	consumers := make([]*consumer, len(languages))
 	for i, l := range languages {
@@ -76,7 +76,7 @@ func testConsumersAMQPRestart(t *testing.T, node *rabbitmq.Node) {
 	event := func(n int) string { return fmt.Sprintf(`{"n":%d}`, n) }
 	publish := func(n int, value string) {
 		t.Helper()
-		err := amqpChannel(t, node).PublishWithContext(context.Background(), "gateway", "A", false, false, amqp091.Publishing{
+		err := amqpChannel(t, node.URL()).PublishWithContext(context.Background(), "gateway", "A", false, false, amqp091.Publishing{
 			DeliveryMode: 2, Body: []byte(value), Headers: amqp091.Table{"shard": int64(0), "session": "s", "seq": int64(n)}})
 		if err != nil {
 			t.Fatal(err)
@@ -114,12 +114,12 @@ func testConsumersAMQPRestart(t *testing.T, node *rabbitmq.Node) {
 
 // A member of a fleet that has lost a shard, and does not know it yet, publishes events of it: the consumers drop them,
 // after their own restart, too. What the successor repeats is processed once.
-func testConsumersAMQPFormerOwner(t *testing.T, node *rabbitmq.Node) {
-	ch := amqpChannel(t, node)
+func testConsumersAMQPFormerOwner(t *testing.T, url string) {
+	ch := amqpChannel(t, url)
 	languages := consumerLanguages(t)
 	journals := t.TempDir()
 	start := func(l consumerLanguage) *consumer {
-		c := startConsumer(t, l.prepare(t), append(l.amqp[:len(l.amqp):len(l.amqp)], "A", "B"), "AMQP_URL="+node.URL(),
+		c := startConsumer(t, l.prepare(t), append(l.amqp[:len(l.amqp):len(l.amqp)], "A", "B"), "AMQP_URL="+url,
 			"QUEUE=former-"+l.name, "JOURNAL="+filepath.Join(journals, l.name))
 		waitFor(t, "the queue", func() bool { return strings.Contains(c.out.String(), "bound") })
 		return c
@@ -176,13 +176,13 @@ func testConsumersAMQPFormerOwner(t *testing.T, node *rabbitmq.Node) {
 
 // A queue is deleted: the consumer makes it again, and goes on. RabbitMQ says so to the consumer alone, and
 // leaves the connection as it is.
-func testConsumersAMQPQueueDeleted(t *testing.T, node *rabbitmq.Node) {
-	ch := amqpChannel(t, node)
+func testConsumersAMQPQueueDeleted(t *testing.T, url string) {
+	ch := amqpChannel(t, url)
 	for i, l := range consumerLanguages(t) {
 		t.Run(l.name, func(t *testing.T) {
 			// What the consumer of another language had not acknowledged is redelivered to this one.
 			data := fmt.Sprintf(`{"n":%d}`, i)
-			c := startConsumer(t, l.prepare(t), append(l.amqp[:len(l.amqp):len(l.amqp)], "A", "B"), "AMQP_URL="+node.URL())
+			c := startConsumer(t, l.prepare(t), append(l.amqp[:len(l.amqp):len(l.amqp)], "A", "B"), "AMQP_URL="+url)
 			bound := func(n int) func() bool { return func() bool { return strings.Count(c.out.String(), "bound") == n } }
 			waitFor(t, "the queues", bound(1))
 			if _, err := ch.QueueDelete("gateway:bots:A", false, false, false); err != nil {

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"sluice/bench/sim"
-	"sluice/sinks/sinktest/rabbitmq"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -83,7 +82,7 @@ func TestConsumers(t *testing.T) {
 	t.Parallel()
 	gateway := buildGateway(t)
 	redis := redistest.Start(t)
-	node := rabbitmq.Start(t, "")
+	url := sharedVhost(t)
 	for _, tt := range consumerLanguages(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := tt.prepare(t)
@@ -95,8 +94,7 @@ func TestConsumers(t *testing.T) {
 				})
 			}
 			t.Run("amqp", func(t *testing.T) {
-				url := node.URL()
-				ch := amqpChannel(t, node)
+				ch := amqpChannel(t, url)
 				for _, key := range []string{"SEND", "0"} { // as the gateway would, which is not running yet
 					if err := ch.ExchangeDeclare("gateway", "direct", true, false, false, false, nil); err != nil {
 						t.Fatal(err)

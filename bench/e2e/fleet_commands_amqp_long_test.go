@@ -20,7 +20,7 @@ import (
 func TestFleetCommandsAMQP(t *testing.T) {
 	t.Parallel()
 	redis, node := redistest.Start(t), rabbitmq.Start(t, "")
-	ch := amqpChannel(t, node)
+	ch := amqpChannel(t, node.URL())
 	err := ch.ExchangeDeclare("fleet", amqp091.ExchangeDirect, true, false, false, false, nil)
 	if err == nil {
 		err = ch.Confirm(false)

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"sluice/bench/sim"
-	"sluice/sinks/sinktest/rabbitmq"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -36,10 +35,10 @@ func TestForeignConsumers(t *testing.T) {
 	}
 	t.Run("spectacles with RabbitMQ", func(t *testing.T) {
 		t.Parallel()
-		node := rabbitmq.Start(t, "")
-		consumer := startConsumer(t, dir, []string{"node", "amqp.mjs", "guest:guest@" + node.Addr, "gateway", foreignCount}, events)
+		url := sharedVhost(t)
+		consumer := startConsumer(t, dir, []string{"node", "amqp.mjs", strings.TrimPrefix(url, "amqp://"), "gateway", foreignCount}, events)
 		waitFor(t, "the consumer's queues", func() bool { return strings.Contains(consumer.out.String(), "bound") })
-		foreignConsumer(t, name, consumer, "spectacles", "BROKER_TYPE=amqp", "AMQP_URL="+node.URL())
+		foreignConsumer(t, name, consumer, "spectacles", "BROKER_TYPE=amqp", "AMQP_URL="+url)
 		if out := consumer.out.String(); !strings.Contains(out, `"reply":{"ok":true}`) {
 			t.Errorf("the command was answered: %s", out)
 		}

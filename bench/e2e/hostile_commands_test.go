@@ -335,9 +335,9 @@ func TestHostileCommandsRedis(t *testing.T) {
 
 func testAMQPHostileCommands(t *testing.T, node *rabbitmq.Node, gateway string) {
 	srv, p, before := startHostile(t, gateway, "BROKER_TYPE=amqp", "AMQP_URL="+node.URL(), "BROKER_GROUP=hostile")
-	ch := amqpChannel(t, node)
+	ch := amqpChannel(t, node.URL())
 	waitFor(t, "the queues", func() bool {
-		q, err := amqpChannel(t, node).QueueDeclarePassive("hostile:3", true, false, false, false, nil)
+		q, err := amqpChannel(t, node.URL()).QueueDeclarePassive("hostile:3", true, false, false, false, nil)
 		return err == nil && q.Consumers == 1
 	})
 	publish := func(name string, value []byte) {
@@ -409,9 +409,9 @@ func TestHeadOfLineRedis(t *testing.T) {
 
 func testAMQPHeadOfLine(t *testing.T, node *rabbitmq.Node, gateway string) {
 	srv, p, _ := startHostile(t, gateway, "BROKER_TYPE=amqp", "AMQP_URL="+node.URL(), "BROKER_GROUP=line", "DISCORD_INTENTS=GUILDS,GUILD_MEMBERS")
-	ch := amqpChannel(t, node)
+	ch := amqpChannel(t, node.URL())
 	waitFor(t, "the queues", func() bool {
-		q, err := amqpChannel(t, node).QueueDeclarePassive("line:3", true, false, false, false, nil)
+		q, err := amqpChannel(t, node.URL()).QueueDeclarePassive("line:3", true, false, false, false, nil)
 		return err == nil && q.Consumers == 1
 	})
 	headOfLine(t, srv, func(name, value string) {
@@ -422,7 +422,7 @@ func testAMQPHeadOfLine(t *testing.T, node *rabbitmq.Node, gateway string) {
 	p.terminate()
 	p.exit(0)
 	waitFor(t, "what was not sent, with the broker", func() bool {
-		q, err := amqpChannel(t, node).QueueDeclarePassive("line:1", true, false, false, false, nil)
+		q, err := amqpChannel(t, node.URL()).QueueDeclarePassive("line:1", true, false, false, false, nil)
 		return err == nil && q.Messages > 900
 	})
 }

@@ -26,10 +26,14 @@ func TestMain(m *testing.M) {
 	// disgo never ends this one, not even when its client is closed.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/disgoorg/disgo/rest.(*rateLimiterImpl).cleanup"),
 		goleak.Cleanup(func(code int) {
+			endShared()
 			removeInstallations()
 			os.Exit(code)
 		}))
 }
+
+// endShared ends what tests share.
+var endShared = func() {}
 
 // patience bounds every wait of this package. Nothing here is asserted to be
 // fast.
@@ -40,8 +44,9 @@ const patience = 2 * time.Minute
 func waitFor(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	const moment = 5 * time.Second
-	ended := false
-	for end := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
+	const often, seldom = 10 * time.Millisecond, 50 * time.Millisecond // what is asked may cost more than what is waited for
+	ended, began := false, time.Now()
+	for end := began.Add(patience); !holds(); time.Sleep(min(max(often, time.Since(began)/20), seldom)) {
 		if !ended && endedAlone(t) {
 			ended, end = true, time.Now().Add(moment)
 		}

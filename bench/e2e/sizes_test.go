@@ -7,12 +7,12 @@ const (
 	eventsOfBroker   = 5_000 // for each of 8 shards
 	restartsOfBroker = 2
 	killsOfGateway   = 3
-	eventsOfForeign  = 1_250 // for each of 8 shards
+	eventsOfForeign  = 500 // for each of 8 shards
 	burstOfEvents    = 20_000
 	beatsOfStall     = 2 // of each shard
 	commandsOfShard  = 20
 	badCommands      = 3_000
 )
 
-// everyReader says that each attack is made on each kind of reader, and not on one by turns.
+// everyReader says that each attack is made on each kind of reader, and not on one by turns, and the like.
 const everyReader = false

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	seedCount = flag.Int("seeds", 20, "seeds of faults to run; make fleetseeds: 1000")
+	seedCount = flag.Int("seeds", 10, "seeds of faults to run; make fleetseeds: 1000")
 	firstSeed = flag.Uint64("from", 1, "the first seed")
 	oneSeed   = flag.Uint64("seed", 0, "the one seed of faults to run")
 	logWhole  = flag.Bool("whole", false, "log everything")

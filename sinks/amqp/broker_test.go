@@ -98,6 +98,7 @@ func TestBroker(t *testing.T) {
 		{"paused", testPaused},
 		{"restart", testRestart},
 		{"kill", testKill},
+		{"cluster", testCluster},
 	} {
 		run(tt)
 	}
@@ -224,14 +225,13 @@ func testMistakes(t *testing.T, node *rabbitmq.Node) {
 	if err := ch.ExchangeDeclare("passing", "direct", false, false, false, false, nil); err != nil {
 		t.Fatal(err)
 	}
-	node.Ctl("add_user", "writer", "s3cret")
-	node.Ctl("set_permissions", "writer", "^$", "^passing$", "^$")
+	node.AddUser("writer", "s3cret", "^$", "^passing$", "^$")
 	at := "@" + node.Addr
 	t.Run("an exchange of others", func(t *testing.T) {
 		if err := channel(t, dial(t, node.URL())).ExchangeDeclare("theirs", "direct", true, false, false, false, nil); err != nil {
 			t.Fatal(err)
 		}
-		node.Ctl("set_permissions", "writer", "^$", "^theirs$", "^$")
+		node.SetPermissions("writer", "^$", "^theirs$", "^$")
 		tr := try(t, node, Options{URLs: []string{"amqp://writer:s3cret" + at}, Exchange: "theirs"})
 		if err := tr.Open(t.Context()); err != nil {
 			t.Fatal(err)

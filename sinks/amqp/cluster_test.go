@@ -14,9 +14,8 @@ import (
 
 // The node that the sink publishes to is killed in the middle of a stream. The queue lives
 // on the other one.
-func TestCluster(t *testing.T) {
-	t.Parallel() // with TestBroker
-	first, second := rabbitmq.StartCluster(t)
+func testCluster(t *testing.T, first *rabbitmq.Node) {
+	second := first.Join(t)
 	tr := try(t, second, Options{URLs: []string{first.URL(), second.URL()}, Exchange: "events", Persistent: true})
 	if err := tr.Open(t.Context()); err != nil {
 		t.Fatal(err)

@@ -143,9 +143,8 @@ func testAlarm(t *testing.T, node *rabbitmq.Node) {
 		t.Fatal(err)
 	}
 
-	node.Ctl("set_vm_memory_high_watermark", "0.0001")
-	back := func() { node.Ctl("set_vm_memory_high_watermark", "0.4") }
-	defer back()
+	node.Block(true)
+	defer node.Block(false)
 	tr.publish(tr.events(10, 1, 10)) // a broker blocks who publishes
 	until(t, "the broker to block", func() bool { return tr.Status().Blocked })
 	until(t, "a line of it", func() bool { return tr.log.count("RabbitMQ blocked; buffering events") > 0 })
@@ -163,7 +162,7 @@ func testAlarm(t *testing.T, node *rabbitmq.Node) {
 	l, _ := tr.listen([]int{1}, false)
 	until(t, "a command", func() bool { return l.count("1") > 0 })
 
-	back()
+	node.Block(false)
 	tr.publish(tr.events(10_000, 4, 10))
 	tr.untilAcked(11_110)
 	tr.check(queue)
@@ -267,9 +266,8 @@ func testBlockedWrite(t *testing.T, node *rabbitmq.Node) {
 	queue := tr.connect()
 	tr.publish(tr.events(10, 1, 10))
 	tr.untilAcked(10)
-	node.Ctl("set_vm_memory_high_watermark", "0.0001")
-	back := func() { node.Ctl("set_vm_memory_high_watermark", "0.4") }
-	defer back()
+	node.Block(true)
+	defer node.Block(false)
 	tr.publish(tr.events(100, 1, 300_000))
 	until(t, "the broker to block", func() bool { return tr.Status().Blocked })
 	answers := p.answers.Load()
@@ -281,7 +279,7 @@ func testBlockedWrite(t *testing.T, node *rabbitmq.Node) {
 	stuck.publish(stuck.events(100, 1, 300_000))
 	until(t, "the broker to block", func() bool { return stuck.Status().Blocked })
 	stuck.Close() // ends although the broker reads nothing
-	back()
+	node.Block(false)
 	tr.untilAcked(110)
 	if n := len(drain(t, node.URL(), queue)); n < 110 {
 		t.Errorf("%d messages of 110", n)

@@ -94,13 +94,8 @@ func (w *fleetWorld) numbers(shard int) (all []int) {
 func (w *fleetWorld) empty() {
 	w.t.Helper()
 	until(w.t, "acknowledgements", func() bool {
-		for _, line := range strings.Split(w.node.Ctl("list_queues", "--silent", "name", "messages"), "\n") {
-			name, n, _ := strings.Cut(line, "\t")
-			if strings.HasPrefix(name, w.exchange+":") && n != "0" {
-				return false
-			}
-		}
-		return true
+		return w.node.Eval(fmt.Sprintf(`lists:sum([M || [{name, {resource, _, queue, Name}}, {messages, M}] <- rabbit_amqqueue:info_all(<<"/">>, [name, messages]),
+			string:prefix(Name, %q) /= nomatch])`, w.exchange+":")) == "0"
 	})
 }
 

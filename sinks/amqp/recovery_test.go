@@ -89,7 +89,7 @@ const okReply = "\x81\xa2ok\xc3"
 // testRights has everything that the gateway does at a broker done with the rights that
 // the documentation grants, and with no other.
 func testRights(t *testing.T, node *rabbitmq.Node) {
-	node.Ctl("add_user", "documented", "s3cret")
+	node.AddUser("documented", "s3cret", "^$", "^$", "^$")
 	documented(t, node, "documented", "rights")
 	user := "amqp://documented:s3cret@" + node.Addr
 	tr := try(t, node, Options{URLs: []string{user}, Exchange: "rights", Mandatory: true})
@@ -133,8 +133,7 @@ func testRights(t *testing.T, node *rabbitmq.Node) {
 // testReplyRefused has a user that may not publish replies: the channel that reads commands
 // stays open, and no command comes again.
 func testReplyRefused(t *testing.T, node *rabbitmq.Node) {
-	node.Ctl("add_user", "mute", "s3cret")
-	node.Ctl("set_permissions", "mute", "^mute", "^mute", "^mute")
+	node.AddUser("mute", "s3cret", "^mute", "^mute", "^mute")
 	tr := try(t, node, Options{URLs: []string{"amqp://mute:s3cret@" + node.Addr}, Exchange: "mute"})
 	l, _ := tr.listen([]int{0}, false)
 	until(t, "the consumers", func() bool { q, err := tr.inspect("0"); return err == nil && q.Consumers == 1 })
@@ -152,7 +151,7 @@ func testReplyRefused(t *testing.T, node *rabbitmq.Node) {
 	}
 	until(t, "the commands", func() bool { return l.count("SEND") == 20 })
 	until(t, "a line", func() bool { return tr.log.count(problemText(NoReplies)) == 1 })
-	node.Ctl("set_permissions", "mute", "^mute", "^(mute.*|amq\\.default)$", "^mute")
+	node.SetPermissions("mute", "^mute", "^(mute.*|amq\\.default)$", "^mute")
 	// What was in flight may be refused yet: RabbitMQ keeps rights for a moment.
 	got := ""
 	for i := 0; got == ""; i++ {

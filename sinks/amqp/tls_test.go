@@ -71,8 +71,7 @@ func (c *certificates) test(t *testing.T, node *rabbitmq.Node) {
 		if err := try(t, node, o).Open(t.Context()); !errors.As(err, &mistake) {
 			t.Errorf("without the user: %v", err)
 		}
-		node.Ctl("add_user", "robot", "unused")
-		node.Ctl("set_permissions", "robot", ".*", ".*", ".*")
+		node.AddUser("robot", "unused", ".*", ".*", ".*")
 		tr := try(t, node, o)
 		queue := tr.connect()
 		tr.publish(tr.events(1000, 4, 100))

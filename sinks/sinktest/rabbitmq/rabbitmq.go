@@ -32,6 +32,9 @@ type Node struct {
 	epmd  *exec.Cmd // which it is; nil: another node's
 }
 
+// cookie is the nodes' secret.
+const cookie = "SLUICE"
+
 // startTimeout bounds the start, which takes a few seconds on an idle machine.
 const startTimeout = 3 * time.Minute
 
@@ -48,26 +51,22 @@ func Start(t testing.TB, conf string, plugins ...string) *Node {
 	return n
 }
 
-// StartCluster starts two nodes that are one RabbitMQ.
-func StartCluster(t testing.TB) (first, second *Node) {
+// Join starts another node, which is one RabbitMQ with this one.
+func (n *Node) Join(t testing.TB) *Node {
 	t.Helper()
-	first = Start(t, "")
-	second, err := launch(t.TempDir(), first.names, "", nil)
+	other, err := launch(t.TempDir(), n, "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second.t = t
-	t.Cleanup(second.Close)
-	second.Ctl("stop_app")
-	second.Ctl("join_cluster", first.name())
-	second.Ctl("start_app")
-	return first, second
+	other.t = t
+	t.Cleanup(other.Close)
+	return other
 }
 
 // Launch starts a node, with its files in dir, until Close or the end of the process.
-// Restart and Ctl are for nodes with a test.
+// Methods that fail the test are for nodes with a test.
 func Launch(dir, conf string, plugins ...string) (*Node, error) {
-	return launch(dir, "", conf, plugins)
+	return launch(dir, nil, conf, plugins)
 }
 
 // Available returns an error that says what to install if there is no RabbitMQ.
@@ -86,22 +85,26 @@ func programs() (string, error) {
 	return bins[len(bins)-1], nil
 }
 
-// launch starts a node that others find by the register of names at the port names,
-// or by one of its own if that is empty.
-func launch(dir, names, conf string, plugins []string) (*Node, error) {
+// launch starts a node that joins the other one, if there is one.
+func launch(dir string, other *Node, conf string, plugins []string) (*Node, error) {
 	bin, err := programs()
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Dir: dir, bin: bin, names: names}
+	n := &Node{Dir: dir, bin: bin}
 	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err
 	}
-	if names == "" {
-		n.names = ports[2]
-	}
+	n.names = ports[2]
 	n.Addr = net.JoinHostPort("127.0.0.1", ports[0])
+	if other != nil {
+		n.names = other.names
+		conf += "\ncluster_formation.peer_discovery_backend = classic_config"
+		for i, name := range []string{other.name(), n.name()} {
+			conf += fmt.Sprintf("\ncluster_formation.classic_config.nodes.%d = %s", i+1, name)
+		}
+	}
 	config, err := n.write("rabbitmq.conf", conf+"\n")
 	if err != nil {
 		return nil, err
@@ -114,7 +117,7 @@ func launch(dir, names, conf string, plugins []string) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := n.write(".erlang.cookie", "SLUICE"); err != nil {
+	if _, err := n.write(".erlang.cookie", cookie); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{"PATH", "LANG", "LC_ALL"} {
@@ -141,7 +144,7 @@ func launch(dir, names, conf string, plugins []string) (*Node, error) {
 		// Its schedulers look for work for a while before they sleep: that is others' time here.
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+sbwt none +sbwtdcpu none +sbwtdio none",
 	)
-	if names == "" {
+	if other == nil {
 		// Erlang would start its register of names as a daemon that outlives the test.
 		n.epmd = n.command("epmd", "-port", n.names)
 		if err := n.epmd.Start(); err != nil {
@@ -236,17 +239,87 @@ func (n *Node) Up() error {
 // Ctl runs rabbitmqctl and returns what it prints.
 func (n *Node) Ctl(args ...string) string {
 	n.t.Helper()
+	out, err := n.ctl(args...)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return out
+}
+
+func (n *Node) ctl(args ...string) (string, error) {
 	out, err := n.command(filepath.Join(n.bin, "rabbitmqctl"), args...).CombinedOutput()
 	if err != nil {
 		text, _ := os.ReadFile(filepath.Join(n.Dir, "output"))
-		n.t.Fatalf("rabbitmqctl %v: %v: %s\noutput of the node:\n%s", args, err, out, text[max(0, len(text)-4000):])
+		return "", fmt.Errorf("rabbitmqctl %v: %w: %s\noutput of the node:\n%s", args, err, out, text[max(0, len(text)-4000):])
 	}
-	return string(out)
+	return string(out), nil
+}
+
+// Eval evaluates an expression of Erlang in the node and returns its value as Erlang writes it. It is for what is
+// done often: rabbitmqctl is a virtual machine, whose start costs more than all else.
+func (n *Node) Eval(expression string) string {
+	n.t.Helper()
+	value, err := n.eval(expression)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return value
+}
+
+func (n *Node) eval(expression string) (string, error) {
+	const call = "/usr/lib/erlang/bin/erl_call"
+	if _, err := os.Stat(call); err != nil {
+		out, err := n.ctl("eval", expression+".")
+		return strings.TrimSpace(out), err
+	}
+	for end := time.Now().Add(startTimeout); ; time.Sleep(50 * time.Millisecond) {
+		cmd := n.command(call, "-r", "-c", cookie, "-n", n.name(), "-e") // under a name of its own: there may be others
+		cmd.Stdin = strings.NewReader(expression + ".\n")
+		out, err := cmd.CombinedOutput()
+		if value, ok := strings.CutPrefix(strings.TrimSpace(string(out)), "{ok, "); err == nil && ok {
+			return strings.TrimSuffix(value, "}"), nil
+		}
+		// Erlang gives up a connection that takes seconds to begin, as on a busy machine.
+		if !strings.Contains(string(out), "failed to connect") || time.Now().After(end) {
+			return "", fmt.Errorf("%s: %v: %s", expression, err, out)
+		}
+	}
+}
+
+// Vhost adds a virtual host, with all rights for the user of URL, and returns its URL. It is for nodes without
+// a test, too.
+func (n *Node) Vhost(name string) (url string, err error) {
+	_, err = n.eval(fmt.Sprintf(`ok = rabbit_vhost:add(<<%[1]q>>, <<"test">>),
+		ok = rabbit_auth_backend_internal:set_permissions(<<"guest">>, <<%[1]q>>, <<".*">>, <<".*">>, <<".*">>, <<"test">>)`, name))
+	return n.URL() + name, err
+}
+
+// AddUser adds a user with rights in the virtual host /: each is a regular expression.
+func (n *Node) AddUser(name, password, configure, write, read string) {
+	n.t.Helper()
+	n.Eval(fmt.Sprintf(`ok = rabbit_auth_backend_internal:add_user(<<%q>>, <<%q>>, <<"test">>)`, name, password))
+	n.SetPermissions(name, configure, write, read)
+}
+
+// SetPermissions gives a user other rights.
+func (n *Node) SetPermissions(name, configure, write, read string) {
+	n.t.Helper()
+	n.Eval(fmt.Sprintf(`ok = rabbit_auth_backend_internal:set_permissions(<<%q>>, <<"/">>, <<%q>>, <<%q>>, <<%q>>, <<"test">>)`, name, configure, write, read))
+}
+
+// Block has the node short of memory, or not any more: it reads nothing from those that publish.
+func (n *Node) Block(short bool) {
+	n.t.Helper()
+	watermark := 0.4 // as it is from the start
+	if short {
+		watermark = 0.0001
+	}
+	n.Eval(fmt.Sprintf("ok = vm_memory_monitor:set_vm_memory_high_watermark(%v)", watermark))
 }
 
 // Settle returns when what has been declared so far outlives Kill. RabbitMQ answers before it has
 // written a declaration, unlike a message.
-func (n *Node) Settle() { n.Ctl("eval", "mnesia:sync_log().") }
+func (n *Node) Settle() { n.Eval("mnesia:sync_log()") }
 
 // URL returns the node's address as a URL, with the user that it has.
 func (n *Node) URL() string { return fmt.Sprintf("amqp://guest:guest@%s/", n.Addr) }

@@ -1,0 +1,6 @@
+//go:build long
+
+package engine_test
+
+// See short_test.go.
+const everyReader = true
