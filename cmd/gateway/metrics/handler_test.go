@@ -102,7 +102,7 @@ func TestSlowScrapers(t *testing.T) {
 		t.Errorf("with %d slow scrapers: %s, %.100q", maxScrapes, resp.Status, text)
 	}
 	h.Append(nil) // it waits for no scraper
-	h, url = slow(time.Second / 2)
+	h, url = slow(5 * time.Second) // enough for one who reads, on a busy machine
 	for end := time.Now().Add(2 * time.Minute); len(h.slots) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the slow scrapers keep their turns")
