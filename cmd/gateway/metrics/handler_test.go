@@ -101,7 +101,7 @@ func TestSlowScrapers(t *testing.T) {
 	if resp, text := get(t, url, "GET", ""); resp.StatusCode != 503 || !strings.Contains(text, "4 are answered") {
 		t.Errorf("with %d slow scrapers: %s, %.100q", maxScrapes, resp.Status, text)
 	}
-	h.Append(nil) // it waits for no scraper
+	h.Append(nil)                  // it waits for no scraper
 	h, url = slow(5 * time.Second) // enough for one who reads, on a busy machine
 	for end := time.Now().Add(2 * time.Minute); len(h.slots) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
