@@ -60,9 +60,12 @@ test: servers ## every test, those of the nested module included; what takes lon
 # Half of what linking sixty programs costs is for debuggers.
 LINK = -ldflags=-s
 
+# Most of what a package does is to wait: twice as many at once as there are processors.
+AT_ONCE = $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+
 # Kills run twice: with the tag, the gateway has points to end at.
 test-product:
-	$(GO) test -timeout 30m $(LINK) $(TESTFLAGS) ./... && $(GO) test $(LINK) $(TESTFLAGS) -tags failpoints -run 'TestPoints|TestRun$$' ./bench/crash
+	$(GO) test -p $(AT_ONCE) -timeout 30m $(LINK) $(TESTFLAGS) ./... && $(GO) test $(LINK) $(TESTFLAGS) -tags failpoints -run 'TestPoints|TestRun$$' ./bench/crash
 
 test-e2e:
 	cd $(E2E) && $(GO) test -timeout 30m $(LINK) $(TESTFLAGS) ./...

@@ -21,7 +21,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-var hostileFor = flag.Duration("hostile", time.Second, "how long each attack of a server lasts")
+var hostileFor = flag.Duration("hostile", attackFor, "how long each attack of a server lasts")
 
 const (
 	// hostileMemory is the most that an attack may add to the program's memory: 64 MiB on an idle
@@ -118,6 +118,9 @@ func attacks() []attack {
 		{name: "sequence numbers that jump", compression: "none", ready: func(c *hostileConn) {
 			c.send(string(smallReady))
 			for seq := int64(9e18); c.send(fmt.Sprintf(`{"t":"A","s":%d,"op":0,"d":{}}`, seq)) == nil; seq++ {
+				if seq%16 == 0 {
+					time.Sleep(10 * time.Millisecond) // some 100,000 a second, of all
+				}
 			}
 		}},
 		{name: "READY that cannot be stored", compression: "none", ready: func(c *hostileConn) {

@@ -2,6 +2,8 @@
 
 package e2e
 
+import "time"
+
 const (
 	eventsOfBroker   = 12_500
 	restartsOfBroker = 4
@@ -11,6 +13,8 @@ const (
 	beatsOfStall     = 8
 	commandsOfShard  = 100
 	badCommands      = 20_000
+	attackFor        = time.Second
+	scrapedShards    = 1000
 )
 
 const everyReader = true
