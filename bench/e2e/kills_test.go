@@ -3,4 +3,4 @@
 package e2e
 
 // defaultKills is how often TestConsumersKilled kills each consumer.
-const defaultKills = 6
+const defaultKills = 10
