@@ -85,6 +85,7 @@ func startOther(ctx context.Context, t *testing.T, srv *sim.Server, queue string
 // of these, share the buckets: no two Identifies of one are nearer than Discord allows. The turns are those of a process
 // alone, or of a fleet, of which each member is asked.
 func TestSharedTurns(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		fleet bool

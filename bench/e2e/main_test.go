@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) {
 	reexec.Main(map[string]func() int{"gateway": reexec.Gateway})
 	// Most of what they do is to wait for programs. A flag still has the last word.
-	flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
 	// disgo never ends this one, not even when its client is closed.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/disgoorg/disgo/rest.(*rateLimiterImpl).cleanup"),
 		goleak.Cleanup(func(code int) {

@@ -18,6 +18,7 @@ import (
 
 // With a full pipe as standard error the events go on, and SIGTERM ends the program.
 func TestStuckStderr(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "stderr")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
