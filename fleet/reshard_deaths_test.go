@@ -172,9 +172,7 @@ func TestReshardDisagrees(t *testing.T) {
 		t.nodes[2].engine.slow = 5 * time.Second
 		b := t.nodes[1]
 		t.begin(t.nodes[0], 32)
-		t.until("an agreement", func() bool {
-			return slices.ContainsFunc(t.view().Reshard.Voices, func(v fleet.Voice) bool { return v.Incarnation == b.Incarnation() && v.Revision > 0 })
-		})
+		t.until("an agreement", func() bool { return t.agreed(b) })
 		b.engine.mu.Lock()
 		for id := range b.engine.next {
 			b.engine.ready[id] = time.Now().Add(9 * time.Second)
@@ -196,17 +194,14 @@ func TestReshardDiffers(t *testing.T) {
 	resharding(t, 16, 3, func(t *team) {
 		t.nodes[2].engine.slow = 5 * time.Second
 		b := t.nodes[1]
-		agrees := func() bool {
-			return slices.ContainsFunc(t.view().Reshard.Voices, func(v fleet.Voice) bool { return v.Incarnation == b.Incarnation() && v.Revision > 0 })
-		}
 		t.begin(t.nodes[0], 32)
-		t.until("an agreement", agrees)
+		t.until("an agreement", func() bool { return t.agreed(b) })
 		b.engine.mu.Lock()
 		b.engine.differs = time.Now().Add(9 * time.Second)
 		b.engine.set++
 		b.engine.mu.Unlock()
 		time.Sleep(2 * time.Second)
-		if agrees() {
+		if t.agreed(b) {
 			t.Error("it agrees still")
 		}
 		t.committed(32)

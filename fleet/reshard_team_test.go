@@ -171,12 +171,13 @@ func (e *resharder) Ready() (n int) {
 	return n
 }
 
-// agree waits until all new shards are ready, and returns the set then.
-func (e *resharder) agree(ctx context.Context) (int, error) {
+// agree waits until all old shards have new ones beside them, which are ready, and returns the set then.
+func (e *resharder) agree(ctx context.Context, shards int) (int, error) {
 	for {
 		n := e.Ready()
 		e.mu.Lock()
-		set, ready := e.set, n == len(e.next) && !time.Now().Before(e.differs)
+		whole := len(e.next)*e.shards == len(e.runs)*shards
+		set, ready := e.set, whole && n == len(e.next) && !time.Now().Before(e.differs)
 		e.mu.Unlock()
 		if ready {
 			return set, nil
@@ -202,7 +203,7 @@ func (e *resharder) Reshard(ctx context.Context, shards int, part fleet.Part) (e
 		e.at, e.next, e.stopped = 0, nil, false
 	}()
 	for {
-		set, err := e.agree(ctx)
+		set, err := e.agree(ctx, shards)
 		if err != nil {
 			return err
 		}
