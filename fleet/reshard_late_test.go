@@ -4,6 +4,7 @@
 package fleet_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -144,26 +145,33 @@ func TestReshardSwitchesWhole(t *testing.T) {
 	})
 }
 
-// When a failover forgets a commit while the new shards are claimed, an engine that runs them is given no old ones.
+// When a failover forgets a commit while the new shards are claimed, an engine that runs them is given no old ones;
+// and when no sink refuses these, their epochs are above those of the new ones.
 func TestReshardForgetsCommit(t *testing.T) {
-	resharding(t, 16, 0, func(t *team) {
-		sink := &claims{epochs: make(map[int]int64)}
-		t.sink = sink
-		t.add("a")
-		t.add("b")
-		time.Sleep(20 * time.Second)
-		t.check(16)
-		t.c.Remember(1000)
-		t.begin(t.nodes[0], 8)
-		t.until("the switch", func() bool { return t.view().Reshard.Stage == fleet.ReshardSwitching })
-		sink.mu.Lock()
-		sink.fails = 12
-		sink.mu.Unlock()
-		t.until("the commit", func() bool { return t.view().Plan.Shards == 8 })
-		time.Sleep(200 * time.Millisecond) // both know
-		for t.view().Plan.Shards == 8 {
-			t.c.Forget(1)
-		}
-		t.committed(8)
-	})
+	for _, claimed := range []bool{true, false} {
+		t.Run(fmt.Sprint("claimed ", claimed), func(t *testing.T) {
+			resharding(t, 16, 0, func(t *team) {
+				sink := &claims{epochs: make(map[int]int64)}
+				if claimed {
+					t.sink = sink
+				}
+				t.add("a")
+				t.add("b")
+				time.Sleep(20 * time.Second)
+				t.check(16)
+				t.c.Remember(1000)
+				t.begin(t.nodes[0], 8)
+				t.until("the switch", func() bool { return t.view().Reshard.Stage == fleet.ReshardSwitching })
+				sink.mu.Lock()
+				sink.fails = 12
+				sink.mu.Unlock()
+				t.until("the commit", func() bool { return t.view().Plan.Shards == 8 })
+				time.Sleep(200 * time.Millisecond) // both know
+				for t.view().Plan.Shards == 8 {
+					t.c.Forget(1)
+				}
+				t.committed(8)
+			})
+		})
+	}
 }

@@ -135,8 +135,8 @@ func (i *incarnation) settle() {
 			row = i.row(id)
 		}
 		if l.state == absent && row.Owner.Incarnation == i.name && (row.Giver == "" || i.state() == Up) {
-			if i.ran[id] == row.Owner.Epoch {
-				again = append(again, Want{id, row.Owner, row.Owner.Epoch})
+			if ran := i.ran[id]; ran >= row.Owner.Epoch { // above: the table has forgotten
+				again = append(again, Want{id, row.Owner, ran})
 			} else {
 				l.to(starting)
 				l.epoch = row.Owner.Epoch
