@@ -13,7 +13,8 @@ import (
 	"sluice/cmd/gateway/status"
 )
 
-// The box is there in a fleet alone. It has the members, whatever they are called, and what is not well.
+// The box is there in a fleet alone. It has the members, whatever they are called, and what is not well. The line of a
+// resharding, of the fleet's as of that of one process, is there while it is at work.
 func TestPageFleet(t *testing.T) {
 	t.Parallel()
 	var fleet atomic.Pointer[status.Fleet]
@@ -45,7 +46,16 @@ func TestPageFleet(t *testing.T) {
 	for _, text := range []string{"pod-0, confirmed", "41 of 64", "<b>pod-1", "draining", "23", "64.0"} {
 		p.says(box, text)
 	}
+	if !value[bool](p, "document.getElementById('reshard').hidden") {
+		t.Error("there is a line without a resharding")
+	}
+	r := status.Reshard{Stage: "comparing", From: 64, To: 128, Ready: 128, Failures: 1, Error: "<b>why", Fleet: &status.FleetReshard{Members: 2, Agreed: 1}}
+	source.Reshard(&r)
+	p.until("document.getElementById('reshard').checkVisibility()")
+	p.says("#reshard", "Reshard "+r.Summary())
 	p.shoot("fleet")
+	source.Reshard(&status.Reshard{From: 64, To: 128, Failures: 6, Error: "called off"})
+	p.until("document.getElementById('reshard').hidden")
 	next := f()
 	next.Confirmed, next.Error, next.Unowned, next.Draining = false, "dial: refused", 5, true
 	next.Deaths = append(next.Deaths, status.FleetDeath{Incarnation: "CCCCCCCCCCCC", At: time.Now(), Shards: 21})

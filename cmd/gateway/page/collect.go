@@ -121,11 +121,16 @@ func (p *Page) changeMessage(next *picture, changed []row, gone []int) []byte {
 
 // head encodes what both messages begin with. It lacks the end of the object.
 func head(summary *status.Status, shards []status.Shard, at time.Time) []byte {
+	reshard := ""
+	if summary != nil && summary.Reshard.AtWork() {
+		reshard = summary.Reshard.Summary()
+	}
 	b, err := json.Marshal(struct {
-		At     float64        `json:"at"`
-		Status *status.Status `json:"status"` // null: there is none yet
-		Behind behind         `json:"behind"`
-	}{float64(at.UnixMilli()) / 1000, summary, findBehind(shards)})
+		At      float64        `json:"at"`
+		Status  *status.Status `json:"status"` // null: there is none yet
+		Reshard string         `json:"reshard,omitempty"`
+		Behind  behind         `json:"behind"`
+	}{float64(at.UnixMilli()) / 1000, summary, reshard, findBehind(shards)})
 	if err != nil { // a number that is none
 		b, _ = json.Marshal(map[string]any{"at": at.Unix(), "status": nil, "error": err.Error()})
 	}

@@ -63,6 +63,7 @@ type event struct {
 	size    int
 	At      float64
 	Status  *status.Status
+	Reshard *string
 	Behind  behind
 	Release string
 	States  []string
@@ -357,6 +358,35 @@ func TestNoStatus(t *testing.T) {
 	}
 	g.Silence(false)
 	for e := next(); e.Status == nil || len(e.Rows) != 4; e = next() {
+	}
+}
+
+// What a resharding at work does is said in the words of gateway status, in the first message and in those that follow.
+// Without one there is no such field, nor is there when it has ended.
+func TestReshard(t *testing.T) {
+	g := serve(t, 4, nil)
+	next := g.watch(t)
+	if e := next(); e.Reshard != nil {
+		t.Errorf("none has begun, and %q comes", *e.Reshard)
+	}
+	for _, r := range []*status.Reshard{
+		{Stage: "connecting", From: 4, To: 8, Ready: 3},
+		{Stage: "comparing", From: 4, To: 8, Ready: 8, Failures: 1, Error: "<b>why"},
+		{From: 4, To: 8, Failures: 6, Error: "called off"},
+		{Stage: "connecting", From: 4, To: 16, Ready: 1},
+		nil,
+	} {
+		g.Reshard(r)
+		said := func(e event) bool {
+			if !r.AtWork() {
+				return e.Reshard == nil
+			}
+			return e.Reshard != nil && *e.Reshard == r.Summary()
+		}
+		waitFor(t, fmt.Sprintf("change with %+v", r), func() bool { e := next(); return e.name == "change" && said(e) })
+		if e := g.watch(t)(); e.name != "full" || !said(e) {
+			t.Errorf("%+v: the first message is %q with %v", r, e.name, e.Reshard)
+		}
 	}
 }
 

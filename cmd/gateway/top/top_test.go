@@ -26,6 +26,7 @@ var update = flag.Bool("update", false, "write the screens to testdata")
 type gateway struct {
 	mu     sync.Mutex
 	shards []status.Shard
+	change func(*status.Status) // of the document; nil: none
 	asked  []status.Query
 	err    error
 }
@@ -73,6 +74,9 @@ func (g *gateway) fetch(_ context.Context, q status.Query) (*status.Status, erro
 		}
 	}
 	s.Shards.List, s.Shards.Listed = q.Select(append([]status.Shard(nil), g.shards...))
+	if g.change != nil {
+		g.change(s)
+	}
 	return s, nil
 }
 
@@ -123,16 +127,32 @@ func TestScreens(t *testing.T) {
 		name          string
 		width, height int
 		keys          []string
+		change        func(*status.Status)
 	}{
-		{"shards", 120, 20, nil},
-		{"narrow", 60, 16, nil},
-		{"unready", 120, 16, []string{"n"}},
-		{"by-rate", 120, 20, []string{"s", "s", "s"}},
-		{"details", 100, 24, []string{"down", "down", "down", "enter"}},
-		{"help", 80, 24, []string{"?"}},
+		{"shards", 120, 20, nil, nil},
+		{"narrow", 60, 16, nil, nil},
+		{"unready", 120, 16, []string{"n"}, nil},
+		{"by-rate", 120, 20, []string{"s", "s", "s"}, nil},
+		{"details", 100, 24, []string{"down", "down", "down", "enter"}, nil},
+		{"help", 80, 24, []string{"?"}, nil},
+		{"reshard", 120, 20, nil, func(s *status.Status) {
+			s.Health = status.Health{Live: true, Ready: true}
+			s.Reshard = &status.Reshard{Stage: "connecting", From: 10, To: 20, Ready: 7}
+		}},
+		{"reshard-unready", 60, 16, nil, func(s *status.Status) {
+			s.Reshard = &status.Reshard{Stage: "connecting", From: 10, To: 20, Ready: 7}
+		}},
+		{"reshard-fleet", 140, 24, []string{"down", "enter"}, func(s *status.Status) {
+			s.Health = status.Health{Live: true, Ready: true}
+			s.Fleet = &status.Fleet{Joined: true, Member: "pod-0", Incarnation: "A", Confirmed: true, Plan: status.FleetPlan{Shards: 30},
+				Members: []status.FleetMember{{Name: "pod-0", Incarnation: "A", Shards: 10}, {Name: "pod-1"}, {Name: "pod-2"}}}
+			s.Reshard = &status.Reshard{Stage: "comparing", From: 30, To: 60, Ready: 60, Fleet: &status.FleetReshard{Members: 3, Agreed: 1}}
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			m := start(t, newGateway(10), test.width, test.height)
+			g := newGateway(10)
+			g.change = test.change
+			m := start(t, g, test.width, test.height)
 			press(t, m, test.keys...)
 			got := screen(m)
 			for _, row := range strings.Split(got, "\n") {
@@ -228,10 +248,39 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
+// TestReshard has one begin and end. Nothing is left of one that has ended, and nothing below it moves.
+func TestReshard(t *testing.T) {
+	g := newGateway(4)
+	m := start(t, g, 140, 24)
+	before := screen(m)
+	for _, tt := range []struct {
+		r    *status.Reshard
+		want string
+	}{
+		{&status.Reshard{Stage: "connecting", From: 4, To: 8, Ready: 3}, "reshard   from 4 to 8 shards, attempt 1, connecting: 3 of 8 ready; it waits until all new shards are ready\n"},
+		{&status.Reshard{Stage: "switching", From: 4, To: 8, Ready: 8}, "reshard   from 4 to 8 shards, attempt 1, switching; it waits until the new sessions are in force, or taken back\n"},
+		{&status.Reshard{From: 4, To: 8, Failures: 6, Error: "why"}, ""},
+		{nil, ""},
+	} {
+		g.change = func(s *status.Status) { s.Reshard = tt.r }
+		_, cmd := m.Update(tick{})
+		settle(t, m, cmd)
+		got := screen(m)
+		if tt.want == "" && got != before || !strings.Contains(got, "\n"+tt.want) || strings.Count(got, "\n") != 24 {
+			t.Errorf("%+v, want the row %q:\n%s", tt.r, tt.want, got)
+		}
+		if table := strings.Index(got, "^SHARD"); got[table:] != before[strings.Index(before, "^SHARD"):] || strings.Count(got[:table], "\n") != headRows {
+			t.Errorf("%+v moves the shards:\n%s", tt.r, got)
+		}
+	}
+}
+
 // TestHostileText holds that nothing of a text from elsewhere moves the cursor.
 func TestHostileText(t *testing.T) {
+	const hostile = "\x1b[31mred\r\n\u202eabc"
 	g := newGateway(1)
-	g.shards[0].State, g.shards[0].Why = "backoff", "\x1b[31mred\r\n\u202eabc"
+	g.shards[0].State, g.shards[0].Why = "backoff", hostile
+	g.change = func(s *status.Status) { s.Reshard = &status.Reshard{Stage: "comparing", Error: hostile} }
 	m := start(t, g, 120, 24)
 	for _, keys := range [][]string{nil, {"enter"}} {
 		press(t, m, keys...)

@@ -90,7 +90,7 @@ func (m *model) View() tea.View {
 	return v
 }
 
-// head returns the lines that answer the first questions, and an empty one.
+// head returns the lines that answer the first questions. Empty ones follow, if fewer are needed.
 func (m *model) head() []string {
 	s := m.last
 	health := "ready"
@@ -119,10 +119,11 @@ func (m *model) head() []string {
 		rows = append(rows, yellow+why+plain)
 	} else if s.Fleet != nil {
 		rows = append(rows, "fleet     "+printable(s.Fleet.Summary()))
-	} else {
-		rows = append(rows, "")
 	}
-	return append(rows, "")[:headRows]
+	if s.Reshard.AtWork() {
+		rows = append(rows, "reshard   "+printable(s.Reshard.Summary()))
+	}
+	return append(rows, "", "")[:headRows]
 }
 
 // table returns the heading and a row for each shard.

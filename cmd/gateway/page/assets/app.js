@@ -15,7 +15,7 @@ document.documentElement.classList.add("js");
 const SAMPLES = 180; // of the history: fifteen minutes
 
 const model = {
-  status: null, now: 0, behind: { count: 0, list: [] },
+  status: null, reshard: "", now: 0, behind: { count: 0, list: [] },
   states: [], codes: {}, step: 5, release: null,
   rows: new Map(), order: [], history: [],
   arrived: 0, // when the last message came, by the clock of this browser
@@ -52,6 +52,7 @@ function message(name, m) {
   model.arrived = performance.now();
   model.now = m.at;
   model.status = m.status;
+  model.reshard = m.reshard || ""; // none at work
   model.behind = m.behind || { count: 0, list: [] };
   let arranged = false;
   if (name === "full") {
@@ -94,6 +95,8 @@ function draw() {
   grid.legend();
   facts();
   answers(model, open);
+  $("reshard").hidden = !model.reshard;
+  setText($("reshard").lastChild, model.reshard);
   story.update(grid.colours);
   const s = model.status;
   for (const c of charts) c.update(model.history, model.now, model.step);

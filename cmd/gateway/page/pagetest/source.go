@@ -22,6 +22,7 @@ type Source struct {
 	at      time.Time
 	started time.Time
 	silent  bool
+	reshard *status.Reshard
 	shards  []shard
 	ended   map[status.Ended]int64
 	log     slog.Handler
@@ -185,6 +186,13 @@ func (s *Source) Silence(on bool) {
 	s.silent = on
 }
 
+// Reshard sets what is shown of a resharding; nil: none has begun. It keeps r.
+func (s *Source) Reshard(r *status.Reshard) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reshard = r
+}
+
 // Keep leaves the first shards, and removes the others.
 func (s *Source) Keep(shards int) {
 	s.mu.Lock()
@@ -283,7 +291,7 @@ func (s *Source) Summary() *status.Status {
 	if s.silent {
 		return nil
 	}
-	t := &status.Status{Version: status.Version, At: s.at}
+	t := &status.Status{Version: status.Version, At: s.at, Reshard: s.reshard}
 	t.Process = status.Process{Version: "2.1.0", Go: "go1.26.8", OS: "linux/amd64", PID: 4711, Started: s.started,
 		Uptime: s.at.Sub(s.started).Seconds(), Memory: 64<<20 + uint64(len(s.shards))*24<<10, CPU: float64(s.total) * 6e-6, Goroutines: 38, LogLevel: "info"}
 	t.Shards = status.Shards{Count: len(s.shards), Run: len(s.shards), States: make(map[string]int)}
