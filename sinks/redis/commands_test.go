@@ -145,7 +145,7 @@ func (w *commandWorld) pending(streams ...string) (n int64) {
 
 func (w *commandWorld) wait(what string, holds func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.t.Fatalf("no %s\n%s", what, w.log.String())
 		}

@@ -129,25 +129,5 @@ func (s *Server) mend() error {
 	return nil
 }
 
-// CLI runs redis-cli against the server and returns what it prints.
-func (s *Server) CLI(args ...string) string {
-	s.t.Helper()
-	out, err := s.TryCLI(args...)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return out
-}
-
-// TryCLI is CLI for a server that may not answer.
-func (s *Server) TryCLI(args ...string) (string, error) {
-	_, port, _ := net.SplitHostPort(s.Addr)
-	out, err := exec.Command("redis-cli", append([]string{"-p", port}, args...)...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("redis-cli %v: %w: %s", args, err, out)
-	}
-	return string(out), nil
-}
-
 // URL returns the server's address as a URL.
 func (s *Server) URL() string { return fmt.Sprintf("redis://%s", s.Addr) }
