@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,16 +25,42 @@ func TestMain(m *testing.M) {
 	// Most of what they do is to wait for programs. A flag still has the last word.
 	flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
 	// disgo never ends this one, not even when its client is closed.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/disgoorg/disgo/rest.(*rateLimiterImpl).cleanup"),
+	goleak.VerifyTestMain(tests{m}, goleak.IgnoreAnyFunction("github.com/disgoorg/disgo/rest.(*rateLimiterImpl).cleanup"),
 		goleak.Cleanup(func(code int) {
-			endShared()
 			removeInstallations()
 			os.Exit(code)
 		}))
 }
 
-// endShared ends what tests share.
-var endShared = func() {}
+// tests ends what they share before the goroutines that are left are looked for.
+type tests struct{ *testing.M }
+
+func (m tests) Run() int {
+	defer shared.end()
+	return m.M.Run()
+}
+
+// shared is what tests share, by what ends it.
+var shared sharedThings
+
+type sharedThings struct {
+	sync.Mutex
+	ends []func()
+}
+
+func (s *sharedThings) add(end func()) {
+	s.Lock()
+	defer s.Unlock()
+	s.ends = append(s.ends, end)
+}
+
+func (s *sharedThings) end() {
+	s.Lock()
+	defer s.Unlock()
+	for _, end := range s.ends {
+		end()
+	}
+}
 
 // patience bounds every wait of this package. Nothing here is asserted to be
 // fast.

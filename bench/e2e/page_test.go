@@ -30,22 +30,34 @@ import (
 	"sluice/wire"
 )
 
-// browser starts Chromium, for the tabs of a test.
+// chromium is shared: a start of it costs more than most tests of the page.
+var chromium context.Context
+
+// browser returns what is a browser of its own to the tabs of a test.
 func browser(t *testing.T) context.Context {
 	t.Helper()
-	// The sandbox of Chromium needs what a container may not have; it opens nothing but the page.
-	ctx, stop := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox)...)
-	ctx, cancel := chromedp.NewContext(ctx)
-	if err := chromedp.Do(ctx); err != nil {
-		cancel()
-		stop()
-		t.Fatalf("chromium (make servers installs it) does not start: %v", err)
-	}
-	t.Cleanup(func() {
-		chromedp.Cancel(ctx)
-		cancel()
-		stop()
+	once(t, "chromium", func(string) error {
+		// The sandbox of Chromium needs what a container may not have; it opens nothing but the page.
+		ctx, stop := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox)...)
+		ctx, cancel := chromedp.NewContext(ctx)
+		if err := chromedp.Do(ctx); err != nil {
+			cancel()
+			stop()
+			return fmt.Errorf("chromium (make servers installs it) does not start: %w", err)
+		}
+		chromium = ctx
+		shared.add(func() {
+			chromedp.Cancel(ctx)
+			cancel()
+			stop()
+		})
+		return nil
 	})
+	ctx, cancel := chromedp.NewContext(chromium, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
 	return ctx
 }
 

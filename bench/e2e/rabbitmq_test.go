@@ -23,7 +23,7 @@ func sharedRabbitMQ(t *testing.T) *rabbitmq.Node {
 	t.Helper()
 	once(t, "rabbitmq", func(dir string) (err error) {
 		if sharedNode, err = rabbitmq.Launch(dir, ""); err == nil {
-			endShared = sharedNode.Close
+			shared.add(sharedNode.Close)
 		}
 		return err
 	})
