@@ -38,7 +38,7 @@ type membership struct {
 	queue       *fleet.Queue
 	others      *fleet.Queue      // for identify.address
 	coordinator fleet.Coordinator // nil: join has not been called
-	shards      int               // of the fleet; 0: not joined
+	shards      int               // of the fleet when it was joined; 0: not joined
 	out         sinks.Reporter    // the broker's; nil: it says nothing of itself
 	owner       string            // under which shards are claimed at the sink
 	keeper      *resume.Keeper
@@ -331,7 +331,7 @@ func (m *membership) watchBudget(ctx context.Context) {
 			continue
 		}
 		asked = now
-		l := wire.AssumedStartLimit(m.shards)
+		l := wire.AssumedStartLimit(max(m.shards, m.fleet.Snapshot().Plan.Shards)) // a reshard may have made them more
 		if m.api != nil {
 			bot, err := m.api.GatewayBot(ctx)
 			if err != nil {
