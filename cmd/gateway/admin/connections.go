@@ -1,7 +1,8 @@
 // This file bounds connections. A listener that is full makes room by closing the oldest
 // connection on which no request is being answered: who sends its header byte by byte, or nothing,
-// goes before whoever asks. One that was just accepted has a moment to send its request: until then
-// others wait, so that a burst of connections does not reset that of a probe.
+// goes before whoever asks. A new one has a moment to send its request: until then others wait, so
+// that a burst of connections does not reset that of a probe. The moment begins when it is read: on
+// a busy machine what was sent long ago may have to wait for that.
 
 package admin
 
@@ -12,13 +13,14 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // connections are a set of at most max.
 type connections struct {
 	max     int
-	grace   time.Duration // how long after it was accepted one does not have to go for another
+	grace   time.Duration // how long after it was first read one does not have to go for another
 	crowded func()        // is called when one had to go; may be nil
 
 	mu         sync.Mutex
@@ -30,8 +32,10 @@ type conn struct {
 	net.Conn
 	set *connections
 
-	accepted time.Time
+	begun atomic.Bool // it is read, or was
 
+	// Guarded by set.mu:
+	read time.Time     // first; zero: it was not yet
 	elem *list.Element // in set.idle or set.busy; nil: in neither
 	busy bool
 }
@@ -90,7 +94,7 @@ func (s *connections) add(nc net.Conn, closed <-chan struct{}) *conn {
 				return nil
 			}
 		}
-		c.accepted, c.elem = time.Now(), s.idle.PushBack(c)
+		c.elem = s.idle.PushBack(c)
 		s.mu.Unlock()
 		if old != nil {
 			old.drop()
@@ -113,7 +117,10 @@ func (s *connections) full() (old *conn, wait time.Duration) {
 	}
 	from, elem := &s.idle, s.idle.Front()
 	for now := time.Now(); elem != nil; elem = elem.Next() {
-		left := s.grace - now.Sub(elem.Value.(*conn).accepted)
+		left := s.grace
+		if read := elem.Value.(*conn).read; !read.IsZero() {
+			left -= now.Sub(read)
+		}
 		if left <= 0 {
 			break
 		}
@@ -138,6 +145,16 @@ func (c *conn) drop() {
 		tcp.SetLinger(0)
 	}
 	c.Conn.Close()
+}
+
+// Read reads.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.begun.CompareAndSwap(false, true) {
+		c.set.mu.Lock()
+		c.read = time.Now()
+		c.set.mu.Unlock()
+	}
+	return c.Conn.Read(p)
 }
 
 // Write writes. What a client has not taken in time is not kept for it.

@@ -44,20 +44,26 @@ func TestProbeInBurst(t *testing.T) {
 	}
 }
 
-// Who has to go for another is the oldest that asks for nothing, once it has had its time.
+// Who has to go for another is the oldest that asks for nothing, once it has had its time, which begins when it is read.
 func TestRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone := make(chan int, 10)
 		s := &connections{max: 2, grace: time.Second}
 		closed := make(chan struct{})
-		add := func(n int) *conn { return s.add(&closes{n: n, to: gone}, closed) }
+		add := func(n int) *conn {
+			c := s.add(&closes{n: n, to: gone}, closed)
+			if c != nil {
+				time.AfterFunc(200*time.Millisecond, func() { c.Read(nil) })
+			}
+			return c
+		}
 		begun := time.Now()
 		first := add(1)
 		first.answering(true)
 		time.Sleep(400 * time.Millisecond)
 		second := add(2)
 		add(3)
-		if took := time.Since(begun); took < 1400*time.Millisecond || took > 1400*time.Millisecond+roomEvery || <-gone != 2 {
+		if took := time.Since(begun); took < 1600*time.Millisecond || took > 1600*time.Millisecond+roomEvery || <-gone != 2 {
 			t.Errorf("after %v", took)
 		}
 		second.Close() // is that of its owner, again
@@ -82,7 +88,8 @@ type closes struct {
 	to chan int
 }
 
-func (c *closes) Close() error { c.to <- c.n; return nil }
+func (c *closes) Close() error               { c.to <- c.n; return nil }
+func (c *closes) Read(p []byte) (int, error) { return 0, io.EOF }
 
 // For another answer the one goes of which nothing was read for the longest time, none that is being
 // made, and none that is read.
