@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sluice/bench/sim"
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -150,7 +151,7 @@ func (r *fleetRun) keep() error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	port, err := freePort()
+	port, err := sinktest.Port()
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,6 +16,7 @@ import (
 	amqp091 "github.com/rabbitmq/amqp091-go"
 	"github.com/redis/rueidis"
 
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/rabbitmq"
 	"sluice/sinks/sinktest/redistest"
 )
@@ -48,16 +48,6 @@ func outlets() map[string]func(dir string) (outlet, error) {
 	}
 }
 
-// freePort returns a port of the loopback on which nobody listened just now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
 // reader is what outlets with a server have in common.
 type reader struct {
 	mu       sync.Mutex
@@ -82,7 +72,7 @@ type redisOutlet struct {
 }
 
 func newRedisOutlet(dir string) (outlet, error) {
-	port, err := freePort()
+	port, err := sinktest.Port()
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -48,7 +49,7 @@ func (o *sentinelOutlet) start(dir string) error {
 	var ports [3]int
 	for i, name := range []string{"master", "replica", "sentinel"} {
 		var err error
-		if ports[i], err = freePort(); err != nil {
+		if ports[i], err = sinktest.Port(); err != nil {
 			return err
 		}
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {

@@ -22,18 +22,8 @@ import (
 	"time"
 
 	"sluice/bench/sim"
+	"sluice/sinks/sinktest"
 )
-
-// freeAddress is one at which nobody listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // asker asks on a connection of its own each time.
 func asker(dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Client {
@@ -82,7 +72,7 @@ func resident(pid int) int {
 // order, health is answered, no action is taken, and memory is bounded.
 func TestAdminUnderAttack(t *testing.T) {
 	srv := flood(t, "zstd-stream")
-	address := freeAddress(t)
+	address := sinktest.FreeAddress(t)
 	p := startGateway(t, setup{name: buildGateway(t), compression: "zstd-stream"}, srv, "HTTP_ADDRESS="+address, "HTTP_TOKEN=0123456789abcdef")
 	waitFor(t, "the listener", func() bool {
 		code, _, _ := answered(asker(nil), "GET", "http://"+address+"/livez", "")
@@ -203,7 +193,7 @@ func TestAdminUpgrade(t *testing.T) {
 		return
 	}
 	srv := startSim(t, sim.Options{TLS: true, Shards: 1, IdentifyWindow: time.Millisecond, Seed: 1})
-	address := freeAddress(t)
+	address := sinktest.FreeAddress(t)
 	name := buildGateway(t)
 	p := startGateway(t, setup{name: name}, srv, "HTTP_ADDRESS="+address)
 	var drained sync.WaitGroup
@@ -250,7 +240,7 @@ func TestAdminUpgrade(t *testing.T) {
 // While the process drains it is live and not ready, and says so to the end.
 func TestAdminShutdown(t *testing.T) {
 	srv := flood(t, "none")
-	address := freeAddress(t)
+	address := sinktest.FreeAddress(t)
 	p := startGateway(t, setup{name: buildGateway(t), compression: "none"}, srv, "HTTP_ADDRESS="+address, "BROKER_BUFFER=1MiB")
 	p.read(func(n int, _ line) bool { return n < 100 }) // then nobody reads for a while
 	p.terminate()

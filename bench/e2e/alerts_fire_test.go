@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sluice/bench/sim"
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -137,7 +138,7 @@ func TestAlertsFire(t *testing.T) {
 	const shards = 16
 	srv := startSim(t, sim.Options{Shards: shards, IdentifyWindow: time.Millisecond, Rate: 5, Seed: 1})
 	redis := redistest.Start(t, "--appendonly", "yes")
-	address := freeAddress(t)
+	address := sinktest.FreeAddress(t)
 	gateway := startGateway(t, setup{name: buildGateway(t)}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr,
 		"SHARD_STORE_TYPE=redis", "SPOOL_DIRECTORY=spool", "SPOOL_SIZE=64MiB", "PROMETHEUS_ADDRESS="+address)
 	p := startPrometheus(t, address, quickAlerts(t), "")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/bench/sim"
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -18,7 +19,7 @@ func TestFleetAlertsFire(t *testing.T) {
 	const shards = 4
 	redis := redistest.Start(t, "--appendonly", "yes")
 	srv := startSim(t, sim.Options{Shards: shards, IdentifyWindow: time.Millisecond, Rate: 5, Seed: 1})
-	gateway, address := buildGateway(t), freeAddress(t)
+	gateway, address := buildGateway(t), sinktest.FreeAddress(t)
 	member := func(name string, env ...string) *program {
 		return startGateway(t, setup{name: gateway}, srv, append(env, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr, "DISCORD_SHARD_IDS=auto",
 			"FLEET_SETTLE=1s", "FLEET_RETURN=10m", "FLEET_MEMBER="+name)...)

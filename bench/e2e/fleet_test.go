@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/bench/sim"
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -35,7 +36,7 @@ func TestFleetJoin(t *testing.T) {
 		return startGateway(t, setup{name: gateway}, srv, append(env, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr, "DISCORD_SHARD_IDS=auto",
 			"DISCORD_SHARD_COUNT=2", "FLEET_MEMBER="+name, "HTTP_ADDRESS="+address)...)
 	}
-	first, second := freeAddress(t), freeAddress(t)
+	first, second := sinktest.FreeAddress(t), sinktest.FreeAddress(t)
 	p, q := member("p", first), member("q", second)
 	for _, address := range []string{first, second} {
 		waitFor(t, "a line that says why it is not ready", func() bool {
@@ -56,7 +57,7 @@ func TestFleetJoin(t *testing.T) {
 		code, body := asked(first, "/readyz")
 		return code == 200 && strings.Contains(body, "2 of 2 ready")
 	})
-	odd := member("odd", freeAddress(t), "DISCORD_RAW_INTENTS=1")
+	odd := member("odd", sinktest.FreeAddress(t), "DISCORD_RAW_INTENTS=1")
 	odd.exit(2)
 	if text := odd.stderr.String(); !strings.Contains(text, "fleet: intents: 1 here, and ") || !strings.Contains(text, " for member p") {
 		t.Errorf("it says\n%s", text)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"sluice/bench/sim"
+	"sluice/sinks/sinktest"
 )
 
 // TestForeignTwilight: over rustls, whose rules for certificates are the strictest.
@@ -31,7 +32,7 @@ func TestForeignTwilightQueue(t *testing.T) {
 	const shards = 2 // as many as the program has
 	file := buildRust(t, "twilight")
 	srv := startSim(t, sim.Options{Shards: shards, MaxConcurrency: 1, TLS: true})
-	queue := freeAddress(t)
+	queue := sinktest.FreeAddress(t)
 	startGateway(t, setup{name: buildGateway(t)}, srv, "IDENTIFY_ADDRESS="+queue)
 	waitFor(t, "the service", func() bool { code, _ := asked(queue, "/"); return code == 400 })
 	cmd := exec.CommandContext(t.Context(), file, srv.APIURL(), srv.GatewayURL(), "sim-token", "none")

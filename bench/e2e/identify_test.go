@@ -23,6 +23,7 @@ import (
 	"github.com/gobwas/ws/wsutil"
 
 	"sluice/bench/sim"
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -94,7 +95,7 @@ func TestSharedTurns(t *testing.T) {
 			t.Parallel()
 			srv := startSim(t, sim.Options{Shards: sharesTurns, MaxConcurrency: 2})
 			gateway := buildGateway(t)
-			queues := []string{freeAddress(t), freeAddress(t)}
+			queues := []string{sinktest.FreeAddress(t), sinktest.FreeAddress(t)}
 			count := fmt.Sprint("DISCORD_SHARD_COUNT=", sharesTurns)
 			var own []string // environments of those whose turns are shared
 			if tt.fleet {

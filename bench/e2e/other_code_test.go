@@ -14,6 +14,7 @@ import (
 
 	"sluice/bench/sim"
 	"sluice/engine"
+	"sluice/sinks/sinktest"
 	"sluice/wire"
 )
 
@@ -22,7 +23,7 @@ import (
 func TestOtherCode(t *testing.T) {
 	t.Parallel()
 	srv := startSim(t, sim.Options{Shards: 1})
-	address := freeAddress(t)
+	address := sinktest.FreeAddress(t)
 	p := startGateway(t, setup{name: buildGateway(t)}, srv, "HTTP_ADDRESS="+address)
 	waitFor(t, "the shard", func() bool { return srv.Connected() == 1 })
 	for _, code := range []wire.CloseCode{4321, 3000} {

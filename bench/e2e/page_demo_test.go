@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"sluice/sinks/sinktest"
 )
 
 // The demo's page shows its shards, is as wide as the screen and asks nobody else. With PAGE_SHOTS=directory
@@ -28,7 +30,7 @@ func TestPageDemo(t *testing.T) {
 	}
 	b := browser(t)
 	for _, shards := range sizes {
-		address := freeAddress(t)
+		address := sinktest.FreeAddress(t)
 		demo := exec.Command(buildGateway(t), "demo", "-shards", fmt.Sprint(shards), "-address", address)
 		var log lockedBuffer
 		demo.Stderr = &log

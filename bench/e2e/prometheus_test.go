@@ -142,7 +142,7 @@ func TestPrometheus(t *testing.T) {
 	srv := startSim(t, sim.Options{Shards: shards, IdentifyTotal: 10 * shards, IdentifyWindow: time.Millisecond, Guilds: 1, Rate: 2,
 		HeartbeatInterval: 5 * time.Second, HeartbeatGrace: time.Minute, Seed: 1})
 	redis := redistest.Start(t)
-	address := freeAddress(t)
+	address := sinktest.FreeAddress(t)
 	startGateway(t, setup{name: buildGateway(t)}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr, "REDIS_STREAM=events", "PROMETHEUS_ADDRESS="+address)
 	// The other job drops what docs/metrics.md says.
 	doc, err := os.ReadFile(metricsDoc)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sluice/bench/sim"
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -116,7 +117,7 @@ func TestQueries(t *testing.T) {
 	srv := startSim(t, sim.Options{Shards: shards, IdentifyWindow: time.Millisecond, Rate: 20, HeartbeatInterval: 2 * time.Second,
 		HeartbeatGrace: time.Minute, Seed: 1})
 	redis := redistest.Start(t)
-	address := freeAddress(t)
+	address := sinktest.FreeAddress(t)
 	startGateway(t, setup{name: buildGateway(t)}, srv, "BROKER_TYPE=redis", "REDIS_URL="+redis.Addr, "SPOOL_DIRECTORY=spool",
 		"SPOOL_SIZE=64MiB", "PROMETHEUS_ADDRESS="+address)
 	p := startPrometheus(t, address, "", "")

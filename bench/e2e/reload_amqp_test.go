@@ -107,7 +107,7 @@ func testAMQPReload(t *testing.T, node *rabbitmq.Node, gateway string) {
 	certificates, others := sinktest.NewCertificates(t), sinktest.NewCertificates(t)
 	front := secure(t, node.Addr, certificates)
 	eventQueue(t, node, "reload")
-	address := freeAddress(t)
+	address := sinktest.FreeAddress(t)
 	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Rate: 2000, ReplayLimit: 1 << 20, Seed: 1})
 	service := setup{name: gateway, sys: &syscall.SysProcAttr{Setsid: true}}
 	own := t.TempDir()

@@ -98,7 +98,7 @@ func TestReload(t *testing.T) {
 	}
 	install(certificates)
 	srv := startSim(t, sim.Options{TLS: true, Shards: shards, IdentifyWindow: time.Millisecond, Rate: 500, ReplayLimit: 1 << 20, Seed: 1})
-	address := freeAddress(t)
+	address := sinktest.FreeAddress(t)
 	authority := filepath.Join(own, "sim.pem")
 	if err := os.WriteFile(authority, srv.CertPEM(), 0o600); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"sluice/bench/sim"
+	"sluice/sinks/sinktest"
 	"sluice/sinks/sinktest/redistest"
 )
 
@@ -40,7 +41,7 @@ func TestStateDirectory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			srv := startSim(t, sim.Options{Shards: 1, Guilds: -1}) // fewer events than fill the pipe, which nobody reads before the end
-			address := freeAddress(t)
+			address := sinktest.FreeAddress(t)
 			p := startGateway(t, setup{name: buildGateway(t)}, srv, append(tt.env, "HTTP_ADDRESS="+address, "DISCORD_INTENTS=GUILDS")...)
 			waitFor(t, "readiness", func() bool {
 				code, _, err := answered(asker(nil), "GET", "http://"+address+"/readyz", "")

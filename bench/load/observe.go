@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"sluice/bench/report"
+	"sluice/sinks/sinktest"
 )
 
 const (
@@ -42,10 +43,10 @@ type observers struct {
 
 // serves has the gateway serve what it can. It is called before the start.
 func (p *process) serves() (err error) {
-	if p.served, err = freeAddress(); err != nil {
+	if p.served, err = sinktest.Address(); err != nil {
 		return err
 	}
-	if p.scrape, err = freeAddress(); err != nil {
+	if p.scrape, err = sinktest.Address(); err != nil {
 		return err
 	}
 	p.cmd.Env = append(p.cmd.Env, "HTTP_ADDRESS="+p.served, "PROMETHEUS_ADDRESS="+p.scrape)

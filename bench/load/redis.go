@@ -18,6 +18,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"sluice/bench/sim"
+	"sluice/sinks/sinktest"
 )
 
 // redisKind is Redis.
@@ -42,7 +43,7 @@ func redisMissing() error {
 
 // startRedis starts a server on a free port of the loopback.
 func startRedis() (broker, error) {
-	addr, err := freeAddress()
+	addr, err := sinktest.Address()
 	if err != nil {
 		return nil, err
 	}

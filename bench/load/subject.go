@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"sluice/bench/sim"
+	"sluice/sinks/sinktest"
 	"sluice/wire"
 )
 
@@ -100,7 +100,7 @@ func start(s Subject, at SimState, shards int, ids string) (*process, error) {
 		p.cmd.Env = append(p.cmd.Env, "DISCORD_API_CA_FILE="+at.CA, "SSL_CERT_FILE="+at.CA, "NODE_EXTRA_CA_CERTS="+at.CA)
 	}
 	if s.Gateway {
-		address, err := freeAddress()
+		address, err := sinktest.Address()
 		if err != nil {
 			return nil, err
 		}
@@ -135,16 +135,6 @@ func start(s Subject, at SimState, shards int, ids string) (*process, error) {
 	}
 	go p.read()
 	return p, nil
-}
-
-// freeAddress returns an address of this machine that nobody listens on.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // maxLine is more than the gateway writes in a line, which max_message bounds.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,6 +74,8 @@ func TestCluster(t *testing.T) {
 		h.wait("a stream under way", func() bool { return h.count() > 5000 })
 		for _, s := range servers {
 			if strings.HasPrefix(s.CLI("ROLE"), "master") {
+				// What it lost is known by the offsets that it has, and not if it has none.
+				h.wait("replica with every key", func() bool { return replicaOf(servers, s).CLI("DBSIZE") == s.CLI("DBSIZE") })
 				s.Kill()
 				return
 			}
@@ -109,6 +112,16 @@ func TestCluster(t *testing.T) {
 		t.Errorf("%+v, set aside: %q", st, h.aside)
 	}
 	t.Logf("%d entries of 40,000, %+v", total, st)
+}
+
+// replicaOf returns the replica of a master.
+func replicaOf(servers []*redistest.Server, master *redistest.Server) *redistest.Server {
+	_, port, _ := net.SplitHostPort(master.Addr)
+	i := slices.IndexFunc(servers, func(s *redistest.Server) bool {
+		role := strings.Split(s.CLI("ROLE"), "\n")
+		return role[0] == "slave" && role[2] == port
+	})
+	return servers[i]
 }
 
 // A failover by Sentinel loses and repeats nothing where replicas are waited for.

@@ -43,6 +43,22 @@ func Port() (int, error) {
 	return 0, errors.New("no port of the loopback is free")
 }
 
+// Address returns an address of the loopback with a Port.
+func Address() (string, error) {
+	port, err := Port()
+	return fmt.Sprintf("127.0.0.1:%d", port), err
+}
+
+// FreeAddress is Address for a test.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	address, err := Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
 // FreePort is Port for a test.
 func FreePort(t testing.TB) int {
 	t.Helper()

@@ -18,18 +18,8 @@ import (
 	"time"
 
 	"sluice/cmd/gateway/admin"
+	"sluice/sinks/sinktest"
 )
-
-// freeAddress is one at which nobody listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // answers are actions that answer with what they were asked for.
 type answers struct{}
@@ -66,7 +56,7 @@ func TestControl(t *testing.T) {
 	if err := os.WriteFile("short", []byte("very.secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address := freeAddress(t)
+	address := sinktest.FreeAddress(t)
 	cfg := loadConfig(t, "DISCORD_TOKEN=x.y.z", "HTTP_ADDRESS="+address, "HTTP_TOKEN="+secret)
 	served, err := serveAdmin(cfg, admin.Options{Actions: answers{}}, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -236,7 +226,7 @@ func TestListenTrouble(t *testing.T) {
 // check says what will be served, and to whom.
 func TestCheckServed(t *testing.T) {
 	t.Chdir(t.TempDir())
-	address := freeAddress(t)
+	address := sinktest.FreeAddress(t)
 	o := runCommand([]string{"DISCORD_TOKEN=x.y.z", "DISCORD_INTENTS=GUILDS", "HTTP_ADDRESS=" + address}, "check")
 	if want := "\nhttp.address: http://" + address + ": /metrics, /livez and /readyz for everybody; status and page for this machine, no actions without http.token\n"; o.code != exitOK || !strings.Contains(o.stdout, want) {
 		t.Errorf("%+v", o)

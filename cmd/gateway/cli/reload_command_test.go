@@ -9,6 +9,7 @@ import (
 
 	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/config"
+	"sluice/sinks/sinktest"
 )
 
 // `gateway reload` ends with an error that has all that is wrong in a line, without secrets, when the settings are broken;
@@ -16,7 +17,7 @@ import (
 func TestReloadCommand(t *testing.T) {
 	const token, password = "token-0123456789abcdef", "a-password"
 	g := newReloading(t, nil, "")
-	address := freeAddress(t)
+	address := sinktest.FreeAddress(t)
 	file := "[http]\naddress = '" + address + "'\ntoken = '" + token + "'\n"
 	g.write(file)
 	cfg, problems := config.Load(g.sources)

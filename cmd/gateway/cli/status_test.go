@@ -16,6 +16,7 @@ import (
 	"sluice/cmd/gateway/admin"
 	"sluice/cmd/gateway/status"
 	"sluice/resume/file"
+	"sluice/sinks/sinktest"
 )
 
 const documentFile = "testdata/status/document.json"
@@ -170,12 +171,7 @@ func TestNoProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	free := l.Addr().String()
-	l.Close()
+	free := sinktest.FreeAddress(t)
 	none := "error: no gateway runs with shard_store.directory " + dir + "; -config names its settings, -address its http.address\n"
 	check := func(args, want string) {
 		t.Helper()
