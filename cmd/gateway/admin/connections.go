@@ -2,7 +2,8 @@
 // connection on which no request is being answered: who sends its header byte by byte, or nothing,
 // goes before whoever asks. A new one has a moment to send its request: until then others wait, so
 // that a burst of connections does not reset that of a probe. The moment begins when it is read: on
-// a busy machine what was sent long ago may have to wait for that.
+// a busy machine what was sent long ago may have to wait for that. It is longer where nothing has come
+// yet: who has connected may have to wait for a processor as well.
 
 package admin
 
@@ -20,7 +21,7 @@ import (
 // connections are a set of at most max.
 type connections struct {
 	max     int
-	grace   time.Duration // how long after it was first read one does not have to go for another
+	grace   time.Duration // how long after it was first read one does not have to go for another, if something has come
 	crowded func()        // is called when one had to go; may be nil
 
 	mu         sync.Mutex
@@ -32,7 +33,7 @@ type conn struct {
 	net.Conn
 	set *connections
 
-	begun atomic.Bool // it is read, or was
+	begun, heard atomic.Bool // it is read, or was; something has come
 
 	// Guarded by set.mu:
 	read time.Time     // first; zero: it was not yet
@@ -109,6 +110,9 @@ func (s *connections) add(nc net.Conn, closed <-chan struct{}) *conn {
 // roomEvery is how often a connection that waits looks for room: others may have been closed meanwhile.
 const roomEvery = 5 * time.Millisecond
 
+// silence is how many times as long one has of which nothing has come.
+const silence = 5
+
 // full returns the connection that has to go for another, already out of the set; nil: none has to.
 // wait is how long it takes until one may have to go.
 func (s *connections) full() (old *conn, wait time.Duration) {
@@ -117,9 +121,12 @@ func (s *connections) full() (old *conn, wait time.Duration) {
 	}
 	from, elem := &s.idle, s.idle.Front()
 	for now := time.Now(); elem != nil; elem = elem.Next() {
-		left := s.grace
-		if read := elem.Value.(*conn).read; !read.IsZero() {
-			left -= now.Sub(read)
+		c, left := elem.Value.(*conn), s.grace
+		if !c.heard.Load() {
+			left *= silence
+		}
+		if !c.read.IsZero() {
+			left -= now.Sub(c.read)
 		}
 		if left <= 0 {
 			break
@@ -154,7 +161,11 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.read = time.Now()
 		c.set.mu.Unlock()
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
+	}
+	return n, err
 }
 
 // Write writes. What a client has not taken in time is not kept for it.

@@ -44,14 +44,14 @@ func TestProbeInBurst(t *testing.T) {
 	}
 }
 
-// Who has to go for another is the oldest that asks for nothing, once it has had its time, which begins when it is read.
+// Who has to go for another is the oldest that asks for nothing, once it has had its time, which begins when it is read and is longer for one that says nothing.
 func TestRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone := make(chan int, 10)
 		s := &connections{max: 2, grace: time.Second}
 		closed := make(chan struct{})
 		add := func(n int) *conn {
-			c := s.add(&closes{n: n, to: gone}, closed)
+			c := s.add(&closes{n: n, to: gone, says: n != 3}, closed)
 			if c != nil {
 				time.AfterFunc(200*time.Millisecond, func() { c.Read(nil) })
 			}
@@ -74,8 +74,12 @@ func TestRoom(t *testing.T) {
 		if begun := time.Now(); add(4) == nil || time.Since(begun) != 0 || <-gone != 1 {
 			t.Errorf("after %v", time.Since(begun))
 		}
+		begun = time.Now() // 4 goes before 3, of which nothing has come
+		if add(5); time.Since(begun) < 1200*time.Millisecond || time.Since(begun) > 1200*time.Millisecond+roomEvery || <-gone != 4 {
+			t.Errorf("after %v", time.Since(begun))
+		}
 		close(closed)
-		if add(5) != nil {
+		if add(6) != nil {
 			t.Error("added after the end")
 		}
 	})
@@ -84,12 +88,19 @@ func TestRoom(t *testing.T) {
 // closes is a connection that says when it is closed.
 type closes struct {
 	net.Conn
-	n  int
-	to chan int
+	n    int
+	to   chan int
+	says bool // something
 }
 
-func (c *closes) Close() error               { c.to <- c.n; return nil }
-func (c *closes) Read(p []byte) (int, error) { return 0, io.EOF }
+func (c *closes) Close() error { c.to <- c.n; return nil }
+
+func (c *closes) Read(p []byte) (int, error) {
+	if c.says {
+		return 1, nil
+	}
+	return 0, io.EOF
+}
 
 // For another answer the one goes of which nothing was read for the longest time, none that is being
 // made, and none that is read.

@@ -73,7 +73,7 @@ type Fleet interface {
 // limits bound what clients cost. Tests have shorter ones.
 type limits struct {
 	connections int           // of each listener
-	grace       time.Duration // of a connection that is read, to send its request, before it is closed for another
+	grace       time.Duration // of a connection that is read, to send its request once it has begun to, before it is closed for another
 	streams     int           // of each listener, of them
 	answers     int           // of metrics and status that are written at the same time, of each listener
 	answerStill time.Duration // of an answer that nothing is read of, before it is given up for another; a lost packet takes 200 ms
