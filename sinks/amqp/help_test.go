@@ -79,6 +79,9 @@ func try(t *testing.T, node *rabbitmq.Node, o Options) *trial {
 	if o.Log == nil {
 		o.Log = logTo(tr.log)
 	}
+	if o.ConnectTimeout == 0 {
+		o.ConnectTimeout = patience / 4 // TLS, on a machine under load
+	}
 	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
