@@ -148,7 +148,7 @@ peers: ## bench/peers/bin: clients written by others, to be measured beside the 
 profile: build ## where the gateway spends its time: LOAD=flood-1
 	@bin/gateway-bench profile $(or $(LOAD),flood-1)
 
-lint: ## gofmt, go vet, staticcheck
+lint: ## gofmt, go vet, staticcheck, and the quick tests of layout, wording and breakages
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	cd $(E2E) && $(GO) vet ./...
@@ -159,6 +159,7 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) vet -tags docs ./bench/docs
 	cd $(E2E) && $(GO) vet -tags foreign ./...
 	$(GO) run $(STATICCHECK) ./...
+	$(GO) test -vet=off -run 'TestImports|TestMap|TestTopLevel|TestBreakagesHavePlace' ./bench ./bench/breaks && $(GO) test -vet=off ./bench/words
 
 # FILES and SKIP make a sample of it: of the code, and of the tests. No vet: what it refuses is
 # not noticed by a test. Gremlins runs with -failfast, and with the timeout of .gremlins.yaml.

@@ -12,12 +12,7 @@ import (
 // against them.
 func TestVariables(t *testing.T) {
 	dir := t.TempDir()
-	program := filepath.Join(dir, "gateway")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/gateway")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	program := buildGateway(t)
 	for name, secret := range map[string]string{"token": "not.a.token\n", "http-token": "0123456789abcdef\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(secret), 0o600); err != nil {
 			t.Fatal(err)

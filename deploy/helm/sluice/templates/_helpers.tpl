@@ -33,3 +33,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- ceil $seconds | int -}}
 {{- end }}
+
+{{- /* The names of Services and pod, which the gateway answers to, and those of settings.HTTP_HOSTS. */ -}}
+{{- define "sluice.hosts" -}}
+{{- $name := include "sluice.fullname" . -}}
+{{- $hosts := list -}}
+{{- range $host := list $name (printf "%s-headless" $name) (printf "%s-0.%s-headless" $name $name) -}}
+{{- $namespaced := printf "%s.%s" $host $.Release.Namespace -}}
+{{- $hosts = append $hosts $host -}}
+{{- $hosts = append $hosts $namespaced -}}
+{{- $hosts = append $hosts (printf "%s.svc" $namespaced) -}}
+{{- $hosts = append $hosts (printf "%s.svc.%s" $namespaced $.Values.clusterDomain) -}}
+{{- end -}}
+{{- with .Values.settings }}{{ with .HTTP_HOSTS }}{{ $hosts = append $hosts . }}{{ end }}{{ end -}}
+{{- join "," $hosts -}}
+{{- end }}
