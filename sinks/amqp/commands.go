@@ -257,7 +257,7 @@ func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing, gi
 	s.start()
 	s.mu.Unlock()
 	said := make(chan error, 1)
-	retry := firstRetry
+	retry := s.retry
 	waits := time.NewTicker(logEvery)
 	defer waits.Stop()
 	for {
@@ -280,7 +280,11 @@ func (s *Sink) publish(ctx context.Context, key string, p amqp091.Publishing, gi
 				if ctx.Err() == nil {
 					s.lines.warn("command not forwarded; retrying", "shard", key, "error", err)
 				}
-				pause(ctx, retry)
+				select {
+				case <-time.After(retry):
+				case <-s.closing:
+				case <-ctx.Done():
+				}
 				retry = min(2*retry, lastRetry)
 			case <-changed:
 				if l != nil {

@@ -6,6 +6,7 @@
 package amqp
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -370,7 +371,8 @@ func testBindingRemoved(t *testing.T, node *rabbitmq.Node) {
 }
 
 // testForwardRefused has a command for another process that its queue refuses: it is tried
-// again more and more slowly, the log says so once, and it arrives in the end.
+// again more and more slowly, the log says so once, and it arrives in the end; Close does not wait
+// for the next attempt.
 func testForwardRefused(t *testing.T, node *rabbitmq.Node) {
 	tr := try(t, node, Options{})
 	tr.connect()
@@ -397,5 +399,23 @@ func testForwardRefused(t *testing.T, node *rabbitmq.Node) {
 	}
 	if all := drain(t, node.URL(), queue); len(all) != 1 || string(all[0].Body) != "second" {
 		t.Errorf("%v", all)
+	}
+
+	closed := try(t, node, Options{Exchange: tr.o.Exchange})
+	closed.retry = time.Hour
+	closed.connect()
+	if err := closed.forward(t.Context(), "7", []byte("third")); err != nil {
+		t.Fatal(err)
+	}
+	go func() { done <- closed.forward(t.Context(), "7", []byte("fourth")) }()
+	until(t, "a refusal", func() bool { return closed.log.count("command not forwarded; retrying") == 1 })
+	go closed.Close()
+	select {
+	case err := <-done:
+		if !errors.Is(err, ErrClosed) {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("the sink is closed, and its message waits for the next attempt")
 	}
 }

@@ -44,6 +44,7 @@ type Sink struct {
 	every   time.Duration // how often that happens otherwise
 
 	stuckAfter time.Duration // how often the log says that the broker takes nothing
+	retry      time.Duration // before a message that was refused is published again, the first time
 
 	counts     *commands.Counts // of Relay
 	figures    *broker.Figures
@@ -63,7 +64,7 @@ func New(o Options) (*Sink, error) {
 		o: o, addresses: addresses, window: window.New(o.Window), ctx: ctx, cancel: cancel,
 		changed: make(chan struct{}), ended: make(chan struct{}),
 		lines: limiter{log: o.Log}, replies: make(chan botReply, maxReplies),
-		closing: make(chan struct{}), rebind: make(chan struct{}, 1), every: checkEvery, stuckAfter: logEvery,
+		closing: make(chan struct{}), rebind: make(chan struct{}, 1), every: checkEvery, stuckAfter: logEvery, retry: firstRetry,
 		figures: broker.NewFigures(DeadLetterReasons, o.DeadLetter),
 	}, nil
 }
