@@ -80,7 +80,7 @@ func try(t *testing.T, node *rabbitmq.Node, o Options) *trial {
 		o.Log = logTo(tr.log)
 	}
 	if o.ConnectTimeout == 0 {
-		o.ConnectTimeout = patience / 4 // TLS, on a machine under load
+		o.ConnectTimeout = patience // a first handshake takes RabbitMQ seconds, on a machine under load many
 	}
 	s, err := New(o)
 	if err != nil {
