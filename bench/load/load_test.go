@@ -177,14 +177,25 @@ func TestScenarios(t *testing.T) {
 		seen[s.name] = true
 	}
 	all, left, err := (&Options{}).choose()
-	if err != nil || len(all)+len(left) != len(scenarios)-1 {
-		t.Errorf("%d scenarios by default, %q left out, of %d, %v: the soak is not one", len(all), left, len(scenarios), err)
+	if named := []string{"even-64-tls", "soak"}; err != nil || len(all)+len(left) != len(scenarios)-len(named) {
+		t.Errorf("%d scenarios by default, %q left out, of %d, %v: %q are not among them", len(all), left, len(scenarios), err, named)
 	}
 	if quick, _, _ := (&Options{Quick: true}).choose(); len(quick) == 0 || len(quick) >= len(all) {
 		t.Errorf("%d scenarios in a quick run", len(quick))
 	}
 	if _, _, err := (&Options{Scenarios: []string{"flood-1", "nope"}}).choose(); err == nil || !strings.Contains(err.Error(), `"nope"`) || !strings.Contains(err.Error(), "flood-16") {
 		t.Errorf("an unknown scenario: %v", err)
+	}
+}
+
+// Events at a rate come at random moments, unless a scenario is about what that changes.
+func TestRandomMoments(t *testing.T) {
+	for _, sc := range scenarios {
+		m := measurement{o: &Options{}, sc: sc}
+		c := m.config()
+		if o, want := c.options(), sc.rate > 0 && sc.name != "even-64-tls"; o.Poisson != want || o.Rate != sc.rate {
+			t.Errorf("%s: a rate of %v, at random moments %v, want %v", sc.name, o.Rate, o.Poisson, want)
+		}
 	}
 }
 
