@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -185,6 +186,29 @@ func TestScenarios(t *testing.T) {
 	}
 	if _, _, err := (&Options{Scenarios: []string{"flood-1", "nope"}}).choose(); err == nil || !strings.Contains(err.Error(), `"nope"`) || !strings.Contains(err.Error(), "flood-16") {
 		t.Errorf("an unknown scenario: %v", err)
+	}
+}
+
+// What the README shows is beside other programs, the strongest among them.
+func TestReadmeHasPeers(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile(`make load LOAD='([^']+)'`).FindSubmatch(text)
+	if shown == nil {
+		t.Fatal("the README does not say how its figures are measured")
+	}
+	twilight := Subject{Name: "twilight"}
+	for _, name := range strings.Fields(string(shown[1])) {
+		o := Options{Scenarios: []string{name}, Peers: []Subject{twilight}}
+		chosen, _, err := o.choose()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if subjects := o.subjects(chosen[0]); subjects[len(subjects)-1].Name != twilight.Name || subjects[len(subjects)-1].Compression != subjects[0].Compression {
+			t.Errorf("%s: %+v", name, subjects)
+		}
 	}
 }
 
