@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,14 +22,19 @@ func TestPoisson(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
+		var slow atomic.Bool
 		var all []time.Time
 		of := make([][]time.Time, 2)
 		d, srv := memServer(t, Options{Shards: 2, MaxConcurrency: 2, Rate: rate, Poisson: true, Hold: true, Recording: rec, OnWrite: func(shard int, seqs []int64) {
-			mu.Lock()
-			defer mu.Unlock()
 			if len(seqs) != 1 {
 				t.Errorf("events %v in one write", seqs)
 			}
+			if slow.Load() { // so that many are due
+				time.Sleep(50 * time.Millisecond)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
 			if seqs[0] > 1 { // not READY
 				of[shard], all = append(of[shard], time.Now()), append(all, time.Now())
 			}
@@ -39,6 +45,8 @@ func TestPoisson(t *testing.T) {
 		}
 		srv.Play()
 		time.Sleep(events / rate * 3 / 4 * time.Second)
+		slow.Store(true)
+		time.Sleep(time.Second)
 		srv.Silence()
 		for _, tt := range []struct {
 			name string
