@@ -103,8 +103,8 @@ crash: ## kill the gateway KILLS=1000 times: CRASH='-sink redis -store redis', w
 test-foreign: ## clients written by others, in every language that is here, against the simulated Discord
 	cd $(E2E) && $(GO) test -count=1 -v -timeout 60m -tags foreign -run 'TestForeign' ./...
 
-# Beside .ci/run, when nobody waits: each part with its bound, thirteen hours in all. A part that fails does not keep the others from running.
-NIGHTLY = test-long:120m race-all:90m poison:10m docs:15m breaks:90m crash-all:90m seeds:40m test-foreign:30m fuzz:110m load:45m mutation:120m reproduce:30m vet-deploy:15m
+# Beside .ci/run, when nobody waits: each part with its bound, fourteen hours in all. A part that fails does not keep the others from running.
+NIGHTLY = test-long:120m race-all:90m poison:10m docs:15m breaks:90m crash-all:90m seeds:40m test-foreign:30m fuzz:110m load:90m mutation:120m reproduce:30m vet-deploy:15m
 nightly: ## all that takes long: race detector over everything, kills, fuzzing, seeds, foreign clients, measurements
 	@failed=; for part in $(NIGHTLY); do echo "=== $$part ($$(date +%T))"; \
 	  timeout $${part#*:} $(MAKE) --no-print-directory $${part%:*} SEEDS=20000 FUZZTIME=3m || failed="$$failed $$part"; done; \
@@ -144,6 +144,11 @@ peers: ## bench/peers/bin: clients written by others, to be measured beside the 
 	@if command -v npm >/dev/null; then cd $(PEERS)/discordjs && npm ci --no-audit --no-fund --ignore-scripts --prefer-offline >/dev/null && \
 	  printf '#!/bin/sh\nexec node "$$(dirname "$$0")/../discordjs/main.mjs"\n' > ../bin/discordjs && chmod +x ../bin/discordjs; \
 	else echo "no npm here: @discordjs/ws is left out"; fi
+	@if command -v cargo >/dev/null; then cd $(PEERS)/twilight && \
+	  cargo build --quiet --release --locked && cp target/release/peer-twilight target/none && \
+	  cargo build --quiet --release --locked --features zstd && cp target/release/peer-twilight target/zstd && \
+	  cp start ../bin/twilight && cp start ../bin/twilight-parse; \
+	else echo "no cargo here: twilight is left out"; fi
 
 profile: build ## where the gateway spends its time: LOAD=flood-1
 	@bin/gateway-bench profile $(or $(LOAD),flood-1)

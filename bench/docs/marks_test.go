@@ -80,7 +80,7 @@ var marks = []mark{
 	{doc: "docs/operate.md", has: "proxy_pass http://127.0.0.1:8080", reason: "a location of nginx; cmd/gateway/admin TestAccess has what a proxy sends"},
 	{doc: "docs/operate.md", has: "livenessProbe:", reason: "a part of a pod's specification; cmd/gateway/admin TestOtherSites has what a probe sends"},
 
-	{doc: "docs/performance.md", has: "make load", reason: "measures for half an hour; .ci/run runs `make quick`"},
+	{doc: "docs/performance.md", has: "make load", reason: "measures for an hour; .ci/run runs `make quick`"},
 
 	{doc: "docs/rabbitmq.md", has: "AMQP_URL=amqp://localhost", discord: true, until: `"msg":"ready"`},
 	{doc: "docs/rabbitmq.md", has: "rabbitmqctl set_permissions", reason: "sinks/amqp TestBroker/rights runs it"},

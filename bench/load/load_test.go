@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -177,14 +178,48 @@ func TestScenarios(t *testing.T) {
 		seen[s.name] = true
 	}
 	all, left, err := (&Options{}).choose()
-	if err != nil || len(all)+len(left) != len(scenarios)-1 {
-		t.Errorf("%d scenarios by default, %q left out, of %d, %v: the soak is not one", len(all), left, len(scenarios), err)
+	if named := []string{"even-64-tls", "soak"}; err != nil || len(all)+len(left) != len(scenarios)-len(named) {
+		t.Errorf("%d scenarios by default, %q left out, of %d, %v: %q are not among them", len(all), left, len(scenarios), err, named)
 	}
 	if quick, _, _ := (&Options{Quick: true}).choose(); len(quick) == 0 || len(quick) >= len(all) {
 		t.Errorf("%d scenarios in a quick run", len(quick))
 	}
 	if _, _, err := (&Options{Scenarios: []string{"flood-1", "nope"}}).choose(); err == nil || !strings.Contains(err.Error(), `"nope"`) || !strings.Contains(err.Error(), "flood-16") {
 		t.Errorf("an unknown scenario: %v", err)
+	}
+}
+
+// What the README shows is beside other programs, the strongest among them.
+func TestReadmeHasPeers(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile(`make load LOAD='([^']+)'`).FindSubmatch(text)
+	if shown == nil {
+		t.Fatal("the README does not say how its figures are measured")
+	}
+	twilight := Subject{Name: "twilight"}
+	for _, name := range strings.Fields(string(shown[1])) {
+		o := Options{Scenarios: []string{name}, Peers: []Subject{twilight}}
+		chosen, _, err := o.choose()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if subjects := o.subjects(chosen[0]); subjects[len(subjects)-1].Name != twilight.Name || subjects[len(subjects)-1].Compression != subjects[0].Compression {
+			t.Errorf("%s: %+v", name, subjects)
+		}
+	}
+}
+
+// Events at a rate come at random moments, unless a scenario is about what that changes.
+func TestRandomMoments(t *testing.T) {
+	for _, sc := range scenarios {
+		m := measurement{o: &Options{}, sc: sc}
+		c := m.config()
+		if o, want := c.options(), sc.rate > 0 && sc.name != "even-64-tls"; o.Poisson != want || o.Rate != sc.rate {
+			t.Errorf("%s: a rate of %v, at random moments %v, want %v", sc.name, o.Rate, o.Poisson, want)
+		}
 	}
 }
 

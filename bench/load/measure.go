@@ -124,7 +124,7 @@ func (m *measurement) run(ctx context.Context) (out report.Run, err error) {
 
 // config returns what the simulator does in the scenario.
 func (m *measurement) config() SimConfig {
-	c := SimConfig{TLS: m.sc.tls, Shards: m.sc.shards, Rate: m.sc.rate, Compression: m.subject.Compression,
+	c := SimConfig{TLS: m.sc.tls, Shards: m.sc.shards, Rate: m.sc.rate, Even: m.sc.even, Compression: m.subject.Compression,
 		Heartbeat: m.sc.heartbeat, Sample: sampleEvery}
 	switch m.sc.kind {
 	case kindLoad:

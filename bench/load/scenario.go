@@ -21,7 +21,8 @@ type scenario struct {
 	name, about  string
 	kind         kind
 	shards       int
-	rate         float64 // events a second and shard; negative: as many as are read
+	rate         float64 // events a second and shard, at random moments; negative: as many as are read
+	even         bool    // but as evenly as timers can, at about the same moments on all shards
 	tls          bool
 	compressions []string    // the gateway is measured with each, peers with the first
 	goroutine    bool        // the other reader is measured, too
@@ -55,7 +56,11 @@ var scenarios = []scenario{
 	{name: "rate-1000", about: "100,000 events a second over 1,000 shards, without TLS.",
 		shards: 1000, rate: 100, compressions: []string{none}},
 	{name: "rate-20", about: "20 events a second on each of 1,000 shards, without TLS.",
-		shards: 1000, rate: 20, compressions: []string{none}, goroutine: true},
+		shards: 1000, rate: 20, compressions: []string{none}, goroutine: true, peers: true},
+	{name: "rate-20-tls", about: "20 events a second on each of 1,000 shards, over TLS and compressed.",
+		shards: 1000, rate: 20, tls: true, compressions: []string{zstd}, goroutine: true, peers: true},
+	{name: "even-64-tls", about: "As rate-64-tls, but at even intervals, to all shards at about the same moments: by how much does that flatter? Runs only by name.",
+		shards: 64, rate: 312.5, even: true, tls: true, compressions: []string{zstd}, goroutine: true, peers: true, named: true},
 	{name: "idle-1000", about: "1,000 shards without TLS, nothing but heartbeats.", kind: kindIdle, quick: true,
 		shards: 1000, compressions: []string{none, zstd}, goroutine: true, peers: true, heartbeat: 5 * time.Second},
 	{name: "idle-1000-tls", about: "1,000 shards over TLS, nothing but heartbeats.", kind: kindIdle,

@@ -23,6 +23,7 @@ type SimConfig struct {
 	TLS         bool
 	Shards      int
 	Rate        float64 // events a second and shard; negative: as many as are read
+	Even        bool    // at a rate: evenly, and not at random moments
 	Recorded    int     // events that each shard gets at most, compressed beforehand; 0: none
 	Compression string  // of the recording and of guilds
 	Guilds      int     // for each shard, at once and compressed beforehand; 0: none
@@ -65,6 +66,16 @@ type simCommand struct {
 	Since time.Time // late: heartbeats before are left out
 }
 
+// options returns what a simulator is made of, without what it plays.
+func (c *SimConfig) options() sim.Options {
+	return sim.Options{
+		TLS: c.TLS, Shards: c.Shards, MaxConcurrency: c.Shards, IdentifyTotal: 100 * c.Shards, IdentifyWindow: time.Millisecond,
+		RESTLimit: 1 << 20, HeartbeatInterval: c.Heartbeat, SendLimit: 1 << 20, Rate: c.Rate, Poisson: c.Rate > 0 && !c.Even, Hold: true,
+		Guilds: -1, LargeEvents: -1, ReadyDelay: -1,
+		Stored: c.Stored, Seed: 1, EventLimit: 200_000, LogLimit: 1 << 20, ReplayLimit: c.Replay,
+	}
+}
+
 // ServeSim runs a simulator until ctx is done or in ends: it reads its
 // configuration and then commands from in, and answers each on out. It is the
 // other end of what Run starts.
@@ -75,12 +86,7 @@ func ServeSim(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := lines.Decode(&c); err != nil {
 		return fmt.Errorf("load: simulator: %w", err)
 	}
-	o := sim.Options{
-		TLS: c.TLS, Shards: c.Shards, MaxConcurrency: c.Shards, IdentifyTotal: 100 * c.Shards, IdentifyWindow: time.Millisecond,
-		RESTLimit: 1 << 20, HeartbeatInterval: c.Heartbeat, SendLimit: 1 << 20, Rate: c.Rate, Hold: true,
-		Guilds: -1, LargeEvents: -1, ReadyDelay: -1,
-		Stored: c.Stored, Seed: 1, EventLimit: 200_000, LogLimit: 1 << 20, ReplayLimit: c.Replay,
-	}
+	o := c.options()
 	compress := c.Compression
 	if compress == "none" {
 		compress = ""

@@ -101,6 +101,10 @@ type Options struct {
 	// session's intents filter them. Default 0, none. Negative: as many as the
 	// client reads. Events wait for a client that does not read.
 	Rate float64
+	// Poisson has live events come as they come from many people: at random moments that know nothing of each other nor of
+	// other sessions, the gaps between them with an exponential distribution of mean 1/Rate. Each of a recording is then
+	// written by itself. Otherwise they come as evenly as timers can, to all sessions of a start at about the same moments.
+	Poisson bool
 	// Common makes the live events once for all sessions, at Rate for each of Shards together: each session that serves a guild gets
 	// those of the guild, the same in the same order, whatever its shard count, up to CommonSkew later. Ledger.Common
 	// has them. There are no direct messages, nor large events.

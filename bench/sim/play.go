@@ -124,6 +124,9 @@ func (c *conn) nextRecorded(s *session) (from, n int, frames []byte, err error) 
 	if c.srv.opt.Rate >= 0 {
 		n = min(n, p.allowed)
 	}
+	if c.srv.opt.Poisson {
+		n = min(n, 1)
+	}
 	seg := rec.segment(from)
 	first, end := rec.bounds(seg)
 	n = min(n, end-from)

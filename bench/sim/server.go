@@ -382,6 +382,7 @@ func (srv *Server) newSession(id string, c *conn, shard, count int, intents wire
 	s.number = srv.sessionID
 	srv.mu.Unlock()
 	s.rng = rand.New(rand.NewPCG(srv.opt.Seed^uint64(n)<<48, uint64(shard)<<32|uint64(count)))
+	s.gaps = rand.New(rand.NewPCG(srv.opt.Seed^uint64(n)<<48, ^(uint64(shard)<<32 | uint64(count))))
 	if skew := srv.opt.CommonSkew; skew > 0 {
 		s.lag = time.Duration(s.rng.Int64N(int64(skew)))
 	}

@@ -34,12 +34,14 @@ type session struct {
 	ttl    *time.Timer // runs while conn is nil
 
 	rng    *rand.Rand
+	gaps   *rand.Rand   // of Options.Poisson: the events are the same at other moments
 	stream *time.Timer  // guilds that have not come yet
 	rest   []int        // these, by their places in guilds
 	away   map[int]bool // guilds that are unavailable, and come by themselves
 	tick   *time.Timer  // live traffic
 	last   time.Time    // of the last tick
-	owed   float64      // events due that have not been made
+	owed   float64      // the part of an event that is due
+	next   time.Time    // when the next event is due, with Options.Poisson
 	loaded []int        // guilds that the client has
 	play   *player      // instead of stream and traffic
 	gen    generator

@@ -75,15 +75,41 @@ func (s *session) startTrafficLocked() {
 			s.conn.wakeWriter()
 		}
 	default:
+		if s.srv.opt.Poisson {
+			s.next = s.last.Add(s.gap())
+		}
 		s.tick = time.AfterFunc(s.period(), s.onTick)
 	}
 }
 
-// period is the time between two looks at what is due: short enough for an even
-// flow, long enough not to cost more than the events.
+// period is the time to the next look at what is due. Of an even flow it is short
+// enough for that, and long enough not to cost more than the events.
 func (s *session) period() time.Duration {
+	if s.srv.opt.Poisson {
+		return s.next.Sub(s.last)
+	}
 	p := time.Duration(float64(time.Second) / s.srv.opt.Rate)
 	return min(max(p, 2*time.Millisecond), 10*time.Second)
+}
+
+// gap draws the time between two events of Options.Poisson.
+func (s *session) gap() time.Duration {
+	return time.Duration(min(s.gaps.ExpFloat64()/s.srv.opt.Rate, 1e9) * float64(time.Second))
+}
+
+// dueLocked returns how many events have become due.
+func (s *session) dueLocked(now time.Time) (n int) {
+	if s.srv.opt.Poisson {
+		for ; !s.next.After(now); s.next = s.next.Add(s.gap()) {
+			n++
+		}
+	} else {
+		s.owed += s.srv.opt.Rate * now.Sub(s.last).Seconds()
+		n = int(s.owed)
+		s.owed -= float64(n)
+	}
+	s.last = now
+	return n
 }
 
 // onTick makes the events that are due.
@@ -93,18 +119,13 @@ func (s *session) onTick() {
 	if s.ended || s.tick == nil { // or silenced
 		return
 	}
-	now := time.Now()
-	rate := s.srv.opt.Rate
-	s.owed += rate * now.Sub(s.last).Seconds()
-	s.last = now
-	for ; s.owed >= 1; s.owed-- {
+	for range s.dueLocked(time.Now()) {
 		if s.play != nil {
 			s.play.allowed++
 			continue
 		}
 		if s.conn != nil && s.conn.full() {
-			s.owed = 0 // what nobody can receive does not happen
-			break
+			break // what nobody can receive does not happen
 		}
 		s.liveLocked()
 	}
