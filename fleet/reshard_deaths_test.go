@@ -449,3 +449,23 @@ func TestReshardSettings(t *testing.T) {
 		}
 	})
 }
+
+// When a failover forgets a switch whose old shards have stopped, the attempt is aborted: nobody would go on from there.
+func TestReshardForgetsSwitch(t *testing.T) {
+	resharding(t, 16, 2, func(t *team) {
+		t.c.Remember(1000)
+		t.nodes[1].engine.stalls = 3 * time.Second
+		t.begin(t.nodes[0], 32)
+		t.until("the switch", func() bool { return t.view().Reshard.Stage == fleet.ReshardSwitching })
+		time.Sleep(time.Second)
+		for t.view().Reshard.Stage == fleet.ReshardSwitching {
+			if t.c.Forget(1) == 0 {
+				t.Fatal("no switch is remembered")
+			}
+		}
+		if r := t.view().Reshard; r.Stage != fleet.ReshardPending {
+			t.Fatalf("what is not forgotten: %+v", r)
+		}
+		t.committed(32)
+	})
+}

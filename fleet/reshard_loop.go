@@ -170,8 +170,14 @@ func (i *incarnation) drive(ctx context.Context, p *part) {
 	}
 	switch r.Stage {
 	case ReshardPending:
-		if now.state == partCompares || now.state == partAsks { // or the engine goes back
+		switch now.state {
+		case partCompares, partAsks:
 			i.beginClasses(p)
+		default:
+			if now.attempt == r.At() { // or the engine goes back
+				i.abort(ctx, "a failover has forgotten the switch")
+				return
+			}
 		}
 		if !i.starves(ctx, p) {
 			i.agree(ctx, p)

@@ -17,7 +17,7 @@
 //	    within reach
 //	I6  no event of a session comes after the first of a later one
 //
-// It leaves out turns to identify, commands, resharding and clocks: they delay steps, and here
+// It leaves out turns to identify, commands, another shard count (see package reshard) and clocks: they delay steps, and here
 // every step may be delayed for ever. The share is left out, since it decides who wants a shard,
 // and here everyone may want any. The sink's writer compares its own copy of a position, and reads
 // Redis' if that is another; since its script writes nothing then, both are one step here.

@@ -1,0 +1,5 @@
+//go:build !long
+
+package reshard
+
+const long = false
