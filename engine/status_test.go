@@ -52,10 +52,15 @@ func TestStatusCounts(t *testing.T) {
 		w := newWorld(t, reader, sim.Options{Shards: 3, MaxConcurrency: 3, IdentifyTotal: 500},
 			engine.Options{Compression: wire.CompressionZstd, PacketCounts: true, PacketShards: 3, Gaps: true, Events: map[string]struct{}{
 				"READY": {}, "RESUMED": {}, "GUILD_CREATE": {}, "TYPING_START": {}, "SOMETHING_NEW": {}}})
-		begun := w.engine.Status().Ended // with what there can be, at 0
-		if s := w.engine.Status(); s.Shards != 0 || s.Counts != (engine.Counts{}) || len(s.Lag.Counts) != len(s.Lag.Bounds)+1 {
+		early, err := engine.New(engine.Options{Token: "t", GatewayURL: "ws://gateway:80", Shards: 3, Sink: discard{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := early.Status()
+		if s.Shards != 0 || s.Counts != (engine.Counts{}) || len(s.Lag.Counts) != len(s.Lag.Bounds)+1 {
 			t.Errorf("before the first shard: %+v", s)
 		}
+		begun := s.Ended // with what there can be, at 0
 		w.ready(3)
 		w.srv.Burst(1, 500) // TYPING_START
 		for range 7 {

@@ -147,7 +147,7 @@ func (g *steps) publish(m, guild, id int) {
 	switch last := t.Last[guild]; {
 	case bad != "":
 	case next <= last:
-		bad = fmt.Sprintf("I1: %s comes again", event(guild, next))
+		bad = fmt.Sprintf("I1: %s is a duplicate", event(guild, next))
 	case next > last+1:
 		bad = fmt.Sprintf("I3: %s is left out", event(guild, last+1))
 	}
