@@ -249,11 +249,14 @@ func (d *Decoder) execute(o *output, batch []sequence, literals []byte, used, si
 			if from < 0 {
 				from += len(history.buf)
 			}
-			if match <= 128 && match <= back && len(history.buf)-from >= match+29 {
+			if match <= 192 && match <= back && len(history.buf)-from >= match+slack-3 {
 				copy16(buf, out, history.buf, from)
 				copy16(buf, out+16, history.buf, from+16)
-				for i := 32; i < match; i += 16 {
+				copy16(buf, out+32, history.buf, from+32)
+				copy16(buf, out+48, history.buf, from+48)
+				for i := 64; i < match; i += 32 {
 					copy16(buf, out+i, history.buf, from+i)
+					copy16(buf, out+i+16, history.buf, from+i+16)
 				}
 				out = end
 				continue
