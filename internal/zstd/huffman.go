@@ -115,6 +115,18 @@ func (h *huffmanTable) read(src []byte, at int) (int, error) {
 	return at + size, nil
 }
 
+// touch reads the table, so that it comes to the cache at once and not as the
+// codes have it.
+//
+//go:noinline
+func (h *huffmanTable) touch() (sum uint16) {
+	const line = 32 // entries
+	for i := 0; i < 1<<min(h.log, 8); i += line {
+		sum += h.symbols[i]
+	}
+	return sum
+}
+
 // readWeights decodes weights that are compressed themselves, src[at:] (RFC
 // 8878, 4.2.1.2), and returns how many there are.
 func readWeights(weights []uint8, src []byte, at int) (int, error) {
