@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -117,6 +118,34 @@ func BenchmarkDecode(b *testing.B) {
 			b.ReportMetric(float64(other.Nanoseconds())/n, "klauspost-ns/msg")
 			b.ReportMetric(float64(own)/float64(other), "ratio")
 			b.ReportMetric(float64(size)/own.Seconds()/1e6, "MB/s")
+		})
+	}
+}
+
+// BenchmarkCold has many decoders take turns, as many connections with little to say do: when
+// one's turn comes, its window and tables are no longer in a near cache.
+func BenchmarkCold(b *testing.B) {
+	stream, _ := recorded(b, "events")
+	warm := len(stream) * 4 / 5
+	for _, n := range []int{64, 1000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			dst := make([]byte, 0, 1<<20)
+			var best time.Duration = math.MaxInt64
+			for b.Loop() {
+				decoders := make([]Decoder, n)
+				for i, msg := range stream {
+					start := time.Now()
+					for j := range decoders {
+						if _, err := decoders[j].Decode(dst, msg, noLimit); err != nil {
+							b.Fatal(err)
+						}
+					}
+					if i >= warm {
+						best = min(best, time.Since(start))
+					}
+				}
+			}
+			b.ReportMetric(float64(best.Nanoseconds())/float64(n), "ns/msg-at-best")
 		})
 	}
 }

@@ -1,9 +1,9 @@
-// This file decodes compressed blocks: their literals, and the header of their
-// sequences.
+// This file decodes compressed blocks, and their literals.
 
 package zstd
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 )
@@ -18,50 +18,55 @@ const (
 
 // decodeCompressed decodes the compressed block msg[at:].
 func (d *Decoder) decodeCompressed(o *output, msg []byte, at int) error {
-	end := len(msg)
-	literals, size, at, err := d.literals(o, msg, at)
+	section, err := d.literalsHeader(msg, at)
+	if err != nil {
+		return fmt.Errorf("literals: %w", err)
+	}
+	// The first sequences are read before the literals, so that what they copy
+	// comes from memory while those are decoded.
+	var batch [batchSize]sequence
+	var moved [8 + 48]byte
+	var r sequenceReader // filled in place: it is more than results are returned in registers for
+	n, sequencesErr := d.begin(&r, msg, section.end)
+	most := r.batch()
+	k := min(n, most)
+	if k > 0 {
+		if r.first < 64 {
+			r = r.move(&moved)
+		}
+		sequencesErr = d.next(&r, batch[:k], k == n, o.n-o.frame)
+	}
+	literals, err := d.literals(o, msg, section)
 	if err != nil {
 		if err == errLimit || err == errBlockSize || err == ErrNoRoom {
 			return err
 		}
 		return fmt.Errorf("literals: %w", err)
 	}
-	if at >= end {
-		return fmt.Errorf("sequences: %w", errShort)
-	}
-	n := int(msg[at])
-	at++
-	switch {
-	case n == 255:
-		if at+2 > end {
-			return fmt.Errorf("sequences: %w", errShort)
+	size, used := section.size, 0
+	for sequencesErr == nil && k > 0 {
+		if used, sequencesErr = d.execute(o, batch[:k], literals, used, size); sequencesErr != nil {
+			break
 		}
-		n = int(msg[at]) + int(msg[at+1])<<8 + 0x7f00
-		at += 2
-	case n >= 128:
-		if at+1 > end {
-			return fmt.Errorf("sequences: %w", errShort)
-		}
-		n = (n-128)<<8 + int(msg[at])
-		at++
-	}
-	if n == 0 {
-		if at != end {
-			return errors.New("sequences: data behind their end")
-		}
-	} else {
-		if at, err = d.seq.read(msg, at); err != nil {
-			return fmt.Errorf("sequences: %w", err)
-		}
-		used, err := d.sequences(o, msg, at, n, literals, size)
-		if err != nil {
-			if err == errLimit || err == errBlockSize || err == ErrNoRoom {
-				return err
+		if n -= k; n == 0 {
+			if r.pos != r.first {
+				sequencesErr = errLeftOver
 			}
-			return fmt.Errorf("sequences: %w", err)
+			break
 		}
-		literals, size = literals[used:], size-used
+		k = min(n, most)
+		if r.first < 64 {
+			r = r.move(&moved)
+		}
+		sequencesErr = d.next(&r, batch[:k], k == n, o.n-o.frame)
 	}
+	if err := sequencesErr; err != nil {
+		if err == errLimit || err == errBlockSize || err == ErrNoRoom {
+			return err
+		}
+		return fmt.Errorf("sequences: %w", err)
+	}
+	literals, size = literals[used:], size-used
 	if err := o.room(size, size); err != nil {
 		return err
 	}
@@ -72,80 +77,103 @@ func (d *Decoder) decodeCompressed(o *output, msg []byte, at int) error {
 // errShort says that a section ends before it is complete.
 var errShort = errors.New("the block is too short")
 
-// literals decodes the literals at msg[at:] and returns them, how many they
-// are, and where their section ends. They are borrowed until the output moves or
-// comes to where they are: the slice goes on behind the literals, so that they
-// can be copied in steps.
-func (d *Decoder) literals(o *output, msg []byte, at int) (literals []byte, size, next int, err error) {
+// literalsSection is what the header of a block's literals says.
+type literalsSection struct {
+	kind  uint8
+	four  bool // four bitstreams
+	size  int  // how many literals there are
+	start int  // where they are in the message, encoded
+	end   int
+}
+
+// literalsHeader reads the header at msg[at:].
+func (d *Decoder) literalsHeader(msg []byte, at int) (l literalsSection, err error) {
 	if at >= len(msg) {
-		return nil, 0, 0, errShort
+		return l, errShort
 	}
 	var header uint64 // up to five bytes of it
-	for i, b := range msg[at:min(len(msg), at+5)] {
-		header |= uint64(b) << (8 * i)
+	if at+8 <= len(msg) {
+		header = binary.LittleEndian.Uint64(msg[at:])
+	} else {
+		for i, b := range msg[at:] {
+			header |= uint64(b) << (8 * i)
+		}
 	}
-	kind, format := header&3, header>>2&3
-	if kind == literalsRaw || kind == literalsRLE {
+	format := header >> 2 & 3
+	l.kind = uint8(header & 3)
+	if l.kind == literalsRaw || l.kind == literalsRLE {
 		switch format {
 		case 0, 2:
-			size = int(header >> 3 & (1<<5 - 1))
-			next = at + 1
+			l.size = int(header >> 3 & (1<<5 - 1))
+			l.start = at + 1
 		case 1:
-			size = int(header >> 4 & (1<<12 - 1))
-			next = at + 2
+			l.size = int(header >> 4 & (1<<12 - 1))
+			l.start = at + 2
 		case 3:
-			size = int(header >> 4 & (1<<20 - 1))
-			next = at + 3
+			l.size = int(header >> 4 & (1<<20 - 1))
+			l.start = at + 3
 		}
-		if kind == literalsRaw {
-			if next+size > len(msg) {
-				return nil, 0, 0, errShort
-			}
-			return msg[next:], size, next + size, nil
+		l.end = l.start + l.size
+		if l.kind == literalsRLE {
+			l.end = l.start + 1
 		}
-		if next >= len(msg) {
-			return nil, 0, 0, errShort
+		if l.end > len(msg) {
+			return l, errShort
 		}
-		if literals, err = o.scratch(size); err != nil {
-			return nil, 0, 0, err
-		}
-		fill(literals[:size], msg[next])
-		return literals, size, next + 1, nil
+		return l, nil
 	}
-	var width, compressed int
+	var width int
 	switch format {
 	case 0, 1:
-		width, next = 10, at+3
+		width, l.start = 10, at+3
 	case 2:
-		width, next = 14, at+4
+		width, l.start = 14, at+4
 	case 3:
-		width, next = 18, at+5
+		width, l.start = 18, at+5
 	}
-	size = int(header >> 4 & (1<<width - 1))
-	compressed = int(header >> (4 + width) & (1<<width - 1))
-	end := next + compressed
-	if end > len(msg) || size == 0 {
-		return nil, 0, 0, errShort
+	l.four = format != 0
+	l.size = int(header >> 4 & (1<<width - 1))
+	l.end = l.start + int(header>>(4+width)&(1<<width-1))
+	if l.end > len(msg) || l.size == 0 {
+		return l, errShort
 	}
-	if literals, err = o.scratch(size); err != nil {
-		return nil, 0, 0, err
+	if l.kind == literalsTreeless && d.huffman != nil {
+		d.huffman.touch()
 	}
-	if kind == literalsCompressed {
+	return l, nil
+}
+
+// literals returns the section's literals. They are borrowed until the output
+// moves or comes to where they are: the slice goes on behind the literals, so
+// that they can be copied in steps.
+func (d *Decoder) literals(o *output, msg []byte, l literalsSection) (literals []byte, err error) {
+	if l.kind == literalsRaw {
+		return msg[l.start:], nil
+	}
+	if literals, err = o.scratch(l.size); err != nil {
+		return nil, err
+	}
+	at := l.start
+	switch l.kind {
+	case literalsRLE:
+		fill(literals[:l.size], msg[at])
+		return literals, nil
+	case literalsCompressed:
 		if d.huffman == nil {
 			d.huffman = new(huffmanTable)
 		}
-		if next, err = d.huffman.read(msg[:end], next); err != nil {
-			return nil, 0, 0, err
+		if at, err = d.huffman.read(msg[:l.end], at); err != nil {
+			return nil, err
 		}
-	} else if d.huffman == nil {
-		return nil, 0, 0, errRepeat
+	case literalsTreeless:
+		if d.huffman == nil {
+			return nil, errRepeat
+		}
 	}
-	if format == 0 {
-		err = d.huffman.decode(literals[:size], msg, next, end)
-	} else {
-		err = d.huffman.decode4(literals[:size], msg, next, end)
+	if l.four {
+		return literals, d.huffman.decode4(literals[:l.size], msg, at, l.end)
 	}
-	return literals, size, end, err
+	return literals, d.huffman.decode(literals[:l.size], msg, at, l.end)
 }
 
 var errRepeat = errors.New("a table is used again before there was one")

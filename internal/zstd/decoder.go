@@ -32,8 +32,8 @@ const (
 	maxBlock = 128 << 10
 
 	// slack is how far behind the output copies may write, in bytes: short ones
-	// are done in steps of 16 bytes, two at a time.
-	slack = 32
+	// are done in steps of 16 bytes, four at once to begin with.
+	slack = 64
 )
 
 // The kinds of a block (RFC 8878, 3.1.1.2.2).

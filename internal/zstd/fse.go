@@ -106,32 +106,56 @@ func (c *counts) build(table []entry, symbols []entry) {
 	size := 1 << c.log
 	mask := size - 1
 	table = table[:size]
-	var next [maxSymbols]uint16
-	high := size
-	for s, n := range c.n[:c.len] {
-		if n < 0 {
-			high--
-			table[high] = entry(s)
-			next[s] = 1
-		} else {
-			next[s] = uint16(n)
+	var next [64]uint16
+	// Each symbol as often as it is counted, written in steps of 8.
+	var order [len(states{}) + 8]uint8
+	n := 0
+	for s, count := range c.n[:c.len] {
+		next[s] = uint16(max(count, -count)) // 1 for less than one
+		for i := 0; i < int(count); i += 8 {
+			binary.LittleEndian.PutUint64(order[n+i:], uint64(s)*0x0101010101010101)
 		}
+		n += max(0, int(count))
 	}
+	// State i*step is of the symbol order[i], so that state i is of
+	// order[i*turn] with the inverse of step, which is right to 3 bits as
+	// its own inverse, and to twice as many with each turn of Newton's method.
 	step := size>>1 + size>>3 + 3
-	at := 0
-	for s, n := range c.n[:c.len] {
-		for range n {
-			table[at&mask] = entry(s)
-			for at = (at + step) & mask; at >= high; {
-				at = (at + step) & mask
-			}
-		}
+	turn := step * (2 - step*step)
+	turn *= 2 - step*turn
+	if n < size {
+		c.place(&order, n, step)
+		turn = 1
 	}
+	at := 0
 	for i := range table {
-		s := table[i]
+		s := order[at&(len(states{})-1)] & 63
+		at = (at + turn) & mask
 		x := next[s]
 		next[s]++
 		n := c.log + 1 - bits.Len16(x)
-		table[i] = symbols[s] | entry(n)<<8 | entry(int(x)<<n-size)<<16
+		table[i] = symbols[s] | entry(n)<<8 | entry(int(x)<<(n&15)-size)<<16
 	}
+}
+
+// place brings the first n symbols of order to their states, of which the last
+// ones are for the symbols that are counted less than once.
+func (c *counts) place(order *[len(states{}) + 8]uint8, n, step int) {
+	size := 1 << c.log
+	var placed [len(order)]uint8
+	high := size
+	for s, count := range c.n[:c.len] {
+		if count < 0 {
+			high--
+			placed[high] = uint8(s)
+		}
+	}
+	at := 0
+	for _, s := range order[:n] {
+		placed[at] = s
+		for at = (at + step) & (size - 1); at >= high; {
+			at = (at + step) & (size - 1)
+		}
+	}
+	*order = placed
 }

@@ -115,6 +115,18 @@ func (h *huffmanTable) read(src []byte, at int) (int, error) {
 	return at + size, nil
 }
 
+// touch reads the table, so that it comes to the cache at once and not as the
+// codes have it.
+//
+//go:noinline
+func (h *huffmanTable) touch() (sum uint16) {
+	const line = 32 // entries
+	for i := 0; i < 1<<min(h.log, 8); i += line {
+		sum += h.symbols[i]
+	}
+	return sum
+}
+
 // readWeights decodes weights that are compressed themselves, src[at:] (RFC
 // 8878, 4.2.1.2), and returns how many there are.
 func readWeights(weights []uint8, src []byte, at int) (int, error) {
@@ -140,21 +152,25 @@ func readWeights(weights []uint8, src []byte, at int) (int, error) {
 		return 0, errTable
 	}
 	n := 0
-	for pos-start >= 8*maxLog && n+8 < len(weights) {
+	for n+8 < len(weights) {
 		v := load(src, pos)
 		eight := (*[8]uint8)(weights[n:])
-		taken := 0
+		t0, t1, at := s0, s1, pos
 		for i := 0; i < 8; i += 2 {
-			e0, e1 := table[s0&63], table[s1&63]
+			e0, e1 := table[t0&63], table[t1&63]
 			eight[i], eight[i+1] = uint8(e0), uint8(e1)
-			w0, w1 := int(e0>>8&7), int(e1>>8&7)
-			v = bits.RotateLeft64(v, w0)
-			s0 = uint(e0>>16) + uint(v&lowBits[w0])
-			v = bits.RotateLeft64(v, w1)
-			s1 = uint(e1>>16) + uint(v&lowBits[w1])
-			taken += w0 + w1
+			// The next states begin with the bits on top, of which there may be none.
+			w0, w1 := e0>>8&7, e1>>8&7
+			t0 = uint(e0>>16) + uint(v>>1>>(63-w0&63))
+			v <<= w0
+			t1 = uint(e1>>16) + uint(v>>1>>(63-w1&63))
+			v <<= w1
+			at -= int(w0 + w1)
 		}
-		pos -= taken
+		if at < start {
+			break // the end is among these
+		}
+		s0, s1, pos = t0, t1, at
 		n += 8
 	}
 	v = load(src, pos) // all that is left, unless there are too many
@@ -164,6 +180,7 @@ func readWeights(weights []uint8, src []byte, at int) (int, error) {
 		width := int(e >> 8 & 7)
 		if pos -= width; pos < start {
 			weights[n+1] = uint8(table[s1&63])
+			clear(weights[n+2 : min(n+8, len(weights))]) // what was read beyond the end
 			return n + 2, nil
 		}
 		v = bits.RotateLeft64(v, width)

@@ -14,6 +14,7 @@ var (
 	errOffset   = errors.New("an offset beyond what was decoded, or the window")
 	errOverread = errors.New("a bitstream that is too short")
 	errLeftOver = errors.New("a bitstream that is too long")
+	errBehind   = errors.New("data behind their end")
 )
 
 // sequence says to copy the next literals, then match bytes from offset bytes
@@ -31,40 +32,55 @@ const (
 	loaded = 57
 )
 
-// sequences does the n sequences whose bitstream is msg[at:], and returns how
-// many literals they took of those that are there, which are literals[:size].
-func (d *Decoder) sequences(o *output, msg []byte, at, n int, literals []byte, size int) (int, error) {
-	pos, err := streamEnd(msg, at, len(msg))
+// begin reads the section of sequences at msg[at:] as far as the first states,
+// and returns how many there are.
+func (d *Decoder) begin(r *sequenceReader, msg []byte, at int) (n int, err error) {
+	end := len(msg)
+	if at >= end {
+		return 0, errShort
+	}
+	n = int(msg[at])
+	at++
+	switch {
+	case n == 255:
+		if at+2 > end {
+			return 0, errShort
+		}
+		n = int(msg[at]) + int(msg[at+1])<<8 + 0x7f00
+		at += 2
+	case n >= 128:
+		if at+1 > end {
+			return 0, errShort
+		}
+		n = (n-128)<<8 + int(msg[at])
+		at++
+	}
+	if n == 0 {
+		if at != end {
+			return 0, errBehind
+		}
+		return 0, nil
+	}
+	if at, err = d.seq.read(msg, at); err != nil {
+		return 0, err
+	}
+	pos, err := streamEnd(msg, at, end)
 	if err != nil {
 		return 0, err
 	}
-	r := sequenceReader{src: msg, pos: pos, first: at * 8}
+	r.src, r.pos, r.first = msg, pos, at*8
 	r.begin(&d.seq)
-	var batch [batchSize]sequence
-	var moved [8 + 48]byte
-	most := len(batch)
-	if at < 8 {
-		most = 4 // of at most 31+16+16+26 bits each, they are no longer than what is moved
+	return n, nil
+}
+
+// next reads the next sequences into batch. produced is how much there is of
+// the frame in the output.
+func (d *Decoder) next(r *sequenceReader, batch []sequence, last bool, produced int) error {
+	if err := r.read(&d.seq, batch, last); err != nil {
+		return err
 	}
-	used := 0
-	for n > 0 {
-		if r.first < 64 && r.pos-r.first <= 8*48 {
-			r = r.move(moved[:])
-		}
-		k := min(n, most)
-		n -= k
-		if err := r.read(&d.seq, batch[:k], n == 0); err != nil {
-			return 0, err
-		}
-		d.resolve(batch[:k])
-		if used, err = d.execute(o, batch[:k], literals, used, size); err != nil {
-			return 0, err
-		}
-	}
-	if r.pos != r.first {
-		return 0, errLeftOver
-	}
-	return used, nil
+	d.resolve(batch, produced)
+	return nil
 }
 
 // sequenceReader reads the sequences of a block.
@@ -88,15 +104,26 @@ func (r *sequenceReader) begin(t *sequenceTables) {
 	r.ml = state(t.matchLengths.log)
 }
 
+// batch returns how many sequences can be read at a time.
+func (r *sequenceReader) batch() int {
+	if r.first < 64 {
+		return 4 // of at most 31+16+16+26 bits each, they are no longer than what is moved
+	}
+	return batchSize
+}
+
 // move returns a reader of what is left of the bitstream, moved to buf behind 8
 // bytes of nothing, so that there are always 8 bytes to load. Only what begins
 // within the first bytes of a message needs that: a block without literals.
-func (r sequenceReader) move(buf []byte) sequenceReader {
+func (r sequenceReader) move(buf *[8 + 48]byte) sequenceReader {
+	if r.pos-r.first > 8*48 {
+		return r
+	}
 	at := r.first >> 3
 	if r.pos > r.first {
 		copy(buf[8:], r.src[at:(r.pos+7)>>3])
 	}
-	r.src, r.pos, r.first = buf, r.pos-r.first+64, 64
+	r.src, r.pos, r.first = buf[:], r.pos-r.first+64, 64
 	return r
 }
 
@@ -171,37 +198,51 @@ func (r *sequenceReader) readLong(s *sequence, le, oe, me entry, pos int) (uint6
 	return bits.RotateLeft64(load(r.src, pos), n), pos - n
 }
 
-// resolve makes offsets of what is written for them (RFC 8878, 3.1.1.5).
-func (d *Decoder) resolve(batch []sequence) {
+// resolve makes offsets of what is written for them (RFC 8878, 3.1.1.5). It
+// reads the first byte of what will be copied from before the
+// message, of which there are produced bytes by now: a window is seldom in a
+// cache, and what is waited for here at once would be waited for in turn when it
+// is copied. The sum of these bytes is returned for them to be read.
+//
+//go:noinline
+func (d *Decoder) resolve(batch []sequence, produced int) (read byte) {
 	rep0, rep1, rep2 := d.reps[0], d.reps[1], d.reps[2]
+	window, at := d.history.buf, d.history.next+produced
 	for i := range batch {
 		s := &batch[i]
 		offset := s.offset
 		if offset > 3 {
 			offset -= 3
 			rep0, rep1, rep2 = offset, rep0, rep1
-			s.offset = offset
-			continue
-		}
-		if s.literals == 0 {
-			offset++
-		}
-		switch offset {
-		case 1:
-			offset = rep0
-		case 2:
-			offset = rep1
-			rep0, rep1 = offset, rep0
-		case 3:
-			offset = rep2
-			rep0, rep1, rep2 = offset, rep0, rep1
-		default:
-			offset = rep0 - 1
-			rep0, rep1, rep2 = offset, rep0, rep1
+		} else {
+			if s.literals == 0 {
+				offset++
+			}
+			switch offset {
+			case 1:
+				offset = rep0
+			case 2:
+				offset = rep1
+				rep0, rep1 = offset, rep0
+			case 3:
+				offset = rep2
+				rep0, rep1, rep2 = offset, rep0, rep1
+			default:
+				offset = rep0 - 1
+				rep0, rep1, rep2 = offset, rep0, rep1
+			}
 		}
 		s.offset = offset
+		at += int(s.literals)
+		from := at - int(offset)
+		from += len(window) & (from >> 63) // where it goes round
+		at += int(s.match)
+		if uint(from) < uint(len(window)) {
+			read += window[from]
+		}
 	}
 	d.reps = [3]uint32{rep0, rep1, rep2}
+	return read
 }
 
 // execute does the sequences. literals[used:size] are the literals that are
@@ -249,11 +290,14 @@ func (d *Decoder) execute(o *output, batch []sequence, literals []byte, used, si
 			if from < 0 {
 				from += len(history.buf)
 			}
-			if match <= 128 && match <= back && len(history.buf)-from >= match+29 {
+			if match <= 192 && match <= back && len(history.buf)-from >= match+slack-3 {
 				copy16(buf, out, history.buf, from)
 				copy16(buf, out+16, history.buf, from+16)
-				for i := 32; i < match; i += 16 {
+				copy16(buf, out+32, history.buf, from+32)
+				copy16(buf, out+48, history.buf, from+48)
+				for i := 64; i < match; i += 32 {
 					copy16(buf, out+i, history.buf, from+i)
+					copy16(buf, out+i+16, history.buf, from+i+16)
 				}
 				out = end
 				continue
