@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -150,12 +148,8 @@ func TestReshardBeginsAgain(t *testing.T) {
 		b := t.nodes[1]
 		t.begin(t.nodes[0], 24)
 		t.until("new shards", func() bool { return b.engine.Ready() > 0 })
-		b.engine.mu.Lock()
 		begun := b.engine.begun
-		dropped := slices.Min(slices.Collect(maps.Keys(b.engine.runs)))
-		epoch := b.engine.runs[dropped]
-		b.engine.mu.Unlock()
-		b.Dropped(dropped, epoch)
+		drop(b)
 		t.committed(24)
 		if n := b.engine.begun; n != begun+3 {
 			t.Errorf("%d new shards were begun, and %d before, want 3 more", n, begun)
@@ -245,15 +239,15 @@ func TestReshardFollows(t *testing.T) {
 	resharding(t, 16, 1, func(t *team) {
 		a := t.nodes[0]
 		t.begin(a, 24)
+		t.waits = make(chan struct{})
 		x := t.add("x")
-		x.engine.waits = make(chan struct{})
 		t.until("the commit", func() bool { return t.view().Plan.Shards == 24 })
 		t.dies(a)
 		time.Sleep(20 * time.Second)
 		if n := len(x.engine.runs); n > 0 {
 			t.Errorf("%d shards run in an engine of another count", n)
 		}
-		close(x.engine.waits)
+		close(t.waits)
 		time.Sleep(20 * time.Second)
 		t.check(24)
 	})

@@ -336,6 +336,7 @@ type team struct {
 	nodes  []*node // that live
 	all    []*node
 	before int // shards
+	waits  chan struct{} // of the engines of nodes that are added
 	log    lockedBuffer
 }
 
@@ -380,6 +381,7 @@ func (t *team) addWith(name string, setting int) *node {
 		t.Fatal(err)
 	}
 	n.engine = newResharder(name, t.ledger, plan.Shards)
+	n.engine.waits = t.waits
 	go func() { n.ended <- n.Run(ctx, n.engine) }()
 	t.nodes, t.all = append(t.nodes, n), append(t.all, n)
 	return n

@@ -52,11 +52,7 @@ func Address() (string, error) {
 // FreeAddress is Address for a test.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	address, err := Address()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
+	return fmt.Sprintf("127.0.0.1:%d", FreePort(t))
 }
 
 // FreePort is Port for a test.

@@ -20,7 +20,7 @@ type Rules struct {
 	CallOff       bool // CallOff demands the present attempt
 	Epochs        bool // epochs follow the time
 	Whole         bool // new shards are begun where their class is whole
-	Same          bool // and end when an old one of it goes, or comes again
+	Same          bool // and end when an old one of it goes, or returns
 	Compare       bool // old and new shards agree before a member does
 	Withdraw      bool // a member that does not agree any more says so
 	Lacks         bool // a member that lacks a shard, or its new ones, does not switch

@@ -97,7 +97,7 @@ func (g *steps) load(t *state, m, id int) (bad string) {
 		if p.Session == v.Session {
 			at = max(at, p.Done[guild])
 		}
-		if gap { // which consumers are told of
+		if gap { // which consumers see
 			at = t.Sent[guild]
 			v.Done[guild], t.Last[guild] = at, max(at, t.Last[guild])
 		}
