@@ -335,7 +335,7 @@ type team struct {
 	ledger *ledger
 	nodes  []*node // that live
 	all    []*node
-	before int // shards
+	before int           // shards
 	waits  chan struct{} // of the engines of nodes that are added
 	log    lockedBuffer
 }
