@@ -183,7 +183,9 @@ func (v *overlap) goes(ev *sinks.Event, now time.Duration) bool {
 		return v.phase == opened
 	}
 	h := v.hash(ev)
-	if at, ok := v.ahead.find(h); ok {
+	// The newest: one that the next generation was not there for is never shown by it. It is given up in time, though its
+	// payload comes again and again; the oldest would leave a newer one in its place each time, until the switch.
+	if at, ok := v.ahead.newest(h); ok {
 		v.ahead.remove(at)
 		s.shown(ev.Session, ev.Seq)
 		v.status.Agreed++

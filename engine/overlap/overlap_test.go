@@ -259,6 +259,36 @@ func TestAgreed(t *testing.T) {
 }
 
 // TestWhatBelongsToOneSession shows that READY and the like are not compared.
+// An event that the next generation was not there for is given up in time, though its payload comes again all the time: it
+// would be taken for the one that the next generation alone has after Stop.
+func TestEqualPayloads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := &slow{}
+		f := New(inner)
+		f.Begin(Options{Next: 1})
+		give(t, f, inner, event(0, 0, 1, "x"))
+		for i := range int64(10) {
+			time.Sleep(time.Second)
+			give(t, f, inner, event(0, 0, 2+i, "x"), event(1, 0, 1+i, "x"))
+		}
+		if s := f.Status(); s.Ahead != 0 || s.Older != 1 || s.Agreed != 10 {
+			t.Fatalf("%+v", s)
+		}
+		f.Stop()
+		if !f.Met() {
+			t.Fatal("an event is waited for that does not come")
+		}
+		give(t, f, inner, event(1, 0, 11, "x"))
+		f.Seal()
+		if err := f.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(inner.out); n != 12 {
+			t.Fatalf("%d events went out, not 12", n)
+		}
+	})
+}
+
 func TestWhatBelongsToOneSession(t *testing.T) {
 	inner := &slow{}
 	f := New(inner)
