@@ -16,7 +16,7 @@ type connection struct {
 	inflater wire.Inflater
 	more     bool   // received has stopped before it was done
 	worked   int    // bytes that it has worked through, inflated, since the reader looked
-	whole    []byte // the buffer of the message at hand, if an event may take it
+	whole    []byte // the buffer of the message at hand, if an event may take it along
 	taken    bool   // it has
 
 	paused    bool           // nothing is read: there is no room for events, or one is held

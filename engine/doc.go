@@ -7,8 +7,8 @@
 //
 // A reader drives the connections of its shards. It gives what it reads from a
 // shard's socket to shard.read, or to shard.feed, which borrows it until it returns. They run
-// to the end on the reader's goroutine: frame, decompression, envelope, then a
-// copy of the event into a pooled buffer and a queue (queue.go). The publisher's goroutine
+// to the end on the reader's goroutine: frame, decompression, envelope, queue (queue.go). An event travels in the
+// buffer that it was inflated into, of which many have one; what is not compressed, or large, is copied there. The publisher's goroutine
 // (publisher.go) takes what is in the queues and gives it to the Sink, which borrows it until it
 // acknowledges, in order, on whatever goroutine it likes. The acknowledgement notes how far the
 // session is safe, and gives back the buffers and the room in the queue. An event allocates nothing

@@ -28,6 +28,9 @@ const (
 	// turnWork is how many bytes, inflated, are worked through before the reader looks at
 	// the clock and at other shards: some milliseconds. A message is not divided.
 	turnWork = 1 << 20
+	// sharedMessage is the largest that is inflated into a shared buffer, in bytes. Discord's are inflated to five to thirty
+	// times; one that finds no room there grows like any other.
+	sharedMessage = pool.SharedRoom / 24
 )
 
 // scratch holds the buffers that messages are inflated into. A shard borrows
@@ -68,6 +71,7 @@ func (s *shard) received(now time.Time) {
 		return
 	}
 	buf := scratch.Get().(*[]byte)
+	s.shared = s.queue.publisher.buffers.Share()
 	s.wanted = *s.env.opts.live.events.Load()
 	s.more = false
 	for work := 0; s.state().connected(); {
@@ -88,10 +92,9 @@ func (s *shard) received(now time.Time) {
 		}
 		switch m.Opcode {
 		case ws.OpText, ws.OpBinary:
-			work += len(m.Payload)
-			*buf = s.message(now, m, (*buf)[:0])
-			work += len(*buf)
-			s.worked += len(m.Payload) + len(*buf)
+			n := len(m.Payload) + s.message(now, m, buf)
+			work += n
+			s.worked += n
 		case ws.OpPing:
 			s.out = wire.AppendFrame(s.out, ws.OpPong, m.Payload, s.mask())
 		case ws.OpClose:
@@ -101,6 +104,8 @@ func (s *shard) received(now time.Time) {
 	if s.inflater != nil {
 		s.inflater.Release()
 	}
+	s.queue.publisher.buffers.Keep(s.shared)
+	s.shared = nil
 	if cap(*buf) <= keptScratch {
 		scratch.Put(buf)
 	}
@@ -161,23 +166,36 @@ func (s *shard) connectFailed(now time.Time, err error) {
 	s.end(now, c, err)
 }
 
-// message inflates a message into buf, if it is compressed, and handles its
-// payload. It returns buf, grown or not; none if an event has taken it.
-func (s *shard) message(now time.Time, m wire.Message, buf []byte) []byte {
+// message inflates a message, if it is compressed, and handles its payload. It returns how many bytes it has
+// inflated. A small one is inflated to where its event stays; any other into buf, which grows, and is nil when an event has taken it.
+func (s *shard) message(now time.Time, m wire.Message, buf *[]byte) (inflated int) {
 	text := m.Payload
 	compressed := s.inflater != nil && m.Opcode == ws.OpBinary // a text message is JSON
 	if compressed {
+		into := (*buf)[:0]
+		small := len(m.Payload) <= sharedMessage
+		if small {
+			s.shared = s.queue.publisher.buffers.Room(s.shared)
+			into = s.shared.Space()
+		}
 		var complete bool
 		var err error
-		buf, complete, err = s.inflater.Inflate(buf, m.Payload)
+		text, complete, err = s.inflater.Inflate(into, m.Payload)
+		if small = small && sameArray(text, into); !small && cap(text) > cap(*buf) { // it has grown
+			*buf = text
+		}
 		if err != nil {
 			s.broken(now, err)
-			return buf
+			return len(text)
 		}
 		if !complete {
-			return buf
+			return len(text)
 		}
-		text = buf
+		if inflated = len(text); small {
+			s.place = inflated
+		} else if inflated > keptScratch && 2*inflated > cap(text) {
+			s.whole = text
+		}
 	}
 	s.tally.inflated += int64(len(text))
 	var e wire.Envelope
@@ -186,18 +204,18 @@ func (s *shard) message(now time.Time, m wire.Message, buf []byte) []byte {
 			err = fmt.Errorf("a binary message, which is none of compression = %q: %w", s.env.opts.Compression, err)
 		}
 		s.broken(now, err)
-		return buf
+	} else {
+		s.payload(now, &e)
 	}
-	if compressed && len(text) > keptScratch && 2*len(text) > cap(buf) {
-		s.whole = buf
+	s.place, s.whole = 0, nil
+	if s.taken {
+		s.taken, *buf = false, nil
 	}
-	s.payload(now, &e)
-	if s.whole = nil; s.taken {
-		s.taken = false
-		return nil
-	}
-	return buf
+	return inflated
 }
+
+// sameArray reports whether two slices begin at the same place.
+func sameArray(a, b []byte) bool { return cap(a) > 0 && cap(b) > 0 && &a[:1][0] == &b[:1][0] }
 
 // payload handles one payload. Opcodes that it does not know are ignored, as
 // Discord asks.
@@ -401,23 +419,38 @@ func (s *shard) emit(e *wire.Envelope) {
 	s.push(sinks.Event{Shard: s.id, Session: s.session.id, Seq: e.Seq, Began: s.session.began, Epoch: s.epoch, Generation: s.gen.number}, s.session, e.Type, e.Data)
 }
 
-// push leaves an event with copies of its name and data in the queue. One that fills a large
-// buffer takes that along instead.
+// push leaves an event in the queue, with copies of its name and data unless the buffer that they are in may go along.
 // origin takes the acknowledgement.
 func (s *shard) push(ev sinks.Event, origin *session, name, data []byte) {
-	if s.whole != nil && !ev.Gap {
-		ev.Type, ev.Data = name, data
-		whole := &pool.Buffer{B: s.whole}
+	buffers := &s.queue.publisher.buffers
+	n := len(name) + len(data)
+	var buf *pool.Buffer
+	var size int
+	switch {
+	case !ev.Gap && s.whole != nil:
+		buf = pool.NewBuffer(s.whole)
+		size = cap(buf.B)
 		s.whole, s.taken = nil, true
 		s.inflater.Forget()
-		s.queue.push(entry{ev, held{origin, s.queue, whole, uint32(cap(whole.B) + eventOverhead), tickOf(s.readAt)}})
-		return
+	case !ev.Gap && s.place > 0:
+		buf = s.shared
+		buf.Add(s.place)
+		size = s.place + s.place/3 // a quarter may stay free
+		s.place = 0
+	case !ev.Gap && s.shared != nil && n <= pool.SharedRoom: // a gap comes before the message whose place it would take
+		s.shared = buffers.Room(s.shared)
+		buf = s.shared
+		b := append(append(buf.Add(n)[:0], name...), data...)
+		name, data = b[:len(name)], b[len(name):]
+		size = n + n/3
+	default:
+		buf = buffers.Get(n)
+		buf.B = append(append(buf.B, name...), data...)
+		name, data = buf.B[:len(name)], buf.B[len(name):]
+		size = cap(buf.B)
 	}
-	buf := s.queue.publisher.buffers.Get(len(name) + len(data))
-	buf.B = append(append(buf.B, name...), data...)
-	n := len(name)
-	ev.Type, ev.Data = buf.B[:n:n], buf.B[n:]
-	s.queue.push(entry{ev, held{origin, s.queue, buf, uint32(cap(buf.B) + eventOverhead), tickOf(s.readAt)}})
+	ev.Type, ev.Data = name[:len(name):len(name)], data[:len(data):len(data)]
+	s.queue.push(entry{ev, held{origin, s.queue, buf, uint32(size + eventOverhead), tickOf(s.readAt)}})
 }
 
 // eventOverhead is what an event costs in the ring beside its bytes.

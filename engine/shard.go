@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice/engine/overlap"
+	"sluice/pool"
 	"sluice/resume"
 	"sluice/sinks"
 	"sluice/wire"
@@ -101,6 +102,9 @@ type shard struct {
 	retryAt    time.Time // in Backoff
 	blocked    bool      // in Backoff: the address is, until retryAt
 	askedAgain time.Time // not before this is a connection made because it is asked for
+
+	shared *pool.Buffer // that events are put into, while what has been read is worked through
+	place  int          // bytes of the message at hand, if it lies in shared, where its event may stay; else 0
 
 	wanted   map[string]struct{} // events to publish, as of the last read; nil: all
 	presence []byte              // of the last op 3 that was sent, with Options.FollowPresence; nil: none was

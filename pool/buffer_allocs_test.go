@@ -25,3 +25,19 @@ func TestBuffersAllocs(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestShareAllocs(t *testing.T) {
+	var p Buffers
+	n := testing.AllocsPerRun(10_000, func() {
+		b := p.Share()
+		for i := range 40 {
+			b = p.Room(b)
+			b.Add(700 + 10*i)
+			p.Put(b)
+		}
+		p.Keep(b)
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

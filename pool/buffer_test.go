@@ -84,3 +84,106 @@ func TestBuffersConcurrent(t *testing.T) {
 		p.Put(b)
 	}
 }
+
+// Values lie in a shared buffer one behind the other, and it is used again when the last of them is released, and no sooner.
+func TestShare(t *testing.T) {
+	for range 100 { // the race detector makes a sync.Pool forget at random
+		var p Buffers
+		b := p.Share()
+		first := b
+		var values [][]byte
+		var of []*Buffer
+		for n := range 100 {
+			b = p.Room(b)
+			if got := cap(b.Space()); got < SharedRoom {
+				t.Fatalf("room for %d bytes", got)
+			}
+			v := b.Add(2000)
+			for i := range v {
+				v[i] = byte(n)
+			}
+			if cap(v) != len(v) {
+				t.Fatal("a value goes on into the next")
+			}
+			values, of = append(values, v), append(of, b)
+		}
+		p.Keep(b)
+		if one := 1<<sharedClass == SharedRoom; !one && of[0] != of[1] || of[0] == of[99] {
+			t.Fatal("100 values of 2,000 bytes are not in a few buffers")
+		}
+		last := 0 // value of the first buffer
+		for n, v := range values {
+			for _, c := range v {
+				if c != byte(n) {
+					t.Fatalf("value %d was written over", n)
+				}
+			}
+			if of[n] == first {
+				last = n
+			}
+		}
+		class := &p.classes[sharedClass-minClass]
+		for n := range last {
+			p.Put(of[n])
+		}
+		if class.Get() != nil && last > 0 {
+			t.Fatal("a buffer is used again though a value in it is not released")
+		}
+		p.Put(of[last])
+		if class.Get() == first {
+			return
+		}
+	}
+	t.Fatal("a buffer is never used again")
+}
+
+// What is kept with room goes on where it was, and its values may be released before it is full.
+func TestShareGoesOn(t *testing.T) {
+	for range 100 {
+		var p Buffers
+		b := p.Share()
+		v := b.Add(3)
+		p.Keep(b)
+		p.Put(b)
+		if c := p.Share(); c == b && (1<<sharedClass == SharedRoom || len(c.B) == 3 && &c.B[0] == &v[0]) {
+			return
+		}
+	}
+	t.Fatal("a buffer with room is never used again")
+}
+
+// Producers hand values on, which others release.
+func TestShareConcurrent(t *testing.T) {
+	type value struct {
+		of *Buffer
+		b  []byte
+	}
+	var p Buffers
+	var wg sync.WaitGroup
+	handed := make(chan value, 64)
+	for i := range 4 {
+		wg.Go(func() {
+			for n := range 500 {
+				b := p.Share()
+				for k := range n % 7 {
+					b = p.Room(b)
+					v := b.Add(1 + 1000*k)
+					for at := range v {
+						v[at] = byte(i)
+					}
+					handed <- value{b, v}
+				}
+				p.Keep(b)
+			}
+		})
+	}
+	go func() { wg.Wait(); close(handed) }()
+	for v := range handed {
+		for _, c := range v.b {
+			if c != v.b[0] {
+				t.Fatal("two had the same place")
+			}
+		}
+		p.Put(v.of)
+	}
+}
