@@ -92,7 +92,7 @@ func testReader(t *testing.T, kind engine.ReaderKind, secure bool, c wire.Compre
 	const shards = 4
 	srv, err := sim.New(sim.Options{
 		TLS: secure, Shards: shards, MaxConcurrency: shards, IdentifyWindow: time.Millisecond, ReadyDelay: time.Millisecond,
-		Rate: 40, ReplayLimit: 1 << 20, HeartbeatInterval: 500 * time.Millisecond, HeartbeatGrace: time.Minute, SendLimit: 1 << 20, Seed: 7,
+		Rate: 40, ReplayLimit: 1 << 20, HeartbeatInterval: 2 * time.Second, HeartbeatGrace: time.Minute, SendLimit: 1 << 20, Seed: 7,
 		LoneSurrogates: true, Undocumented: true,
 		Faults: sim.Faults{Seed: 7, EveryEvents: 40, Kinds: sim.Kinds(sim.CutFIN, sim.CutRST, sim.SwallowACKs, sim.Reconnect, sim.CloseFrame,
 			sim.Garbage, sim.BadFrame, sim.Truncate, sim.SplitFrames, sim.SplitWrites, sim.PingFrame, sim.AskHeartbeat)},
