@@ -5,6 +5,7 @@ package broker
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -121,6 +122,19 @@ func TestAppendName(t *testing.T) {
 	} {
 		if got := string(AppendName([]byte("-"), name)); got != "-"+want {
 			t.Errorf("%q: %s, want %s", name, got, want)
+		}
+	}
+	for at := range 19 { // whatever is there, whether it is looked at alone or with others
+		for c := range 256 {
+			name := []byte("MESSAGE_CREATE_SOON")
+			name[at] = byte(c)
+			want, _ := json.Marshal(string(name))
+			if c == '<' || c == '>' || c == '&' { // Marshal has HTML in mind
+				want = []byte(`"` + string(name) + `"`)
+			}
+			if got, text := AppendName(nil, name), AppendName(nil, string(name)); !bytes.Equal(got, want) || !bytes.Equal(text, want) {
+				t.Fatalf("%q: %s and %s, want %s", name, got, text, want)
+			}
 		}
 	}
 	var at []byte

@@ -96,12 +96,34 @@ func appendEnvelope(dst []byte, ev *sinks.Event, seq int64, data []byte) []byte 
 
 // AppendName appends an event's name as a JSON string.
 func AppendName[T string | []byte](dst []byte, name T) []byte {
-	for _, c := range []byte(name) {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			quoted, _ := json.Marshal(string(name)) // a string has no error
-			return append(dst, quoted...)
-		}
+	if !isPlain(name) {
+		quoted, _ := json.Marshal(string(name)) // a string has no error
+		return append(dst, quoted...)
 	}
 	dst = append(append(dst, '"'), name...)
 	return append(dst, '"')
+}
+
+// isPlain reports whether a string in JSON is just its bytes in quotes: they are ASCII, and none needs an escape.
+func isPlain[T string | []byte](text T) bool {
+	const (
+		ones = 0x0101010101010101
+		high = 0x80 * ones
+	)
+	i := 0
+	for ; i+8 <= len(text); i += 8 {
+		b := text[i : i+8]
+		x := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 | uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		quote, slash := x^'"'*ones, x^'\\'*ones
+		// The high bit is set of a byte that is one of them, a control character or not ASCII, and of none if there is none.
+		if ((quote-ones)&^quote|(slash-ones)&^slash|(x-' '*ones)&^x|x)&high != 0 {
+			return false
+		}
+	}
+	for ; i < len(text); i++ {
+		if c := text[i]; c < ' ' || c >= 0x80 || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
