@@ -25,7 +25,7 @@ CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
 REVISION    := $(shell git rev-parse HEAD 2>/dev/null)
 CREATED     := $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
 
-.PHONY: help run build servers test test-product test-e2e test-long test-near breaks race poison docs seeds fleetseeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers profile lint mutation vulncheck cross image image-files share release reproduce deploy vet-deploy clean
+.PHONY: help run build servers test test-product test-e2e test-long test-near breaks race poison docs seeds fleetseeds crash test-foreign nightly race-all crash-all fuzz bench quick load peers libzstd libzstd-fuzz recording profile lint mutation vulncheck cross image image-files share release reproduce deploy vet-deploy clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -149,6 +149,20 @@ peers: ## bench/peers/bin: clients written by others, to be measured beside the 
 	  cargo build --quiet --release --locked --features zstd && cp target/release/peer-twilight target/zstd && \
 	  cp start ../bin/twilight && cp start ../bin/twilight-parse; \
 	else echo "no cargo here: twilight is left out"; fi
+
+# libzstd, as a program: bench/libzstd, in Rust as the strongest of the peers.
+LIBZSTD = $(CURDIR)/bench/libzstd/target/release/libzstd
+$(LIBZSTD): bench/libzstd/src/main.rs bench/libzstd/Cargo.toml bench/libzstd/Cargo.lock
+	cd bench/libzstd && cargo build --quiet --release --locked
+
+libzstd: $(LIBZSTD) ## the decoder of zstd-stream beside klauspost's and libzstd, by turns; needs cargo
+	$(GO) test ./internal/zstd -run '^$$' -bench 'Decode/^events' -benchtime 300x -libzstd $(LIBZSTD)
+
+libzstd-fuzz: $(LIBZSTD) # FuzzDecode beside libzstd as well, for FUZZTIME=10s; needs cargo
+	$(GO) test ./internal/zstd -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 20x -libzstd $(LIBZSTD)
+
+recording: $(LIBZSTD) ## have libzstd make the simulator's recorded events anew; needs cargo
+	$(GO) test ./bench/sim -count=1 -run TestRecordedEvents -libzstd $(LIBZSTD)
 
 profile: build ## where the gateway spends its time: LOAD=flood-1
 	@bin/gateway-bench profile $(or $(LOAD),flood-1)

@@ -165,7 +165,7 @@ func amqpEnv(node *rabbitmq.Node, exchange string, more ...string) []string {
 // All events arrive at RabbitMQ, in order, while it is killed and started again. Those
 // whose confirm was cut off come twice.
 func testAMQPRestarts(t *testing.T, node *rabbitmq.Node, gateway string) {
-	rec, err := sim.Record(1, *brokerEvents, "zstd-stream")
+	rec, err := sim.Record(*brokerEvents, "zstd-stream")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func TestForeignConsumers(t *testing.T) {
 // has reached Discord.
 func foreignConsumer(t *testing.T, gateway string, c *consumer, nonce string, env ...string) {
 	t.Helper()
-	rec, err := sim.Record(1, eventsOfForeign, "zstd-stream")
+	rec, err := sim.Record(eventsOfForeign, "zstd-stream")
 	if err != nil {
 		t.Fatal(err)
 	}

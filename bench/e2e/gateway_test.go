@@ -31,7 +31,7 @@ const floodShards = 8
 // fast as they are read.
 func flood(t *testing.T, compression string) *sim.Server {
 	t.Helper()
-	rec, err := sim.Record(1, floodEvents, strings.TrimPrefix(compression, "none"))
+	rec, err := sim.Record(floodEvents, strings.TrimPrefix(compression, "none"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func streamReader(ctx context.Context, t *testing.T, address string, want int, p
 // again.
 func TestRedisRestarts(t *testing.T) {
 	t.Parallel()
-	rec, err := sim.Record(1, *brokerEvents, "zstd-stream")
+	rec, err := sim.Record(*brokerEvents, "zstd-stream")
 	if err != nil {
 		t.Fatal(err)
 	}

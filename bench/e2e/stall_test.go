@@ -60,7 +60,7 @@ func (p *program) resident() (kib int) {
 // afterwards everything arrives.
 func testStall(t *testing.T, g setup) {
 	const shards, bound = floodShards, 4 << 20
-	rec, err := sim.Record(1, floodEvents, "")
+	rec, err := sim.Record(floodEvents, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,7 +94,7 @@ func ServeSim(ctx context.Context, in io.Reader, out io.Writer) error {
 	var err error
 	switch {
 	case c.Recorded > 0:
-		o.Recording, err = sim.Record(1, c.Recorded, compress)
+		o.Recording, err = sim.Record(c.Recorded, compress)
 	case c.Guilds > 0:
 		o.Recording, err = sim.RecordGuilds(c.Guilds, c.GuildBytes, compress)
 		o.Rate, o.Hold = -1, false

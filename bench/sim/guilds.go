@@ -6,6 +6,7 @@ package sim
 import (
 	"fmt"
 	"maps"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -114,7 +115,9 @@ func appendUserWith(w *jsonWriter, key string, g, i int, member bool) {
 	if i == 0 {
 		w.raw("avatar", "null")
 	} else {
-		w.raw("avatar", `"a_5b9a7d1c33f0e2b1d1f6b0a7c9e4d8f2"`)
+		// A hash of the image, which has nothing in common with others.
+		high, low := bits.Mul64(userID(g, i)*0x9e3779b97f4a7c15, 0xa0761d6478bd642f^userID(g, i))
+		w.str("avatar", fmt.Sprintf("a_%016x%016x", high, low))
 	}
 	w.end('}')
 }

@@ -49,7 +49,7 @@ func TestNaive24Text(t *testing.T) {
 			check(m.T, m.D)
 		}
 	})
-	rec, err := Record(1, 5000, "")
+	rec, err := Record(5000, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 // events of two shards together as well, so that they know nothing of each other; each event is a write of its own.
 func TestPoisson(t *testing.T) {
 	const rate, events = 250, 5000
-	rec, err := Record(1, events, compressZstd)
+	rec, err := Record(events, compressZstd)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,6 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/klauspost/compress/zstd"
-
-	"sluice/wire"
 )
 
 // Recording is a fixed run of events, compressed and framed. It is never
@@ -34,33 +32,59 @@ type Recording struct {
 	hashes   []uint64
 }
 
-// segmentEvents is how many events share a compressor.
-const segmentEvents = 128
-
 // Record makes a recording of n events of the usual mix, for connections with
 // that compress parameter ("", "zlib-stream" or "zstd-stream"). They have seq 2,
-// the first after READY, to n+1.
-func Record(seed uint64, n int, compress string) (*Recording, error) {
-	r := &Recording{compress: compress}
-	rng := rand.New(rand.NewPCG(seed, 2))
-	var gen generator
-	var segment [][]byte
-	check, err := newSegmentChecker(compress)
+// the first after READY, to n+1. The same events come again after 1,000 of them,
+// and are the same whatever the compression. What zstd-stream has was compressed
+// by libzstd, as Discord's is.
+func Record(n int, compress string) (*Recording, error) {
+	if n+1 > maxRecordedSeq {
+		return nil, fmt.Errorf("sim: record: %d events, and %d are the most", n, maxRecordedSeq-1)
+	}
+	parts, err := readRecorded()
 	if err != nil {
 		return nil, err
 	}
-	for i := range n {
-		k := pickShare(rng.IntN(1000), false)
-		e := gen.next(rng, k.typ, rng.IntN(8), false, wire.AllIntents)
-		segment = append(segment, appendDispatch(nil, k.typ, int64(i+2), e.d))
-		r.types = append(r.types, k.typ)
-		r.hashes = append(r.hashes, Hash(e.d))
-		if len(segment) == segmentEvents || i == n-1 {
-			if err := r.add(segment, check); err != nil {
-				return nil, err
-			}
-			segment = segment[:0]
+	events, err := parts[1].events()
+	if err != nil {
+		return nil, err
+	}
+	hashes := make([]uint64, len(events))
+	for i, e := range events {
+		hashes[i] = Hash(e.D)
+	}
+	var check *segmentChecker // of what libzstd made the tests have checked it
+	if compress != compressZstd {
+		if check, err = newSegmentChecker(compress); err != nil {
+			return nil, err
 		}
+	}
+	r := &Recording{compress: compress}
+	end := int64(n) + 2
+	for from := int64(2); from < end; {
+		to := min((from/segmentEvents+1)*segmentEvents, end)
+		for len(parts) > 1 && from >= parts[1].first {
+			parts = parts[1:]
+		}
+		var payloads, msgs [][]byte
+		var sizes []int
+		for seq := from; seq < to; seq++ {
+			e := &events[seq%recordedPeriod]
+			r.types = append(r.types, e.T)
+			r.hashes = append(r.hashes, hashes[seq%recordedPeriod])
+			if compress == compressZstd {
+				payload, size := parts[0].message(seq)
+				payloads, sizes = append(payloads, payload), append(sizes, size)
+			} else {
+				msgs = append(msgs, appendDispatch(nil, e.T, seq, e.D))
+			}
+		}
+		if compress == compressZstd {
+			r.append(payloads, sizes)
+		} else if err := r.add(msgs, check); err != nil {
+			return nil, err
+		}
+		from = to
 	}
 	return r, nil
 }
@@ -90,16 +114,25 @@ func (r *Recording) add(msgs [][]byte, check *segmentChecker) error {
 			return err
 		}
 		if ok {
-			r.append(payloads, msgs)
+			r.append(payloads, lengths(msgs))
 			return nil
 		}
-		r.append([][]byte{storeOne(r.compress, msgs[0])}, msgs[:1])
+		r.append([][]byte{storeOne(r.compress, msgs[0])}, lengths(msgs[:1]))
 		msgs = msgs[1:]
 	}
 	return nil
 }
 
-func (r *Recording) append(payloads, msgs [][]byte) {
+func lengths(msgs [][]byte) []int {
+	out := make([]int, len(msgs))
+	for i, m := range msgs {
+		out[i] = len(m)
+	}
+	return out
+}
+
+// append appends a segment of payloads, with the sizes of their JSON.
+func (r *Recording) append(payloads [][]byte, sizes []int) {
 	op := ws.OpBinary
 	if r.compress == compressNone {
 		op = ws.OpText
@@ -108,7 +141,7 @@ func (r *Recording) append(payloads, msgs [][]byte) {
 	for i, p := range payloads {
 		r.frames = appendFrame(r.frames, op, true, p)
 		r.ends = append(r.ends, len(r.frames))
-		r.sizes = append(r.sizes, len(msgs[i]))
+		r.sizes = append(r.sizes, sizes[i])
 	}
 }
 

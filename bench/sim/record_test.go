@@ -25,7 +25,7 @@ func query(compress string) string {
 func TestRecording(t *testing.T) {
 	const events = 600
 	for _, compress := range compressions {
-		rec, err := Record(7, events, compress)
+		rec, err := Record(events, compress)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func TestRecording(t *testing.T) {
 
 // TestRecordingRate: a recording keeps to the rate.
 func TestRecordingRate(t *testing.T) {
-	rec, err := Record(7, 3000, compressZstd)
+	rec, err := Record(3000, compressZstd)
 	if err != nil {
 		t.Fatal(err)
 	}

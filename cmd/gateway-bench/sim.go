@@ -179,7 +179,7 @@ func (f *simFlags) apply(o *sim.Options, stderr io.Writer) error {
 		if compress == "none" {
 			compress = ""
 		}
-		rec, err := sim.Record(o.Seed, f.record, compress)
+		rec, err := sim.Record(f.record, compress)
 		if err != nil {
 			return err
 		}

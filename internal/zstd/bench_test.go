@@ -5,11 +5,14 @@ package zstd
 
 import (
 	"bytes"
+	"flag"
 	"io"
 	"math"
 	"math/rand/v2"
+	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,12 +75,33 @@ func workloads(tb testing.TB) map[string][][]byte {
 		check(tb, stream, messages)
 		m["reference-"+name] = stream
 	}
+	m["events"], _ = readStream(tb, recordedEvents)
 	return m
+}
+
+var libzstd = flag.String("libzstd", "", "measure libzstd as well, with this program (make libzstd)")
+
+// recordedEvents are those of the simulated Discord, in a stream of libzstd's.
+const recordedEvents = "../../bench/sim/testdata/events.stream"
+
+// measureLibzstd returns how many nanoseconds libzstd takes for a message of the recorded
+// events at best.
+func measureLibzstd(tb testing.TB) float64 {
+	out, err := exec.Command(*libzstd, "measure", recordedEvents).Output()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ns, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return ns
 }
 
 // BenchmarkDecode does a whole stream at a time with each decoder, and says how
 // much time ours takes for a message at best, what the other takes at best, and
-// their ratio: other work on the machine makes a pass slower, never faster.
+// their ratio: other work on the machine makes a pass slower, never faster. With
+// the flag, libzstd has its turns at the recorded events.
 func BenchmarkDecode(b *testing.B) {
 	loads := workloads(b)
 	names := make([]string, 0, len(loads))
@@ -90,6 +114,7 @@ func BenchmarkDecode(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			dst := make([]byte, 0, 4<<20)
 			own, other := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
+			reference := math.Inf(1)
 			size := 0
 			for b.Loop() {
 				var d Decoder
@@ -112,8 +137,14 @@ func BenchmarkDecode(b *testing.B) {
 				}
 				other = min(other, time.Since(start))
 				p.dec.Close()
+				if name == "events" && *libzstd != "" {
+					reference = min(reference, measureLibzstd(b))
+				}
 			}
 			n := float64(len(stream))
+			if !math.IsInf(reference, 1) {
+				b.ReportMetric(reference, "libzstd-ns/msg")
+			}
 			b.ReportMetric(float64(own.Nanoseconds())/n, "ns/msg")
 			b.ReportMetric(float64(other.Nanoseconds())/n, "klauspost-ns/msg")
 			b.ReportMetric(float64(own)/float64(other), "ratio")

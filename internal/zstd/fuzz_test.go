@@ -3,10 +3,16 @@
 package zstd
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"errors"
 	"io"
+	"os"
+	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 
 	kzstd "github.com/klauspost/compress/zstd"
@@ -21,6 +27,8 @@ import (
 // not looked at here, and a Huffman table whose weights end with less bits than
 // the next state would take, but not without any: the reference implementation
 // accepts that, and so does the decoder (RFC 8878, 4.2.1.2).
+//
+// With -libzstd it is compared with that one too (make libzstd-fuzz).
 func FuzzDecode(f *testing.F) {
 	for _, name := range referenceStreams {
 		stream, _ := recorded(f, name)
@@ -56,6 +64,10 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%v, and klauspost has %d bytes", err, len(other))
 		}
 
+		if *libzstd != "" && err == nil && len(in) > 4 && in[4]&4 == 0 { // it verifies checksums
+			compareLibzstd(t, in, own, limit)
+		}
+
 		// Cut into two messages, at any place.
 		at := min(int(cut), len(in))
 		two := Decoder{MaxWindow: 1 << 20}
@@ -68,6 +80,53 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("in two messages %d bytes, %v; in one %d, %v", len(second), e2, len(own), err)
 		}
 	})
+}
+
+// reference is libzstd behind a pipe, for each process that fuzzes.
+var reference = sync.OnceValues(func() (func(in []byte) (right bool, read int, out []byte, err error), error) {
+	cmd := exec.Command(*libzstd, "decode")
+	cmd.Stderr = os.Stderr
+	to, e1 := cmd.StdinPipe()
+	pipe, e2 := cmd.StdoutPipe()
+	if err := cmp.Or(e1, e2); err != nil {
+		return nil, err
+	}
+	from := bufio.NewReader(pipe)
+	return func(in []byte) (bool, int, []byte, error) {
+		if _, err := to.Write(append(binary.LittleEndian.AppendUint32(nil, uint32(len(in))), in...)); err != nil {
+			return false, 0, nil, err
+		}
+		var head [9]byte
+		if _, err := io.ReadFull(from, head[:]); err != nil {
+			return false, 0, nil, err
+		}
+		out := make([]byte, binary.LittleEndian.Uint32(head[5:]))
+		_, err := io.ReadFull(from, out)
+		return head[0] != 0, int(binary.LittleEndian.Uint32(head[1:])), out, err
+	}, cmd.Start()
+})
+
+// compareLibzstd holds that libzstd has the same, which ends with the first frame. What
+// is refused is not compared: it accepts an empty compressed block, and literals with
+// a code behind the last symbol.
+func compareLibzstd(t *testing.T, in, own []byte, limit int) {
+	ask, err := reference()
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, read, other, err := ask(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if read < len(in) {
+		d := Decoder{MaxWindow: 1 << 20}
+		if own, err = d.Decode(nil, in[:read], limit); err != nil {
+			t.Fatalf("%v, before where libzstd has the end of the frame", err)
+		}
+	}
+	if !right || !bytes.Equal(own, other) {
+		t.Fatalf("%d bytes that libzstd has as %d, right: %v", len(own), len(other), right)
+	}
 }
 
 // oneFrame reports whether in is a frame without a dictionary, of which nothing

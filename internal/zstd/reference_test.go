@@ -18,7 +18,12 @@ var referenceStreams = []string{"level-5", "level1", "level6", "level19", "event
 // has them, which are those that were recorded.
 func recorded(tb testing.TB, name string) (stream, messages [][]byte) {
 	tb.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", name+".stream"))
+	return readStream(tb, filepath.Join("testdata", name+".stream"))
+}
+
+func readStream(tb testing.TB, name string) (stream, messages [][]byte) {
+	tb.Helper()
+	b, err := os.ReadFile(name)
 	if err != nil {
 		tb.Fatal(err)
 	}
