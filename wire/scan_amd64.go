@@ -17,8 +17,9 @@ var scans = cpu.X86.HasAVX2 && cpu.X86.HasBMI1 && cpu.X86.HasBMI2 && cpu.X86.Has
 
 const (
 	scanBlock = 64
-	scanMost  = 16 // blocks of a call
-	scanPast  = 8  // bytes behind them that are read too
+	scanMost  = 16            // blocks of a call
+	scanPast  = 8             // bytes behind them that are read too
+	scanLeast = 2 * scanBlock // what is shorter is sooner looked at byte by byte
 )
 
 // scan is where scanBlocks stands, and what it leaves to its caller. scangen has the layout,
@@ -38,7 +39,7 @@ var spaces = [2*scanBlock + scanPast]byte([]byte("" +
 // also for what it does not know: other values, white space between tokens, more than
 // some 60 levels, and what is short.
 func scanLen(b []byte) int {
-	if !scans || len(b) < scanBlock || b[0] != '{' && b[0] != '[' || b[1] == b[0]+2 {
+	if !scans || len(b) < scanLeast || b[0] != '{' && b[0] != '[' || b[1] == b[0]+2 {
 		return 0
 	}
 	s := scan{needValue: 1, stack: 1}

@@ -77,7 +77,7 @@ func sameScanLen(t *testing.T, b []byte) {
 		return
 	}
 	around := make([]byte, 0, 4096)
-	for _, n := range []int{0, 47, 54 - len(b)%64, 55 - len(b)%64, 56 - len(b)%64, 57 - len(b)%64, 58 - len(b)%64, 990} {
+	for _, n := range []int{111, 118 - len(b)%64, 119 - len(b)%64, 120 - len(b)%64, 121 - len(b)%64, 122 - len(b)%64, 990} {
 		around = append(around[:0], `{"":"`...)
 		for range n {
 			around = append(around, 'x')
@@ -164,7 +164,7 @@ func FuzzValidLen(f *testing.F) {
 	}
 	for _, v := range values { // for blocks
 		if len(v) < 1000 {
-			f.Add([]byte(`{"a":"` + strings.Repeat("x", 60) + `","b":[` + v + `,{"c":` + v + `}]}`))
+			f.Add([]byte(`{"a":"` + strings.Repeat("x", 120) + `","b":[` + v + `,{"c":` + v + `}]}`))
 		}
 	}
 	f.Fuzz(sameValidLen)
