@@ -22,8 +22,17 @@ const maxDepth = 512
 // than maxDepth. A lone surrogate in an escape is JSON.
 func validLen(b []byte) int { return validDepthLen(b, maxDepth) }
 
-// validDepthLen is validLen with another bound, of at most maxDepth+1.
+// validDepthLen is validLen with another bound, of maxDepth or one more.
 func validDepthLen(b []byte, most int) int {
+	if n := scanLen(b); n > 0 {
+		return n
+	}
+	return plainDepthLen(b, most)
+}
+
+// plainDepthLen is validDepthLen byte by byte: all of it where there is no faster way, and
+// the reference for that.
+func plainDepthLen(b []byte, most int) int {
 	const (
 		ones = 0x0101010101010101
 		high = 0x80 * ones
@@ -230,18 +239,7 @@ func validString(b []byte, start, i int) int {
 			}
 			return i + 1
 		case c == '\\':
-			if i+1 >= len(b) {
-				return 0
-			}
-			switch b[i+1] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-				i += 2
-			case 'u':
-				if len(b)-i < 6 || !isHex(b[i+2]) || !isHex(b[i+3]) || !isHex(b[i+4]) || !isHex(b[i+5]) {
-					return 0
-				}
-				i += 6
-			default:
+			if i = validEscape(b, i); i == 0 {
 				return 0
 			}
 		case c < ' ':
@@ -255,6 +253,22 @@ func validString(b []byte, start, i int) int {
 			i++
 		}
 	}
+}
+
+// validEscape returns where the escape whose backslash is at b[i] ends, or 0.
+func validEscape(b []byte, i int) int {
+	if i+1 >= len(b) {
+		return 0
+	}
+	switch b[i+1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i + 2
+	case 'u':
+		if len(b)-i >= 6 && isHex(b[i+2]) && isHex(b[i+3]) && isHex(b[i+4]) && isHex(b[i+5]) {
+			return i + 6
+		}
+	}
+	return 0
 }
 
 func isHex(c byte) bool {

@@ -54,12 +54,39 @@ func sameValidLen(t *testing.T, b []byte) {
 	if got > 0 && plainValidLen(b[:got]) == 0 {
 		t.Fatalf("validLen(%q) = %d; json does not take so much", b, got)
 	}
+	sameScanLen(t, b)
 	// A number goes on in digits; all else ends where it ends.
 	if last := len(b) - 1; want > 0 && strings.IndexByte("0123456789", b[last]) < 0 {
 		for _, behind := range []string{"x", ",", "}", "]", "null", "1", `"`} {
 			if got := validLen(append(b[:len(b):len(b)], behind...)); got != want {
 				t.Fatalf("validLen(%q) = %d, want %d", string(b)+behind, got, want)
 			}
+		}
+	}
+}
+
+// sameScanLen holds the two ways of validLen against each other. A value that the faster one
+// would not look at, since it is short or no container, is put into one that it does.
+func sameScanLen(t *testing.T, b []byte) {
+	t.Helper()
+	plain := plainDepthLen(b, maxDepth)
+	if got := scanLen(b); got != 0 && got != plain {
+		t.Fatalf("scanLen(%q) = %d, want %d", b, got, plain)
+	}
+	if len(b) > 2000 {
+		return
+	}
+	around := make([]byte, 0, 4096)
+	for _, n := range []int{111, 118 - len(b)%64, 119 - len(b)%64, 120 - len(b)%64, 121 - len(b)%64, 122 - len(b)%64, 990} {
+		around = append(around[:0], `{"":"`...)
+		for range n {
+			around = append(around, 'x')
+		}
+		around = append(append(around, `","v":`...), b...)
+		around = append(around, `,"w":[["",0]]}`...)
+		plain := plainDepthLen(around, maxDepth)
+		if got := scanLen(around); got != 0 && got != plain {
+			t.Fatalf("scanLen(%q) = %d, want %d", around, got, plain)
 		}
 	}
 }
@@ -118,6 +145,15 @@ func TestValidLen(t *testing.T) {
 	}
 }
 
+func TestValidLenAllocs(t *testing.T) {
+	for _, name := range payloads {
+		b := payload(t, name)
+		if n := testing.AllocsPerRun(100, func() { validLen(b) }); n > 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
 // FuzzValidLen holds validLen against encoding/json.
 func FuzzValidLen(f *testing.F) {
 	for _, name := range payloads {
@@ -125,6 +161,11 @@ func FuzzValidLen(f *testing.F) {
 	}
 	for _, v := range values {
 		f.Add([]byte(v))
+	}
+	for _, v := range values { // for blocks
+		if len(v) < 1000 {
+			f.Add([]byte(`{"a":"` + strings.Repeat("x", 120) + `","b":[` + v + `,{"c":` + v + `}]}`))
+		}
 	}
 	f.Fuzz(sameValidLen)
 }

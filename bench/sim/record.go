@@ -331,6 +331,18 @@ func (r *Recording) messages(seg int) ([][]byte, error) {
 	return out, nil
 }
 
+// Messages returns its messages, without compression.
+func (r *Recording) Messages() (all [][]byte, _ error) {
+	for seg := range r.first {
+		msgs, err := r.messages(seg)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, msgs...)
+	}
+	return all, nil
+}
+
 // EventNames returns the types of the events in the usual mix, undocumented ones
 // included, in guild streams and at the beginning of a session.
 func EventNames() []string {
