@@ -11,7 +11,7 @@ import (
 
 // mix returns d of events of the usual mix, and their mean size.
 func mix(tb testing.TB) (events [][]byte, size int64) {
-	rec, err := sim.Record(1, 1024, "")
+	rec, err := sim.Record(1024, "")
 	if err != nil {
 		tb.Fatal(err)
 	}
