@@ -36,8 +36,8 @@ import (
 const foldFunction = `
 local function fold(key)
   local journal = redis.call('HMGET', key, 'journal')[1] or ''
-  for p = 1, math.min(#journal, 14 * 65536) - 13, 14 do
-    local shard, sum, seq = struct.unpack('<I2I4d', journal, p)
+  for p = 1, math.min(#journal, 16 * 65536) - 15, 16 do
+    local shard, sum, seq = struct.unpack('<I4I4d', journal, p)
     if seq > 0 and seq <= 9007199254740992 and seq % 1 == 0 then
       local field = string.format('%.0f', shard)
       local at = redis.call('HMGET', key, field)[1]
@@ -56,8 +56,8 @@ const (
 	journalFrom = 16
 	// maxJournal is how many shards a journal may have, which is written with each batch: for more, their fields cost less.
 	maxJournal = 2048
-	// recordSize is the size of a record: 2 bytes of the shard, 4 of the checksum, and the seq as a float64.
-	recordSize = 14
+	// recordSize is the size of a record: 4 bytes of the shard, 4 of the checksum, and the seq as a float64.
+	recordSize = 16
 	// journalPause is how long none is begun after one was lost to others.
 	journalPause = 10 * time.Second
 )
@@ -87,7 +87,7 @@ func (j *journal) lose() {
 func (j *journal) has(s *shardPositions) bool { return j.writer != "" && s.journal == j.begun }
 
 // seq returns the seq of a record.
-func (j *journal) seq(slot int) []byte { return j.records[slot*recordSize+6:][:8] }
+func (j *journal) seq(slot int) []byte { return j.records[slot*recordSize+8:][:8] }
 
 // setSeq sets it.
 func (j *journal) setSeq(slot int, seq int64) {
@@ -98,11 +98,11 @@ func (j *journal) setSeq(slot int, seq int64) {
 func (j *journal) enter(shard int, s *shardPositions, text []byte) {
 	if !j.has(s) {
 		s.journal, s.slot = j.begun, len(j.records)/recordSize
-		j.records = binary.LittleEndian.AppendUint16(j.records, uint16(shard))
-		j.records = append(j.records, make([]byte, recordSize-2)...)
+		j.records = binary.LittleEndian.AppendUint32(j.records, uint32(shard))
+		j.records = append(j.records, make([]byte, recordSize-4)...)
 	}
 	sum := sha1.Sum(text)
-	binary.LittleEndian.PutUint32(j.records[s.slot*recordSize+2:], binary.BigEndian.Uint32(sum[:4]))
+	binary.LittleEndian.PutUint32(j.records[s.slot*recordSize+4:], binary.BigEndian.Uint32(sum[:4]))
 	j.setSeq(s.slot, 0)
 }
 

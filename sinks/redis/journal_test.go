@@ -242,6 +242,29 @@ func TestJournalInPart(t *testing.T) {
 	}
 }
 
+// With more shards than a journal may have the fields are written, also of those that were in one before.
+func TestJournalTooLong(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	h := start(t, Options{Bot: "bot"}, srv.Addr)
+	h.rounds(0, "a", 1, 3)
+	if field(srv, "writer") == "" {
+		t.Error("there is no journal")
+	}
+	for first := journaled; first <= maxJournal; first += journaled {
+		publishAll(t, h, roundOf(first, "a", 1, "B"))
+	}
+	h.settled()
+	h.rounds(0, "a", 4, 5)
+	if got := field(srv, "writer"); got != "" {
+		t.Errorf("the journal is still %s's", got)
+	}
+	if got := field(srv, "7"); got != "a:5" {
+		t.Errorf("the field of shard 7 is %q", got)
+	}
+	inRounds(t, srv, 0, names("a", 1, 5)...)
+}
+
 // Whatever stands in the journal, or of it, hinders nobody.
 func TestForeignJournal(t *testing.T) {
 	t.Parallel()

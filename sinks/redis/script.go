@@ -135,9 +135,9 @@ if listed and shards == 0 then
     local s, seq = struct.unpack('<I2d', A[11], 10 * e + 1)
     if s > 0 then seqs[slots[s]] = seq end
   end
-  for slot = 0, #A[9] / 14 - 1 do
-    local shard, sum, seq = struct.unpack('<I2I4d', A[9], 14 * slot + 1)
-    journal[slot + 1] = struct.pack('<I2I4d', shard, sum, seqs[slot] or seq)
+  for slot = 0, #A[9] / 16 - 1 do
+    local shard, sum, seq = struct.unpack('<I4I4d', A[9], 16 * slot + 1)
+    journal[slot + 1] = struct.pack('<I4I4d', shard, sum, seqs[slot] or seq)
   end
   call('HSET', K[2], 'journal', table.concat(journal))
 elseif listed then
