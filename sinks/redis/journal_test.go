@@ -202,6 +202,27 @@ func TestJournalClaimed(t *testing.T) {
 	}
 }
 
+// In a fleet there is none: a member of a version that knows none claims a shard at what its field says.
+func TestJournalNotInFleet(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	a, epochs := newOwner(t, srv.Addr, "A"), make(map[int]int64)
+	for shard := range journaled {
+		epochs[shard] = 10
+	}
+	a.mustClaim(epochs)
+	for seq := int64(1); seq <= 3; seq++ {
+		batch := roundOf(0, "a", seq, "A")
+		for i := range batch {
+			batch[i].Began, batch[i].Epoch = 100, 10
+		}
+		a.write(batch...)
+	}
+	if got := strings.TrimSpace(srv.CLI("HGET", "sluice:seen:claims", "7")); got != "a:3::2s:10.A" {
+		t.Errorf("the field of shard 7 is %q", got)
+	}
+}
+
 // A batch of which Redis refuses an entry leaves a journal that goes up to that one.
 func TestJournalInPart(t *testing.T) {
 	t.Parallel()

@@ -146,7 +146,6 @@ elseif listed then
     set[2 * shards + 2], set[2 * shards + 3], set[2 * shards + 4] = A[10], 'writer', was
   end
   call('HSET', K[2], unpack(set))
-  if writer ~= '' then fold(K[2]) end
   for e = 0, i - 1 do
     local s, seq = struct.unpack('<I2d', A[11], 10 * e + 1)
     if s > 0 then
