@@ -58,9 +58,9 @@ if i >= n then return {start + n} end
 if i > 0 then return {start + i, 'part'} end
 local was, writer, shards = A[7], A[8], tonumber(A[12])
 local before, after, base = 12 + shards, 12 + 2 * shards, 13 + 3 * shards
-local marks = shards > 0 or was ~= ''
+local touched = shards > 0 or was ~= ''
 local set = {}
-if marks then
+if touched then
   local has = pcall('HMGET', K[2], 'writer', unpack(A, 13, before))
   if has.err then
     if string.find(has.err, 'WRONGTYPE', 1, true) then return {start, 'positions'} end
@@ -97,7 +97,7 @@ end
 local err = pcall('SET', K[1], A[2], 'EX', 86400).err
 if err then return redis.error_reply(err) end
 local listed = false
-if marks then
+if touched then
   err = pcall('HSET', K[2], unpack(set))
   err = type(err) == 'table' and err.err
   if not err then
