@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -139,10 +140,15 @@ func processorTime() time.Duration {
 }
 
 // serverTime returns the processor's time that the server says it has used.
-func serverTime(b *testing.B, srv *redistest.Server) (sum time.Duration) {
+func serverTime(b *testing.B, srv *redistest.Server) time.Duration {
+	return cpuOf(b, srv, "used_cpu_user", "used_cpu_sys")
+}
+
+// cpuOf returns the sum of these times of INFO cpu.
+func cpuOf(b *testing.B, srv *redistest.Server, names ...string) (sum time.Duration) {
 	for line := range strings.Lines(srv.CLI("INFO", "cpu")) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		if name != "used_cpu_user" && name != "used_cpu_sys" {
+		if !slices.Contains(names, name) {
 			continue
 		}
 		seconds, err := strconv.ParseFloat(value, 64)

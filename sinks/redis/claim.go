@@ -21,9 +21,11 @@ var _ sinks.Claimer = (*Sink)(nil)
 // claimScript reads the positions of shards and writes them with other tags, if they are still what they
 // were. Its key is the hash of positions. Its arguments are the number of shards, the shards, what
 // their positions were (empty: nothing), and what they are to be. It returns those that it has found,
-// all of which are as they were if anything is written. A key that is no hash is removed, with an empty reply.
-const claimScript = `
+// all of which are as they were if anything is written. A journal is folded. A key that is no hash is removed, with an empty reply.
+const claimScript = foldFunction + `
 local n = tonumber(ARGV[1])
+local writer = redis.pcall('HMGET', KEYS[1], 'writer')[1]
+if writer and writer ~= '' then fold(KEYS[1]) end
 local has = redis.pcall('HMGET', KEYS[1], unpack(ARGV, 2, 1 + n))
 if has.err then
   if not string.find(has.err, 'WRONGTYPE', 1, true) then return has end

@@ -201,6 +201,9 @@ type shardPositions struct {
 	round  int      // of ahead
 	// The command, and where in its list of shards.
 	command, index int
+	// The journal that the shard is in, by number, its record there, and what its field has then, which is stored but for the seq.
+	journal, slot int
+	field         position
 }
 
 // unsure reports whether an event must wait for the answer to those before it in this round: they are of a
@@ -301,37 +304,8 @@ func (w *writer) addShards(g *group, n, from int) (count int, fresh bool) {
 	return n, true
 }
 
-// arguments returns what the script takes about the shards of the list from from on: their
-// number, their ids, the positions before, and those after.
-func (w *writer) arguments(from int) []string {
-	list := w.listed[from:]
-	args := w.args[:0]
-	text := func(start int) string { return rueidis.BinaryString(w.arena[start:]) }
-	number := func(n int) {
-		start := len(w.arena)
-		w.arena = strconv.AppendInt(w.arena, int64(n), 10)
-		args = append(args, text(start))
-	}
-	number(len(list))
-	for i := range list {
-		number(list[i].shard)
-	}
-	for i := range list {
-		start := len(w.arena)
-		w.arena = list[i].before.append(w.arena)
-		args = append(args, text(start))
-	}
-	for i := range list {
-		start := len(w.arena)
-		w.arena = list[i].after.append(w.arena)
-		args = append(args, text(start))
-	}
-	w.args = args
-	return args
-}
-
 // done notes that the first n of the sent entries are written.
-func (w *writer) done(sent sentGroup, n int) {
+func (w *writer) done(sent *sentGroup, n int) {
 	if sent.from == sent.to {
 		return
 	}

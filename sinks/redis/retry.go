@@ -74,11 +74,11 @@ func (w *writer) runs(ctx context.Context) bool {
 	defer cancel()
 	at := strconv.FormatInt(g.offset.written, 10)
 	parts, err := w.client.Do(ctx, w.client.B().Arbitrary("EVALSHA", w.sha, "2").Keys(g.offset.key, g.offset.positionsKey).
-		Args(at, at, "0", "", "", strconv.FormatInt(max(g.offset.written, g.offset.sent), 10), "0", "").Build()).ToArray()
+		Args(at, at, "0", "", "", strconv.FormatInt(max(g.offset.written, g.offset.sent), 10), "", "", "", "", "", "0").Build()).ToArray()
 	if err != nil {
 		return false
 	}
-	_, _, _, ok := parseAnswer(sentGroup{start: g.offset.written}, parts)
+	_, _, _, ok := parseAnswer(&sentGroup{start: g.offset.written}, parts)
 	return ok
 }
 

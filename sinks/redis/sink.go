@@ -84,6 +84,7 @@ type offset struct {
 	mended    int   // round in which it, or the positions, was last repaired
 	unsure    int   // round in which it was last unknown whether all of a command is written
 	positions map[int]*shardPositions
+	journal   journal
 }
 
 // batch is the events of one call of Publish.

@@ -68,6 +68,9 @@ type sentGroup struct {
 	n        int   // entries
 	start    int64 // of the offset
 	from, to int   // its list of shards in listed
+	named    bool  // a journal was begun before
+	moves    bool  // the journal alone: the script knows nothing of the list
+	done     bool  // all of it is written
 }
 
 // replicaTimeout is how long the replicas have for a batch before it is sent again.
@@ -237,7 +240,12 @@ func (w *writer) send(ctx context.Context) {
 		}
 	}
 	for i, answer := range answers {
-		w.answer(ctx, w.sent[i], answer, note)
+		w.answer(ctx, &w.sent[i], answer, note)
+	}
+	for i := range w.sent {
+		if !w.sent[i].done {
+			w.sent[i].g.offset.journal.forget()
+		}
 	}
 	clear(w.sent)
 	if worst == cut {
@@ -297,10 +305,12 @@ func (w *writer) build() {
 			start := g.offset.written + g.offset.ahead
 			bound := max(start, g.offset.sent)
 			g.offset.ahead += int64(n)
+			named := g.offset.journal.writer != ""
+			args, moves := w.arguments(g.offset, from, w.order[order:])
 			c := w.client.B().Arbitrary("EVALSHA", w.sha, strconv.Itoa(2+n+len(g.trims))).
 				Keys(g.offset.key, g.offset.positionsKey).Keys(g.keys[:n]...).Keys(g.trims...).
 				Args(strconv.FormatInt(start, 10), strconv.FormatInt(start+int64(n), 10), strconv.Itoa(len(g.trims)), minid, maxlen, strconv.FormatInt(bound, 10)).
-				Args(w.arguments(from)...).Args(rueidis.BinaryString(w.order[order:])).
+				Args(args...).
 				Args(g.args[:n*width]...)
 			command := c.Build()
 			if len(b.text) >= pinned {
@@ -309,7 +319,7 @@ func (w *writer) build() {
 			w.commands = append(w.commands, command)
 			w.s.figures.Batch(n, min(g.tried, n))
 			g.tried = max(g.tried, n)
-			w.sent = append(w.sent, sentGroup{g, n, start, from, len(w.listed)})
+			w.sent = append(w.sent, sentGroup{g: g, n: n, start: start, from: from, to: len(w.listed), named: named, moves: moves})
 			if w.alone > 0 || n < all {
 				return // what follows waits for the answer
 			}
@@ -328,7 +338,7 @@ func failureOfAnswer(err error) failure {
 }
 
 // answer goes through the answer to one command.
-func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResult, note func(failure, error)) {
+func (w *writer) answer(ctx context.Context, sent *sentGroup, r rueidis.RedisResult, note func(failure, error)) {
 	g, f := sent.g, sent.g.offset
 	if f.unsure == w.round {
 		return // one before this has no answer to go by: both are sent again, and the offset has them
@@ -349,6 +359,7 @@ func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResu
 	}
 	w.done(sent, n)
 	w.written(g, n)
+	sent.done = n == sent.n
 	switch why {
 	case "gap":
 		note(behind, errForgotten)
@@ -360,7 +371,10 @@ func (w *writer) answer(ctx context.Context, sent sentGroup, r rueidis.RedisResu
 		note(behind, errPart)
 	case "position":
 		has, _ := detail.ToArray()
-		w.adopt(f, w.listed[sent.from:sent.to], has)
+		w.adopt(f, w.listed[sent.from:sent.from+len(has)], has)
+		if sent.named {
+			f.journal.lose()
+		}
 		note(behind, errPosition)
 	case "offset":
 		value, _ := detail.ToString()
@@ -397,7 +411,7 @@ func shape(parts []rueidis.RedisMessage) string {
 
 // parseAnswer returns how many of the entries are written, and, if not all, why. It returns
 // false for what the script does not answer: a reply to another command, or of another server.
-func parseAnswer(sent sentGroup, parts []rueidis.RedisMessage) (n int, why string, detail *rueidis.RedisMessage, ok bool) {
+func parseAnswer(sent *sentGroup, parts []rueidis.RedisMessage) (n int, why string, detail *rueidis.RedisMessage, ok bool) {
 	if len(parts) == 0 || len(parts) > 3 {
 		return 0, "", nil, false
 	}
@@ -427,7 +441,7 @@ func parseAnswer(sent sentGroup, parts []rueidis.RedisMessage) (n int, why strin
 			return n, why, nil, false
 		}
 		has, _ := detail.ToArray()
-		return n, why, detail, len(has) == sent.to-sent.from
+		return n, why, detail, sent.moves && len(has) == 0 || !sent.moves && len(has) == sent.to-sent.from
 	case "entry", "untrimmed":
 		return n, why, detail, detail != nil && detail.IsString()
 	}
