@@ -25,10 +25,13 @@ const (
 // scan is where scanBlocks stands, and what it leaves to its caller. scangen has the layout,
 // and says what each field is.
 type scan struct {
-	escaped, inString, inKey, needKey, needValue, opened, inScalar uint64
-	stack, bad, end, blocks, odds                                  uint64
-	escapes, high                                                  [scanMost]uint64
-	odd                                                            [64]uint16
+	escaped                       uint64
+	_                             [3]uint64 // inString, inKey, needKey
+	needValue                     uint64
+	_                             [2]uint64 // opened, inScalar
+	stack, bad, end, blocks, odds uint64
+	escapes, high                 [scanMost]uint64
+	odd                           [64]uint16
 }
 
 var spaces = [2*scanBlock + scanPast]byte([]byte("" +
