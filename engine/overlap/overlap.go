@@ -159,14 +159,27 @@ func (v *overlap) goes(ev *sinks.Event, now time.Duration) bool {
 			return true
 		}
 		h := v.hash(ev)
-		if at, ok := v.kept.find(h); ok {
-			kept := &v.kept.items[at-1].event
-			s, session, seq := v.shard(kept.Shard), kept.Session, kept.Seq
+		for {
+			at, ok := v.kept.find(h)
+			if !ok {
+				break
+			}
+			i := &v.kept.items[at-1]
+			s, kept := v.shard(i.event.Shard), mark{i.event.Session, i.event.Seq}
+			passed := s.with(ev.Shard).next.behind(kept, now-i.at)
 			v.kept.remove(at)
 			s.keep(-1)
-			s.shown(session, seq)
+			if passed && v.phase == compared { // the older side has shown what came behind it
+				v.status.Next++
+				v.differed = now
+				continue
+			}
+			s.shown(kept.session, kept.seq)
+			s.with(ev.Shard).agree(mark{ev.Session, ev.Seq}, kept)
 			v.status.Agreed++
-		} else if v.ahead.add(h, now, ev.Shard) {
+			return true
+		}
+		if v.ahead.add(h, now, ev) {
 			v.differs(now, &v.status.Older)
 		}
 		return true
@@ -183,11 +196,23 @@ func (v *overlap) goes(ev *sinks.Event, now time.Duration) bool {
 		return v.phase == opened
 	}
 	h := v.hash(ev)
-	// The newest: one that the next generation was not there for is never shown by it. It is given up in time, though its
-	// payload comes again and again; the oldest would leave a newer one in its place each time, until the switch.
-	if at, ok := v.ahead.newest(h); ok {
+	for {
+		// The newest: an older one may have been shown before the next generation was there, and is given up in time.
+		at, ok := v.ahead.newest(h)
+		if !ok {
+			break
+		}
+		i := &v.ahead.items[at-1]
+		pair, older := s.with(i.event.Shard), mark{i.event.Session, i.event.Seq}
+		passed := pair.older.behind(older, now-i.at)
 		v.ahead.remove(at)
+		if passed { // this side has shown what came behind it
+			v.status.Older++
+			v.differed = now
+			continue
+		}
 		s.shown(ev.Session, ev.Seq)
+		pair.agree(older, mark{ev.Session, ev.Seq})
 		v.status.Agreed++
 		return false
 	}

@@ -15,6 +15,62 @@ type shard struct {
 
 	// While the guilds of a session come, behind its READY: when the last of that has come. Zero: they do not.
 	guilds time.Duration
+
+	pairs []pair // with shards of the older generation that have shown the same
+	other pair   // with one for which pairs has no room
+}
+
+// pair is a shard of the next generation and one of the older. What both get comes to both in the same order: when one has
+// shown what came behind an event, it will not show that. Without this an event that one side alone has would be taken for
+// the next with the same payload, that one for the one after it, and so on until the switch.
+type pair struct {
+	with        int  // the older one
+	older, next mark // the last event that both have shown, as each of them has it
+}
+
+// mark is an event of a shard.
+type mark struct {
+	session string
+	seq     int64
+}
+
+const (
+	// maxPairs bounds the pairs of a shard: what is beyond is not noted.
+	maxPairs = 64
+	// reordered is how far apart in time two events may come in different orders all the same.
+	reordered = 250 * time.Millisecond
+)
+
+// with returns the pair with a shard of the older generation.
+func (s *shard) with(older int) *pair {
+	for i := range s.pairs {
+		if s.pairs[i].with == older {
+			return &s.pairs[i]
+		}
+	}
+	if len(s.pairs) == maxPairs {
+		s.other = pair{}
+		return &s.other
+	}
+	s.pairs = append(s.pairs, pair{with: older})
+	return &s.pairs[len(s.pairs)-1]
+}
+
+// agree notes an event that both have shown.
+func (p *pair) agree(older, next mark) {
+	p.older.advance(older)
+	p.next.advance(next)
+}
+
+func (m *mark) advance(to mark) {
+	if m.session != to.session || to.seq > m.seq {
+		*m = to
+	}
+}
+
+// behind reports whether an event that has waited for so long came before m.
+func (m mark) behind(ev mark, waited time.Duration) bool {
+	return waited > reordered && ev.seq > 0 && ev.seq < m.seq && ev.session == m.session
 }
 
 // guildsPause is the longest between two guilds of those that follow READY.

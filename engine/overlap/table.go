@@ -28,7 +28,7 @@ type item struct {
 	at            time.Duration
 	chain         int32       // the next one, older, of its head
 	before, after int32       // in the order in which they came
-	event         sinks.Event // that is kept; of what is noted alone, its Shard
+	event         sinks.Event // that is kept; of what is noted alone, its Shard, Session and Seq
 	buf           []byte      // of the copy, reused
 }
 
@@ -73,8 +73,8 @@ func (t *table) link(at int32) {
 	i.chain, *h = *h, at
 }
 
-// add notes an event of a shard. It returns true if the oldest had to go for it.
-func (t *table) add(hash uint64, now time.Duration, shard int) (full bool) {
+// add notes an event. It returns true if the oldest had to go for it.
+func (t *table) add(hash uint64, now time.Duration, ev *sinks.Event) (full bool) {
 	if t.free == 0 && len(t.items) < t.most {
 		t.grow(min(2*len(t.items), t.most))
 	}
@@ -85,7 +85,8 @@ func (t *table) add(hash uint64, now time.Duration, shard int) (full bool) {
 	at := t.free
 	i := &t.items[at-1]
 	t.free = i.chain
-	i.hash, i.at, i.event.Shard = hash, now, shard
+	i.hash, i.at = hash, now
+	i.event = sinks.Event{Shard: ev.Shard, Session: ev.Session, Seq: ev.Seq}
 	i.before, i.after = t.back, 0
 	if t.back != 0 {
 		t.items[t.back-1].after = at
@@ -100,7 +101,7 @@ func (t *table) add(hash uint64, now time.Duration, shard int) (full bool) {
 
 // keep notes an event with a copy of it.
 func (t *table) keep(hash uint64, now time.Duration, ev *sinks.Event) {
-	t.add(hash, now, ev.Shard)
+	t.add(hash, now, ev)
 	i := &t.items[t.back-1]
 	i.buf = append(append(i.buf[:0], ev.Type...), ev.Data...)
 	i.event = *ev
