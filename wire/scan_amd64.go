@@ -23,7 +23,7 @@ const (
 )
 
 // scan is where scanBlocks stands, and what it leaves to its caller. scangen has the layout,
-// and says what each field is.
+// and says what each field is. Those without a name are the assembly's alone.
 type scan struct {
 	escaped                       uint64
 	_                             [3]uint64 // inString, inKey, needKey

@@ -197,8 +197,7 @@ func (v *overlap) goes(ev *sinks.Event, now time.Duration) bool {
 	}
 	h := v.hash(ev)
 	for {
-		// The newest: an older one may have been shown before the next generation was there, and is given up in time.
-		at, ok := v.ahead.newest(h)
+		at, ok := v.ahead.find(h)
 		if !ok {
 			break
 		}

@@ -120,16 +120,6 @@ func (t *table) find(hash uint64) (found int32, ok bool) {
 	return found, found != 0
 }
 
-// newest returns the newest event with a hash.
-func (t *table) newest(hash uint64) (found int32, ok bool) {
-	for at := *t.head(hash); at != 0; at = t.items[at-1].chain {
-		if t.items[at-1].hash == hash {
-			return at, true
-		}
-	}
-	return 0, false
-}
-
 // oldest returns when the oldest has come.
 func (t *table) oldest() (at time.Duration, ok bool) {
 	if t.front == 0 {
