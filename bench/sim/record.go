@@ -34,7 +34,7 @@ type Recording struct {
 
 // Record makes a recording of n events of the usual mix, for connections with
 // that compress parameter ("", "zlib-stream" or "zstd-stream"). They have seq 2,
-// the first after READY, to n+1. The same events come again after 1,000 of them,
+// the first after READY, to n+1. The same events repeat after 1,000 of them,
 // and are the same whatever the compression. What zstd-stream has was compressed
 // by libzstd, as Discord's is.
 func Record(n int, compress string) (*Recording, error) {

@@ -27,7 +27,7 @@ import (
 var recordedEvents []byte
 
 const (
-	// recordedPeriod is after how many events they come again.
+	// recordedPeriod is after how many events they repeat.
 	recordedPeriod = 1000
 	// segmentEvents is how many events share a compressor. The seq of a
 	// segment's first is a multiple of it, or 2, of the very first.

@@ -15,7 +15,7 @@
 // What belongs to one session by its nature is not compared: READY, RESUMED, GUILD_MEMBERS_CHUNK and gaps, nor are the guilds that
 // follow READY. Of the next generation it is dropped before Open. Equal payloads within Patience may be taken for each other, which
 // changes neither how many go out nor their order: what one side alone has shown is given up in time, however often its
-// payload comes again (pair).
+// payload repeats (pair).
 //
 // Where several processes share a bot, the shards of some classes alone are here (Options.Classes), of both generations, and
 // may come and go: Compare and Leave say which.

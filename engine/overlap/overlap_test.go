@@ -259,7 +259,7 @@ func TestAgreed(t *testing.T) {
 }
 
 // TestWhatBelongsToOneSession shows that READY and the like are not compared.
-// An event that one side alone has shown is given up in time, though its payload comes again and again: it would be taken
+// An event that one side alone has shown is given up in time, though its payload repeats: it would be taken
 // for one that the next generation alone has after Stop, or be published as one. Whichever side is the first to show the others.
 func TestEqualPayloads(t *testing.T) {
 	for _, alone := range []int32{0, 1} {

@@ -81,7 +81,7 @@ func TestCluster(t *testing.T) {
 			}
 		}
 	}()
-	for alive := true; alive; { // events are on their way when it dies
+	for alive := true; alive; { // events are in flight when it dies
 		h.publish(20, types...)
 		select {
 		case <-killed:

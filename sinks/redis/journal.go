@@ -12,7 +12,7 @@
 //     writes a position, a batch of somebody else or a claim, finds another name there than it expects, and first folds the journal
 //     into the fields and takes the name out, in the same step. The name is never used again.
 //   - A shard comes into the journal with a batch that compares and writes its own field. So one of another process, which may
-//     still be on its way, finds that field other than it expects, even if it is of a version that knows no journal.
+//     still be in flight, finds that field other than it expects, even if it is of a version that knows no journal.
 //   - The field's session and all else but the seq change only with the field. If a version that knows no journal writes it, after
 //     a crash, the checksum is wrong, and the field counts alone. Folding twice, or in part, does no harm for the same reason.
 //   - Whatever is not answered as expected, the writer gives up its name. The next batch compares all fields again.

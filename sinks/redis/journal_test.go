@@ -149,7 +149,7 @@ func TestJournalOfTwo(t *testing.T) {
 	inRounds(t, srv, journaled, names("a", 1, 7)...)
 }
 
-// A former process, of which batches are still on their way, writes nothing by a journal that the next has folded, and neither does
+// A former process, of which batches are still in flight, writes nothing by a journal that the next has folded, and neither does
 // one that has none by the fields of shards in one.
 func TestJournalOfFormer(t *testing.T) {
 	t.Parallel()
